@@ -1,0 +1,5 @@
+"""Fuse images, clinical notes, labs and genome into one trustworthy prediction."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,73 @@
+"""Checks of parameters and names that many rooms share: one phrasing each."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Collection, Iterable
+
+from asfusion.exceptions import ConfigurationError
+
+
+def quoted(names: Iterable[object], limit: int = 5) -> str:
+    """Return names as ``'a', 'b' and 3 more``."""
+    items = [repr(name) for name in names]
+    shown = ", ".join(items[:limit])
+    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+
+
+def suggestion(name: str, known: Collection[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` when one of `known` is close, else ``""``."""
+    close = difflib.get_close_matches(str(name), [str(k) for k in known], n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def check_choice(value: object, name: str, choices: Collection[str]) -> str:
+    """Return `value` if it is one of `choices`, else raise `ConfigurationError`."""
+    if isinstance(value, str) and value in choices:
+        return value
+    hint = suggestion(value, choices) if isinstance(value, str) else ""
+    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {value!r}.{hint}"
+    raise ConfigurationError(msg)
+
+
+def check_integer(value: object, name: str, *, minimum: int) -> int:
+    """Return `value` as an int that is at least `minimum`."""
+    if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+        number = int(value)
+        if number >= minimum:
+            return number
+    msg = f"{name}: expected an integer of at least {minimum}, got {value!r}."
+    raise ConfigurationError(msg)
+
+
+def check_number(
+    value: object,
+    name: str,
+    *,
+    minimum: float = -math.inf,
+    maximum: float = math.inf,
+    exclusive: bool = False,
+) -> float:
+    """Return `value` as a finite float in ``[minimum, maximum]`` (open if `exclusive`)."""
+    if isinstance(value, numbers.Real) and not isinstance(value, bool):
+        number = float(value)
+        inside = minimum < number < maximum if exclusive else minimum <= number <= maximum
+        if math.isfinite(number) and inside:
+            return number
+    left, right = ("(", ")") if exclusive else ("[", "]")
+    msg = f"{name}: expected a number in {left}{minimum:g}, {maximum:g}{right}, got {value!r}."
+    raise ConfigurationError(msg)
+
+
+def check_modality_name(name: object) -> str:
+    """Return `name` if it can name a modality: a lower-snake identifier without ``__``."""
+    valid = isinstance(name, str) and name.isidentifier() and "__" not in name
+    if not valid:
+        msg = (
+            f"Modality name {name!r}: expected an identifier without a double underscore, "
+            "such as 'labs' or 'pelvis_xray' (the double underscore separates nested parameters)."
+        )
+        raise ConfigurationError(msg)
+    return str(name)

@@ -1,0 +1,1 @@
+"""Encoders: one description per modality, columns in, tokens out."""

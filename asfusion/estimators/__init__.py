@@ -1,0 +1,1 @@
+"""Early, joint and late fusion as scikit-learn estimators."""

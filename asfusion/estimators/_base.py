@@ -1,0 +1,388 @@
+"""What early, joint and late fusion share: reading rows, encoders, priors, saving."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.utils import Tags
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import check_is_fitted
+
+from asfusion._bundle import save_bundle
+from asfusion._checks import check_modality_name
+from asfusion._frames import Frame
+from asfusion._progress import progress_shown
+from asfusion._random import derive_seed, draw_seed
+from asfusion.encoders._base import Encoder
+from asfusion.encoders.infer import describe_encoders, infer_encoders
+from asfusion.estimators._params import PartsMixin
+from asfusion.estimators._rows import (
+    TrainingRows,
+    cells_present,
+    check_row_labels,
+    is_table,
+    read_array,
+    read_classes,
+    read_groups,
+    read_table,
+    read_targets,
+    read_weights,
+    warn_user,
+)
+from asfusion.exceptions import ConfigurationError, InputError
+
+Encoders = Mapping[str, Encoder]
+
+
+class FusionEstimator(PartsMixin):
+    """Common face of all fusion estimators.
+
+    A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and
+    presence of rows); a task mixin reads targets and turns outputs into predictions.
+    """
+
+    encoders: Any
+    verbose: int
+    random_state: Any
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        groups: Any = None,
+        sample_weight: Any = None,
+        resume: bool = False,
+    ) -> Self:
+        """Fit on rows that may lack cells, or whole modalities.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame, or array of shape (n_rows, n_columns)
+            One patient (or visit) per row.
+        y : array of shape (n_rows,) or (n_rows, n_targets)
+            Class labels or regression targets.
+        groups : array of shape (n_rows,), optional
+            Patient of each row; a patient's rows stay together in every inner split.
+        sample_weight : array of shape (n_rows,), optional
+            Weight of each row; zero is the same as leaving the row out.
+        resume : bool
+            Go on from the networks' checkpoints where there are any.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        InputError
+            If rows, targets, groups or weights cannot be used as given.
+        ConfigurationError
+            If a parameter is unusable.
+        """
+        with progress_shown(bool(self.verbose)):
+            rows = self._read_training(X, y, groups, sample_weight)
+            self._fit_rows(rows, resume=resume)
+        return self
+
+    @abstractmethod
+    def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
+        """Learn from checked rows."""
+
+    @abstractmethod
+    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return outputs (N, K) and which rows (N,) have any modality."""
+
+    @abstractmethod
+    def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:
+        """Return checked targets, the same for the whole data set (classes not yet numbered)."""
+
+    @abstractmethod
+    def _begin(self, rows: TrainingRows) -> TrainingRows:
+        """Set the task's fitted attributes; return rows with y as the families read it."""
+
+    def save(self, path: str | Path) -> Path:
+        """Save the fitted model as a folder that `asfusion.load` reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to write; a saved model already there is replaced at once or not at all.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        BundleError
+            If a part cannot be saved safely, or `path` holds something else.
+        """
+        check_is_fitted(self)
+        save_bundle(self, Path(path))
+        return Path(path)
+
+    # -- reading -----------------------------------------------------------------------
+
+    def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
+        frame = self._read_X(X, reset=True)
+        n_rows = len(frame)
+        check_row_labels(X, y)
+        targets = self._read_y(y, n_rows)
+        if n_rows < 2:
+            msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
+            raise InputError(msg)
+        weights = read_weights(sample_weight, n_rows)
+        rows = TrainingRows(
+            frame=frame,
+            y=targets,
+            sample_weight=weights,
+            loss_weight=weights,
+            groups=read_groups(groups, n_rows),
+            origin=np.arange(n_rows),
+        )
+        if (weights == 0).any():
+            rows = rows.take(np.flatnonzero(weights))
+        return self._begin(rows)
+
+    def _read_X(self, X: Any, *, reset: bool) -> Frame:
+        if is_table(X):
+            columns = self._used_columns(X) if reset else getattr(self, "columns_in_", None)
+            frame = read_table(self, X, columns=columns, reset=reset)
+            if reset:
+                self.columns_in_ = None if columns is None else tuple(columns)
+            return frame
+        if reset:
+            self.columns_in_ = None
+        return read_array(self, X, reset=reset)
+
+    def _used_columns(self, X: Any) -> list[str] | None:
+        """Return the columns that the given encoders read, or None for all."""
+        if isinstance(self.encoders, str):
+            return None
+        frame = Frame.read(X)
+        used: dict[str, None] = {}
+        for name, encoder in self._check_encoders().items():
+            columns = columns_of(encoder, frame)
+            frame.check_columns(columns, f"Modality {name!r}")
+            used |= dict.fromkeys(columns)
+        return list(used)
+
+    # -- encoders ----------------------------------------------------------------------
+
+    def _check_encoders(self) -> dict[str, Encoder]:
+        if not isinstance(self.encoders, Mapping) or not self.encoders:
+            msg = (
+                "encoders: expected 'auto' or a non-empty dict of name to encoder, got "
+                f"{self.encoders if isinstance(self.encoders, str) else type(self.encoders)!r}. "
+                "For example {'labs': asfusion.TabularEncoder(['crp', 'esr'])}."
+            )
+            raise ConfigurationError(msg)
+        for name, encoder in self.encoders.items():
+            check_modality_name(name)
+            if not isinstance(encoder, Encoder):
+                msg = (
+                    f"encoders[{name!r}]: expected an encoder such as asfusion.TabularEncoder, "
+                    f"got {type(encoder).__name__}."
+                )
+                raise ConfigurationError(msg)
+        return dict(self.encoders)
+
+    def _fit_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
+        """Return fitted copies of the encoders that have any training row."""
+        if isinstance(self.encoders, str) and self.encoders == "auto":
+            encoders = infer_encoders(rows.frame)
+            if self.verbose and not rows.frame.is_array:
+                print(describe_encoders(encoders, rows.frame))  # noqa: T201 (the choice is said)
+        else:
+            encoders = {name: clone(part) for name, part in self._check_encoders().items()}
+        fitted = {}
+        for name, encoder in encoders.items():
+            if not cells_present(rows.frame, columns_of(encoder, rows.frame)).any():
+                warn_user(f"Modality {name!r}: no training row has it. It is left out.")
+                continue
+            fitted[name] = encoder.fit(rows.frame, sample_weight=rows.sample_weight)
+        if not fitted:
+            msg = "X: expected at least one modality with data, got only missing cells."
+            raise InputError(msg)
+        return fitted
+
+    # -- priors and seeds --------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> NDArray[np.float64]:
+        """Return outputs (N, K); rows without any modality get the training prior."""
+        check_is_fitted(self)
+        with progress_shown(bool(self.verbose)):
+            outputs, present = self._raw(self._read_X(X, reset=False))
+        if not present.all():
+            warn_user(
+                f"{int((~present).sum())} row(s) have none of the fitted modalities: the "
+                "prediction for them is the mean of the training rows."
+            )
+            outputs = np.where(present[:, None], outputs, self.prior_)
+        return outputs
+
+    def _seed(self, *keys: object) -> int:
+        """Return a seed for one purpose; drawn once per fit."""
+        return derive_seed(self.seed_, *keys)
+
+    def _adopt(self, parent: FusionEstimator) -> Self:
+        """Take over the task of `parent`, to be fitted as one of its parts."""
+        for name in parent._task_attributes:
+            setattr(self, name, getattr(parent, name))
+        self.seed_ = parent.seed_ if self.random_state is None else draw_seed(self.random_state)
+        self.n_features_in_ = parent.n_features_in_
+        self.columns_in_ = parent.columns_in_
+        if hasattr(parent, "feature_names_in_"):
+            self._expect_own_columns(parent.feature_names_in_)
+        return self
+
+    def _expect_own_columns(self, known: NDArray[np.object_]) -> None:
+        """Ask later rows for the columns of the own encoders only."""
+        own = {name: None for part in self._check_encoders().values() for name in named(part)}
+        columns = tuple(own) if own else tuple(known)
+        self.columns_in_ = columns
+        self.n_features_in_ = len(columns)
+        self.feature_names_in_ = np.asarray(columns, dtype=object)
+
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_")
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that cells may be missing."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
+    """What classification adds to a family."""
+
+    class_weight: Any
+    classes_: NDArray[Any]
+    is_classifier = True
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "classes_")
+
+    def predict_proba(self, X: Any) -> NDArray[np.float64]:
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            Probabilities, in the order of ``classes_``.
+        """
+        return self._outputs(X)  # type: ignore[attr-defined,no-any-return]
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable class.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            Class labels.
+        """
+        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]  # type: ignore[no-any-return]
+
+    def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:
+        return read_classes(y, n_rows)
+
+    def _begin(self, rows: TrainingRows) -> TrainingRows:
+        from dataclasses import replace
+
+        self.seed_ = draw_seed(self.random_state)  # type: ignore[attr-defined]
+        self.classes_, numbers = np.unique(rows.y, return_inverse=True)
+        if len(self.classes_) < 2:
+            msg = (
+                "y: expected at least 2 classes, got 1 class (rows of weight zero do not count). "
+                "Use a Regressor for a continuous target, or more rows."
+            )
+            raise InputError(msg)
+        class_weight = compute_sample_weight(self._class_weight(), rows.y)
+        loss_weight = rows.sample_weight * class_weight
+        if not loss_weight.any():
+            msg = "class_weight: expected at least one class in y to weigh more than zero."
+            raise ConfigurationError(msg)
+        numbers = numbers.astype(np.int64)
+        self.n_outputs_ = len(self.classes_)
+        totals = np.bincount(numbers, weights=loss_weight, minlength=self.n_outputs_)
+        self.prior_ = totals / totals.sum()
+        return replace(rows, y=numbers, loss_weight=loss_weight)
+
+    def _class_weight(self) -> Any:
+        weight = self.class_weight
+        if weight is None or weight == "balanced" or isinstance(weight, Mapping):
+            return weight
+        msg = f"class_weight: expected None, 'balanced' or a dict, got {type(weight).__name__}."
+        raise ConfigurationError(msg)
+
+
+class FusionRegressor(RegressorMixin):  # type: ignore[misc]
+    """What regression adds to a family."""
+
+    is_classifier = False
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "y_is_matrix_")
+
+    def predict(self, X: Any) -> NDArray[np.float64]:
+        """Return the predicted targets.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,) or (n_rows, n_targets)
+            In the units of y, shaped as y was.
+        """
+        outputs = self._outputs(X)  # type: ignore[attr-defined]
+        return outputs if self.y_is_matrix_ else outputs[:, 0]
+
+    def _read_y(self, y: Any, n_rows: int) -> NDArray[np.float64]:
+        return read_targets(y, n_rows)
+
+    def _begin(self, rows: TrainingRows) -> TrainingRows:
+        from dataclasses import replace
+
+        self.seed_ = draw_seed(self.random_state)  # type: ignore[attr-defined]
+        self.y_is_matrix_ = rows.y.ndim == 2
+        y = rows.y if self.y_is_matrix_ else rows.y[:, None]
+        self.n_outputs_ = y.shape[1]
+        self.prior_ = np.average(y, axis=0, weights=rows.sample_weight)
+        return replace(rows, y=y)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that several targets may be predicted at once."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+
+def columns_of(encoder: Encoder, frame: Frame) -> tuple[str, ...]:
+    """Return the columns that an unfitted encoder will read."""
+    return named(encoder) or frame.columns
+
+
+def named(encoder: Encoder) -> tuple[str, ...]:
+    """Return the columns that an encoder was given; none if it reads all there are."""
+    params = encoder.get_params(deep=False)
+    columns = params.get("columns", params.get("column"))
+    if columns is None:
+        return ()
+    return (columns,) if isinstance(columns, str) else tuple(columns)

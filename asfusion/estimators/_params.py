@@ -1,0 +1,81 @@
+"""Parameters that are dicts of parts, nested as scikit-learn nests its own."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from sklearn.base import BaseEstimator, clone
+
+from asfusion._checks import quoted
+from asfusion.exceptions import ConfigurationError
+
+
+class PartsMixin(BaseEstimator):  # type: ignore[misc]
+    """Let ``encoders={"labs": ...}`` answer to ``encoders__labs__d_out``.
+
+    Scikit-learn nests parameters of estimators, not of dicts of estimators. This mixin
+    adds the dicts, for reading, for setting (grid search) and for `clone`, which must
+    not carry what a part has learned.
+    """
+
+    _part_fields: ClassVar[tuple[str, ...]] = ("encoders", "estimators")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters, with those of parts under ``field__name__parameter``."""
+        params: dict[str, Any] = super().get_params(deep=deep)
+        if deep:
+            for field, parts in self._part_dicts().items():
+                for name, part in parts.items():
+                    params[f"{field}__{name}"] = part
+                    if hasattr(part, "get_params") and not isinstance(part, type):
+                        own = part.get_params(deep=True)
+                        params |= {f"{field}__{name}__{k}": v for k, v in own.items()}
+        return params
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of parts.
+
+        Raises
+        ------
+        ConfigurationError
+            If a part is named that is not there.
+        """
+        fields = self._part_dicts()
+        plain = {k: v for k, v in params.items() if k.partition("__")[0] not in fields}
+        nested = {k: v for k, v in params.items() if k not in plain}
+        whole = {k: v for k, v in nested.items() if "__" not in k}
+        super().set_params(**plain, **whole)
+        for key, value in nested.items():
+            if key not in whole:
+                self._set_part(key, value)
+        return self
+
+    def _set_part(self, key: str, value: Any) -> None:
+        field, _, rest = key.partition("__")
+        name, _, parameter = rest.partition("__")
+        parts = getattr(self, field)
+        if name not in parts:
+            msg = f"{field}: expected one of {quoted(parts)}, got {name!r} (in {key!r})."
+            raise ConfigurationError(msg)
+        if parameter:
+            parts[name].set_params(**{parameter: value})
+        else:
+            # A dict of one's own: the caller's may stand in other estimators, too.
+            setattr(self, field, {**parts, name: value})
+
+    def _part_dicts(self) -> dict[str, dict[str, Any]]:
+        fields = {field: getattr(self, field, None) for field in self._part_fields}
+        return {field: parts for field, parts in fields.items() if isinstance(parts, dict)}
+
+    def __sklearn_clone__(self) -> Self:
+        """Return an unfitted copy, with unfitted copies of all parts."""
+        copy = type(self)(**{k: _clone_value(v) for k, v in self.get_params(deep=False).items()})
+        if hasattr(self, "_metadata_request"):
+            copy._metadata_request = self._metadata_request
+        return copy
+
+
+def _clone_value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _clone_value(part) for name, part in value.items()}
+    return clone(value, safe=False)

@@ -1,0 +1,243 @@
+"""From what the user passes to checked rows: X, y, groups and weights in one record."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import column_or_1d, validate_data
+
+from asfusion._frames import Frame, is_missing
+from asfusion.exceptions import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingRows:
+    """N rows to fit on, all checked and of one length.
+
+    Parameters
+    ----------
+    frame : Frame
+        The columns.
+    y : ndarray of shape (N,) or (N, T)
+        Class numbers (int64), or regression targets (float64, always 2-D).
+    sample_weight : ndarray of shape (N,)
+        As the user gave it; ones by default. Never zero: such rows are not there.
+    loss_weight : ndarray of shape (N,)
+        The same times the class weights.
+    groups : ndarray of shape (N,), optional
+        Whose rows belong together in every split.
+    origin : ndarray of shape (N,)
+        Position of each row in what the user passed.
+    """
+
+    frame: Frame
+    y: NDArray[Any]
+    sample_weight: NDArray[np.float64]
+    loss_weight: NDArray[np.float64]
+    groups: NDArray[Any] | None
+    origin: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.y)
+
+    @property
+    def is_weighted(self) -> bool:
+        """Whether rows count differently."""
+        return bool((self.loss_weight != self.loss_weight[0]).any())
+
+    def take(self, rows: NDArray[Any]) -> TrainingRows:
+        """Return the rows at the given positions."""
+        return replace(
+            self,
+            frame=self.frame.take(rows),
+            y=self.y[rows],
+            sample_weight=self.sample_weight[rows],
+            loss_weight=self.loss_weight[rows],
+            groups=None if self.groups is None else self.groups[rows],
+            origin=self.origin[rows],
+        )
+
+
+def is_table(X: Any) -> bool:
+    """Return whether X has named columns (also one that will be refused, such as a lazy one)."""
+    return isinstance(X, Frame) or hasattr(X, "columns") or hasattr(X, "collect")
+
+
+def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -> Frame:
+    """Return a DataFrame as a Frame of the columns that the estimator uses.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Whose ``feature_names_in_`` is set or compared.
+    X : DataFrame
+        The rows.
+    columns : sequence of str or None
+        Columns to use; None for all, in which case their order counts, too.
+    reset : bool
+        True in fit.
+    """
+    frame = Frame.read(X)
+    if columns is not None:
+        frame = frame.select(list(columns), type(estimator).__name__)
+    if not len(frame) or not frame.columns:
+        msg = (
+            f"X: expected at least 1 row and 1 column, got shape=({len(frame)}, "
+            f"{len(frame.columns)})."
+        )
+        raise InputError(msg)
+    fitted_on_names = reset or hasattr(estimator, "feature_names_in_")
+    validate_data(estimator, frame.to_native(), reset=reset, skip_check_array=True)
+    if fitted_on_names:
+        return frame
+    return Frame.read(np.column_stack([frame.numbers(name) for name in frame.columns]))
+
+
+def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
+    """Return a 2-D array (or list of rows) of numbers as a Frame."""
+    try:
+        array = validate_data(
+            estimator, X, reset=reset, ensure_all_finite="allow-nan", dtype=np.float64
+        )
+    except ValueError as error:
+        if "could not convert" not in str(error):
+            raise
+        # The original text shows the cell.
+        msg = (
+            "X: expected an array of numbers, got text in it. Pass a DataFrame with named "
+            "columns for categories, notes and images."
+        )
+        raise InputError(msg) from None
+    names = getattr(estimator, "feature_names_in_", None)
+    if names is None:
+        return Frame.read(array)
+    import pandas as pd
+
+    return Frame.read(pd.DataFrame(array, columns=list(names)))
+
+
+def check_row_labels(X: Any, y: Any) -> None:
+    """Raise when X and y carry the same row labels in another order."""
+    left, right = getattr(X, "index", None), getattr(y, "index", None)
+    if left is None or right is None or callable(left) or callable(right):
+        return
+    if len(left) == len(right) and not left.equals(right) and set(left) == set(right):
+        msg = (
+            "X and y: expected rows in one order, got the same index labels in another order. "
+            "Use y = y.loc[X.index]."
+        )
+        raise InputError(msg)
+
+
+def read_classes(y: Any, n_rows: int) -> NDArray[Any]:
+    """Return class labels as a 1-D array without missing entries."""
+    labels = column_or_1d(_as_complete_array(y, n_rows), warn=True)
+    check_classification_targets(labels)
+    return np.asarray(labels)
+
+
+def read_targets(y: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return regression targets as a float64 array (N,) or (N, T), all finite."""
+    array = _as_complete_array(y, n_rows)
+    try:
+        targets = np.asarray(array, dtype=np.float64)
+    except (TypeError, ValueError):
+        msg = f"y: expected numbers, got dtype {array.dtype}. Convert the target first."
+        raise InputError(msg) from None
+    if targets.ndim > 2:
+        msg = f"y: expected shape (n_rows,) or (n_rows, n_targets), got {targets.ndim} dimensions."
+        raise InputError(msg)
+    if not np.isfinite(targets).all():
+        raise InputError("y: expected finite numbers, got infinity. Replace or drop those rows.")
+    return targets
+
+
+def _as_complete_array(y: Any, n_rows: int) -> NDArray[Any]:
+    if y is None:
+        msg = "This estimator requires y to be passed, but the target y is None."
+        raise InputError(msg)
+    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    if np.iscomplexobj(array):
+        raise InputError("y: Complex data not supported; expected real numbers or labels.")
+    if array.ndim == 0 or len(array) != n_rows:
+        got = "a single value" if array.ndim == 0 else str(len(array))
+        msg = f"y: expected {n_rows} entries, one per row of X, got {got}."
+        raise InputError(msg)
+    if array.dtype.kind in "fcmMO":
+        missing = [row for row, entry in enumerate(array) if _any_missing(entry)]
+        if missing:
+            msg = (
+                f"y: expected a value for every row, got {len(missing)} missing (NaN), the first "
+                f"at position {missing[0]}. Drop those rows from X and y."
+            )
+            raise InputError(msg)
+    return array
+
+
+def _any_missing(entry: Any) -> bool:
+    if isinstance(entry, np.ndarray):
+        return any(is_missing(cell) for cell in entry)
+    return is_missing(entry)
+
+
+def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return one non-negative finite weight per row, not all zero."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    try:
+        weights = np.asarray(sample_weight, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("sample_weight: expected numbers, got another type.") from None
+    if weights.ndim == 0:
+        weights = np.full(n_rows, float(weights))
+    if weights.shape != (n_rows,):
+        msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
+        raise InputError(msg)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError("sample_weight: expected finite weights of at least zero.")
+    if not weights.any():
+        raise InputError("sample_weight: expected at least one weight above zero, got none.")
+    return weights
+
+
+def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:
+    """Return one group label per row, as numbers from zero."""
+    if groups is None:
+        return None
+    labels = np.asarray(groups.to_numpy() if hasattr(groups, "to_numpy") else groups)
+    if labels.shape != (n_rows,):
+        msg = f"groups: expected shape ({n_rows},), one label per row, got {labels.shape}."
+        raise InputError(msg)
+    missing = sum(is_missing(label) for label in labels.tolist())
+    if missing:
+        msg = (
+            f"groups: expected a label for every row, got {missing} missing. "
+            "Give each row without a known patient a label of its own."
+        )
+        raise InputError(msg)
+    return np.unique(labels.astype(str), return_inverse=True)[1]
+
+
+def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
+    """Return which rows have at least one cell in the given columns."""
+    present = np.zeros(len(frame), dtype=bool)
+    for name in columns:
+        if frame.kind(name) in ("number", "boolean"):
+            present |= ~np.isnan(frame.numbers(name))
+        else:
+            present |= np.asarray([cell is not None for cell in frame.strings(name)], dtype=bool)
+    return present
+
+
+def warn_user(message: str) -> None:
+    """Warn in the name of the user's own line."""
+    from asfusion.exceptions import AsfusionWarning
+
+    warnings.warn(message, AsfusionWarning, stacklevel=4)

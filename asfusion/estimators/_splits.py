@@ -1,0 +1,106 @@
+"""Splits inside fit that keep a patient's rows together."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    check_cv,
+)
+
+from asfusion.estimators._rows import TrainingRows
+from asfusion.exceptions import ConfigurationError
+
+Split = tuple[NDArray[Any], NDArray[Any]]
+
+
+def inner_splits(rows: TrainingRows, cv: Any, *, stratify: bool, seed: int) -> list[Split]:
+    """Return train and test positions of each inner fold.
+
+    Parameters
+    ----------
+    rows : TrainingRows
+        The rows to split.
+    cv : int, splitter or iterable of splits
+        An int makes (stratified, grouped) folds; explicit splits name positions in
+        what the user passed to fit.
+    stratify : bool
+        Whether y holds classes to be spread evenly.
+    seed : int
+        Seeds the order of rows.
+
+    Raises
+    ------
+    ConfigurationError
+        If a group's rows are on both sides of an explicit split.
+    """
+    if isinstance(cv, int):
+        return _folds(rows, cv, stratify=stratify, seed=seed)
+    splitter = check_cv(cv, rows.y[:, 0] if rows.y.ndim == 2 else rows.y, classifier=stratify)
+    if hasattr(cv, "split"):
+        return list(splitter.split(np.zeros(len(rows)), rows.y, rows.groups))
+    place = {position: row for row, position in enumerate(rows.origin.tolist())}
+    splits = [
+        (
+            np.asarray([place[i] for i in np.asarray(train).tolist() if i in place], dtype=int),
+            np.asarray([place[i] for i in np.asarray(test).tolist() if i in place], dtype=int),
+        )
+        for train, test in splitter.split()
+    ]
+    _refuse_shared_groups(splits, rows)
+    return splits
+
+
+def hold_out(
+    rows: TrainingRows, fraction: float, *, stratify: bool, seed: int
+) -> tuple[NDArray[Any], NDArray[Any]] | None:
+    """Return positions to learn from and to validate on, or None if rows are too few.
+
+    Groups stay whole, and every class stays among the rows to learn from.
+    """
+    n_splits = max(2, round(1.0 / fraction))
+    classes = set(np.unique(rows.y)) if stratify else set()
+    for learn, validate in _folds(rows, n_splits, stratify=stratify, seed=seed):
+        if stratify and set(np.unique(rows.y[learn])) != classes:
+            continue
+        if len(learn) > 1 and len(validate):
+            return learn, validate
+    return None
+
+
+def _folds(rows: TrainingRows, n_splits: int, *, stratify: bool, seed: int) -> list[Split]:
+    units = len(rows) if rows.groups is None else len(np.unique(rows.groups))
+    n_splits = min(n_splits, units)
+    if stratify:
+        n_splits = min(n_splits, int(np.bincount(rows.y).max()))
+    if n_splits < 2:
+        return []
+    options = {"n_splits": n_splits, "shuffle": True, "random_state": seed}
+    if stratify:
+        kind = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
+    else:
+        kind = KFold if rows.groups is None else GroupKFold
+    with warnings.catch_warnings():
+        # A class with fewer rows than folds is spread as far as it goes.
+        warnings.filterwarnings("ignore", message="The least populated class")
+        return list(kind(**options).split(np.zeros(len(rows)), rows.y, rows.groups))
+
+
+def _refuse_shared_groups(splits: list[Split], rows: TrainingRows) -> None:
+    if rows.groups is None:
+        return
+    for number, (train, test) in enumerate(splits):
+        shared = np.intersect1d(rows.groups[train], rows.groups[test])
+        if len(shared):
+            msg = (
+                f"cv, split {number}: expected each group on one side, got {len(shared)} group(s) "
+                "on both. Split by group, or pass cv as an integer."
+            )
+            raise ConfigurationError(msg)

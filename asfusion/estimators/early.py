@@ -1,0 +1,322 @@
+"""Early fusion: features and embeddings side by side, then one model."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from asfusion._frames import Frame
+from asfusion._random import torch_seed
+from asfusion.encoders._base import Encoder
+from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
+from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._sklearn import check_part, class_probabilities, fit_part
+from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor, _JointFusion
+from asfusion.exceptions import ConfigurationError
+
+
+class _EarlyFusion(FusionEstimator):
+    """The family, without the task."""
+
+    is_classifier: ClassVar[bool]
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        estimator: Any = None,
+        *,
+        network: Any = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.encoders = encoders
+        self.estimator = estimator
+        self.network = network
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
+        if self.estimator is not None:
+            check_part(self.estimator, "estimator", classify=self.is_classifier)
+        self.encoders_ = self._fit_encoders(rows)
+        for name, encoder in self.encoders_.items():
+            if encoder.needs_training:
+                self.encoders_[name] = self._train_alone(name, encoder, rows, resume=resume)
+        blocks = self._blocks(rows.frame)
+        self._learn_filling(blocks, rows)
+        features, present = self._fill(blocks)
+        kept = np.flatnonzero(present)
+        if len(kept) < len(rows):
+            rows, features = rows.take(kept), features[kept]
+        self.estimator_ = fit_part(
+            self._estimator(),
+            self._scaled(features),
+            rows,
+            classify=self.is_classifier,
+            seed=self._seed("estimator"),
+            name="estimator",
+        )
+
+    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        features, present = self._fill(self._blocks(frame))
+        features = self._scaled(features)
+        if self.is_classifier:
+            return class_probabilities(self.estimator_, features, self.n_outputs_), present
+        outputs = np.asarray(self.estimator_.predict(features), dtype=np.float64)
+        return outputs.reshape(len(frame), -1), present
+
+    def _estimator(self) -> Any:
+        if self.estimator is not None:
+            return self.estimator
+        return LogisticRegression(max_iter=5000) if self.is_classifier else Ridge()
+
+    def _train_alone(
+        self, name: str, encoder: Encoder, rows: TrainingRows, *, resume: bool
+    ) -> Encoder:
+        """Return the encoder with a network trained on this modality alone."""
+        alone = network_for(self, self.network, name, encoder)
+        alone._fit_rows(rows, resume=resume)
+        trained: Encoder = alone.encoders_[name]
+        return trained
+
+    def features(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
+        """Return what the estimator reads: the fused feature matrix and its names.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit.
+
+        Returns
+        -------
+        features : ndarray of shape (n_rows, n_fused)
+            Features of all modalities, filled where a modality is absent.
+        names : ndarray of shape (n_fused,)
+            ``modality__feature``, and ``modality__present`` flags.
+        """
+        features, _ = self._fill(self._blocks(self._read_X(X, reset=False)))
+        return self._scaled(features), np.asarray(self.feature_names_, dtype=object)
+
+    # -- features ----------------------------------------------------------------------
+
+    def _blocks(self, frame: Frame) -> dict[str, NDArray[np.float64]]:
+        return {name: encoder.transform(frame) for name, encoder in self.encoders_.items()}
+
+    def _learn_filling(self, blocks: dict[str, NDArray[np.float64]], rows: TrainingRows) -> None:
+        """Learn what stands in for an absent modality, and the scale of each feature."""
+        self.centers_, self.scales_, names = {}, {}, []
+        self.flagged_ = []
+        for name, block in blocks.items():
+            present = _present(block)
+            weights = rows.sample_weight[present]
+            center = np.average(block[present], axis=0, weights=weights)
+            spread = np.sqrt(np.average((block[present] - center) ** 2, axis=0, weights=weights))
+            self.centers_[name] = center
+            # Each modality brings total variance one, however many features it has: a wide
+            # embedding does not drown a handful of labs in a penalised model.
+            self.scales_[name] = np.where(spread > 1e-12, spread, 1.0) * np.sqrt(block.shape[1])
+            own = self.encoders_[name].get_feature_names_out()
+            names += [f"{name}__{feature}" for feature in own]
+            if not present.all():
+                self.flagged_.append(name)
+        self.feature_names_ = [*names, *(f"{name}__present" for name in self.flagged_)]
+
+    def _fill(
+        self, blocks: dict[str, NDArray[np.float64]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return features side by side, means standing for absent modalities, with flags."""
+        present = {name: _present(block) for name, block in blocks.items()}
+        parts = [
+            np.where(present[name][:, None], block, self.centers_[name])
+            for name, block in blocks.items()
+        ]
+        parts += [present[name][:, None].astype(np.float64) for name in self.flagged_]
+        return np.hstack(parts), np.any(list(present.values()), axis=0)
+
+    def _scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return features as the estimator reads them: scaled for the default, else in units."""
+        if self.estimator is not None:
+            return features
+        center = np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
+        scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        return (features - center) / scale
+
+    # -- saving ------------------------------------------------------------------------
+
+    def _bundle_state(self) -> dict[str, Any]:
+        """Return parameters, fitted attributes and backbones, for `save`."""
+        fitted = {k: v for k, v in vars(self).items() if k.endswith("_")}
+        state: dict[str, Any] = {"params": self.get_params(deep=False), "fitted": fitted}
+        if hasattr(self, "encoders_"):
+            state["networks"] = {
+                name: dict(encoder.network_.state_dict())
+                for name, encoder in self.encoders_.items()
+                if hasattr(encoder, "network_")
+            }
+        if hasattr(self, "estimator_") and self.is_classifier:
+            state["known_classes"] = self.estimator_.known_classes_
+        return state
+
+    def _restore_bundle_state(self, state: dict[str, Any]) -> None:
+        """Rebuild from what `_bundle_state` returned."""
+        self.__init__(**state["params"])  # type: ignore[misc]
+        vars(self).update(state["fitted"])
+        for name, weights in state.get("networks", {}).items():
+            encoder = self.encoders_[name]
+            with torch_seed(0):
+                encoder.network_ = encoder.build(pretrained=False)
+            dtype = next(v.dtype for k, v in weights.items() if k.startswith("adapter"))
+            encoder.network_.to(torch.float64 if dtype == torch.float64 else torch.float32)
+            encoder.network_.load_state_dict(weights)
+            encoder.network_.eval()
+        if "known_classes" in state:
+            self.estimator_.known_classes_ = state["known_classes"]
+
+
+def network_for(
+    parent: FusionEstimator, template: Any, name: str, encoder: Encoder
+) -> _JointFusion:
+    """Return an unfitted network estimator of one modality for the task of `parent`."""
+    joint = JointFusionClassifier if parent.is_classifier else JointFusionRegressor
+    if template is None:
+        made = joint()
+    elif isinstance(template, joint):
+        made = clone(template)
+    else:
+        msg = (
+            f"network: expected None or a {joint.__name__} with the training settings, got "
+            f"{type(template).__name__}."
+        )
+        raise ConfigurationError(msg)
+    # Class weights are in the rows already.
+    made.set_params(encoders={name: encoder}, verbose=parent.verbose)
+    return made._adopt(parent)
+
+
+def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which rows of an encoder's `transform` have the modality."""
+    return ~np.isnan(block).all(axis=1)
+
+
+class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
+    """Put the features of all modalities side by side and fit one classifier.
+
+    Tables give their prepared features, images and notes the embedding of their
+    network: frozen if it is pretrained, otherwise trained first on this modality alone.
+    An absent modality is filled with the training mean and marked by a flag.
+
+    Parameters
+    ----------
+    encoders : "auto" or dict of str to Encoder
+        One description per modality; ``"auto"`` infers them from the columns and says
+        what it chose.
+    estimator : scikit-learn classifier, optional
+        Any with `predict_proba`: a forest, AdaBoost, XGBoost, a pipeline, or an asfusion
+        network. Logistic regression by default, on features scaled so that each modality
+        has the same total variance; an estimator that you pass reads features in their
+        own units.
+    network : JointFusionClassifier, optional
+        Training settings of networks that are trained first; their defaults otherwise.
+    class_weight : None, "balanced" or dict
+        Weight of each class, passed to the estimator as weights of rows.
+    verbose : int
+        0 is silent; 1 prints inferred encoders and shows progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds everything random, also an estimator whose own is not set.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    encoders_ : dict of str to Encoder
+        Fitted encoders.
+    estimator_ : classifier
+        The fitted estimator; its classes are positions in ``classes_``.
+    feature_names_ : list of str
+        Names of the fused features.
+    prior_ : ndarray of shape (n_classes,)
+        Share of each class among the training rows.
+
+    Notes
+    -----
+    An embedding trained on the same rows looks better to the estimator than it will be on
+    new rows. With networks trained from scratch on few rows, compare joint fusion and late
+    fusion with ``combine="stacking"``, which do not have this weakness.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(40, 3)), columns=["crp", "esr", "bmi"])
+    >>> y = (X["crp"] + X["bmi"] > 0).astype(int)
+    >>> model = af.EarlyFusionClassifier(
+    ...     {"labs": af.TabularEncoder(["crp", "esr"]), "body": af.TabularEncoder(["bmi"])},
+    ...     RandomForestClassifier(20), random_state=0,
+    ... )
+    >>> model.fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        estimator: Any = None,
+        *,
+        network: Any = None,
+        class_weight: Any = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            encoders, estimator, network=network, verbose=verbose, random_state=random_state
+        )
+        self.class_weight = class_weight
+
+
+class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
+    """Put the features of all modalities side by side and fit one regressor.
+
+    Tables give their prepared features, images and notes the embedding of their
+    network: frozen if it is pretrained, otherwise trained first on this modality alone.
+    An absent modality is filled with the training mean and marked by a flag.
+
+    Parameters
+    ----------
+    encoders : "auto" or dict of str to Encoder
+        One description per modality; ``"auto"`` infers them from the columns and says
+        what it chose.
+    estimator : scikit-learn regressor, optional
+        Any regressor or pipeline; wrapped for several targets where it needs to be. Ridge
+        by default, on features scaled so that each modality has the same total variance.
+    network : JointFusionRegressor, optional
+        Training settings of networks that are trained first; their defaults otherwise.
+    verbose : int
+        0 is silent; 1 prints inferred encoders and shows progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds everything random, also an estimator whose own is not set.
+
+    Attributes
+    ----------
+    encoders_ : dict of str to Encoder
+        Fitted encoders.
+    estimator_ : regressor
+        The fitted estimator.
+    feature_names_ : list of str
+        Names of the fused features.
+    prior_ : ndarray of shape (n_targets,)
+        Mean of each target over the training rows.
+
+    Examples
+    --------
+    >>> import numpy as np, asfusion as af
+    >>> X = np.random.default_rng(0).normal(size=(40, 3))
+    >>> model = af.EarlyFusionRegressor().fit(X, X[:, 0] - X[:, 1])
+    >>> model.predict(X[:2]).shape
+    (2,)
+    """

@@ -1,0 +1,432 @@
+"""Joint fusion: encoders and fusion head trained together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asfusion._checks import check_choice, check_number
+from asfusion._frames import Frame
+from asfusion._random import torch_seed
+from asfusion._tokens import Prepared
+from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
+from asfusion.estimators._rows import TrainingRows, warn_user
+from asfusion.estimators._splits import hold_out
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.fusion._base import Fusion
+from asfusion.fusion._resolve import resolve_head
+from asfusion.nn.network import FusionNetwork
+from asfusion.training.loop import predict_rows, train
+from asfusion.training.losses import cross_entropy, squared_error
+from asfusion.training.rows import Rows, precision_of
+from asfusion.training.settings import TrainingSettings
+
+_FEW_ROWS = 100  # below this, rows are worth more in training than in validation
+_TABLE_BATCH, _BATCH = 128, 32
+
+
+class _JointFusion(FusionEstimator):
+    """The family, without the task."""
+
+    is_classifier: ClassVar[bool]
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        fusion: str | Fusion = "concat",
+        *,
+        max_epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        warmup: float = 0.1,
+        clip_norm: float = 1.0,
+        dropout: float = 0.0,
+        modality_dropout: float = 0.1,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.15,
+        patience: int = 10,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        checkpoint: str | Path | None = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.encoders = encoders
+        self.fusion = fusion
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.clip_norm = clip_norm
+        self.dropout = dropout
+        self.modality_dropout = modality_dropout
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.precision = precision
+        self.device = device
+        self.checkpoint = checkpoint
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
+        head = resolve_head(self.fusion)
+        self.encoders_ = self._fit_encoders(rows)
+        modalities, present = self._tensors(rows.frame)
+        rows, modalities = self._drop_empty(rows, modalities, present)
+        settings = self._settings(modalities)
+        data = Rows(modalities, self._targets(rows), _unit_mean(rows.loss_weight))
+        learn, validation = self._validation(rows, data)
+        with torch_seed(self._seed("network")):
+            self.network_ = self._build(head, pretrained=True)
+            self._start_at_prior()
+        self.history_ = train(
+            self.network_,
+            learn,
+            validation,
+            loss=cross_entropy if self.is_classifier else squared_error,
+            settings=settings,
+            checkpoint=self._checkpoint_file(),
+            resume=resume,
+        )
+        self._share_networks()
+
+    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        modalities, present = self._tensors(frame)
+        n_rows = len(frame)
+        rows = Rows(modalities, torch.zeros(n_rows), torch.ones(n_rows))
+        outputs = predict_rows(self.network_, rows, device=self.device)
+        if self.is_classifier:
+            return torch.softmax(outputs, dim=1).numpy(), present
+        return outputs.numpy() * self.y_scale_ + self.y_mean_, present
+
+    def _tensors(self, frame: Frame) -> tuple[dict[str, Prepared], NDArray[np.bool_]]:
+        """Return each modality's rows, embedded where the backbone is frozen."""
+        modalities = {
+            name: encoder.embed(frame) if encoder.is_frozen else encoder.prepare(frame)
+            for name, encoder in self.encoders_.items()
+        }
+        present = torch.stack([prepared.present for prepared in modalities.values()])
+        return modalities, present.any(dim=0).numpy()
+
+    def _drop_empty(
+        self, rows: TrainingRows, modalities: dict[str, Prepared], present: NDArray[np.bool_]
+    ) -> tuple[TrainingRows, dict[str, Prepared]]:
+        """Leave out rows without any modality: there is nothing to learn from them."""
+        if present.all():
+            return rows, modalities
+        kept = np.flatnonzero(present)
+        if len(kept) < 2:
+            msg = f"X: expected at least 2 rows with a modality to fit, got n_samples={len(kept)}."
+            raise InputError(msg)
+        if len(self.encoders_) > 1:
+            warn_user(f"{len(rows) - len(kept)} training row(s) have no modality and are not used.")
+        taken = {name: part.take(torch.from_numpy(kept)) for name, part in modalities.items()}
+        return rows.take(kept), taken
+
+    def _settings(self, modalities: dict[str, Prepared]) -> TrainingSettings:
+        if self.batch_size == "auto":
+            only_tables = precision_of(modalities) == torch.float64
+            batch_size = _TABLE_BATCH if only_tables else _BATCH
+        else:
+            batch_size = self.batch_size
+        return TrainingSettings(
+            max_epochs=self.max_epochs,
+            batch_size=batch_size,
+            learning_rate=self.learning_rate,
+            weight_decay=self.weight_decay,
+            warmup=self.warmup,
+            clip_norm=self.clip_norm,
+            modality_dropout=self.modality_dropout,
+            patience=self.patience,
+            precision=self.precision,
+            device=self.device,
+            seed=self._seed("training"),
+        )
+
+    def _targets(self, rows: TrainingRows) -> torch.Tensor:
+        if self.is_classifier:
+            return torch.from_numpy(rows.y.copy())
+        weights = rows.sample_weight
+        self.y_mean_ = np.average(rows.y, axis=0, weights=weights)
+        spread = np.sqrt(np.average((rows.y - self.y_mean_) ** 2, axis=0, weights=weights))
+        # A constant target has no spread; its prediction is the mean.
+        self.y_scale_ = np.where(spread > 0, spread, 1.0)
+        return torch.from_numpy((rows.y - self.y_mean_) / self.y_scale_)
+
+    def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
+        """Split off whole groups to decide when to stop, if that is wanted."""
+        fraction = check_number(
+            self.validation_fraction, "validation_fraction", minimum=0, maximum=0.5, exclusive=True
+        )
+        wanted = self.early_stopping
+        if wanted == "auto":
+            wanted = len(rows) >= _FEW_ROWS
+        elif not isinstance(wanted, bool | np.bool_):
+            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
+            raise ConfigurationError(msg)
+        if not wanted:
+            return data, None
+        seed = self._seed("validation")
+        split = hold_out(rows, fraction, stratify=self.is_classifier, seed=seed)
+        if split is None:
+            warn_user(
+                "Too few rows or groups to hold out for early stopping: all are learned from."
+            )
+            return data, None
+        learn, validate = (data.take(torch.from_numpy(part)) for part in split)
+        return learn, validate
+
+    def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
+        networks = {
+            name: encoder.build(pretrained=pretrained) for name, encoder in self.encoders_.items()
+        }
+        head.build({name: network.d_out for name, network in networks.items()})
+        return FusionNetwork(
+            networks, head, d_fused=head.d_out, n_outputs=self.n_outputs_, dropout=self.dropout
+        )
+
+    def _start_at_prior(self) -> None:
+        """Let the untrained network predict the prior, so that rare classes start rare."""
+        with torch.no_grad():
+            bias = np.log(np.clip(self.prior_, 1e-6, None)) if self.is_classifier else 0.0
+            self.network_.head.bias.copy_(torch.as_tensor(bias))
+
+    def _share_networks(self) -> None:
+        """Let each fitted encoder's `transform` use the network trained here."""
+        for name, encoder in self.encoders_.items():
+            encoder.network_ = self.network_.encoders[name]
+
+    def _checkpoint_file(self) -> Path | None:
+        if self.checkpoint is None:
+            return None
+        name = "joint" if len(self.encoders_) > 1 else next(iter(self.encoders_))
+        folder = Path(self.checkpoint)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / f"{name}.ckpt"
+
+    def _bundle_state(self) -> dict[str, Any]:
+        """Return parameters, fitted attributes and weights, for `save`."""
+        fitted = {k: v for k, v in vars(self).items() if k.endswith("_") and k != "network_"}
+        state: dict[str, Any] = {"params": self.get_params(deep=False), "fitted": fitted}
+        if hasattr(self, "network_"):
+            weights = self.network_.state_dict()
+            dtype = str(next(self.network_.head.parameters()).dtype).removeprefix("torch.")
+            state |= {"network": dict(weights), "dtype": dtype}
+        return state
+
+    def _restore_bundle_state(self, state: dict[str, Any]) -> None:
+        """Rebuild from what `_bundle_state` returned."""
+        self.__init__(**state["params"])  # type: ignore[misc]
+        vars(self).update(state["fitted"])
+        if "network" in state:
+            with torch_seed(0):
+                self.network_ = self._build(resolve_head(self.fusion), pretrained=False)
+            self.network_.to(getattr(torch, check_choice(state["dtype"], "dtype", _DTYPES)))
+            self.network_.load_state_dict(state["network"])
+            self.network_.eval()
+            self._share_networks()
+
+
+_DTYPES = ("float32", "float64")
+
+
+class JointFusionClassifier(FusionClassifier, _JointFusion):
+    """Train encoders and fusion head together, to classify.
+
+    Parameters
+    ----------
+    encoders : "auto" or dict of str to Encoder
+        One description per modality; ``"auto"`` infers them from the columns and says
+        what it chose.
+    fusion : str or Fusion
+        Head that fuses the modalities: ``"concat"``, ``"gated"``, ``"attention"``, or a
+        described head such as ``asfusion.fusion.CrossAttention(n_heads=2)``.
+    max_epochs : int
+        Passes over the training rows.
+    batch_size : int or "auto"
+        Rows per step; ``"auto"`` is 128 for tables alone and 32 otherwise.
+    learning_rate : float
+        Peak rate of AdamW; pretrained backbones learn at a tenth of it.
+    weight_decay : float
+        Decoupled decay of weight matrices.
+    warmup : float
+        Share of steps with a rising learning rate; a half cosine follows.
+    clip_norm : float
+        Largest norm of the gradient.
+    dropout : float
+        Dropout on the fused vector.
+    modality_dropout : float
+        Probability that a present modality is hidden from a row during a step, which
+        teaches the network to do without it.
+    early_stopping : bool or "auto"
+        Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
+        does so from 100 rows on.
+    validation_fraction : float
+        Share of rows held out for early stopping.
+    patience : int
+        Epochs to wait for a better validation loss.
+    precision : {"auto", "float32", "bfloat16"}
+        Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
+        compute in float64.
+    device : str
+        ``"auto"``, or a torch device.
+    checkpoint : path, optional
+        Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
+    class_weight : None, "balanced" or dict
+        Weight of each class in the loss.
+    verbose : int
+        0 is silent; 1 prints inferred encoders and shows progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds everything random; an int gives the same model every time.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    encoders_ : dict of str to Encoder
+        Fitted encoders; their `transform` uses the trained networks.
+    network_ : FusionNetwork
+        The trained network.
+    history_ : list of dict
+        Loss, validation loss and learning rate of each epoch.
+    prior_ : ndarray of shape (n_classes,)
+        Share of each class among the training rows.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(40, 3)), columns=["crp", "esr", "bmi"])
+    >>> y = (X["crp"] + X["bmi"] > 0).astype(int)
+    >>> model = af.JointFusionClassifier(
+    ...     {"labs": af.TabularEncoder(["crp", "esr"]), "body": af.TabularEncoder(["bmi"])},
+    ...     fusion="gated", max_epochs=20, random_state=0,
+    ... )
+    >>> model.fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        fusion: str | Fusion = "concat",
+        *,
+        max_epochs: int = 100,
+        batch_size: int | Literal["auto"] = "auto",
+        learning_rate: float = 1e-3,
+        weight_decay: float = 1e-2,
+        warmup: float = 0.1,
+        clip_norm: float = 1.0,
+        dropout: float = 0.0,
+        modality_dropout: float = 0.1,
+        early_stopping: bool | Literal["auto"] = "auto",
+        validation_fraction: float = 0.15,
+        patience: int = 10,
+        precision: Literal["auto", "float32", "bfloat16"] = "auto",
+        device: str = "auto",
+        checkpoint: str | Path | None = None,
+        class_weight: Any = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            encoders,
+            fusion,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            weight_decay=weight_decay,
+            warmup=warmup,
+            clip_norm=clip_norm,
+            dropout=dropout,
+            modality_dropout=modality_dropout,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            patience=patience,
+            precision=precision,
+            device=device,
+            checkpoint=checkpoint,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+
+class JointFusionRegressor(FusionRegressor, _JointFusion):
+    """Train encoders and fusion head together, to predict numbers.
+
+    Parameters
+    ----------
+    encoders : "auto" or dict of str to Encoder
+        One description per modality; ``"auto"`` infers them from the columns and says
+        what it chose.
+    fusion : str or Fusion
+        Head that fuses the modalities: ``"concat"``, ``"gated"``, ``"attention"``, or a
+        described head such as ``asfusion.fusion.CrossAttention(n_heads=2)``.
+    max_epochs : int
+        Passes over the training rows.
+    batch_size : int or "auto"
+        Rows per step; ``"auto"`` is 128 for tables alone and 32 otherwise.
+    learning_rate : float
+        Peak rate of AdamW; pretrained backbones learn at a tenth of it.
+    weight_decay : float
+        Decoupled decay of weight matrices.
+    warmup : float
+        Share of steps with a rising learning rate; a half cosine follows.
+    clip_norm : float
+        Largest norm of the gradient.
+    dropout : float
+        Dropout on the fused vector.
+    modality_dropout : float
+        Probability that a present modality is hidden from a row during a step.
+    early_stopping : bool or "auto"
+        Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
+        does so from 100 rows on.
+    validation_fraction : float
+        Share of rows held out for early stopping.
+    patience : int
+        Epochs to wait for a better validation loss.
+    precision : {"auto", "float32", "bfloat16"}
+        Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
+        compute in float64.
+    device : str
+        ``"auto"``, or a torch device.
+    checkpoint : path, optional
+        Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
+    verbose : int
+        0 is silent; 1 prints inferred encoders and shows progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds everything random; an int gives the same model every time.
+
+    Attributes
+    ----------
+    encoders_ : dict of str to Encoder
+        Fitted encoders; their `transform` uses the trained networks.
+    network_ : FusionNetwork
+        The trained network.
+    history_ : list of dict
+        Loss, validation loss and learning rate of each epoch.
+    prior_ : ndarray of shape (n_targets,)
+        Mean of each target over the training rows.
+
+    Examples
+    --------
+    >>> import numpy as np, asfusion as af
+    >>> X = np.random.default_rng(0).normal(size=(40, 3))
+    >>> model = af.JointFusionRegressor(max_epochs=20, random_state=0)
+    >>> model.fit(X, X[:, 0] - X[:, 1]).predict(X[:2]).shape
+    (2,)
+    """
+
+
+def _unit_mean(weights: NDArray[np.float64]) -> torch.Tensor:
+    """Return weights with mean one, so that the learning rate keeps its meaning."""
+    return torch.from_numpy(weights / weights.mean())

@@ -1,0 +1,375 @@
+"""Late fusion: one model per modality, decisions combined over what a row has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from asfusion._checks import check_choice, quoted
+from asfusion._frames import Frame
+from asfusion._progress import progress
+from asfusion.encoders._base import Encoder
+from asfusion.encoders.infer import describe_encoders, infer_encoders
+from asfusion.estimators._base import (
+    FusionClassifier,
+    FusionEstimator,
+    FusionRegressor,
+    columns_of,
+)
+from asfusion.estimators._combine import (
+    Stacker,
+    inverse_variances,
+    pooling_weights,
+    product_of_experts,
+    weighted_mean,
+)
+from asfusion.estimators._rows import TrainingRows, cells_present, warn_user
+from asfusion.estimators._sklearn import check_part
+from asfusion.estimators._splits import inner_splits
+from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor, network_for
+from asfusion.estimators.joint import _JointFusion
+from asfusion.exceptions import ConfigurationError, InputError
+
+Combine = Literal["mean", "weighted", "product", "stacking"]
+_COMBINE = ("mean", "weighted", "product", "stacking")
+
+
+class _LateFusion(FusionEstimator):
+    """The family, without the task."""
+
+    is_classifier: ClassVar[bool]
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        estimators: Any = None,
+        combine: Combine = "mean",
+        *,
+        weights: Any = None,
+        cv: Any = 5,
+        network: Any = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        self.encoders = encoders
+        self.estimators = estimators
+        self.combine = combine
+        self.weights = weights
+        self.cv = cv
+        self.network = network
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
+        check_choice(self.combine, "combine", _COMBINE)
+        encoders = self._choose_encoders(rows)
+        self._check_estimators(encoders)
+        self.models_ = self._fit_models(encoders, rows, resume=resume)
+        if not self.models_:
+            msg = "X: expected at least one modality to learn from, got none with data."
+            raise InputError(msg)
+        self._learn_combination(rows)
+
+    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        decisions, present = _decide(self.models_, frame, self.n_outputs_)
+        return self._combined(decisions, present), present.any(axis=1)
+
+    # -- parts -------------------------------------------------------------------------
+
+    def _choose_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
+        if isinstance(self.encoders, str) and self.encoders == "auto":
+            encoders = infer_encoders(rows.frame)
+            if self.verbose and not rows.frame.is_array:
+                print(describe_encoders(encoders, rows.frame))  # noqa: T201 (the choice is said)
+            return encoders
+        return self._check_encoders()
+
+    def _check_estimators(self, encoders: dict[str, Encoder]) -> None:
+        if self.estimators is None:
+            return
+        if not isinstance(self.estimators, Mapping):
+            check_part(self.estimators, "estimators", classify=self.is_classifier)
+            return
+        unknown = [name for name in self.estimators if name not in encoders]
+        if unknown:
+            msg = (
+                f"estimators: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."
+            )
+            raise ConfigurationError(msg)
+        for name, estimator in self.estimators.items():
+            check_part(estimator, f"estimators[{name!r}]", classify=self.is_classifier)
+
+    def _fit_models(
+        self,
+        encoders: dict[str, Encoder],
+        rows: TrainingRows,
+        *,
+        resume: bool = False,
+        in_fold: bool = False,
+    ) -> dict[str, FusionEstimator]:
+        """Return a fitted model of each modality that these rows can teach."""
+        models = {}
+        for name, encoder in encoders.items():
+            have = np.flatnonzero(cells_present(rows.frame, columns_of(encoder, rows.frame)))
+            some = rows.take(have)
+            if len(some) < 2 or (self.is_classifier and len(np.unique(some.y)) < 2):
+                warn_user(
+                    f"Modality {name!r}: too few training rows have it to learn from "
+                    f"({len(some)} rows). It is left out."
+                )
+                continue
+            model = self._model_of(name, clone(encoder))
+            if in_fold:
+                _forget_checkpoints(model)
+            model._fit_rows(some, resume=resume)
+            models[name] = model
+        return models
+
+    def _model_of(self, name: str, encoder: Encoder) -> FusionEstimator:
+        """Return the unfitted model of one modality, itself a fusion of one."""
+        given = self.estimators
+        estimator = given.get(name) if isinstance(given, Mapping) else given
+        if estimator is None:
+            return network_for(self, self.network, name, encoder)
+        if isinstance(estimator, _JointFusion):
+            return network_for(self, estimator, name, encoder)
+        early = EarlyFusionClassifier if self.is_classifier else EarlyFusionRegressor
+        made = early({name: encoder}, estimator, network=self.network, verbose=self.verbose)
+        return made._adopt(self)
+
+    # -- combination -------------------------------------------------------------------
+
+    def _learn_combination(self, rows: TrainingRows) -> None:
+        """Set ``weights_`` or ``stacker_`` where the combination has something to learn."""
+        names = list(self.models_)
+        self.weights_ = dict.fromkeys(names, 1.0 / len(names))
+        if self.weights is not None:
+            self.weights_ = self._given_weights(names)
+        elif self.combine == "weighted" or (self.combine == "product" and not self.is_classifier):
+            values = self._learned_weights(rows)
+            self.weights_ = {name: float(v) for name, v in zip(names, values, strict=True)}
+        elif self.combine == "stacking":
+            decisions, present, judged = self._out_of_fold(rows)
+            usable = judged.take(np.flatnonzero(present.any(axis=1)))
+            decisions, present = decisions[present.any(axis=1)], present[present.any(axis=1)]
+            self.stacker_ = self._stacker().fit(decisions, present, usable.y, usable.loss_weight)
+
+    def _learned_weights(self, rows: TrainingRows) -> NDArray[np.float64]:
+        decisions, present, judged = self._out_of_fold(rows)
+        learn = pooling_weights if self.is_classifier else inverse_variances
+        return learn(decisions, present, judged.y, judged.loss_weight)
+
+    def _given_weights(self, names: list[str]) -> dict[str, float]:
+        given = self.weights
+        if self.combine != "weighted":
+            msg = f"weights: expected combine='weighted' with them, got {self.combine!r}."
+            raise ConfigurationError(msg)
+        if not isinstance(given, Mapping) or not set(names) <= set(given):
+            msg = f"weights: expected a dict with a weight for each of {quoted(names)}."
+            raise ConfigurationError(msg)
+        values = [float(given[name]) for name in names]
+        if not np.isfinite(values).all() or min(values) < 0 or sum(values) <= 0:
+            raise ConfigurationError("weights: expected finite weights >= 0, not all zero.")
+        return {name: value / sum(values) for name, value in zip(names, values, strict=True)}
+
+    def _out_of_fold(
+        self, rows: TrainingRows
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows]:
+        """Return decisions on rows that the deciding models did not see, and those rows."""
+        seed = self._seed("folds")
+        splits = inner_splits(rows, self.cv, stratify=self.is_classifier, seed=seed)
+        if not splits:
+            msg = (
+                f"combine={self.combine!r}: expected enough rows and groups for inner folds, got "
+                f"{len(rows)} rows. Use combine='mean'."
+            )
+            raise InputError(msg)
+        names = list(self.models_)
+        parts, judged = [], []
+        for learn, judge in progress(splits, "Inner folds", unit="fold"):
+            encoders = {name: self.models_[name].encoders[name] for name in names}
+            models = self._fit_models(encoders, rows.take(learn), in_fold=True)
+            parts.append(_decide(models, rows.frame.take(judge), self.n_outputs_, names))
+            judged.append(judge)
+        decisions = np.concatenate([part[0] for part in parts])
+        present = np.concatenate([part[1] for part in parts])
+        return decisions, present, rows.take(np.concatenate(judged))
+
+    def _stacker(self) -> Stacker:
+        return Stacker(classify=self.is_classifier, prior=self.prior_)
+
+    def _combined(
+        self, decisions: NDArray[np.float64], present: NDArray[np.bool_]
+    ) -> NDArray[np.float64]:
+        if self.combine == "stacking":
+            return self._stacker().predict(self.stacker_, decisions, present)
+        if self.combine == "product" and self.is_classifier:
+            return product_of_experts(decisions, present, self.prior_)
+        return weighted_mean(decisions, present, np.asarray(list(self.weights_.values())))
+
+
+def _forget_checkpoints(model: FusionEstimator) -> None:
+    """Keep a fold's networks from writing where the final ones do."""
+    if isinstance(model, _JointFusion):
+        model.checkpoint = None
+    elif isinstance(model.network, _JointFusion):
+        model.network = clone(model.network).set_params(checkpoint=None)
+
+
+def _decide(
+    models: Mapping[str, FusionEstimator],
+    frame: Frame,
+    n_outputs: int,
+    names: list[str] | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return decisions (N, M, K) and presence (N, M); a model that is not there is absent."""
+    names = list(models) if names is None else names
+    decisions = np.zeros((len(frame), len(names), n_outputs))
+    present = np.zeros((len(frame), len(names)), dtype=bool)
+    for m, name in enumerate(names):
+        if name in models:
+            decisions[:, m], present[:, m] = models[name]._raw(frame)
+    return decisions, present
+
+
+class LateFusionClassifier(FusionClassifier, _LateFusion):
+    """Fit one classifier per modality and combine their probabilities.
+
+    Each row is decided by the modalities that it has; weights are renormalised over them.
+
+    Parameters
+    ----------
+    encoders : "auto" or dict of str to Encoder
+        One description per modality; ``"auto"`` infers them from the columns and says
+        what it chose.
+    estimators : dict of str to classifier, classifier, or None
+        Model of a modality by name, or one model for all of them: any scikit-learn
+        classifier with `predict_proba` (on the encoder's features or embedding), or a
+        `JointFusionClassifier` (which trains the encoder's network with its settings).
+        The others get the network of their encoder.
+    combine : {"mean", "weighted", "product", "stacking"}
+        Mean of probabilities; weighted mean, by weights with the least out-of-fold
+        log-loss; product of experts over the class prior; or a logistic regression on
+        out-of-fold log-odds and presence flags.
+    weights : dict of str to float, optional
+        Fixed weights for ``combine="weighted"``.
+    cv : int, splitter or iterable of splits
+        Inner folds of ``"weighted"`` and ``"stacking"``; an int keeps groups whole.
+    network : JointFusionClassifier, optional
+        Training settings of networks; their defaults otherwise.
+    class_weight : None, "balanced" or dict
+        Weight of each class, passed to all models as weights of rows.
+    verbose : int
+        0 is silent; 1 prints inferred encoders and shows progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds everything random, also estimators whose own is not set.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        Class labels.
+    models_ : dict of str to estimator
+        Fitted model of each modality; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each modality.
+    prior_ : ndarray of shape (n_classes,)
+        Share of each class among the training rows.
+
+    References
+    ----------
+    .. [1] Huang et al., "Fusion of medical imaging and electronic health records using
+       deep learning", npj Digital Medicine 2020. https://doi.org/10.1038/s41746-020-00341-z
+    .. [2] Hinton, "Training products of experts by minimizing contrastive divergence",
+       Neural Computation 2002. https://doi.org/10.1162/089976602760128018
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> from sklearn.ensemble import RandomForestClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(40, 3)), columns=["crp", "esr", "bmi"])
+    >>> y = (X["crp"] + X["bmi"] > 0).astype(int)
+    >>> model = af.LateFusionClassifier(
+    ...     {"labs": af.TabularEncoder(["crp", "esr"]), "body": af.TabularEncoder(["bmi"])},
+    ...     RandomForestClassifier(20), combine="product", random_state=0,
+    ... )
+    >>> model.fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        estimators: Any = None,
+        combine: Combine = "mean",
+        *,
+        weights: Any = None,
+        cv: Any = 5,
+        network: Any = None,
+        class_weight: Any = None,
+        verbose: int = 1,
+        random_state: Any = None,
+    ) -> None:
+        super().__init__(
+            encoders,
+            estimators,
+            combine,
+            weights=weights,
+            cv=cv,
+            network=network,
+            verbose=verbose,
+            random_state=random_state,
+        )
+        self.class_weight = class_weight
+
+
+class LateFusionRegressor(FusionRegressor, _LateFusion):
+    """Fit one regressor per modality and combine their predictions.
+
+    Each row is decided by the modalities that it has; weights are renormalised over them.
+
+    Parameters
+    ----------
+    encoders : "auto" or dict of str to Encoder
+        One description per modality; ``"auto"`` infers them from the columns and says
+        what it chose.
+    estimators : dict of str to regressor, regressor, or None
+        Model of a modality by name, or one model for all of them: any scikit-learn
+        regressor, or a `JointFusionRegressor` (which trains the encoder's network with its
+        settings). The others get the network of their encoder.
+    combine : {"mean", "weighted", "product", "stacking"}
+        Mean; ``"weighted"`` and ``"product"`` weigh each modality by one over its
+        out-of-fold squared error, which is the product of Gaussian experts; or a ridge
+        regression on out-of-fold predictions and presence flags.
+    weights : dict of str to float, optional
+        Fixed weights for ``combine="weighted"``.
+    cv : int, splitter or iterable of splits
+        Inner folds of everything but the mean; an int keeps groups whole.
+    network : JointFusionRegressor, optional
+        Training settings of networks; their defaults otherwise.
+    verbose : int
+        0 is silent; 1 prints inferred encoders and shows progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds everything random, also estimators whose own is not set.
+
+    Attributes
+    ----------
+    models_ : dict of str to estimator
+        Fitted model of each modality; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each modality.
+    prior_ : ndarray of shape (n_targets,)
+        Mean of each target over the training rows.
+
+    Examples
+    --------
+    >>> import numpy as np, asfusion as af
+    >>> X = np.random.default_rng(0).normal(size=(40, 3))
+    >>> model = af.LateFusionRegressor(random_state=0).fit(X, X[:, 0] - X[:, 1])
+    >>> model.predict(X[:2]).shape
+    (2,)
+    """

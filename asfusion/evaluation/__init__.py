@@ -1,0 +1,1 @@
+"""Scores with intervals, for any model that predicts."""

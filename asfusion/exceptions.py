@@ -1,0 +1,69 @@
+"""Every error and warning that asfusion raises on purpose.
+
+Each error is an `AsfusionError` and also the built-in that the ecosystem already
+catches, so that ``except ValueError`` keeps working::
+
+    AsfusionError
+    |-- InputError(ValueError)              rows, targets, groups or weights
+    |   |-- ColumnError                     a column that is not there or is of the wrong kind
+    |   `-- ImageReadError                  a file that is not a readable image
+    |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
+    |-- ShapeError(ValueError)              tensors that do not fit together
+    |-- BundleError(ValueError)             a saved model that cannot be trusted or read
+    |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
+    |-- TrainingError(RuntimeError)         training that diverged or cannot go on
+    |   `-- OutOfMemoryError                a single row does not fit into memory
+    `-- MissingDependencyError(ImportError) an optional package is not installed
+
+Messages name columns, row positions and counts, never the value of a cell.
+"""
+
+from __future__ import annotations
+
+
+class AsfusionError(Exception):
+    """Base of every error that asfusion raises on purpose."""
+
+
+class InputError(AsfusionError, ValueError):
+    """Rows, targets, groups or weights that cannot be used as given."""
+
+
+class ColumnError(InputError):
+    """A column that is missing, duplicated, or of the wrong kind."""
+
+
+class ImageReadError(InputError):
+    """A file that is missing or is not a readable image."""
+
+
+class ConfigurationError(AsfusionError, ValueError):
+    """A parameter with an unusable value, or parameters that contradict."""
+
+
+class ShapeError(AsfusionError, ValueError):
+    """Tensors whose shapes do not fit together."""
+
+
+class BundleError(AsfusionError, ValueError):
+    """A saved model that is incomplete, changed, or names an unknown part."""
+
+
+class CheckpointError(AsfusionError, ValueError):
+    """A training checkpoint that is damaged or belongs to another run."""
+
+
+class TrainingError(AsfusionError, RuntimeError):
+    """Training that diverged or cannot go on."""
+
+
+class OutOfMemoryError(TrainingError):
+    """Memory ran out although the batch was already as small as it can be."""
+
+
+class MissingDependencyError(AsfusionError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+class AsfusionWarning(UserWarning):
+    """Something that changes a result and that the user should know of."""

@@ -1,0 +1,1 @@
+"""Networks in plain PyTorch: backbones, adapters and the fusion network."""

@@ -1,0 +1,211 @@
+"""Backbones, the network of one modality, and the network of all of them.
+
+Dimensions: B rows of a batch, T tokens, D width, K outputs.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from asfusion._tokens import Tokens
+
+Inputs: TypeAlias = Mapping[str, Tensor]
+Training: TypeAlias = Literal["full", "last_block", "frozen"]
+
+
+class Backbone(nn.Module):
+    """Turn the tensors of one modality into tokens of width `d_out`.
+
+    A subclass sets `d_out` in its constructor and writes `forward`; one that can be
+    fine-tuned in part returns its last block from `last_block`.
+    """
+
+    d_out: int
+
+    @abstractmethod
+    def forward(self, inputs: Inputs) -> Tokens:
+        """Return tokens (B, T, d_out) for inputs of B rows, all of them present."""
+
+    def last_block(self) -> nn.Module:
+        """Return the part that is trained when only the last block is."""
+        return self
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return what the last training pass adds to the loss, if anything."""
+        return None
+
+
+class EncoderNetwork(nn.Module):
+    """A backbone followed by an adapter to the width that fusion expects.
+
+    Parameters
+    ----------
+    backbone : Backbone
+        The modality's own network, width ``backbone.d_out``.
+    d_out : int
+        Width of the tokens that leave the adapter.
+    dropout : float
+        Dropout before the adapter's linear layer.
+    training_mode : {"full", "last_block", "frozen"}
+        Which part of the backbone learns. What does not learn also stays in
+        evaluation mode, so that batch statistics of a frozen layer never move.
+    learning_rate_scale : float
+        Factor on the learning rate of the backbone; below one for pretrained weights.
+
+    Shape
+    -----
+    - Input: tensors of B rows, or `Tokens` (B, T, backbone.d_out) embedded before.
+    - Output: `Tokens` (B, T, d_out).
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        *,
+        d_out: int,
+        dropout: float = 0.0,
+        training_mode: Training = "full",
+        learning_rate_scale: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.adapter = nn.Sequential(
+            nn.LayerNorm(backbone.d_out), nn.Dropout(dropout), nn.Linear(backbone.d_out, d_out)
+        )
+        self.d_out = d_out
+        self.training_mode = training_mode
+        self.learning_rate_scale = learning_rate_scale
+        self._freeze()
+
+    def _freeze(self) -> None:
+        learns = self.training_mode == "full"
+        for parameter in self.backbone.parameters():
+            parameter.requires_grad_(learns)
+        if self.training_mode == "last_block":
+            for parameter in self.backbone.last_block().parameters():
+                parameter.requires_grad_(True)
+
+    def train(self, mode: bool = True) -> EncoderNetwork:
+        """Set training mode on the parts that learn; frozen parts stay in evaluation."""
+        super().train(mode)
+        if self.training_mode != "full":
+            self.backbone.eval()
+        if self.training_mode == "last_block":
+            self.backbone.last_block().train(mode)
+        return self
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.adapter.parameters()).device
+
+    def embed(self, inputs: Inputs) -> Tokens:
+        """Return the backbone's tokens (B, T, backbone.d_out)."""
+        if self.training_mode == "frozen":
+            with torch.no_grad():
+                tokens: Tokens = self.backbone(inputs)
+            return tokens
+        return self.backbone(inputs)  # type: ignore[no-any-return]
+
+    def forward(self, inputs: Inputs | Tokens) -> Tokens:
+        """Return tokens (B, T, d_out)."""
+        tokens = inputs if isinstance(inputs, Tokens) else self.embed(inputs)
+        return Tokens(self.adapter(tokens.clean_values()), tokens.mask)
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return the backbone's own loss of the last training pass, if it has one."""
+        return self.backbone.auxiliary_loss()
+
+
+class FusionNetwork(nn.Module):
+    """Encode each modality, fuse what is present, and predict.
+
+    Parameters
+    ----------
+    encoders : mapping of str to EncoderNetwork
+        One network per modality.
+    fusion : nn.Module
+        Built fusion head, ``{name: Tokens} -> (B, D)``.
+    d_fused : int
+        Width D of the fused vector.
+    n_outputs : int
+        Number of outputs K (classes or targets).
+    dropout : float
+        Dropout on the fused vector.
+
+    Shape
+    -----
+    - Input: ``{name: tensors or Tokens}`` of B rows and ``{name: present (B,)}``.
+    - Output: (B, K).
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, EncoderNetwork],
+        fusion: nn.Module,
+        *,
+        d_fused: int,
+        n_outputs: int,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict(encoders)
+        self.fusion = fusion
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(d_fused, n_outputs)
+
+    def encode(
+        self, inputs: Mapping[str, Inputs | Tokens], present: Mapping[str, Tensor]
+    ) -> dict[str, Tokens]:
+        """Return the tokens of each modality, absent rows masked."""
+        return {
+            name: _encode_present(network, inputs[name], present[name])
+            for name, network in self.encoders.items()
+        }
+
+    def predict(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """Return outputs (B, K) from encoded modalities: fusion and head alone."""
+        return self.head(self.dropout(self.fusion(tokens)))  # type: ignore[no-any-return]
+
+    def forward(
+        self, inputs: Mapping[str, Inputs | Tokens], present: Mapping[str, Tensor]
+    ) -> Tensor:
+        """Return outputs (B, K)."""
+        return self.predict(self.encode(inputs, present))
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return the sum of the encoders' own losses, or None if there are none."""
+        losses = [
+            network.auxiliary_loss()
+            for network in self.encoders.values()
+            if isinstance(network, EncoderNetwork)
+        ]
+        own = [loss for loss in losses if loss is not None]
+        return torch.stack(own).sum() if own else None
+
+
+def _encode_present(network: nn.Module, inputs: Inputs | Tokens, present: Tensor) -> Tokens:
+    """Encode the rows that have the modality and mask the others.
+
+    In training, only present rows pass: zeros standing for absent rows would move
+    batch statistics. In evaluation rows do not see each other, so all pass at once
+    and the graph stays free of data-dependent shapes.
+    """
+    if isinstance(inputs, Tokens) or not network.training or bool(present.all()):
+        return network(inputs).keep(present)  # type: ignore[no-any-return]
+    rows = torch.nonzero(present).flatten()
+    if len(rows) < 2:
+        # Batch statistics of a single row are not defined: this row passes as in evaluation.
+        network.eval()
+        tokens: Tokens = network(inputs)
+        network.train()
+        return tokens.keep(present)
+    some: Tokens = network({key: value[rows] for key, value in inputs.items()})
+    values = some.values.new_zeros(len(present), *some.values.shape[1:])
+    mask = some.mask.new_zeros(len(present), some.mask.shape[1])
+    return Tokens(values.index_copy(0, rows, some.values), mask.index_copy(0, rows, some.mask))

@@ -1,0 +1,1 @@
+"""Clinical notes from text to token ids."""

@@ -1,0 +1,362 @@
+"""The training loop: AdamW, warm-up and cosine, clipping, early stopping, resuming.
+
+Everything random in an epoch is seeded by the run's seed and the epoch's number, so a
+run that is killed and resumed takes the same steps as one that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from asfusion._progress import progress
+from asfusion._random import derive_seed, torch_seed
+from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
+from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
+from asfusion.training.losses import RowLoss
+from asfusion.training.rows import Rows, collate, drop_modalities, precision_of
+from asfusion.training.settings import TrainingSettings, resolve_device
+
+_PREDICT_BATCH = 128
+_MODEL, _BEST, _OPTIMIZER = "model.", "best.", "optimizer."
+
+
+@dataclass
+class Progress:
+    """Where a run stands between two epochs; everything else is in tensors."""
+
+    epoch: int = 0
+    best_loss: float | None = None
+    best_epoch: int = -1
+    finished: bool = False
+    micro_batch: int = 0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def train(
+    network: FusionNetwork,
+    rows: Rows,
+    validation: Rows | None,
+    *,
+    loss: RowLoss,
+    settings: TrainingSettings,
+    checkpoint: Path | None = None,
+    resume: bool = False,
+) -> list[dict[str, float]]:
+    """Train `network` in place.
+
+    Parameters
+    ----------
+    network : FusionNetwork
+        Freshly built; it is left on the CPU, in evaluation mode, with the weights of
+        the best epoch (the last one without validation rows).
+    rows, validation : Rows
+        Training rows, and the rows whose loss decides when to stop, if any.
+    loss : callable
+        Outputs and targets to one loss per row.
+    settings : TrainingSettings
+        How to train.
+    checkpoint : Path, optional
+        File that always holds a complete checkpoint once the first was written.
+    resume : bool
+        Whether to go on from `checkpoint` if it exists.
+
+    Returns
+    -------
+    list of dict
+        One record per epoch: ``epoch``, ``loss``, ``validation_loss`` (if any),
+        ``learning_rate``.
+
+    Raises
+    ------
+    TrainingError
+        If the loss becomes NaN or infinite.
+    OutOfMemoryError
+        If memory runs out even at one row per pass.
+    CheckpointError
+        If `checkpoint` is damaged or belongs to another run.
+    """
+    run = _Run(network, rows, validation, loss=loss, settings=settings)
+    if checkpoint is not None and resume and checkpoint.exists():
+        run.restore(*read_checkpoint(checkpoint))
+    try:
+        run.to_the_end(checkpoint)
+    finally:
+        network.to("cpu").eval()
+    return run.at.history
+
+
+class _Run:
+    """One run: the state that an epoch reads and changes."""
+
+    def __init__(
+        self,
+        network: FusionNetwork,
+        rows: Rows,
+        validation: Rows | None,
+        *,
+        loss: RowLoss,
+        settings: TrainingSettings,
+    ) -> None:
+        self.network, self.rows, self.validation = network, rows, validation
+        self.loss, self.settings = loss, settings
+        self.device = resolve_device(settings.device)
+        self.dtype = precision_of(rows.modalities)
+        network.to(device=self.device, dtype=self.dtype)
+        self.optimizer = torch.optim.AdamW(
+            _parameter_groups(network, settings), lr=settings.learning_rate
+        )
+        self.n_batches = max(1, math.ceil(len(rows) / settings.batch_size))
+        self.best: dict[str, Tensor] = {}
+        self.at = Progress(micro_batch=settings.batch_size)
+
+    def to_the_end(self, checkpoint: Path | None) -> None:
+        """Run the epochs that are left."""
+        written = -math.inf
+        epochs = range(self.at.epoch, 0 if self.at.finished else self.settings.max_epochs)
+        bar = progress(epochs, "Training", total=len(epochs), unit="epoch")
+        for epoch in bar:
+            record = self.run_epoch(epoch)
+            bar.set_postfix(
+                {key: f"{value:.3g}" for key, value in record.items() if key != "epoch"}
+            )
+            due = time.monotonic() - written >= self.settings.checkpoint_every_s
+            if checkpoint is not None and (due or self.at.finished):
+                self.save(checkpoint)
+                written = time.monotonic()
+            if self.at.finished:
+                break
+        bar.close()
+        if self.best:
+            self.network.load_state_dict(self.best, strict=False)
+
+    def run_epoch(self, epoch: int) -> dict[str, float]:
+        """Train one epoch, judge it, and return its record."""
+        seed = derive_seed(self.settings.seed, "epoch", epoch)
+        with torch_seed(seed, self.device):
+            mean_loss = self._learn(epoch)
+        record = {"epoch": float(epoch), "loss": mean_loss}
+        if self.validation is not None:
+            record["validation_loss"] = self.judge(self.validation)
+            self._remember(epoch, record["validation_loss"])
+        record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
+        self.at.history.append(record)
+        self.at.epoch = epoch + 1
+        waited = (
+            self.validation is not None and epoch - self.at.best_epoch >= self.settings.patience
+        )
+        self.at.finished = waited or self.at.epoch >= self.settings.max_epochs
+        return record
+
+    def _learn(self, epoch: int) -> float:
+        self.network.train()
+        total = 0.0
+        for step, batch in enumerate(_batches(len(self.rows), self.settings.batch_size)):
+            self._set_rate(epoch * self.n_batches + step)
+            total += self._step(batch) * len(batch)
+        mean_loss = total / len(self.rows)
+        if not math.isfinite(mean_loss):
+            msg = (
+                f"Training diverged in epoch {epoch}: the loss is not finite. Lower learning_rate "
+                f"(now {self.settings.learning_rate:g}) and check the columns for extreme values."
+            )
+            raise TrainingError(msg)
+        return mean_loss
+
+    def _set_rate(self, step: int) -> None:
+        total = self.settings.max_epochs * self.n_batches
+        factor = rate_factor(step, total, warmup=self.settings.warmup)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * group["scale"] * factor
+
+    def _step(self, batch: Tensor) -> float:
+        """Take one step; when memory runs out, pass the batch in halves and sum gradients."""
+        while True:
+            try:
+                value = self._accumulate(batch)
+                break
+            except (RuntimeError, MemoryError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._shrink(len(batch))
+        learned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        nn.utils.clip_grad_norm_(learned, self.settings.clip_norm)
+        self.optimizer.step()
+        return value
+
+    def _accumulate(self, batch: Tensor) -> float:
+        self.optimizer.zero_grad(set_to_none=True)
+        total = 0.0
+        for part in torch.split(batch, self.at.micro_batch):
+            share = len(part) / len(batch)
+            value = self._loss_of(self.rows, part, drop=self.settings.modality_dropout)
+            extra = self.network.auxiliary_loss()
+            objective = value if extra is None else value + extra
+            (objective * share).backward()  # type: ignore[no-untyped-call]
+            total += float(value.detach()) * share
+        return total
+
+    def _shrink(self, n_rows: int) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.at.micro_batch = min(self.at.micro_batch, n_rows) // 2
+        if self.at.micro_batch < 1:
+            msg = (
+                "Memory ran out at one row per pass. Use smaller images (size=), a smaller "
+                "backbone, or mode='frozen', which embeds each row once."
+            )
+            raise OutOfMemoryError(msg)
+
+    def _loss_of(self, rows: Rows, part: Tensor, *, drop: float) -> Tensor:
+        """Return the weighted mean loss of some rows."""
+        batch = collate(rows.modalities, part, device=self.device, dtype=self.dtype)
+        present = drop_modalities(batch.present, drop)
+        with self._autocast():
+            outputs = self.network(batch.inputs, present)
+        targets = rows.targets[part].to(self.device)
+        if targets.is_floating_point():
+            targets = targets.to(self.dtype)
+        weights = rows.weights[part].to(device=self.device, dtype=self.dtype)
+        return (self.loss(outputs.to(self.dtype), targets) * weights).mean()
+
+    def judge(self, rows: Rows) -> float:
+        """Return the weighted mean loss of rows that are not learned from."""
+        self.network.eval()
+        total = 0.0
+        with torch.no_grad():
+            for part in torch.split(torch.arange(len(rows)), _PREDICT_BATCH):
+                total += float(self._loss_of(rows, part, drop=0.0)) * len(part)
+        return total / len(rows)
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        wanted = self.settings.precision
+        if wanted == "auto":
+            capable = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
+            wanted = "bfloat16" if capable and self.dtype == torch.float32 else "float32"
+        if wanted == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _remember(self, epoch: int, validation_loss: float) -> None:
+        if self.at.best_loss is None or validation_loss < self.at.best_loss:
+            self.at.best_loss, self.at.best_epoch = validation_loss, epoch
+            self.best = {k: v.detach().clone() for k, v in learned_state(self.network).items()}
+
+    def fingerprint(self) -> str:
+        """Return what a checkpoint must share with this run to be its own."""
+        shapes = {k: list(v.shape) for k, v in learned_state(self.network).items()}
+        chosen = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_every_s"}
+        parts = [chosen, shapes, self.rows.fingerprint()]
+        if self.validation is not None:
+            parts.append(self.validation.fingerprint())
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next epoch depends on."""
+        tensors = {_MODEL + k: v for k, v in learned_state(self.network).items()}
+        tensors |= {_BEST + k: v for k, v in self.best.items()}
+        for number, values in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"{_OPTIMIZER}{number}.{key}": value for key, value in values.items()}
+        state = {"fingerprint": self.fingerprint(), **asdict(self.at)}
+        write_checkpoint(path, {k: v.detach().cpu() for k, v in tensors.items()}, state)
+
+    def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Continue from what `save` wrote."""
+        if state.pop("fingerprint", None) != self.fingerprint():
+            msg = (
+                "Checkpoint: it belongs to a run with other data, settings or networks. "
+                "Fit with resume=False to start anew, or name another checkpoint."
+            )
+            raise CheckpointError(msg)
+        self.at = Progress(**state)
+        self.network.load_state_dict(_with_prefix(tensors, _MODEL), strict=False)
+        self.best = {k: v.to(self.device) for k, v in _with_prefix(tensors, _BEST).items()}
+        moments: dict[int, dict[str, Tensor]] = {}
+        for name, value in _with_prefix(tensors, _OPTIMIZER).items():
+            number, key = name.split(".", 1)
+            moments.setdefault(int(number), {})[key] = value
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+
+
+def predict_rows(network: FusionNetwork, rows: Rows, *, device: str = "auto") -> Tensor:
+    """Return outputs (N, K) in float64 on the CPU, each row independent of the others."""
+    where, dtype = resolve_device(device), precision_of(rows.modalities)
+    network.to(device=where, dtype=dtype).eval()
+    parts = []
+    with torch.no_grad():
+        for part in torch.split(torch.arange(len(rows)), _PREDICT_BATCH):
+            batch = collate(rows.modalities, part, device=where, dtype=dtype)
+            parts.append(network(batch.inputs, batch.present).to(torch.float64).cpu())
+    network.to("cpu")
+    return torch.cat(parts)
+
+
+def rate_factor(step: int, total: int, *, warmup: float) -> float:
+    """Return the share of the peak learning rate: linear warm-up, then half a cosine."""
+    rising = max(1, round(warmup * total))
+    if step < rising:
+        return (step + 1) / rising
+    done = (step - rising) / max(1, total - rising)
+    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
+
+
+def learned_state(network: nn.Module) -> dict[str, Tensor]:
+    """Return what training can change: parameters that learn, and buffers."""
+    learned = {k: v for k, v in network.named_parameters() if v.requires_grad}
+    persistent = network.state_dict(keep_vars=True)
+    buffers = {k: v for k, v in persistent.items() if not isinstance(v, nn.Parameter)}
+    return learned | buffers
+
+
+def _parameter_groups(network: FusionNetwork, settings: TrainingSettings) -> list[dict[str, Any]]:
+    """Return parameter groups: matrices decay, pretrained backbones learn more slowly."""
+    scales = {
+        id(parameter): encoder.learning_rate_scale
+        for encoder in network.encoders.values()
+        if isinstance(encoder, EncoderNetwork)
+        for parameter in encoder.backbone.parameters()
+    }
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            decay = settings.weight_decay if parameter.dim() > 1 else 0.0
+            groups.setdefault((scales.get(id(parameter), 1.0), decay), []).append(parameter)
+    return [
+        {"params": parameters, "scale": scale, "weight_decay": decay}
+        for (scale, decay), parameters in groups.items()
+    ]
+
+
+def _batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
+    """Yield shuffled batches; a last batch of one row joins the one before it."""
+    if n_rows <= batch_size:
+        yield torch.arange(n_rows)
+        return
+    parts = list(torch.split(torch.randperm(n_rows), batch_size))
+    if len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    yield from parts
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    text = str(error)
+    return "not enough memory" in text or "can't allocate memory" in text
+
+
+def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}

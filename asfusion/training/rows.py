@@ -1,0 +1,114 @@
+"""Rows to learn from, and batches of them on the device.
+
+Dimensions: N rows, B rows of a batch, K outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from asfusion._tokens import Prepared, Tokens
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Prepared modalities of N rows with targets and weights.
+
+    Parameters
+    ----------
+    modalities : mapping of str to Prepared
+        One entry per modality, each of N rows.
+    targets : Tensor of shape (N,) or (N, K)
+        Class numbers (int64) or standardised regression targets.
+    weights : Tensor of shape (N,)
+        Weight of each row in the loss.
+    """
+
+    modalities: Mapping[str, Prepared]
+    targets: Tensor
+    weights: Tensor
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.weights)
+
+    def take(self, rows: Tensor) -> Rows:
+        """Return the given rows."""
+        taken = {name: prepared.take(rows) for name, prepared in self.modalities.items()}
+        return Rows(taken, self.targets[rows], self.weights[rows])
+
+    def fingerprint(self) -> str:
+        """Return a hash of the contents, which names the data of a checkpoint."""
+        digest = hashlib.sha256()
+        parts = [self.targets, self.weights]
+        for name, prepared in sorted(self.modalities.items()):
+            digest.update(name.encode())
+            parts.extend([prepared.present, *(t for _, t in sorted(prepared.tensors.items()))])
+        for tensor in parts:
+            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """What the fusion network reads: inputs and presence of each modality."""
+
+    inputs: dict[str, dict[str, Tensor] | Tokens]
+    present: dict[str, Tensor]
+
+
+def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
+    """Return the precision that the inputs call for.
+
+    Tables alone are prepared in float64 and stay so: their networks are small, and
+    sums over rows then do not depend on how rows were grouped. Pixels, words and
+    embeddings are computed in float32.
+    """
+    dtypes = {t.dtype for prepared in modalities.values() for t in prepared.tensors.values()}
+    return torch.float64 if dtypes == {torch.float64} else torch.float32
+
+
+def collate(
+    modalities: Mapping[str, Prepared],
+    rows: Tensor,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Batch:
+    """Return the given rows as a batch; the one place where absent rows become zeros."""
+    inputs: dict[str, dict[str, Tensor] | Tokens] = {}
+    present: dict[str, Tensor] = {}
+    for name, prepared in modalities.items():
+        part = prepared.take(rows)
+        tensors = {
+            key: _zero_absent(tensor, part.present).to(
+                device=device, dtype=dtype if tensor.is_floating_point() else None
+            )
+            for key, tensor in part.tensors.items()
+        }
+        present[name] = part.present.to(device)
+        inputs[name] = Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
+    return Batch(inputs, present)
+
+
+def _zero_absent(tensor: Tensor, present: Tensor) -> Tensor:
+    if bool(present.all()):
+        return tensor
+    where = present.reshape(-1, *([1] * (tensor.dim() - 1)))
+    return torch.where(where, tensor, torch.zeros_like(tensor))
+
+
+def drop_modalities(present: Mapping[str, Tensor], probability: float) -> dict[str, Tensor]:
+    """Hide present modalities at random, leaving each row at least one that it had."""
+    if probability <= 0.0 or len(present) < 2:
+        return dict(present)
+    had = torch.stack(list(present.values()), dim=1)
+    kept = had & (torch.rand(had.shape, device=had.device) >= probability)
+    kept = torch.where(kept.any(dim=1, keepdim=True), kept, had)
+    return {name: kept[:, i] for i, name in enumerate(present)}

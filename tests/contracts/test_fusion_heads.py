@@ -1,0 +1,201 @@
+"""Every fusion head keeps the same promises. A new head is one more row in HEADS."""
+
+import math
+
+import pytest
+import torch
+
+from asfusion._tokens import Tokens
+from asfusion.exceptions import ConfigurationError, ShapeError
+from asfusion.fusion._base import Fusion
+from asfusion.fusion._resolve import head_class, head_names, resolve_head
+from asfusion.fusion.attention import CrossAttention
+from asfusion.fusion.concat import Concat
+from asfusion.fusion.gated import Gated
+
+HEADS = [
+    Concat(d_out=8),
+    Gated(d_out=8),
+    CrossAttention(d_out=8, n_heads=2, dropout=0.0),
+]
+DIMS = {"labs": 4, "mri": 6, "notes": 5}
+
+every_head = pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
+
+
+def make_tokens(n_rows=5, seed=0, present=None, lengths=None):
+    generator = torch.Generator().manual_seed(seed)
+    lengths = lengths or {"labs": 1, "mri": 3, "notes": 4}
+    tokens = {}
+    for i, (name, width) in enumerate(DIMS.items()):
+        values = torch.randn(n_rows, lengths[name], width, generator=generator)
+        one = Tokens(values, torch.ones(n_rows, lengths[name], dtype=torch.bool))
+        tokens[name] = one if present is None else one.keep(present[:, i])
+    return tokens
+
+
+def built(described):
+    torch.manual_seed(0)
+    head = resolve_head(described).build(DIMS)
+    for parameter in head.parameters():  # also the ones that start at zero
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
+    return head.eval()
+
+
+def test_every_shipped_head_is_in_the_contract():
+    assert {type(head) for head in HEADS} == {head_class(name) for name in head_names()}
+
+
+@every_head
+def test_output_has_the_width_that_was_asked_for(described):
+    assert built(described)(make_tokens()).shape == (5, described.d_out)
+
+
+@every_head
+def test_absent_values_change_neither_result_nor_gradient(described):
+    head = built(described)
+    present = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 0], [0, 0, 1]]).bool()
+    clean = make_tokens(present=present)
+    dirty = {}
+    for i, (name, tokens) in enumerate(clean.items()):
+        values = tokens.values.clone()
+        values[~present[:, i]] = math.nan
+        dirty[name] = Tokens(values.requires_grad_(), tokens.mask)
+    expected, got = head(clean), head(dirty)
+    torch.testing.assert_close(got, expected)
+    got.square().sum().backward()
+    for i, tokens in enumerate(dirty.values()):
+        assert torch.isfinite(tokens.values.grad).all()
+        assert (tokens.values.grad[~present[:, i]] == 0).all()
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
+
+
+@every_head
+def test_padding_changes_nothing(described):
+    head = built(described)
+    tokens = make_tokens()
+    padded = {
+        name: Tokens(
+            torch.cat([t.values, torch.full_like(t.values, 9.0)], dim=1),
+            torch.cat([t.mask, torch.zeros_like(t.mask)], dim=1),
+        )
+        for name, t in tokens.items()
+    }
+    torch.testing.assert_close(head(padded), head(tokens))
+
+
+@every_head
+def test_order_of_modalities_changes_nothing(described):
+    head = built(described)
+    tokens = make_tokens()
+    backwards = {name: tokens[name] for name in reversed(tokens)}
+    torch.testing.assert_close(head(backwards), head(tokens), rtol=0, atol=0)
+
+
+@every_head
+def test_rows_do_not_see_each_other(described):
+    head = built(described)
+    tokens = make_tokens()
+    alone = head({name: Tokens(t.values[2:3], t.mask[2:3]) for name, t in tokens.items()})
+    torch.testing.assert_close(alone, head(tokens)[2:3])
+
+
+@every_head
+def test_a_row_without_any_modality_is_finite(described):
+    head = built(described)
+    nothing = make_tokens(present=torch.zeros(5, 3, dtype=torch.bool))
+    out = head(nothing)
+    assert torch.isfinite(out).all()
+    torch.testing.assert_close(out, out[:1].expand_as(out))
+
+
+@every_head
+def test_every_present_modality_counts(described):
+    head = built(described)
+    tokens = make_tokens()
+    for name in DIMS:
+        changed = dict(tokens)
+        changed[name] = Tokens(tokens[name].values + 1.0, tokens[name].mask)
+        assert not torch.allclose(head(changed), head(tokens))
+
+
+@every_head
+def test_every_weight_learns(described):
+    head = built(described).train()
+    present = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]]).bool()
+    head(make_tokens(present=present)).square().sum().backward()
+    still = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()]
+    assert still == []
+
+
+@every_head
+def test_export_gives_the_same_numbers(described):
+    head = built(described)
+    tokens = make_tokens()
+    exported = torch.export.export(head, (tokens,)).module()
+    torch.testing.assert_close(exported(tokens), head(tokens))
+
+
+@every_head
+def test_description_carries_no_weights_and_its_parameters(described):
+    assert list(described.parameters()) == []
+    again = type(described)(**described.get_params())
+    assert repr(again) == repr(described)
+    assert type(described)().set_params(d_out=16).d_out == 16
+
+
+@every_head
+def test_a_head_is_built_once_and_before_use(described):
+    with pytest.raises(ConfigurationError, match="call build"):
+        resolve_head(described)(make_tokens())
+    with pytest.raises(ConfigurationError, match="built for 'labs', 'mri', 'notes' already"):
+        built(described).build(DIMS)
+    with pytest.raises(ConfigurationError, match="at least one modality"):
+        resolve_head(described).build({})
+    with pytest.raises(ConfigurationError, match="no hyperparameter 'width'"):
+        resolve_head(described).set_params(width=3)
+
+
+@every_head
+def test_tokens_that_do_not_fit_are_named(described):
+    head = built(described)
+    tokens = make_tokens()
+    with pytest.raises(ShapeError, match="expected tokens of 'labs', 'mri', 'notes', got 'labs'"):
+        head({"labs": tokens["labs"]})
+    wrong = {**tokens, "mri": tokens["labs"]}
+    with pytest.raises(ShapeError, match=r"modality 'mri': expected values \(B, T, 6\)"):
+        head(wrong)
+
+
+def test_gates_are_shares_of_what_is_present():
+    head = built(Gated(d_out=8))
+    present = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0], [0, 0, 0], [1, 1, 0]]).bool()
+    shares = head.weights(make_tokens(present=present))
+    torch.testing.assert_close(shares.sum(dim=1), torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0]))
+    assert (shares[~present] == 0).all()
+
+
+def test_names_and_descriptions_resolve():
+    assert isinstance(resolve_head("attention"), CrossAttention)
+    described = Gated(d_out=12)
+    resolved = resolve_head(described)
+    assert resolved is not described and resolved.d_out == 12
+    with pytest.raises(ConfigurationError, match="Did you mean 'gated'"):
+        resolve_head("gate")
+    with pytest.raises(ConfigurationError, match="expected one of attention, concat, gated or a"):
+        resolve_head(3)
+    with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
+        CrossAttention(d_out=6, n_heads=4).build(DIMS)
+
+
+def test_a_head_of_ones_own_needs_two_methods():
+    class Mean(Fusion):
+        def make_layers(self, dims):
+            self.project = torch.nn.ModuleDict(
+                {name: torch.nn.Linear(width, self.d_out) for name, width in dims.items()}
+            )
+
+        def fuse(self, tokens):
+            return sum(self.project[name](t.pool()) for name, t in tokens.items())
+
+    assert resolve_head(Mean(d_out=3)).build(DIMS)(make_tokens()).shape == (5, 3)
