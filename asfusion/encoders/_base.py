@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -13,11 +13,19 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._frames import Frame
+from asfusion._progress import progress
 from asfusion._tokens import Prepared, Tokens
+from asfusion.encoders._cache import (
+    EMBEDDINGS,
+    Embedding,
+    digest,
+    network_digest,
+    stack_embeddings,
+)
 from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "last_block", "frozen"]
-EMBED_BATCH = 32
+_CHUNK = 1024  # rows that are in memory as pixels at once, on their way to embeddings
 
 
 class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -26,6 +34,12 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     An encoder holds parameters only; what it learns from training rows ends in ``_``.
     A subclass writes `fit`, `prepare` and `build`; the rest follows from those.
 
+    A frozen backbone embeds a content once per process (over epochs, folds, seeds and
+    estimators) if the subclass names contents, too: `_cell_keys` gives one name per row,
+    `_embedding_settings` whatever else shapes an embedding besides the weights, which
+    `embed` hashes itself. `embed` then prepares and embeds only rows that are not in the
+    cache yet, by way of `_prepare_rows` where positions of rows matter for messages.
+
     Attributes
     ----------
     columns_ : tuple of str
@@ -33,6 +47,9 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     network_ : EncoderNetwork
         Present once a network was built or trained; `transform` reads its backbone.
     """
+
+    # Rows that pass the backbone at once: more where a row costs little.
+    _embed_rows: ClassVar[int] = 8
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Encoder:
@@ -74,8 +91,65 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
             ``values`` of shape (N, T, D) and ``mask`` of shape (N, T).
         """
         check_is_fitted(self)
-        prepared = self.prepare(X)
-        return embed_prepared(self._network(), prepared)
+        network, frame = self._network(), self._read(X)
+        keys = self._cell_keys(frame) if self.is_frozen else None
+        if keys is None:
+            return embed_prepared(network, self.prepare(frame), self._embed_rows)
+        kind = (type(self).__name__, network_digest(network.backbone), self._embedding_settings())
+        prefix = digest(*kind)
+        return self._embed_keyed(network, frame, [key and f"{prefix}/{key}" for key in keys])
+
+    def _cell_keys(self, frame: Frame) -> list[str | None] | None:
+        """Return a name for the content of each row, or None if nothing is to be cached.
+
+        A row without a name (nothing there, not readable) is prepared every time.
+        """
+        return None
+
+    def _embedding_settings(self) -> object:
+        """Return, as plain values, what shapes an embedding besides content and weights."""
+        return None
+
+    def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
+        """Return `prepare` of the rows at the given positions of `frame`."""
+        return self.prepare(frame.take(rows))
+
+    def _embed_keyed(
+        self, network: EncoderNetwork, frame: Frame, keys: Sequence[str | None]
+    ) -> Prepared:
+        """Embed what the cache does not hold, and return all rows."""
+        known = EMBEDDINGS.find(keys)
+        rows = [known.get(key) if key else None for key in keys]
+        misses = np.asarray([i for i, row in enumerate(rows) if row is None], dtype=np.int64)
+        for start in range(0, len(misses), _CHUNK):
+            chunk = misses[start : start + _CHUNK]
+            for row, embedding in self._embed_misses(network, frame, chunk, keys).items():
+                rows[row] = embedding
+                EMBEDDINGS.put(keys[row], embedding)
+        present = torch.tensor([row is not None for row in rows], dtype=torch.bool)
+        return Prepared.embedded(stack_embeddings(rows, network.backbone.d_out), present)
+
+    def _embed_misses(
+        self,
+        network: EncoderNetwork,
+        frame: Frame,
+        misses: NDArray[np.int64],
+        keys: Sequence[str | None],
+    ) -> dict[int, Embedding]:
+        """Return the embeddings of rows by position; rows of equal content share theirs."""
+        prepared = self._prepare_rows(frame, misses)
+        present = torch.nonzero(prepared.present).flatten().tolist()
+        names = {i: keys[misses[i]] or f"row {misses[i]}" for i in present}
+        leaders: dict[str, int] = {}
+        for i, name in names.items():
+            leaders.setdefault(name, i)
+        own = torch.tensor(list(leaders.values()), dtype=torch.int64)
+        tokens = embed_prepared(network, prepared.take(own), self._embed_rows).tokens()
+        embeddings = {
+            name: Embedding.of_row(values, mask)
+            for name, values, mask in zip(leaders, *tokens, strict=True)
+        }
+        return {int(misses[i]): embeddings[name] for i, name in names.items()}
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Return one embedding per row, NaN for rows without the modality.
@@ -110,7 +184,8 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
         """Rebuild from what `_bundle_state` returned."""
         self.__init__(**state["params"])  # type: ignore[misc]
-        vars(self).update(state["fitted"])
+        for name, value in state["fitted"].items():
+            setattr(self, name, value)
 
     def _network(self) -> EncoderNetwork:
         """Return the trained network, or build one (from a fixed seed) for the first time."""
@@ -128,23 +203,34 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return frame
 
 
-def embed_prepared(network: EncoderNetwork, prepared: Prepared) -> Prepared:
-    """Run the backbone over prepared rows in batches, present rows only."""
+def embed_prepared(network: EncoderNetwork, prepared: Prepared, batch_size: int = 8) -> Prepared:
+    """Run the backbone over prepared rows in batches, present rows only.
+
+    Every pass has `batch_size` rows, the last one filled up with copies: a CPU picks its
+    way through a sum by the shape of a batch, and so a row's last bits would depend on
+    how many rows it came with.
+    """
     rows = torch.nonzero(prepared.present).flatten()
+    if "mask" in prepared.tensors:  # sequences: batches of equal length have little padding
+        lengths = prepared.tensors["mask"][rows].sum(dim=1)
+        rows = rows[torch.argsort(lengths, stable=True)]
     was_training, device = network.training, network.device
     network.eval()
     parts: list[Tokens] = []
+    batches = torch.split(rows, batch_size) if len(rows) else ()
     with torch.no_grad():
-        for batch in torch.split(rows, EMBED_BATCH):
-            inputs = {k: v[batch].to(device) for k, v in prepared.tensors.items()}
-            tokens = network.embed(inputs)
-            parts.append(Tokens(tokens.values.cpu(), tokens.mask.cpu()))
+        for batch in progress(batches, "Embedding", unit="batch"):
+            full = torch.cat([batch, batch[-1:].expand(batch_size - len(batch))])
+            inputs = {k: v[full].to(device) for k, v in prepared.tensors.items()}
+            values, mask = network.embed(inputs)
+            parts.append(Tokens(values[: len(batch)].cpu(), mask[: len(batch)].cpu()))
     network.train(was_training)
-    return Prepared.embedded(_scatter(parts, rows, len(prepared), network), prepared.present)
+    tokens = _scatter(parts, batches, len(prepared), network)
+    return Prepared.embedded(tokens, prepared.present)
 
 
 def _scatter(
-    parts: Sequence[Tokens], rows: torch.Tensor, n: int, network: EncoderNetwork
+    parts: Sequence[Tokens], batches: Sequence[torch.Tensor], n: int, network: EncoderNetwork
 ) -> Tokens:
     """Place embedded rows among all rows; sequences may differ in length between batches."""
     length = max((part.values.shape[1] for part in parts), default=1)
@@ -152,7 +238,7 @@ def _scatter(
     dtype = parts[0].values.dtype if parts else torch.get_default_dtype()
     values = torch.zeros(n, length, width, dtype=dtype)
     mask = torch.zeros(n, length, dtype=torch.bool)
-    for batch, part in zip(torch.split(rows, EMBED_BATCH), parts, strict=True):
+    for batch, part in zip(batches, parts, strict=True):
         values[batch, : part.values.shape[1]] = part.values
         mask[batch, : part.mask.shape[1]] = part.mask
     return Tokens(values, mask)

@@ -50,6 +50,12 @@ class FusionEstimator(PartsMixin):
     encoders: Any
     verbose: int
     random_state: Any
+    seed_: int
+    prior_: NDArray[np.float64]
+    n_outputs_: int
+    n_features_in_: int
+    feature_names_in_: NDArray[np.object_]
+    columns_in_: tuple[str, ...] | None
 
     def fit(
         self,
@@ -227,7 +233,7 @@ class FusionEstimator(PartsMixin):
                 "prediction for them is the mean of the training rows."
             )
             outputs = np.where(present[:, None], outputs, self.prior_)
-        return outputs
+        return np.asarray(outputs)
 
     def _seed(self, *keys: object) -> int:
         """Return a seed for one purpose; drawn once per fit."""
@@ -297,7 +303,8 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         ndarray of shape (n_rows,)
             Class labels.
         """
-        return self.classes_[np.argmax(self.predict_proba(X), axis=1)]  # type: ignore[no-any-return]
+        best = np.argmax(self.predict_proba(X), axis=1)
+        return np.asarray(self.classes_[best])
 
     def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:
         return read_classes(y, n_rows)
@@ -352,7 +359,7 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
             In the units of y, shaped as y was.
         """
         outputs = self._outputs(X)  # type: ignore[attr-defined]
-        return outputs if self.y_is_matrix_ else outputs[:, 0]
+        return np.asarray(outputs if self.y_is_matrix_ else outputs[:, 0])
 
     def _read_y(self, y: Any, n_rows: int) -> NDArray[np.float64]:
         return read_targets(y, n_rows)

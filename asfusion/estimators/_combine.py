@@ -30,7 +30,7 @@ def weighted_mean(decisions: Array, present: Present, weights: Array) -> Array:
     shares[empty] = present[empty]
     total = np.maximum(shares.sum(axis=1, keepdims=True), _FLOOR)
     clean = np.where(present[:, :, None], decisions, 0.0)
-    return np.einsum("nm,nmk->nk", shares / total, clean)
+    return np.asarray(np.einsum("nm,nmk->nk", shares / total, clean))
 
 
 def product_of_experts(decisions: Array, present: Present, prior: Array) -> Array:

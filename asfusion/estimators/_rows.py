@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,8 +67,15 @@ class TrainingRows:
 
 
 def is_table(X: Any) -> bool:
-    """Return whether X has named columns (also one that will be refused, such as a lazy one)."""
-    return isinstance(X, Frame) or hasattr(X, "columns") or hasattr(X, "collect")
+    """Return whether X has named columns (also one that will be refused, such as a lazy one).
+
+    A DataFrame none of whose columns is named by a string is a bare array to
+    scikit-learn, and so it is here.
+    """
+    if isinstance(X, Frame) or hasattr(X, "collect"):
+        return True
+    names = list(getattr(X, "columns", ()))
+    return any(isinstance(name, str) for name in names) or (hasattr(X, "columns") and not names)
 
 
 def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -> Frame:
@@ -102,6 +110,13 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
 
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     """Return a 2-D array (or list of rows) of numbers as a Frame."""
+    # Some sparse matrices are dicts, too; scikit-learn refuses those in its own words.
+    if isinstance(X, Mapping | str | bytes) and not hasattr(X, "toarray"):
+        msg = (
+            f"X: expected a pandas or polars DataFrame or a 2-D array, got {type(X).__name__}. "
+            "Put one patient (or visit) in each row."
+        )
+        raise InputError(msg)
     try:
         array = validate_data(
             estimator, X, reset=reset, ensure_all_finite="allow-nan", dtype=np.float64
@@ -139,6 +154,8 @@ def check_row_labels(X: Any, y: Any) -> None:
 def read_classes(y: Any, n_rows: int) -> NDArray[Any]:
     """Return class labels as a 1-D array without missing entries."""
     labels = column_or_1d(_as_complete_array(y, n_rows), warn=True)
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise InputError("y: expected class labels, got infinity. Replace or drop those rows.")
     check_classification_targets(labels)
     return np.asarray(labels)
 

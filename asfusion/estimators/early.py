@@ -136,7 +136,7 @@ class _EarlyFusion(FusionEstimator):
             for name, block in blocks.items()
         ]
         parts += [present[name][:, None].astype(np.float64) for name in self.flagged_]
-        return np.hstack(parts), np.any(list(present.values()), axis=0)
+        return np.hstack(parts), np.asarray(np.any(list(present.values()), axis=0))
 
     def _scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return features as the estimator reads them: scaled for the default, else in units."""
@@ -144,7 +144,7 @@ class _EarlyFusion(FusionEstimator):
             return features
         center = np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
         scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
-        return (features - center) / scale
+        return np.asarray((features - center) / scale)
 
     # -- saving ------------------------------------------------------------------------
 
@@ -165,7 +165,8 @@ class _EarlyFusion(FusionEstimator):
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
         """Rebuild from what `_bundle_state` returned."""
         self.__init__(**state["params"])  # type: ignore[misc]
-        vars(self).update(state["fitted"])
+        for name, value in state["fitted"].items():
+            setattr(self, name, value)
         for name, weights in state.get("networks", {}).items():
             encoder = self.encoders_[name]
             with torch_seed(0):
@@ -200,7 +201,7 @@ def network_for(
 
 def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows of an encoder's `transform` have the modality."""
-    return ~np.isnan(block).all(axis=1)
+    return np.asarray(~np.isnan(block).all(axis=1))
 
 
 class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):

@@ -202,7 +202,7 @@ class _JointFusion(FusionEstimator):
     def _share_networks(self) -> None:
         """Let each fitted encoder's `transform` use the network trained here."""
         for name, encoder in self.encoders_.items():
-            encoder.network_ = self.network_.encoders[name]
+            encoder.network_ = self.network_.encoders[name]  # type: ignore[assignment]
 
     def _checkpoint_file(self) -> Path | None:
         if self.checkpoint is None:
@@ -225,7 +225,8 @@ class _JointFusion(FusionEstimator):
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
         """Rebuild from what `_bundle_state` returned."""
         self.__init__(**state["params"])  # type: ignore[misc]
-        vars(self).update(state["fitted"])
+        for name, value in state["fitted"].items():
+            setattr(self, name, value)
         if "network" in state:
             with torch_seed(0):
                 self.network_ = self._build(resolve_head(self.fusion), pretrained=False)

@@ -76,13 +76,13 @@ class _LateFusion(FusionEstimator):
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         decisions, present = _decide(self.models_, frame, self.n_outputs_)
-        return self._combined(decisions, present), present.any(axis=1)
+        return self._combined(decisions, present), np.asarray(present.any(axis=1))
 
     # -- parts -------------------------------------------------------------------------
 
     def _choose_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         if isinstance(self.encoders, str) and self.encoders == "auto":
-            encoders = infer_encoders(rows.frame)
+            encoders: dict[str, Encoder] = infer_encoders(rows.frame)
             if self.verbose and not rows.frame.is_array:
                 print(describe_encoders(encoders, rows.frame))  # noqa: T201 (the choice is said)
             return encoders
@@ -100,7 +100,8 @@ class _LateFusion(FusionEstimator):
                 f"estimators: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."
             )
             raise ConfigurationError(msg)
-        for name, estimator in self.estimators.items():
+        given = {name: part for name, part in self.estimators.items() if part is not None}
+        for name, estimator in given.items():
             check_part(estimator, f"estimators[{name!r}]", classify=self.is_classifier)
 
     def _fit_models(

@@ -15,7 +15,8 @@ class Gated(Fusion):
     """Weigh modalities by a learned gate, per patient.
 
     Each modality is averaged over its real tokens, projected to ``d_out`` and summed
-    with weights that are a softmax over the modalities **present** for that row.
+    with weights that are a softmax over the modalities **present** for that row; a small
+    residual network then lets the summed modalities interact.
 
     Parameters
     ----------
@@ -27,7 +28,7 @@ class Gated(Fusion):
     Shape
     -----
     - Input: ``{name: Tokens}``, ``values`` (B, T_name, D_name), ``mask`` (B, T_name).
-    - Output: (B, d_out). Zeros for a row without any modality.
+    - Output: (B, d_out). The same constant for every row without any modality.
 
     Notes
     -----
@@ -65,6 +66,9 @@ class Gated(Fusion):
             }
         )
         self.gate = nn.ModuleDict({name: nn.Linear(width, 1) for name, width in dims.items()})
+        self.mix = nn.Sequential(
+            nn.Linear(self.d_out, self.d_out), nn.SiLU(), nn.Linear(self.d_out, self.d_out)
+        )
 
     def weights(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return each modality's share (B, M), in the order of `dims`; zeros where absent."""
@@ -77,6 +81,7 @@ class Gated(Fusion):
         return shares * present
 
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """Return the weighted sum (B, d_out)."""
+        """Return the mixed weighted sum (B, d_out)."""
         parts = [self.project[name](modality.pool()) for name, modality in tokens.items()]
-        return (torch.stack(parts, dim=1) * self.weights(tokens).unsqueeze(-1)).sum(dim=1)
+        shared = (torch.stack(parts, dim=1) * self.weights(tokens).unsqueeze(-1)).sum(dim=1)
+        return shared + self.mix(shared)  # type: ignore[no-any-return]

@@ -128,9 +128,8 @@ class _Run:
         bar = progress(epochs, "Training", total=len(epochs), unit="epoch")
         for epoch in bar:
             record = self.run_epoch(epoch)
-            bar.set_postfix(
-                {key: f"{value:.3g}" for key, value in record.items() if key != "epoch"}
-            )
+            shown = {key: f"{value:.3g}" for key, value in record.items() if key != "epoch"}
+            bar.set_postfix(shown, refresh=False)  # a refresh would end the delay
             due = time.monotonic() - written >= self.settings.checkpoint_every_s
             if checkpoint is not None and (due or self.at.finished):
                 self.save(checkpoint)

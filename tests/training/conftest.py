@@ -37,7 +37,7 @@ def make_network(seed=0, n_outputs=2, penalty=0.0, **encoder):
         "labs": EncoderNetwork(VectorBackbone(3, penalty=penalty), d_out=8, **encoder),
         "genes": EncoderNetwork(VectorBackbone(5), d_out=8),
     }
-    head = Concat(d_out=8).build({name: 8 for name in networks})
+    head = Concat(d_out=8).build(dict.fromkeys(networks, 8))
     return FusionNetwork(networks, head, d_fused=8, n_outputs=n_outputs)
 
 

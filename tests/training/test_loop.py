@@ -203,7 +203,8 @@ def test_frozen_backbones_keep_every_bit_and_slow_ones_move_less():
         network = make_network(learning_rate_scale=scale)
         before = network.encoders["labs"].backbone.layers[0].weight.detach().clone()
         run(network=network)
-        return float((network.encoders["labs"].backbone.layers[0].weight - before).norm())
+        after = network.encoders["labs"].backbone.layers[0].weight.detach()
+        return float((after - before).norm())
 
     assert moved(0.1) < 0.5 * moved(1.0)
 
@@ -249,7 +250,7 @@ def test_the_learning_rate_rises_and_falls():
     rates = [rate_factor(step, 100, warmup=0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
     assert max(rates) == 1.0 and rates[-1] < 0.001
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert rates[9:] == sorted(rates[9:], reverse=True)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,167 @@
+"""Scikit-learn and XGBoost parts of a saved model, without pickle.
+
+XGBoost models go through their own UBJSON, everything else through skops with a closed
+list of types. What skops writes carries memory addresses and the time; both are replaced,
+so that equal models give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from typing import Any
+
+from asfusion._checks import quoted
+from asfusion.exceptions import BundleError
+
+# Types outside skops' own list that a part may hold: plain containers of numbers of
+# scikit-learn's own models. None of them runs anything when it is restored.
+TRUSTED = frozenset(
+    {
+        "sklearn._loss.loss.HalfTweedieLossIdentity",
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+        "sklearn.gaussian_process.kernels.ConstantKernel",
+        "sklearn.gaussian_process.kernels.Product",
+        "sklearn.gaussian_process.kernels.RBF",
+        "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.metrics._scorer._PassthroughScorer",
+        "sklearn.model_selection._split.GroupKFold",
+        "sklearn.model_selection._split.KFold",
+        "sklearn.model_selection._split.StratifiedGroupKFold",
+        "sklearn.model_selection._split.StratifiedKFold",
+        "sklearn.neighbors._kd_tree.KDTree",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
+    }
+)
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file knows
+_MOST_ENTRIES = 200_000
+_MOST_INFLATED = 4 << 30
+
+
+def is_xgboost(part: Any) -> bool:
+    """Return whether `part` is one of XGBoost's scikit-learn estimators."""
+    return any(kind.__module__ == "xgboost.sklearn" for kind in type(part).__mro__)
+
+
+def dump_xgboost(part: Any) -> bytes:
+    """Return the booster of a fitted XGBoost estimator as UBJSON."""
+    return bytes(part.get_booster().save_raw("ubj"))
+
+
+def load_xgboost(name: str, params: dict[str, Any], booster: bytes | None) -> Any:
+    """Return an XGBoost estimator of the given class name, with its booster if it had one."""
+    import xgboost.sklearn
+
+    known = {
+        "XGBClassifier",
+        "XGBRegressor",
+        "XGBRFClassifier",
+        "XGBRFRegressor",
+        "XGBRanker",
+    }
+    if name not in known:
+        raise BundleError("load: the model names an XGBoost class that asfusion does not know.")
+    made = getattr(xgboost.sklearn, name)(**params)
+    if booster is not None:
+        made.load_model(bytearray(booster))
+    return made
+
+
+def dump_skops(part: Any) -> bytes:
+    """Return a scikit-learn estimator as a skops archive that `load_skops` accepts.
+
+    Raises
+    ------
+    BundleError
+        If it holds a type outside the closed list.
+    """
+    from skops import io as skops_io
+
+    try:
+        raw = skops_io.dumps(part)
+    except Exception as error:  # skops raises whatever an object's own methods raise
+        raise BundleError(_cannot(part, [type(error).__name__])) from error
+    foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
+    if foreign:
+        raise BundleError(_cannot(part, foreign))
+    return _without_addresses(raw)
+
+
+def load_skops(raw: bytes) -> Any:
+    """Return the estimator of a skops archive that holds nothing but known types."""
+    from skops import io as skops_io
+
+    _check_archive(raw)
+    foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
+    if foreign:
+        msg = f"load: a part holds types that no saved model has: {quoted(foreign)}."
+        raise BundleError(msg)
+    return skops_io.loads(raw, trusted=sorted(TRUSTED))
+
+
+def _cannot(part: Any, why: list[str]) -> str:
+    return (
+        f"save: {type(part).__name__} cannot be saved without pickle (it holds {quoted(why)}). "
+        "Use a scikit-learn or XGBoost estimator without functions or classes of your own."
+    )
+
+
+def _check_archive(raw: bytes) -> None:
+    """Refuse an archive that would inflate beyond reason, before anything is inflated."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    plain = all(
+        name == "schema.json" or (name.count("/") == 0 and name.rpartition(".")[2] in _ENDINGS)
+        for name in names
+    )
+    inflated = sum(entry.file_size for entry in entries)
+    if (
+        not plain
+        or len(set(names)) < len(names)
+        or len(entries) > _MOST_ENTRIES
+        or inflated > _MOST_INFLATED
+        or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    ):
+        raise BundleError("load: a scikit-learn part is not as save wrote it (its archive).")
+
+
+_ENDINGS = ("npy", "npz", "bin", "json")
+
+
+def _without_addresses(raw: bytes) -> bytes:
+    """Return the archive with running numbers for addresses, a fixed time, no compression."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        schema = json.loads(archive.read("schema.json"))
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    numbers: dict[int, int] = {}
+    renamed: dict[str, str] = {}
+
+    def renumber(node: Any) -> Any:
+        if isinstance(node, list):
+            return [renumber(item) for item in node]
+        if not isinstance(node, dict):
+            return node
+        if isinstance(node.get("__id__"), int):
+            node["__id__"] = numbers.setdefault(node["__id__"], len(numbers) + 1)
+        file = node.get("file")
+        if isinstance(file, str) and file in contents:
+            ending = file.rpartition(".")[2]
+            node["file"] = renamed.setdefault(file, f"{len(renamed) + 1}.{ending}")
+        return {key: renumber(value) for key, value in node.items()}
+
+    contents["schema.json"] = json.dumps(renumber(schema)).encode()
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
+        named = {renamed.get(name, name): content for name, content in contents.items()}
+        for name in sorted(named):
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), named[name])
+    return out.getvalue()

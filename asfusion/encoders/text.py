@@ -1,0 +1,376 @@
+"""Clinical notes: counted words, a small transformer, or a pretrained encoder."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._frames import Frame, is_missing
+from asfusion._tokens import Prepared
+from asfusion.encoders._base import Encoder, Mode
+from asfusion.exceptions import AsfusionWarning, ColumnError, ConfigurationError, InputError
+from asfusion.nn._hub import find_pretrained
+from asfusion.nn.network import Backbone, EncoderNetwork, Training
+from asfusion.nn.pretrained_text import (
+    PretrainedTextBackbone,
+    build_text_model,
+    load_text_model,
+    read_text_config,
+)
+from asfusion.nn.text import TransformerBackbone, VectorBackbone
+from asfusion.notes.cleaning import join_notes
+from asfusion.notes.tfidf import Tfidf, apply_tfidf, fit_tfidf, tfidf_names
+from asfusion.notes.tokenizer import (
+    encode_notes,
+    read_tokenizer,
+    train_tokenizer,
+    vocabulary_size,
+)
+
+_SHORTEST = 3  # the opening token, one word piece, the closing token
+_PRETRAINED_RATE = 0.1
+
+
+class TextEncoder(Encoder):
+    """Read clinical notes.
+
+    A blank or missing note is a missing modality. Several columns are read as one note,
+    in the order given, a line break between them. Everything is learned from the training
+    rows: the words of the tokenizer or of tf-idf, and their weights.
+
+    Parameters
+    ----------
+    columns : str or list of str
+        The note columns.
+    backbone : str
+        - ``"transformer"``: a tokenizer trained on the training notes, and a small
+          transformer trained from scratch together with the fusion head.
+        - ``"tfidf"``: words and pairs of words as tf-idf, projected by a singular value
+          decomposition where they are many. Nothing of it is trained by gradients; the
+          one to beat on fewer than some thousand notes.
+        - anything else: a text encoder of `transformers`, as a local folder or as a name on
+          the Hugging Face hub. Weights are read from safetensors only, and no code that
+          a model brings is run.
+    max_tokens : int
+        Longest note in word pieces; longer ones lose their end, and a warning says how
+        many. Not used by ``"tfidf"``.
+    vocab_size : int
+        Largest number of word pieces of ``"transformer"``, at least 300.
+    n_components : int
+        Largest number of columns of ``"tfidf"``.
+    mode : {"auto", "full", "last_block", "frozen"}
+        Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
+        trains what is not.
+    pool : bool
+        Whether a note becomes one token, the mean over its word pieces. False gives one
+        token per word piece, to be attended to one by one.
+    d_out : int
+        Width of the tokens that fusion sees.
+    dropout : float
+        Dropout inside ``"transformer"`` and before the adapter.
+    download : bool
+        Whether a hub name may be downloaded. Without it only local files are read.
+
+    Attributes
+    ----------
+    columns_ : tuple of str
+        The note columns.
+    tokenizer_ : str or None
+        The tokenizer as JSON; None for ``"tfidf"``.
+    max_tokens_ : int
+        Longest note that is read, at most what the backbone allows.
+    vocab_size_ : int
+        Number of token ids; 0 for ``"tfidf"``.
+    config_ : dict or None
+        Architecture of a pretrained backbone.
+    tfidf_ : dict or None
+        Terms and weights of ``"tfidf"``.
+    network_ : EncoderNetwork
+        Present once a network was built or trained.
+
+    Raises
+    ------
+    ConfigurationError
+        On `fit`, if a parameter is unusable or the pretrained model cannot be read.
+    ColumnError
+        If a column is missing or holds something other than text.
+    InputError
+        On `fit`, if no training row has a note.
+
+    References
+    ----------
+    .. [1] Reimers, Gurevych, "Sentence-BERT", EMNLP 2019, for the mean over word pieces.
+       https://doi.org/10.18653/v1/D19-1410
+
+    Examples
+    --------
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"note": ["Inflammatory back pain.", "No back pain.", None]})
+    >>> encoder = af.TextEncoder("note", backbone="tfidf").fit(X)
+    >>> encoder.get_feature_names_out()
+    array(['note_back', 'note_back pain', 'note_pain'], dtype=object)
+    >>> encoder.transform(X).shape
+    (3, 3)
+    """
+
+    def __init__(
+        self,
+        columns: str | Sequence[str],
+        *,
+        backbone: str = "transformer",
+        max_tokens: int = 256,
+        vocab_size: int = 4000,
+        n_components: int = 64,
+        mode: Mode = "auto",
+        pool: bool = True,
+        d_out: int = 64,
+        dropout: float = 0.1,
+        download: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.backbone = backbone
+        self.max_tokens = max_tokens
+        self.vocab_size = vocab_size
+        self.n_components = n_components
+        self.mode = mode
+        self.pool = pool
+        self.d_out = d_out
+        self.dropout = dropout
+        self.download = download
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TextEncoder:
+        """Learn words and their weights from training rows.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The training rows, with the note columns.
+        y : ignored
+            Notes are read without targets.
+        sample_weight : ignored
+            A note is read as it is, whatever its weight.
+
+        Returns
+        -------
+        TextEncoder
+            The encoder itself.
+
+        Raises
+        ------
+        ConfigurationError
+            If a parameter is unusable or the pretrained model cannot be read.
+        ColumnError
+            If a column is missing or holds something other than text.
+        InputError
+            If no row has a note.
+        """
+        self._check_parameters()
+        columns = _check_columns(self.columns)
+        notes = _read_notes(Frame.read(X), columns)
+        texts = [note for note in notes if note is not None]
+        if not texts:
+            msg = (
+                f"TextEncoder: expected a note in at least one training row, got {len(notes)} "
+                "row(s) without any. Check the column, or leave this modality out."
+            )
+            raise InputError(msg)
+        self.__dict__.pop("network_", None)  # a network of other words is of no use
+        self._truncation_told = False
+        self.columns_ = columns
+        self.tokenizer_: str | None = None
+        self.config_: dict[str, Any] | None = None
+        self.tfidf_: dict[str, Any] | None = None
+        self.max_tokens_, self.vocab_size_ = self.max_tokens, 0
+        if self.backbone == "tfidf":
+            self.tfidf_ = dict(fit_tfidf(texts, n_components=self.n_components))
+        elif self.backbone == "transformer":
+            self.tokenizer_ = train_tokenizer(texts, vocab_size=self.vocab_size)
+            self.vocab_size_ = vocabulary_size(self.tokenizer_)
+        else:
+            self._read_pretrained()
+        return self
+
+    def prepare(self, X: Any) -> Prepared:
+        """Turn rows into token ids, or into tf-idf vectors.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the note columns.
+
+        Returns
+        -------
+        Prepared
+            ``ids`` int64 and ``mask`` bool of shape (N, L), L = ``max_tokens_``; for tf-idf
+            ``vectors`` of shape (N, width). Zeros for rows without a note.
+        """
+        check_is_fitted(self)
+        notes = _read_notes(self._read(X), self.columns_)
+        present = np.asarray([note is not None for note in notes], dtype=bool)
+        texts = [note for note in notes if note is not None]
+        if self.tfidf_ is not None:
+            vectors = apply_tfidf(cast("Tfidf", self.tfidf_), texts).astype(np.float32)
+            arrays: dict[str, NDArray[Any]] = {"vectors": vectors}
+        else:
+            encoded = encode_notes(str(self.tokenizer_), texts, max_tokens=self.max_tokens_)
+            self._tell_truncation(encoded.n_truncated, len(texts))
+            arrays = {"ids": encoded.ids, "mask": encoded.mask}
+        tensors = {name: _among_all_rows(array, present) for name, array in arrays.items()}
+        return Prepared(tensors, torch.from_numpy(present))
+
+    def build(self, *, pretrained: bool = True) -> EncoderNetwork:
+        """Return a new network for prepared rows, from the current torch seed.
+
+        Parameters
+        ----------
+        pretrained : bool
+            Whether to load pretrained weights, if the backbone has any. False needs
+            neither folder nor cache.
+
+        Returns
+        -------
+        EncoderNetwork
+            Backbone and adapter to ``d_out``.
+        """
+        check_is_fitted(self)
+        is_pretrained = self.config_ is not None
+        return EncoderNetwork(
+            self._backbone(pretrained=pretrained),
+            d_out=self.d_out,
+            dropout=self.dropout,
+            training_mode=self._training_mode(),
+            learning_rate_scale=_PRETRAINED_RATE if is_pretrained else 1.0,
+        )
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the backbone keeps its weights, so that each row is embedded once."""
+        return self._training_mode() == "frozen"
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the columns of `transform`.
+
+        Parameters
+        ----------
+        input_features : ignored
+            The names follow from the fit.
+
+        Returns
+        -------
+        ndarray of str
+            Column names and the term, the latent direction, or a number.
+        """
+        check_is_fitted(self)
+        if self.tfidf_ is None:
+            return super().get_feature_names_out(input_features)
+        stem = "_".join(self.columns_)
+        names = tfidf_names(cast("Tfidf", self.tfidf_))
+        return np.asarray([f"{stem}_{name}" for name in names], dtype=object)
+
+    def _check_parameters(self) -> None:
+        if not isinstance(self.backbone, str) or not self.backbone:
+            msg = (
+                "backbone: expected 'transformer', 'tfidf', or a folder or hub name as str, got "
+                f"{type(self.backbone).__name__}."
+            )
+            raise ConfigurationError(msg)
+        check_integer(self.max_tokens, "max_tokens", minimum=_SHORTEST)
+        check_integer(self.d_out, "d_out", minimum=1)
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
+        check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
+        trained_from_scratch = self.backbone == "transformer"
+        allowed = {"transformer": ("auto", "full"), "tfidf": ("auto", "frozen")}
+        if self.mode not in allowed.get(self.backbone, (self.mode,)):
+            why = "has no pretrained weights" if trained_from_scratch else "has no weights to train"
+            msg = (
+                f"mode: expected one of {', '.join(allowed[self.backbone])} with backbone="
+                f"{self.backbone!r}, which {why}, got {self.mode!r}."
+            )
+            raise ConfigurationError(msg)
+
+    def _training_mode(self) -> Training:
+        if self.mode != "auto":
+            return self.mode
+        return "full" if self.backbone == "transformer" else "frozen"
+
+    def _read_pretrained(self) -> None:
+        """Keep the architecture and the tokenizer, so that a saved model needs no folder."""
+        self.config_ = read_text_config(self.backbone, download=self.download)
+
+        def read(*, local_files_only: bool) -> tuple[str, int]:
+            return read_tokenizer(self.backbone, local_files_only=local_files_only)
+
+        self.tokenizer_, longest = find_pretrained(
+            read, self.backbone, download=self.download, needs="tokenizer.json"
+        )
+        self.vocab_size_ = vocabulary_size(self.tokenizer_)
+        known = int(self.config_["vocab_size"])
+        if not known // 2 < self.vocab_size_ <= known:  # without files it is nearly empty
+            msg = (
+                f"backbone={self.backbone!r}: expected a tokenizer for the model's {known} token "
+                f"ids, got one with {self.vocab_size_}. Save the model's own tokenizer beside it."
+            )
+            raise ConfigurationError(msg)
+        with torch.device("meta"):  # shapes alone: positions are counted without weights
+            positions = PretrainedTextBackbone(build_text_model(self.config_)).longest
+        self.max_tokens_ = min(self.max_tokens, longest, positions or self.max_tokens)
+
+    def _backbone(self, *, pretrained: bool) -> Backbone:
+        if self.tfidf_ is not None:
+            return VectorBackbone(len(self.tfidf_["mean"]))
+        if self.config_ is None:
+            return TransformerBackbone(self.vocab_size_, dropout=self.dropout, pool=self.pool)
+        if pretrained:
+            model = load_text_model(self.backbone, download=self.download)
+        else:
+            model = build_text_model(self.config_)
+        return PretrainedTextBackbone(model, pool=self.pool)
+
+    def _tell_truncation(self, n_truncated: int, n_notes: int) -> None:
+        """Warn of cut notes once, which is when the training rows are prepared."""
+        if n_truncated and not getattr(self, "_truncation_told", False):
+            self._truncation_told = True
+            msg = (
+                f"TextEncoder: {n_truncated} of {n_notes} notes are longer than "
+                f"{self.max_tokens_} word pieces and lose their end. Raise max_tokens, if the "
+                "backbone allows it."
+            )
+            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+
+
+def _check_columns(columns: Any) -> tuple[str, ...]:
+    names = (columns,) if isinstance(columns, str) else columns
+    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not is_list or not names or len(set(names)) < len(names):
+        msg = "columns: expected a column name, or a list of different ones, got something else."
+        raise ConfigurationError(msg)
+    return tuple(names)
+
+
+def _read_notes(frame: Frame, columns: Sequence[str]) -> list[str | None]:
+    """Return one cleaned note per row, None where there is none."""
+    frame.check_columns(columns, "TextEncoder")
+    native = frame.to_native()
+    for name in columns:
+        for row, cell in enumerate(native[name].to_list()):
+            if not (isinstance(cell, str) or is_missing(cell)):
+                msg = (
+                    f"TextEncoder: column {name!r}, row {row}: expected text, got "
+                    f"{type(cell).__name__}. Use a TabularEncoder for numbers and dates."
+                )
+                raise ColumnError(msg)
+    return join_notes(frame.strings(name) for name in columns)
+
+
+def _among_all_rows(array: NDArray[Any], present: NDArray[np.bool_]) -> torch.Tensor:
+    """Return the rows of `array` at the present rows, zeros elsewhere."""
+    out = np.zeros((len(present), *array.shape[1:]), dtype=array.dtype)
+    out[present] = array
+    return torch.from_numpy(out)

@@ -1,0 +1,267 @@
+"""What each family learns, and what sets it apart."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from asfusion.encoders.tabular import TabularEncoder
+from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import r2_score, roc_auc_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from xgboost import XGBClassifier, XGBRegressor
+
+from asfusion.encoders.text import TextEncoder
+from asfusion.estimators import joint as joint_module
+from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
+from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
+from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
+from asfusion.exceptions import AsfusionWarning
+
+
+def encoders():
+    return {"labs": TabularEncoder(["crp", "esr"]), "genes": TabularEncoder(["rs1", "rs2"])}
+
+
+def make(n=400, seed=0, interact=False):
+    """Two modalities; alone each gives little (sum) or nothing (product) away."""
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.normal(size=(n, 4)), columns=["crp", "esr", "rs1", "rs2"])
+    score = X["crp"] * X["rs1"] if interact else X["crp"] + X["rs1"]
+    return X, (score > 0).astype(int).to_numpy(), score.to_numpy()
+
+
+def auc(model, X, y):
+    return roc_auc_score(y, model.predict_proba(X)[:, 1])
+
+
+@pytest.mark.parametrize("fusion", ["concat", "gated", "attention"])
+def test_joint_learns_what_no_modality_knows_alone(fusion):
+    X, y, _ = make(600, interact=True)
+    model = JointFusionClassifier(
+        encoders(), fusion, learning_rate=3e-3, verbose=0, random_state=0
+    ).fit(X[:450], y[:450])
+    assert auc(model, X[450:], y[450:]) > 0.85
+    alone = JointFusionClassifier({"labs": encoders()["labs"]}, verbose=0, random_state=0)
+    assert auc(alone.fit(X[:450], y[:450]), X[450:], y[450:]) < 0.65
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        None,
+        RandomForestClassifier(100),
+        AdaBoostClassifier(),
+        XGBClassifier(n_estimators=50),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        JointFusionClassifier(max_epochs=40, learning_rate=3e-3, verbose=0),
+    ],
+    ids=["default", "forest", "adaboost", "xgboost", "pipeline", "network"],
+)
+@pytest.mark.parametrize("family", [EarlyFusionClassifier, LateFusionClassifier])
+def test_early_and_late_take_any_classifier(family, estimator):
+    X, y, _ = make(300)
+    weights = np.linspace(0.5, 1.5, 220)
+    model = family(encoders(), estimator, verbose=0, random_state=0)
+    model.fit(X[:220], y[:220], sample_weight=weights)
+    assert auc(model, X[220:], y[220:]) > 0.85
+
+
+@pytest.mark.parametrize(
+    "estimator", [None, Ridge(), AdaBoostRegressor(), XGBRegressor(n_estimators=50)]
+)
+@pytest.mark.parametrize("family", [EarlyFusionRegressor, LateFusionRegressor])
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_regression_on_one_and_several_targets(family, estimator, n_targets):
+    X, _, score = make(300)
+    y = score if n_targets == 1 else np.c_[score, 10 + 5 * X["crp"]]
+    options = {} if family is EarlyFusionRegressor else {"combine": "stacking"}
+    model = family(encoders(), estimator, verbose=0, random_state=0, **options)
+    predicted = model.fit(X[:220], y[:220]).predict(X[220:])
+    assert predicted.shape == y[220:].shape
+    assert r2_score(y[220:], predicted) > 0.5
+
+
+def test_joint_regression_in_the_units_of_y():
+    X, _, score = make(300)
+    y = np.c_[1000 + 50 * score, 0.01 * X["esr"]]
+    model = JointFusionRegressor(encoders(), verbose=0, random_state=0).fit(X[:220], y[:220])
+    assert r2_score(y[220:], model.predict(X[220:])) > 0.8
+    constant = JointFusionRegressor(encoders(), max_epochs=2, verbose=0, random_state=0)
+    np.testing.assert_allclose(constant.fit(X, np.full(300, 7.0)).predict(X), 7.0, atol=0.5)
+
+
+@pytest.mark.parametrize("combine", ["mean", "weighted", "product", "stacking"])
+def test_late_combinations_are_better_than_their_parts(combine):
+    X, y, _ = make(400)
+    model = LateFusionClassifier(
+        encoders(), LogisticRegression(), combine, verbose=0, random_state=0
+    ).fit(X[:300], y[:300])
+    parts = [auc(part, X[300:], y[300:]) for part in model.models_.values()]
+    assert auc(model, X[300:], y[300:]) > max(parts) + 0.05
+    assert sum(model.weights_.values()) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("combine", ["mean", "weighted", "product", "stacking"])
+def test_late_regression_combinations(combine):
+    X, _, score = make(300)
+    model = LateFusionRegressor(encoders(), Ridge(), combine, verbose=0, random_state=0)
+    assert r2_score(score[220:], model.fit(X[:220], score[:220]).predict(X[220:])) > 0.4
+
+
+def test_given_weights_are_used():
+    X, y, _ = make(100)
+    model = LateFusionClassifier(
+        encoders(),
+        LogisticRegression(),
+        "weighted",
+        weights={"labs": 1.0, "genes": 0.0},
+        verbose=0,
+    ).fit(X, y)
+    labs = model.models_["labs"].predict_proba(X)
+    np.testing.assert_allclose(model.predict_proba(X), labs)
+
+
+def test_multi_class_with_labels_of_any_kind():
+    X, _, score = make(300)
+    y = np.array(["axial", "none", "peripheral"])[np.digitize(score, [-1, 1])]
+    for model in (
+        EarlyFusionClassifier(encoders(), verbose=0),
+        JointFusionClassifier(encoders(), verbose=0, random_state=0),
+        LateFusionClassifier(encoders(), LogisticRegression(), "product", verbose=0),
+    ):
+        model.fit(X[:220], y[:220])
+        assert list(model.classes_) == ["axial", "none", "peripheral"]
+        assert model.score(X[220:], y[220:]) > 0.6
+        np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
+
+
+def test_a_class_that_a_modality_never_saw():
+    """XGBoost wants classes without gaps; a modality may lack a class altogether."""
+    X, _, score = make(200)
+    y = np.digitize(score, [-1, 1])
+    X.loc[y == 1, ["rs1", "rs2"]] = np.nan
+    model = LateFusionClassifier(encoders(), XGBClassifier(n_estimators=20), verbose=0)
+    model.fit(X, y)
+    assert (model.models_["genes"].predict_proba(X[y != 1])[:, 1] == 0).all()
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_groups_reach_a_search_inside():
+    X, y, _ = make(80)
+    search = GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0]}, cv=GroupKFold(3))
+    model = EarlyFusionClassifier(encoders(), search, verbose=0)
+    model.fit(X, y, groups=np.arange(80) // 4)
+    assert model.estimator_.best_params_["C"] in (0.1, 1.0)
+
+
+def test_early_features_are_named_in_their_units():
+    X, y, _ = make(60)
+    X.loc[::3, ["rs1", "rs2"]] = np.nan
+    model = EarlyFusionClassifier(encoders(), RandomForestClassifier(5), verbose=0).fit(X, y)
+    features, names = model.features(X)
+    assert features.shape == (60, len(names)) and np.isfinite(features).all()
+    assert names[0] == "labs__crp" and names[-1] == "genes__present"
+    np.testing.assert_array_equal(features[:, -1] == 0, np.arange(60) % 3 == 0)
+
+
+def test_early_trains_networks_that_are_not_pretrained():
+    X, y, _ = make(120)
+    X["note"] = np.where(y == 1, "inflammatory pain at night", "pain after lifting boxes")
+    parts = {**encoders(), "notes": TextEncoder("note")}
+    network = JointFusionClassifier(max_epochs=15, learning_rate=3e-3)
+    model = EarlyFusionClassifier(parts, network=network, verbose=0, random_state=0)
+    model.fit(X[:80], y[:80])
+    assert auc(model, X[80:], y[80:]) > 0.95
+    assert network.encoders == "auto", "the template is left alone"
+
+
+def test_the_trained_network_is_shared_with_the_encoders():
+    X, y, _ = make(60)
+    X["note"] = "pain at night"
+    parts = {**encoders(), "notes": TextEncoder("note")}
+    model = JointFusionClassifier(parts, max_epochs=2, verbose=0, random_state=0).fit(X, y)
+    assert model.encoders_["notes"].network_ is model.network_.encoders["notes"]
+    assert model.encoders_["notes"].transform(X).shape[0] == 60
+    assert not model.network_.training
+
+
+def test_early_stopping_is_automatic_from_a_hundred_rows():
+    X, y, _ = make(120)
+    groups = np.arange(120) // 3
+    model = JointFusionClassifier(encoders(), max_epochs=3, verbose=0, random_state=0)
+    assert "validation_loss" in model.fit(X, y, groups=groups).history_[0]
+    assert "validation_loss" not in model.fit(X[:90], y[:90]).history_[0]
+    model.set_params(early_stopping=True)
+    assert "validation_loss" in model.fit(X[:90], y[:90]).history_[0]
+    with pytest.warns(AsfusionWarning, match="Too few rows or groups to hold out"):
+        model.fit(X[:90], y[:90], groups=np.zeros(90))
+
+
+def test_the_validation_part_keeps_groups_whole(monkeypatch):
+    X, y, _ = make(120)
+    groups = np.arange(120) // 4
+    seen = {}
+
+    def spy(network, rows, validation, **options):
+        seen["rows"], seen["validation"] = rows, validation
+        return []
+
+    monkeypatch.setattr(joint_module, "train", spy)
+    X["crp"] = groups.astype(float)
+    JointFusionClassifier({"labs": TabularEncoder(["crp"])}, verbose=0, random_state=0).fit(
+        X, y, groups=groups
+    )
+    left, right = (
+        set(part.modalities["labs"].tensors["x"][:, 0].tolist()) for part in seen.values()
+    )
+    assert left and right and not left & right
+
+
+def test_a_killed_fit_goes_on(tmp_path, monkeypatch):
+    X, y, _ = make(120)
+    options = {"max_epochs": 6, "verbose": 0, "random_state": 0}
+    straight = JointFusionClassifier(encoders(), **options).fit(X, y)
+    from asfusion.training import loop
+
+    original = loop._Run.run_epoch
+
+    def dies(self, epoch):
+        if epoch == 3:
+            raise KeyboardInterrupt
+        return original(self, epoch)
+
+    model = JointFusionClassifier(encoders(), checkpoint=tmp_path / "run", **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop._Run, "run_epoch", dies)
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+    model.fit(X, y, resume=True)
+    assert model.history_ == straight.history_
+    np.testing.assert_array_equal(model.predict_proba(X), straight.predict_proba(X))
+
+
+def test_late_networks_have_checkpoints_of_their_own(tmp_path):
+    X, y, _ = make(60)
+    network = JointFusionClassifier(max_epochs=2, checkpoint=tmp_path)
+    model = LateFusionClassifier(
+        encoders(), combine="stacking", cv=2, network=network, verbose=0, random_state=0
+    ).fit(X, y)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["genes.ckpt", "labs.ckpt"]
+    again = model.predict_proba(X)
+    np.testing.assert_array_equal(model.fit(X, y, resume=True).predict_proba(X), again)
+
+
+def test_tables_alone_are_computed_in_double_precision():
+    X, y, _ = make(40)
+    model = JointFusionClassifier(encoders(), max_epochs=1, verbose=0, random_state=0).fit(X, y)
+    assert model.network_.head.weight.dtype == torch.float64
+
+
+def test_progress_bars_are_silent_when_told(capsys):
+    X, y, _ = make(40)
+    JointFusionClassifier(encoders(), max_epochs=2, verbose=0, random_state=0).fit(X, y)
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err == ""
