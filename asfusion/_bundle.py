@@ -94,6 +94,24 @@ def describe_bundle(path: Path, *, max_bytes: int) -> tuple[dict[str, Any], Any]
         raise BundleError("load: the state of the model is missing or not JSON.") from None
 
 
+class Bundled:
+    """Parameters and what was learned, as a saved model holds them.
+
+    Networks (``network_``) are left to the owner, who saves weights, not modules.
+    """
+
+    def _bundle_state(self) -> dict[str, Any]:
+        """Return parameters and fitted attributes."""
+        fitted = {k: v for k, v in vars(self).items() if k.endswith("_") and k != "network_"}
+        return {"params": self.get_params(deep=False), "fitted": fitted}  # type: ignore[attr-defined]
+
+    def _restore_bundle_state(self, state: dict[str, Any]) -> None:
+        """Become what `_bundle_state` described."""
+        self.__init__(**state["params"])  # type: ignore[misc]
+        for name, value in state["fitted"].items():
+            setattr(self, name, value)
+
+
 class _Packer:
     """Turn values into a JSON tree, setting large and binary ones aside."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._bundle import Bundled
 from asfusion._frames import Frame
 from asfusion._progress import progress
 from asfusion._tokens import Prepared, Tokens
@@ -28,7 +29,7 @@ Mode = Literal["auto", "full", "last_block", "frozen"]
 _CHUNK = 1024  # rows that are in memory as pixels at once, on their way to embeddings
 
 
-class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Describe one modality: its columns, its preprocessing and its network.
 
     An encoder holds parameters only; what it learns from training rows ends in ``_``.
@@ -175,17 +176,6 @@ class Encoder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
         stem = "_".join(self.columns_)
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
-
-    def _bundle_state(self) -> dict[str, Any]:
-        """Return parameters and fitted state; the estimator saves the network."""
-        fitted = {k: v for k, v in vars(self).items() if k.endswith("_") and k != "network_"}
-        return {"params": self.get_params(deep=False), "fitted": fitted}
-
-    def _restore_bundle_state(self, state: dict[str, Any]) -> None:
-        """Rebuild from what `_bundle_state` returned."""
-        self.__init__(**state["params"])  # type: ignore[misc]
-        for name, value in state["fitted"].items():
-            setattr(self, name, value)
 
     def _network(self) -> EncoderNetwork:
         """Return the trained network, or build one (from a fixed seed) for the first time."""

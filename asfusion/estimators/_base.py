@@ -14,7 +14,7 @@ from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._bundle import save_bundle
+from asfusion._bundle import Bundled, save_bundle
 from asfusion._checks import check_modality_name
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
@@ -40,7 +40,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 Encoders = Mapping[str, Encoder]
 
 
-class FusionEstimator(PartsMixin):
+class FusionEstimator(Bundled, PartsMixin):
     """Common face of all fusion estimators.
 
     A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and

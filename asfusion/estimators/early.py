@@ -150,8 +150,7 @@ class _EarlyFusion(FusionEstimator):
 
     def _bundle_state(self) -> dict[str, Any]:
         """Return parameters, fitted attributes and backbones, for `save`."""
-        fitted = {k: v for k, v in vars(self).items() if k.endswith("_")}
-        state: dict[str, Any] = {"params": self.get_params(deep=False), "fitted": fitted}
+        state = super()._bundle_state()
         if hasattr(self, "encoders_"):
             state["networks"] = {
                 name: dict(encoder.network_.state_dict())
@@ -164,9 +163,7 @@ class _EarlyFusion(FusionEstimator):
 
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
         """Rebuild from what `_bundle_state` returned."""
-        self.__init__(**state["params"])  # type: ignore[misc]
-        for name, value in state["fitted"].items():
-            setattr(self, name, value)
+        super()._restore_bundle_state(state)
         for name, weights in state.get("networks", {}).items():
             encoder = self.encoders_[name]
             with torch_seed(0):

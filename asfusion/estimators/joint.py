@@ -214,8 +214,7 @@ class _JointFusion(FusionEstimator):
 
     def _bundle_state(self) -> dict[str, Any]:
         """Return parameters, fitted attributes and weights, for `save`."""
-        fitted = {k: v for k, v in vars(self).items() if k.endswith("_") and k != "network_"}
-        state: dict[str, Any] = {"params": self.get_params(deep=False), "fitted": fitted}
+        state = super()._bundle_state()
         if hasattr(self, "network_"):
             weights = self.network_.state_dict()
             dtype = str(next(self.network_.head.parameters()).dtype).removeprefix("torch.")
@@ -224,9 +223,7 @@ class _JointFusion(FusionEstimator):
 
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
         """Rebuild from what `_bundle_state` returned."""
-        self.__init__(**state["params"])  # type: ignore[misc]
-        for name, value in state["fitted"].items():
-            setattr(self, name, value)
+        super()._restore_bundle_state(state)
         if "network" in state:
             with torch_seed(0):
                 self.network_ = self._build(resolve_head(self.fusion), pretrained=False)
