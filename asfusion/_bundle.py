@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePath
 from typing import Any
@@ -28,6 +29,11 @@ from asfusion._version import __version__
 from asfusion.exceptions import BundleError
 
 Resolve = Callable[[str], type]
+_MOST_TEXT_BYTES = 4 << 30
+# What makes `transformers` fetch and run code when it builds a network from a description.
+_FETCHES_CODE = frozenset(
+    {"attn_implementation", "_attn_implementation", "auto_map", "trust_remote_code"}
+)
 _KIND = "$"
 # Scikit-learn containers that are taken apart, since they may hold what skops cannot.
 _CONTAINERS = ("sklearn.pipeline:Pipeline", "sklearn.multioutput:MultiOutputRegressor")
@@ -45,7 +51,10 @@ def save_bundle(thing: Any, path: Path) -> None:
         If a part cannot be saved without running code on load, or writing fails.
     """
     packer = _Packer()
-    tree = packer.pack(thing)
+    try:
+        tree = packer.pack(thing)
+    except RecursionError:
+        raise BundleError("save: a value holds itself, or is nested too deep.") from None
     parts = packer.parts()
     parts["state.json"] = json.dumps(tree, sort_keys=True, allow_nan=False).encode()
     about = {"asfusion": __version__, "class": _class_name(type(thing))}
@@ -71,16 +80,17 @@ def load_bundle(path: Path, resolve: Resolve, *, max_bytes: int) -> Any:
     """
     parts, manifest = read_bundle(path, max_bytes=max_bytes)
     try:
-        tree = json.loads(parts["state.json"])
+        tree = _parse(parts["state.json"])
         return _Unpacker(parts, resolve).unpack(tree)
     except BundleError:
         raise
     except Exception as error:  # whatever foreign content does, the answer is one error
-        saved_by = manifest.get("asfusion")
+        named = str(manifest.get("asfusion"))
+        saved_by = named if re.fullmatch(r"[0-9a-z.+]{1,40}", named) else "?"
         msg = (
             f"load: the model could not be restored ({type(error).__name__}). It was saved by "
-            f"asfusion {saved_by if isinstance(saved_by, str) else '?'}, this is {__version__}; "
-            "install that version, or save the model again."
+            f"asfusion {saved_by}, this is {__version__}; install that version, or save the "
+            "model again."
         )
         raise BundleError(msg) from error
 
@@ -89,7 +99,7 @@ def describe_bundle(path: Path, *, max_bytes: int) -> tuple[dict[str, Any], Any]
     """Return the manifest and the bare state tree of a bundle, restoring nothing."""
     parts, manifest = read_bundle(path, max_bytes=max_bytes)
     try:
-        return manifest, json.loads(parts["state.json"])
+        return manifest, _parse(parts["state.json"])
     except (KeyError, ValueError, RecursionError):
         raise BundleError("load: the state of the model is missing or not JSON.") from None
 
@@ -109,6 +119,8 @@ class Bundled:
         """Become what `_bundle_state` described."""
         self.__init__(**state["params"])  # type: ignore[misc]
         for name, value in state["fitted"].items():
+            if name.startswith("_") or not name.endswith("_"):
+                raise BundleError("load: a fitted attribute has a name that none has.")
             setattr(self, name, value)
 
 
@@ -224,7 +236,7 @@ class _Unpacker:
         self.readers: dict[str, Callable[[dict[str, Any]], Any]] = {
             "float": lambda node: float(node["value"]),
             "tuple": lambda node: tuple(self.unpack(item) for item in node["items"]),
-            "dict": lambda node: {self.unpack(k): self.unpack(v) for k, v in node["items"]},
+            "dict": self._dict,
             "array": lambda node: self.arrays[node["name"]],
             "scalar": lambda node: self.arrays[node["name"]][()],
             "cells": self._cells,
@@ -244,10 +256,18 @@ class _Unpacker:
             return self.readers[node[_KIND]](node)
         return node
 
+    def _dict(self, node: dict[str, Any]) -> Any:
+        items = {self.unpack(key): self.unpack(value) for key, value in node["items"]}
+        if not _FETCHES_CODE.isdisjoint(items):
+            raise BundleError("load: a network is described with code from elsewhere.")
+        return items
+
     def _cells(self, node: dict[str, Any]) -> Any:
         dtype = node["dtype"]
-        if dtype != "object" and not (isinstance(dtype, str) and dtype[1:2] == "U"):
-            raise BundleError("load: an array of text has another type than text.")
+        if dtype != "object":
+            kind = np.dtype(dtype)
+            if kind.kind != "U" or kind.itemsize * len(node["cells"]) > _MOST_TEXT_BYTES:
+                raise BundleError("load: an array of text is of another type, or too large.")
         array = np.empty(len(node["cells"]), dtype=object)
         array[:] = [self.unpack(cell) for cell in node["cells"]]
         shaped = array.reshape(node["shape"])
@@ -274,6 +294,18 @@ class _Unpacker:
         made = kind.__new__(kind)
         made._restore_bundle_state(state)
         return made
+
+
+def _parse(raw: bytes) -> Any:
+    """Return the tree of a JSON text without NaN and infinity, which `pack` writes as nodes."""
+
+    def finite(text: str) -> float:
+        value = float(text)
+        if not math.isfinite(value):
+            raise ValueError("not a finite number")
+        return value
+
+    return json.loads(raw, parse_float=finite, parse_constant=finite)
 
 
 def _class_name(kind: type) -> str:

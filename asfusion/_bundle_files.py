@@ -9,24 +9,25 @@ the manifest names complete files.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from asfusion._files import sync_folder, write_file
+from asfusion._files import clear_leftovers, sync_folder, temporary_of, write_file
 from asfusion.exceptions import BundleError
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 _MANIFEST_BYTES = 1 << 20
 _NAME = re.compile(r"[a-z]+-[0-9a-f]{16}\.[a-z0-9]{2,12}")
-_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[^.]+\.tmp")
 # Most bytes that each kind of file may have: JSON and skops are parsed into objects of
 # several times their size, tensors are not.
 LIMITS = {"json": 256 << 20, "skops": 2 << 30, "ubj": 2 << 30, "safetensors": 1 << 40}
@@ -51,7 +52,7 @@ def write_bundle(path: Path, parts: Mapping[str, bytes], about: Mapping[str, Any
     manifest = _manifest(files, about)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_leftovers(path)
+        clear_leftovers(path)
         if path.exists():
             _replace(path, files, manifest)
         else:
@@ -81,6 +82,8 @@ def read_bundle(path: Path, *, max_bytes: int) -> tuple[dict[str, bytes], dict[s
             msg = f"load: file {name} is larger than allowed. Raise max_bytes if you trust it."
             raise BundleError(msg)
         parts[_role(name)] = _read_checked(path / name, entry)
+    if len(parts) < len(manifest["files"]):
+        raise BundleError("load: the manifest names two files for one part of the model.")
     return parts, manifest
 
 
@@ -128,33 +131,31 @@ def _replace(path: Path, files: Mapping[str, bytes], manifest: bytes) -> None:
             write_file(path / name, content)
         write_file(path / MANIFEST, manifest)
     except BaseException:
-        for name in fresh:
-            with contextlib.suppress(OSError):
-                (path / name).unlink()
+        # The manifest may have taken its place before the disk failed.
+        if (path / MANIFEST).read_bytes() != manifest:
+            _remove(path, fresh)
         raise
-    for entry in path.iterdir():
-        if entry.name != MANIFEST and entry.name not in files:
-            with contextlib.suppress(OSError):
-                entry.unlink()
+    _remove(path, [entry.name for entry in path.iterdir() if _is_outdated(entry.name, files)])
 
 
-def _clear_leftovers(path: Path) -> None:
-    """Remove what an earlier save to this path left behind when it was killed."""
-    for entry in path.parent.iterdir():
-        found = _TEMPORARY.fullmatch(entry.name)
-        if found and found["name"] == path.name and entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry, ignore_errors=True)
+def _is_outdated(name: str, files: Mapping[str, bytes]) -> bool:
+    """Return whether a save wrote `name` and the manifest does not need it any more."""
+    own = temporary_of(name) or name
+    return (own != name and own == MANIFEST) or bool(_NAME.fullmatch(own) and name not in files)
+
+
+def _remove(path: Path, names: Iterable[str]) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            (path / name).unlink()
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
-    file = path / MANIFEST
-    if not path.is_dir() or not file.is_file():
-        msg = "load: expected the folder of a saved model, with a manifest.json, got none."
-        raise BundleError(msg)
-    if file.is_symlink() or file.stat().st_size > _MANIFEST_BYTES:
-        raise BundleError("load: the manifest is a link or too large. The model was tampered with.")
     try:
-        manifest = json.loads(file.read_bytes())
+        manifest = json.loads(_read_plain(path / MANIFEST, at_most=_MANIFEST_BYTES))
+    except (FileNotFoundError, NotADirectoryError):
+        msg = "load: expected the folder of a saved model, with a manifest.json, got none."
+        raise BundleError(msg) from None
     except (ValueError, RecursionError, OSError):
         raise BundleError(_CHANGED.format(name=MANIFEST)) from None
     if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
@@ -179,6 +180,7 @@ def _is_entry(name: str, entry: Any) -> bool:
         and type(entry["size"]) is int
         and entry["size"] >= 0
         and isinstance(entry["sha256"], str)
+        and entry["sha256"].startswith(name.partition("-")[2].partition(".")[0])
     )
 
 
@@ -191,11 +193,28 @@ _CHANGED = (
 def _read_checked(file: Path, entry: Mapping[str, Any]) -> bytes:
     """Return the content of a file whose size and hash are as promised."""
     try:
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-        with os.fdopen(handle, "rb") as opened:
-            content = opened.read(entry["size"] + 1)
+        content = _read_plain(file, at_most=entry["size"])
     except OSError:
         raise BundleError(_CHANGED.format(name=file.name)) from None
     if len(content) != entry["size"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
         raise BundleError(_CHANGED.format(name=file.name))
     return content
+
+
+def _read_plain(file: Path, *, at_most: int) -> bytes:
+    """Return the content of a regular file; a link, a pipe or a larger file is an `OSError`."""
+    handle = os.open(file, _READ_ONLY)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > at_most:
+            raise OSError(errno.EINVAL, "not a plain file of the expected size")
+        with os.fdopen(handle, "rb", closefd=False) as opened:
+            return opened.read(at_most)
+    finally:
+        os.close(handle)
+
+
+# No link is followed, no pipe waited for; Windows knows neither, but has text files.
+_READ_ONLY = os.O_RDONLY
+for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):
+    _READ_ONLY |= getattr(os, _flag, 0)

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import shutil
 import tempfile
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp")
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -26,6 +30,24 @@ def write_file(path: Path, content: bytes) -> None:
             Path(temporary).unlink()
         raise
     sync_folder(path.parent)
+
+
+def clear_leftovers(path: Path) -> None:
+    """Remove what writing to `path` left beside it when it was killed."""
+    for entry in path.parent.iterdir():
+        if temporary_of(entry.name) != path.name:
+            continue
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                entry.unlink()
+
+
+def temporary_of(name: str) -> str | None:
+    """Return the file that a temporary name stands in for; None for any other name."""
+    found = _TEMPORARY.fullmatch(name)
+    return found and found["name"]
 
 
 def sync_folder(path: Path) -> None:

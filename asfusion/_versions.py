@@ -45,9 +45,13 @@ def _accelerator() -> str:
 
 
 def _packages() -> dict[str, str]:
-    """Return the installed version of each declared dependency, extras included."""
-    declared = importlib.metadata.requires("asfusion") or []
-    names = sorted({re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in declared})
+    """Return the installed version of each package that asfusion can use at run time."""
+    try:
+        declared = importlib.metadata.requires("asfusion") or []
+    except importlib.metadata.PackageNotFoundError:
+        return {}  # imported from a folder of sources that was never installed
+    used = [line for line in declared if not re.search(r"extra == .(docs|test)", line)]
+    names = sorted({re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in used})
     return {name: _version_of(name) for name in names}
 
 

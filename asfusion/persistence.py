@@ -9,6 +9,7 @@ from typing import Any
 
 from asfusion._bundle import describe_bundle, load_bundle
 from asfusion._checks import suggestion
+from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import BundleError, ConfigurationError
 from asfusion.fusion._resolve import head_class, head_names
 
@@ -72,7 +73,10 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
             return own[name]
         return _resolve(name)
 
-    return load_bundle(Path(path), resolve, max_bytes=max_bytes)
+    model = load_bundle(Path(path), resolve, max_bytes=max_bytes)
+    if not isinstance(model, FusionEstimator):
+        raise BundleError("load: expected a saved estimator, got something else.")
+    return model
 
 
 def describe(path: str | Path) -> tuple[dict[str, Any], Any]:

@@ -1,1 +1,5 @@
-"""Data to try the library on."""
+"""Data to try the library on: synthetic, and labelled so."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

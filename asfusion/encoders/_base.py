@@ -47,6 +47,12 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         The columns of X that this modality reads.
     network_ : EncoderNetwork
         Present once a network was built or trained; `transform` reads its backbone.
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> isinstance(af.TabularEncoder(["crp", "esr"]), af.Encoder)
+    True
     """
 
     # Rows that pass the backbone at once: more where a row costs little.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame, is_missing
-from asfusion._tokens import Prepared
+from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import Encoder, Mode
+from asfusion.encoders._cache import digest
 from asfusion.exceptions import AsfusionWarning, ColumnError, ConfigurationError, InputError
 from asfusion.nn._hub import find_pretrained
 from asfusion.nn.network import Backbone, EncoderNetwork, Training
@@ -119,6 +120,10 @@ class TextEncoder(Encoder):
     >>> encoder.transform(X).shape
     (3, 3)
     """
+
+    # One note at a time is cut to its own length: no padding, and the same bits whatever
+    # other notes come with it. On a CPU larger batches are hardly faster.
+    _embed_rows: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -249,6 +254,26 @@ class TextEncoder(Encoder):
             learning_rate_scale=_PRETRAINED_RATE if is_pretrained else 1.0,
         )
 
+    def embed(self, X: Any) -> Prepared:
+        """Return rows as tokens of the backbone, absent rows masked.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the note columns.
+
+        Returns
+        -------
+        Prepared
+            ``values`` of shape (N, T, D) and ``mask`` of shape (N, T).
+        """
+        check_is_fitted(self)
+        if self.tfidf_ is None:
+            return super().embed(X)
+        prepared = self.prepare(X)  # is the embedding already, and cheaper than a look-up
+        tokens = Tokens.single(prepared.tensors["vectors"], present=prepared.present)
+        return Prepared.embedded(tokens, prepared.present)
+
     @property
     def is_frozen(self) -> bool:
         """Whether the backbone keeps its weights, so that each row is embedded once."""
@@ -273,6 +298,14 @@ class TextEncoder(Encoder):
         stem = "_".join(self.columns_)
         names = tfidf_names(cast("Tfidf", self.tfidf_))
         return np.asarray([f"{stem}_{name}" for name in names], dtype=object)
+
+    def _cell_keys(self, frame: Frame) -> list[str | None]:
+        """Return a name for the note of each row; the frozen backbone reads each note once."""
+        notes = _read_notes(frame, self.columns_)
+        return [None if note is None else digest(note) for note in notes]
+
+    def _embedding_settings(self) -> object:
+        return self.tokenizer_, self.config_, self.max_tokens_, self.pool
 
     def _check_parameters(self) -> None:
         if not isinstance(self.backbone, str) or not self.backbone:

@@ -18,6 +18,7 @@ from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import check_part, class_probabilities, fit_part
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor, _JointFusion
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn._budget import at_most_values
 
 
 class _EarlyFusion(FusionEstimator):
@@ -166,7 +167,8 @@ class _EarlyFusion(FusionEstimator):
         super()._restore_bundle_state(state)
         for name, weights in state.get("networks", {}).items():
             encoder = self.encoders_[name]
-            with torch_seed(0):
+            stored = sum(tensor.numel() for tensor in weights.values())
+            with torch_seed(0), at_most_values(stored):
                 encoder.network_ = encoder.build(pretrained=False)
             dtype = next(v.dtype for k, v in weights.items() if k.startswith("adapter"))
             encoder.network_.to(torch.float64 if dtype == torch.float64 else torch.float32)

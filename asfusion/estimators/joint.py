@@ -19,6 +19,7 @@ from asfusion.estimators._splits import hold_out
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
+from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import FusionNetwork
 from asfusion.training.loop import predict_rows, train
 from asfusion.training.losses import cross_entropy, squared_error
@@ -225,7 +226,8 @@ class _JointFusion(FusionEstimator):
         """Rebuild from what `_bundle_state` returned."""
         super()._restore_bundle_state(state)
         if "network" in state:
-            with torch_seed(0):
+            stored = sum(tensor.numel() for tensor in state["network"].values())
+            with torch_seed(0), at_most_values(stored):
                 self.network_ = self._build(resolve_head(self.fusion), pretrained=False)
             self.network_.to(getattr(torch, check_choice(state["dtype"], "dtype", _DTYPES)))
             self.network_.load_state_dict(state["network"])

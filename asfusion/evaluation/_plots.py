@@ -1,0 +1,225 @@
+"""Pictures of a report. Colours stay apart for colour-blind eyes and in grey print."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asfusion.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from asfusion.evaluation.report import Report
+
+# Okabe and Ito's palette, without its yellow, which is too light for lines.
+BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#56B4E9",
+    "#CC79A7",
+)
+GREY = "#767676"
+LINES = ("-", "--", "-.", ":")
+
+
+def n_axes(report: Report) -> int:
+    """Return how many axes the pictures of a report need."""
+    if report.task == "binary":
+        return 3
+    return 2 if report.task == "multiclass" else len(report.curves["targets"])
+
+
+def new_figure(report: Report, *, show: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure with axes for a report; `show` leaves it to pyplot to show it."""
+    count = n_axes(report)
+    options: dict[str, Any] = {"figsize": (4.2 * count, 4.0), "layout": "constrained"}
+    if show:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(**options)
+    else:
+        from matplotlib.figure import Figure
+
+        figure = Figure(**options)
+    axes = figure.subplots(1, count, squeeze=False)
+    return figure, list(axes[0])
+
+
+def check_axes(axes: Any, count: int) -> list[Axes]:
+    """Return `axes` as a list of `count` matplotlib axes."""
+    given = list(np.ravel(np.asarray(axes, dtype=object)))
+    if len(given) != count or not all(hasattr(axis, "plot") for axis in given):
+        msg = f"axes: expected {count} matplotlib Axes, got {len(given)} object(s)."
+        raise ConfigurationError(msg)
+    return given
+
+
+def draw(report: Report, axes: Sequence[Axes]) -> None:
+    """Draw a report into as many axes as `n_axes` says."""
+    if report.task == "binary":
+        _draw_roc(report, axes[0])
+        _draw_calibration(report, axes[1])
+        _draw_histogram(report, axes[2])
+    elif report.task == "multiclass":
+        _draw_rocs(report, axes[0])
+        _draw_called(report, axes[1])
+    else:
+        for number, axis in enumerate(axes):
+            _draw_target(report, axis, number)
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Return a figure as an SVG file, the same bytes every time."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "asfusion"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def _plain(names: Sequence[str]) -> list[str]:
+    """Return names in which matplotlib sees no formula."""
+    return [name.replace("$", r"\$") for name in names]
+
+
+def _percent(confidence: float) -> str:
+    return f"{100 * confidence:g} %"
+
+
+def _unit_square(axis: Axes, x: str, y: str, title: str) -> None:
+    axis.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+    axis.set(xlabel=x, ylabel=y, title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set_aspect("equal")
+
+
+def _draw_roc(report: Report, axis: Axes) -> None:
+    roc = report.curves["roc"]
+    auc = report.scores["auc"]
+    label = f"AUC {auc.estimate:.2f}"
+    if np.isfinite(auc.low):
+        label += f" ({auc.low:.2f} to {auc.high:.2f})"
+    _unit_square(axis, "1 - specificity", "Sensitivity", "ROC curve")
+    if np.isfinite(roc["low"]).all():
+        band = f"{_percent(report.confidence)} band"
+        axis.fill_between(
+            roc["false_positive"], roc["low"], roc["high"], color=BLUE, alpha=0.18, lw=0, label=band
+        )
+    axis.plot(
+        [0.0, *roc["false_positive"]], [0.0, *roc["true_positive"]], color=BLUE, lw=2, label=label
+    )
+    sensitivity, specificity = (report.scores[k].estimate for k in ("sensitivity", "specificity"))
+    axis.plot(
+        [1 - specificity],
+        [sensitivity],
+        marker="D",
+        color=RED,
+        linestyle="none",
+        label=f"threshold {report.threshold:.2g}",
+    )
+    axis.legend(loc="lower right", frameon=False, fontsize="small")
+
+
+def _draw_calibration(report: Report, axis: Axes) -> None:
+    points = report.curves["calibration"]
+    _unit_square(axis, "Predicted probability", "Observed share", "Calibration")
+    if points["predicted"]:
+        observed = np.asarray(points["observed"])
+        # Percentile intervals contain the estimate save for rounding.
+        below = np.clip(observed - np.asarray(points["low"]), 0, None)
+        above = np.clip(np.asarray(points["high"]) - observed, 0, None)
+        axis.errorbar(
+            points["predicted"],
+            observed,
+            yerr=[np.nan_to_num(below), np.nan_to_num(above)],
+            color=BLUE,
+            marker="o",
+            capsize=2,
+            lw=1.5,
+        )
+    else:
+        axis.text(0.5, 0.5, "too few rows", ha="center", va="center", color=GREY)
+    slope, shift = (report.scores[f"calibration_{k}"].estimate for k in ("slope", "intercept"))
+    if np.isfinite(slope):
+        text = f"slope {slope:.2f}\nin the large {shift:+.2f}"
+        axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize="small")
+
+
+def _draw_histogram(report: Report, axis: Axes) -> None:
+    bars = report.curves["histogram"]
+    width = bars["edges"][1] - bars["edges"][0]
+    left = np.asarray(bars["edges"][:-1])
+    negative, positive = np.asarray(bars["negative"]), np.asarray(bars["positive"])
+    names = [f"class {name}" for name in _plain(report.classes)]
+    style = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.5}
+    # One above, one below the line: overlapping bars hide each other.
+    axis.bar(left, positive, color=RED, label=names[1], **style)
+    axis.bar(left, -negative, color=BLUE, label=names[0], hatch="///", **style)
+    axis.axhline(0, color="black", lw=0.8)
+    axis.axvline(report.threshold or 0.5, color="black", lw=1, ls="--", label="threshold")
+    top = 1.1 * max(positive.max(), negative.max())
+    axis.set(
+        xlabel="Predicted probability", ylabel="Rows", title="Predictions", ylim=(-top, 1.35 * top)
+    )
+    axis.set_xlim(0, 1)
+    axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
+    axis.legend(loc="upper center", ncols=3, frameon=False, fontsize="small")
+
+
+def _draw_rocs(report: Report, axis: Axes) -> None:
+    _unit_square(axis, "1 - specificity", "Sensitivity", "Each class against the rest")
+    colours = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+    for number, (name, roc) in enumerate(zip(report.classes, report.curves["rocs"], strict=True)):
+        auc = report.scores[f"auc[{name}]"].estimate
+        (shown,) = _plain([name])
+        axis.plot(
+            [0.0, *roc["false_positive"]],
+            [0.0, *roc["true_positive"]],
+            color=colours[number % len(colours)],
+            ls=LINES[number % len(LINES)],
+            label=f"class {shown}: AUC {auc:.2f}",
+        )
+    axis.legend(loc="lower right", frameon=False, fontsize="small")
+
+
+def _draw_called(report: Report, axis: Axes) -> None:
+    shares = np.asarray(report.curves["called"])
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    ticks = range(len(report.classes))
+    axis.set_xticks(ticks, _plain(report.classes), rotation=30, ha="right")
+    axis.set_yticks(ticks, _plain(report.classes))
+    axis.set(xlabel="Most probable class", ylabel="True class", title="Share of each true class")
+    for i, row in enumerate(shares):
+        for j, share in enumerate(row):
+            colour = "white" if share > 0.6 else "black"
+            axis.text(j, i, f"{share:.2f}", ha="center", va="center", color=colour)
+
+
+def _draw_target(report: Report, axis: Axes, number: int) -> None:
+    cells = report.curves["targets"][number]
+    edges = np.asarray(cells["edges"])
+    middles = (edges[:-1] + edges[1:]) / 2
+    counts = np.asarray(cells["n_rows"])
+    axis.plot(edges[[0, -1]], edges[[0, -1]], color=GREY, lw=1, ls=":")
+    axis.scatter(
+        middles[cells["true"]],
+        middles[cells["predicted"]],
+        s=14 * np.sqrt(counts),
+        color=BLUE,
+        alpha=0.6,
+        linewidths=0,
+    )
+    title = "Predicted and true" + (f", target {number + 1}" if n_axes(report) > 1 else "")
+    axis.set(xlabel="True", ylabel="Predicted", title=title)
+    axis.set_aspect("equal")
+    r2 = report.scores["r2"].estimate
+    if n_axes(report) == 1 and np.isfinite(r2):
+        text = f"R² {r2:.2f}\nMAE {report.scores['mae'].estimate:.3g}"
+        axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize="small")

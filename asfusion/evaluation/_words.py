@@ -1,0 +1,120 @@
+"""A report, and its numbers, in words: for the terminal and for pages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from asfusion.evaluation import _html, _plots
+from asfusion.evaluation.intervals import Interval
+from asfusion.evaluation.metrics import SCORES
+
+if TYPE_CHECKING:
+    from asfusion.evaluation.report import Report
+
+FEWEST = 10  # smaller cells are not shown: their numbers say little and may tell on people
+_SOURCES = {"given": "as given", "model": "stored in the model", "default": "the default"}
+
+
+def score_label(name: str) -> str:
+    """Return what a score is called in tables, also that of one class."""
+    stem, bracket, rest = name.partition("[")
+    return SCORES[stem].label + (f", class {rest[:-1]}" if bracket else "")
+
+
+def show_number(value: float) -> str:
+    """Return a score as text: three decimals, fewer for large numbers."""
+    if not np.isfinite(value):
+        return "-"
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def show_interval(score: Interval, *, sign: bool = False) -> str:
+    """Return the interval as text."""
+    if not np.isfinite(score.low):
+        return "-"
+    plus = ["+" if sign and value > 0 else "" for value in (score.low, score.high)]
+    return f"{plus[0]}{show_number(score.low)} to {plus[1]}{show_number(score.high)}"
+
+
+def as_text(report: Report) -> str:
+    """Return a report for the terminal."""
+    lines = [f"Report on {_rows(report)}"]
+    lines += [_html.text_table(_header(report), _score_rows(report)), *_remarks(report)]
+    if report.patterns:
+        lines += ["", _html.text_table(_pattern_header(report), _pattern_rows(report))]
+    return "\n".join(lines)
+
+
+def as_html(report: Report) -> str:
+    """Return a report as HTML with its pictures, to stand in a page or a notebook."""
+    figure, axes = _plots.new_figure(report, show=False)
+    _plots.draw(report, axes)
+    titles = ", ".join(axis.get_title() for axis in axes)
+    parts = [
+        _html.heading("Report", 1),
+        _html.paragraph(f"On {_rows(report)}."),
+        _html.picture(_plots.as_svg(figure), f"Plots of the report: {titles}."),
+        _html.heading("Scores"),
+        _html.table(_header(report), _score_rows(report)),
+        *(_html.paragraph(remark, "note") for remark in _remarks(report)),
+    ]
+    if report.patterns:
+        parts += [
+            _html.heading("By modalities present"),
+            _html.table(_pattern_header(report), _pattern_rows(report)),
+        ]
+    made = f"Made by asfusion {report.version}. {_html.RESEARCH_TOOL}"
+    return _html.fragment([*parts, _html.paragraph(made, "note")])
+
+
+def _rows(report: Report) -> str:
+    unit = f" of {report.n_groups} patients" if report.is_grouped else ""
+    text = f"{report.n_rows} rows{unit}"
+    if report.classes:
+        shares = zip(report.classes, report.shares, strict=True)
+        text += ": " + ", ".join(f"{share:.0%} class {name}" for name, share in shares)
+    return text
+
+
+def _header(report: Report) -> list[str]:
+    return ["score", "estimate", f"{100 * report.confidence:g} % interval"]
+
+
+def _score_rows(report: Report) -> list[list[str]]:
+    return [
+        [score_label(name), show_number(score.estimate), show_interval(score)]
+        for name, score in report.scores.items()
+    ]
+
+
+def _remarks(report: Report) -> list[str]:
+    unit = "patients" if report.is_grouped else "rows (no groups were given)"
+    drawn = f"Intervals: percentiles of {report.n_bootstrap} bootstrap replicates of {unit}."
+    remarks = [drawn]
+    if report.threshold_source is not None:
+        source, positive = _SOURCES[report.threshold_source], report.classes[-1]
+        remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
+    undefined = max(score.n_undefined for score in report.scores.values())
+    if undefined:
+        remarks.append(
+            f"Some score is undefined in up to {undefined} replicates; those are left out."
+        )
+    return remarks
+
+
+def _pattern_header(report: Report) -> list[str]:
+    return ["modalities present", "rows", score_label(report.primary), _header(report)[-1]]
+
+
+def _pattern_rows(report: Report) -> list[list[str]]:
+    rows = []
+    for pattern in report.patterns:
+        names = " + ".join(pattern.present) or "none"
+        n_rows = f"under {FEWEST}" if pattern.n_rows is None else str(pattern.n_rows)
+        numbers = ["-", "-"]
+        if pattern.score is not None:
+            numbers = [show_number(pattern.score.estimate), show_interval(pattern.score)]
+        rows.append([names, n_rows, *numbers])
+    return rows

@@ -1,0 +1,380 @@
+"""Judge a model, or its predictions, with intervals that respect patients."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_integer
+from asfusion._files import write_file
+from asfusion._random import RandomState, draw_seed
+from asfusion._version import __version__
+from asfusion.evaluation import _html, _plots, _words
+from asfusion.evaluation._curves import make_curves
+from asfusion.evaluation._inputs import Judged, Task, check_confidence
+from asfusion.evaluation._judge import find_threshold, judge, make_scorer
+from asfusion.evaluation._patterns import group_by_pattern, read_presence
+from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation.intervals import Interval, score_intervals
+from asfusion.exceptions import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PRIMARY: dict[Task, str] = {"binary": "auc", "multiclass": "auc", "regression": "mae"}
+_FORMAT = "asfusion report 1"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Rows with one set of modalities.
+
+    Parameters
+    ----------
+    present : tuple of str
+        Modalities that these rows have.
+    n_rows : int or None
+        Number of rows; None below 10, which are not shown.
+    score : Interval or None
+        The report's first score on these rows; None for fewer than 10 rows or patients,
+        or where it is undefined.
+    """
+
+    present: tuple[str, ...]
+    n_rows: int | None
+    score: Interval | None
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """What `evaluate` found: scores with intervals, and the counts behind its pictures.
+
+    A report holds no row of the data. It prints, draws itself in a notebook, and can be
+    saved and read as JSON.
+
+    Parameters
+    ----------
+    task : {"binary", "multiclass", "regression"}
+        What was predicted.
+    n_rows, n_groups : int
+        Rows judged, and the patients that they belong to.
+    is_grouped : bool
+        Whether patients were given. If not, each row counts as one.
+    classes : tuple of str
+        Names of the classes, the positive one last; empty for regression.
+    shares : tuple of float
+        Share of each class among the rows.
+    threshold : float or None
+        From which probability on a row is called positive; None unless binary.
+    threshold_source : {"given", "model", "default"} or None
+        Where it comes from. It is never chosen on the rows that are judged.
+    confidence : float
+        Coverage that the intervals aim at.
+    n_bootstrap : int
+        Number of bootstrap replicates.
+    seed : int
+        Seed of the replicates.
+    scores : mapping of str to Interval
+        Every score; its names are explained in the guide to evaluation.
+    patterns : tuple of Pattern
+        The first score by set of present modalities; empty for plain predictions.
+    curves : mapping
+        What `plot` draws.
+    version : str
+        Version of asfusion that made the report.
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> report = af.evaluate([0.1, 0.4, 0.6, 0.8], y=[0, 1, 0, 1], n_bootstrap=100)
+    >>> report.scores["auc"].estimate
+    0.75
+    >>> report.to_frame().loc["auc", "estimate"]
+    np.float64(0.75)
+    """
+
+    task: Task
+    n_rows: int
+    n_groups: int
+    is_grouped: bool
+    classes: tuple[str, ...]
+    shares: tuple[float, ...]
+    threshold: float | None
+    threshold_source: str | None
+    confidence: float
+    n_bootstrap: int
+    seed: int
+    scores: Mapping[str, Interval]
+    patterns: tuple[Pattern, ...]
+    curves: Mapping[str, Any] = field(repr=False)
+    version: str = __version__
+
+    @property
+    def primary(self) -> str:
+        """Name of the score by which patterns are shown: ``"auc"`` or ``"mae"``."""
+        return PRIMARY[self.task]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the scores as a pandas DataFrame.
+
+        Returns
+        -------
+        DataFrame
+            One row per score; columns ``estimate``, ``low``, ``high`` and
+            ``n_undefined``, the number of replicates in which the score was undefined.
+        """
+        import pandas as pd
+
+        rows = [(s.estimate, s.low, s.high, s.n_undefined) for s in self.scores.values()]
+        columns = ["estimate", "low", "high", "n_undefined"]
+        return pd.DataFrame(rows, columns=columns, index=pd.Index(self.scores, name="score"))
+
+    def plot(self, axes: Any = None) -> NDArray[np.object_]:
+        """Draw the report.
+
+        Parameters
+        ----------
+        axes : array of matplotlib Axes, optional
+            Where to draw: three for a binary outcome (ROC curve, calibration,
+            predictions), two for several classes (ROC curves, called classes), one for
+            each target of a regression. A new figure by default.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ConfigurationError
+            If `axes` are not as many Axes as needed.
+        """
+        if axes is None:
+            _, given = _plots.new_figure(self, show=True)
+        else:
+            given = _plots.check_axes(axes, _plots.n_axes(self))
+        _plots.draw(self, given)
+        return np.asarray(given, dtype=object)
+
+    def to_json(self) -> str:
+        """Return the report as JSON, which `from_json` reads.
+
+        Returns
+        -------
+        str
+            Numbers in full precision, undefined ones as null.
+        """
+        state = {"format": _FORMAT, **{k: v for k, v in vars(self).items() if k != "scores"}}
+        state["scores"] = {name: vars(score) for name, score in self.scores.items()}
+        state["patterns"] = [
+            {**vars(pattern), "score": pattern.score and vars(pattern.score)}
+            for pattern in self.patterns
+        ]
+        return json.dumps(_without_nan(state), indent=1, allow_nan=False, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Report:
+        """Read a report that `to_json` wrote.
+
+        Parameters
+        ----------
+        text : str
+            The JSON.
+
+        Returns
+        -------
+        Report
+            Equal numbers, equal pictures.
+
+        Raises
+        ------
+        InputError
+            If `text` is not such a report.
+        """
+        try:
+            state = json.loads(text)
+            if state.pop("format") != _FORMAT:
+                raise ValueError
+            state["curves"] = _with_nan(state["curves"])
+            state["scores"] = {k: _interval(v) for k, v in state["scores"].items()}
+            state["patterns"] = tuple(
+                Pattern(tuple(p["present"]), p["n_rows"], p["score"] and _interval(p["score"]))
+                for p in state["patterns"]
+            )
+            state |= {"classes": tuple(state["classes"]), "shares": tuple(state["shares"])}
+            return cls(**state)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            msg = (
+                "Report.from_json: expected a report as JSON that this version wrote "
+                f"({_FORMAT!r}), got other text."
+            )
+            raise InputError(msg) from None
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report as one page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path
+            The file; one that is there is replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        text = _html.page("asfusion report", self._repr_html_())
+        write_file(Path(path), text.encode("utf-8"))
+        return Path(path)
+
+    def __repr__(self) -> str:
+        """Return the scores as text."""
+        return _words.as_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the report as HTML, with its pictures."""
+        return _words.as_html(self)
+
+
+def evaluate(
+    model: Any,
+    X: Any = None,
+    y: Any = None,
+    *,
+    groups: Any = None,
+    threshold: float | None = None,
+    classes: Any = None,
+    n_bootstrap: int = 2000,
+    confidence: float = 0.95,
+    random_state: RandomState = 0,
+) -> Report:
+    """Judge a fitted model, or predictions, on rows that it has not seen.
+
+    Parameters
+    ----------
+    model : fitted estimator or array
+        Any classifier with `predict_proba` or regressor, of asfusion or not; or its
+        predictions: probabilities of shape (n_rows,) for two classes or (n_rows,
+        n_classes), or predicted targets.
+    X : DataFrame or array of n_rows rows, optional
+        The rows; not given beside predictions.
+    y : array of shape (n_rows,) or (n_rows, n_targets)
+        What is true.
+    groups : array of shape (n_rows,), optional
+        Patient of each row. Intervals resample patients; without them each row
+        counts as one, and repeated visits make intervals too narrow.
+    threshold : float, optional
+        From which probability on a row is called positive. By default what the model
+        brings as ``threshold_``, else 0.5. It is never tuned on the rows judged.
+    classes : array, optional
+        Classes in the order of the columns of predictions; for two classes the second
+        is the positive one. By default those of the model, or the sorted ones in `y`.
+    n_bootstrap : int
+        Number of bootstrap replicates.
+    confidence : float
+        Coverage that the intervals aim at.
+    random_state : int, RandomState, Generator or None
+        Seeds the replicates.
+
+    Returns
+    -------
+    Report
+        Scores with intervals, also by set of present modalities.
+
+    Raises
+    ------
+    InputError
+        If rows, targets, groups and predictions do not fit together, or only one class
+        is there.
+    ConfigurationError
+        If a parameter is unusable, or the model gives no probabilities.
+
+    Notes
+    -----
+    Scores are undefined in replicates that lack a class; those are left out and counted.
+    Numbers of cells with fewer than 10 rows are not shown.
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> report = af.evaluate([0.1, 0.4, 0.6, 0.8], y=[0, 1, 0, 1], n_bootstrap=100)
+    >>> report.n_rows, report.threshold
+    (4, 0.5)
+    """
+    check_integer(n_bootstrap, "n_bootstrap", minimum=1)
+    check_confidence(confidence)
+    judged = judge(model, X, y, groups, classes)
+    seed = draw_seed(random_state)
+    cut, source = find_threshold(model, threshold, judged.task)
+    options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
+    scorer = make_scorer(judged, threshold=cut)
+    scores, _ = score_intervals(scorer, width=len(judged), **options)
+    presence = {} if X is None else read_presence(model, X)
+    n_classes = len(judged.classes)
+    counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
+    return Report(
+        task=judged.task,
+        n_rows=len(judged),
+        n_groups=judged.n_groups,
+        is_grouped=judged.is_grouped,
+        classes=judged.classes,
+        shares=tuple(float(count) / len(judged) for count in counts),
+        threshold=cut,
+        threshold_source=source,
+        confidence=float(confidence),
+        n_bootstrap=int(n_bootstrap),
+        seed=seed,
+        scores=scores,
+        patterns=_score_patterns(judged, presence, options),
+        curves=make_curves(judged, **options),
+    )
+
+
+def _score_patterns(
+    judged: Judged, presence: Mapping[str, NDArray[np.bool_]], options: dict[str, Any]
+) -> tuple[Pattern, ...]:
+    """Return the first score on the rows of each set of present modalities."""
+    if not presence:
+        return ()
+    name = PRIMARY[judged.task]
+    patterns = []
+    for present, rows in group_by_pattern(presence):
+        part = judged.take(rows)
+        score = None
+        if min(len(part), part.n_groups) >= FEWEST:
+            found = score_intervals(make_scorer(part), width=len(part), **options)[0][name]
+            score = found if np.isfinite(found.estimate) else None
+        shown = len(rows) if len(rows) >= FEWEST else None
+        patterns.append(Pattern(present, shown, score))
+    return tuple(patterns)
+
+
+def _interval(state: Mapping[str, Any]) -> Interval:
+    low, high, estimate = (
+        np.nan if state[k] is None else float(state[k]) for k in ("low", "high", "estimate")
+    )
+    return Interval(estimate, low, high, int(state["n_undefined"]))
+
+
+def _without_nan(value: Any) -> Any:
+    """Return nested lists and dicts with None for NaN, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _with_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_nan(item) for item in value]
+    return np.nan if value is None else value

@@ -1,0 +1,224 @@
+"""One image file to 8-bit pixels, whatever the file is made of."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_integer
+from asfusion.exceptions import ConfigurationError, ImageReadError
+from asfusion.imaging._dicom import looks_like_dicom, read_dicom
+from asfusion.imaging._limits import MAX_BYTES, check_declared
+from asfusion.imaging._picture import Picture, inside, on_square, resize_inside
+from asfusion.imaging._quiet import quiet_readers
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+WHO = "Image file: "
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_ORIENTATION = 0x0112
+
+
+def read_image(
+    path: str | os.PathLike[str], *, size: int | None = None, channels: int = 1
+) -> NDArray[np.uint8]:
+    """Read one image file as 8-bit pixels.
+
+    Parameters
+    ----------
+    path : str or PathLike
+        A PNG, JPEG, TIFF or single-frame DICOM file.
+    size : int, optional
+        Side of the square that the image is fitted into, in pixels; as stored by default.
+        Proportions are kept (for DICOM in mm, if pixels are not square) and the rest of
+        the square is black: angles and the shape of a vertebra survive, which a stretch
+        to the square would change.
+    channels : {1, 3}
+        1 for grey, 3 for RGB (grey images are repeated).
+
+    Returns
+    -------
+    ndarray of shape (channels, H, W), uint8
+        Bright is dense, also for DICOM files stored the other way round.
+
+    Raises
+    ------
+    ImageReadError
+        If the file is missing, is not a single readable image, or declares more than an
+        image has. The message names neither the path nor anything in the file.
+    ConfigurationError
+        If `size` or `channels` is unusable.
+
+    Notes
+    -----
+    Eight-bit images keep their grey values. DICOM files are shown as their header says:
+    modality table or rescale, then VOI table or first window, MONOCHROME1 inverted,
+    padding black. Where no window is given, and for 16-bit PNG and TIFF files,
+    percentiles 0.5 and 99.5 of the pixels are black and white.
+    A photo's EXIF orientation is applied. Transparent pixels are black.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib, numpy as np
+    >>> from PIL import Image
+    >>> from asfusion.imaging import read_image
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> file = pathlib.Path(folder.name) / "hand.png"
+    >>> Image.fromarray(np.full((40, 20), 200, dtype=np.uint8)).save(file)
+    >>> pixels = read_image(file, size=32)
+    >>> pixels.shape, pixels[0, 16].tolist()[6:10]
+    ((1, 32, 32), [0, 0, 200, 200])
+    >>> folder.cleanup()
+    """
+    if size is not None:
+        check_integer(size, "size", minimum=1)
+    if channels not in (1, 3) or isinstance(channels, bool):
+        msg = f"channels: expected 1 (grey) or 3 (RGB), got {channels!r}."
+        raise ConfigurationError(msg)
+    try:
+        with quiet_readers():
+            pixels = _read(Path(path), size, channels)
+    except Exception as error:
+        # Readers put paths, names and dates into their messages, and raise what they like.
+        raise ImageReadError(WHO + _reason(error)) from None
+    return np.ascontiguousarray(pixels)
+
+
+def _reason(error: Exception) -> str:
+    """Return what went wrong in words that show nothing of the file."""
+    if isinstance(error, ImageReadError):
+        return str(error)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "expected an existing file, got a path where there is none."
+    if isinstance(error, PermissionError):
+        return "expected a file that may be read, got one without permission."
+    if isinstance(error, MemoryError):
+        return "expected an image that fits into memory, got a larger one."
+    return (
+        "expected a readable PNG, JPEG, TIFF or single-frame DICOM file, got one that is "
+        "damaged, cut short or of another kind."
+    )
+
+
+def _read(path: Path, size: int | None, channels: int) -> NDArray[np.uint8]:
+    """Return pixels (C, H, W)."""
+    start = _first_bytes(path)
+    decoded: Any
+    decoded = read_dicom(path) if looks_like_dicom(start) else _read_pillow(path, size, channels)
+    if isinstance(decoded, Picture):
+        grey = decoded.render(size)
+        return np.repeat(grey[None], channels, axis=0)
+    if isinstance(decoded, np.ndarray):
+        from PIL import Image
+
+        decoded = Image.fromarray(decoded)
+    return _finish(decoded, size, channels)
+
+
+def _finish(image: Image.Image, size: int | None, channels: int) -> NDArray[np.uint8]:
+    """Return an 8-bit image at its final size and number of channels (C, H, W)."""
+    image = image.convert("L" if channels == 1 else "RGB")
+    if size is not None:
+        image = resize_inside(image, size)
+    pixels = np.asarray(image)
+    if size is not None:
+        pixels = on_square(pixels, size)
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+
+
+def _first_bytes(path: Path) -> bytes:
+    """Return how a file starts; raise if it is no ordinary file of a sensible size."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        msg = "expected one image file, got a folder."
+        raise ImageReadError(msg)
+    if not stat.S_ISREG(status.st_mode):
+        msg = "expected an ordinary file, got a device, pipe or socket."
+        raise ImageReadError(msg)
+    if status.st_size == 0:
+        msg = "expected an image, got an empty file."
+        raise ImageReadError(msg)
+    if status.st_size > MAX_BYTES:
+        msg = f"expected a file of at most {MAX_BYTES // 2**20} MiB, got a larger one."
+        raise ImageReadError(msg)
+    with path.open("rb") as file:
+        return file.read(132)
+
+
+# -- PNG, JPEG, TIFF -------------------------------------------------------------------
+
+
+def _read_pillow(path: Path, size: int | None, channels: int) -> Image.Image | Picture:
+    """Return an 8-bit image, or grey values of more than eight bits."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(path, formats=_FORMATS)
+    except Image.DecompressionBombError:
+        check_declared(2**31, 2**31)
+        raise
+    except UnidentifiedImageError:
+        msg = "expected a PNG, JPEG, TIFF or single-frame DICOM file, got another kind."
+        raise ImageReadError(msg) from None
+    with image:
+        check_declared(image.height, image.width, 4.0)
+        n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+        if n_frames > 1:
+            msg = f"expected a single image, got a {image.format} file of {n_frames} images."
+            raise ImageReadError(msg)
+        turn = _orientation(image)
+        if size is not None and image.format in ("JPEG", "MPO"):
+            # The decoder halves a large photo for free; twice the target is left for us.
+            width, height = inside(image.width, image.height, size)
+            image.draft("L" if channels == 1 else "RGB", (2 * width, 2 * height))
+        image.load()
+        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+            values = np.asarray(image)
+            return Picture(
+                values if turn is None else np.asarray(Image.fromarray(values).transpose(turn))
+            )
+        flat = _without_transparency(image)
+        return flat if turn is None else flat.transpose(turn)
+
+
+def _orientation(image: Image.Image) -> Any:
+    """Return how a photo is to be turned, or None. Pillow turns TIFF files itself."""
+    from PIL import Image
+
+    if image.format == "TIFF":
+        return None
+    turns = Image.Transpose
+    try:
+        stored = image.getexif().get(_ORIENTATION, 1)
+    except Exception:
+        return None  # a broken tag block does not spoil the pixels
+    return {
+        2: turns.FLIP_LEFT_RIGHT,
+        3: turns.ROTATE_180,
+        4: turns.FLIP_TOP_BOTTOM,
+        5: turns.TRANSPOSE,
+        6: turns.ROTATE_270,
+        7: turns.TRANSVERSE,
+        8: turns.ROTATE_90,
+    }.get(stored)
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """Return the image as ``L`` or ``RGB``, transparent pixels black."""
+    from PIL import Image
+
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode == "1":
+        return image.convert("L")
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        black = Image.new("RGBA", layer.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, layer).convert("RGB")
+    return image.convert("RGB")

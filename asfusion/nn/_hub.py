@@ -1,0 +1,105 @@
+"""Models of `transformers`: looked for on this machine first, quietly, without their code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from asfusion.exceptions import AsfusionError, ConfigurationError
+
+T = TypeVar("T")
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hide the progress bars and reports that `transformers` prints while it loads."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def find_pretrained(
+    load: Callable[..., T], source: str, *, download: bool, needs: str, hint: str = ""
+) -> T:
+    """Return what `load` finds on this machine, or on the hub if `download`.
+
+    Parameters
+    ----------
+    load : callable
+        Reads a part of the model; takes ``local_files_only``.
+    source : str
+        Folder, or name on the Hugging Face hub, for messages.
+    download : bool
+        Whether the network may be used for a model that is not here yet.
+    needs : str
+        The file that is read, for messages.
+    hint : str
+        What to add when nothing has that name.
+
+    Returns
+    -------
+    object
+        What `load` returns.
+
+    Raises
+    ------
+    ConfigurationError
+        If the model is not there, or cannot be read without running its own code.
+    """
+    is_folder = Path(source).is_dir()
+    with quiet_transformers():
+        try:
+            # Without local_files_only, a name that nobody has is asked for over the
+            # network again and again, for most of a minute.
+            return load(local_files_only=True)
+        except (AsfusionError, ImportError):
+            raise
+        except Exception:  # foreign files fail in as many ways as there are parsers
+            if is_folder or not download:
+                msg = _not_found(source, needs, hint, is_folder=is_folder)
+                raise ConfigurationError(msg) from None
+        try:
+            return load(local_files_only=False)
+        except Exception as error:
+            msg = (
+                f"backbone={source!r}: could not download {needs} ({type(error).__name__}). Check "
+                f"the name and the network, or pass a local folder.{hint}"
+            )
+            raise ConfigurationError(msg) from None
+
+
+def _not_found(source: str, needs: str, hint: str, *, is_folder: bool) -> str:
+    if is_folder:
+        return (
+            f"backbone={source!r}: expected a folder with a readable {needs} of an architecture "
+            "that transformers knows, got none. Save the model there with save_pretrained (other "
+            "formats than safetensors, and models that bring their own code, are not loaded)."
+        )
+    return (
+        f"backbone={source!r}: expected a known name, a local folder, or a model in the local "
+        f"Hugging Face cache, got none of them.{hint} Check the name, or pass download=True."
+    )
+
+
+def read_json(source: str, name: str) -> dict[str, Any]:
+    """Return a small JSON file of a model on this machine; empty if there is none."""
+    from transformers.utils import cached_file
+
+    try:
+        with quiet_transformers():
+            path = cached_file(source, name, local_files_only=True)
+        content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

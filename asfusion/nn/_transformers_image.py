@@ -1,0 +1,286 @@
+"""Image networks of `transformers`, by configuration or with pretrained weights.
+
+Dimensions: B images, C channels, H rows, W columns, T positions, D width.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+
+from asfusion.exceptions import ConfigurationError
+from asfusion.nn._hub import find_pretrained, quiet_transformers, read_json
+
+# What differs from each model's defaults. torchvision and timm are never needed.
+NAMED: Final[dict[str, dict[str, Any]]] = {
+    "resnet18": {
+        "model_type": "resnet",
+        "hidden_sizes": [64, 128, 256, 512],
+        "depths": [2, 2, 2, 2],
+        "layer_type": "basic",
+    },
+    "resnet50": {"model_type": "resnet"},
+    "mobilenet_v2": {"model_type": "mobilenet_v2"},
+    "efficientnet_b0": {
+        "model_type": "efficientnet",
+        "width_coefficient": 1.0,
+        "depth_coefficient": 1.0,
+        "hidden_dim": 1280,
+        "dropout_rate": 0.2,
+    },
+    "convnext_tiny": {
+        "model_type": "convnextv2",
+        "hidden_sizes": [96, 192, 384, 768],
+        "depths": [3, 3, 9, 3],
+    },
+    "vit_tiny": {
+        "model_type": "vit",
+        "hidden_size": 192,
+        "num_hidden_layers": 12,
+        "num_attention_heads": 3,
+        "intermediate_size": 768,
+    },
+}
+_MOMENTUM = 0.1
+# Entries of a configuration that say where it came from or what labels meant there.
+_DROPPED = {
+    "_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "id2label", "label2id",
+    "transformers_version", "problem_type",
+}  # fmt: skip
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+
+
+class TransformersBody(nn.Module):
+    """An image network of `transformers` that gives one vector per position.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        A network whose only input is ``pixel_values``.
+    size : int
+        Side of the images it will see, in pixels.
+
+    Shape
+    -----
+    - Input: (B, C, size, size), normalised.
+    - Output: (B, T, D), one vector per position; class tokens are left out.
+    """
+
+    def __init__(self, model: Any, size: int) -> None:
+        super().__init__()
+        self.model = model
+        _fit_to_positions(model)
+        self._options = _options(model, size)
+        self.d_out, self._n_prefix = self._probe(size)
+
+    def _hidden(self, images: Tensor) -> Tensor:
+        return self.model(pixel_values=images, **self._options).last_hidden_state  # type: ignore[no-any-return]
+
+    def _probe(self, size: int) -> tuple[int, int]:
+        """Return the width and how many class tokens come first, as one blank image shows."""
+        config, was_training = self.model.config, self.training
+        self.eval()
+        with torch.no_grad():
+            hidden = self._hidden(torch.zeros(1, config.num_channels, size, size))
+        self.train(was_training)
+        if hidden.dim() == 4:
+            return hidden.shape[1], 0
+        length, patch = hidden.shape[1], getattr(config, "patch_size", None)
+        side = size // patch if isinstance(patch, int) and patch > 0 else length
+        if side * side > length:  # patches were merged on the way
+            side = math.isqrt(length)
+        return hidden.shape[2], length - side * side
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return one vector per position (B, T, D)."""
+        hidden = self._hidden(images)
+        if hidden.dim() == 4:  # (B, D, h, w)
+            return hidden.flatten(2).transpose(1, 2)
+        return hidden[:, self._n_prefix :]
+
+    def last_block(self) -> nn.Module:
+        """Return the last stage (or layer) of the network's largest stack of them."""
+        stacks = [m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m)]
+        if not stacks:
+            return self
+        sizes = [sum(p.numel() for p in stack.parameters()) for stack in stacks]
+        return stacks[sizes.index(max(sizes))][-1]  # the outermost of equals comes first
+
+
+def _fit_to_positions(model: Any) -> None:
+    """Drop weights that positions never pass, and let batch statistics settle.
+
+    Networks ported from TensorFlow kept its momentum (0.99), which means the opposite in
+    torch: running statistics would be those of the last batch alone.
+    """
+    pooler = getattr(model, "pooler", None)
+    if pooler is not None and any(True for _ in pooler.parameters()):
+        model.pooler = None
+    if model.config.model_type in ("convnext", "convnextv2"):
+        model.layernorm = nn.Identity()  # on the pooled vector, where the adapter has its own
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
+            module.momentum = min(module.momentum, _MOMENTUM)
+
+
+def _options(model: Any, size: int) -> dict[str, bool]:
+    """Return what `forward` needs for images of another size than it was trained on."""
+    known = getattr(model.config, "image_size", size)
+    flag = "interpolate_pos_encoding"
+    differs = known != size and known != [size, size]
+    return {flag: True} if differs and flag in inspect.signature(model.forward).parameters else {}
+
+
+def named_config(name: str, *, size: int, channels: int) -> dict[str, Any]:
+    """Return the configuration of one of `NAMED`.
+
+    Parameters
+    ----------
+    name : str
+        Key of `NAMED`.
+    size : int
+        Side of the images, in pixels.
+    channels : int
+        Channels of the images.
+
+    Returns
+    -------
+    dict
+        Plain JSON values, from which `build_body` makes the same network again.
+    """
+    from transformers import AutoConfig
+
+    settings = {**NAMED[name], "num_channels": channels}
+    if settings["model_type"] in ("vit", "efficientnet"):
+        settings["image_size"] = size
+    return _plain(AutoConfig.for_model(**settings))
+
+
+def read_config(source: str, *, download: bool, hint: str = "") -> dict[str, Any]:
+    """Read the configuration of a model from a folder or the hub, without its weights.
+
+    Parameters
+    ----------
+    source : str
+        Local folder, or name on the Hugging Face hub.
+    download : bool
+        Whether to ask the hub for what is not on this machine.
+    hint : str
+        What to add to the error when nothing has that name.
+
+    Returns
+    -------
+    dict
+        Plain JSON values, from which `build_body` makes the same network again.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no model, or not one that reads images alone.
+    """
+    from transformers import AutoConfig
+
+    def load(*, local_files_only: bool) -> Any:
+        return AutoConfig.from_pretrained(
+            source, local_files_only=local_files_only, trust_remote_code=False
+        )
+
+    config = find_pretrained(load, source, download=download, needs="config.json", hint=hint)
+    if not isinstance(getattr(config, "num_channels", None), int):
+        msg = (
+            f"backbone={source!r}: expected a network that reads images alone, got the model type "
+            f"{config.model_type!r}."
+        )
+        raise ConfigurationError(msg)
+    return _plain(config)
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
+    return {key: value for key, value in plain.items() if key not in _DROPPED}
+
+
+def build_body(config: Mapping[str, Any], size: int) -> TransformersBody:
+    """Return an untrained network from its configuration, in float32."""
+    from transformers import AutoConfig, AutoModel
+
+    with quiet_transformers():
+        described = AutoConfig.for_model(**config)
+        model = AutoModel.from_config(described, trust_remote_code=False, dtype=torch.float32)
+    if described.model_type in ("efficientnet", "mobilenet_v2"):
+        model.apply(_start_well)
+    return TransformersBody(model, size)
+
+
+def _start_well(module: nn.Module) -> None:
+    """Give layers of depthwise networks a start from which they learn.
+
+    `transformers` 5 draws the factors of EfficientNet's normalisation around zero, which
+    leaves nothing of an image after sixteen blocks, and convolutions of both networks so
+    small that running variances, which start at one, take thousands of steps to follow.
+    """
+    if isinstance(module, nn.BatchNorm2d):
+        module.reset_parameters()
+    elif isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+
+def load_body(source: str, size: int, *, download: bool) -> TransformersBody:
+    """Return a pretrained network, its weights read from safetensors only, in float32.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no model, it has no safetensors, or they lack a part of the network.
+    """
+    from transformers import AutoModel
+
+    def load(*, local_files_only: bool) -> Any:
+        return AutoModel.from_pretrained(
+            source,
+            local_files_only=local_files_only,
+            trust_remote_code=False,
+            use_safetensors=True,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+
+    model, report = find_pretrained(load, source, download=download, needs="model.safetensors")
+    missing = [*report["missing_keys"], *report["mismatched_keys"]]
+    missing = [key for key in missing if "pooler" not in str(key)]
+    if missing:
+        msg = (
+            f"backbone={source!r}: expected weights for the whole network, got a file that lacks "
+            f"{len(missing)} of its tensors. They would be random, not pretrained."
+        )
+        raise ConfigurationError(msg)
+    return TransformersBody(model, size)
+
+
+def read_normalisation(source: str) -> tuple[list[float], list[float]]:
+    """Return mean and standard deviation of grey values in [0, 1] that the model expects.
+
+    Taken from the preprocessor file beside the weights; ImageNet's where there is none.
+    """
+    found = read_json(source, "preprocessor_config.json")
+    found = found or read_json(source, "processor_config.json").get("image_processor") or {}
+    if found.get("do_normalize") is False:
+        return [0.0], [1.0]
+    mean, std = _numbers(found.get("image_mean")), _numbers(found.get("image_std"))
+    if mean and len(mean) == len(std) and min(std) > 0:
+        return mean, std
+    return list(IMAGENET_MEAN), list(IMAGENET_STD)
+
+
+def _numbers(values: Any) -> list[float]:
+    """Return a list of numbers as floats; empty for anything else."""
+    if isinstance(values, list) and all(isinstance(value, int | float) for value in values):
+        return [float(value) for value in values]
+    return []

@@ -1,0 +1,188 @@
+"""Words and pairs of words as weighted counts: the baseline that small data rarely beat."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_integer
+from asfusion.exceptions import InputError
+from asfusion.notes.cleaning import fold_note
+
+Array = NDArray[np.float64]
+
+_WORD = r"\w+"  # single letters and digits count: grade 3, B 27
+_NOTES_PER_COMPONENT = 2
+
+
+class Tfidf(TypedDict):
+    """What tf-idf learned from training notes: plain lists and arrays.
+
+    Attributes
+    ----------
+    terms : list of str
+        Words and pairs of neighbouring words, sorted.
+    idf : ndarray of shape (n_terms,)
+        Weight of each term, high for rare ones (unitless).
+    components : ndarray of shape (n_components, n_terms) or None
+        Directions onto which terms are projected; None keeps the terms themselves.
+    mean, scale : ndarray of shape (width,)
+        Mean and spread of each column over the training notes.
+    """
+
+    terms: list[str]
+    idf: Array
+    components: Array | None
+    mean: Array
+    scale: Array
+
+
+def fit_tfidf(texts: Sequence[str], *, n_components: int = 64) -> Tfidf:
+    """Learn terms, their weights and, where terms are many, latent directions.
+
+    A term that stands in one note alone is left out (unless all do): it can be a name, and
+    nothing can be learned from it. More terms than `n_components` are projected by a
+    singular value decomposition (latent semantic analysis), onto at most one direction
+    per two notes: with as many directions as notes every note would be a direction.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Cleaned notes of the training rows.
+    n_components : int, default=64
+        Largest width of a vector.
+
+    Returns
+    -------
+    Tfidf
+        What `apply_tfidf` needs.
+
+    Raises
+    ------
+    InputError
+        If no note has a word.
+    ConfigurationError
+        If `n_components` is not a positive integer.
+
+    References
+    ----------
+    .. [1] Deerwester et al., "Indexing by latent semantic analysis", JASIS 1990.
+       https://doi.org/10.1002/(SICI)1097-4571(199009)41:6<391::AID-ASI1>3.0.CO;2-9
+
+    Examples
+    --------
+    >>> state = fit_tfidf(["back pain", "no back pain"])
+    >>> state["terms"]
+    ['back', 'back pain', 'pain']
+    """
+    n_components = check_integer(n_components, "n_components", minimum=1)
+    folded = [fold_note(text) for text in texts]
+    terms, idf = _learn_terms(folded)
+    weights = _vectorizer(terms, idf).transform(folded)
+    components = None
+    if len(terms) > n_components:
+        components = _directions(weights, min(n_components, len(folded) // _NOTES_PER_COMPONENT))
+    vectors = _project(weights, components)
+    spread = vectors.std(axis=0)
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    mean = vectors.mean(axis=0)
+    return Tfidf(terms=terms, idf=idf, components=components, mean=mean, scale=scale)
+
+
+def apply_tfidf(state: Tfidf, texts: Sequence[str]) -> Array:
+    """Return one vector per note, each column standardised as over the training notes.
+
+    Parameters
+    ----------
+    state : Tfidf
+        From `fit_tfidf`.
+    texts : sequence of str
+        N cleaned notes.
+
+    Returns
+    -------
+    ndarray of shape (N, width)
+        Unitless; zero means "as in the average training note".
+
+    Examples
+    --------
+    >>> apply_tfidf(fit_tfidf(["back pain", "no pain"]), ["pain"]).shape
+    (1, 1)
+    """
+    if not texts:
+        return np.empty((0, len(state["mean"])))
+    folded = [fold_note(text) for text in texts]
+    weights = _vectorizer(state["terms"], state["idf"]).transform(folded)
+    standardised: Array = (_project(weights, state["components"]) - state["mean"]) / state["scale"]
+    return standardised
+
+
+def tfidf_names(state: Tfidf) -> list[str]:
+    """Return the name of each column: its term, or ``lsa0``, ``lsa1``, ...
+
+    Parameters
+    ----------
+    state : Tfidf
+        From `fit_tfidf`.
+
+    Returns
+    -------
+    list of str
+        One name per column of `apply_tfidf`.
+
+    Examples
+    --------
+    >>> tfidf_names(fit_tfidf(["back pain", "no pain"]))
+    ['pain']
+    """
+    components = state["components"]
+    return state["terms"] if components is None else [f"lsa{i}" for i in range(len(components))]
+
+
+def _learn_terms(folded: Sequence[str]) -> tuple[list[str], Array]:
+    """Return the sorted terms of two notes or more (else of one) and their weights."""
+    for least_notes in (2, 1):
+        vectorizer = _vectorizer(min_df=min(least_notes, len(folded)))
+        try:
+            vectorizer.fit(folded)
+        except ValueError:
+            continue  # scikit-learn's word for "no term is left"
+        terms = [str(term) for term in vectorizer.get_feature_names_out()]
+        return terms, np.asarray(vectorizer.idf_, dtype=np.float64)
+    msg = f"Notes: expected at least one word to count, got none in {len(folded)} note(s)."
+    raise InputError(msg)
+
+
+def _vectorizer(terms: list[str] | None = None, idf: Array | None = None, min_df: int = 1) -> Any:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        lowercase=False,
+        token_pattern=_WORD,
+        ngram_range=(1, 2),
+        sublinear_tf=True,
+        min_df=min_df,
+        vocabulary=terms,
+    )
+    if idf is not None:
+        vectorizer.idf_ = idf
+    return vectorizer
+
+
+def _directions(weights: Any, n_components: int) -> Array:
+    from sklearn.decomposition import TruncatedSVD
+
+    svd = TruncatedSVD(max(1, n_components), random_state=0)
+    with warnings.catch_warnings():
+        # One note has no variance to explain, and only that ratio is undefined.
+        warnings.filterwarnings("ignore", "invalid value", RuntimeWarning)
+        svd.fit(weights)
+    return np.asarray(svd.components_, dtype=np.float64)
+
+
+def _project(weights: Any, components: Array | None) -> Array:
+    return np.asarray(weights.toarray() if components is None else weights @ components.T)

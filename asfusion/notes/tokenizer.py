@@ -1,0 +1,249 @@
+"""Train, read and apply tokenizers; between calls a tokenizer is its JSON text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_integer
+from asfusion.exceptions import ConfigurationError, InputError
+
+PAD, UNKNOWN, START, END = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+PAD_ID = 0
+SMALLEST_VOCABULARY = 300  # the 4 special tokens, the 256 bytes and room for some words
+
+# A word with the space before it, one digit, or a run of signs. Runs are bounded: the
+# trainer's time grows with the square of the longest "word", and some scripts have no spaces.
+_PIECE = r" ?[\p{L}\p{M}]{1,48}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,16}|\s"
+_ACCENT_ON_LATIN = r"(?<=\p{Latin})\p{Mn}+"
+
+
+class EncodedNotes(NamedTuple):
+    """Notes as token ids.
+
+    Parameters
+    ----------
+    ids : ndarray of shape (N, L), int64
+        Token ids, zeros behind the end of each note.
+    mask : ndarray of shape (N, L), bool
+        True where a token is real.
+    n_truncated : int
+        Number of notes that were longer than L tokens.
+    """
+
+    ids: NDArray[np.int64]
+    mask: NDArray[np.bool_]
+    n_truncated: int
+
+
+def train_tokenizer(texts: Iterable[str], *, vocab_size: int = 4000, min_frequency: int = 2) -> str:
+    """Train a byte-level BPE tokenizer on notes.
+
+    Letters are folded to lower case and Latin accents go. Every digit is a token, so that
+    a number never seen before is read digit by digit, as all numbers are. Any text can be
+    written in bytes: nothing is ever unknown.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Cleaned notes of the training rows.
+    vocab_size : int, default=4000
+        Largest number of tokens, at least 300.
+    min_frequency : int, default=2
+        How often a pair of pieces must occur to become a piece of its own.
+
+    Returns
+    -------
+    str
+        JSON of the package ``tokenizers``. The same notes, in any order, give the same
+        text in every process.
+
+    Raises
+    ------
+    InputError
+        If there is no note.
+    ConfigurationError
+        If `vocab_size` or `min_frequency` is too small.
+
+    Notes
+    -----
+    The trainer of WordPiece numbers its pieces in the order of a hash table that is
+    seeded at random, and equally frequent pairs are then merged in another order in each
+    process. Byte-level BPE starts from a sorted alphabet and has no such freedom.
+
+    References
+    ----------
+    .. [1] Sennrich, Haddow, Birch, "Neural machine translation of rare words with subword
+       units", ACL 2016. https://doi.org/10.18653/v1/P16-1162
+
+    Examples
+    --------
+    >>> tokenizer = train_tokenizer(["Back pain, CRP 12.5 mg/L"] * 2)
+    >>> encode_notes(tokenizer, ["back pain"], max_tokens=8).mask.sum()
+    np.int64(4)
+    """
+    vocab_size = check_integer(vocab_size, "vocab_size", minimum=SMALLEST_VOCABULARY)
+    min_frequency = check_integer(min_frequency, "min_frequency", minimum=1)
+    texts = list(texts)
+    if not texts:
+        msg = "train_tokenizer: expected at least one note, got none."
+        raise InputError(msg)
+    from tokenizers import pre_tokenizers, trainers
+
+    tokenizer = _untrained()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return str(tokenizer.to_str())
+
+
+def read_tokenizer(source: str, *, local_files_only: bool = True) -> tuple[str, int]:
+    """Read the tokenizer of a `transformers` model.
+
+    Parameters
+    ----------
+    source : str
+        Local folder, or name on the Hugging Face hub.
+    local_files_only : bool, default=True
+        Whether to leave the network alone.
+
+    Returns
+    -------
+    json : str
+        The tokenizer as JSON of the package ``tokenizers``.
+    longest : int
+        Most tokens that it says the model takes.
+
+    Raises
+    ------
+    OSError
+        If nothing is found at `source`.
+    ConfigurationError
+        If there is a tokenizer, but not a fast one.
+
+    Examples
+    --------
+    >>> read_tokenizer("no/such-model")
+    Traceback (most recent call last):
+    OSError: ...
+    """
+    from transformers import AutoTokenizer
+
+    wrapped = AutoTokenizer.from_pretrained(
+        source, local_files_only=local_files_only, trust_remote_code=False
+    )
+    fast = getattr(wrapped, "backend_tokenizer", None)
+    if fast is None:
+        msg = (
+            f"backbone={source!r}: expected a tokenizer with a tokenizer.json, got one that is "
+            "written in Python. Save the model with a fast tokenizer first."
+        )
+        raise ConfigurationError(msg)
+    fast.no_truncation()
+    fast.no_padding()
+    return str(fast.to_str()), int(wrapped.model_max_length)
+
+
+def vocabulary_size(tokenizer: str) -> int:
+    """Return how many token ids a tokenizer has, special tokens included.
+
+    Parameters
+    ----------
+    tokenizer : str
+        JSON of a tokenizer.
+
+    Returns
+    -------
+    int
+        One more than the largest id.
+
+    Examples
+    --------
+    >>> vocabulary_size(train_tokenizer(["uveitis"]))
+    260
+    """
+    from tokenizers import Tokenizer
+
+    return 1 + max(Tokenizer.from_str(tokenizer).get_vocab().values(), default=-1)
+
+
+def encode_notes(tokenizer: str, texts: Sequence[str], *, max_tokens: int) -> EncodedNotes:
+    """Turn notes into token ids, all at once.
+
+    Parameters
+    ----------
+    tokenizer : str
+        JSON of a tokenizer.
+    texts : sequence of str
+        Cleaned notes. What looks like a special token in a note is read as plain text.
+    max_tokens : int
+        Length L of the result; longer notes lose their end, but not the closing token.
+
+    Returns
+    -------
+    EncodedNotes
+        Ids and mask of shape (N, L) and the number of truncated notes.
+
+    Examples
+    --------
+    >>> tokenizer = train_tokenizer(["uveitis"])
+    >>> encode_notes(tokenizer, ["[PAD]"], max_tokens=16).ids[0, 0]
+    np.int64(2)
+    """
+    from tokenizers import Tokenizer
+
+    fast = Tokenizer.from_str(tokenizer)
+    fast.encode_special_tokens = True
+    fast.enable_truncation(max_tokens)
+    encodings = fast.encode_batch_fast(list(texts))
+    ids = np.zeros((len(encodings), max_tokens), dtype=np.int64)
+    mask = np.zeros((len(encodings), max_tokens), dtype=bool)
+    for row, encoding in enumerate(encodings):
+        ids[row, : len(encoding)] = encoding.ids
+        mask[row, : len(encoding)] = True
+    return EncodedNotes(ids, mask, sum(bool(e.overflowing) for e in encodings))
+
+
+def _untrained() -> Any:
+    from tokenizers import (
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+    )
+
+    tokenizer: Any = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.NFD(),
+            normalizers.Replace(Regex(_ACCENT_ON_LATIN), ""),
+            normalizers.NFC(),
+            normalizers.Lowercase(),
+            normalizers.Replace(Regex(r"\s+"), " "),
+            normalizers.Strip(),
+            normalizers.Prepend(" "),  # the first word is the same piece as any other
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_PIECE), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{START} $A {END}",
+        special_tokens=[(START, SPECIAL_TOKENS.index(START)), (END, SPECIAL_TOKENS.index(END))],
+    )
+    return tokenizer

@@ -1,0 +1,107 @@
+"""Intervals resample groups, pair models, and leave out what is undefined."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from asfusion.evaluation.intervals import (
+    bootstrap_scores,
+    draw_counts,
+    paired_difference,
+    percentile_interval,
+    score_intervals,
+)
+from asfusion.evaluation.metrics import BinaryScorer, RegressionScorer
+
+
+def make(n=150, n_groups=60, seed=0):
+    rng = np.random.default_rng(seed)
+    groups = np.unique(rng.integers(0, n_groups, n), return_inverse=True)[1]
+    y = rng.random(n) < 0.5
+    return y, 1 / (1 + np.exp(-rng.normal(y, 1.0))), groups
+
+
+def test_counts_draw_as_many_groups_as_there_are():
+    counts = np.concatenate(list(draw_counts(30, 400, 0, width=30)))
+    assert counts.shape == (400, 30)
+    assert (counts.sum(axis=1) == 30).all()
+    assert counts.mean(axis=0) == pytest.approx(np.ones(30), abs=0.25)
+    assert counts.var() == pytest.approx(1 - 1 / 30, abs=0.1)  # multinomial
+
+
+def test_counts_depend_on_the_seed_alone():
+    narrow = np.concatenate(list(draw_counts(50, 200, 3, width=50)))
+    wide = np.concatenate(list(draw_counts(50, 200, 3, width=90_000)))
+    assert (narrow == wide).all()
+    other = np.concatenate(list(draw_counts(50, 200, 4, width=50)))
+    assert (narrow != other).any()
+
+
+def test_replicates_equal_a_loop_over_resampled_rows():
+    y, p, groups = make()
+    scorer = BinaryScorer(y, p, groups=groups)
+    found = bootstrap_scores(scorer, n_bootstrap=40, seed=5, width=len(y))["auc"]
+    counts = np.concatenate(list(draw_counts(scorer.n_groups, 40, 5, width=len(y))))
+    for replicate, drawn in enumerate(counts):
+        rows = np.concatenate(
+            [np.tile(np.flatnonzero(groups == g), int(k)) for g, k in enumerate(drawn) if k]
+        )
+        assert found[replicate] == pytest.approx(roc_auc_score(y[rows], p[rows]), abs=1e-12)
+
+
+def test_interval_is_the_central_share():
+    interval = percentile_interval(50.0, np.arange(101.0), 0.9)
+    assert (interval.low, interval.high) == pytest.approx((5.0, 95.0))
+    assert (interval.estimate, interval.n_undefined) == (50.0, 0)
+
+
+def test_undefined_replicates_are_left_out_and_counted():
+    replicates = np.append(np.arange(101.0), [np.nan] * 7)
+    interval = percentile_interval(50.0, replicates, 0.9)
+    assert (interval.low, interval.high) == pytest.approx((5.0, 95.0))
+    assert interval.n_undefined == 7
+
+
+def test_mostly_undefined_gives_no_interval():
+    interval = percentile_interval(0.5, np.array([0.4, np.nan, np.nan]), 0.95)
+    assert np.isnan(interval.low) and np.isnan(interval.high) and interval.n_undefined == 2
+    assert np.isnan(percentile_interval(np.nan, np.ones(9), 0.95).low)
+
+
+def test_few_positives_make_undefined_replicates():
+    y = np.zeros(20, bool)
+    y[:2] = True
+    scorer = BinaryScorer(y, np.linspace(0.9, 0.1, 20))
+    intervals, _ = score_intervals(scorer, n_bootstrap=500, confidence=0.95, seed=0, width=20)
+    # Both positives are missed with probability (18 / 20) ** 20.
+    assert intervals["auc"].n_undefined == pytest.approx(500 * 0.9**20, abs=25)
+    assert intervals["auc"].estimate == 1.0
+    assert intervals["accuracy"].n_undefined == 0
+
+
+def test_repeated_visits_widen_the_interval():
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(40), 8)
+    error = rng.normal(size=40)[patient]
+    rows = {"y": error[:, None], "predicted": 0 * error[:, None]}
+    options = {"n_bootstrap": 500, "confidence": 0.95, "seed": 0, "width": 320}
+
+    def width(groups):
+        found = score_intervals(RegressionScorer(**rows, groups=groups), **options)[0]["mae"]
+        return found.high - found.low
+
+    assert width(patient) > 2 * width(None)
+
+
+def test_difference_is_paired():
+    y, p, groups = make()
+    nearly = np.clip(p + 0.01 * (y - 0.5), 0, 1)
+    scorers = [BinaryScorer(y, q, groups=groups) for q in (nearly, p)]
+    options = {"n_bootstrap": 300, "confidence": 0.95, "seed": 0, "width": len(y)}
+    (first, one), (second, two) = (score_intervals(scorer, **options) for scorer in scorers)
+    difference = paired_difference(
+        (first["auc"].estimate, second["auc"].estimate), (one["auc"], two["auc"]), 0.95
+    )
+    assert difference.estimate == pytest.approx(first["auc"].estimate - second["auc"].estimate)
+    assert 0 < difference.low < difference.estimate < difference.high
+    assert difference.high - difference.low < 0.3 * (first["auc"].high - first["auc"].low)

@@ -1,0 +1,237 @@
+"""Scores equal scikit-learn's, one weighting at a time or many at once."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn import metrics as sk
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import label_binarize
+
+from asfusion.evaluation.metrics import (
+    SCORES,
+    BinaryScorer,
+    MulticlassScorer,
+    RegressionScorer,
+    binary_scores,
+    multiclass_scores,
+    regression_scores,
+)
+
+CLOSE = {"rtol": 0, "atol": 1e-9}
+
+
+def binary_by_sklearn(y, p, w, threshold=0.5):
+    called = p >= threshold
+    logit = np.log(p / (1 - p))[:, None]
+    line = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(logit, y, w)
+    return {
+        "auc": sk.roc_auc_score(y, p, sample_weight=w),
+        "average_precision": sk.average_precision_score(y, p, sample_weight=w),
+        "sensitivity": sk.recall_score(y, called, sample_weight=w),
+        "specificity": sk.recall_score(y, called, pos_label=0, sample_weight=w),
+        "ppv": sk.precision_score(y, called, sample_weight=w),
+        "npv": sk.precision_score(y, called, pos_label=0, sample_weight=w),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, called, sample_weight=w),
+        "accuracy": sk.accuracy_score(y, called, sample_weight=w),
+        "log_loss": sk.log_loss(y, p, sample_weight=w),
+        "brier": sk.brier_score_loss(y, p, sample_weight=w),
+        "calibration_slope": float(line.coef_[0, 0]),
+    }
+
+
+def make_binary(seed=0, n=300, ties=True):
+    rng = np.random.default_rng(seed)
+    y = rng.random(n) < 0.4
+    p = 1 / (1 + np.exp(-rng.normal(y, 1.3)))
+    if ties:
+        p = np.clip(np.round(p, 1), 0.05, 0.95)
+    return y, p, rng.integers(0, 4, n) + 0.0 * p
+
+
+@pytest.mark.parametrize("ties", [True, False])
+@pytest.mark.parametrize("threshold", [0.5, 0.3])
+@pytest.mark.parametrize("weighted", [True, False])
+def test_binary_scores_equal_scikit_learn(ties, threshold, weighted):
+    y, p, w = make_binary(ties=ties)
+    w = w if weighted else np.ones(len(y))
+    scores = binary_scores(y, p, threshold=threshold, sample_weight=w)
+    for name, expected in binary_by_sklearn(y, p, w, threshold).items():
+        # lbfgs stops where its gradient is small, some digits earlier.
+        tolerance = 1e-5 if name == "calibration_slope" else 1e-9
+        assert scores[name] == pytest.approx(expected, abs=tolerance), name
+
+
+def test_recalibration_solves_the_score_equations():
+    y, p, w = make_binary()
+    z = np.log(p / (1 - p))
+    scores = binary_scores(y, p, sample_weight=w)
+    shifted = 1 / (1 + np.exp(-(z + scores["calibration_intercept"])))
+    assert np.sum(w * (y - shifted)) == pytest.approx(0, abs=1e-8)
+    # The slope has an intercept of its own: find it by bisection.
+    low, high = -20.0, 20.0
+    for _ in range(200):
+        middle = (low + high) / 2
+        mean = 1 / (1 + np.exp(-(middle + scores["calibration_slope"] * z)))
+        low, high = (middle, high) if np.sum(w * (y - mean)) > 0 else (low, middle)
+    assert np.sum(w * (y - mean) * z) == pytest.approx(0, abs=1e-6)
+
+
+def test_calibration_of_known_truths():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=40_000)
+    y = rng.random(len(z)) < 1 / (1 + np.exp(-z))
+    right = binary_scores(y, 1 / (1 + np.exp(-z)))
+    assert right["calibration_slope"] == pytest.approx(1, abs=0.05)
+    assert right["calibration_intercept"] == pytest.approx(0, abs=0.05)
+    assert right["ece"] < 0.01
+    extreme = binary_scores(y, 1 / (1 + np.exp(-2 * z)))
+    assert extreme["calibration_slope"] == pytest.approx(0.5, abs=0.03)
+    low = binary_scores(y, 1 / (1 + np.exp(-(z - 1))))
+    assert low["calibration_intercept"] == pytest.approx(1, abs=0.05)
+
+
+def test_expected_calibration_error_equals_its_definition():
+    y, p, w = make_binary(ties=False)
+    bins = np.minimum((p * 10).astype(int), 9)
+    expected = sum(abs(np.sum(w[bins == b] * (y - p)[bins == b])) for b in range(10)) / w.sum()
+    assert binary_scores(y, p, sample_weight=w)["ece"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("y", "p", "undefined"),
+    [
+        ([1, 1, 1], [0.2, 0.6, 0.8], {"auc", "specificity", "balanced_accuracy",
+                                      "calibration_slope", "calibration_intercept"}),
+        ([0, 0, 0], [0.2, 0.6, 0.8], {"auc", "average_precision", "sensitivity",
+                                      "balanced_accuracy", "calibration_slope",
+                                      "calibration_intercept"}),
+        ([0, 1, 0], [0.5, 0.5, 0.5], {"calibration_slope", "npv"}),
+        ([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9], {"calibration_slope"}),
+    ],
+    ids=["only positive", "only negative", "one prediction", "separated"],
+)  # fmt: skip
+def test_what_is_undefined_is_nan(y, p, undefined):
+    scores = binary_scores(y, p)
+    assert {name for name, value in scores.items() if np.isnan(value)} == undefined
+
+
+def test_certain_predictions_have_finite_calibration():
+    scores = binary_scores([0, 1, 0, 1, 1, 0], [0.0, 1.0, 1.0, 0.0, 1.0, 0.0])
+    assert all(np.isfinite(value) for value in scores.values())
+
+
+@given(st.integers(0, 10_000), st.integers(4, 40), st.booleans())
+def test_any_predictions_give_defined_or_nan_scores(seed, n, coarse):
+    rng = np.random.default_rng(seed)
+    y = rng.random(n) < rng.random()
+    p = rng.random(n) ** rng.integers(1, 8)
+    p = np.round(p) if coarse else p
+    scores = binary_scores(y, p, sample_weight=rng.integers(0, 3, n) * 1.0)
+    bounded = set(SCORES) - {"log_loss", "calibration_slope", "calibration_intercept"}
+    for name, value in scores.items():
+        if name in bounded and np.isfinite(value):
+            assert -1e-12 <= value <= 1 + 1e-12, name
+
+
+@given(st.integers(0, 10_000))
+def test_auc_is_the_probability_of_the_right_order(seed):
+    rng = np.random.default_rng(seed)
+    y, p = rng.random(30) < 0.5, np.round(rng.random(30), 1)
+    if y.all() or not y.any():
+        return
+    pairs = p[y][:, None] - p[~y][None, :]
+    expected = np.mean((pairs > 0) + 0.5 * (pairs == 0))
+    assert binary_scores(y, p)["auc"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_multiclass_scores_equal_scikit_learn(weighted):
+    rng = np.random.default_rng(0)
+    n = 200
+    y = rng.integers(0, 3, n)
+    p = rng.dirichlet([1, 1, 1], n) + 0.4 * np.eye(3)[y]
+    p /= p.sum(axis=1, keepdims=True)
+    w = rng.random(n) if weighted else np.ones(n)
+    scores = multiclass_scores(y, p, sample_weight=w, names=["a", "b", "c"])
+    called, one_hot = p.argmax(axis=1), label_binarize(y, classes=[0, 1, 2])
+    areas = [sk.roc_auc_score(one_hot[:, k], p[:, k], sample_weight=w) for k in range(3)]
+    bins = np.minimum((p.max(axis=1) * 10).astype(int), 9)
+    gap = w * ((called == y) - p.max(axis=1))
+    expected = {
+        "auc": np.mean(areas),
+        "auc[b]": areas[1],
+        "average_precision": sk.average_precision_score(one_hot, p, sample_weight=w),
+        "balanced_accuracy": sk.balanced_accuracy_score(y, called, sample_weight=w),
+        "accuracy": sk.accuracy_score(y, called, sample_weight=w),
+        "log_loss": sk.log_loss(y, p, sample_weight=w),
+        "brier": np.average(((p - one_hot) ** 2).sum(axis=1), weights=w),
+        "ece": sum(abs(gap[bins == b].sum()) for b in range(10)) / w.sum(),
+    }
+    if not weighted:
+        expected["auc"] = sk.roc_auc_score(y, p, multi_class="ovr")
+    for name, value in expected.items():
+        assert scores[name] == pytest.approx(value, abs=1e-9), name
+
+
+def test_a_class_without_rows_leaves_the_mean_undefined():
+    scores = multiclass_scores([0, 1, 0], [[0.6, 0.3, 0.1], [0.2, 0.6, 0.2], [0.5, 0.4, 0.1]])
+    assert np.isnan(scores["auc"])
+    assert scores["auc[0]"] == 1.0
+    assert scores["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_regression_scores_equal_scikit_learn(n_targets):
+    rng = np.random.default_rng(0)
+    y = 1000 + rng.normal(size=(80, n_targets))
+    guess, w = y + 0.5 * rng.normal(size=y.shape), rng.random(80)
+    scores = regression_scores(y, guess, sample_weight=w)
+    assert scores["mae"] == pytest.approx(sk.mean_absolute_error(y, guess, sample_weight=w))
+    assert scores["rmse"] == pytest.approx(sk.root_mean_squared_error(y, guess, sample_weight=w))
+    assert scores["r2"] == pytest.approx(sk.r2_score(y, guess, sample_weight=w), abs=1e-9)
+    assert np.isnan(regression_scores([2.0, 2.0], [1.0, 2.0])["r2"])
+
+
+def scorers(groups):
+    rng = np.random.default_rng(1)
+    n = len(groups)
+    y, p, _ = make_binary(n=n)
+    three = rng.integers(0, 3, n)
+    table = rng.dirichlet([1, 1, 1], n)
+    target = rng.normal(size=(n, 1))
+    return {
+        "binary": (
+            BinaryScorer(y, p, groups=groups),
+            lambda w: binary_scores(y, p, sample_weight=w),
+        ),
+        "multiclass": (
+            MulticlassScorer(three, table, names=["0", "1", "2"], groups=groups),
+            lambda w: multiclass_scores(three, table, sample_weight=w),
+        ),
+        "regression": (
+            RegressionScorer(target, 0.5 * target, groups=groups),
+            lambda w: regression_scores(target, 0.5 * target, sample_weight=w),
+        ),
+    }
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_many_counts_at_once_equal_one_weighting_each(task):
+    rng = np.random.default_rng(0)
+    groups = np.unique(rng.integers(0, 60, 120), return_inverse=True)[1]
+    scorer, alone = scorers(groups)[task]
+    counts = rng.integers(0, 3, (7, scorer.n_groups)).astype(float)
+    counts[0] = 0.0
+    together = scorer(counts)
+    for replicate in range(1, 7):
+        for name, value in alone(counts[replicate][groups]).items():
+            assert together[name][replicate] == pytest.approx(value, abs=1e-9, nan_ok=True)
+    assert all(np.isnan(values[0]) for values in together.values())
+
+
+def test_every_score_has_a_label():
+    y, p, _ = make_binary()
+    named = {*binary_scores(y, p), *regression_scores([1, 2], [1, 2])}
+    named |= {n for n in multiclass_scores([0, 1, 2], np.eye(3)) if "[" not in n}
+    assert named == set(SCORES)

@@ -1,0 +1,390 @@
+"""`evaluate` and its report: numbers, words, pictures, files, refusals."""
+
+import json
+import re
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from matplotlib import pyplot as plt
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import mean_absolute_error, roc_auc_score
+from sklearn.svm import SVC
+
+from asfusion.evaluation.report import Report, evaluate
+from asfusion.exceptions import ConfigurationError, InputError
+
+N = 160
+FAST = {"n_bootstrap": 200}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(N // 2), 2)
+    X = rng.normal(size=(N, 3)) + 0.5 * rng.normal(size=(N // 2, 3))[patient]
+    y = (X[:, 0] + rng.normal(size=N) > 0).astype(int)
+    return SimpleNamespace(X=X, y=y, groups=patient, target=X @ [1.0, 2.0, 0.0])
+
+
+@pytest.fixture(scope="module")
+def reports(rows):
+    probability = 1 / (1 + np.exp(-rows.X[:, 0]))
+    three = rng_classes(rows)
+    return {
+        "binary": evaluate(probability, y=rows.y, groups=rows.groups, **FAST),
+        "multiclass": evaluate(three[0], y=three[1], groups=rows.groups, **FAST),
+        "regression": evaluate(rows.X[:, 1], y=rows.target, groups=rows.groups, **FAST),
+        "two targets": evaluate(rows.X[:, :2], y=rows.X[:, 1:], **FAST),
+    }
+
+
+def rng_classes(rows):
+    table = np.exp(rows.X)
+    labels = np.array(["hernia", "normal", "slip"])[(rows.X + 0.5 * rows.X[::-1]).argmax(axis=1)]
+    return table / table.sum(axis=1, keepdims=True), labels
+
+
+TASKS = ["binary", "multiclass", "regression", "two targets"]
+
+
+# -- numbers ---------------------------------------------------------------------------
+
+
+def test_scores_of_a_model_equal_scikit_learn(rows):
+    model = LogisticRegression().fit(rows.X, rows.y)
+    report = evaluate(model, rows.X, rows.y, groups=rows.groups, **FAST)
+    expected = roc_auc_score(rows.y, model.predict_proba(rows.X)[:, 1])
+    auc = report.scores["auc"]
+    assert auc.estimate == pytest.approx(expected, abs=1e-12)
+    assert auc.low < auc.estimate < auc.high
+    assert (report.task, report.n_rows, report.n_groups) == ("binary", N, N // 2)
+    assert report.shares[1] == pytest.approx(rows.y.mean())
+    assert report.patterns == ()
+
+
+def test_probabilities_in_one_or_two_columns_and_any_container_agree(rows):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    reports = [
+        evaluate(p, y=rows.y, **FAST),
+        evaluate(np.c_[1 - p, p], y=rows.y, **FAST),
+        evaluate(list(p), y=list(rows.y), **FAST),
+        evaluate(pd.Series(p), y=pd.Series(rows.y == 1), **FAST),
+        evaluate(pl.Series(p), y=pl.Series(rows.y).replace_strict({0: "no", 1: "yes"}), **FAST),
+    ]
+    for report in reports:
+        assert report.scores == reports[0].scores
+    assert reports[-1].classes == ("no", "yes")
+
+
+def test_order_of_rows_and_names_of_patients_do_not_matter(rows):
+    p = np.round(1 / (1 + np.exp(-rows.X[:, 0])), 3)
+    # Names that sort as the numbers do: the draws are of the sorted patients.
+    names = np.array([f"patient {g:04d}" for g in rows.groups])
+    order = np.random.default_rng(0).permutation(N)
+    first = evaluate(p, y=rows.y, groups=rows.groups, **FAST)
+    second = evaluate(p[order], y=rows.y[order], groups=names[order], **FAST)
+    for name, score in first.scores.items():
+        assert second.scores[name].low == pytest.approx(score.low, abs=1e-9)
+
+
+def test_seed_repeats_and_patients_widen(rows):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    first, same, other = (
+        evaluate(p, y=rows.y, random_state=seed, **FAST).scores["auc"] for seed in (0, 0, 1)
+    )
+    assert first == same
+    assert (first.low, first.high) != (other.low, other.high)
+    doubled = np.repeat(np.arange(N), 4)
+    many = {"y": rows.y[doubled], **FAST}
+    rowwise = evaluate(p[doubled], **many).scores["auc"]
+    by_patient = evaluate(p[doubled], groups=doubled, **many).scores["auc"]
+    assert by_patient.high - by_patient.low > 1.5 * (rowwise.high - rowwise.low)
+
+
+def test_threshold_is_given_stored_or_the_default(rows):
+    model = LogisticRegression().fit(rows.X, rows.y)
+    assert evaluate(model, rows.X, rows.y, **FAST).threshold_source == "default"
+    given = evaluate(model, rows.X, rows.y, threshold=0.2, **FAST)
+    assert (given.threshold, given.threshold_source) == (0.2, "given")
+    model.threshold_ = 0.7
+    stored = evaluate(model, rows.X, rows.y, **FAST)
+    assert (stored.threshold, stored.threshold_source) == (0.7, "model")
+    called = model.predict_proba(rows.X)[:, 1] >= 0.7
+    assert stored.scores["sensitivity"].estimate == pytest.approx(called[rows.y == 1].mean())
+    assert "Threshold 0.7, stored in the model: class 1 from there on." in repr(stored)
+
+
+def test_regression_of_models_and_predictions(rows, reports):
+    model = LinearRegression().fit(rows.X, rows.target)
+    assert evaluate(model, rows.X, rows.target, **FAST).scores["r2"].estimate == pytest.approx(1.0)
+    expected = mean_absolute_error(rows.target, rows.X[:, 1])
+    assert reports["regression"].scores["mae"].estimate == pytest.approx(expected)
+    assert reports["regression"].threshold is None
+
+
+def test_classes_name_the_columns_of_predictions(rows):
+    p = np.c_[rows.X[:, 0] > 0, rows.X[:, 0] <= 0] * 1.0
+    turned = evaluate(p, y=rows.y, classes=[1, 0], **FAST)
+    assert turned.classes == ("1", "0")
+    assert turned.scores["auc"].estimate > 0.6
+
+
+# -- modalities ------------------------------------------------------------------------
+
+
+def fused_model(rows):
+    """Return what a fitted early fusion looks like from here, and rows that lack cells."""
+    X = pd.DataFrame(rows.X, columns=["crp", "esr", "age"])
+    X.loc[:99, "age"] = np.nan
+    X.loc[100:104, ["crp", "esr"]] = np.nan
+
+    class Model(LogisticRegression):
+        def predict_proba(self, X):
+            return super().predict_proba(X.fillna(0).to_numpy())
+
+    model = Model().fit(rows.X, rows.y)
+    model.encoders_ = {
+        "labs": SimpleNamespace(columns_=("crp", "esr")),
+        "who": SimpleNamespace(columns_=("age",)),
+    }
+    return model, X
+
+
+def test_scores_by_present_modalities(rows):
+    model, X = fused_model(rows)
+    report = evaluate(model, X, rows.y, groups=rows.groups, **FAST)
+    assert [(p.present, p.n_rows) for p in report.patterns] == [
+        (("labs",), 100),
+        (("labs", "who"), 55),
+        (("who",), None),
+    ]
+    part = slice(0, 100)
+    expected = roc_auc_score(rows.y[part], model.predict_proba(X[part])[:, 1])
+    assert report.patterns[0].score.estimate == pytest.approx(expected)
+    assert report.patterns[2].score is None
+    assert re.search(r"^who +under 10 +- +-$", repr(report), re.M)
+
+
+def test_modalities_of_late_fusion_and_of_a_search_are_found(rows):
+    model, X = fused_model(rows)
+    parts = {
+        name: SimpleNamespace(encoders_={name: encoder})
+        for name, encoder in model.encoders_.items()
+    }
+    early = evaluate(model, X, rows.y, **FAST).patterns
+    model.models_ = parts
+    del model.encoders_
+    assert evaluate(model, X, rows.y, **FAST).patterns == early
+    searched = LogisticRegression().fit(rows.X, rows.y)
+    searched.predict_proba = model.predict_proba
+    searched.best_estimator_ = model
+    assert evaluate(searched, X, rows.y, **FAST).patterns == early
+
+
+def test_unknown_modalities_are_no_error(rows):
+    model, X = fused_model(rows)
+    renamed = X.rename(columns={"age": "years"})
+    assert evaluate(model, renamed, rows.y, **FAST).patterns == ()
+
+
+# -- words, pictures, files ------------------------------------------------------------
+
+
+def test_text_shows_every_score_with_its_interval(reports):
+    text = repr(reports["binary"])
+    auc = reports["binary"].scores["auc"]
+    assert f"AUC {'':20} {auc.estimate:.3f}  {auc.low:.3f} to {auc.high:.3f}".split() == next(
+        line.split() for line in text.splitlines() if line.startswith("AUC")
+    )
+    assert f"160 rows of 80 patients: {reports['binary'].shares[0]:.0%} class 0" in text
+    assert "200 bootstrap replicates of patients." in text
+    assert "of rows (no groups were given)" in repr(reports["two targets"])
+
+
+def test_undefined_replicates_are_told(rows):
+    p = np.linspace(0.9, 0.1, 20)
+    report = evaluate(p, y=np.arange(20) < 2, **FAST)
+    assert re.search(r"Some score is undefined in up to \d+ replicates", repr(report))
+    assert report.to_frame().loc["auc", "n_undefined"] > 0
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_frame_has_one_row_per_score(reports, task):
+    frame = reports[task].to_frame()
+    assert list(frame.columns) == ["estimate", "low", "high", "n_undefined"]
+    assert list(frame.index) == list(reports[task].scores)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_json_returns_the_same_report(reports, task):
+    report = reports[task]
+    again = Report.from_json(report.to_json())
+    assert again.to_json() == report.to_json()
+    assert repr(again) == repr(report)
+    assert again._repr_html_() == report._repr_html_()
+
+
+def test_json_holds_no_row(rows, reports):
+    numbers = re.findall(r"-?\d+\.\d{6,}", reports["regression"].to_json())
+    assert not {f"{v:.6f}" for v in rows.target} & {f"{float(v):.6f}" for v in numbers}
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "asfusion report 2"}', "null"])
+def test_other_json_is_refused(text, reports):
+    with pytest.raises(InputError, match="Report.from_json: expected a report as JSON"):
+        Report.from_json(text)
+
+
+def test_report_with_a_strange_field_is_refused(reports):
+    state = json.loads(reports["binary"].to_json())
+    with pytest.raises(InputError, match="Report.from_json"):
+        Report.from_json(json.dumps({**state, "surprise": 1}))
+
+
+@pytest.mark.parametrize(("task", "count"), list(zip(TASKS, [3, 2, 1, 2], strict=True)))
+def test_plots_are_labelled_axes(reports, task, count):
+    axes = reports[task].plot()
+    assert axes.shape == (count,)
+    for axis in axes:
+        assert axis.get_xlabel() and axis.get_ylabel() and axis.get_title()
+    _, given = plt.subplots(1, count)
+    assert list(reports[task].plot(given)) == list(np.ravel(given))
+
+
+def test_wrong_axes_are_refused(reports):
+    with pytest.raises(ConfigurationError, match="axes: expected 3 matplotlib Axes, got 1"):
+        reports["binary"].plot(plt.figure().subplots())
+
+
+def test_html_page_is_alone_and_inert(tmp_path, rows):
+    p = np.c_[1 - (rows.X[:, 0] > 0) * 0.5, (rows.X[:, 0] > 0) * 0.5]
+    hostile = '<script>alert("$x$")</script>'
+    report = evaluate(p, y=np.where(rows.y == 1, hostile, "no"), classes=["no", hostile], **FAST)
+    page = report.to_html(tmp_path / "report.html").read_text()
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert not re.search(r"https?://", page) and "default-src 'none'" in page
+    assert page.count("research tool, not a medical device") == 1
+    assert list(tmp_path.iterdir()) == [tmp_path / "report.html"]
+
+
+def test_writing_replaces_whole_files(tmp_path, reports, monkeypatch):
+    target = tmp_path / "report.html"
+    target.write_text("old")
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        reports["binary"].to_html(target)
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_few_rows_have_no_calibration_curve_and_still_draw():
+    report = evaluate([0.2, 0.4, 0.6, 0.8, 0.5], y=[0, 0, 1, 1, 0], **FAST)
+    assert report.curves["calibration"]["predicted"] == []
+    assert report.plot().shape == (3,)
+
+
+def test_equal_predictions_share_a_bin(rows):
+    report = evaluate(np.where(rows.X[:, 0] > 0, 0.75, 0.25), y=rows.y, **FAST)
+    curve = report.curves["calibration"]
+    assert curve["predicted"] == pytest.approx([0.25, 0.75])
+    assert curve["observed"][1] == pytest.approx(rows.y[rows.X[:, 0] > 0].mean())
+
+
+# -- refusals --------------------------------------------------------------------------
+
+P = [0.2, 0.4, 0.6, 0.8]
+
+
+@pytest.mark.parametrize(
+    ("predictions", "options", "message"),
+    [
+        (P, {"y": None}, "y: expected 4 entries, one per row, got None"),
+        (P, {"y": [0, 1]}, "y: expected 4 entries, one per row, got 2"),
+        (P, {"y": 1}, "y: expected 4 entries, one per row, got a single value"),
+        (P, {"y": [0, 1, None, 1]}, "y: expected a value for every row, got 1 missing"),
+        (P, {"y": [0, 1, np.nan, 1]}, "y: expected a value for every row, got 1 missing"),
+        (P, {"y": [1, 1, 1, 1]}, "y: expected 2 classes with one probability per row, got 1"),
+        (P, {"y": ["a", "b", "c", "a"]}, "y: expected 2 classes with one .*, got 3"),
+        (P, {"y": [[0, 1]] * 4, "classes": [0, 1]}, "y: expected one label per row, got 2"),
+        (P, {"y": [1, 1, 1, 1], "classes": [0, 1]}, "y: expected rows of at least 2 classes"),
+        (P, {"y": [0, 1, 2, 1], "classes": [0, 1]}, "only the 2 classes .* others in 1 row"),
+        (P, {"y": [0.5, 1, 2, np.inf]}, "y: expected finite numbers, got infinity"),
+        (P, {"y": [[1.0, 2.0]] * 4}, r"predictions: expected 2 target\(s\) per row like y, got 1"),
+        (["a"] * 4, {"y": [0, 1, 0, 1]}, "predictions: expected numbers .* use predict_proba"),
+        ([0.1, 0.2, 0.3, np.nan], {"y": [0, 1, 0, 1]}, "predictions: .* NaN or infinity in 1 row"),
+        ([-3.0, 0.2, 4.0, 0.1], {"y": [0, 1, 0, 1]}, "probabilities from 0 to 1, got others in 2"),
+        ([], {"y": []}, r"predictions: expected shape .* at least one row, got \(0,\)"),
+        ([[0.1, 0.2]] * 4, {"y": [0, 1, 0, 1]}, "rows that sum to 1, got other sums in 4 row"),
+        ([[0.1, 0.9]] * 4, {"y": ["a", "b", "c", "a"]}, "each of 3 classes, got 2 column"),
+        (P, {"y": [0, 1, 0, 1], "groups": [1, 2]}, "groups: expected 4 entries, one per row"),
+        (P, {"y": [0, 1, 0, 1], "groups": ["a", None, "b", "c"]}, "groups: .* got 1 missing"),
+        (P, {"y": [0, 1, 0, 1], "groups": [[1]] * 4}, "groups: expected one label per row"),
+        (P, {"X": [1, 2], "y": [0, 1, 0, 1]}, "X: expected None beside predictions"),
+    ],
+)
+def test_unusable_input_is_refused(predictions, options, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(predictions, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"n_bootstrap": 0}, "n_bootstrap: expected an integer of at least 1, got 0"),
+        ({"confidence": 95}, "confidence: expected a number in"),
+        ({"threshold": 1.5}, r"threshold: expected a number in \[0, 1\], got 1.5"),
+        ({"random_state": "x"}, "random_state: expected None"),
+    ],
+)
+def test_unusable_parameters_are_refused(options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        evaluate(P, y=[0, 1, 0, 1], **options)
+
+
+def test_unusable_models_are_refused(rows):
+    classifier = SVC().fit(rows.X, rows.y)
+    with pytest.raises(ConfigurationError, match="classifier with predict_proba, got SVC"):
+        evaluate(classifier, rows.X, rows.y)
+    with pytest.raises(InputError, match="X and y: expected both beside a model"):
+        evaluate(classifier, rows.X)
+    regressor = LinearRegression().fit(rows.X, rows.target)
+    with pytest.raises(ConfigurationError, match="threshold: expected None for a regression task"):
+        evaluate(regressor, rows.X, rows.target, threshold=0.5)
+    with pytest.raises(InputError, match="y: expected numbers for a regressor"):
+        evaluate(regressor, rows.X, np.full(N, "tall"))
+    classifier = LogisticRegression().fit(rows.X, rows.y)
+    classifier.threshold_ = 7
+    with pytest.raises(ConfigurationError, match="model.threshold_: expected a number"):
+        evaluate(classifier, rows.X, rows.y)
+
+
+def test_messages_show_no_cell():
+    secret = "Jane Doe"
+    for options in ({"y": [secret, "b", "c", "d"]}, {"y": [0, 1, 0, 1], "groups": [secret]}):
+        with pytest.raises(InputError) as caught:
+            evaluate(P, **options)
+        assert secret not in str(caught.value)
+
+
+def test_judging_needs_no_torch():
+    code = (
+        "import sys; from asfusion.evaluation.report import evaluate; "
+        "evaluate([.1, .9], y=[0, 1], n_bootstrap=5)._repr_html_(); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,90 @@
+"""`import asfusion` is cheap: what is heavy is imported where it is used.
+
+If a test here fails, a module near the bottom (`_version`, `exceptions`, a package's
+``__init__``) gained an import that belongs into a function, or an ``__init__.py`` stopped
+being lazy. ``python -X importtime -c "import asfusion"`` shows which. How long the import
+takes is measured by ``benchmarks/import_time.py``: a clock is no test.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = {
+    "captum", "efficientnet_lite_pytorch", "matplotlib", "narwhals", "numpy", "pandas", "PIL",
+    "polars", "pydicom", "pytorch_tabnet", "safetensors", "scipy", "shap", "skops", "sklearn",
+    "tokenizers", "torch", "tqdm", "transformers", "xgboost",
+}  # fmt: skip
+
+
+def modules_after(statement: str, **environment: str) -> set[str]:
+    """Return the modules that a fresh interpreter has only because of `statement`."""
+    code = (
+        f"import json, sys; before = set(sys.modules)\n{statement}\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+    )
+    assert run.returncode == 0, run.stderr
+    return set(json.loads(run.stdout.splitlines()[-1]))
+
+
+def top_level(modules: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in modules}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import asfusion",
+        "import asfusion; dir(asfusion)",
+        "import asfusion; asfusion.__version__",
+        "import asfusion; asfusion.exceptions.InputError",
+        "import asfusion; asfusion.fusion; asfusion.datasets",
+    ],
+)
+def test_nothing_heavy_is_imported(statement: str) -> None:
+    assert not top_level(modules_after(statement)) & HEAVY
+
+
+def test_import_adds_few_modules() -> None:
+    modules = modules_after("import asfusion")
+    assert {name for name in modules if name.startswith("asfusion")} == {"asfusion"}
+    # The rest is lazy_loader and the standard library that it reads stubs with.
+    assert len(modules) < 60, sorted(modules)
+
+
+def test_command_line_starts_without_torch() -> None:
+    statement = (
+        "import contextlib\n"
+        "from asfusion.cli import main\n"
+        "with contextlib.suppress(SystemExit): main(['--help'])"
+    )
+    assert not top_level(modules_after(statement)) & {"torch", "pandas", "sklearn", "transformers"}
+
+
+def test_first_use_imports_what_it_needs() -> None:
+    assert "torch" in modules_after("import asfusion; asfusion.Tokens")
+
+
+def test_every_name_imports_eagerly() -> None:
+    """Laziness must not hide an import error until a user meets it."""
+    modules = modules_after("import asfusion", EAGER_IMPORT="1")
+    assert {"torch", "sklearn", "asfusion.fusion.gated", "asfusion.persistence"} <= modules
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    import asfusion
+
+    with pytest.raises(AttributeError, match="JointFusionClasifier"):
+        asfusion.JointFusionClasifier  # noqa: B018
