@@ -19,6 +19,7 @@ import numpy as np
 
 from asfusion._bundle_files import read_bundle, write_bundle
 from asfusion._bundle_sklearn import (
+    NO_CACHE,
     dump_skops,
     dump_xgboost,
     is_xgboost,
@@ -188,6 +189,8 @@ class _Packer:
         if is_xgboost(value):
             return self._pack_xgboost(value)
         if _class_name(kind) in _CONTAINERS:
+            if getattr(value, "memory", None) is not None:
+                raise BundleError(NO_CACHE.format(what="save"))
             node = {_KIND: "container", "class": _class_name(kind)}
             return {**node, "state": self.pack(dict(vars(value)))}
         if _is_sklearn(value):
@@ -284,6 +287,8 @@ class _Unpacker:
         kinds = dict(zip(_CONTAINERS, (Pipeline, MultiOutputRegressor), strict=True))
         made = object.__new__(kinds[node["class"]])
         vars(made).update(self.unpack(node["state"]))
+        if vars(made).get("memory") is not None:
+            raise BundleError(NO_CACHE.format(what="load"))
         return made
 
     def _object(self, node: dict[str, Any]) -> Any:

@@ -41,6 +41,8 @@ TRUSTED = frozenset(
     }
 )
 
+# The cache of a pipeline is a folder of pickles, which a later fit would read.
+NO_CACHE = "{what}: a pipeline with memory= names a folder of pickles. Set memory=None."
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file knows
 _MOST_ENTRIES = 200_000
 _MOST_INFLATED = 4 << 30
@@ -92,6 +94,8 @@ def dump_skops(part: Any) -> bytes:
     foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
     if foreign:
         raise BundleError(_cannot(part, foreign))
+    if _names_cache(_schema(raw)):
+        raise BundleError(NO_CACHE.format(what="save"))
     return _without_addresses(raw)
 
 
@@ -104,7 +108,26 @@ def load_skops(raw: bytes) -> Any:
     if foreign:
         msg = f"load: a part holds types that no saved model has: {quoted(foreign)}."
         raise BundleError(msg)
+    if _names_cache(_schema(raw)):
+        raise BundleError(NO_CACHE.format(what="load"))
     return skops_io.loads(raw, trusted=sorted(TRUSTED))
+
+
+def _schema(raw: bytes) -> Any:
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        return json.loads(archive.read("schema.json"))
+
+
+def _names_cache(node: Any) -> bool:
+    """Return whether any part has ``memory="folder"``; a word "memory" has a number."""
+    if isinstance(node, list):
+        return any(_names_cache(item) for item in node)
+    if not isinstance(node, dict):
+        return False
+    folder = node.get("memory")
+    if isinstance(folder, dict) and str(folder.get("content")).startswith('"'):
+        return True
+    return any(_names_cache(value) for value in node.values())
 
 
 def _cannot(part: Any, why: list[str]) -> str:
@@ -119,11 +142,6 @@ def _check_archive(raw: bytes) -> None:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
         inflated = sum(entry.file_size for entry in entries)
-        sparse = [entry for entry in entries if entry.filename.endswith(".npz")]
-        if inflated <= _MOST_INFLATED:  # sparse matrices are zip files, compressed ones
-            for entry in sparse:
-                with zipfile.ZipFile(io.BytesIO(archive.read(entry))) as matrix:
-                    inflated += sum(part.file_size for part in matrix.infolist())
     names = [entry.filename for entry in entries]
     plain = all(
         name == "schema.json" or (name.count("/") == 0 and name.rpartition(".")[2] in _ENDINGS)
@@ -139,14 +157,14 @@ def _check_archive(raw: bytes) -> None:
         raise BundleError("load: a scikit-learn part is not as save wrote it (its archive).")
 
 
-_ENDINGS = ("npy", "npz", "bin", "json")
+_ENDINGS = ("npy", "bin", "json")
 
 
 def _without_addresses(raw: bytes) -> bytes:
     """Return the archive with running numbers for addresses, a fixed time, no compression."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        schema = json.loads(archive.read("schema.json"))
         contents = {name: archive.read(name) for name in archive.namelist()}
+    schema = _schema(raw)
     numbers: dict[int, int] = {}
     renamed: dict[str, str] = {}
 

@@ -78,6 +78,11 @@ class ComparedRows:
         y = self.y[rows]
         return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
 
+    def can_teach(self, modality: str, rows: Rows) -> bool:
+        """Return whether enough of the given rows have a modality to learn from it."""
+        have = rows[self.presence[modality][rows]]
+        return len(have) > 1 and len(np.unique(self.y[have], axis=0)) > 1
+
     def prior(self, rows: Rows) -> Floats:
         """Return the mean (K,) of the given rows: what is known before a row is seen."""
         if self.classes is None:
@@ -132,6 +137,31 @@ class EstimatorRun(Run):
         return found
 
 
+class AloneRun(EstimatorRun):
+    """An early fusion of one modality; where too few rows have it, the training prior.
+
+    Parameters
+    ----------
+    model : FusionEstimator
+        Unfitted.
+    modality : str
+        The modality.
+    name : str
+        Its name on the board.
+    """
+
+    def __init__(self, model: FusionEstimator, modality: str, name: str) -> None:
+        super().__init__(model, Entry(name, "single"))
+        self.modality, self.name = modality, name
+
+    def answer(self, data: ComparedRows, fold: Split, seed: int) -> dict[str, Floats]:
+        """Return the predictions (n, K) for the test rows of a fold."""
+        train, test = fold
+        if data.can_teach(self.modality, train):
+            return super().answer(data, fold, seed)
+        return {self.name: np.tile(data.prior(train), (len(test), 1))}
+
+
 class PlainRun(Run):
     """The ladder: one linear model per modality, and their mean over what a row has."""
 
@@ -160,8 +190,7 @@ class PlainRun(Run):
         """Return answers (n, K) from one modality, and for which rows (n, 1) there are any."""
         answers = np.zeros((len(test), data.n_outputs))
         known = np.zeros((len(test), 1), dtype=bool)
-        have = train[data.presence[name][train]]
-        if len(have) < 2 or len(np.unique(data.y[have], axis=0)) < 2:
+        if not data.can_teach(name, train):
             return answers, known
         parts = data.frame.take(train), data.frame.take(test)
         learn, asked = plain_features(data.encoders[name], *parts)
@@ -195,12 +224,18 @@ def plain_features(encoder: Encoder, train: Frame, test: Frame) -> tuple[Floats,
 
 
 def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) -> Floats:
-    """Return the answers (n, K) of a linear model fitted on `rows`."""
+    """Return the answers (n, K) of a linear model fitted on `rows`.
+
+    The penalty grows with the number of features, as if all of them together had variance
+    one: a wide embedding is then no worse off than a handful of labs.
+    """
+    n_features = features.shape[1]
     if data.classes is None:
-        ridge = make_pipeline(StandardScaler(), Ridge()).fit(features, data.y[rows])
+        ridge = make_pipeline(StandardScaler(), Ridge(alpha=n_features))
+        ridge.fit(features, data.y[rows])
         return np.asarray(ridge.predict(asked)).reshape(len(asked), -1)
-    logistic = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000))
-    logistic.fit(features, data.y[rows])
+    model = LogisticRegression(C=1.0 / n_features, max_iter=5000)
+    logistic = make_pipeline(StandardScaler(), model).fit(features, data.y[rows])
     answers = np.zeros((len(asked), data.n_outputs))  # a class without rows stays at zero
     answers[:, logistic.classes_] = logistic.predict_proba(asked)
     return answers

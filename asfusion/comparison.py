@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_integer, check_modality_name, quoted
 from asfusion._comparison_runs import (
+    AloneRun,
     ComparedRows,
     EstimatorRun,
     PlainRun,
@@ -334,7 +335,7 @@ class _Plan:
             alone = {}
         for modality, label in alone.items():
             model = self.early({modality: self.encoders[modality]}, estimator, **self.settings)
-            self.runs.append(EstimatorRun(model, Entry(label, "single")))
+            self.runs.append(AloneRun(model, modality, label))
 
     def add_joint(self, fusions: Sequence[Any]) -> None:
         """Add joint fusion with each head."""

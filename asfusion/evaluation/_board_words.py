@@ -66,7 +66,8 @@ def _on_choice(board: Board) -> list[str]:
     count = sum(s.kind == "fusion" and not s.is_plain for s in board.standings)
     if count < 2:
         return []
-    return [f"It is the best of {count} fusions on the same rows, which flatters it a little."]
+    best = f"{board.best_fusion.name!r} is the best of {count} fusions tried on the same rows"
+    return [f"{best}, which flatters it a little."]
 
 
 def _on_plain(board: Board) -> list[str]:

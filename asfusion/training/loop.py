@@ -115,7 +115,7 @@ class _Run:
         self.dtype = precision_of(rows.modalities)
         network.to(device=self.device, dtype=self.dtype)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(network, settings), lr=settings.learning_rate
+            _parameter_groups(network, settings), lr=settings.learning_rate, fused=True
         )
         self.n_batches = max(1, math.ceil(len(rows) / settings.batch_size))
         self.best: dict[str, Tensor] = {}

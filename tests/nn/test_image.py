@@ -88,7 +88,7 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize("name", IMAGE_BACKBONES)
 def test_contract(name: str) -> None:
-    backbone = build(name).eval()
+    backbone = build(name, pretrained=is_pretrained(name)).eval()
     images = pixels()
     with torch.no_grad():
         tokens = backbone({"pixels": images})

@@ -77,14 +77,8 @@ def test_every_flipped_byte_is_noticed(file: Path) -> None:
         damaged = bytearray(whole)
         damaged[position] ^= 1 << rng.randrange(8)
         file.write_bytes(damaged)
-        try:
-            read, state = read_checkpoint(file)
-        except CheckpointError:
-            continue
-        # Only white space of the header may change without a change of meaning.
-        assert state == STATE, position
-        assert all(bits(read[name]) == bits(read[name]) for name in read), position
-        pytest.fail(f"A flipped byte at {position} of {len(whole)} went unnoticed.")
+        with pytest.raises(CheckpointError, match="damaged, or not a checkpoint"):
+            read_checkpoint(file)
 
 
 def test_every_truncation_is_noticed(file: Path) -> None:

@@ -1,0 +1,222 @@
+"""Every encoder keeps the same promises. A new encoder is one more row in ENCODERS."""
+
+import copy
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import torch
+from PIL import Image
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+from asfusion._random import torch_seed
+from asfusion._tokens import Tokens
+from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.tabular import TabularEncoder
+from asfusion.encoders.text import TextEncoder
+from asfusion.exceptions import ColumnError, ConfigurationError
+
+LABS = ["crp", "sex", "seen"]
+ENCODERS = {
+    "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
+    "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
+    "transformer": TextEncoder("note", d_out=6, max_tokens=16),
+    "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
+    "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
+    "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
+}
+every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
+N_ROWS = 12
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Twelve rows of everything; rows 3 and 7 lack every modality."""
+    folder = tmp_path_factory.mktemp("xrays")
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "crp": rng.gamma(2, 4, N_ROWS),
+            "sex": rng.choice(["f", "m"], N_ROWS),
+            "seen": pd.date_range("2024-01-01", periods=N_ROWS),
+            "note": [f"back pain, visit {i}, better with exercise" for i in range(N_ROWS)],
+            "xray": [str(folder / f"{i}.png") for i in range(N_ROWS)],
+        }
+    )
+    for path in X["xray"]:
+        Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(path)
+    X.loc[5, "crp"] = np.nan  # a missing cell
+    X.loc[[3, 7]] = None  # missing modalities
+    return X
+
+
+def fitted(described, table):
+    return clone(described).fit(table)
+
+
+def network_of(encoder):
+    with torch_seed(1):
+        return encoder.build().eval()
+
+
+def tokens_of(network, prepared, rows=slice(None)):
+    inputs = {name: tensor[rows] for name, tensor in prepared.tensors.items()}
+    with torch.no_grad():
+        return network(Tokens(**inputs) if prepared.is_embedded else inputs)
+
+
+def state_of(encoder):
+    return {k: v for k, v in vars(encoder).items() if k.endswith("_") and k != "network_"}
+
+
+@every_encoder
+def test_rows_are_kept_in_number_and_order(described, table):
+    encoder = fitted(described, table)
+    prepared = encoder.prepare(table)
+    expected = ~np.isin(np.arange(N_ROWS), [3, 7])
+    np.testing.assert_array_equal(prepared.present.numpy(), expected)
+    backwards = encoder.prepare(table.iloc[::-1])
+    for name, tensor in prepared.tensors.items():
+        torch.testing.assert_close(backwards.tensors[name].flip(0), tensor, rtol=0, atol=0)
+        assert not tensor[~prepared.present].any(), "absent rows are zeros"
+
+
+@every_encoder
+def test_a_missing_cell_is_not_a_missing_modality(described, table):
+    assert fitted(described, table).prepare(table).present[5]
+
+
+@every_encoder
+def test_network_gives_tokens_of_the_width_asked_for(described, table):
+    encoder = fitted(described, table)
+    network, prepared = network_of(encoder), encoder.prepare(table)
+    values, mask = tokens_of(network, prepared)
+    assert values.shape[0] == N_ROWS and values.shape[2] == network.d_out == 6
+    assert mask.shape == values.shape[:2] and mask.dtype == torch.bool
+    assert torch.isfinite(values).all()
+    assert mask[prepared.present].any(dim=1).all()
+
+
+@every_encoder
+def test_one_row_alone_is_as_among_many(described, table):
+    encoder = fitted(described, table)
+    network, prepared = network_of(encoder), encoder.prepare(table)
+    together = tokens_of(network, prepared).pool()
+    for row in (0, 5):
+        alone = tokens_of(network, prepared, slice(row, row + 1)).pool()
+        torch.testing.assert_close(alone, together[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+@every_encoder
+def test_gradients_reach_every_weight_that_learns(described, table):
+    encoder = fitted(described, table)
+    with torch_seed(1):
+        network = encoder.build().train()
+    prepared = encoder.prepare(table.dropna(subset=["note"]))
+    tokens = network(dict(prepared.tensors))
+    loss = (tokens.pool() * torch.arange(1.0, 7.0)).square().sum()
+    extra = network.auxiliary_loss()
+    (loss if extra is None else loss + extra).backward()
+    learning = {k: p for k, p in network.named_parameters() if p.requires_grad}
+    assert learning
+    still = [k for k, p in learning.items() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert not [k for k in still if "final" not in k]
+
+
+@every_encoder
+def test_transform_gives_named_columns_and_nan_for_absent_rows(described, table):
+    encoder = fitted(described, table)
+    vectors = encoder.transform(table)
+    names = encoder.get_feature_names_out()
+    assert vectors.dtype == np.float64 and vectors.shape == (N_ROWS, len(names))
+    assert len(set(names)) == len(names)
+    absent = np.isin(np.arange(N_ROWS), [3, 7])
+    assert np.isnan(vectors[absent]).all() and np.isfinite(vectors[~absent]).all()
+    framed = clone(described).set_output(transform="pandas").fit(table).transform(table)
+    assert list(framed.columns) == list(names)
+
+
+@every_encoder
+def test_pandas_and_polars_agree(described, table):
+    known = table.dropna(subset=["note"])  # polars columns of one type
+    left = fitted(described, known).transform(known)
+    P = pl.from_pandas(known)
+    right = fitted(described, P).transform(P)
+    np.testing.assert_array_equal(left, right)
+
+
+@every_encoder
+def test_test_rows_change_nothing_that_was_learned(described, table):
+    encoder = fitted(described, table)
+    before = copy.deepcopy(state_of(encoder))
+    poisoned = table.assign(crp=1e30, sex="x", note="zzz " * 100)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # long notes are cut, and that is said
+        encoder.transform(poisoned)
+    after = state_of(encoder)
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        np.testing.assert_equal(after[name], value)
+
+
+@every_encoder
+def test_fitting_twice_gives_the_same_state(described, table):
+    first, second = fitted(described, table), fitted(described, table).fit(table)
+    np.testing.assert_equal(state_of(first), state_of(second))
+
+
+@every_encoder
+def test_a_network_is_rebuilt_from_learned_state_alone(described, table):
+    encoder = fitted(described, table)
+    network = network_of(encoder)
+    restored = type(described).__new__(type(described))
+    restored._restore_bundle_state(encoder._bundle_state())
+    again = restored.build(pretrained=False).eval()
+    again.load_state_dict(network.state_dict())
+    prepared = restored.prepare(table)
+    left, right = tokens_of(network, prepared), tokens_of(again, prepared)
+    torch.testing.assert_close(left.values, right.values, rtol=0, atol=0)
+
+
+@every_encoder
+def test_embedding_is_the_backbone_of_the_rows(described, table):
+    encoder = fitted(described, table)
+    embedded = encoder.embed(table)
+    network = getattr(encoder, "network_", None) or network_of(encoder)
+    by_hand = embed_prepared(network, encoder.prepare(table)).tokens()
+    torch.testing.assert_close(embedded.tokens().pool(), by_hand.pool(), rtol=1e-5, atol=1e-6)
+
+
+@every_encoder
+def test_parameters_are_stored_and_nothing_else(described):
+    assert not [name for name in vars(described) if name.endswith("_")]
+    assert isinstance(described, Encoder)
+    assert clone(described).get_params() == described.get_params()
+    with pytest.raises(NotFittedError):
+        clone(described).prepare(pd.DataFrame({"crp": [1.0]}))
+
+
+@every_encoder
+def test_stands_in_a_pipeline(described, table):
+    known = table.dropna(subset=["note"])
+    pipeline = make_pipeline(clone(described), LogisticRegression())
+    y = np.arange(len(known)) % 2
+    assert pipeline.fit(known, y).predict(known).shape == y.shape
+
+
+@every_encoder
+def test_bad_columns_and_parameters_are_named(described, table):
+    with pytest.raises(ColumnError, match="expected the column"):
+        clone(described).fit(table[["crp"]].rename(columns={"crp": "other"}))
+    encoder = fitted(described, table)
+    with pytest.raises(ColumnError, match="expected the column"):
+        encoder.transform(pd.DataFrame({"other": [1.0]}))
+    with pytest.raises(ConfigurationError, match="d_out: expected an integer of at least 1"):
+        clone(described).set_params(d_out=0).fit(table)

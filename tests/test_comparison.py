@@ -1,0 +1,366 @@
+"""`compare`: the same folds for all, honest baselines, a verdict in words."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from matplotlib import pyplot as plt
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold, KFold
+from sklearn.svm import LinearSVC
+
+from asfusion.comparison import compare
+from asfusion.datasets.sample import make_sample
+from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.tabular import TabularEncoder
+from asfusion.encoders.text import TextEncoder
+from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
+from asfusion.evaluation.report import evaluate
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.fusion.gated import Gated
+
+FAST = {"families": ["early"], "cv": 3, "n_bootstrap": 100, "verbose": 0}
+
+
+def make(n=120, seed=0, target="sum", missing=0.0):
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(n), 2)[:n]
+    X = pd.DataFrame(rng.normal(size=(n, 3)), columns=["crp", "esr", "bmi"])
+    score = X["crp"] + X["bmi"] if target == "sum" else 1.0 * X["crp"]
+    y = (score + 0.1 * rng.normal(size=n) > 0).astype(int).to_numpy()
+    lost = rng.random(n) < missing
+    X.loc[lost, ["crp", "esr"]] = np.nan
+    return SimpleNamespace(X=X, y=y, groups=patient, score=score.to_numpy(), lost=lost)
+
+
+def encoders():
+    return {"labs": TabularEncoder(["crp", "esr"]), "body": TabularEncoder(["bmi"])}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    plt.close("all")
+
+
+@pytest.fixture(scope="module")
+def board():
+    rows = make(missing=0.2)
+    network = JointFusionClassifier(max_epochs=8, learning_rate=1e-2, verbose=0)
+    return compare(
+        rows.X,
+        rows.y,
+        encoders(),
+        groups=rows.groups,
+        cv=3,
+        fusions=["concat", Gated(d_out=8)],
+        combines=["mean", "product"],
+        estimators={"forest": RandomForestClassifier(10)},
+        network=network,
+        seeds=(0, 1),
+        n_bootstrap=100,
+        verbose=0,
+    )
+
+
+def test_everything_asked_for_stands_once(board):
+    fusion = {s.name for s in board.standings if s.kind == "fusion"}
+    single = {s.name for s in board.standings if s.kind == "single"}
+    assert fusion == {
+        "early", "early: forest", "joint: concat", "joint: Gated", "late: mean",
+        "late: product", "late: mean, forest", "late: product, forest", "plain: mean",
+    }  # fmt: skip
+    assert single == {
+        "labs", "body", "labs: forest", "body: forest", "plain: labs", "plain: body",
+    }  # fmt: skip
+    assert [s.name for s in board.standings if s.kind == "baseline"] == ["presence only"]
+    assert len(board.standings) == 16
+
+
+def test_best_stands_first_and_differences_are_to_the_best_single(board):
+    scores = [s.score.estimate for s in board.standings]
+    assert scores == sorted(scores, reverse=True)
+    single = board.best_single
+    assert single.difference is None
+    for standing in board.standings:
+        if standing is not single:
+            expected = standing.score.estimate - single.score.estimate
+            assert standing.difference.estimate == pytest.approx(expected)
+            assert standing.difference.low <= standing.difference.high
+
+
+def test_scores_are_of_the_predictions_and_seeds_are_told(board):
+    rows = make(missing=0.2)
+    for standing in board.standings:
+        p = board.predictions[standing.name]
+        assert p.shape == (120,) and np.isfinite(p).all()
+        assert roc_auc_score(rows.y, p) == pytest.approx(standing.score.estimate)
+        assert len(standing.seed_scores) == 2
+    frame = board.to_frame()
+    first = board.standings[0]
+    assert frame.loc[first.name, "one_fit"] == pytest.approx(np.mean(first.seed_scores))
+    assert frame.loc[board.best_single.name, "difference"] == 0
+    assert {"auc", "low", "high", "brier", "seconds"} <= set(frame.columns)
+    judged = evaluate(p, y=rows.y, groups=rows.groups, n_bootstrap=50)
+    assert judged.scores["auc"].estimate == pytest.approx(standing.score.estimate)
+
+
+def test_rows_without_the_modality_get_the_training_prior():
+    rows = make(missing=0.3)
+    folds = list(GroupKFold(3).split(rows.X, rows.y, rows.groups))
+    found = compare(
+        rows.X, rows.y, encoders(), **{**FAST, "families": ["early", "late"], "cv": folds},
+        network=JointFusionClassifier(max_epochs=2, verbose=0),
+    ).predictions  # fmt: skip
+    for train, test in folds:
+        lost = test[rows.lost[test]]
+        assert found["plain: labs"][lost] == pytest.approx(rows.y[train].mean())
+        assert found["labs"][lost] == pytest.approx(rows.y[train].mean())
+        assert (found["plain: mean"][lost] == found["plain: body"][lost]).all()
+
+
+def test_folds_are_the_same_for_all_and_hide_no_training_row():
+    """A model that remembers its rows is no better than chance on labels without meaning."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(50), 4)
+    X = pd.DataFrame(rng.normal(size=(50, 2))[patient] + 0.01 * rng.normal(size=(200, 2)))
+    X.columns = ["crp", "bmi"]
+    y = rng.integers(0, 2, 50)[patient]
+    parts = {"labs": TabularEncoder(["crp"]), "body": TabularEncoder(["bmi"])}
+    model = {"tree": RandomForestClassifier(20)}
+    apart = compare(X, y, parts, groups=patient, estimators=model, **FAST)
+    mixed = compare(X, y, parts, estimators=model, **FAST)
+    scores = {n: b.to_frame().loc["early: tree", "auc"] for n, b in
+              {"apart": apart, "mixed": mixed}.items()}  # fmt: skip
+    assert scores["mixed"] > 0.9
+    assert abs(scores["apart"] - 0.5) < 0.2
+
+
+def test_same_seed_same_board_and_containers_agree():
+    rows = make(missing=0.2)
+    tables = [rows.X, rows.X, pl.from_pandas(rows.X)]
+    boards = [compare(X, rows.y, encoders(), groups=rows.groups, **FAST) for X in tables]
+    for other in boards[1:]:
+        for name, answers in boards[0].predictions.items():
+            assert (answers == other.predictions[name]).all()
+        assert [s.score for s in other.standings] == [s.score for s in boards[0].standings]
+
+
+def test_several_classes():
+    rows = make()
+    y = np.array(["hernia", "normal", "slip"])[np.digitize(rows.score, [-0.7, 0.7])]
+    board = compare(rows.X, y, encoders(), groups=rows.groups, **FAST)
+    assert (board.task, board.primary) == ("multiclass", "auc")
+    assert board.predictions["early"].shape == (120, 3)
+    assert board.best_fusion.score.estimate > 0.8
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+def test_regression(n_targets):
+    rows = make(missing=0.2)
+    y = rows.score if n_targets == 1 else np.c_[rows.score, rows.X["bmi"]]
+    board = compare(
+        rows.X,
+        y,
+        encoders(),
+        families=["early", "joint", "late"],
+        estimators={"forest": RandomForestRegressor(10)},
+        network=JointFusionRegressor(max_epochs=3, verbose=0),
+        cv=3,
+        n_bootstrap=50,
+        verbose=0,
+    )
+    assert (board.task, board.primary) == ("regression", "mae")
+    scores = [s.score.estimate for s in board.standings]
+    assert scores == sorted(scores)  # an error: lower is better
+    assert board.predictions["early"].shape == (120, n_targets)
+
+
+def test_whole_numbers_are_classes_only_while_they_are_few():
+    rows = make()
+    many = np.arange(120) // 4
+    assert compare(rows.X, many, encoders(), **FAST).task == "regression"
+    assert compare(rows.X, rows.y, encoders(), task="regression", **FAST).task == "regression"
+
+
+def test_explicit_split_judges_its_test_rows_only():
+    rows = make()
+    split = [(np.arange(80), np.arange(80, 120))]
+    board = compare(rows.X, rows.y, encoders(), groups=rows.groups, **{**FAST, "cv": split})
+    assert (board.n_rows, board.n_groups, board.n_folds) == (40, 20, 1)
+    assert np.isnan(board.predictions["early"][:80]).all()
+
+
+def test_families_decide_who_answers_for_a_modality():
+    rows = make(80)
+    network = JointFusionClassifier(max_epochs=1, verbose=0)
+    joint = compare(rows.X, rows.y, encoders(), network=network, **{**FAST, "families": ["joint"]})
+    names = {s.name for s in joint.standings}
+    assert {"joint: concat", "labs", "body"} <= names
+    assert not any(name.startswith(("early", "late")) for name in names)
+
+
+def test_auto_encoders_are_told_and_ladder_reads_plain_features(capsys, tmp_path):
+    cohort = make_sample(40, path=tmp_path, missing=0.1)
+    quick = {
+        "xray": ImageEncoder("xray", size=32),
+        "note": TextEncoder("note", max_tokens=128),
+        "labs": TabularEncoder(["crp", "esr"]),
+    }
+    network = JointFusionClassifier(max_epochs=1, verbose=0)
+    board = compare(
+        cohort.X, cohort.y, quick, groups=cohort.groups, network=network, families=["joint"],
+        cv=2, n_bootstrap=20, verbose=0,
+    )  # fmt: skip
+    assert {"plain: xray", "plain: note", "plain: labs"} <= set(board.predictions)
+    assert capsys.readouterr().out == ""
+    two = cohort.X[["crp", "note"]]
+    compare(two, cohort.y, **{**FAST, "verbose": 1, "cv": 2}, network=network)
+    assert "encoders='auto' chose for 40 rows" in capsys.readouterr().out
+
+
+def test_modality_that_few_training_rows_have_is_answered_by_the_prior():
+    rows = make(60)
+    X = rows.X.assign(crp=np.nan, esr=np.nan)
+    X.loc[:1, ["crp", "esr"]] = 1.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        board = compare(X, rows.y, encoders(), **{**FAST, "families": ["late"], "cv": 2},
+                        network=JointFusionClassifier(max_epochs=1, verbose=0))  # fmt: skip
+    assert np.isfinite(board.predictions["labs"]).all()
+
+
+# -- words -----------------------------------------------------------------------------
+
+
+def test_verdict_when_fusion_helps():
+    rows = make(200)
+    board = compare(rows.X, rows.y, encoders(), groups=rows.groups, **FAST)
+    assert board.verdict.startswith("Fusion helps: 'early' is better than the best single")
+    assert "presence only" not in board.predictions  # nothing is missing
+
+
+def test_verdict_when_fusion_does_not_help():
+    rows = make(200, target="one")
+    board = compare(
+        rows.X, rows.y, encoders(), estimators={"tree": RandomForestClassifier(5)}, **FAST
+    )
+    assert "Fusion does not help" in board.verdict
+    assert "is the best of 2 fusions tried on the same rows" in board.verdict
+
+
+def test_verdict_warns_of_missingness_that_predicts():
+    rows = make(150)
+    X = rows.X.copy()
+    X.loc[rows.y == 1, ["crp", "esr"]] = np.nan
+    board = compare(X, rows.y, encoders(), **FAST)
+    assert "Which modalities a row has predicts the target by itself" in board.verdict
+
+
+def test_verdict_tells_when_the_plain_mean_leads():
+    rows = make(120)
+
+    class Guess(LogisticRegression):
+        def predict_proba(self, X):
+            return np.full((len(X), 2), 0.5)
+
+    board = compare(
+        rows.X, rows.y, encoders(), **{**FAST, "families": ["late"]},
+        network=JointFusionClassifier(max_epochs=1, verbose=0), estimators={"guess": Guess()},
+    )  # fmt: skip
+    leads = board.standings[0].name == "plain: mean"
+    assert ("plain mean of one linear model per modality leads" in board.verdict) == leads
+
+
+def test_verdict_on_very_few_rows_is_modest():
+    rows = make(8, seed=1)
+    split = [(list(range(2, 8)), [0, 1])]
+    board = compare(rows.X, np.arange(8) % 2, encoders(), **{**FAST, "cv": split})
+    assert board.standings[0].score.n_undefined > 0
+    assert "est single modality" in board.verdict
+
+
+def test_text_html_and_picture(board, tmp_path):
+    text = repr(board)
+    assert "120 rows of 60 patients, 3 folds, 2 seeds" in text
+    assert board.verdict.split(".")[0] in text
+    page = board.to_html(tmp_path / "board.html").read_text()
+    assert page.count("research tool, not a medical device") == 1
+    assert "<script" not in page and "late: product, forest" in page
+    axis = board.plot()
+    assert len(axis.get_yticklabels()) == 16
+    assert "AUC" in axis.get_xlabel() and "higher is better" in axis.get_xlabel()
+    _, given = plt.subplots()
+    assert board.plot(given) is given
+
+
+# -- refusals --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"families": ["middle"]}, "families: expected one of 'early', 'joint', 'late'"),
+        ({"families": "early"}, "families: expected a sequence of"),
+        ({"families": []}, "families: expected a sequence of"),
+        ({"task": "survival"}, "task: expected one of 'auto'"),
+        ({"seeds": [0, 0]}, "seeds: expected at least one seed and each once"),
+        ({"seeds": []}, "seeds: expected at least one seed"),
+        ({"seeds": [0.5]}, "seeds: expected an integer"),
+        ({"n_bootstrap": 0}, "n_bootstrap: expected an integer of at least 1"),
+        ({"confidence": 2}, "confidence: expected a number"),
+        ({"encoders": {"labs": LogisticRegression()}}, "encoders: expected 'auto' or a dict"),
+        (
+            {"encoders": "best"},
+            "encoders: expected 'auto' or a dict of name to encoder, got 'best'",
+        ),
+        ({"estimators": [1]}, "estimators: expected a dict of name to scikit-learn estimator"),
+        ({"estimators": {"svm": LinearSVC()}}, "svm.*expected a classifier with predict_proba"),
+        ({"network": JointFusionRegressor()}, "network: expected None or a JointFusionClassifier"),
+        ({"cv": KFold(3, shuffle=True)}, r"expected each group \(patient\) on one side"),
+        ({"families": ["joint"], "fusions": ["concat", "concat"]}, "each name once, got 'joint"),
+        ({"families": ["joint"], "fusions": ["blend"]}, "fusion: expected one of"),
+    ],
+)
+def test_unusable_parameters_are_refused(options, message):
+    rows = make(60)
+    chosen = options.pop("encoders", encoders())
+    with pytest.raises(ConfigurationError, match=message):
+        compare(rows.X, rows.y, chosen, groups=rows.groups, **{**FAST, **options})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"encoders": {"labs": TabularEncoder(["crp"])}}, "at least 2 modalities to fuse, got 1"),
+        (
+            {"encoders": {**encoders(), "x": TabularEncoder(["cpr"])}},
+            "Modality 'x': expected .*crp",
+        ),
+        ({"y": np.zeros(60)}, "y: expected at least 2 classes, got 1"),
+        ({"y": np.zeros((60, 2)), "task": "classification"}, "one label per row to classify"),
+        ({"y": np.full(60, "a"), "task": "regression"}, "finite numbers for a regression"),
+        ({"y": np.r_[np.inf, np.ones(59)], "task": "regression"}, "finite numbers for a regress"),
+        ({"y": np.r_[np.nan, np.ones(59)]}, "y: expected a value for every row, got 1 missing"),
+        ({"groups": [1, 2]}, "groups: expected 60 entries"),
+        ({"cv": 50}, "cv: expected at least 50 rows of each class"),
+    ],
+)
+def test_unusable_input_is_refused(change, message):
+    rows = make(60)
+    options = {"encoders": encoders(), "y": rows.y, **FAST, **change}
+    with pytest.raises(InputError, match=message):
+        compare(rows.X, options.pop("y"), options.pop("encoders"), **options)
+
+
+def test_test_rows_of_one_class_are_refused():
+    rows = make(60)
+    positive = np.flatnonzero(rows.y)
+    split = [(np.setdiff1d(np.arange(60), positive[:4]), positive[:4])]
+    with pytest.raises(InputError, match="cv: expected test rows of at least 2 classes"):
+        compare(rows.X, rows.y, encoders(), **{**FAST, "cv": split})
