@@ -51,16 +51,16 @@ def _close_figures():
 @pytest.fixture(scope="module")
 def board():
     rows = make(missing=0.2)
-    network = JointFusionClassifier(max_epochs=8, learning_rate=1e-2, verbose=0)
+    network = JointFusionClassifier(max_epochs=2, learning_rate=1e-2, verbose=0)
     return compare(
         rows.X,
         rows.y,
         encoders(),
         groups=rows.groups,
-        cv=3,
+        cv=2,
         fusions=["concat", Gated(d_out=8)],
         combines=["mean", "product"],
-        estimators={"forest": RandomForestClassifier(10)},
+        estimators={"forest": RandomForestClassifier(5)},
         network=network,
         seeds=(0, 1),
         n_bootstrap=100,
@@ -169,9 +169,9 @@ def test_regression(n_targets):
         y,
         encoders(),
         families=["early", "joint", "late"],
-        estimators={"forest": RandomForestRegressor(10)},
-        network=JointFusionRegressor(max_epochs=3, verbose=0),
-        cv=3,
+        estimators={"forest": RandomForestRegressor(5)},
+        network=JointFusionRegressor(max_epochs=1, verbose=0),
+        cv=2,
         n_bootstrap=50,
         verbose=0,
     )
@@ -287,7 +287,7 @@ def test_verdict_on_very_few_rows_is_modest():
 
 def test_text_html_and_picture(board, tmp_path):
     text = repr(board)
-    assert "120 rows of 60 patients, 3 folds, 2 seeds" in text
+    assert "120 rows of 60 patients, 2 folds, 2 seeds" in text
     assert board.verdict.split(".")[0] in text
     page = board.to_html(tmp_path / "board.html").read_text()
     assert page.count("research tool, not a medical device") == 1

@@ -129,10 +129,8 @@ def draw(board: Board, axis: Axes) -> None:
     label = score_label(board.primary)
     single = board.best_single
     axis.axvline(single.score.estimate, color=_plots.RED, lw=1, ls="--", zorder=0)
-    shown: set[str] = set()
     for height, standing in enumerate(board.standings):
         marker, colour = _MARKS[standing.kind]
-        name = _SHOWN[standing.kind]
         axis.errorbar(
             standing.score.estimate,
             height,
@@ -142,9 +140,7 @@ def draw(board: Board, axis: Axes) -> None:
             mfc="white" if standing.is_plain else colour,
             capsize=2.5,
             lw=1.5,
-            label="_" if name in shown else name,
         )
-        shown.add(name)
     axis.set_yticks(range(len(board.standings)), [_tick(board, s) for s in board.standings])
     axis.set_ylim(len(board.standings) - 0.4, -0.6)
     interval = f"{100 * board.confidence:g} % interval, resampling "
@@ -153,13 +149,23 @@ def draw(board: Board, axis: Axes) -> None:
     axis.set(xlabel=f"{label} ({interval}); {better} is better", title="Out-of-fold comparison")
     axis.grid(axis="x", color="#dddddd", lw=0.6)
     axis.set_axisbelow(True)
-    plain: dict[str, Any] = {"marker": "o", "ls": "none", "mfc": "white", "color": "black"}
-    handles, labels = axis.get_legend_handles_labels()
-    if any(standing.is_plain for standing in board.standings):
-        handles.append(axis.plot([], [], **plain)[0])
-        labels.append("open: plain linear")
     # Outside: intervals of poor models reach anywhere.
-    axis.legend(handles, labels, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    handles = _legend(board)
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _legend(board: Board) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    kinds = dict.fromkeys(standing.kind for standing in board.standings)
+    handles = [
+        Line2D([], [], marker=_MARKS[kind][0], color=_MARKS[kind][1], label=_SHOWN[kind])
+        for kind in kinds
+    ]
+    if any(standing.is_plain for standing in board.standings):
+        style: dict[str, Any] = {"marker": "o", "ls": "none", "mfc": "white", "color": "black"}
+        handles.append(Line2D([], [], **style, label="open: plain linear"))
+    return handles
 
 
 def _tick(board: Board, standing: Standing) -> str:

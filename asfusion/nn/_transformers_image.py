@@ -51,7 +51,8 @@ _MOMENTUM = 0.1
 # Entries of a configuration that say where it came from or what labels meant there.
 _DROPPED = {
     "_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "id2label", "label2id",
-    "transformers_version", "problem_type",
+    "transformers_version", "problem_type", "trust_remote_code", "attn_implementation",
+    "_attn_implementation", "_attn_implementation_internal",
 }  # fmt: skip
 IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
 IMAGENET_STD: Final = (0.229, 0.224, 0.225)
