@@ -1,0 +1,476 @@
+"""`save` and `load`: the same bits back, and no foreign code on the way."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from sklearn.decomposition import PCA
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import Tensor, nn
+from xgboost import XGBClassifier, XGBRegressor
+
+from asfusion._bundle_files import read_bundle, write_bundle
+from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.tabular import TabularEncoder
+from asfusion.encoders.text import TextEncoder
+from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
+from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
+from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
+from asfusion.exceptions import BundleError, ConfigurationError, ShapeError
+from asfusion.fusion._base import Fusion
+from asfusion.fusion.attention import CrossAttention
+from asfusion.nn._budget import at_most_values
+from asfusion.persistence import describe, load
+from tests.test_bundle import NAMES, STATE, hostile_manifests, pickled
+from tests.test_bundle_sklearn import hostile_archives
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST = 1 << 30
+N = 24
+QUIET: dict[str, Any] = {"verbose": 0, "random_state": 0}
+SHORT: dict[str, Any] = {"max_epochs": 2, **QUIET}
+
+
+class OwnHead(Fusion):
+    """A head that a user may write."""
+
+    def __init__(self, d_out: int = 16) -> None:
+        super().__init__()
+        self.d_out = d_out
+
+    def define(self, dims: Any) -> None:
+        self.layer = nn.Linear(sum(dims.values()), self.d_out)
+
+    def fuse(self, tokens: Any) -> Tensor:
+        return self.layer(torch.cat([part.pool() for part in tokens.values()], dim=1))
+
+
+@pytest.fixture(scope="module")
+def columns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    """Return columns of every modality, some cells and some whole modalities missing."""
+    folder = tmp_path_factory.mktemp("images")
+    rng = np.random.default_rng(0)
+    images: list[str | None] = []
+    for i in range(N):
+        Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(folder / f"{i}.png")
+        images.append(str(folder / f"{i}.png"))
+    notes: list[str | None] = [f"Stiff for {m} minutes." for m in rng.integers(0, 90, N)]
+    crp: list[float | None] = rng.gamma(2.0, 4.0, N).tolist()
+    notes[3] = images[4] = crp[5] = None
+    return {
+        "crp": crp,
+        "b27": [bool(flag) for flag in rng.random(N) < 0.5],
+        "sex": rng.choice(["female", "male"], N).tolist(),
+        "rs1": rng.normal(size=N).tolist(),
+        "note": notes,
+        "image": images,
+    }
+
+
+@pytest.fixture(scope="module")
+def X(columns: dict[str, list[Any]]) -> pd.DataFrame:
+    return pd.DataFrame(columns)
+
+
+Y = np.array(["axSpA", "other"])[np.arange(N) % 2]
+TARGETS = np.random.default_rng(1).normal(size=(N, 2))
+
+
+def tables() -> dict[str, Any]:
+    return {
+        "labs": TabularEncoder(["crp", "b27", "sex"], d_hidden=8, d_out=8),
+        "genes": TabularEncoder(["rs1"], network="tabnet", d_hidden=8, d_out=8),
+    }
+
+
+def everything() -> dict[str, Any]:
+    return tables() | {
+        "note": TextEncoder("note", vocab_size=300, max_tokens=16, d_out=8),
+        "words": TextEncoder("note", backbone="tfidf", n_components=4, d_out=8),
+        "image": ImageEncoder("image", size=32, d_out=8),
+    }
+
+
+FAMILIES: dict[str, Callable[[], Any]] = {
+    "joint": lambda: JointFusionClassifier(everything(), "gated", **SHORT),
+    "joint, described head": lambda: JointFusionClassifier(
+        tables(), CrossAttention(n_heads=2), class_weight={"axSpA": 2.0, "other": 1.0}, **SHORT
+    ),
+    "joint of numbers": lambda: JointFusionRegressor(tables(), "attention", **SHORT),
+    "early": lambda: EarlyFusionClassifier(
+        everything(), network=JointFusionClassifier(**SHORT), **QUIET
+    ),
+    "early with a forest": lambda: EarlyFusionClassifier(
+        tables(), RandomForestClassifier(5), **QUIET
+    ),
+    "early with XGBoost": lambda: EarlyFusionClassifier(
+        tables(), XGBClassifier(n_estimators=3), **QUIET
+    ),
+    "early with a pipeline": lambda: EarlyFusionClassifier(
+        tables(), make_pipeline(StandardScaler(), PCA(2), RandomForestClassifier(3)), **QUIET
+    ),
+    "early of numbers": lambda: EarlyFusionRegressor(
+        tables(), XGBRegressor(n_estimators=3), **QUIET
+    ),
+    "late": lambda: LateFusionClassifier(
+        everything(), {"labs": XGBClassifier(n_estimators=3)},
+        network=JointFusionClassifier(**SHORT), **QUIET,
+    ),
+    "late, stacked": lambda: LateFusionClassifier(
+        tables(), RandomForestClassifier(3), "stacking", cv=2, **QUIET
+    ),
+    "late of numbers": lambda: LateFusionRegressor(
+        tables(), combine="weighted", cv=2, network=JointFusionRegressor(**SHORT), **QUIET
+    ),
+}  # fmt: skip
+
+
+def answer(model: Any, X: Any) -> np.ndarray:
+    ask = getattr(model, "predict_proba", model.predict)
+    return np.asarray(ask(X))
+
+
+def fitted(name: str, X: Any) -> Any:
+    return FAMILIES[name]().fit(X, TARGETS if "numbers" in name else Y)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
+def test_loaded_model_predicts_the_same_bits(name: str, X: pd.DataFrame, tmp_path: Path) -> None:
+    model = fitted(name, X)
+    path = model.save(tmp_path / "model.asf")
+    again = load(str(path))
+    assert type(again) is type(model)
+    np.testing.assert_array_equal(answer(again, X), answer(model, X))
+    np.testing.assert_array_equal(answer(again, X[3:5]), answer(model, X[3:5]))
+    if "numbers" not in name:
+        assert again.predict(X).tolist() == model.predict(X).tolist()
+    assert repr(again) == repr(model)
+    bytes_before = {entry.name: entry.read_bytes() for entry in path.iterdir()}
+    again.save(path)
+    assert {entry.name: entry.read_bytes() for entry in path.iterdir()} == bytes_before
+
+
+def test_tables_of_either_library(
+    columns: dict[str, list[Any]], df_module: ModuleType, tmp_path: Path
+) -> None:
+    X = df_module.DataFrame(columns)
+    model = fitted("joint, described head", X)
+    again = load(model.save(tmp_path / "model.asf"))
+    np.testing.assert_array_equal(answer(again, X), answer(model, X))
+
+
+def test_loaded_model_can_be_fitted_again(X: pd.DataFrame, tmp_path: Path) -> None:
+    model = fitted("joint, described head", X)
+    again = load(model.save(tmp_path / "model.asf")).fit(X, Y)
+    np.testing.assert_array_equal(answer(again, X), answer(model, X))
+
+
+def test_own_head_needs_trust(X: pd.DataFrame, tmp_path: Path) -> None:
+    for name, head in (("head", OwnHead()), ("other", OwnHead(8))):
+        model = JointFusionClassifier(tables(), head, **SHORT).fit(X, Y)
+        path = model.save(tmp_path / f"{name}.asf")
+        with pytest.raises(BundleError, match=r"load\(path, trusted=\[YourClass\]\)"):
+            load(path)
+        with pytest.raises(BundleError, match="not asfusion's own"):
+            load(path, trusted=[RandomForestClassifier])
+        again = load(path, trusted=[OwnHead])
+        np.testing.assert_array_equal(answer(again, X), answer(model, X))
+
+
+def test_trusted_takes_classes(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="trusted: expected classes, got an object of"):
+        load(tmp_path, trusted=[OwnHead()])  # type: ignore[list-item]
+
+
+def test_unfitted_model_is_not_saved(tmp_path: Path) -> None:
+    from sklearn.exceptions import NotFittedError
+
+    with pytest.raises(NotFittedError, match="not fitted"):
+        JointFusionClassifier(tables()).save(tmp_path / "model.asf")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_saved_says_so(X: pd.DataFrame, tmp_path: Path) -> None:
+    options = QUIET | {"random_state": np.random.default_rng(0)}
+    model = EarlyFusionClassifier(tables(), **options).fit(X, Y)
+    with pytest.raises(BundleError, match="a random_state by an int"):
+        model.save(tmp_path / "model.asf")
+
+
+def test_describe_shows_what_a_model_holds(saved: Path) -> None:
+    manifest, tree = describe(saved)
+    assert manifest["class"] == "asfusion.estimators.joint:JointFusionClassifier"
+    assert tree["class"] == manifest["class"]
+
+
+def test_size_limit(saved: Path) -> None:
+    with pytest.raises(BundleError, match="Raise max_bytes if you trust it"):
+        load(saved, max_bytes=1000)
+
+
+# -- hostile models ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(X: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    encoders = {
+        "genes": TabularEncoder(["rs1"], network="tabnet", d_hidden=8, d_out=8),
+        "note": TextEncoder("note", vocab_size=300, max_tokens=16, d_out=8),
+        "image": ImageEncoder("image", size=32, d_out=8),
+    }
+    model = JointFusionClassifier(encoders, CrossAttention(n_heads=2), **SHORT).fit(X, Y)
+    return Path(model.save(tmp_path_factory.mktemp("saved") / "model.asf"))
+
+
+def forge(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
+    """Write a copy of a model with a changed state and correct hashes."""
+    parts, about = read_bundle(source, max_bytes=MOST)
+    state = change(json.loads(parts["state.json"]))
+    write_bundle(target, parts | {"state.json": json.dumps(state).encode()}, {"asfusion": "1"})
+    return target
+
+
+FOREIGN = [
+    "os:system", "builtins:eval", "subprocess:Popen", "asfusion.fusion.gated:torch",
+    "asfusion.fusion.gated:nn", "asfusion.fusion._base:Fusion", "asfusion.fusion._resolve:importlib",
+    "asfusion.fusion.gated:Gated.__init__", "asfusion.fusion.gated.x:Gated", "asfusion.fusion.:Gated",
+    "asfusion.fusion.../os:system", "asfusion.persistence:load", "asfusion.estimators.joint:torch",
+    "asfusion.estimators._base:FusionEstimator", "sklearn.ensemble:RandomForestClassifier", "", ":",
+    "JointFusionClassifier", "tests.test_bundle:Bomb", "antigravity:x", 5, None, [], {"$": "dict"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FOREIGN, ids=str)
+def test_class_that_is_not_on_the_list(name: Any, saved: Path, tmp_path: Path) -> None:
+    path = forge(saved, tmp_path / "x.asf", lambda state: state | {"class": name})
+    with pytest.raises(BundleError, match="names a class that is not asfusion's own"):
+        load(path)
+    assert "antigravity" not in sys.modules
+
+
+def test_part_in_place_of_an_estimator(saved: Path, tmp_path: Path) -> None:
+    for state in (5, {"$": "object", "class": "asfusion.fusion.gated:Gated",
+                      "state": {"$": "dict", "items": [["params", {"$": "dict", "items": []}]]}}):  # fmt: skip
+        path = forge(saved, tmp_path / "x.asf", lambda _, state=state: state)
+        with pytest.raises(BundleError, match="expected a saved estimator, got something else"):
+            load(path)
+
+
+def walk(node: Any) -> Iterator[Any]:
+    yield node
+    inner = node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
+    for value in inner:
+        yield from walk(value)
+
+
+@pytest.mark.parametrize("name", ["predict", "__class__", "_private_", "__dict__", "x"])
+def test_attribute_that_no_model_has(name: str, saved: Path, tmp_path: Path) -> None:
+    def add(state: Any) -> Any:
+        for node in walk(state):
+            if isinstance(node, list) and node and node[0] == "seed_":
+                node[0] = name
+        return state
+
+    with pytest.raises(BundleError, match="fitted attribute has a name that none has"):
+        load(forge(saved, tmp_path / "x.asf", add))
+
+
+def test_weights_of_another_shape_or_missing(saved: Path, tmp_path: Path) -> None:
+    def swap(state: Any) -> Any:
+        nodes = [n for n in walk(state) if isinstance(n, dict) and n.get("$") == "tensor"]
+        nodes[0]["name"], nodes[-1]["name"] = nodes[-1]["name"], nodes[0]["name"]
+        return state
+
+    def drop(state: Any) -> Any:
+        for node in walk(state):
+            if isinstance(node, list) and node and node[0] == "network":
+                node[1]["items"] = node[1]["items"][1:]
+        return state
+
+    for change in (swap, drop):
+        with pytest.raises(BundleError, match=r"could not be restored \(RuntimeError\)"):
+            load(forge(saved, tmp_path / "x.asf", change))
+
+
+def test_code_from_the_hub_is_never_asked_for(saved: Path, tmp_path: Path) -> None:
+    """`transformers` fetches an attention kernel by its name in a configuration, and runs it."""
+    config = {"model_type": "bert", "attn_implementation": "evil/kernel", "vocab_size": 9}
+
+    def describe_it(state: Any) -> Any:
+        for node in walk(state):
+            if isinstance(node, list) and node and node[0] == "config_":
+                node[1] = {"$": "dict", "items": [list(item) for item in config.items()]}
+        return state
+
+    with pytest.raises(BundleError, match="described with code from elsewhere"):
+        load(forge(saved, tmp_path / "x.asf", describe_it))
+
+
+def test_description_of_a_huge_network_costs_nothing(saved: Path, tmp_path: Path) -> None:
+    """Every whole number of a model in turn becomes a billion."""
+    parts, _ = read_bundle(saved, max_bytes=MOST)
+    state = json.loads(parts["state.json"])
+    places = [
+        (node, index)
+        for node in walk(state)
+        for index in (node if isinstance(node, dict) else range(len(node)))
+        if type(node[index]) is int
+    ] if False else list(numbers(state))  # fmt: skip
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    refused = 0
+    for number, (node, index) in enumerate(places):
+        kept, node[index] = node[index], 10**9
+        write_bundle(
+            tmp_path / "x.asf", parts | {"state.json": json.dumps(state).encode()}, {"asfusion": "1"}
+        )
+        try:
+            load(tmp_path / "x.asf")
+        except BundleError:
+            refused += 1
+        node[index] = kept
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown < 400 << 10, (number, node)  # KiB
+    print(len(places), refused, time.monotonic() - start)
+
+
+def numbers(node: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield container and key of every whole number below `node`."""
+    keys = node if isinstance(node, dict) else range(len(node))
+    for key in keys:
+        if type(node[key]) is int:
+            yield node, key
+        elif isinstance(node[key], dict | list):
+            yield from numbers(node[key])
+
+
+def test_network_that_fits_its_weights_is_built() -> None:
+    with at_most_values(0):
+        nn.Linear(100, 100)
+    with pytest.raises(ShapeError, match="got a description of a far larger one"), at_most_values(9):
+        nn.Linear(1000, 1000)
+    nn.Linear(1000, 1000)
+
+
+_WATCH = """
+import json, sys
+from pathlib import Path
+from asfusion.exceptions import BundleError
+from asfusion.persistence import load
+
+folder = Path(sys.argv[1])
+for path in sorted((folder / "clean").iterdir()):
+    load(path)
+
+WATCHED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen",
+           "socket.", "exec", "compile", "pickle.find_class", "os.remove", "os.rename", "shutil.",
+           "ctypes.dlopen", "urllib.Request", "marshal.loads")
+events, watching, known = [], [False], set(sys.modules)
+
+def watch(event, args):
+    if not watching[0]:
+        return
+    if event.startswith(WATCHED):
+        events.append(f"{event} {args!r:.200}")
+    elif event == "import" and args[0] not in known and not args[0].startswith("sklearn"):
+        events.append(f"import {args[0]}")
+    elif event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
+        events.append(f"open {args!r:.200}")
+
+sys.addaudithook(watch)
+loaded = []
+for path in sorted((folder / "hostile").iterdir()):
+    watching[0] = True
+    try:
+        load(path)
+        loaded.append(path.name)
+    except BundleError:
+        pass
+    finally:
+        watching[0] = False
+print(json.dumps({"events": events, "loaded": loaded}))
+"""
+
+
+@pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
+def test_nothing_runs_while_a_hostile_model_is_read(
+    X: pd.DataFrame, saved: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "clean").mkdir()
+    for name in ("early with XGBoost", "early with a pipeline", "joint, described head"):
+        fitted(name, X).save(tmp_path / "clean" / name.replace(" ", "-"))
+    hostile = tmp_path / "hostile"
+    for number, name in enumerate(FOREIGN):
+        forge(saved, hostile / f"class{number}", lambda state, name=name: state | {"class": name})
+    for name in NAMES:
+        state = {"state.json": json.dumps(STATE.get(name)).encode()}
+        for how in ("pickle", "joblib", "torch"):
+            write_bundle(hostile / f"{how}-{name}", state | {name: pickled(how)}, {})
+    part = {"state.json": json.dumps({"$": "sklearn", "name": "sklearna.skops"}).encode()}
+    for name, make in hostile_archives().items():
+        write_bundle(hostile / f"archive {name}", part | {"sklearna.skops": make()}, {})
+    for number, manifest in enumerate(hostile_manifests().values()):
+        (hostile / f"manifest{number}").mkdir()
+        (hostile / f"manifest{number}" / "manifest.json").write_text(json.dumps(manifest))
+    run = subprocess.run(
+        [sys.executable, "-c", _WATCH, str(tmp_path)],
+        check=True, capture_output=True, text=True, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert json.loads(run.stdout) == {"events": [], "loaded": []}
+    assert not (tmp_path / "owned.txt").exists()
+
+
+# -- the library itself ------------------------------------------------------------------
+
+_FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
+_CALLS = {"joblib.load", "np.load", "numpy.load", "torch.load", "eval", "exec", "skops_io.load"}
+
+
+@pytest.mark.parametrize("folder", ["asfusion", "benchmarks"])
+def test_no_module_can_run_a_file(folder: str) -> None:
+    found = []
+    for file in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                names = [str(node.module)]
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) in _CALLS:
+                found.append(f"{file.name}:{node.lineno} {ast.unparse(node.func)}")
+            found += [f"{file.name} imports {n}" for n in names if n.split(".")[0] in _FORBIDDEN]
+    assert found == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_killed_saves_and_trainings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import kill_saves
+
+    monkeypatch.setattr(kill_saves, "_EPOCHS", 10)
+    monkeypatch.setattr(kill_saves, "_RESUME_EVERY", 5)
+    monkeypatch.setattr(kill_saves, "_LONGEST_DELAY_S", 0.05)
+    rng = random.Random(0)
+    saves = kill_saves.kill_while_saving(tmp_path / "saves", 8, rng)
+    training = kill_saves.kill_while_training(tmp_path / "training", 7, rng)
+    assert (saves.kills, training.kills, training.resumed) == (8, 7, 1)
+    assert saves.is_clean
+    assert training.is_clean
