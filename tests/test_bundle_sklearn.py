@@ -187,7 +187,9 @@ def entries(raw: bytes = GOOD) -> dict[str, bytes]:
         return {name: archive.read(name) for name in archive.namelist()}
 
 
-def pack(contents: dict[str, bytes] | list[tuple[str, bytes]], how: int = zipfile.ZIP_STORED) -> bytes:
+def pack(
+    contents: dict[str, bytes] | list[tuple[str, bytes]], how: int = zipfile.ZIP_STORED
+) -> bytes:
     out = io.BytesIO()
     pairs = contents.items() if isinstance(contents, dict) else contents
     with warnings.catch_warnings(), zipfile.ZipFile(out, "w", how) as archive:

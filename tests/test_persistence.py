@@ -243,7 +243,7 @@ def saved(X: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def forge(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
     """Write a copy of a model with a changed state and correct hashes."""
-    parts, about = read_bundle(source, max_bytes=MOST)
+    parts, _ = read_bundle(source, max_bytes=MOST)
     state = change(json.loads(parts["state.json"]))
     write_bundle(target, parts | {"state.json": json.dumps(state).encode()}, {"asfusion": "1"})
     return target
@@ -251,8 +251,9 @@ def forge(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
 
 FOREIGN = [
     "os:system", "builtins:eval", "subprocess:Popen", "asfusion.fusion.gated:torch",
-    "asfusion.fusion.gated:nn", "asfusion.fusion._base:Fusion", "asfusion.fusion._resolve:importlib",
-    "asfusion.fusion.gated:Gated.__init__", "asfusion.fusion.gated.x:Gated", "asfusion.fusion.:Gated",
+    "asfusion.fusion.gated:nn", "asfusion.fusion._base:Fusion",
+    "asfusion.fusion._resolve:importlib", "asfusion.fusion.gated:Gated.__init__",
+    "asfusion.fusion.gated.x:Gated", "asfusion.fusion.:Gated",
     "asfusion.fusion.../os:system", "asfusion.persistence:load", "asfusion.estimators.joint:torch",
     "asfusion.estimators._base:FusionEstimator", "sklearn.ensemble:RandomForestClassifier", "", ":",
     "JointFusionClassifier", "tests.test_bundle:Bomb", "antigravity:x", 5, None, [], {"$": "dict"},
@@ -268,8 +269,9 @@ def test_class_that_is_not_on_the_list(name: Any, saved: Path, tmp_path: Path) -
 
 
 def test_part_in_place_of_an_estimator(saved: Path, tmp_path: Path) -> None:
-    for state in (5, {"$": "object", "class": "asfusion.fusion.gated:Gated",
-                      "state": {"$": "dict", "items": [["params", {"$": "dict", "items": []}]]}}):  # fmt: skip
+    params = {"$": "dict", "items": [["params", {"$": "dict", "items": []}]]}
+    head = {"$": "object", "class": "asfusion.fusion.gated:Gated", "state": params}
+    for state in (5, head):
         path = forge(saved, tmp_path / "x.asf", lambda _, state=state: state)
         with pytest.raises(BundleError, match="expected a saved estimator, got something else"):
             load(path)
@@ -340,7 +342,9 @@ def test_description_of_a_huge_network_costs_nothing(saved: Path, tmp_path: Path
     for number, (node, index) in enumerate(places):
         kept, node[index] = node[index], 10**9
         write_bundle(
-            tmp_path / "x.asf", parts | {"state.json": json.dumps(state).encode()}, {"asfusion": "1"}
+            tmp_path / "x.asf",
+            parts | {"state.json": json.dumps(state).encode()},
+            {"asfusion": "1"},
         )
         try:
             load(tmp_path / "x.asf")
@@ -365,7 +369,10 @@ def numbers(node: Any) -> Iterator[tuple[Any, Any]]:
 def test_network_that_fits_its_weights_is_built() -> None:
     with at_most_values(0):
         nn.Linear(100, 100)
-    with pytest.raises(ShapeError, match="got a description of a far larger one"), at_most_values(9):
+    with (
+        pytest.raises(ShapeError, match="got a description of a far larger one"),
+        at_most_values(9),
+    ):
         nn.Linear(1000, 1000)
     nn.Linear(1000, 1000)
 

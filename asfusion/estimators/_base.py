@@ -288,7 +288,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         ndarray of shape (n_rows, n_classes)
             Probabilities, in the order of ``classes_``.
         """
-        return self._outputs(X)  # type: ignore[attr-defined,no-any-return]
+        return self._outputs(X)  # type: ignore[no-any-return]
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class.
@@ -312,7 +312,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     def _begin(self, rows: TrainingRows) -> TrainingRows:
         from dataclasses import replace
 
-        self.seed_ = draw_seed(self.random_state)  # type: ignore[attr-defined]
+        self.seed_ = draw_seed(self.random_state)
         self.classes_, numbers = np.unique(rows.y, return_inverse=True)
         if len(self.classes_) < 2:
             msg = (
@@ -358,7 +358,7 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
         ndarray of shape (n_rows,) or (n_rows, n_targets)
             In the units of y, shaped as y was.
         """
-        outputs = self._outputs(X)  # type: ignore[attr-defined]
+        outputs = self._outputs(X)
         return np.asarray(outputs if self.y_is_matrix_ else outputs[:, 0])
 
     def _read_y(self, y: Any, n_rows: int) -> NDArray[np.float64]:
@@ -367,7 +367,7 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
     def _begin(self, rows: TrainingRows) -> TrainingRows:
         from dataclasses import replace
 
-        self.seed_ = draw_seed(self.random_state)  # type: ignore[attr-defined]
+        self.seed_ = draw_seed(self.random_state)
         self.y_is_matrix_ = rows.y.ndim == 2
         y = rows.y if self.y_is_matrix_ else rows.y[:, None]
         self.n_outputs_ = y.shape[1]

@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from asfusion.encoders.tabular import TabularEncoder
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
@@ -13,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
 
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.estimators import joint as joint_module
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor

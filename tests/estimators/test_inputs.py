@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from asfusion.encoders.tabular import TabularEncoder
 from sklearn.base import is_classifier
 from sklearn.linear_model import LinearRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor

@@ -35,7 +35,9 @@ def test_seed_decides_the_folds():
         make_folds(y, 4, groups=patient, stratify=True, seed=seed) for seed in (0, 0, 1)
     )
     assert all((a[1] == b[1]).all() for a, b in zip(first, same, strict=True))
-    assert any(len(a[1]) != len(b[1]) or (a[1] != b[1]).any() for a, b in zip(first, other, strict=True))
+    assert any(
+        len(a[1]) != len(b[1]) or (a[1] != b[1]).any() for a, b in zip(first, other, strict=True)
+    )
 
 
 def test_splitters_and_explicit_splits_are_used_as_they_are():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import pickle
+import pickle  # noqa: TID251
 import random
 from pathlib import Path
 

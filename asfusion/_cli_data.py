@@ -1,0 +1,122 @@
+"""CSV and Parquet in, CSV and Parquet out, for the command line."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asfusion._checks import quoted, suggestion
+from asfusion._files import write_file
+from asfusion.exceptions import ColumnError, InputError
+
+if TYPE_CHECKING:
+    import polars
+
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "null"]
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_PARQUET = (".parquet", ".pq")
+_CSV = (".csv", ".tsv", ".txt")
+
+
+def read_table(file: Path) -> polars.DataFrame:
+    """Return the rows of a CSV, TSV or Parquet file, image paths relative to it made whole.
+
+    Raises
+    ------
+    InputError
+        If the file is not there, is of another kind, or cannot be parsed.
+    """
+    import polars
+
+    ending = file.suffix.lower()
+    if ending not in (*_PARQUET, *_CSV):
+        msg = f"{file.name}: expected a file named {quoted((*_CSV, *_PARQUET))}, got {ending!r}."
+        raise InputError(msg)
+    if not file.is_file():
+        raise InputError(f"{file}: expected a file, got none. Check the path.")
+    try:
+        if ending in _PARQUET:
+            table = polars.read_parquet(file)
+        else:
+            table = polars.read_csv(
+                file,
+                separator="\t" if ending == ".tsv" else ",",
+                infer_schema_length=None,
+                null_values=_MISSING,
+                try_parse_dates=True,
+            )
+    except polars.exceptions.PolarsError as error:
+        # The parser's own words quote cells, which are patients' data.
+        kind = "Parquet" if ending in _PARQUET else "comma-separated text in UTF-8"
+        msg = f"{file.name}: expected {kind}, got a file that fails with {type(error).__name__}."
+        raise InputError(msg) from None
+    if not len(table):
+        raise InputError(f"{file.name}: expected at least one row, got none.")
+    return _with_whole_paths(table, file.parent.absolute())
+
+
+def split_columns(
+    table: polars.DataFrame, target: str, group: str | None, dropped: list[str]
+) -> tuple[polars.DataFrame, polars.Series, polars.Series | None]:
+    """Return what predicts, what is predicted, and the patient of each row.
+
+    Raises
+    ------
+    ColumnError
+        If a column is not there.
+    InputError
+        If a target or a patient is missing in some row.
+    """
+    named = [target, *([group] if group else []), *dropped]
+    for name in named:
+        if name not in table.columns:
+            msg = (
+                f"Expected a column {name!r}, got {quoted(table.columns, limit=12)}."
+                f"{suggestion(name, table.columns)}"
+            )
+            raise ColumnError(msg)
+    for name in named[: 2 if group else 1]:
+        if count := table[name].null_count():
+            msg = (
+                f"Column {name!r}: expected a value in every row, got {count} missing. Remove "
+                "these rows, or fill them in."
+            )
+            raise InputError(msg)
+    return table.drop(named), table[target], table[group] if group else None
+
+
+def write_table(table: polars.DataFrame, file: Path) -> Path:
+    """Write rows as CSV or Parquet, by the name of the file; all of it or nothing."""
+    buffer = io.BytesIO()
+    if file.suffix.lower() in _PARQUET:
+        table.write_parquet(buffer)
+    elif file.suffix.lower() == ".csv":
+        table.write_csv(buffer)
+    else:
+        msg = f"{file.name}: expected a file named '.csv' or '.parquet', got {file.suffix!r}."
+        raise InputError(msg)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_file(file, buffer.getvalue())
+    return file
+
+
+def _with_whole_paths(table: polars.DataFrame, folder: Path) -> polars.DataFrame:
+    """Return the table with image paths that are relative to its own folder made absolute.
+
+    A table travels together with its images, and is read from any working directory.
+    """
+    import polars
+
+    changed = []
+    for name in table.columns:
+        column = table[name]
+        if column.dtype != polars.String or not _holds_paths(column.drop_nulls().head(20)):
+            continue
+        whole = [cell if cell is None else str(folder / cell) for cell in column]
+        changed.append(polars.Series(name, whole, dtype=polars.String))
+    return table.with_columns(changed)
+
+
+def _holds_paths(cells: Any) -> bool:
+    return len(cells) > 0 and all(cell.strip().lower().endswith(_IMAGES) for cell in cells)
