@@ -7,7 +7,11 @@ a `Frame` for numbers, strings or rows and never sees the user's container.
 from __future__ import annotations
 
 import datetime
+import numbers
+import re
+from collections import Counter
 from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
 import narwhals.stable.v2 as nw
@@ -19,6 +23,13 @@ from asfusion.exceptions import ColumnError, InputError
 
 Kind: TypeAlias = Literal["number", "boolean", "date", "category", "text"]
 
+_MICROSECONDS_A_DAY = 86_400e6
+_A_DAY = datetime.timedelta(days=1)
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_DATE = re.compile(
+    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
+)
+_NUMBERS = (numbers.Real, Decimal, np.bool_, datetime.timedelta)
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
 
 
@@ -41,7 +52,8 @@ class Frame:
         Parameters
         ----------
         X : pandas or polars DataFrame, Frame, or 2-D array of shape (n_rows, n_columns)
-            An array becomes numeric columns ``x0``, ``x1``, ...
+            An array becomes numeric columns ``x0``, ``x1``, ... An Arrow table is read as
+            a polars DataFrame.
 
         Returns
         -------
@@ -59,6 +71,8 @@ class Frame:
             return X
         if isinstance(X, np.ndarray):
             return cls(_array_to_native(X), is_array=True)
+        if _is_arrow(X):
+            return cls(_arrow_to_native(X), is_array=False)
         _refuse_lazy(X)
         if not (hasattr(X, "columns") and hasattr(X, "shape")):
             msg = (
@@ -79,7 +93,8 @@ class Frame:
 
     def check_columns(self, names: Sequence[str], who: str) -> None:
         """Raise `ColumnError` unless every one of `names` is a column."""
-        absent = [name for name in names if name not in self.columns]
+        present = set(self.columns)
+        absent = [name for name in names if name not in present]
         if absent:
             hint = suggestion(absent[0], self.columns)
             msg = (
@@ -96,9 +111,8 @@ class Frame:
     def take(self, rows: NDArray[Any]) -> Frame:
         """Return the given rows, as positions or a bool mask."""
         rows = np.asarray(rows)
-        positions = np.flatnonzero(rows) if rows.dtype == bool else rows
-        taken = self._frame[[int(i) for i in positions], :]
-        return Frame(taken.to_native(), is_array=self.is_array)
+        positions = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return Frame(self._frame[positions, :].to_native(), is_array=self.is_array)
 
     def to_native(self) -> Any:
         """Return the pandas or polars DataFrame that this Frame views."""
@@ -108,11 +122,11 @@ class Frame:
         """Return what the column holds; strings are ``"text"``, to be told apart later."""
         column = self._frame.get_column(name)
         dtype = column.dtype
-        if dtype.is_numeric():
+        if _is_numeric(dtype):
             return "number"
         if dtype == nw.Boolean:
             return "boolean"
-        if dtype == nw.Date or dtype == nw.Datetime:
+        if _is_date(dtype):
             return "date"
         if dtype == nw.Categorical or dtype == nw.Enum:
             return "category"
@@ -120,8 +134,19 @@ class Frame:
             return "text"
         return _kind_of_objects(column.to_list())
 
+    def known(self, name: str) -> NDArray[np.bool_]:
+        """Return which cells of a column are neither missing nor blank text."""
+        column = self._frame.get_column(name)
+        if _is_date(column.dtype):
+            return ~np.asarray(column.is_null().to_numpy(), dtype=bool)
+        if _is_numeric(column.dtype) or column.dtype == nw.Boolean:
+            return ~np.isnan(_stored_numbers(column))
+        return np.asarray([text is not None for text in self.strings(name)], dtype=bool)
+
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a number or boolean column as float64, missing cells as NaN.
+
+        Durations are numbers, too: they come in days.
 
         Raises
         ------
@@ -130,7 +155,11 @@ class Frame:
         InputError
             If a cell is infinite.
         """
-        values = _to_float(self._frame.get_column(name).to_list(), name)
+        column = self._frame.get_column(name)
+        if _is_numeric(column.dtype) or column.dtype == nw.Boolean:
+            values = _stored_numbers(column)
+        else:
+            values = _numbers_of_objects(column.to_list(), name)
         infinite = np.flatnonzero(np.isinf(values))
         if infinite.size:
             msg = (
@@ -142,35 +171,88 @@ class Frame:
         return values
 
     def days(self, name: str) -> NDArray[np.float64]:
-        """Return a date column as days since 1970-01-01, missing cells as NaN."""
-        out = np.full(len(self), np.nan)
-        epoch = datetime.datetime(1970, 1, 1)
-        for row, cell in enumerate(self._frame.get_column(name).to_list()):
-            if is_missing(cell):
-                continue
-            if isinstance(cell, str):
-                cell = _parse_date(cell, name, row)
-            if not isinstance(cell, datetime.datetime):
-                cell = datetime.datetime(cell.year, cell.month, cell.day)
-            out[row] = (cell.replace(tzinfo=None) - epoch).total_seconds() / 86400.0
-        return out
+        """Return a date column as days since 1970-01-01, missing cells as NaN.
+
+        Times with a zone are converted to UTC, those without are taken to be in UTC.
+
+        Raises
+        ------
+        ColumnError
+            If a cell is not a date, or a text that is none.
+        """
+        column = self._frame.get_column(name)
+        if _is_date(column.dtype):
+            microseconds = column.cast(nw.Datetime("us")) if column.dtype == nw.Date else column
+            return _as_floats(microseconds.dt.timestamp("us")) / _MICROSECONDS_A_DAY
+        return _days_of_objects(column.to_list(), name)
 
     def strings(self, name: str) -> list[str | None]:
         """Return a column as strings, missing cells (also blank ones) as None."""
-        cells = self._frame.get_column(name).to_list()
-        texts = (None if is_missing(cell) else str(cell) for cell in cells)
-        return [text if text is not None and text.strip() else None for text in texts]
+        column = self._frame.get_column(name)
+        cells = column.to_list()
+        if column.dtype == nw.String:
+            return [_text_or_none(cell) if isinstance(cell, str) else None for cell in cells]
+        if _is_numeric(column.dtype) or column.dtype == nw.Boolean or _is_date(column.dtype):
+            known = self.known(name)
+            return [str(cell) if there else None for cell, there in zip(cells, known, strict=True)]
+        return [None if is_missing(cell) else _text_or_none(str(cell)) for cell in cells]
 
 
 def is_missing(cell: object) -> bool:
     """Return whether one cell is None, NaN, NaT or pd.NA."""
     if cell is None:
         return True
-    if isinstance(cell, float):
-        return cell != cell
-    return type(cell).__name__ in {"NAType", "NaTType"} or (
-        isinstance(cell, np.floating) and bool(np.isnan(cell))
-    )
+    if isinstance(cell, float | np.floating):
+        return bool(cell != cell)
+    if isinstance(cell, np.datetime64 | np.timedelta64):
+        return bool(np.isnat(cell))
+    if isinstance(cell, Decimal):
+        return cell.is_nan()
+    return type(cell).__name__ in {"NAType", "NaTType"}
+
+
+def looks_like_date(text: str) -> bool:
+    """Return whether a text is written as ``YYYY-MM-DD``, with or without a time.
+
+    A day that no calendar has looks like a date, too: `Frame.days` refuses it, so that a
+    slip of the pen does not turn a column of dates into one of categories.
+    """
+    return _DATE.fullmatch(text.strip()) is not None
+
+
+def _is_numeric(dtype: Any) -> bool:
+    return bool(dtype.is_numeric() or dtype == nw.Duration)
+
+
+def _is_date(dtype: Any) -> bool:
+    return bool(dtype == nw.Date or dtype == nw.Datetime)
+
+
+def _as_floats(column: nw.Series[Any]) -> NDArray[np.float64]:
+    """Return a copy, which callers may write to."""
+    return np.array(column.cast(nw.Float64).to_numpy(), dtype=np.float64)
+
+
+def _stored_numbers(column: nw.Series[Any]) -> NDArray[np.float64]:
+    """Return a column that is stored as numbers, booleans or durations (in days)."""
+    if column.dtype == nw.Duration:
+        return _as_floats(column.dt.total_microseconds()) / _MICROSECONDS_A_DAY
+    return _as_floats(column)
+
+
+def _text_or_none(text: str) -> str | None:
+    return text if text and not text.isspace() else None
+
+
+def _is_arrow(X: Any) -> bool:
+    return type(X).__module__.split(".")[0] == "pyarrow" and hasattr(X, "column_names")
+
+
+def _arrow_to_native(X: Any) -> Any:
+    import polars as pl
+
+    _check_names(list(X.column_names))
+    return pl.from_arrow(X)
 
 
 def _array_to_native(X: NDArray[Any]) -> Any:
@@ -193,18 +275,14 @@ def _refuse_lazy(X: Any) -> None:
 
 def _check_labels(X: Any) -> None:
     """Raise when columns or a pandas index do not name their rows and columns once."""
-    names = list(X.columns)
-    unnamed = [name for name in names if not isinstance(name, str)]
-    if unnamed:
+    n_levels = getattr(X.columns, "nlevels", 1)
+    if n_levels > 1:
         msg = (
-            f"X: expected column names that are strings, got {len(unnamed)} of another type. "
-            "Rename them, for example X.columns = X.columns.astype(str)."
+            f"X: expected one level of column names, got {n_levels}. Join them, for example "
+            "X.columns = ['_'.join(map(str, name)) for name in X.columns]."
         )
         raise ColumnError(msg)
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        msg = f"X: expected each column once, got {quoted(repeated)} more than once. Rename them."
-        raise ColumnError(msg)
+    _check_names(list(X.columns))
     index = getattr(X, "index", None)
     if index is not None and not getattr(index, "is_unique", True):
         count = int(index.duplicated().sum())
@@ -215,25 +293,42 @@ def _check_labels(X: Any) -> None:
         raise InputError(msg)
 
 
+def _check_names(names: list[Any]) -> None:
+    """Raise unless columns are named by strings that differ."""
+    unnamed = [name for name in names if not isinstance(name, str)]
+    if unnamed:
+        msg = (
+            f"X: expected column names that are strings, got {len(unnamed)} of another type. "
+            "Rename them, for example X.columns = X.columns.astype(str)."
+        )
+        raise ColumnError(msg)
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if repeated:
+        msg = f"X: expected each column once, got {quoted(repeated)} more than once. Rename them."
+        raise ColumnError(msg)
+
+
 def _kind_of_objects(cells: list[Any]) -> Kind:
     """Return the kind of an object column from its cells."""
     known = [cell for cell in cells if not is_missing(cell)]
     if known and all(isinstance(cell, bool | np.bool_) for cell in known):
         return "boolean"
-    if all(isinstance(cell, int | float | np.number) for cell in known):
+    if all(isinstance(cell, _NUMBERS) for cell in known):
         return "number"
-    if all(isinstance(cell, datetime.date) for cell in known):
+    if all(isinstance(cell, datetime.date | np.datetime64) for cell in known):
         return "date"
     return "text"
 
 
-def _to_float(cells: list[Any], name: str) -> NDArray[np.float64]:
+def _numbers_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
     out = np.full(len(cells), np.nan)
     for row, cell in enumerate(cells):
         if is_missing(cell):
             continue
         try:
-            out[row] = float(cell)
+            out[row] = cell / _A_DAY if isinstance(cell, datetime.timedelta) else float(cell)
+        except OverflowError:
+            out[row] = np.inf
         except (TypeError, ValueError):
             msg = (
                 f"Column {name!r}, row {row}: expected a number, got {type(cell).__name__}. "
@@ -243,12 +338,38 @@ def _to_float(cells: list[Any], name: str) -> NDArray[np.float64]:
     return out
 
 
-def _parse_date(cell: str, name: str, row: int) -> datetime.datetime:
+def _days_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
+    out = np.full(len(cells), np.nan)
+    for row, cell in enumerate(cells):
+        if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
+            continue
+        date = _parse_date(cell, name, row) if isinstance(cell, str) else cell
+        if isinstance(date, np.datetime64):
+            date = date.astype("datetime64[us]").item()
+        if not isinstance(date, datetime.date):
+            msg = (
+                f"Column {name!r}, row {row}: expected a date, got {type(cell).__name__}. "
+                "Convert the column to dates first."
+            )
+            raise ColumnError(msg)
+        out[row] = _day(date)
+    return out
+
+
+def _day(date: datetime.date) -> float:
+    """Return days since 1970-01-01 in UTC."""
+    if not isinstance(date, datetime.datetime):
+        return float((date - _EPOCH.date()).days)
+    return float((date - (_EPOCH.replace(tzinfo=None) if date.tzinfo is None else _EPOCH)) / _A_DAY)
+
+
+def _parse_date(text: str, name: str, row: int) -> datetime.datetime:
+    where = f"Column {name!r}, row {row}: expected a date as YYYY-MM-DD"
+    if not looks_like_date(text):
+        msg = f"{where}, got other text. Convert the column to dates first."
+        raise ColumnError(msg)
     try:
-        return datetime.datetime.fromisoformat(cell.strip())
+        return datetime.datetime.fromisoformat(text.strip())
     except ValueError:
-        msg = (
-            f"Column {name!r}, row {row}: expected a date as YYYY-MM-DD, got other text. "
-            "Convert the column to dates first."
-        )
+        msg = f"{where}, got a day or a time that does not exist. Correct or blank the cell."
         raise ColumnError(msg) from None

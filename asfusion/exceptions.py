@@ -6,7 +6,9 @@ catches, so that ``except ValueError`` keeps working::
     AsfusionError
     |-- InputError(ValueError)              rows, targets, groups or weights
     |   |-- ColumnError                     a column that is not there or is of the wrong kind
-    |   `-- ImageReadError                  a file that is not a readable image
+    |   |-- ImageReadError                  a file that is not a readable image
+    |   |-- UnitError                       a unit that is unknown, undeclared or does not fit
+    |   `-- CircularityError                a label predicted from what defines it
     |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
     |-- ShapeError(ValueError)              tensors that do not fit together
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
@@ -35,6 +37,14 @@ class ColumnError(InputError):
 
 class ImageReadError(InputError):
     """A file that is missing or is not a readable image."""
+
+
+class UnitError(InputError):
+    """A unit that is unknown, undeclared, or does not fit the numbers."""
+
+
+class CircularityError(InputError):
+    """A label that would be predicted from its own ingredients."""
 
 
 class ConfigurationError(AsfusionError, ValueError):

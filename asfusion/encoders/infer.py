@@ -7,31 +7,42 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asfusion._checks import quoted
-from asfusion._frames import Frame
+from asfusion._frames import Frame, looks_like_date
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
-from asfusion.tabular.preprocess import looks_like_date
 
 Role: TypeAlias = Literal["table", "image", "note", "identifier", "series", "empty"]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 _MOSTLY = 0.9
-_LONG_TEXT_WORDS = 4.0
+_NOTE_WORDS = 4.0
+_LONG_NOTE_WORDS = 8.0
 _FEW_LEVELS = 20
-_IDENTIFIER_NAME = re.compile(
-    r"(^|_)(id|ids|uid|uuid|mrn|patient|subject|case|accession|identifier|key|pid)(_|$)|id$", re.I
-)
+# Fewer notes than that are too few to train a transformer from scratch on.
+_MANY_NOTES = 1000
+
+# Words are compared whole: uric_acid, thyroid and platelets hold an "id", and patient_pain
+# a "patient", without telling anybody apart.
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_PEOPLE = ("patient", "subject", "participant", "person")
+_COUNTED = (*_PEOPLE, "case", "record", "admission", "encounter", "hospital", "stay", "study")
+_NAMES_ONE = frozenset({"id", "ids", "uid", "uuid", "guid", "mrn", "identifier", "accession"})
+_JOINED = re.compile(rf"({'|'.join((*_COUNTED, 'hadm', 'pat', 'subj', 'sample', 'visit'))})_?ids?")
+_NUMBER_WORDS = frozenset({"number", "num", "no", "nr", "code", "key"})
+_NUMBERING = frozenset({"case", "index", "key", "pid", "record", "row", "unnamed", *_NUMBER_WORDS})
 
 
 def infer_encoders(X: Any) -> dict[str, Encoder]:
     """Choose an encoder for each modality that the columns hold.
 
     Numbers, booleans, dates and categories make one table; each column of image paths
-    and each column of free text is a modality of its own. Identifiers, series folders and
-    empty columns are left out: `describe_encoders` says so.
+    and each column of free text is a modality of its own. Fewer than 1000 notes are read
+    by their words (``backbone="tfidf"``), more by a small transformer. Identifiers, series
+    folders and empty columns are left out: `describe_encoders` says so.
 
     Parameters
     ----------
@@ -67,7 +78,9 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
         if role == "image":
             encoders[_modality_name(column, encoders)] = _image_encoder(column)
         elif role == "note":
-            encoders[_modality_name(column, encoders)] = _text_encoder(column)
+            encoders[_modality_name(column, encoders)] = _text_encoder(
+                column, int(frame.known(column).sum())
+            )
     if not encoders:
         msg = (
             f"encoders='auto': expected at least one column to learn from, got only identifiers, "
@@ -97,28 +110,42 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     for name, encoder in encoders.items():
         params = encoder.get_params(deep=False)
         columns = params.get("columns", params.get("column"))
-        names = (
-            frame.columns if columns is None else [columns] if isinstance(columns, str) else columns
-        )
-        lines.append(f"  {name:<12} {type(encoder).__name__:<15} {quoted(names, limit=8)}")
-    left_out = (
-        {name: role for name, role in column_roles(frame).items() if role not in _USED}
-        if not frame.is_array
-        else {}
-    )
-    for role, why in _REASONS.items():
-        names = [name for name, found in left_out.items() if found == role]
-        if names:
-            lines.append(f"  left out: {quoted(names)} ({why})")
+        if columns is None:
+            columns = frame.columns
+        names = quoted([columns] if isinstance(columns, str) else columns, limit=8)
+        network = _network_in_words(encoder, frame)
+        lines.append(f"  {name:<12} {type(encoder).__name__:<15} {names}{network}")
+    left_out = {} if frame.is_array else column_roles(frame)
+    for role, reason in _REASONS.items():
+        found = [name for name, role_found in left_out.items() if role_found == role]
+        if found:
+            lines.append(f"  left out: {quoted(found)} ({reason})")
     return "\n".join(lines)
 
 
-_USED = ("table", "image", "note")
 _REASONS = {
     "identifier": "identifiers would leak; name them in a TabularEncoder to use them",
     "series": "folders of slices are volumes, which 'auto' does not read yet",
     "empty": "no known cell, or the same in every row",
 }
+
+
+def _network_in_words(encoder: Encoder, frame: Frame) -> str:
+    """Return what reads a note or an image, where another choice may well be better."""
+    params = encoder.get_params(deep=False)
+    backbone = params.get("backbone")
+    if backbone == "compact":
+        return (
+            ": a small network trained from scratch (backbone='efficientnet_lite0' brings "
+            "pretrained weights)"
+        )
+    if backbone not in ("tfidf", "transformer") or not isinstance(params["columns"], str):
+        return ""
+    n_notes = int(frame.known(params["columns"]).sum())
+    if backbone == "transformer":
+        return f": a small transformer trained from scratch on {n_notes} notes"
+    few = f", as {n_notes} notes are too few to train a transformer" * (n_notes < _MANY_NOTES)
+    return f": counted words (tf-idf){few}"
 
 
 def column_roles(frame: Frame) -> dict[str, Role]:
@@ -132,41 +159,64 @@ def _role(frame: Frame, name: str) -> Role:
     n_distinct = len(set(cells))
     if n_distinct == 0 or (n_distinct == 1 and len(cells) == len(frame)):
         return "empty"
-    if kind == "number":
-        return "identifier" if _is_numbering(frame, name, n_distinct) else "table"
-    if kind != "text":
-        return "table"
-    return _role_of_text(cells, n_distinct)
+    if kind == "text":
+        return _role_of_text(cells, n_distinct, name)
+    if kind == "category" and _hold_images(cells):
+        return "image"
+    may_number = kind == "category" or (kind == "number" and _are_whole(frame.numbers(name)))
+    return "identifier" if may_number and _is_identifier(name, cells, n_distinct) else "table"
 
 
-def _role_of_text(cells: list[str], n_distinct: int) -> Role:
-    if _share(cells, lambda cell: cell.strip().lower().endswith(_IMAGE_ENDINGS)) >= _MOSTLY:
+def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
+    if _hold_images(cells):
         return "image"
     if all(looks_like_date(cell) for cell in cells):
         return "table"
-    some = cells[:20]
-    if all("/" in cell or "\\" in cell for cell in some) and all(_is_folder(c) for c in some):
+    if _hold_folders(cells):
         return "series"
-    mean_words = float(np.mean([len(cell.split()) for cell in cells]))
-    few = n_distinct <= _FEW_LEVELS or n_distinct < 0.1 * len(cells)
-    if mean_words >= _LONG_TEXT_WORDS and (not few or mean_words >= 2 * _LONG_TEXT_WORDS):
+    n_words = float(np.mean([len(cell.split()) for cell in cells]))
+    is_few = n_distinct <= _FEW_LEVELS or n_distinct < 0.1 * len(cells)
+    # Two rows of anything are two levels: without a repetition nothing is a category.
+    is_category = is_few and (n_distinct < len(cells) or len(cells) == 1)
+    if n_words >= _NOTE_WORDS and (n_words >= _LONG_NOTE_WORDS or not is_category):
         return "note"
-    # Two rows of anything are two levels: few rows do not make a category of a name.
-    return (
-        "table"
-        if few and n_distinct < max(2, len(cells))
-        else "note"
-        if (mean_words >= _LONG_TEXT_WORDS)
-        else "identifier"
-    )
+    return "table" if is_category and not _is_identifier(name, cells, n_distinct) else "identifier"
 
 
-def _is_numbering(frame: Frame, name: str, n_distinct: int) -> bool:
-    """Return whether a number column counts patients: whole, all distinct, and named so."""
-    values = frame.numbers(name)
+def _is_identifier(name: str, cells: list[str], n_distinct: int) -> bool:
+    """Return whether a column is named like one that tells patients apart, and could."""
+    if n_distinct <= 2:
+        return False
+    words = [word.lower() for word in _WORD.findall(name)]
+    if _names_identifier(name, words):
+        return True
+    return n_distinct == len(cells) and bool(words) and words[0] in _NUMBERING and _is_bare(words)
+
+
+def _names_identifier(name: str, words: list[str]) -> bool:
+    joined = any(_JOINED.fullmatch(part) for part in re.split(r"\W+", name.lower()))
+    numbers = len(words) > 1 and words[-2] in _COUNTED and words[-1] in _NUMBER_WORDS
+    alone = len(words) == 1 and words[0] in _PEOPLE
+    return joined or numbers or alone or not _NAMES_ONE.isdisjoint(words)
+
+
+def _is_bare(words: list[str]) -> bool:
+    """Return whether nothing but numbers follows the first word, as in ``Unnamed: 0``."""
+    return all(word.isdigit() for word in words[1:])
+
+
+def _are_whole(values: NDArray[np.float64]) -> bool:
     known = values[~np.isnan(values)]
-    whole = bool((known == np.round(known)).all())
-    return whole and n_distinct == len(known) > 2 and bool(_IDENTIFIER_NAME.search(name))
+    return bool((known == np.round(known)).all())
+
+
+def _hold_images(cells: list[str]) -> bool:
+    return _share(cells, lambda cell: cell.strip().lower().endswith(_IMAGE_ENDINGS)) >= _MOSTLY
+
+
+def _hold_folders(cells: list[str]) -> bool:
+    some = cells[:20]
+    return all("/" in cell or "\\" in cell for cell in some) and all(map(_is_folder, some))
 
 
 def _share(cells: list[str], holds: Any) -> float:
@@ -181,9 +231,10 @@ def _is_folder(cell: str) -> bool:
 
 
 def _modality_name(column: str, taken: dict[str, Encoder]) -> str:
-    name = re.sub(r"\W+", "_", column).strip("_").lower()
-    name = re.sub(r"_+", "_", name) or "modality"
-    name = name if name[0].isalpha() else f"m_{name}"
+    """Return a new name that can stand in a nested parameter, such as ``xray__d_out``."""
+    letters = (letter if f"a{letter}".isidentifier() else "_" for letter in column.lower())
+    name = re.sub(r"_+", "_", "".join(letters)).strip("_") or "modality"
+    name = name if name.isidentifier() else f"m_{name}"
     number, unique = 2, name
     while unique in taken:
         unique, number = f"{name}_{number}", number + 1
@@ -197,7 +248,7 @@ def _image_encoder(column: str) -> Encoder:
     return ImageEncoder(column)
 
 
-def _text_encoder(column: str) -> Encoder:
+def _text_encoder(column: str, n_notes: int) -> Encoder:
     from asfusion.encoders.text import TextEncoder
 
-    return TextEncoder(column)
+    return TextEncoder(column, backbone="tfidf") if n_notes < _MANY_NOTES else TextEncoder(column)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.tabular import MLPBackbone, TabNetBackbone
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
@@ -29,7 +30,8 @@ class TabularEncoder(Encoder):
     Parameters
     ----------
     columns : list of str, str or None
-        The columns; None for all columns of X.
+        The columns; None for all columns of X. The columns of an array are ``"x0"``,
+        ``"x1"`` and so on.
     network : {"mlp", "tabnet"}
         Network for joint fusion: a small residual MLP, or TabNet, which chooses features
         step by step and needs more rows.
@@ -42,7 +44,7 @@ class TabularEncoder(Encoder):
     dropout : float
         Dropout inside the MLP and before the adapter.
     max_categories : int
-        Most levels of a category that get a feature of their own; rarer ones share none.
+        Most levels of a category that get a feature of their own; rarer ones have none.
 
     Attributes
     ----------
@@ -52,6 +54,10 @@ class TabularEncoder(Encoder):
         What was learned of each column.
     feature_names_ : list of str
         Names of the features.
+    n_features_in_ : int
+        Number of columns that were read.
+    feature_names_in_ : ndarray of str
+        Names of the columns that were read, where X has names.
     network_ : EncoderNetwork
         Present once joint fusion trained one. `transform` does not use it.
 
@@ -62,7 +68,7 @@ class TabularEncoder(Encoder):
     ColumnError
         If a column is missing, or of another kind than in fit.
     InputError
-        If a column holds infinity, or no training row has a known cell.
+        If a column holds infinity, no training row has a known cell, or weights are unusable.
 
     Notes
     -----
@@ -109,7 +115,8 @@ class TabularEncoder(Encoder):
         y : ignored
             Tables are read without targets.
         sample_weight : array of shape (n_rows,), optional
-            Weight of each row in medians, spreads and frequencies.
+            Weight of each row in medians, spreads and frequencies; a row of weight two
+            counts as two rows, one of weight zero as none.
 
         Returns
         -------
@@ -117,18 +124,16 @@ class TabularEncoder(Encoder):
             The encoder itself.
         """
         self._check_parameters()
-        frame = Frame.read(X)
-        columns = [self.columns] if isinstance(self.columns, str) else self.columns
-        names = list(frame.columns if columns is None else columns)
-        frame.check_columns(names, "TabularEncoder")
+        frame = self._read_rows(X, reset=True)
+        weights = _read_weights(sample_weight, len(frame))
+        frame, weights = frame.take(weights > 0), weights[weights > 0]
+        names = list(self._chosen() or frame.columns)
         check_not_empty(frame, names)
         self.__dict__.pop("network_", None)
-        weights = None if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
         plan = TablePreprocessor(max_categories=self.max_categories).fit(frame, names, weights)
         self.columns_ = tuple(names)
         self.plan_ = plan.to_state()
         self.feature_names_ = plan.feature_names()
-        self.n_features_in_ = len(names)
         return self
 
     def prepare(self, X: Any) -> Prepared:
@@ -189,6 +194,78 @@ class TabularEncoder(Encoder):
         """Whether `transform` reads a trained network: it gives the features instead."""
         return False
 
+    def __sklearn_tags__(self) -> Tags:
+        """Return scikit-learn's tags: missing cells are welcome."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
+
+    def _read(self, X: Any) -> Frame:
+        return self._read_rows(X, reset=False)
+
+    def _read_rows(self, X: Any, *, reset: bool) -> Frame:
+        """Return X as a Frame that has this encoder's columns, alike in fit and afterwards."""
+        if isinstance(X, Frame) or _has_names(X):
+            return self._read_table(Frame.read(X), reset=reset)
+        array = self._read_array(X, reset=reset)
+        names = getattr(self, "feature_names_in_", None)
+        if names is None:
+            return self._read_table(Frame.read(array), reset=reset)
+        import pandas as pd
+
+        return Frame.read(pd.DataFrame(array, columns=list(names)))
+
+    def _read_table(self, frame: Frame, *, reset: bool) -> Frame:
+        by_name = reset or self.columns is not None or hasattr(self, "feature_names_in_")
+        chosen = self._chosen() or (() if reset or not by_name else self.columns_)
+        frame.check_columns(chosen, type(self).__name__)
+        if frame.is_array:
+            if reset:
+                self.__dict__.pop("feature_names_in_", None)
+                self.n_features_in_ = len(frame.columns)
+            return frame
+        if self.columns is not None:
+            frame = frame.select(chosen)
+        if not frame.columns or (reset and not len(frame)):
+            msg = (
+                f"X: expected at least 1 row and 1 column, got shape=({len(frame)}, "
+                f"{len(frame.columns)})."
+            )
+            raise InputError(msg)
+        validate_data(self, frame.to_native(), reset=reset, skip_check_array=True)
+        if by_name:
+            return frame
+        return Frame.read(np.column_stack([frame.numbers(name) for name in frame.columns]))
+
+    def _read_array(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
+        # Some sparse matrices are dicts, too; scikit-learn refuses those in its own words.
+        if isinstance(X, Mapping | str | bytes) and not hasattr(X, "toarray"):
+            msg = (
+                "X: expected a pandas or polars DataFrame or a 2-D array, got "
+                f"{type(X).__name__}. Put one patient (or visit) in each row."
+            )
+            raise InputError(msg)
+        try:
+            array: NDArray[np.float64] = validate_data(
+                self, X, reset=reset, ensure_all_finite=False, dtype=np.float64
+            )
+        except ValueError as error:
+            if "could not convert" not in str(error):
+                raise
+            # The original text shows the cell.
+            msg = (
+                "X: expected an array of numbers, got text in it. Pass a DataFrame with "
+                "named columns for categories and dates."
+            )
+            raise InputError(msg) from None
+        return array
+
+    def _chosen(self) -> tuple[str, ...]:
+        """Return the columns that were asked for, none if it is all of them."""
+        if self.columns is None:
+            return ()
+        return (self.columns,) if isinstance(self.columns, str) else tuple(self.columns)
+
     def _backbone(self) -> Backbone:
         n_features = len(self.feature_names_)
         if self.network == "tabnet":
@@ -203,9 +280,31 @@ class TabularEncoder(Encoder):
             check_integer(getattr(self, name), name, minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         columns = self.columns
+        if columns is None or (isinstance(columns, str) and columns):
+            return
         is_list = isinstance(columns, Sequence) and all(isinstance(c, str) for c in columns)
-        if columns is not None and (not is_list or not columns or len(set(columns)) < len(columns)):
-            if isinstance(columns, str) and columns:
-                return
+        if not is_list or not columns or len(set(columns)) < len(columns):
             msg = "columns: expected None, a column name, or a list of different ones."
             raise ConfigurationError(msg)
+
+
+def _has_names(X: Any) -> bool:
+    """Return whether X is a table, also one that will be refused, such as a lazy one."""
+    if hasattr(X, "collect") or hasattr(X, "column_names"):
+        return True
+    names = getattr(X, "columns", None)
+    return names is not None and (not len(names) or any(isinstance(name, str) for name in names))
+
+
+def _read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return one non-negative finite weight per row, not all zero."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_rows,):
+        msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
+        raise InputError(msg)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        msg = "sample_weight: expected finite weights of at least zero, and not all zero."
+        raise InputError(msg)
+    return weights

@@ -6,17 +6,26 @@ and a row of weight zero as none.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._frames import Frame, Kind
+from asfusion._frames import Frame, Kind, looks_like_date
 from asfusion.exceptions import ColumnError, InputError
 
 Array = NDArray[np.float64]
 _CLIP = 10.0
+_LARGEST = float(np.finfo(np.float64).max)
+# Kinds of a column at prediction that can be read as the kind that it had in fit.
+_READABLE_AS: dict[str, tuple[Kind, ...]] = {
+    "category": ("category", "text", "boolean"),
+    "date": ("date", "text"),
+    "number": ("number", "boolean"),
+    "boolean": ("number", "boolean"),
+}
 
 
 @dataclass
@@ -27,8 +36,9 @@ class ColumnPlan:
     ----------
     name : str
         The column.
-    kind : {"number", "boolean", "date", "category"}
-        How its cells are read.
+    kind : {"number", "boolean", "date", "category", "empty"}
+        How its cells are read. Of an empty column no training row had a cell: it has no
+        feature, and is not looked at again.
     center, scale : float
         Median and spread of numbers and dates (days); unitless after scaling.
     levels : tuple of str
@@ -39,7 +49,7 @@ class ColumnPlan:
     """
 
     name: str
-    kind: Kind
+    kind: Kind | Literal["empty"]
     center: float = 0.0
     scale: float = 1.0
     levels: tuple[str, ...] = ()
@@ -47,7 +57,9 @@ class ColumnPlan:
 
     def feature_names(self) -> list[str]:
         """Return the names of the features of this column."""
-        if self.kind == "category":
+        if self.kind == "empty":
+            names = []
+        elif self.kind == "category":
             names = [f"{self.name}_{level}" for level in self.levels]
         else:
             names = [self.name]
@@ -60,16 +72,14 @@ class TablePreprocessor:
     Numbers and dates: missing cells get the median, values are centred on it and divided
     by the interquartile range (by the standard deviation where that is zero), and what
     lies more than ten such units away is clipped. Booleans become 0 and 1, missing cells
-    the more frequent of both. Categories become one feature per level; a level with less
-    than `min_share` of the weight or beyond `max_categories` has none, nor has one that
-    was not seen in training.
+    the more frequent of both. Categories become one feature per level; a level beyond the
+    `max_categories` most frequent has none, nor has one that was not seen in training.
+    A column without any known cell in training has no feature either.
 
     Parameters
     ----------
     max_categories : int
         Most levels of a category that get a feature of their own.
-    min_share : float
-        Least share of rows, in [0, 1), for a level to get one.
 
     Examples
     --------
@@ -82,9 +92,8 @@ class TablePreprocessor:
     (3, 4)
     """
 
-    def __init__(self, *, max_categories: int = 20, min_share: float = 0.0) -> None:
+    def __init__(self, *, max_categories: int = 20) -> None:
         self.max_categories = max_categories
-        self.min_share = min_share
         self.plans: list[ColumnPlan] = []
 
     def fit(self, X: Any, columns: list[str], weights: Array | None = None) -> TablePreprocessor:
@@ -92,18 +101,22 @@ class TablePreprocessor:
 
         Raises
         ------
+        ColumnError
+            If a column is missing, or holds a date that does not exist.
         InputError
-            If a column has no known cell in any row, or holds infinity.
+            If a column holds infinity.
         """
         frame = Frame.read(X)
         frame.check_columns(columns, "Table")
         weights = np.ones(len(frame)) if weights is None else np.asarray(weights, dtype=float)
+        if not weights.all():
+            frame, weights = frame.take(weights > 0), weights[weights > 0]
         self.plans = [self._learn(frame, name, weights) for name in columns]
         return self
 
     def feature_names(self) -> list[str]:
-        """Return the names of the features, in the order of `transform`."""
-        return [name for plan in self.plans for name in plan.feature_names()]
+        """Return the names of the features, which differ, in the order of `transform`."""
+        return _unique(name for plan in self.plans for name in plan.feature_names())
 
     def transform(self, X: Any) -> Array:
         """Return features (n_rows, n_features), finite everywhere."""
@@ -112,10 +125,10 @@ class TablePreprocessor:
         return np.column_stack(parts) if parts else np.empty((len(frame), 0))
 
     def present(self, X: Any) -> NDArray[np.bool_]:
-        """Return which rows have at least one known cell."""
+        """Return which rows have at least one known cell in a column that is not empty."""
         frame = Frame.read(X)
         known = [_known(_read(plan, frame)) for plan in self.plans]
-        return np.asarray(np.any(known, axis=0))
+        return np.any(known, axis=0) if known else np.zeros(len(frame), dtype=bool)
 
     def to_state(self) -> list[dict[str, Any]]:
         """Return what was learned as plain values."""
@@ -129,31 +142,27 @@ class TablePreprocessor:
         return made
 
     def _learn(self, frame: Frame, name: str, weights: Array) -> ColumnPlan:
-        kind = column_kind(frame, name)
-        plan = ColumnPlan(name, kind)
+        if not frame.known(name).any():
+            return ColumnPlan(name, "empty")
+        plan = ColumnPlan(name, column_kind(frame, name))
         cells = _read(plan, frame)
-        counted = weights > 0
         known = _known(cells)
-        plan.with_flag = bool((~known[counted]).any())
-        known &= counted
-        if not known.any():
-            # Nothing to learn: the column is constant, and a flag would be, too.
-            plan.with_flag = False
-            return plan
-        if kind == "category":
-            plan.levels = self._levels(cells[known], weights[known])
-        elif kind == "boolean":
-            plan.center = float(_weighted_quantile(cells[known], 0.5, weights[known]))
+        plan.with_flag = not known.all()
+        cells, weights = cells[known], weights[known]
+        if plan.kind == "category":
+            plan.levels = self._levels(cells, weights)
+        elif plan.kind == "boolean":
+            plan.center = _weighted_quantile(cells, 0.5, weights)
         else:
-            plan.center, plan.scale = _center_and_scale(cells[known], weights[known])
+            plan.center, plan.scale = _center_and_scale(cells, weights)
         return plan
 
     def _levels(self, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
-        levels, position = np.unique(cells.astype(str), return_inverse=True)
+        # As objects: numpy's own strings lose what is invisible at their end.
+        levels, position = np.unique(cells, return_inverse=True)
         totals = np.bincount(position, weights=weights)
         order = sorted(range(len(levels)), key=lambda i: (-totals[i], levels[i]))
-        kept = [i for i in order if totals[i] >= self.min_share * totals.sum()]
-        return tuple(sorted(str(levels[i]) for i in kept[: self.max_categories]))
+        return tuple(sorted(levels[i] for i in order[: self.max_categories]))
 
 
 def column_kind(frame: Frame, name: str) -> Kind:
@@ -165,34 +174,31 @@ def column_kind(frame: Frame, name: str) -> Kind:
     return "date" if cells and all(looks_like_date(cell) for cell in cells) else "category"
 
 
-def looks_like_date(text: str) -> bool:
-    """Return whether a text is a date as ``YYYY-MM-DD``, with or without a time."""
-    text = text.strip()
-    if len(text) < 10 or text[4] != "-" or text[7] != "-":
-        return False
-    return text[:4].isdigit() and text[5:7].isdigit() and text[8:10].isdigit()
-
-
 def _read(plan: ColumnPlan, frame: Frame) -> NDArray[Any]:
     """Return the cells of a column as its kind says; a column of another kind is an error."""
-    found = frame.kind(plan.name)
-    if plan.kind == "category":
-        if found in ("number", "date") and _any_cell(frame, plan.name):
-            raise ColumnError(_changed(plan, found))
-        return np.asarray(frame.strings(plan.name), dtype=object)
-    if plan.kind == "date":
-        if found not in ("date", "text") and _any_cell(frame, plan.name):
-            raise ColumnError(_changed(plan, found))
-        return frame.days(plan.name)
-    if found not in ("number", "boolean") and _any_cell(frame, plan.name):
+    name, kind = plan.name, plan.kind
+    if kind == "empty" or not frame.known(name).any():
+        missing = None if kind == "category" else np.nan
+        return np.full(len(frame), missing, dtype=object if missing is None else np.float64)
+    found = frame.kind(name)
+    if found not in _READABLE_AS[kind]:
         raise ColumnError(_changed(plan, found))
-    return (
-        frame.numbers(plan.name) if found in ("number", "boolean") else np.full(len(frame), np.nan)
-    )
+    if kind == "category":
+        return np.asarray(frame.strings(name), dtype=object)
+    if kind == "date":
+        return frame.days(name)
+    return _check_binary(frame.numbers(name), name) if kind == "boolean" else frame.numbers(name)
 
 
-def _any_cell(frame: Frame, name: str) -> bool:
-    return any(cell is not None for cell in frame.strings(name))
+def _check_binary(values: Array, name: str) -> Array:
+    other = np.flatnonzero(~np.isin(values, (0.0, 1.0)) & ~np.isnan(values))
+    if other.size:
+        msg = (
+            f"Column {name!r}, row {other[0]}: expected true, false, 0 or 1 as in fit, got "
+            "another number. Convert the column to booleans."
+        )
+        raise ColumnError(msg)
+    return values
 
 
 def _changed(plan: ColumnPlan, found: str) -> str:
@@ -209,40 +215,59 @@ def _known(cells: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _apply(plan: ColumnPlan, frame: Frame) -> Array:
+    if plan.kind == "empty":
+        return np.empty((len(frame), 0))
     cells = _read(plan, frame)
     known = _known(cells)
+    features: Array
     if plan.kind == "category":
-        features = np.column_stack(
-            [np.asarray(cells == level, dtype=np.float64) for level in plan.levels]
-            or [np.empty((len(cells), 0))]
-        )
+        numbers = {level: number for number, level in enumerate(plan.levels)}
+        level_of = np.asarray([numbers.get(cell, -1) for cell in cells], dtype=np.int64)
+        features = (level_of[:, None] == np.arange(len(numbers))).astype(np.float64)
     elif plan.kind == "boolean":
         features = np.where(known, cells, plan.center)[:, None]
     else:
-        scaled = (np.where(known, cells, plan.center) - plan.center) / plan.scale
+        # What is too far away for a float is clipped like anything that is far away.
+        with np.errstate(over="ignore"):
+            scaled = (np.where(known, cells, plan.center) - plan.center) / plan.scale
         features = np.clip(scaled, -_CLIP, _CLIP)[:, None]
     if plan.with_flag:
         features = np.column_stack([features, ~known])
-    return features.astype(np.float64)
+    return features
 
 
 def _center_and_scale(values: Array, weights: Array) -> tuple[float, float]:
     low, middle, high = (_weighted_quantile(values, q, weights) for q in (0.25, 0.5, 0.75))
-    spread = high - low
-    if spread <= 0:
-        mean = np.average(values, weights=weights)
-        spread = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
-    # A constant column stays at zero; rounding must not be taken for spread.
-    tiny = 1e-12 * max(1.0, abs(middle))
-    return float(middle), float(spread) if spread > tiny else 1.0
+    # Rounding must not be taken for spread.
+    tiny = 1e-12 * max(abs(low), abs(high))
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = high - low
+        if spread <= tiny:
+            mean = np.average(values, weights=weights)
+            spread = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
+    if not np.isfinite(spread):
+        return middle, _LARGEST
+    # A constant column stays at zero.
+    return middle, spread if spread > tiny else 1.0
 
 
 def _weighted_quantile(values: Array, q: float, weights: Array) -> float:
     return float(np.quantile(values, q, weights=weights, method="inverted_cdf"))
 
 
+def _unique(names: Iterable[str]) -> list[str]:
+    """Return names with ``_2``, ``_3`` ... at the end of those that were there before."""
+    taken: dict[str, None] = {}
+    for name in names:
+        number, unique = 2, name
+        while unique in taken:
+            number, unique = number + 1, f"{name}_{number}"
+        taken[unique] = None
+    return list(taken)
+
+
 def check_not_empty(frame: Frame, columns: list[str]) -> None:
     """Raise unless at least one cell of the columns is known."""
-    if not any(_any_cell(frame, name) for name in columns):
+    if not any(frame.known(name).any() for name in columns):
         msg = "Table: expected at least one known cell in training rows, got only missing ones."
         raise InputError(msg)

@@ -1,0 +1,430 @@
+"""Frame: one reading of a cell, whatever container and storage it comes in."""
+
+from __future__ import annotations
+
+import datetime
+import traceback
+import warnings
+from decimal import Decimal
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asfusion._frames import Frame, is_missing, looks_like_date
+from asfusion.exceptions import ColumnError, InputError
+
+UTC = datetime.UTC
+NAN = float("nan")
+
+
+def _frame(column: Any) -> Frame:
+    """Return a Frame with the one column ``a``."""
+    return Frame.read(column.to_frame("a") if hasattr(column, "to_frame") else column)
+
+
+# ------------------------------------------------------------------ numbers
+
+NUMBERS = {
+    "numpy": pd.Series([1.5, NAN, -2.0]),
+    "numpy 32 bit": pd.Series([1.5, NAN, -2.0], dtype="float32"),
+    "nullable float": pd.Series([1.5, None, -2.0], dtype="Float64"),
+    "arrow float": pd.Series([1.5, None, -2.0], dtype="float64[pyarrow]"),
+    "arrow decimal": pd.Series(
+        [Decimal("1.5"), None, Decimal(-2)], dtype=pd.ArrowDtype(pa.decimal128(9, 2))
+    ),
+    "sparse": pd.Series(pd.arrays.SparseArray([1.5, NAN, -2.0])),
+    "objects": pd.Series([1.5, None, -2], dtype=object),
+    "objects NA": pd.Series([1.5, pd.NA, np.float32(-2)], dtype=object),
+    "decimals": pd.Series([Decimal("1.5"), Decimal("nan"), Decimal(-2)], dtype=object),
+    "polars": pl.Series([1.5, None, -2.0]),
+    "polars NaN": pl.Series([1.5, NAN, -2.0]),
+    "polars decimal": pl.Series([Decimal("1.5"), None, Decimal(-2)]),
+}
+WHOLE = {
+    "numpy": pd.Series([3, 1, 2]),
+    "nullable": pd.Series([3, None, 2], dtype="Int64"),
+    "arrow": pd.Series([3, None, 2], dtype="int64[pyarrow]"),
+    "polars": pl.Series([3, None, 2]),
+}
+BOOLEANS = {
+    "nullable": pd.Series([True, None, False], dtype="boolean"),
+    "arrow": pd.Series([True, None, False], dtype="bool[pyarrow]"),
+    "objects": pd.Series([True, None, False], dtype=object),
+    "objects NaN": pd.Series([np.True_, NAN, np.False_], dtype=object),
+    "polars": pl.Series([True, None, False]),
+}
+
+
+@pytest.mark.parametrize("column", NUMBERS.values(), ids=NUMBERS)
+def test_numbers_are_read_from_every_storage(column: Any) -> None:
+    frame = _frame(column)
+    assert frame.kind("a") == "number"
+    numbers = frame.numbers("a")
+    assert numbers.dtype == np.float64
+    np.testing.assert_array_equal(numbers, [1.5, NAN, -2.0])
+    assert frame.known("a").tolist() == [True, False, True]
+    assert [text is None for text in frame.strings("a")] == [False, True, False]
+
+
+@pytest.mark.parametrize("column", WHOLE.values(), ids=WHOLE)
+def test_whole_numbers_keep_their_text(column: Any) -> None:
+    frame = _frame(column)
+    assert frame.kind("a") == "number"
+    assert frame.strings("a")[::2] == ["3", "2"]
+    assert frame.numbers("a")[::2].tolist() == [3.0, 2.0]
+    assert np.isnan(frame.numbers("a")[1]) == (frame.strings("a")[1] is None)
+
+
+@pytest.mark.parametrize("column", BOOLEANS.values(), ids=BOOLEANS)
+def test_booleans_are_numbers_too(column: Any) -> None:
+    frame = _frame(column)
+    assert frame.kind("a") == "boolean"
+    np.testing.assert_array_equal(frame.numbers("a"), [1.0, NAN, 0.0])
+    assert frame.strings("a") == ["True", None, "False"]
+    assert frame.known("a").tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series(pd.to_timedelta([1.5, None, 2], unit="D")),
+        pd.Series([datetime.timedelta(1.5), None, datetime.timedelta(2)], dtype=object),
+        pl.Series([datetime.timedelta(1.5), None, datetime.timedelta(2)]),
+    ],
+    ids=["pandas", "objects", "polars"],
+)
+def test_durations_are_numbers_of_days(column: Any) -> None:
+    frame = _frame(column)
+    assert frame.kind("a") == "number"
+    np.testing.assert_array_equal(frame.numbers("a"), [1.5, NAN, 2.0])
+    assert frame.known("a").tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pd.Series([1.0, 2.0, -np.inf]),
+        pd.Series([1, 2, 10**400], dtype=object),
+        pd.Series([1, 2, Decimal("1e999")], dtype=object),
+        pl.Series([1.0, 2.0, np.inf]),
+    ],
+    ids=["pandas", "long integer", "decimal", "polars"],
+)
+def test_infinity_is_refused_by_position(column: Any) -> None:
+    with pytest.raises(InputError, match="'a': expected finite .* in 1 row.*first at position 2"):
+        _frame(column).numbers("a")
+
+
+@pytest.mark.parametrize("values", [[1.0, "Jane Doe"], [1.0, 2j], [1.0, [3]]])
+def test_other_cells_are_no_numbers_and_not_shown(values: list[Any]) -> None:
+    frame = _frame(pd.Series(values, dtype=object))
+    with pytest.raises(ColumnError, match="'a', row 1: expected a number, got") as caught:
+        frame.numbers("a")
+    assert "Jane" not in str(caught.value)
+
+
+def test_text_of_a_real_text_column_is_no_number(df_module: ModuleType) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": ["Jane Doe", None]}))
+    with pytest.raises(ColumnError, match="row 0: expected a number, got str"):
+        frame.numbers("a")
+
+
+@given(st.lists(st.none() | st.floats(allow_infinity=False) | st.integers(-(2**53), 2**53)))
+def test_any_number_is_read_as_it_is(cells: list[float | None]) -> None:
+    expected = [NAN if cell is None else float(cell) for cell in cells]
+    objects = pd.DataFrame({"a": pd.Series(cells, dtype=object)})
+    floats = pd.DataFrame({"a": pd.Series(cells, dtype="Float64")})
+    for native in (objects, floats, pl.DataFrame({"a": expected})):
+        np.testing.assert_array_equal(Frame.read(native).numbers("a"), expected)
+
+
+# ------------------------------------------------------------------ dates
+
+DATES = {
+    "pandas": pd.Series(pd.to_datetime(["2024-03-01", None, "1899-12-31"])),
+    "pandas ns": pd.Series(pd.to_datetime(["2024-03-01", None, "1899-12-31"])).astype(
+        "datetime64[ns]"
+    ),
+    "arrow": pd.Series(
+        [datetime.date(2024, 3, 1), None, datetime.date(1899, 12, 31)],
+        dtype=pd.ArrowDtype(pa.date32()),
+    ),
+    "objects": pd.Series(
+        [datetime.date(2024, 3, 1), None, datetime.datetime(1899, 12, 31)], dtype=object
+    ),
+    "timestamps": pd.Series(
+        [pd.Timestamp("2024-03-01"), pd.NaT, pd.Timestamp("1899-12-31")], dtype=object
+    ),
+    "numpy cells": pd.Series(
+        [np.datetime64("2024-03-01"), np.datetime64("NaT"), np.datetime64("1899-12-31")],
+        dtype=object,
+    ),
+    "polars date": pl.Series([datetime.date(2024, 3, 1), None, datetime.date(1899, 12, 31)]),
+    "polars time": pl.Series(
+        [datetime.datetime(2024, 3, 1), None, datetime.datetime(1899, 12, 31)]
+    ),
+}
+
+
+@pytest.mark.parametrize("column", DATES.values(), ids=DATES)
+def test_dates_are_days_since_1970(column: Any) -> None:
+    frame = _frame(column)
+    assert frame.kind("a") == "date"
+    np.testing.assert_array_equal(frame.days("a"), [19783.0, NAN, -25568.0])
+    assert frame.known("a").tolist() == [True, False, True]
+
+
+def test_dates_as_text_are_days_too(df_module: ModuleType) -> None:
+    cells = ["2024-03-01", None, " 2024-03-01 12:00 ", "2024-03-01T18:00:00"]
+    frame = Frame.read(df_module.DataFrame({"a": cells}))
+    assert frame.kind("a") == "text"
+    np.testing.assert_array_equal(frame.days("a"), [19783.0, NAN, 19783.5, 19783.75])
+
+
+OSLO = [datetime.datetime(2024, 3, 1, 0, tzinfo=datetime.timezone(datetime.timedelta(hours=1)))]
+ZONED = {
+    "pandas": pd.Series(OSLO, dtype="datetime64[us, Europe/Oslo]"),
+    "arrow": pd.Series(OSLO, dtype=pd.ArrowDtype(pa.timestamp("us", "Europe/Oslo"))),
+    "objects": pd.Series(OSLO, dtype=object),
+    "text": pd.Series(["2024-03-01T00:00:00+01:00"]),
+    "polars": pl.Series(OSLO, dtype=pl.Datetime("us", "Europe/Oslo")),
+}
+
+
+@pytest.mark.parametrize("column", ZONED.values(), ids=ZONED)
+def test_a_time_zone_is_converted_to_utc(column: Any) -> None:
+    assert _frame(column).days("a").tolist() == pytest.approx([19783 - 1 / 24], abs=1e-9)
+
+
+@pytest.mark.parametrize("text", ["2024-02-31", "2023-02-29", "Jane Doe", "31.12.2024", "20240101"])
+def test_a_date_that_does_not_exist_is_refused_and_not_shown(
+    df_module: ModuleType, text: str
+) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": [None, "2024-01-01", text]}))
+    with pytest.raises(ColumnError, match="'a', row 2: expected a date as YYYY-MM-DD") as caught:
+        frame.days("a")
+    assert text not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("cell", [3, 2.5, datetime.time(3), True])
+def test_other_cells_are_no_dates(cell: Any) -> None:
+    frame = _frame(pd.Series([None, cell], dtype=object))
+    with pytest.raises(ColumnError, match=r"'a'.*: expected a date"):
+        frame.days("a")
+
+
+def test_a_number_column_is_no_date_column(df_module: ModuleType) -> None:
+    with pytest.raises(ColumnError, match=r"'a'.*: expected a date"):
+        Frame.read(df_module.DataFrame({"a": [1.0, 2.0]})).days("a")
+
+
+@given(st.datetimes(datetime.datetime(1800, 1, 1), datetime.datetime(2200, 1, 1)))
+def test_every_way_to_hold_a_date_gives_the_same_day(moment: datetime.datetime) -> None:
+    moment = moment.replace(fold=0)
+    expected = (moment - datetime.datetime(1970, 1, 1)) / datetime.timedelta(days=1)
+    ways = [
+        pd.Series([moment], dtype=object),
+        pd.Series([moment], dtype="datetime64[us]"),
+        pd.Series([moment.isoformat()]),
+        pl.Series([moment]),
+        pl.Series([moment.replace(tzinfo=UTC)]),
+    ]
+    for way in ways:
+        assert _frame(way).days("a")[0] == pytest.approx(expected, abs=1e-9)
+
+
+@given(
+    st.text(max_size=14)
+    | st.from_regex(r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2})?\Z")
+    | st.dates().map(str)
+    | st.datetimes(timezones=st.just(UTC)).map(str)
+)
+def test_what_looks_like_a_date_is_read_as_one(text: str) -> None:
+    frame = _frame(pd.Series([text], dtype=object))
+    if not text.strip():
+        assert np.isnan(frame.days("a")).all()
+    elif not looks_like_date(text):
+        with pytest.raises(ColumnError, match="as YYYY-MM-DD, got other text"):
+            frame.days("a")
+    else:
+        try:
+            assert np.isfinite(frame.days("a")).all()
+        except ColumnError as error:
+            assert "does not exist" in str(error)
+            with pytest.raises(ValueError):
+                np.datetime64(text.strip()[:16])
+
+
+# ------------------------------------------------------------------ text
+
+TEXTS = {
+    "objects": pd.Series(["ab", None, " \n", " c "], dtype=object),
+    "objects NaN": pd.Series(["ab", NAN, "", " c "], dtype=object),
+    "str": pd.Series(["ab", None, " ", " c "], dtype="str"),
+    "string": pd.Series(["ab", None, " ", " c "], dtype="string"),
+    "arrow": pd.Series(["ab", None, " ", " c "], dtype=pd.ArrowDtype(pa.string())),
+    "category": pd.Series(["ab", None, " ", " c "], dtype="category"),
+    "polars": pl.Series(["ab", None, "\t", " c "]),
+    "polars category": pl.Series(["ab", None, " ", " c "], dtype=pl.Categorical),
+    "polars enum": pl.Series(["ab", None, " ", " c "], dtype=pl.Enum(["ab", " ", " c "])),
+}
+
+
+@pytest.mark.parametrize("column", TEXTS.values(), ids=TEXTS)
+def test_blank_and_missing_texts_are_none(column: Any) -> None:
+    frame = _frame(column)
+    assert frame.strings("a") == ["ab", None, None, " c "]
+    assert frame.known("a").tolist() == [True, False, False, True]
+    assert frame.kind("a") in ("text", "category")
+
+
+def test_levels_that_are_whole_numbers_stay_whole() -> None:
+    frame = _frame(pd.Series(pd.Categorical([1, None, 2])))
+    assert frame.kind("a") == "category"
+    assert frame.strings("a") == ["1", None, "2"]
+
+
+def test_a_column_without_any_cell_has_none(df_module: ModuleType) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": [None, None]}))
+    assert frame.strings("a") == [None, None]
+    assert not frame.known("a").any()
+    assert np.isnan(frame.numbers("a")).all()
+    assert np.isnan(frame.days("a")).all()
+
+
+@given(st.lists(st.none() | st.text(st.characters(codec="utf-8"), max_size=6)))
+def test_texts_come_out_as_they_are(cells: list[str | None]) -> None:
+    expected = [cell if cell is not None and cell.strip() else None for cell in cells]
+    natives = [
+        pd.DataFrame({"a": pd.Series(cells, dtype=object)}),
+        pd.DataFrame({"a": pd.Series(cells, dtype="string")}),
+        pl.DataFrame({"a": cells}, schema={"a": pl.String}),
+    ]
+    for native in natives:
+        assert Frame.read(native).strings("a") == expected
+        assert Frame.read(native).known("a").tolist() == [cell is not None for cell in expected]
+
+
+MISSING = [None, NAN, np.nan, np.float32("nan"), pd.NA, pd.NaT, Decimal("nan"), Decimal("sNaN")]
+
+
+@pytest.mark.parametrize("cell", [*MISSING, np.datetime64("NaT"), np.timedelta64("NaT")])
+def test_every_word_for_missing_is_known(cell: object) -> None:
+    assert is_missing(cell)
+
+
+@pytest.mark.parametrize("cell", [0, 0.0, "", "nan", False, Decimal(0), np.inf, np.float64(1), []])
+def test_other_cells_are_not_missing(cell: object) -> None:
+    assert not is_missing(cell)
+
+
+# ------------------------------------------------------------------ rows and columns
+
+
+def test_take_gives_rows_by_position_or_mask(df_module: ModuleType) -> None:
+    X = df_module.DataFrame({"a": [1, 2, 3, 4], "b": list("wxyz")})
+    if df_module is pd:
+        X.index = [9, 8, 7, 6]
+    frame = Frame.read(X)
+    for rows in (np.array([3, 0, 0]), np.array([3, 0, 0], dtype=np.uint8)):
+        assert frame.take(rows).strings("b") == ["z", "w", "w"]
+    assert frame.take(np.array([True, False, True, False])).numbers("a").tolist() == [1.0, 3.0]
+    for nothing in (np.array([]), np.zeros(4, dtype=bool)):
+        assert len(frame.take(nothing)) == 0
+        assert frame.take(nothing).columns == ("a", "b")
+    if df_module is pd:
+        assert list(frame.take(np.array([3, 0])).to_native().index) == [6, 9]
+
+
+def test_taken_rows_remember_that_they_come_from_an_array() -> None:
+    frame = Frame.read(np.arange(6.0).reshape(3, 2))
+    assert frame.columns == ("x0", "x1")
+    assert frame.is_array and frame.take(np.array([1])).is_array and frame.select(["x1"]).is_array
+    assert Frame.read(frame) is frame
+
+
+def test_a_column_is_selected_in_the_order_asked_for(df_module: ModuleType) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": [1], "b": [2]}))
+    assert frame.select(["b", "a"]).columns == ("b", "a")
+    assert isinstance(frame.to_native(), df_module.DataFrame)
+    with pytest.raises(ColumnError, match="Who: expected the column 'crpp' in X.*mean 'crp'"):
+        Frame.read(df_module.DataFrame({"crp": [1]})).select(["crpp"], "Who")
+    with pytest.raises(ColumnError, match="expected the columns 'c', 'd' in X"):
+        frame.check_columns(["a", "c", "d"], "Who")
+
+
+def test_arrow_tables_are_read() -> None:
+    table = pa.table({"a": [1.5, None], "b": ["x", " "], "c": [datetime.date(1970, 1, 2), None]})
+    for native in (table, table.to_batches()[0]):
+        frame = Frame.read(native)
+        assert frame.columns == ("a", "b", "c")
+        np.testing.assert_array_equal(frame.numbers("a"), [1.5, NAN])
+        assert frame.strings("b") == ["x", None]
+        np.testing.assert_array_equal(frame.days("c"), [1.0, NAN])
+        assert len(frame.take(np.array([1]))) == 1
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def test_column_names_must_be_strings_and_differ() -> None:
+    with pytest.raises(ColumnError, match="column names that are strings, got 1 of another"):
+        Frame.read(pd.DataFrame({"a": [1], 2: [3]}))
+    with pytest.raises(ColumnError, match="each column once, got 'a' more than once"):
+        Frame.read(pd.DataFrame([[1, 2, 3]], columns=["a", "b", "a"]))
+    with pytest.raises(ColumnError, match="each column once, got 'a' more than once"):
+        Frame.read(pa.table([pa.array([1]), pa.array([2])], names=["a", "a"]))
+
+
+def test_column_names_of_several_levels_are_refused() -> None:
+    columns = pd.MultiIndex.from_product([["labs"], ["crp", "esr"]])
+    with pytest.raises(ColumnError, match="one level of column names, got 2.*Join them"):
+        Frame.read(pd.DataFrame([[1, 2]], columns=columns))
+
+
+def test_repeated_index_labels_are_refused() -> None:
+    with pytest.raises(InputError, match="unique row index, got 1 duplicated"):
+        Frame.read(pd.DataFrame({"a": [1, 2]}, index=["p", "p"]))
+
+
+@pytest.mark.parametrize("X", [None, 3, "a", {"a": [1]}, [[1.0]], pd.Series([1.0])])
+def test_other_things_are_no_table(X: Any) -> None:
+    with pytest.raises(InputError, match="expected a pandas or polars DataFrame"):
+        Frame.read(X)
+
+
+def test_something_like_a_table_is_no_table() -> None:
+    class Table:
+        columns = ("a",)
+        shape = (1, 1)
+
+    with pytest.raises(InputError, match="expected a pandas or polars DataFrame, got Table"):
+        Frame.read(Table())
+
+
+def test_lazy_tables_are_refused() -> None:
+    with pytest.raises(InputError, match=r"in memory, got the lazy LazyFrame. Call .collect\(\)"):
+        Frame.read(pl.LazyFrame({"a": [1]}))
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 2, 3)])
+def test_arrays_must_have_two_dimensions(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=rf"2-D array .* got {len(shape)} dimension"):
+        Frame.read(np.zeros(shape))
+
+
+def test_reading_warns_of_nothing_and_changes_nothing() -> None:
+    X = pd.DataFrame({"a": [1, None, "x"], "b": pd.Categorical(["u", None, "v"])})
+    before = X.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame = Frame.read(X)
+        frame.strings("a"), frame.strings("b"), frame.take(np.array([0]))
+    pd.testing.assert_frame_equal(X, before)
