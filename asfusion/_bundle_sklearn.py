@@ -2,7 +2,7 @@
 
 XGBoost models go through their own UBJSON, everything else through skops with a closed
 list of types. What skops writes carries memory addresses and the time; both are replaced,
-so that equal models give equal bytes.
+so that equal models give equal bytes; so is what lies between the fields of a tree's nodes.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import io
 import json
 import zipfile
 from typing import Any
+
+import numpy as np
 
 from asfusion._checks import quoted
 from asfusion.exceptions import BundleError
@@ -74,6 +76,8 @@ def load_xgboost(name: str, params: dict[str, Any], booster: bytes | None) -> An
     made = getattr(xgboost.sklearn, name)(**params)
     if booster is not None:
         made.load_model(bytearray(booster))
+        # XGBoost writes the booster's own settings over the parameters that were given.
+        made.set_params(**params)
     return made
 
 
@@ -163,7 +167,7 @@ _ENDINGS = ("npy", "bin", "json")
 def _without_addresses(raw: bytes) -> bytes:
     """Return the archive with running numbers for addresses, a fixed time, no compression."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        contents = {name: archive.read(name) for name in archive.namelist()}
+        contents = {name: _without_padding(archive.read(name)) for name in archive.namelist()}
     schema = _schema(raw)
     numbers: dict[int, int] = {}
     renamed: dict[str, str] = {}
@@ -187,4 +191,25 @@ def _without_addresses(raw: bytes) -> bytes:
         named = {renamed.get(name, name): content for name, content in contents.items()}
         for name in sorted(named):
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), named[name])
+    return out.getvalue()
+
+
+def _without_padding(content: bytes) -> bytes:
+    """Return an array of records with zeros between its fields, anything else as it is.
+
+    Padding holds whatever the memory held before.
+    """
+    if not content.startswith(b"\x93NUMPY"):
+        return content
+    try:
+        array = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    except ValueError:
+        return content
+    if array.dtype.names is None:
+        return content
+    clean = np.zeros(array.shape, array.dtype)
+    for name in array.dtype.names:
+        clean[name] = array[name]
+    out = io.BytesIO()
+    np.lib.format.write_array(out, clean, allow_pickle=False)
     return out.getvalue()

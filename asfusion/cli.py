@@ -202,10 +202,11 @@ def _is_classification(options: argparse.Namespace, y: Any) -> bool:
 
 
 def _make_model(options: argparse.Namespace, y: Any) -> Any:
-    import asfusion
+    from asfusion.estimators import early, joint, late
 
     kind = "Classifier" if _is_classification(options, y) else "Regressor"
-    family = getattr(asfusion, f"{options.family.capitalize()}Fusion{kind}")
+    module = {"early": early, "joint": joint, "late": late}[options.family]
+    family = getattr(module, f"{options.family.capitalize()}Fusion{kind}")
     choices: dict[str, Any] = {"random_state": options.seed}
     if options.family == "joint":
         choices["fusion"] = options.fusion

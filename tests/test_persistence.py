@@ -56,7 +56,7 @@ class OwnHead(Fusion):
         super().__init__()
         self.d_out = d_out
 
-    def define(self, dims: Any) -> None:
+    def make_layers(self, dims: Any) -> None:
         self.layer = nn.Linear(sum(dims.values()), self.d_out)
 
     def fuse(self, tokens: Any) -> Tensor:
@@ -304,7 +304,7 @@ def test_weights_of_another_shape_or_missing(saved: Path, tmp_path: Path) -> Non
 
     def drop(state: Any) -> Any:
         for node in walk(state):
-            if isinstance(node, list) and node and node[0] == "network":
+            if isinstance(node, list) and node[:1] == ["network"] and isinstance(node[1], dict):
                 node[1]["items"] = node[1]["items"][1:]
         return state
 
@@ -386,6 +386,7 @@ from asfusion.persistence import load
 folder = Path(sys.argv[1])
 for path in sorted((folder / "clean").iterdir()):
     load(path)
+import asfusion.fusion.concat, asfusion.fusion.gated  # a name may lead to any head of ours
 
 WATCHED = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "subprocess.Popen",
            "socket.", "exec", "compile", "pickle.find_class", "os.remove", "os.rename", "shutil.",
@@ -395,6 +396,8 @@ events, watching, known = [], [False], set(sys.modules)
 def watch(event, args):
     if not watching[0]:
         return
+    if event == "compile" and args[1] == "<unknown>" and b"descr" in bytes(str(args[0]), "utf8"):
+        return  # the header of a NumPy file, parsed as a literal
     if event.startswith(WATCHED):
         events.append(f"{event} {args!r:.200}")
     elif event == "import" and args[0] not in known and not args[0].startswith("sklearn"):
