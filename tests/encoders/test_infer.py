@@ -221,11 +221,19 @@ def test_the_choice_is_told(df_module: ModuleType) -> None:
     assert told[0] == "encoders='auto' chose for 40 rows:"
     assert told[1].split() == ["table", "TabularEncoder", "'crp',", "'sex'"]
     assert told[2].split()[:2] == ["xray", "ImageEncoder"]
-    assert "'xray': a small network trained from scratch" in told[2]
+    assert told[2].endswith("'xray': EfficientNet-Lite0 with weights from ImageNet, frozen")
     assert told[3].endswith("as 39 notes are too few to train a transformer")
     assert told[4].startswith("  left out: 'patient_id', 'name' (identifiers")
     assert told[5] == "  left out: 'gone' (no known cell, or the same in every row)"
     assert len(told) == 6
+
+
+def test_images_without_pretrained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    X = pd.DataFrame({"xray": ["a.png", "b.png"]})
+    encoders = infer_encoders(X)
+    assert encoders["xray"].backbone == "compact"
+    assert "a small network trained from scratch" in describe_encoders(encoders, X)
 
 
 def test_other_encoders_are_told_without_reasons() -> None:
