@@ -68,6 +68,7 @@ def rosmap(folder: Path) -> pd.DataFrame:
             fitted = clone(model).set_params(random_state=seed, verbose=0).fit(X, y)
             scores.append(roc_auc_score(y_test, fitted.predict_proba(X_test)[:, 1]))
         rows[name] = {"AUC": np.mean(scores), "lowest": min(scores), "highest": max(scores)}
+        print(f"  {name:<32} {np.mean(scores):.3f}", flush=True)
     rows["scikit-learn: logistic per block, mean"] = dict.fromkeys(
         ("AUC", "lowest", "highest"), _plain_mean(X, y, X_test, y_test, logistic)
     )
@@ -122,6 +123,7 @@ def vertebral(file: Path) -> pd.DataFrame:
             scores.append((accuracy, roc_auc_score(y, proba, multi_class="ovr")))
         accuracy, auc = np.mean(scores, axis=0)
         rows[name] = {"accuracy": accuracy, "AUC (one against rest)": auc}
+        print(f"  {name:<36} {accuracy:.3f} {auc:.3f}", flush=True)
     return pd.DataFrame(rows).T
 
 

@@ -1,0 +1,220 @@
+"""The command line: tables in, models and pages out, and errors in one line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import polars
+import pytest
+from PIL import Image
+
+from asfusion._version import __version__
+from asfusion.cli import main
+from asfusion.persistence import load
+
+pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
+
+
+def patients(n: int = 40) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    crp = rng.gamma(2.0, 4.0, n)
+    return pd.DataFrame(
+        {
+            "patient": np.repeat(np.arange(n // 2), 2),
+            "crp": np.where(rng.random(n) < 0.1, np.nan, crp.round(1)),
+            "sex": rng.choice(["female", "male"], n),
+            "note": [f"Stiff for {int(c * 5)} minutes in the morning." for c in crp],
+            "flare": np.where(crp + rng.normal(0, 2, n) > 8, "yes", "no"),
+            "basdai": (2 + 0.3 * crp).round(2),
+        }
+    )
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    patients().to_csv(tmp_path / "patients.csv", index=False)
+    return tmp_path / "patients.csv"
+
+
+FIT = ["--target", "flare", "--group", "patient", "--drop", "basdai"]
+
+
+def test_fit_predict_info(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(file), *FIT, "--out", "models/m.asf"]) == 0
+    assert "Fitted on all 40 rows" in capsys.readouterr().out
+    assert main(["predict", "models/m.asf", str(file), "--keep", "patient", "--out", "p.csv"]) == 0
+    made = pd.read_csv("p.csv")
+    assert made.columns.tolist() == [
+        *("patient", "row", "predicted", "probability_no", "probability_yes")
+    ]
+    assert made["row"].tolist() == list(range(1, 41))
+    model = load("models/m.asf")
+    expected = model.predict_proba(polars.read_csv(file).select(model.feature_names_in_))
+    np.testing.assert_allclose(made[["probability_no", "probability_yes"]], expected, atol=1e-12)
+    capsys.readouterr()
+    assert main(["info", "models/m.asf"]) == 0
+    told = capsys.readouterr().out
+    assert told.startswith("EarlyFusionClassifier")
+    assert "'crp', 'sex'" in told
+    assert "'no', 'yes'" in told
+
+
+def test_table_without_the_target_can_be_predicted(file: Path) -> None:
+    assert main(["fit", str(file), *FIT]) == 0
+    patients().drop(columns=["flare", "basdai", "patient"]).to_parquet("new.parquet")
+    assert main(["predict", "model.asf", "new.parquet", "--out", "p.parquet"]) == 0
+    assert len(polars.read_parquet("p.parquet")) == 40
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        ["--family", "early", "--estimator", "forest"],
+        ["--family", "early", "--estimator", "logistic"],
+        ["--family", "late", "--combine", "product", "--estimator", "xgboost"],
+        ["--family", "late", "--estimator", "adaboost"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("target", ["flare", "basdai"])
+def test_families_and_estimators(
+    file: Path, choice: list[str], target: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = "basdai" if target == "flare" else "flare"
+    words = ["fit", str(file), "--target", target, "--group", "patient", "--drop", other, "note"]
+    if target == "basdai" and "product" in choice:
+        choice = [word if word != "product" else "mean" for word in choice]
+    assert main([*words, *choice, "--test-share", "0.3", "--report", "pages/r.html"]) == 0
+    told = capsys.readouterr().out
+    assert "judged on the other" in told
+    assert "<html" in Path("pages/r.html").read_text()
+    kind = type(load("model.asf")).__name__
+    assert kind.endswith("Classifier" if target == "flare" else "Regressor")
+    assert kind.lower().startswith(choice[1])
+
+
+def test_no_patient_is_on_both_sides(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from asfusion.cli import _hold_out
+
+    groups = patients()["patient"].to_numpy()
+    train, test = _hold_out(patients()["flare"].to_numpy(), groups, 0.3, 0)
+    assert not set(groups[train]) & set(groups[test])
+    assert len(train) + len(test) == 40
+
+
+def test_compare(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--families", "early", "late", "--folds", "2", "--estimators", "logistic"]
+    assert main(["compare", str(file), *FIT, *words, "--out", "board.html"]) == 0
+    assert "late: mean, logistic" in capsys.readouterr().out
+    assert "<html" in Path("board.html").read_text()
+
+
+def test_image_paths_are_relative_to_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "study"
+    (folder / "films").mkdir(parents=True)
+    rows = patients(20)
+    for i in range(20):
+        grey = np.full((40, 40), 10 * i, dtype=np.uint8)
+        Image.fromarray(grey).save(folder / "films" / f"{i}.png")
+    rows["film"] = [f"films/{i}.png" for i in range(20)]
+    rows.loc[3, "film"] = None
+    rows.to_csv(folder / "patients.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    words = ["fit", "study/patients.csv", *FIT, "note"]
+    assert main(words) == 0
+    assert main(["predict", "model.asf", "study/patients.csv"]) == 0
+
+
+def test_demo_leaves_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["demo", "--rows", "60", "--out", "out"]) == 0
+    made = {"images", "patients.csv", "model.asf", "report.html", "comparison.html"}
+    assert {file.name for file in Path("out").iterdir()} == made | {"predictions.csv"}
+    assert "data:image/png" in Path("out/report.html").read_text()
+    assert not Path(pd.read_csv("out/patients.csv")["xray"].dropna().iloc[0]).is_absolute()
+
+
+def test_demo_replaces_only_a_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "thesis.docx").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path)]) == 1
+    assert "expected a new or empty folder" in capsys.readouterr().err
+    assert (tmp_path / "thesis.docx").read_text() == "mine"
+
+
+def test_info_without_a_model(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info"]) == 0
+    assert capsys.readouterr().out.startswith("asfusion ")
+
+
+ERRORS = {
+    "no such file": (["fit", "none.csv", *FIT], "expected a file, got none"),
+    "another kind": (["fit", "x.xlsx", *FIT], "expected a file named"),
+    "wrong target": (["fit", "patients.csv", "--target", "flair"], "Did you mean 'flare'"),
+    "wrong group": (
+        ["fit", "patients.csv", "--target", "flare", "--group", "pat"],
+        "Expected a column 'pat'",
+    ),
+    "unlabelled": (["fit", "gaps.csv", *FIT], "got 2 missing"),
+    "no rows": (["fit", "empty.csv", *FIT], "expected at least one row"),
+    "not a table": (["fit", "broken.parquet", *FIT], "expected Parquet"),
+    "not a model": (["predict", "patients.csv", "patients.csv"], "load: "),
+    "share": (["fit", "patients.csv", *FIT, "--test-share", "1.5"], "between 0 and 1"),
+    "page of nothing": (["fit", "patients.csv", *FIT, "--report", "r.html"], "--test-share"),
+    "joint estimator": (
+        ["fit", "patients.csv", *FIT, "--family", "joint", "--estimator", "forest"],
+        "expected the family 'early' or 'late'",
+    ),
+    "infinite": (["fit", "infinite.csv", *FIT], "expected finite numbers"),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_error_is_one_line_without_a_traceback(
+    name: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = patients()
+    rows.assign(flare=["", "", *rows["flare"][2:]]).to_csv("gaps.csv", index=False)
+    rows[:0].to_csv("empty.csv", index=False)
+    rows.assign(crp=[np.inf, *rows["crp"][1:]]).to_csv("infinite.csv", index=False)
+    Path("broken.parquet").write_bytes(b"PAR1 not really")
+    words, told = ERRORS[name]
+    assert main(words) == 1
+    error = capsys.readouterr().err
+    assert told in error
+    assert error.startswith(f"asfusion {words[0]}: ")
+    assert "Traceback" not in error
+
+
+def test_errors_of_prediction(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", str(file), *FIT, "note"]) == 0
+    assert main(["predict", "model.asf", str(file), "--keep", "patiant"]) == 1
+    assert "Did you mean 'patient'" in capsys.readouterr().err
+    patients().rename(columns={"crp": "CRP"}).to_csv("renamed.csv", index=False)
+    assert main(["predict", "model.asf", "renamed.csv"]) == 1
+    assert "expected the column 'crp'" in capsys.readouterr().err
+    patients().assign(row=1).to_csv("row.csv", index=False)
+    assert main(["predict", "model.asf", "row.csv", "--keep", "row"]) == 1
+    assert "expected columns other than 'row'" in capsys.readouterr().err
+    assert main(["predict", "model.asf", str(file), "--out", "p.txt"]) == 1
+    assert "expected a file named '.csv' or '.parquet'" in capsys.readouterr().err
+
+
+def test_error_quotes_no_cell(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bad.csv").write_bytes(b"crp,flare\n1,yes\n\xff\xfesecret,no,more,cells\n")
+    assert main(["fit", "bad.csv", "--target", "flare"]) == 1
+    assert "secret" not in capsys.readouterr().err
+
+
+def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.strip() == f"asfusion {__version__}"
+    with pytest.raises(SystemExit) as end:
+        main(["fit"])
+    assert end.value.code == 2
