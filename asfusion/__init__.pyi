@@ -1,9 +1,13 @@
+from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import fusion as fusion
 from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
 from ._versions import show_versions as show_versions
+from .baselines import BasdaiRegressor as BasdaiRegressor
+from .baselines import BasfiRegressor as BasfiRegressor
+from .baselines import ClinicalIndexRegressor as ClinicalIndexRegressor
 from .comparison import compare as compare
 from .encoders._base import Encoder as Encoder
 from .encoders.image import ImageEncoder as ImageEncoder

@@ -12,24 +12,27 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp")
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Write a file so that a reader, or a crash, never meets half of it.
 
     The content goes to a temporary sibling, is forced to the disk, and takes the name in
-    one step. If that fails, what was there before still is.
+    one step. If that fails, what was there before still is. Without `durable` nothing is
+    forced to the disk: quicker, for files that can be made again if the power fails.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         Path(temporary).replace(path)
     except BaseException:
         with contextlib.suppress(OSError):
             Path(temporary).unlink()
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def clear_leftovers(path: Path) -> None:

@@ -22,6 +22,7 @@ from asfusion._comparison_runs import (
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._base import columns_of
@@ -124,6 +125,8 @@ def compare(
     InputError
         If rows, targets or groups cannot be used as given, or there are fewer than two
         modalities.
+    CircularityError
+        If `y` carries the name of a clinical score and a column is an ingredient of it.
     ConfigurationError
         If a parameter is unusable, or a split mixes a patient's rows.
 
@@ -179,6 +182,7 @@ def _read(X: Any, y: Any, groups: Any, encoders: Any, task: str, verbose: int) -
         columns = columns_of(encoder, frame)
         frame.check_columns(columns, f"Modality {name!r}")
         presence[name] = cells_present(frame, columns)
+        check_circularity(() if frame.is_array else columns, y)
     classify = (guess_task(target) if task == "auto" else task) == "classification"
     values, classes = _as_classes(target) if classify else (_as_targets(target), None)
     return ComparedRows(frame, values, classes, numbers, is_grouped, chosen, presence)

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from asfusion._bundle import describe_bundle, load_bundle
+from asfusion._bundle import Bundled, describe_bundle, load_bundle
 from asfusion._checks import suggestion
-from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import BundleError, ConfigurationError
 from asfusion.fusion._resolve import head_class, head_names
 
 _MODULES = {
+    "asfusion.baselines": ("BasdaiRegressor", "BasfiRegressor", "ClinicalIndexRegressor"),
     "asfusion.estimators.early": ("EarlyFusionClassifier", "EarlyFusionRegressor"),
     "asfusion.estimators.joint": ("JointFusionClassifier", "JointFusionRegressor"),
     "asfusion.estimators.late": ("LateFusionClassifier", "LateFusionRegressor"),
@@ -74,7 +74,7 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
         return _resolve(name)
 
     model = load_bundle(Path(path), resolve, max_bytes=max_bytes)
-    if not isinstance(model, FusionEstimator):
+    if not (isinstance(model, Bundled) and hasattr(model, "predict")):
         raise BundleError("load: expected a saved estimator, got something else.")
     return model
 

@@ -39,6 +39,21 @@ def test_failure_keeps_the_old_file(
     assert listing(tmp_path) == ["a.bin"]
 
 
+def test_file_that_need_not_last_is_not_forced_to_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", no_space)
+    for content in (b"old", b"new"):
+        write_file(tmp_path / "a.bin", content, durable=False)
+        assert (tmp_path / "a.bin").read_bytes() == content
+    monkeypatch.setattr(Path, "replace", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_file(tmp_path / "a.bin", b"newer", durable=False)
+    monkeypatch.undo()
+    assert (tmp_path / "a.bin").read_bytes() == b"new"
+    assert listing(tmp_path) == ["a.bin"]
+
+
 def test_interruption_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

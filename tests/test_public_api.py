@@ -9,6 +9,7 @@ import pkgutil
 import re
 import tomllib
 import warnings
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ import asfusion
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "asfusion"
-STUBS = {"asfusion": PACKAGE, **{f"asfusion.{r}": PACKAGE / r for r in ("datasets", "fusion")}}
+ROOMS = ("clinical", "datasets", "fusion")
+STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
 NAMES_AT_MOST = 45
 
 
@@ -55,6 +57,14 @@ def public_paths() -> list[str]:
         for name, module in stub_names(package).items()
         if module != package and not name.startswith("__")
     ]
+
+
+def is_constant(path: str) -> bool:
+    return path.rpartition(".")[2].isupper()
+
+
+CONSTANTS = [path for path in public_paths() if is_constant(path)]
+CLASSES_AND_FUNCTIONS = [path for path in public_paths() if not is_constant(path)]
 
 
 def resolve(path: str) -> Any:
@@ -137,7 +147,7 @@ def own_methods(cls: type) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("path", public_paths())
+@pytest.mark.parametrize("path", CLASSES_AND_FUNCTIONS)
 def test_docstring_is_complete(path: str) -> None:
     value = resolve(path)
     assert complaints(path, STRICT) == []
@@ -145,13 +155,35 @@ def test_docstring_is_complete(path: str) -> None:
         assert ">>>" in inspect.getdoc(value), "no example"
 
 
-@pytest.mark.parametrize("path", public_paths())
+@pytest.mark.parametrize("path", CLASSES_AND_FUNCTIONS)
 def test_docstrings_of_methods(path: str) -> None:
     value = resolve(path)
     if not inspect.isclass(value):
         return
     found = {m: complaints(f"{path}.{m}", OF_METHODS) for m in own_methods(value)}
     assert {method: errors for method, errors in found.items() if errors} == {}
+
+
+def attribute_docstrings(module_file: Path) -> dict[str, str]:
+    """Return the line below each assignment of a module's top level, where it is a string."""
+    body = ast.parse(module_file.read_text()).body
+    found = {}
+    for node, below in pairwise(body):
+        text = below.value if isinstance(below, ast.Expr) else None
+        if not (isinstance(text, ast.Constant) and isinstance(text.value, str)):
+            continue
+        targets = getattr(node, "targets", [getattr(node, "target", None)])
+        found.update({t.id: text.value for t in targets if isinstance(t, ast.Name)})
+    return found
+
+
+@pytest.mark.parametrize("path", CONSTANTS)
+def test_constant_says_what_it_is(path: str) -> None:
+    package, _, name = path.rpartition(".")
+    module = stub_names(package)[name]
+    stated = attribute_docstrings((ROOT / module.replace(".", "/")).with_suffix(".py"))
+    assert not callable(resolve(path))
+    assert stated.get(name, "").endswith("."), f"{name} of {module} has no line below it"
 
 
 def stated_defaults(value: Any) -> dict[str, str]:
@@ -167,7 +199,7 @@ def stated_defaults(value: Any) -> dict[str, str]:
     return stated
 
 
-@pytest.mark.parametrize("path", public_paths())
+@pytest.mark.parametrize("path", CLASSES_AND_FUNCTIONS)
 def test_stated_defaults_are_the_defaults(path: str) -> None:
     value = resolve(path)
     signature = inspect.signature(value).parameters

@@ -13,9 +13,12 @@ from asfusion.exceptions import InputError
 CERVICAL_CORNERS = (
     "C2L", "C3U", "C3L", "C4U", "C4L", "C5U", "C5L", "C6U", "C6L", "C7U", "C7L", "T1U",
 )  # fmt: skip
+"""The cervical corners of the mSASSS from top to bottom: L is lower, U is upper."""
+
 LUMBAR_CORNERS = (
     "T12L", "L1U", "L1L", "L2U", "L2L", "L3U", "L3L", "L4U", "L4L", "L5U", "L5L", "S1U",
 )  # fmt: skip
+"""The lumbar corners of the mSASSS from top to bottom: L is lower, U is upper."""
 
 _MOST_IMPUTED = 3
 

@@ -263,11 +263,17 @@ def read_flags(score: str, name: str, flags: Any, known: Sequence[str]) -> dict[
     A list of names is one fully assessed patient: what is not in it is absent. In a
     mapping or DataFrame, what is not in it was not assessed and is missing.
     """
-    if isinstance(flags, str) or not isinstance(flags, list | tuple | set | frozenset):
+    if isinstance(flags, str):
+        msg = (
+            f"{score}: {name}: expected a list of names, a mapping or a DataFrame, got one name. "
+            "Put it into a list."
+        )
+        raise InputError(msg)
+    if not isinstance(flags, list | tuple | set | frozenset):
         return read_columns(score, name, flags, known, absent=None)
     for flag in flags:
         if flag not in known:
-            hint = suggestion(str(flag), known)
+            hint = suggestion(str(flag).lower().replace("-", "_"), known)
             msg = f"{score}: {name}: expected names among {quoted(known, 30)}, got {flag!r}.{hint}"
             raise InputError(msg)
     return {flag: flag in flags for flag in known}

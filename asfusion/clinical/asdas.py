@@ -19,6 +19,8 @@ from asfusion.clinical._vector import (
 from asfusion.clinical.units import to_mg_per_l
 
 CRP_FLOOR_MG_L = 2.0
+"""The lowest CRP that ASDAS counts, in mg/L: what is below it counts as this."""
+
 ASDAS_CRP_MINIMUM = float(0.579 * np.log(CRP_FLOOR_MG_L + 1.0))
 """The lowest ASDAS-CRP that there is: no complaint, and CRP at the floor of 2 mg/L."""
 

@@ -279,7 +279,7 @@ def basmi_10step(
     intermalleolar_cm : as `lateral_flexion_cm`
         Intermalleolar distance, 0 to 250 cm; 120 cm or more scores 0.
     cervical_rotation_deg : as `lateral_flexion_cm`
-        Cervical rotation, mean of left and right, 0 to 180 degrees; above 85 scores 0.
+        Cervical rotation, mean of left and right, 0 to 180 degrees; 85 or more scores 0.
 
     Returns
     -------
@@ -367,7 +367,8 @@ def _score(given: Inputs, score: Callable[[str, Floats], Floats], divisor: int) 
 
 def _linear(item: str, measured: Floats) -> Floats:
     best, step = _LINEAR[item]
-    return np.clip((measured - best) / step, 0.0, 10.0)
+    # Adding 0 turns the -0.0 of a best measurement into 0.0.
+    return np.clip((measured - best) / step, 0.0, 10.0) + 0.0
 
 
 def _three_point(item: str, measured: Floats) -> Floats:

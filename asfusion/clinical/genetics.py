@@ -59,7 +59,10 @@ def risk_score_log_odds(dosages: Any, odds_ratios: Any) -> Any:
     for i in range(1, len(variants) + 1):
         ratio = weights.numbers(f"odds_ratio_{i}", 0, 1000, "unitless")
         if np.isnan(ratio).any() or (ratio == 0).any():
-            msg = f"{score}: odds_ratio_{i}: expected a number above 0, got 0 or a missing one."
+            msg = (
+                f"{score}: odds_ratio_{i}: expected a number above 0, got 0 or a missing one. "
+                "Leave out the variant, or pass its odds ratio."
+            )
             raise InputError(msg)
         total = total + given.numbers(f"dosage_{i}", 0, 2, "copies") * np.log(ratio)
     return given.give_numbers(total, score)

@@ -68,7 +68,8 @@ def asas_hi(n_agree: Values, n_missing_or_na: Values = 0, *, missing: str = "ref
     if too_many.size:
         msg = (
             f"asas_hi: expected n_agree and n_missing_or_na to add up to at most {_N_ITEMS}, got "
-            f"more in {too_many.size} row(s), the first at position {too_many[0]}."
+            f"more in {too_many.size} row(s), the first at position {too_many[0]}. Count each "
+            "statement once."
         )
         raise InputError(msg)
     allowed = _MOST_MISSING if missing == "prorate" else 0

@@ -61,7 +61,7 @@ def standard_name(column: str) -> str | None:
     Returns
     -------
     str or None
-        The name that `ingredients` uses; None if the column is not known.
+        The name that `ingredients` uses; None if the column is not known or its name is no text.
 
     Examples
     --------
@@ -69,7 +69,7 @@ def standard_name(column: str) -> str | None:
     >>> standard_name("BASDAI_Q2"), standard_name("CRP (mg/L)"), standard_name("bmi")
     ('back_pain', 'crp', None)
     """
-    return _read_name(column)[0]
+    return _read_name(column)[0] if isinstance(column, str) else None
 
 
 def ingredients(score: str) -> tuple[str, ...]:

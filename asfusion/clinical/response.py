@@ -22,7 +22,10 @@ from asfusion.clinical._vector import (
 )
 
 ASAS_DOMAINS = ("patient_global", "back_pain", "basfi", "inflammation_mean_q5_q6")
+"""The domains of ASAS20, ASAS40 and partial remission, 0 to 10 each."""
+
 ASAS_SIX_DOMAINS = (*ASAS_DOMAINS, "crp", "lateral_spinal_flexion")
+"""The domains of ASAS5/6."""
 
 _FIX = "Divide by 10 if the scale was 0 to 100 mm."
 

@@ -55,7 +55,7 @@ def to_mg_per_l(crp: Any, unit: str | None = None) -> Any:
     Notes
     -----
     ``nmol/L`` is read as 9.524 nmol/L per mg/L (105 kDa), the factor with which
-    laboratories publish it [1]_. The pentamer itself is heavier, about 115 kDa, so a
+    journals print it [1]_. The pentamer itself is heavier, about 115 kDa, so a
     value of an assay that was calibrated by that mass comes out 9 % low.
 
     References
@@ -102,6 +102,11 @@ def convert(values: Any, quantity: str, unit: str | None = None, *, to: str | No
         If the quantity is unknown.
     InputError
         If a value is not a number.
+
+    Notes
+    -----
+    Haemoglobin in mmol/L counts single chains (16.114 g/mmol), as laboratories that report
+    it do: 1 g/dL is 0.6206 mmol/L. A value per whole molecule is four times smaller.
 
     Examples
     --------

@@ -19,6 +19,7 @@ from asfusion._checks import check_modality_name
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import derive_seed, draw_seed
+from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._params import PartsMixin
@@ -89,6 +90,9 @@ class FusionEstimator(Bundled, PartsMixin):
         ------
         InputError
             If rows, targets, groups or weights cannot be used as given.
+        CircularityError
+            If `y` is a Series with the standard name of a clinical score, and a column is
+            an ingredient of that score.
         ConfigurationError
             If a parameter is unusable.
         """
@@ -141,6 +145,7 @@ class FusionEstimator(Bundled, PartsMixin):
         frame = self._read_X(X, reset=True)
         n_rows = len(frame)
         check_row_labels(X, y)
+        check_circularity(() if frame.is_array else frame.columns, y)
         targets = self._read_y(y, n_rows)
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."

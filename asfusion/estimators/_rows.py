@@ -72,10 +72,12 @@ def is_table(X: Any) -> bool:
     A DataFrame none of whose columns is named by a string is a bare array to
     scikit-learn, and so it is here.
     """
-    if isinstance(X, Frame) or hasattr(X, "collect"):
+    if isinstance(X, Frame) or hasattr(X, "collect") or hasattr(X, "column_names"):
         return True
     names = list(getattr(X, "columns", ()))
-    return any(isinstance(name, str) for name in names) or (hasattr(X, "columns") and not names)
+    # Names of several levels are refused as such, rather than dropped.
+    named = any(isinstance(name, str | tuple) for name in names)
+    return named or (hasattr(X, "columns") and not names)
 
 
 def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -> Frame:

@@ -17,7 +17,9 @@ _FEATURES = {
     "acute_anterior_uveitis": "uveitis",
     "anterior_uveitis": "uveitis",
     "b27": "hla_b27",
+    "crohn": "ibd",
     "crohn_colitis": "ibd",
+    "crohn_uc": "ibd",
     "crp": "elevated_crp",
     "enthesitis": "heel_enthesitis",
     "enthesitis_heel": "heel_enthesitis",
@@ -36,10 +38,19 @@ _FEATURES = {
 
 
 def _plain(value: Any) -> Any:
-    """Return a scalar result as JSON holds it: a missing number is null."""
+    """Return a result as JSON holds it: a missing number is null."""
     if isinstance(value, float) and math.isnan(value):
         return None
-    return value
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def _as_json(function: Callable[..., Any]) -> Callable[..., Any]:
+    def adapter(**inputs: Any) -> Any:
+        return _plain(function(**inputs))
+
+    return adapter
 
 
 def _features(names: Iterable[str], known: Iterable[str]) -> list[str]:
@@ -62,36 +73,37 @@ def _basdai_not_simple_mean(q: list[float], wrong_mean_of_six: float) -> float:
 def _basmi(function: Callable[..., clinical.Basmi]) -> Callable[..., dict[str, Any]]:
     def adapter(**inputs: Any) -> dict[str, Any]:
         total, components = function(**inputs)
-        return {"total": _plain(total), "components": [_plain(c) for c in components.values()]}
+        return {"total": total, "components": list(components.values())}
 
     return adapter
 
 
 def _basmi_10step(**inputs: Any) -> dict[str, Any]:
     total, components = clinical.basmi_10step(**inputs)
-    return {"total": _plain(total), "components": {k: _plain(v) for k, v in components.items()}}
+    return {"total": total, "components": components}
 
 
 def _basmi_linear_lr(**inputs: Any) -> dict[str, Any]:
-    return {"total": _plain(clinical.basmi_linear_lr(**inputs).total)}
+    return {"total": clinical.basmi_linear_lr(**inputs).total}
 
 
 def _asdas_crp(crp_mg_l: float | None, **answers: Any) -> Any:
-    return _plain(clinical.asdas_crp(**answers, crp=crp_mg_l))
+    return clinical.asdas_crp(**answers, crp=crp_mg_l)
 
 
 def _asdas_crp_unit_trap(crp_mg_dl: float, **answers: Any) -> Any:
-    return _plain(clinical.asdas_crp(**answers, crp=crp_mg_dl, crp_unit="mg/dL"))
+    return clinical.asdas_crp(**answers, crp=crp_mg_dl, crp_unit="mg/dL")
 
 
-def _asdas_response(baseline: float, followup: float) -> list[str]:
-    response = clinical.asdas_response(baseline, followup)
-    return [name for name, value in response._asdict().items() if value]
+def _asdas_response(baseline: float, followup: float) -> list[str] | None:
+    response = clinical.asdas_response(baseline, followup)._asdict()
+    if None in response.values():
+        return None
+    return [name for name, value in response.items() if value]
 
 
 def _msasss(corners: Mapping[str, Any], **options: Any) -> dict[str, Any]:
-    score = clinical.msasss(corners, **options)
-    return {name: _plain(value) for name, value in score._asdict().items()}
+    return clinical.msasss(corners, **options)._asdict()
 
 
 def _msasss_missing(corners: Mapping[str, Any], rule: str = "") -> dict[str, Any]:
@@ -110,7 +122,7 @@ def _asas_spartan(present: list[str]) -> dict[str, Any]:
 
 
 def _asas_hi(n_agree: int, n_missing_or_na: int = 0) -> Any:
-    return _plain(clinical.asas_hi(n_agree, n_missing_or_na, missing="prorate"))
+    return clinical.asas_hi(n_agree, n_missing_or_na, missing="prorate")
 
 
 def _prs_log_or_sum(snps: list[Mapping[str, Any]]) -> float:
@@ -145,7 +157,7 @@ def _wilson_ci(**inputs: Any) -> list[float]:
     return list(coherence.wilson_ci(**inputs))
 
 
-ADAPTERS: dict[str, Callable[..., Any]] = {
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
     "asas20": clinical.asas20,
     "asas40": clinical.asas40,
     "asas5of6": clinical.asas5of6,
@@ -196,3 +208,5 @@ ADAPTERS: dict[str, Callable[..., Any]] = {
     "sparcc_sss": clinical.sparcc_sss,
     "wilson_ci": _wilson_ci,
 }
+
+ADAPTERS = {name: _as_json(function) for name, function in _FUNCTIONS.items()}

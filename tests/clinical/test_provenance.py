@@ -104,10 +104,10 @@ def test_unknown_score() -> None:
         ("schober_cm", "modified_schober"), ("cervical_rotation_deg", "cervical_rotation"),
         ("sacroiliitis_xray_mny", "mny_radiographic"), ("ibd", "inflammatory_bowel_disease"),
         ("basdai_m6", "basdai"), ("12mo_basdai", "basdai"), ("basdai50", "basdai50"),
-        ("q2", None), ("crp_missing", None), ("age", None), ("", None),
+        ("q2", None), ("crp_missing", None), ("age", None), ("", None), (3, None), (None, None),
     ],
 )  # fmt: skip
-def test_standard_name(column: str, expected: str | None) -> None:
+def test_standard_name(column: Any, expected: str | None) -> None:
     assert standard_name(column) == expected
 
 

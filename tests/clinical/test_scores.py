@@ -802,8 +802,12 @@ def test_features_must_be_known() -> None:
         clinical.asas_axspa_2009(30, 6, False, True, features=["hla_b72"])
     with pytest.raises(InputError, match="got 'hla_b72'. Did you mean 'hla_b27'"):
         clinical.asas_axspa_2009(30, 6, False, True, features={"hla_b72": True})
-    with pytest.raises(InputError, match="expected a mapping of names to values or a DataFrame"):
+    with pytest.raises(InputError, match="got 'HLA-B27'. Did you mean 'hla_b27'"):
+        clinical.asas_axspa_2009(30, 6, False, True, features=["HLA-B27"])
+    with pytest.raises(InputError, match="expected a list of names.*got one name. Put it into"):
         clinical.asas_axspa_2009(30, 6, False, True, features="hla_b27")
+    with pytest.raises(InputError, match="expected a mapping of names to values or a DataFrame"):
+        clinical.asas_axspa_2009(30, 6, False, True, features=3)
 
 
 def test_counts_must_add_up() -> None:
@@ -817,7 +821,7 @@ def test_time_between_films_must_pass() -> None:
 
 
 def test_weights_must_be_odds_ratios() -> None:
-    with pytest.raises(InputError, match="odds_ratio_1: expected a number above 0"):
+    with pytest.raises(InputError, match="odds_ratio_1: expected a number above 0.*Leave out"):
         clinical.risk_score_log_odds([1], [0])
     with pytest.raises(InputError, match="odds_ratios: expected 2 items, got 1"):
         clinical.risk_score_log_odds([1, 1], [1.2])
@@ -839,3 +843,9 @@ def test_choices_are_closed(call: Callable[[], Any]) -> None:
 def test_a_threshold_must_be_a_score() -> None:
     with pytest.raises(ConfigurationError, match="threshold_per_2y: expected a number"):
         clinical.msasss_progression(1, 2, threshold_per_2y=-1)
+
+
+def test_the_best_measurements_score_a_plain_zero() -> None:
+    best = clinical.basmi_linear(21.1, 8.0, 7.4, 124.5, 89.3)
+    assert [str(score) for score in best.components.values()] == ["0.0"] * 5
+    assert clinical.basmi_10step(20, 9.9, 7, 120, 85).total == 0.0

@@ -17,6 +17,11 @@ VECTORS = Path(__file__).resolve().parents[3] / "shared" / "clinical" / "vectors
 NORMAL = dict.fromkeys(CERVICAL_CORNERS + LUMBAR_CORNERS, 0)
 BEFORE = {"patient_global": 6, "back_pain": 6, "basfi": 5, "inflammation_mean_q5_q6": 6}
 
+BASDAI = {
+    "q1_fatigue": 4, "q2_back_pain": 4, "q3_peripheral": 4, "q4_tenderness": 4,
+    "q5_stiffness_severity": 4, "q6_stiffness_duration": 4,
+}  # fmt: skip
+
 BY_HAND: list[tuple[str, dict[str, Any], Any, float]] = [
     # (5 + 6 + 4 + 3 + (7 + 5) / 2) / 5; the mean of the six answers would be 5.0.
     ("basdai_not_simple_mean", {"q": [5, 6, 4, 3, 7, 5], "wrong_mean_of_six": 5.0}, 4.8, 1e-9),
@@ -116,6 +121,37 @@ BY_HAND: list[tuple[str, dict[str, Any], Any, float]] = [
         "msasss",
         {"corners": NORMAL | {"T12L": 3, "L1U": 3, "L1L": 2, "L2U": 1, "C5L": 2, "C6U": 2}},
         {"total": 13, "cervical": 4, "lumbar": 9},
+        1e-9,
+    ),
+    ("basdai", BASDAI | {"q6_stiffness_duration": None}, None, 0.0),
+    ("basfi", {"items": [1] * 9 + [None]}, None, 0.0),
+    ("asdas_response", {"baseline": None, "followup": 2.0}, None, 0.0),
+    # In floating point 3.3 - 2.2 is below 1.1.
+    (
+        "asdas_response",
+        {"baseline": 3.3, "followup": 2.2},
+        ["clinically_important_improvement"],
+        0.0,
+    ),
+    (
+        "asdas_response",
+        {"baseline": 3.6, "followup": 1.6},
+        ["clinically_important_improvement", "major_improvement"],
+        0.0,
+    ),
+    ("asdas_state", {"asdas": 2.1}, "high", 0.0),
+    ("asdas_state", {"asdas": 3.5}, "high", 0.0),
+    # Three missing corners of a segment are the most that the others stand for.
+    (
+        "msasss_missing",
+        {"corners": dict.fromkeys(NORMAL, 1) | dict.fromkeys(CERVICAL_CORNERS[:3])},
+        {"total": 24, "cervical": 12, "lumbar": 12},
+        1e-9,
+    ),
+    (
+        "msasss_missing",
+        {"corners": dict.fromkeys(NORMAL, 1) | dict.fromkeys(CERVICAL_CORNERS[:4])},
+        {"total": None, "cervical": None, "lumbar": 12},
         1e-9,
     ),
     # Eleven corners with a sum of 3 and one missing: 3 + 3/11.

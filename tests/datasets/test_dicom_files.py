@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from pydicom import uid
 
-from asfusion.datasets._dicom_files import write_radiograph, write_series
+from asfusion.datasets._phantoms.dicom_files import write_radiograph, write_series
 from asfusion.exceptions import ConfigurationError, ShapeError
 from asfusion.imaging import read_image
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from asfusion.datasets._mri import QUADRANTS, MriLabel, SacroiliacMRI, render_mri
+from asfusion.datasets._phantoms.mri import QUADRANTS, SacroiliacMRI, render_mri
+from asfusion.datasets._phantoms.mri_canvas import MriLabel
 from asfusion.exceptions import ConfigurationError, ShapeError
 
 BONES = (MriLabel.SACRUM, MriLabel.ILIUM_RIGHT, MriLabel.ILIUM_LEFT)

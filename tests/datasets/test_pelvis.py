@@ -6,15 +6,10 @@ from functools import cache
 import numpy as np
 import pytest
 
-from asfusion.datasets._pelvis import (
-    JointLesions,
-    PelvisFilm,
-    PelvisLabel,
-    draw_lesions,
-    fill,
-    render_pelvis,
-    smooth_outline,
-)
+from asfusion.datasets._phantoms.film import fill, smooth_outline
+from asfusion.datasets._phantoms.pelvis import PelvisFilm, render_pelvis
+from asfusion.datasets._phantoms.pelvis_bones import PelvisLabel
+from asfusion.datasets._phantoms.pelvis_lesions import JointLesions, draw_lesions
 from asfusion.exceptions import ConfigurationError
 
 N_PATIENTS = 32

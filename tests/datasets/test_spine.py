@@ -5,14 +5,8 @@ import time
 import numpy as np
 import pytest
 
-from asfusion.datasets._spine import (
-    N_BODIES,
-    N_CORNERS,
-    N_DISCS,
-    SpineFilm,
-    SpineLabel,
-    render_spine,
-)
+from asfusion.datasets._phantoms.spine import SpineFilm, render_spine
+from asfusion.datasets._phantoms.spine_bones import N_BODIES, N_CORNERS, N_DISCS, SpineLabel
 from asfusion.exceptions import ConfigurationError
 
 REGIONS = ("cervical", "lumbar")

@@ -12,7 +12,13 @@ from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
-from asfusion.exceptions import AsfusionWarning, ColumnError, ConfigurationError, InputError
+from asfusion.exceptions import (
+    AsfusionWarning,
+    CircularityError,
+    ColumnError,
+    ConfigurationError,
+    InputError,
+)
 
 FAMILIES = [
     EarlyFusionClassifier,
@@ -253,3 +259,23 @@ def test_late_parameters():
     split = [(np.arange(0, 15), np.arange(15, 20))]
     with pytest.raises(ConfigurationError, match="cv, split 0: expected each group on one side"):
         make(LateFusionClassifier, labs(), combine="stacking", cv=split).fit(X, y, groups=half)
+
+
+def test_score_is_not_predicted_from_its_own_items(df_module) -> None:
+    rng = np.random.default_rng(0)
+    X = df_module.DataFrame({"crp": rng.gamma(2.0, 4.0, 20), "age": rng.normal(40, 9, 20)})
+    target = df_module.DataFrame({"asdas_crp": rng.normal(2, 1, 20)})["asdas_crp"]
+    model = EarlyFusionRegressor(verbose=0)
+    with pytest.raises(CircularityError, match="Target 'asdas_crp'.* got 'crp'"):
+        model.fit(X, target)
+    model.fit(X, target.to_numpy())  # without its name, nobody can know
+
+
+def test_arrow_tables_and_names_of_several_levels() -> None:
+    arrow = pytest.importorskip("pyarrow")
+    X = arrow.table({"crp": [1.0, 2.0, 9.0, 8.0], "sex": ["f", "m", "f", "m"]})
+    model = EarlyFusionClassifier(verbose=0).fit(X, [0, 0, 1, 1])
+    assert model.predict(X).tolist() == [0, 0, 1, 1]
+    levels = pd.DataFrame(np.ones((4, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]))
+    with pytest.raises(ColumnError, match="levels"):
+        EarlyFusionClassifier(verbose=0).fit(levels, [0, 0, 1, 1])

@@ -1,95 +1,43 @@
 """Drawn radiographs and MR series as DICOM files that any viewer opens.
 
 Lengths in mm; places in the patient's coordinates (x to the left, y to the back, z to the
-head). Equal input gives equal bytes: no clock, no machine name and no random identifier.
+head). Files are not forced to the disk one by one: what a crash takes can be drawn again.
 """
 
 from __future__ import annotations
 
 import datetime
 import hashlib
-import io
 import math
-import numbers
 import os
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._files import clear_leftovers, temporary_of, write_file
+from asfusion.datasets._phantoms.dicom_header import (
+    PULSES,
+    REGION_CODES,
+    VIEW_CODES,
+    checked_source,
+    encoded,
+    film_header,
+    header,
+    set_pixels,
+    undecoded,
+)
 from asfusion.exceptions import ConfigurationError, ShapeError
-
-if TYPE_CHECKING:
-    from pydicom import Dataset
 
 Photometric = Literal["MONOCHROME1", "MONOCHROME2"]
 View = Literal["AP", "PA", "LL", "RL"]
 BodyPart = Literal["PELVIS", "LSPINE", "CSPINE"]
 Sequence2D = Literal["STIR", "T1"]
 
-# Directions of the rows and columns of a film, as the patient stands before the detector.
-_FILM_AXES = {"AP": ["L", "F"], "PA": ["L", "F"], "LL": ["P", "F"], "RL": ["A", "F"]}
-_VIEW_CODES = {
-    "AP": ("399348003", "antero-posterior"),
-    "PA": ("272479007", "postero-anterior"),
-    "LL": ("399173006", "left lateral"),
-    "RL": ("399198007", "right lateral"),
-}
-_REGION_CODES = {
-    "PELVIS": ("816092008", "Pelvis"),
-    "LSPINE": ("122496007", "Lumbar spine"),
-    "CSPINE": ("122494005", "Cervical spine"),
-}
-# Times in ms, for 1.5 T.
-_PULSES: dict[str, dict[str, Any]] = {
-    "T1": {
-        "SeriesNumber": 1,
-        "ScanningSequence": "SE",
-        "SequenceVariant": "SK",
-        "RepetitionTime": 560,
-        "EchoTime": 11,
-        "EchoTrainLength": 3,
-    },
-    "STIR": {
-        "SeriesNumber": 2,
-        "ScanningSequence": ["SE", "IR"],
-        "SequenceVariant": "SK",
-        "RepetitionTime": 4200,
-        "EchoTime": 58,
-        "InversionTime": 150,
-        "EchoTrainLength": 12,
-    },
-}
 _TAIL_PERCENT = 0.5  # of the pixels that the stored window leaves black or white
-_KEY = re.compile(r"[A-Za-z0-9-]{1,40}")
-_SHORT_TEXT = re.compile(r"[ -\[\]-~]{1,40}")  # ASCII without the backslash
-_SEXES = {"female": "F", "male": "M"}
-
-
-@dataclass(frozen=True)
-class _Source:
-    """Where a picture comes from, checked: the part of the header that all files share."""
-
-    patient_key: str
-    site: str
-    scanner: str
-    sex: str
-    age_years: int
-    date: str
-    seed: int
-
-    def uid(self, *parts: object) -> str:
-        """Return the identifier of a part of this visit; equal parts, equal identifier."""
-        from pydicom.uid import generate_uid
-
-        words = repr(("asfusion", self.seed, self.patient_key, self.date, self.site, *parts))
-        return str(generate_uid(entropy_srcs=[words]))
 
 
 def write_radiograph(
@@ -171,21 +119,21 @@ def write_radiograph(
     >>> folder.cleanup()
     """
     check_choice(photometric, "photometric", ("MONOCHROME1", "MONOCHROME2"))
-    check_choice(view, "view", _VIEW_CODES)
-    check_choice(body_part, "body_part", _REGION_CODES)
+    check_choice(view, "view", VIEW_CODES)
+    check_choice(body_part, "body_part", REGION_CODES)
     check_choice(modality, "modality", ("DX", "CR"))
     grey = _check_pixels(pixels, "pixels", 2, bits_stored)
     rows_mm, columns_mm = _check_spacing(spacing_mm, 2)
-    source = _check_source(patient_key, site, scanner, sex, age_years, date, seed)
+    source = checked_source(patient_key, site, scanner, sex, age_years, date, seed)
     top = 2**bits_stored - 1
     low, high = _check_window(window, grey, top)
     inverted = photometric == "MONOCHROME1"
     if inverted:
         grey, low, high = (top - grey).astype("<u2"), top - high, top - low
-    dataset = _header(source, modality)
-    _set_pixels(dataset, grey, photometric, bits_stored, (low, high))
+    dataset = header(source, modality)
+    set_pixels(dataset, grey, photometric, bits_stored, (low, high))
     dataset.update(
-        _film(modality, view, body_part, inverted)
+        film_header(modality, view, body_part, inverted)
         | {
             "ImagerPixelSpacing": [rows_mm, columns_mm],
             "PixelSpacing": [rows_mm, columns_mm],
@@ -194,7 +142,7 @@ def write_radiograph(
     )
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    write_file(target, _encode(dataset, source))
+    write_file(target, encoded(dataset, source), durable=False)
 
 
 def write_series(
@@ -273,7 +221,7 @@ def write_series(
     ['IM0001.dcm', 'IM0002.dcm', 'IM0003.dcm']
     >>> folder.cleanup()
     """
-    check_choice(sequence, "sequence", _PULSES)
+    check_choice(sequence, "sequence", PULSES)
     check_number(tilt_degrees, "tilt_degrees", minimum=-90.0, maximum=90.0)
     grey = _check_pixels(volume, "volume", 3, bits_stored)
     gap, *in_plane = _check_spacing(spacing_mm, 3)
@@ -281,17 +229,17 @@ def write_series(
     if slice_thickness_mm is not None:
         check_number(slice_thickness_mm, "slice_thickness_mm", minimum=0.01, maximum=gap)
         (thickness,) = _decimals([slice_thickness_mm])
-    source = _check_source(patient_key, site, scanner, sex, age_years, date, seed)
+    source = checked_source(patient_key, site, scanner, sex, age_years, date, seed)
     target = Path(folder)
     files = [target / f"IM{number:04d}.dcm" for number in range(1, len(grey) + 1)]
     _clear_folder(target, files)
-    dataset = _header(source, "MR")
+    dataset = header(source, "MR")
     window = _check_window(None, grey, 2**bits_stored - 1)
     # Voxels are part of the identity: another render of the same day is another series.
     series = source.uid("series", "MR", sequence, _digest(grey))
     dataset.update(
         {
-            **_PULSES[sequence],
+            **PULSES[sequence],
             "SeriesInstanceUID": series,
             "SeriesDescription": f"SIJ semicoronal {sequence}",
             "ProtocolName": f"SIJ semicoronal {sequence}",
@@ -308,11 +256,11 @@ def write_series(
             "PixelSpacing": in_plane,
         }
     )
-    _set_pixels(dataset, grey[0], "MONOCHROME2", bits_stored, window)
+    set_pixels(dataset, grey[0], "MONOCHROME2", bits_stored, window)
     right, down, back = _axes(tilt_degrees)
     dataset.ImageOrientationPatient = _decimals([*right, *down])
     # What all slices share is encoded once; a writer copies what a reader left undecoded.
-    dataset = _undecoded(dataset, source)
+    dataset = undecoded(dataset, source)
     # The middle of the stack is the origin.
     centre = -0.5 * (np.array(grey.shape) - 1.0) * [gap, *in_plane]
     for number, (file, picture) in enumerate(zip(files, grey, strict=True), start=1):
@@ -322,146 +270,8 @@ def write_series(
         dataset.ImagePositionPatient = _decimals(place)
         dataset.SliceLocation = _decimals([depth])[0]
         dataset.add_new("PixelData", "OW", picture.tobytes())
-        write_file(file, _encode(dataset, source))
+        write_file(file, encoded(dataset, source), durable=False)
     return files
-
-
-# -- the header ------------------------------------------------------------------------
-
-
-def _header(source: _Source, modality: str) -> Dataset:
-    """Return what every file of a visit says, whatever is on it."""
-    from pydicom import Dataset, uid
-
-    classes = {
-        "DX": uid.DigitalXRayImageStorageForPresentation,
-        "CR": uid.ComputedRadiographyImageStorage,
-        "MR": uid.MRImageStorage,
-    }
-    dataset = Dataset()
-    dataset.update(
-        {
-            "SpecificCharacterSet": "ISO_IR 100",
-            "SOPClassUID": classes[modality],
-            "Modality": modality,
-            "StudyInstanceUID": source.uid("study", modality),
-            "StudyID": "1",
-            "SeriesNumber": 1,
-            "InstanceNumber": 1,
-            "AcquisitionNumber": 1,
-            "StudyDate": source.date,
-            "SeriesDate": source.date,
-            "AcquisitionDate": source.date,
-            "ContentDate": source.date,
-            "StudyTime": "",
-            "ContentTime": "",
-            "AccessionNumber": "",
-            "ReferringPhysicianName": "",
-            "Manufacturer": "SYNTHETIC",
-            "InstitutionName": source.site,
-            "ManufacturerModelName": source.scanner,
-            "PatientName": f"SYNTHETIC^{source.patient_key}",
-            "PatientID": f"SYNTHETIC-{source.patient_key}",
-            "PatientBirthDate": "",
-            "PatientSex": source.sex,
-            "PatientAge": f"{source.age_years:03d}Y",
-            "ImageComments": "Synthetic picture, drawn by a program; not of a person",
-            "BurnedInAnnotation": "NO",
-            "LossyImageCompression": "00",
-        }
-    )
-    return dataset
-
-
-def _film(modality: str, view: str, body_part: str, inverted: bool) -> dict[str, Any]:
-    """Return what a radiograph says of its making."""
-    shared: dict[str, Any] = {
-        "BodyPartExamined": body_part,
-        "ViewPosition": view,
-        "PatientOrientation": _FILM_AXES[view],
-        "SeriesDescription": f"{body_part} {view}",
-        "RescaleIntercept": 0,
-        "RescaleSlope": 1,
-        "RescaleType": "US",
-        "PresentationLUTShape": "INVERSE" if inverted else "IDENTITY",
-    }
-    if modality == "CR":
-        return shared | {"ImageType": ["ORIGINAL", "PRIMARY"]}
-    return shared | {
-        # The third value of a DX image type may be empty, but not left out.
-        "ImageType": ["ORIGINAL", "PRIMARY", ""],
-        "PresentationIntentType": "FOR PRESENTATION",
-        "ImageLaterality": "U",
-        "AnatomicRegionSequence": [_code(*_REGION_CODES[body_part])],
-        "ViewCodeSequence": [_code(*_VIEW_CODES[view])],
-        "PixelIntensityRelationship": "LOG",
-        # -1: a higher stored value means that fewer rays came through.
-        "PixelIntensityRelationshipSign": 1 if inverted else -1,
-        "DetectorType": "SCINTILLATOR",
-        "PositionerType": "COLUMN",
-        "AcquisitionContextSequence": [],
-    }
-
-
-def _code(value: str, meaning: str) -> Dataset:
-    """Return an item of a code sequence, SNOMED CT."""
-    from pydicom import Dataset
-
-    item = Dataset()
-    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
-    return item
-
-
-def _set_pixels(
-    dataset: Dataset,
-    grey: NDArray[np.uint16],
-    photometric: str,
-    bits_stored: int,
-    window: tuple[int, int],
-) -> None:
-    """Put grey values and how they are shown into a header."""
-    low, high = window
-    dataset.SamplesPerPixel = 1
-    dataset.PhotometricInterpretation = photometric
-    dataset.Rows, dataset.Columns = grey.shape
-    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, bits_stored, bits_stored - 1
-    dataset.PixelRepresentation = 0
-    # PS3.3 C.11.2.1.2.1: black at c - w / 2, white at c + w / 2 - 1.
-    width = high - low + 1
-    dataset.WindowWidth, dataset.WindowCenter = width, low + width / 2
-    dataset.add_new("PixelData", "OW", grey.tobytes())
-
-
-def _encode(dataset: Dataset, source: _Source) -> bytes:
-    """Return the bytes of a file, uncompressed, explicit VR, little endian."""
-    from pydicom import FileMetaDataset, dcmwrite
-    from pydicom.uid import ExplicitVRLittleEndian, generate_uid
-
-    dataset.SOPInstanceUID = source.uid(
-        "image",
-        dataset.SeriesInstanceUID,
-        dataset.InstanceNumber,
-        dataset.PhotometricInterpretation,
-        hashlib.sha256(dataset.PixelData).hexdigest(),
-    )
-    meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = dataset.SOPClassUID
-    meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    # Ours, so that the bytes do not change with the version of the writer.
-    meta.ImplementationClassUID = generate_uid(entropy_srcs=["asfusion implementation"])
-    meta.ImplementationVersionName = "ASFUSION"
-    dataset.file_meta = meta
-    buffer = io.BytesIO()
-    dcmwrite(buffer, dataset, enforce_file_format=True)
-    return buffer.getvalue()
-
-
-def _undecoded(dataset: Dataset, source: _Source) -> Dataset:
-    """Return a header as a reader leaves it: bytes that are decoded when asked for."""
-    from pydicom import dcmread
-
-    return dcmread(io.BytesIO(_encode(dataset, source)))
 
 
 def _axes(tilt_degrees: float) -> tuple[NDArray[np.float64], ...]:
@@ -479,9 +289,6 @@ def _decimals(values: Sequence[float] | NDArray[np.float64]) -> list[float]:
 
 def _digest(grey: NDArray[np.uint16]) -> str:
     return hashlib.sha256(grey.tobytes()).hexdigest()
-
-
-# -- checks ----------------------------------------------------------------------------
 
 
 def _check_pixels(values: Any, name: str, n_dims: int, bits_stored: int) -> NDArray[np.uint16]:
@@ -535,46 +342,6 @@ def _check_window(
         msg = f"window: expected white below 2 ** bits_stored = {top + 1}, got a larger value."
         raise ConfigurationError(msg)
     return low, high
-
-
-def _check_source(
-    patient_key: object,
-    site: object,
-    scanner: object,
-    sex: object,
-    age_years: object,
-    date: object,
-    seed: object,
-) -> _Source:
-    """Return where a picture comes from; messages show nothing of it."""
-    usable = {
-        "patient_key: expected 1 to 40 letters, digits and hyphens": _matches(_KEY, patient_key),
-        "site: expected 1 to 40 ASCII characters without a backslash": _matches(_SHORT_TEXT, site),
-        "scanner: expected 1 to 40 ASCII characters without a backslash": _matches(
-            _SHORT_TEXT, scanner
-        ),
-        "sex: expected 'female' or 'male'": isinstance(sex, str) and sex in _SEXES,
-        "age_years: expected a number of years from 0 to 130": isinstance(age_years, numbers.Real)
-        and 0.0 <= float(age_years) <= 130.0,
-        "date: expected a datetime.date": isinstance(date, datetime.date),
-    }
-    for expected, good in usable.items():
-        if not good:
-            msg = f"{expected}, got something else."
-            raise ConfigurationError(msg)
-    return _Source(
-        patient_key=str(patient_key),
-        site=str(site),
-        scanner=str(scanner),
-        sex=_SEXES[str(sex)],
-        age_years=int(age_years),  # type: ignore[call-overload]
-        date=date.strftime("%Y%m%d"),  # type: ignore[attr-defined]
-        seed=check_integer(seed, "seed", minimum=0),
-    )
-
-
-def _matches(pattern: re.Pattern[str], value: object) -> bool:
-    return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
 def _clear_folder(folder: Path, files: Sequence[Path]) -> None:

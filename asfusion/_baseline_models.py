@@ -1,0 +1,142 @@
+"""The models behind the index regressors: what they are, what is tuned, how they explain."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+
+from asfusion._checks import check_choice
+from asfusion.estimators._sklearn import check_part
+
+Floats = NDArray[np.float64]
+
+MODELS = ("forest", "adaboost", "xgboost", "linear", "mean")
+
+GRIDS: dict[str, dict[str, list[Any]]] = {
+    "forest": {"min_samples_leaf": [3, 10], "max_features": [0.33, 1.0]},
+    "adaboost": {"learning_rate": [0.03, 0.3], "estimator__max_depth": [2, 4]},
+    "xgboost": {"max_depth": [2, 4], "n_estimators": [60, 200]},
+    "linear": {"alpha": [0.1, 1.0, 10.0, 100.0]},
+    "mean": {},
+}
+
+_ROUNDS = 10  # passes over the features, there and back, of the model-agnostic explainer
+
+
+def make_model(model: Any) -> Any:
+    """Return an unfitted regressor for a name of `MODELS`, or a copy of the one given."""
+    if not isinstance(model, str):
+        check_part(model, "model", classify=False)
+        return clone(model)
+    name = check_choice(model, "model", MODELS)
+    return {
+        "forest": _forest,
+        "adaboost": _adaboost,
+        "xgboost": _xgboost,
+        "linear": _linear,
+        "mean": _mean,
+    }[name]()
+
+
+def make_grid(model: Any, param_grid: Any) -> Any:
+    """Return what tuning tries: the grid given, or the own one of a named model."""
+    if param_grid is not None:
+        return param_grid
+    return GRIDS[model] if isinstance(model, str) else {}
+
+
+def _forest() -> Any:
+    from sklearn.ensemble import RandomForestRegressor
+
+    return RandomForestRegressor(n_estimators=200, min_samples_leaf=5, max_features=0.33)
+
+
+def _adaboost() -> Any:
+    from sklearn.ensemble import AdaBoostRegressor
+    from sklearn.tree import DecisionTreeRegressor
+
+    return AdaBoostRegressor(DecisionTreeRegressor(max_depth=3), learning_rate=0.1)
+
+
+def _xgboost() -> Any:
+    from xgboost import XGBRegressor
+
+    return XGBRegressor(n_estimators=100, learning_rate=0.05, max_depth=3, n_jobs=1)
+
+
+def _linear() -> Any:
+    from sklearn.linear_model import Ridge
+
+    return Ridge(alpha=1.0)
+
+
+def _mean() -> Any:
+    from sklearn.dummy import DummyRegressor
+
+    return DummyRegressor()
+
+
+def import_shap() -> Any:
+    """Return the module, silently: it uses calls that matplotlib is about to retire."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        import shap
+
+    return shap
+
+
+def explain_model(
+    model: Any, features: Floats, background: Floats, seed: int
+) -> tuple[Floats, Floats]:
+    """Return SHAP values (N, F) and base values (N,) of a fitted regressor.
+
+    Trees read no background, the linear model its mean. Whatever SHAP has no method of its
+    own for is asked with features replaced by those of the background.
+    """
+    kind = _kind(model)
+    if kind == "constant":
+        return np.zeros(features.shape), np.asarray(model.predict(features), dtype=np.float64)
+    shap = import_shap()
+    if kind == "tree":
+        found = shap.TreeExplainer(model)(features)
+    elif kind == "linear":
+        masker = shap.maskers.Independent(background, max_samples=len(background))
+        found = shap.LinearExplainer(model, masker)(features)
+    else:
+        masker = shap.maskers.Independent(background, max_samples=len(background))
+        explainer = shap.PermutationExplainer(model.predict, masker, seed=seed)
+        evaluations = _ROUNDS * (2 * features.shape[1] + 1)
+        found = explainer(features, max_evals=evaluations, silent=True)
+    values = np.asarray(found.values, dtype=np.float64).reshape(features.shape)
+    base = np.asarray(found.base_values, dtype=np.float64).ravel()
+    return values, np.broadcast_to(base, (len(features),)).copy()
+
+
+def needs_background(model: Any) -> bool:
+    """Return whether the SHAP values of a fitted regressor depend on a background."""
+    return _kind(model) in ("linear", "other")
+
+
+def _kind(model: Any) -> str:
+    from sklearn.dummy import DummyRegressor
+    from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
+    from sklearn.ensemble import RandomForestRegressor as Forest
+    from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
+    from sklearn.tree import DecisionTreeRegressor
+    from xgboost import XGBRegressor
+
+    trees = (Forest, ExtraTreesRegressor, GradientBoostingRegressor, DecisionTreeRegressor)
+    if isinstance(model, Pipeline):
+        return "other"
+    if isinstance(model, DummyRegressor):
+        return "constant"
+    if isinstance(model, (*trees, XGBRegressor)):
+        return "tree"
+    return "linear" if isinstance(model, LinearRegression | Ridge | Lasso | ElasticNet) else "other"

@@ -1,0 +1,1 @@
+"""Drawn pictures and written notes of people who do not exist."""

@@ -1,0 +1,224 @@
+"""What phantom radiographs share: soft-edged shapes on a grid, and the scanner.
+
+Lengths and places are in pixels; a pixel's centre lies at a half.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from asfusion._checks import check_integer
+from asfusion.exceptions import ConfigurationError
+
+Field = NDArray[np.floating[Any]]
+Points = NDArray[np.floating[Any]]
+
+MAX_GREY: Final = 4095  # 12 bits stored
+
+
+def smooth_outline(points: Points, *, closed: bool = True, steps: int = 5) -> Points:
+    """Return a Catmull-Rom curve through `points`."""
+    if closed:
+        around = np.concatenate([points[-1:], points, points[:2]])
+    else:
+        around = np.concatenate([points[:1], points, points[-1:]])
+    before, here, after, beyond = around[:-3], around[1:-2], around[2:-1], around[3:]
+    t = (np.arange(steps) / steps)[None, :, None]
+    before, here, after, beyond = (p[:, None, :] for p in (before, here, after, beyond))
+    curve = here + 0.5 * t * (
+        (after - before)
+        + t
+        * (
+            (2.0 * before - 5.0 * here + 4.0 * after - beyond)
+            + t * (3.0 * (here - after) + beyond - before)
+        )
+    )
+    curve = curve.reshape(-1, points.shape[1])
+    return curve if closed else np.concatenate([curve, points[-1:]])
+
+
+def fill(outline: Points, shape: tuple[int, int]) -> Field:
+    """Return the share of each pixel that lies inside a closed outline (x, y in pixels)."""
+    height, width = shape
+    x, y = outline[:, 0], outline[:, 1]
+    next_x, next_y = np.roll(x, -1), np.roll(y, -1)
+    first = int(np.clip(np.floor(y.min()), 0, height))
+    last = int(np.clip(np.ceil(y.max()), first, height))
+    rows = first + (np.arange(2 * (last - first)) + 0.5) / 2.0
+    edge, row = np.nonzero((y[:, None] <= rows) != (next_y[:, None] <= rows))
+    along = (rows[row] - y[edge]) / (next_y[edge] - y[edge])
+    at = np.clip(x[edge] + along * (next_x[edge] - x[edge]), 0.0, width)
+    turn = np.where(next_y[edge] > y[edge], 0.5, -0.5)
+    column = at.astype(np.int64)
+    part = at - column
+    index = row // 2 * (width + 2) + column
+    size = (last - first) * (width + 2)
+    steps = np.bincount(index, turn * (1.0 - part), size)
+    steps += np.bincount(index + 1, turn * part, size)
+    covered = np.abs(np.cumsum(steps.reshape(-1, width + 2), axis=1))[:, :width]
+    out = np.zeros(shape, np.float32)
+    out[first:last] = np.minimum(covered, 1.0)
+    return out
+
+
+def window(
+    low: Points, high: Points, shape: tuple[int, int]
+) -> tuple[tuple[slice, slice], Field, Field]:
+    """Return a crop around a box and the x and y of its pixel centres."""
+    left, top = np.clip(np.floor(low).astype(int), 0, [shape[1], shape[0]]).tolist()
+    right, bottom = np.clip(np.ceil(high).astype(int), 0, [shape[1], shape[0]]).tolist()
+    x = np.arange(left, max(left, right), dtype=np.float32)[None, :] + 0.5
+    y = np.arange(top, max(top, bottom), dtype=np.float32)[:, None] + 0.5
+    return (slice(top, max(top, bottom)), slice(left, max(left, right))), x, y
+
+
+def stamp(
+    canvas: Field,
+    centre: ArrayLike,
+    radii: tuple[float, float],
+    amount: float,
+    *,
+    edge: float = 0.12,
+    angle: float = 0.0,
+) -> None:
+    """Add a soft-edged ellipse (all lengths in pixels, angle in radians) to `canvas`."""
+    middle = np.asarray(centre, dtype=float)[:2]
+    reach = max(radii) * (1.0 + 4.0 * edge)
+    crop, x, y = window(middle - reach, middle + reach, canvas.shape)
+    cosine, sine = np.cos(angle), np.sin(angle)
+    dx, dy = x - middle[0], y - middle[1]
+    u, v = (cosine * dx + sine * dy) / radii[0], (cosine * dy - sine * dx) / radii[1]
+    inside = 1.0 - np.sqrt(u * u + v * v)
+    canvas[crop] += amount * soft_step(inside / edge)
+
+
+def stroke(canvas: Field, points: Points, width: float, amount: ArrayLike) -> None:
+    """Add a line with a Gaussian profile of sigma `width` (pixels) to `canvas`."""
+    line = np.asarray(points, dtype=np.float32)[:, :2]
+    reach = 3.0 * width
+    crop, x, y = window(line.min(0) - reach, line.max(0) + reach, canvas.shape)
+    if x.size == 0 or y.size == 0:
+        return
+    start, step = line[:-1], np.diff(line, axis=0)
+    length = np.maximum((step**2).sum(1), 1e-6)
+    dx = x[..., None] - start[:, 0]
+    dy = y[..., None] - start[:, 1]
+    along = np.clip((dx * step[:, 0] + dy * step[:, 1]) / length, 0.0, 1.0)
+    square = ((dx - along * step[:, 0]) ** 2 + (dy - along * step[:, 1]) ** 2).min(-1)
+    canvas[crop] += np.asarray(amount) * np.exp(-0.5 * square / width**2)
+
+
+def soft_step(inside: Field) -> Field:
+    """Return 1 far inside (positive), 0 far outside, 0.5 on the border."""
+    return np.asarray(0.5 + 0.5 * np.tanh(inside))
+
+
+def blurred(image: Field, sigma: float) -> Field:
+    """Return a Gaussian blur; wide blurs work on a coarser grid, where they are cheap."""
+    if sigma < 6.0:
+        return np.asarray(ndimage.gaussian_filter(image, sigma, truncate=3.0, mode="nearest"))
+    step = int(sigma // 2.5)
+    small = ndimage.gaussian_filter(image, step / 2.0, truncate=2.0, mode="nearest")[::step, ::step]
+    small = ndimage.gaussian_filter(small, sigma / step, truncate=3.0, mode="nearest")
+    height, width = image.shape
+    rows = np.minimum(np.arange(height) / step, small.shape[0] - 1.0)
+    columns = np.minimum(np.arange(width) / step, small.shape[1] - 1.0)
+    return _stretched(_stretched(small, rows).T, columns).T
+
+
+def _stretched(small: Field, at: Field) -> Field:
+    low = np.minimum(at.astype(np.int64), max(small.shape[0] - 2, 0))
+    high = np.minimum(low + 1, small.shape[0] - 1)
+    part = (at - low)[:, None].astype(np.float32)
+    return np.asarray(small[low] * (1.0 - part) + small[high] * part)
+
+
+def wave(n: int, knots: int, rng: np.random.Generator) -> Field:
+    """Return a smooth random line of `n` values with unit spread at its `knots`."""
+    at = np.linspace(0.0, knots - 1.0, n)
+    return np.asarray(np.interp(at, np.arange(knots), rng.normal(size=knots)))
+
+
+def patches(shape: tuple[int, int], knots: int, rng: np.random.Generator) -> Field:
+    """Return a smooth random field with unit spread at its knots."""
+    coarse = rng.standard_normal((knots, knots), dtype=np.float32)
+    rows, columns = (np.linspace(0.0, knots - 1.0, n) for n in shape)
+    return _stretched(_stretched(coarse, rows).T, columns).T
+
+
+def grain(shape: tuple[int, int], rng: np.random.Generator) -> Field:
+    """Return a texture with unit spread like the trabeculae of spongy bone."""
+    noise = rng.standard_normal(shape, dtype=np.float32)
+    fine = ndimage.gaussian_filter(noise, (1.1, 0.7), truncate=3.0)
+    coarse = blurred(noise, 2.6)
+    texture = fine / fine.std() + 0.8 * coarse / coarse.std()
+    return np.asarray(texture / texture.std())
+
+
+@dataclass(frozen=True)
+class Detector:
+    """What a scanner does to the light that reaches it; equal numbers give equal scanners.
+
+    Parameters
+    ----------
+    number : int
+        Number of the scanner.
+    """
+
+    number: int
+    blur: float = field(init=False)  # pixels
+    noise: float = field(init=False)
+    scatter: float = field(init=False)
+    local: float = field(init=False)  # strength of local contrast
+    sharpen: float = field(init=False)
+    gamma: float = field(init=False)
+    floor: float = field(init=False)
+    span: float = field(init=False)
+    shutter: bool = field(init=False)  # blacks out what lies beyond the collimator
+
+    def __post_init__(self) -> None:
+        rng = np.random.default_rng((20_407, self.number))
+        settings = {
+            "blur": rng.uniform(0.35, 0.65),
+            "noise": rng.uniform(0.010, 0.020),
+            "scatter": rng.uniform(0.25, 0.55),
+            "local": rng.uniform(0.25, 0.9),
+            "sharpen": rng.uniform(0.0, 0.7),
+            "gamma": rng.uniform(0.85, 1.2),
+            "floor": rng.uniform(0.0, 0.06),
+            "span": rng.uniform(0.80, 0.98),
+            "shutter": rng.random() < 0.6,
+        }
+        for name, value in settings.items():
+            object.__setattr__(self, name, value)
+
+    def expose(self, attenuation: Field, dose: float, rng: np.random.Generator) -> Field:
+        """Return the processed picture, about 0 to 1, of a map of attenuations."""
+        primary = np.exp(-blurred(attenuation, self.blur))
+        scattered = blurred(primary, 0.09 * attenuation.shape[1])
+        light = primary + self.scatter * scattered
+        light /= light.mean()
+        level = np.sqrt(np.clip(light, 0.02, None) / dose)
+        light = light + self.noise * level * rng.standard_normal(light.shape, dtype=np.float32)
+        picture = -np.log(np.clip(light, 1e-2, None))
+        picture = picture + self.local * (picture - blurred(picture, 0.06 * picture.shape[1]))
+        return np.asarray(picture + self.sharpen * (picture - blurred(picture, 1.2)))
+
+    def grey(self, picture: Field, inside: NDArray[np.bool_], brightness: float) -> Field:
+        """Return grey values from 0 to 1, stretched over what lies inside the collimator."""
+        low, high = np.percentile(picture[inside][::7], [1.0, 99.6])
+        shown = np.clip((picture - low) / (high - low) + brightness, 0.0, 1.0) ** self.gamma
+        return np.asarray(self.floor + self.span * (1.0 - self.floor) * shown)
+
+
+def checked_shape(shape: Any) -> tuple[int, int]:
+    if not isinstance(shape, (tuple, list, np.ndarray)) or len(shape) != 2:
+        msg = "shape: expected two integers (height, width) in pixels."
+        raise ConfigurationError(msg)
+    height, width = (check_integer(side, "shape", minimum=64) for side in shape)
+    return height, width

@@ -1,0 +1,550 @@
+"""A synthetic axSpA cohort: images, notes, labs, genome and visits of the same patients."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_choice, check_integer, check_number, quoted
+from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion.clinical._basdai import basdai
+from asfusion.clinical._basfi import basfi
+from asfusion.clinical._msasss import CERVICAL_CORNERS, LUMBAR_CORNERS
+from asfusion.clinical.asdas import asdas_crp
+from asfusion.datasets._axspa_margins import GROUPS
+from asfusion.datasets._axspa_measured import (
+    draw_dates,
+    draw_gaps,
+    in_units_of_site,
+    measure_labs,
+    write_notes,
+)
+from asfusion.datasets._axspa_patients import Patients, draw_patients
+from asfusion.datasets._axspa_visits import draw_visits
+from asfusion.datasets._folders import temporary_folder
+from asfusion.datasets._genome import Genome, draw_genome
+from asfusion.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+MODALITIES: Final = ("labs", "notes", "genes", "xray", "mri", "spine", "visits")
+_DEFAULT: Final = ("labs", "notes", "genes", "xray")
+_IMAGES: Final = ("xray", "mri", "spine")
+_BOOLEANS: Final = frozenset({"smoker", "hla_b27"})
+_TEXTS: Final = frozenset(
+    {
+        *("sex", "clinical_note", "pelvis_xray", "cervical_xray", "lumbar_xray"),
+        *("mri_stir", "mri_t1"),
+    }
+)
+_ONLY_AT_INDEX: Final = frozenset(
+    {
+        *("wbc", "neutrophils", "lymphocytes", "platelets", "haemoglobin", "lateral_flexion"),
+        *("tragus_to_wall", "intermalleolar", "chest_expansion"),
+    }
+)
+_CORNERS: Final = (*CERVICAL_CORNERS, *LUMBAR_CORNERS)
+_DESCRIPTION = """\
+Synthetic patients with chronic back pain; nothing here is, or is derived from, a person.
+y: axial spondyloarthritis (1) or other back pain (0). targets: diagnosis, activity, function,
+radiographic grades, mSASSS corners and progression. X by modality:
+labs: age (years), bmi (kg/m2), crp (mg/L), esr (mm/h), wbc, neutrophils, lymphocytes,
+platelets (10^9/L), haemoglobin (g/L), mobility (cm; cervical_rotation in degrees); a CRP below
+a hospital's detection limit is given as that limit. genes: hla_b27 and dosages of risk alleles.
+pelvis_xray, cervical_xray, lumbar_xray: DICOM files. mri_stir, mri_t1: folders of DICOM slices.
+clinical_note: written on the index date, without diagnosis or results. visits: a long table of
+earlier visits, days counted from the index date. Cells and whole modalities are missing, the
+costly ones more rarely where the history is suspicious."""
+
+
+@dataclass(frozen=True, eq=False)
+class AxSpaCohort:
+    """What `make_axspa_cohort` returns; all of it synthetic.
+
+    Parameters
+    ----------
+    X : DataFrame of n rows
+        One row per patient, or per visit; columns by modality as `description` lists them.
+    y : ndarray of shape (n,), int
+        1 for axial spondyloarthritis, 0 for other chronic back pain.
+    groups : ndarray of shape (n,), int
+        Patient of each row.
+    targets : DataFrame of n rows
+        ``axspa``, ``diagnosis``, ``as_vs_nr`` (missing for back pain), ``basdai``, ``basfi``,
+        ``asdas_crp``, ``mny_right``, ``mny_left`` (grades), ``msasss``, a column per corner
+        (``corner_C2L`` ...), ``msasss_2y`` and ``progression_2y``.
+    items : DataFrame of n rows
+        Answers behind the scores: ``basdai_q1`` ... ``basfi_q10``, ``patient_global``, 0 to 10.
+    sites : ndarray of shape (n,), int
+        Hospital of each row, from 0.
+    visits : DataFrame or None
+        Long table of visits: ``patient``, ``day`` (0 is the index date) and values.
+    segmentations : Series of str or None
+        Paths of label images of the pelvic films (PNG, uint8), the ground truth of anatomy.
+    genome : Genome or None
+        Alleles, with `write_plink` and `write_vcf` of the cohort.
+    truth : DataFrame of n rows
+        What the disease left in each modality before anything was measured or lost. Never a
+        feature: it is there to judge readers and oracles.
+    modalities : tuple of str
+        What was made.
+    description : str
+        What the columns are, and that all of it is synthetic.
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> cohort = af.datasets.make_axspa_cohort(20, random_state=0, modalities=["labs", "notes"])
+    >>> cohort
+    AxSpaCohort(synthetic, 20 rows of 20 patients, 10 with axSpA; labs, notes)
+    """
+
+    X: pd.DataFrame
+    y: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    targets: pd.DataFrame
+    items: pd.DataFrame
+    sites: NDArray[np.int64]
+    visits: pd.DataFrame | None
+    segmentations: pd.Series | None
+    genome: Genome | None
+    truth: pd.DataFrame
+    modalities: tuple[str, ...]
+    description: str = _DESCRIPTION
+
+    def __repr__(self) -> str:
+        """Return the size, and that it is synthetic."""
+        patients = len(np.unique(self.groups))
+        return (
+            f"AxSpaCohort(synthetic, {len(self.y)} rows of {patients} patients, "
+            f"{int(self.y.sum())} with axSpA; {', '.join(self.modalities)})"
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the size and the first rows."""
+        from html import escape
+
+        rows = self.X.head(5).to_html(max_cols=12, border=0)
+        return f"<p><b>{escape(repr(self))}</b></p>{rows}"
+
+    def plot(self, n: int = 10) -> Figure:
+        """Draw pelvic radiographs from grade 0 to 4, with the grades of both sides.
+
+        Parameters
+        ----------
+        n : int
+            Number of films, at least 1.
+
+        Returns
+        -------
+        matplotlib Figure
+            Two rows of films, the least damaged first.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cohort has no radiographs.
+        """
+        from matplotlib import pyplot
+
+        from asfusion.imaging.read import read_image
+
+        check_integer(n, "n", minimum=1)
+        if "pelvis_xray" not in self.X:
+            msg = "AxSpaCohort.plot: expected radiographs, got none. Add 'xray' to modalities."
+            raise ConfigurationError(msg)
+        there = np.flatnonzero(self.X["pelvis_xray"].notna())
+        grades = self.targets[["mny_right", "mny_left"]].to_numpy()
+        chosen = _spread_over(grades.sum(axis=1)[there], there, n)
+        columns = -(-len(chosen) // 2)
+        figure, axes = pyplot.subplots(
+            2, columns, figsize=(2.2 * columns, 4.6), layout="constrained", squeeze=False
+        )
+        for axis in axes.ravel():
+            axis.set_axis_off()
+        for axis, row in zip(axes.ravel(), chosen, strict=False):
+            axis.imshow(read_image(self.X["pelvis_xray"].iloc[row]).squeeze(), cmap="gray")
+            right, left = grades[row]
+            axis.set_title(f"right {right}, left {left}", fontsize=9)
+        figure.suptitle("Synthetic pelvic radiographs, modified New York grades")
+        return figure
+
+    def write_plink(self, prefix: str | os.PathLike[str]) -> None:
+        """Write the genome as PLINK files.
+
+        Parameters
+        ----------
+        prefix : path
+            Path without an ending; ``.bed``, ``.bim`` and ``.fam`` are written.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cohort has no genome.
+        """
+        from asfusion.datasets._genome_files import write_plink
+
+        sexes = self.truth.drop_duplicates("patient")["sex"].tolist()
+        write_plink(prefix, self._genome(), self._sample_ids(), sexes)
+
+    def write_vcf(self, path: str | os.PathLike[str]) -> None:
+        """Write the genome as a VCF file.
+
+        Parameters
+        ----------
+        path : path
+            A file named ``.vcf``, or ``.vcf.gz`` to compress it.
+
+        Raises
+        ------
+        ConfigurationError
+            If the cohort has no genome.
+        """
+        from asfusion.datasets._genome_files import write_vcf
+
+        write_vcf(path, self._genome(), self._sample_ids())
+
+    def _genome(self) -> Genome:
+        if self.genome is None:
+            msg = "AxSpaCohort: expected a genome, got none. Add 'genes' to modalities."
+            raise ConfigurationError(msg)
+        return self.genome
+
+    def _sample_ids(self) -> list[str]:
+        return [f"P{patient + 1:05d}" for patient in np.unique(self.groups)]
+
+
+def make_axspa_cohort(
+    n: int = 400,
+    *,
+    random_state: RandomState = 0,
+    path: str | os.PathLike[str] | None = None,
+    modalities: Sequence[str] = _DEFAULT,
+    rows: Literal["patient", "visit"] = "patient",
+    units: Literal["standard", "site"] = "standard",
+    missing: float = 1.0,
+) -> AxSpaCohort:
+    """Make synthetic patients with chronic back pain, half of them with axSpA.
+
+    One disease process per patient causes what every modality shows. Margins, shares and
+    correlations follow published cohorts of early disease where there are any: inflammation
+    is seen in CRP and marrow oedema, damage in grades and corners, risk in HLA-B27, symptoms
+    in the note; BASDAI and mobility do not tell axSpA from other back pain.
+
+    Parameters
+    ----------
+    n : int
+        Number of patients, at least 1.
+    random_state : int, RandomState, Generator or None
+        Seeds everything; an int gives the same patients, and the same files, every time.
+    path : path, optional
+        Folder for images, made if it is not there. By default a temporary folder that is
+        removed when the process ends.
+    modalities : sequence of {"labs", "notes", "genes", "xray", "mri", "spine", "visits"}
+        What to make. Images take time: for 400 patients about 25 s for ``"xray"``.
+    rows : {"patient", "visit"}
+        One row per patient, or one per visit; with ``"visit"`` labs and activity change from
+        visit to visit, and notes and images stand at the last one.
+    units : {"standard", "site"}
+        CRP in mg/L, or as each hospital reports it, with its unit in ``crp_unit``.
+    missing : float
+        Scales how much is missing, from 0 (nothing) to 2; 1 is a usual hospital.
+
+    Returns
+    -------
+    AxSpaCohort
+        ``X``, ``y``, ``groups``, ``targets`` and more.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is unusable.
+
+    Notes
+    -----
+    No clinical conclusion can be drawn from this cohort, and no performance on it is one on
+    patients. NOTE[DIFF] What no source gives is assumed; the guide to the cohort lists it.
+
+    References
+    ----------
+    .. [1] Rudwaleit et al., "The early disease stage in axial spondylarthritis: results from
+       the German Spondyloarthritis Inception Cohort", Arthritis Rheum 2009.
+       https://doi.org/10.1002/art.24483
+    .. [2] Rudwaleit et al., "The development of Assessment of SpondyloArthritis international
+       Society classification criteria for axial spondyloarthritis (part II)", Ann Rheum Dis
+       2009. https://doi.org/10.1136/ard.2009.108233
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> cohort = af.datasets.make_axspa_cohort(20, random_state=0, modalities=["labs"])
+    >>> cohort.X.columns[:6].tolist()
+    ['age', 'sex', 'bmi', 'smoker', 'crp', 'esr']
+    >>> cohort.targets["diagnosis"].value_counts().to_dict()
+    {'back pain': 10, 'nr-axSpA': 6, 'AS': 4}
+    """
+    check_integer(n, "n", minimum=1)
+    check_number(missing, "missing", minimum=0.0, maximum=2.0)
+    check_choice(rows, "rows", ("patient", "visit"))
+    check_choice(units, "units", ("standard", "site"))
+    chosen = _check_modalities(modalities)
+    seed = draw_seed(random_state)
+    patients = draw_patients(n, _stream(seed, "patients"))
+    made = _Maker(patients, chosen, seed, missing, path).make()
+    cohort = _assemble(patients, made, chosen, seed)
+    if units == "site" and "labs" in chosen:
+        _report_in_units_of_site(cohort)
+    return _by_visit(cohort) if rows == "visit" else cohort
+
+
+def _check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(modalities, str) or not modalities:
+        msg = f"modalities: expected a sequence of {quoted(MODALITIES)}, got {modalities!r}."
+        raise ConfigurationError(msg)
+    for name in modalities:
+        check_choice(name, "modalities", MODALITIES)
+    return tuple(name for name in MODALITIES if name in modalities)
+
+
+def _spread_over(
+    damage: NDArray[np.int64], rows: NDArray[np.intp], n: int
+) -> NDArray[np.intp]:
+    """Return up to `n` of the rows in order of damage, rare grades as often as common ones."""
+    seen: dict[int, int] = {}
+    turn = []
+    for level in damage.tolist():
+        seen[level] = seen.get(level, 0) + 1
+        turn.append(seen[level])
+    first = np.lexsort((damage, turn))[:n]
+    return rows[first[np.argsort(damage[first], kind="stable")]]
+
+
+def _stream(seed: int, *keys: object) -> np.random.Generator:
+    return np.random.default_rng(derive_seed(seed, "axspa", *keys))
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Columns and files of all patients."""
+
+    columns: dict[str, list[Any]]
+    genome: Genome
+    segmentations: list[str | None] | None
+    mentions: list[Any] | None
+
+
+class _Maker:
+    """Turns patients into columns and files; each part draws from a stream of its own."""
+
+    def __init__(
+        self,
+        patients: Patients,
+        modalities: tuple[str, ...],
+        seed: int,
+        missing: float,
+        path: str | os.PathLike[str] | None,
+    ) -> None:
+        self.patients, self.modalities, self.seed, self.path = patients, modalities, seed, path
+        self.dates = draw_dates(len(patients), _stream(seed, "dates"))
+        self.cells, self.absent = draw_gaps(patients, missing, _stream(seed, "gaps"))
+        # Genes cause the disease whether or not anyone looks at them.
+        self.genome = draw_genome(patients.is_case, _stream(seed, "genome"))
+
+    def make(self) -> _Made:
+        columns: dict[str, list[Any]] = {}
+        mentions = segmentations = None
+        if "labs" in self.modalities:
+            columns |= self._labs()
+        if "genes" in self.modalities:
+            columns |= self._genes()
+        if "notes" in self.modalities:
+            notes, mentions = write_notes(self.patients, self.dates, self.seed)
+            columns["clinical_note"] = _hidden(notes, self.absent["notes"])
+        if set(_IMAGES) & set(self.modalities):
+            images = self._images()
+            segmentations = images.pop("segmentation", None)
+            columns |= images
+        return _Made(columns, self.genome, segmentations, mentions)
+
+    def _labs(self) -> dict[str, list[Any]]:
+        table = measure_labs(self.patients, _stream(self.seed, "labs"))
+        # Age and sex are known of everybody; what the laboratory lost is all of its values.
+        lost = self.absent["labs"]
+        own = ("age", "sex", "bmi", "smoker")
+        return {
+            name: _hidden(values, self.cells[name] | (lost & (name not in own)))
+            for name, values in table.items()
+        }
+
+    def _genes(self) -> dict[str, list[Any]]:
+        genome, absent = self.genome, self.absent["genes"]
+        columns: dict[str, list[Any]] = {"hla_b27": _hidden(genome.hla_b27.tolist(), absent)}
+        for name, dosage in genome.dosages.items():
+            columns[name] = _hidden(dosage.tolist(), absent | (dosage < 0))
+        return columns
+
+    def _images(self) -> dict[str, list[Any]]:
+        from asfusion.datasets._axspa_images import FilmRoom
+
+        folder = temporary_folder() if self.path is None else Path(self.path).absolute()
+        room = FilmRoom(self.patients, self.dates, folder, self.seed)
+        columns: dict[str, list[Any]] = {}
+        if "xray" in self.modalities:
+            columns |= room.write_pelvis(self.absent["xray"])
+        if "mri" in self.modalities:
+            columns |= room.write_mri(self.absent["mri"])
+        if "spine" in self.modalities:
+            columns |= room.write_spine(self.absent["spine"])
+        return columns
+
+
+def _hidden(values: Sequence[Any], rows: NDArray[np.bool_]) -> list[Any]:
+    return [None if gone else value for value, gone in zip(values, rows.tolist(), strict=True)]
+
+
+# -- tables ----------------------------------------------------------------------------
+
+
+def _assemble(
+    patients: Patients, made: _Made, modalities: tuple[str, ...], seed: int
+) -> AxSpaCohort:
+    import pandas as pd
+
+    visits = None
+    if "visits" in modalities:
+        visits = pd.DataFrame(draw_visits(patients, _stream(seed, "visits")))
+    segmentations = made.segmentations
+    items = pd.DataFrame(patients.items)
+    return AxSpaCohort(
+        X=_to_frame(made.columns, len(patients)),
+        y=patients.is_case.astype(np.int64),
+        groups=np.arange(len(patients)),
+        targets=_targets(patients, items),
+        items=items,
+        sites=patients.site.astype(np.int64),
+        visits=visits,
+        segmentations=None if segmentations is None else pd.Series(segmentations, dtype="str"),
+        genome=made.genome if "genes" in modalities else None,
+        truth=_truth(patients, made),
+        modalities=modalities,
+    )
+
+
+def _to_frame(columns: dict[str, list[Any]], n: int) -> pd.DataFrame:
+    import pandas as pd
+
+    def kind(name: str) -> str:
+        return "boolean" if name in _BOOLEANS else "str" if name in _TEXTS else "float64"
+
+    return pd.DataFrame(
+        {name: pd.Series(cells, dtype=kind(name)) for name, cells in columns.items()},
+        index=pd.RangeIndex(n),
+    )
+
+
+def _targets(patients: Patients, items: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    group = patients.group
+    later = patients.corners_later.sum(axis=1)
+    now = patients.corners.sum(axis=1)
+    return pd.DataFrame(
+        {
+            "axspa": patients.is_case.astype(np.int64),
+            "diagnosis": np.take(np.array(GROUPS, dtype=object), group),
+            "as_vs_nr": np.where(group > 0, (group == 2).astype(float), np.nan),
+            "basdai": np.round(basdai(*(items[f"basdai_q{i}"].to_numpy() for i in range(1, 7))), 2),
+            "basfi": np.round(basfi(items[[f"basfi_q{i}" for i in range(1, 11)]].to_numpy()), 2),
+            "basmi": np.round(patients.scores["basmi"], 2),
+            "asdas_crp": np.round(_asdas(items, patients.scores["crp"]), 2),
+            "mny_right": patients.grades[:, 0],
+            "mny_left": patients.grades[:, 1],
+            "msasss": now,
+            **{f"corner_{name}": patients.corners[:, i] for i, name in enumerate(_CORNERS)},
+            "msasss_2y": later,
+            "progression_2y": (later - now >= 2).astype(np.int64),
+        }
+    )
+
+
+def _asdas(items: pd.DataFrame, crp: NDArray[np.float64]) -> NDArray[np.float64]:
+    answers = ("basdai_q2", "basdai_q6", "patient_global", "basdai_q3")
+    return np.asarray(asdas_crp(*(items[name].to_numpy() for name in answers), crp))
+
+
+def _truth(patients: Patients, made: _Made) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "patient": np.arange(len(patients)),
+            "sex": np.where(patients.male, "male", "female"),
+            "onset_age": patients.scores["age"] - patients.scores["duration"],
+            "duration": patients.scores["duration"],
+            "crp": patients.scores["crp"],
+            "esr": patients.scores["esr"],
+            "oedema": patients.oedema.sum(axis=1),
+            "oedema_quadrants": (patients.oedema > 0.35).sum(axis=1),
+            "fat": patients.fat.sum(axis=1),
+            "grade_sum": patients.grades.sum(axis=1),
+            "msasss": patients.corners.sum(axis=1),
+            "hla_b27": made.genome.hla_b27.astype(np.int64),
+            **{f"history_{name}": values for name, values in patients.features.items()},
+        }
+    )
+
+
+def _report_in_units_of_site(cohort: AxSpaCohort) -> None:
+    values, units = in_units_of_site(cohort.X["crp"].tolist(), cohort.sites)
+    cohort.X["crp"] = values
+    cohort.X.insert(cohort.X.columns.get_loc("crp") + 1, "crp_unit", units)
+
+
+def _by_visit(cohort: AxSpaCohort) -> AxSpaCohort:
+    """Return the cohort with a row per visit; what is not measured again is missing before."""
+    import dataclasses
+
+    if cohort.visits is None:
+        msg = "rows='visit': expected 'visits' among modalities, got none. Add it."
+        raise ConfigurationError(msg)
+    visits = cohort.visits
+    patient = visits["patient"].to_numpy()
+    last = (visits["day"] == 0).to_numpy()
+    X = cohort.X.iloc[patient].reset_index(drop=True)
+    once = [
+        c for c in X if c == "clinical_note" or str(c).endswith("_xray") or str(c)[:4] == "mri_"
+    ]
+    X.loc[~last, once] = None
+    labs = [name for name in X if name in _ONLY_AT_INDEX]
+    X.loc[~last, labs] = np.nan
+    for name in ("crp", "esr", "cervical_rotation", "schober"):
+        if name in X:
+            X[name] = np.where(last, X[name], visits[name])
+    X.insert(0, "day", visits["day"].to_numpy())
+    targets = cohort.targets.iloc[patient].reset_index(drop=True)
+    for name in ("basdai", "basfi", "basmi"):
+        targets[name] = np.where(last, targets[name], visits[name])
+    targets.loc[~last, "asdas_crp"] = np.nan
+    items = cohort.items.iloc[patient].reset_index(drop=True)
+    items.loc[~last] = np.nan
+    return dataclasses.replace(
+        cohort,
+        X=X,
+        y=cohort.y[patient],
+        groups=patient.astype(np.int64),
+        targets=targets,
+        items=items,
+        sites=cohort.sites[patient],
+        segmentations=None
+        if cohort.segmentations is None
+        else cohort.segmentations.iloc[patient].where(last).reset_index(drop=True),
+        truth=cohort.truth.iloc[patient].reset_index(drop=True),
+    )
