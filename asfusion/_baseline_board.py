@@ -157,41 +157,48 @@ class BaselineBoard:
 
 
 def _on_mean(board: BaselineBoard) -> str:
-    others = [s for s in board.standings if s.to_mean is not None]
-    if all(not np.isfinite(s.to_mean.low) for s in others if s.to_mean):
+    found = {s.name: s.to_mean for s in board.standings if s.to_mean is not None}
+    if not any(np.isfinite(difference.low) for difference in found.values()):
         return "Too few patients to compare with the mean predictor."
-    ahead = [s for s in others if s.to_mean and s.to_mean.high < 0]
+    ahead = {name: difference for name, difference in found.items() if difference.high < 0}
+    behind = {name: difference for name, difference in found.items() if difference.low > 0}
+    text = f"Better than the mean predictor: {_listed(board, ahead)}."
     if not ahead:
-        return (
-            "No model beats the mean predictor as far as these rows can tell: what was measured "
-            f"does not tell {board.index} apart."
+        text = (
+            "No model beats the mean predictor as far as these rows can tell: the columns say "
+            f"little of {board.index} here."
         )
-    listed = ", ".join(f"{s.name!r} ({_shift(board, s.to_mean)})" for s in ahead if s.to_mean)
-    return f"Better than the mean predictor: {listed}."
+    return f"{text} Worse than the mean: {_listed(board, behind)}." if behind else text
 
 
 def _on_linear(board: BaselineBoard) -> list[str]:
-    others = [s for s in board.standings if s.to_linear and s.name != _CONSTANT]
-    ahead = [s for s in others if s.to_linear and s.to_linear.high < 0]
+    found = {
+        s.name: s.to_linear
+        for s in board.standings
+        if s.to_linear is not None and s.name != _CONSTANT
+    }
+    ahead = {name: difference for name, difference in found.items() if difference.high < 0}
     if ahead:
-        listed = ", ".join(f"{s.name!r} ({_shift(board, s.to_linear)})" for s in ahead)
-        return [f"Better than the linear model: {listed}."]
-    return ["None is clearly better than the linear model."] if others else []
+        return [f"Better than the linear model: {_listed(board, ahead)}."]
+    return ["None is clearly better than the linear model."] if found else []
 
 
 def _on_choice(board: BaselineBoard) -> list[str]:
-    count = sum(s.name != _CONSTANT for s in board.standings)
-    if count < 3:
+    """Return that the best of several was chosen with a look at these rows."""
+    tried = [s.name for s in board.standings if s.name != _CONSTANT]
+    if len(tried) < 3:
         return []
-    best = f"{board.standings[0].name!r} is the best of {count} models tried on the same rows"
+    best = f"{tried[0]!r} is the best of {len(tried)} models tried on the same rows"
     return [f"{best}, which flatters it a little."]
 
 
-def _shift(board: BaselineBoard, difference: Interval | None) -> str:
-    if difference is None:
-        return "-"
+def _listed(board: BaselineBoard, differences: Mapping[str, Interval]) -> str:
+    return ", ".join(f"{name!r} ({_shift(board, d)})" for name, d in differences.items())
+
+
+def _shift(board: BaselineBoard, difference: Interval) -> str:
     return (
-        f"mean absolute error {difference.estimate:+.3f}, {100 * board.confidence:g} % interval "
+        f"MAE {difference.estimate:+.3f}, {100 * board.confidence:g} % interval "
         f"{show_interval(difference, sign=True)}"
     )
 
@@ -243,8 +250,8 @@ def _remarks(board: BaselineBoard) -> list[str]:
     unit = "patients" if board.is_grouped else "rows (no groups were given)"
     drawn = (
         f"Intervals: percentiles of {board.n_bootstrap} bootstrap replicates of {unit}; the "
-        "models themselves are not refitted. Differences are of the mean absolute error; below "
-        "zero is better."
+        "models themselves are not refitted. Differences are of the mean absolute error (MAE), "
+        "model minus reference: below zero is better."
     )
     remarks = [drawn]
     if board.change is not None:

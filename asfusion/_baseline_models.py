@@ -17,10 +17,10 @@ Floats = NDArray[np.float64]
 MODELS = ("forest", "adaboost", "xgboost", "linear", "mean")
 
 GRIDS: dict[str, dict[str, list[Any]]] = {
-    "forest": {"min_samples_leaf": [3, 10], "max_features": [0.33, 1.0]},
+    "forest": {"min_samples_leaf": [5, 20], "max_features": [0.33, 1.0]},
     "adaboost": {"learning_rate": [0.03, 0.3], "estimator__max_depth": [2, 4]},
-    "xgboost": {"max_depth": [2, 4], "n_estimators": [60, 200]},
-    "linear": {"alpha": [0.1, 1.0, 10.0, 100.0]},
+    "xgboost": {"max_depth": [2, 4], "n_estimators": [20, 60, 200]},
+    "linear": {"alpha": [0.1, 1.0, 10.0, 100.0, 1000.0]},
     "mean": {},
 }
 

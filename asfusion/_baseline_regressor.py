@@ -523,14 +523,8 @@ def check_range(y: Floats, index: IndexInfo) -> None:
 
 def _cells(frame: Frame, columns: Sequence[str]) -> NDArray[Any]:
     """Return the cells of X as numbers, or as objects where some column holds others."""
-    numeric = all(frame.kind(name) in ("number", "boolean") for name in columns)
-    cells = [
-        frame.numbers(name) if frame.kind(name) in ("number", "boolean") else frame.strings(name)
-        for name in columns
-    ]
-    if numeric:
-        return np.column_stack(cells)
+    numeric = {name: frame.kind(name) in ("number", "boolean") for name in columns}
     table = np.empty((len(frame), len(columns)), dtype=object)
-    for number, column in enumerate(cells):
-        table[:, number] = column
-    return table
+    for number, name in enumerate(columns):
+        table[:, number] = frame.numbers(name) if numeric[name] else frame.strings(name)
+    return table.astype(np.float64) if all(numeric.values()) else table

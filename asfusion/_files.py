@@ -17,7 +17,8 @@ def write_file(path: Path, content: bytes, *, durable: bool = True) -> None:
 
     The content goes to a temporary sibling, is forced to the disk, and takes the name in
     one step. If that fails, what was there before still is. Without `durable` nothing is
-    forced to the disk: quicker, for files that can be made again if the power fails.
+    forced to the disk, so that a power failure may leave an empty file: quicker, for files
+    that can be made again.
     """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

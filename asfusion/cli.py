@@ -62,21 +62,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _demo(options: argparse.Namespace) -> None:
     import polars
 
-    from asfusion.datasets.sample import make_sample
+    from asfusion.datasets.axspa_cohort import make_axspa_cohort
 
     out = _fresh_folder(options.out)
     images = out / "images"
-    print(f"Making {options.rows} synthetic visits: radiographs, notes and labs ...")
-    cohort = make_sample(options.rows, random_state=options.seed, path=images)
+    print(f"Making {options.rows} synthetic patients: radiographs, notes, labs and genes ...")
+    cohort = make_axspa_cohort(options.rows, random_state=options.seed, path=images)
+    films = cohort.plot()
+    films.savefig(out / "radiographs.png", dpi=120)
     table = polars.from_pandas(cohort.X).with_columns(
-        polars.Series("progression", cohort.y),
+        polars.Series("axspa", cohort.y),
         polars.Series("patient", cohort.groups),
-        xray=polars.col("xray").map_elements(
-            lambda path: f"images/{Path(path).name}", return_dtype=polars.String
-        ),
+        polars.col("pelvis_xray").str.strip_prefix(f"{out.absolute()}/"),
     )
     write_table(table, out / "patients.csv")
-    shared = ["--target", "progression", "--group", "patient", "--seed", str(options.seed)]
+    shared = ["--target", "axspa", "--group", "patient", "--seed", str(options.seed)]
     data, model = str(out / "patients.csv"), str(out / "model.asf")
     fit = ["fit", data, *shared, "--test-share", "0.3", "--out", model]
     for step in (
@@ -87,7 +87,7 @@ def _demo(options: argparse.Namespace) -> None:
         print(f"\n$ asfusion {' '.join(step)}")
         part = _parser().parse_args(step)
         part.run(part)
-    print(f"\nLook at {out / 'report.html'} and {out / 'comparison.html'}.")
+    print(f"\nLook at {out / 'radiographs.png'}, report.html and comparison.html beside it.")
     print("All patients are synthetic. asfusion is a research tool, not a medical device.")
 
 
@@ -271,7 +271,7 @@ def _fresh_folder(path: Path) -> Path:
 
 
 def _is_demo(path: Path) -> bool:
-    made = {"images", "patients.csv", "model.asf", "report.html"}
+    made = {"images", "radiographs.png", "patients.csv", "model.asf", "report.html"}
     made |= {"comparison.html", "predictions.csv"}
     return {file.name for file in path.iterdir()} <= made
 
@@ -304,7 +304,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_demo(commands: Any) -> None:
     demo = commands.add_parser("demo", help="fit and judge a model on synthetic patients")
     demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder to write to")
-    demo.add_argument("--rows", type=int, default=300, help="number of visits (300)")
+    demo.add_argument("--rows", type=int, default=300, help="number of patients (300)")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
 

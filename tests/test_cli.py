@@ -133,10 +133,17 @@ def test_image_paths_are_relative_to_the_table(
 def test_demo_leaves_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--rows", "60", "--out", "out"]) == 0
-    made = {"images", "patients.csv", "model.asf", "report.html", "comparison.html"}
+    made = {
+        "images",
+        "radiographs.png",
+        "patients.csv",
+        "model.asf",
+        "report.html",
+        "comparison.html",
+    }
     assert {file.name for file in Path("out").iterdir()} == made | {"predictions.csv"}
-    assert "data:image/png" in Path("out/report.html").read_text()
-    assert not Path(pd.read_csv("out/patients.csv")["xray"].dropna().iloc[0]).is_absolute()
+    assert "data:image/svg+xml" in Path("out/report.html").read_text()
+    assert not Path(pd.read_csv("out/patients.csv")["pelvis_xray"].dropna().iloc[0]).is_absolute()
 
 
 def test_demo_replaces_only_a_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold, KFold
 from sklearn.svm import LinearSVC
 
 from asfusion.comparison import compare
-from asfusion.datasets.sample import make_sample
+from asfusion.datasets.axspa_cohort import make_axspa_cohort
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
@@ -206,10 +206,10 @@ def test_families_decide_who_answers_for_a_modality():
 
 
 def test_auto_encoders_are_told_and_ladder_reads_plain_features(capsys, tmp_path):
-    cohort = make_sample(40, path=tmp_path, missing=0.1)
+    cohort = make_axspa_cohort(40, path=tmp_path, modalities=["labs", "notes", "xray"])
     quick = {
-        "xray": ImageEncoder("xray", size=32),
-        "note": TextEncoder("note", max_tokens=128),
+        "xray": ImageEncoder("pelvis_xray", size=32),
+        "note": TextEncoder("clinical_note", max_tokens=128),
         "labs": TabularEncoder(["crp", "esr"]),
     }
     network = JointFusionClassifier(max_epochs=1, verbose=0)

@@ -1,3 +1,2 @@
 from .axspa_cohort import AxSpaCohort as AxSpaCohort
 from .axspa_cohort import make_axspa_cohort as make_axspa_cohort
-from .sample import make_sample as make_sample

@@ -17,6 +17,14 @@ from asfusion.datasets._phantoms.notes import Mention, NoteFacts, write_note_wit
 _FIRST_DAY = datetime.date(2015, 1, 5)
 _DAYS = 3000
 _AUTHORS_PER_SITE = 3
+_ALWAYS_TOLD = (
+    *("insidious", "better_exercise", "night_pain", "alternating_buttock"),
+    *("trauma", "lifting_job"),
+)
+_TOLD_IF_ASKED = (
+    *("uveitis", "psoriasis", "ibd", "enthesitis", "heel", "dactylitis"),
+    *("arthritis", "family_history"),
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,8 @@ def in_units_of_site(crp: list[float], site: NDArray[np.int64]) -> tuple[list[fl
 def _measure_crp(true: Floats, site: NDArray[np.int64], rng: np.random.Generator) -> Floats:
     limit = np.array([assay.limit_mg_l for assay in ASSAYS])[site]
     error = np.array([assay.error for assay in ASSAYS])[site]
-    return np.round(np.maximum(true * np.exp(error * rng.standard_normal(len(true))), limit), 1)
+    found = np.maximum(true * np.exp(error * rng.standard_normal(len(true))), limit)
+    return np.asarray(np.round(found, 1))
 
 
 def draw_gaps(
@@ -144,6 +153,7 @@ def _facts(
     def asked(value: Any, share: float = 0.93) -> bool | None:
         return bool(value) if rng.random() < share else None
 
+    told: dict[str, Any] = {name: asked(features[name]) for name in _TOLD_IF_ASKED}
     return NoteFacts(
         age=int(age),
         sex="m" if patients.male[row] else "f",
@@ -158,16 +168,6 @@ def _facts(
         fatigue_nrs=float(patients.items["basdai_q1"][row]),
         site=site,
         author=_AUTHORS_PER_SITE * site + int(rng.integers(_AUTHORS_PER_SITE)),
-        **{
-            name: bool(features[name])
-            for name in ("insidious", "better_exercise", "night_pain", "alternating_buttock")
-        },
-        **{name: bool(features[name]) for name in ("trauma", "lifting_job")},
-        **{
-            name: asked(features[name])
-            for name in (
-                *("uveitis", "psoriasis", "ibd", "enthesitis", "heel", "dactylitis"),
-                *("arthritis", "family_history"),
-            )
-        },
+        **{name: bool(features[name]) for name in _ALWAYS_TOLD},
+        **told,
     )

@@ -48,8 +48,9 @@ _BASMI = {
 }
 _OEDEMA_QUADRANTS = 8
 # Grades of both sides, and how often they are seen together.
-_NR_PAIRS = (((0, 0), (0, 1), (1, 1), (1, 2)), (0.42, 0.24, 0.22, 0.12))
-_BACK_PAIN_PAIRS = (
+_Pairs = tuple[tuple[tuple[int, int], ...], tuple[float, ...]]
+_NR_PAIRS: _Pairs = (((0, 0), (0, 1), (1, 1), (1, 2)), (0.42, 0.24, 0.22, 0.12))
+_BACK_PAIN_PAIRS: _Pairs = (
     ((0, 0), (0, 1), (1, 1), (0, 2), (2, 2)),
     (0.69, 0.19, 0.09, 0.012, 0.018),
 )
@@ -258,16 +259,11 @@ def _draw_grades(group: Groups, damage: Floats, rng: np.random.Generator) -> NDA
             other = worse - int(rng.random() < 0.45)
             pair = [worse, max(other, 2 if worse < 3 else 0)]
         else:
-            pair = _pick(*(_NR_PAIRS if number == 1 else _BACK_PAIN_PAIRS), rng)
+            pairs, shares = _NR_PAIRS if number == 1 else _BACK_PAIN_PAIRS
+            pair = list(pairs[int(rng.choice(len(pairs), p=shares))])
         rng.shuffle(pair)
         grades[row] = pair
     return grades
-
-
-def _pick(
-    pairs: tuple[tuple[int, int], ...], shares: tuple[float, ...], rng: np.random.Generator
-) -> list[int]:
-    return list(pairs[int(rng.choice(len(pairs), p=shares))])
 
 
 def _draw_marrow(group: Groups, normal: Floats, rng: np.random.Generator) -> tuple[Floats, Floats]:

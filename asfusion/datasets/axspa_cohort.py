@@ -314,16 +314,14 @@ def _check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in MODALITIES if name in modalities)
 
 
-def _spread_over(
-    damage: NDArray[np.int64], rows: NDArray[np.intp], n: int
-) -> NDArray[np.intp]:
+def _spread_over(damage: NDArray[np.int64], rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
     """Return up to `n` of the rows in order of damage, rare grades as often as common ones."""
     seen: dict[int, int] = {}
     turn = []
     for level in damage.tolist():
         seen[level] = seen.get(level, 0) + 1
         turn.append(seen[level])
-    first = np.lexsort((damage, turn))[:n]
+    first = np.lexsort((damage, np.array(turn)))[:n]
     return rows[first[np.argsort(damage[first], kind="stable")]]
 
 
@@ -477,7 +475,8 @@ def _targets(patients: Patients, items: pd.DataFrame) -> pd.DataFrame:
 
 def _asdas(items: pd.DataFrame, crp: NDArray[np.float64]) -> NDArray[np.float64]:
     answers = ("basdai_q2", "basdai_q6", "patient_global", "basdai_q3")
-    return np.asarray(asdas_crp(*(items[name].to_numpy() for name in answers), crp))
+    pain, stiffness, general, peripheral = (items[name].to_numpy() for name in answers)
+    return np.asarray(asdas_crp(pain, stiffness, general, peripheral, crp))
 
 
 def _truth(patients: Patients, made: _Made) -> pd.DataFrame:
@@ -505,7 +504,7 @@ def _truth(patients: Patients, made: _Made) -> pd.DataFrame:
 def _report_in_units_of_site(cohort: AxSpaCohort) -> None:
     values, units = in_units_of_site(cohort.X["crp"].tolist(), cohort.sites)
     cohort.X["crp"] = values
-    cohort.X.insert(cohort.X.columns.get_loc("crp") + 1, "crp_unit", units)
+    cohort.X.insert(list(cohort.X).index("crp") + 1, "crp_unit", units)
 
 
 def _by_visit(cohort: AxSpaCohort) -> AxSpaCohort:

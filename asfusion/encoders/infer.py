@@ -16,9 +16,10 @@ from asfusion.encoders._base import Encoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 
-Role: TypeAlias = Literal["table", "image", "note", "identifier", "series", "empty"]
+Role: TypeAlias = Literal["table", "gene", "image", "note", "identifier", "series", "empty"]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_VARIANT_NAME = re.compile(r"[a-z]{2,4}\d{3,}(_[acgt]+)?|hla[-_].+", re.IGNORECASE)
 _MOSTLY = 0.9
 _NOTE_WORDS = 4.0
 _LONG_NOTE_WORDS = 8.0
@@ -40,8 +41,9 @@ _NUMBERING = frozenset({"case", "index", "key", "pid", "record", "row", "unnamed
 def infer_encoders(X: Any) -> dict[str, Encoder]:
     """Choose an encoder for each modality that the columns hold.
 
-    Numbers, booleans, dates and categories make one table; each column of image paths
-    and each column of free text is a modality of its own. Fewer than 1000 notes are read
+    Numbers, booleans, dates and categories make one table; columns named like variants
+    (``rs30187``, ``hla_b27``) that hold dosages or carriers make another; each column of image
+    paths and each column of free text is a modality of its own. Fewer than 1000 notes are read
     by their words (``backbone="tfidf"``), more by a small transformer. Images are embedded by
     EfficientNet-Lite0 with weights from ImageNet where the extra ``pretrained`` is
     installed, and else by a small network from scratch. Identifiers, series folders and
@@ -74,9 +76,10 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
         return {"table": TabularEncoder()}
     roles = column_roles(frame)
     encoders: dict[str, Encoder] = {}
-    table = [name for name, role in roles.items() if role == "table"]
-    if table:
-        encoders["table"] = TabularEncoder(table)
+    for modality, role in (("table", "table"), ("genes", "gene")):
+        columns = [name for name, found in roles.items() if found == role]
+        if columns:
+            encoders[modality] = TabularEncoder(columns)
     for column, role in roles.items():
         if role == "image":
             encoders[_modality_name(column, encoders)] = _image_encoder(column)
@@ -168,6 +171,8 @@ def _role(frame: Frame, name: str) -> Role:
         return _role_of_text(cells, n_distinct, name)
     if kind == "category" and _hold_images(cells):
         return "image"
+    if kind in ("number", "boolean") and _is_variant(name, frame.numbers(name)):
+        return "gene"
     may_number = kind == "category" or (kind == "number" and _are_whole(frame.numbers(name)))
     return "identifier" if may_number and _is_identifier(name, cells, n_distinct) else "table"
 
@@ -208,6 +213,12 @@ def _names_identifier(name: str, words: list[str]) -> bool:
 def _is_bare(words: list[str]) -> bool:
     """Return whether nothing but numbers follows the first word, as in ``Unnamed: 0``."""
     return all(word.isdigit() for word in words[1:])
+
+
+def _is_variant(name: str, values: NDArray[np.float64]) -> bool:
+    """Return whether a column counts alleles: named like a variant, and 0, 1 or 2."""
+    known = values[~np.isnan(values)]
+    return bool(_VARIANT_NAME.fullmatch(name)) and bool(np.isin(known, (0, 1, 2)).all())
 
 
 def _are_whole(values: NDArray[np.float64]) -> bool:

@@ -1,7 +1,7 @@
 """Drawn radiographs and MR series as DICOM files that any viewer opens.
 
 Lengths in mm; places in the patient's coordinates (x to the left, y to the back, z to the
-head). Files are not forced to the disk one by one: what a crash takes can be drawn again.
+head). No file is forced to the disk: what a power failure takes can be drawn again.
 """
 
 from __future__ import annotations

@@ -46,6 +46,7 @@ class SacroiliacMRI:
     Examples
     --------
     >>> import numpy as np
+    >>> from asfusion.datasets._phantoms.mri_canvas import MriLabel
     >>> black = np.zeros((4, 32, 32), dtype=np.uint16)
     >>> stack = SacroiliacMRI(black, black, black.astype(np.uint8), (12.0, 5.6, 5.6))
     >>> int((stack.labels == MriLabel.OEDEMA).sum())

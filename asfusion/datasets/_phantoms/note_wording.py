@@ -18,7 +18,6 @@ from asfusion.datasets._phantoms.note_sites import manner_of, site_of
 Piece: TypeAlias = tuple[str, str, str]  # words, concept or "", polarity or ""
 
 # fmt: off
-# fmt: off
 _MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September",
            "October", "November", "December")
 # fmt: on

@@ -30,7 +30,6 @@ Polarity: TypeAlias = Literal[
 MIN_WORDS, MAX_WORDS = 60, 180
 STIFF_FROM_MIN = 5.0  # minutes; shorter stiffness is written as none
 
-# fmt: on
 _EXTRAS = ("uveitis", "psoriasis", "ibd", "enthesitis", "heel", "dactylitis", "arthritis")
 _ON_EXAMINATION = ("enthesitis", "dactylitis", "arthritis")
 _RETURNS = ("uveitis", "arthritis", "psoriasis", "ibd")
@@ -210,14 +209,14 @@ class _Scribe:
 
     def __init__(self, facts: NoteFacts, rng: np.random.Generator) -> None:
         patient = Patient(
-            facts.age,
-            facts.sex == "f",
-            facts.index_date,
-            facts.onset_age,
-            facts.duration_months,
-            facts.morning_stiffness_min,
-            facts.pain_nrs,
-            facts.fatigue_nrs,
+            age=facts.age,
+            female=facts.sex == "f",
+            index_date=facts.index_date,
+            onset_age=facts.onset_age,
+            duration_months=facts.duration_months,
+            stiffness_min=facts.morning_stiffness_min,
+            pain=facts.pain_nrs,
+            fatigue=facts.fatigue_nrs,
         )
         self._facts = facts
         self._words = Wording(patient, facts.site, facts.author, rng)
@@ -297,40 +296,33 @@ class _Scribe:
             self._deny(section, concepts)
 
     def _deny(self, section: str, concepts: list[str]) -> None:
-        waiting = (
-            [concepts[k] for k in self._words.rng.permutation(len(concepts))] if concepts else []
-        )
+        words = self._words
+        waiting = [concepts[k] for k in words.rng.permutation(len(concepts))] if concepts else []
         while waiting:
-            size = self._words.whole(1, 4)
+            size = words.whole(1, 4)
             group, waiting = waiting[:size], waiting[size:]
-            if len(group) == 1 and self._words.chance(0.5):
+            if len(group) == 1 and words.chance(0.5):
                 self._page.say(section, 7, (group[0], "negated"), group[0])
                 continue
-            nouns = [
-                f"[{c}:{self._words.pick(phrases(c, 'noun', self._words.style))}]" for c in group
-            ]
-            if self._words.style == "n" or self._words.chance(0.5):
+            nouns = [f"[{c}:{words.pick(phrases(c, 'noun', words.style))}]" for c in group]
+            if words.style == "n" or words.chance(0.5):
                 listed = " or ".join([", ".join(nouns[:-1]), nouns[-1]] if nouns[1:] else nouns)
             else:
                 listed = "/".join(nouns)
-            kind = "exam" if section == "exam" else self._words.style
-            phrase = self._words.pick(phrases("none", kind, self._words.style))
+            kind = "exam" if section == "exam" else words.style
+            phrase = words.pick(phrases("none", kind, words.style))
             if "no {list}" in phrase:
                 listed = listed.replace(":a ", ":")
             phrase = phrase.replace("{list}", listed)
-            self._page.add(section, 7, self._words.render(phrase, "", "negated"))
+            self._page.add(section, 7, words.render(phrase, "", "negated"))
 
     def _tell_background(self) -> None:
-        facts = self._facts
+        facts, words = self._facts, self._words
         family = facts.family_history
-        headed = self._words.site.heads_family
+        headed = words.site.heads_family
         if family is False and headed and not self._omitted():
-            pieces = self._words.render(
-                self._words.pick(phrases("family_history", "headed", self._words.style)),
-                "family_history",
-                "negated",
-            )
-            self._page.add("family", 0, pieces)
+            phrase = words.pick(phrases("family_history", "headed", words.style))
+            self._page.add("family", 0, words.render(phrase, "family_history", "negated"))
         elif not (family is False and headed):
             self._state("family", 0, "family_history", value=family)
         self._state("nsaid", 0, "nsaid_response", value=facts.nsaid_response)
@@ -374,14 +366,13 @@ class _Scribe:
         return self._page.has_said(phrases("kin", "any", self._words.style))
 
     def _add_filler(self) -> None:
-        section = self._words.pick(_FILLER_SECTIONS)
+        words = self._words
+        section = words.pick(_FILLER_SECTIONS)
         kinds = self._filler_kinds(section)
         if not kinds:
             return
-        kind = "any" if self._words.chance(0.6) and "any" in kinds else self._words.pick(kinds)
-        where, place = (
-            ("family", 5.0) if section == "kin" else (section, 5.0 + self._words.rng.random())
-        )
+        kind = "any" if words.chance(0.6) and "any" in kinds else words.pick(kinds)
+        where, place = ("family", 5.0) if section == "kin" else (section, 5.0 + words.rng.random())
         self._page.say(where, place, (section, kind))
 
     def _close_gaps(self) -> None:
