@@ -108,7 +108,7 @@ class ClinicalIndexRegressor(IndexRegressor):
     >>> import numpy as np, pandas as pd, asfusion as af
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame({"CRP (mg/L)": rng.gamma(2, 5, 60), "smoker": rng.choice(["y", "n"], 60)})
-    >>> y = 1.0 + 0.04 * X["CRP (mg/L)"] + 0.1 * rng.normal(size=60)
+    >>> y = 1.0 + 0.04 * X["CRP (mg/L)"].to_numpy() + 0.1 * rng.normal(size=60)
     >>> model = af.ClinicalIndexRegressor(columns={"crp": "CRP (mg/L)", "smoker": "smoker"})
     >>> model.fit(X, y).get_feature_names_out()
     array(['crp', 'smoker_n', 'smoker_y'], dtype=object)

@@ -1,4 +1,4 @@
-"""BASDAI and BASFI from labs, mobility and body measures: how far do plain models get?
+"""Predict BASDAI and BASFI from labs, mobility and body measures by plain models.
 
 Run it from anywhere: ``python basdai_baselines.py``. It takes under a minute. The patients are
 made up: what is shown is how the parts are used, not what is true of people.
@@ -20,15 +20,15 @@ def show_shap(model, rows):
 
 def main():
     """Compare models on the same folds; then explain one, with intervals for new patients."""
-    cohort = af.datasets.make_axspa_cohort(300, random_state=0, modalities=("labs",))
+    cohort = af.datasets.make_axspa_cohort(180, random_state=0, modalities=("labs",))
     X, targets, groups = cohort.X, cohort.targets, cohort.groups
     active = targets["basdai"] >= 4  # for whom the important change of BASFI is larger
 
     for index in ("basdai", "basfi"):
-        board = compare_baselines(X, targets[index], groups, active=active, n_bootstrap=500)
+        board = compare_baselines(X, targets[index], groups, active=active, n_bootstrap=300)
         print(board, end="\n\n")
 
-    train, test = slice(0, 200), slice(200, None)
+    train, test = slice(0, 120), slice(120, None)
     model = af.BasfiRegressor("xgboost", tune=True, random_state=0)
     model.fit(X[train], targets["basfi"][train], groups=groups[train])
     print("BASFI by XGBoost: mean absolute SHAP value of each column, in units of BASFI")

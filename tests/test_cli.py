@@ -132,7 +132,7 @@ def test_image_paths_are_relative_to_the_table(
 
 def test_demo_leaves_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["demo", "--rows", "60", "--out", "out"]) == 0
+    assert main(["demo", "--rows", "40", "--out", "out"]) == 0
     made = {
         "images",
         "radiographs.png",

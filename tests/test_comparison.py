@@ -205,6 +205,7 @@ def test_families_decide_who_answers_for_a_modality():
     assert not any(name.startswith(("early", "late")) for name in names)
 
 
+@pytest.mark.filterwarnings("ignore:TextEncoder")  # notes are cut, to be quick
 def test_auto_encoders_are_told_and_ladder_reads_plain_features(capsys, tmp_path):
     cohort = make_axspa_cohort(40, path=tmp_path, modalities=["labs", "notes", "xray"])
     quick = {
@@ -219,7 +220,7 @@ def test_auto_encoders_are_told_and_ladder_reads_plain_features(capsys, tmp_path
     )  # fmt: skip
     assert {"plain: xray", "plain: note", "plain: labs"} <= set(board.predictions)
     assert capsys.readouterr().out == ""
-    two = cohort.X[["crp", "note"]]
+    two = cohort.X[["crp", "clinical_note"]]
     compare(two, cohort.y, **{**FAST, "verbose": 1, "cv": 2}, network=network)
     assert "encoders='auto' chose for 40 rows" in capsys.readouterr().out
 

@@ -274,7 +274,7 @@ import pandas as pd
 
 rng = np.random.default_rng(0)
 X = pd.DataFrame({"crp": rng.normal(size=30), "age": rng.normal(size=30)})
-y = (X["crp"] > 0).astype(int)
+y = (X["crp"] > 0).to_numpy(dtype=int)
 af.LateFusionClassifier(verbose=0, random_state=0).fit(X, y).predict_proba(X)
 print(sorted({"PIL", "pydicom", "transformers", "tokenizers"} & set(sys.modules)))
 """

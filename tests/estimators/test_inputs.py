@@ -277,5 +277,5 @@ def test_arrow_tables_and_names_of_several_levels() -> None:
     model = EarlyFusionClassifier(verbose=0).fit(X, [0, 0, 1, 1])
     assert model.predict(X).tolist() == [0, 0, 1, 1]
     levels = pd.DataFrame(np.ones((4, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]))
-    with pytest.raises(ColumnError, match="levels"):
+    with pytest.raises(ColumnError, match="expected one level of column names"):
         EarlyFusionClassifier(verbose=0).fit(levels, [0, 0, 1, 1])
