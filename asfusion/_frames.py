@@ -10,7 +10,7 @@ import datetime
 import numbers
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Literal, TypeAlias
 
@@ -113,6 +113,42 @@ class Frame:
         rows = np.asarray(rows)
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
         return Frame(self._frame[positions, :].to_native(), is_array=self.is_array)
+
+    def stack(self, other: Frame) -> Frame:
+        """Return these rows and, below them, those of a frame of the same container and columns."""
+        own = nw.maybe_reset_index(self._frame)
+        below = nw.maybe_reset_index(other.select(self.columns)._frame)
+        if nw.get_native_namespace(own) is not nw.get_native_namespace(below):
+            msg = (
+                f"Rows: expected tables of one library, got {type(self.to_native()).__module__} "
+                f"and {type(other.to_native()).__module__}. Convert one of them."
+            )
+            raise InputError(msg)
+        rows = nw.maybe_reset_index(nw.concat([own, below], how="vertical"))
+        return Frame(rows.to_native(), is_array=self.is_array)
+
+    def gather(self, rows: Mapping[str, NDArray[Any]]) -> Frame:
+        """Return new rows whose cells come from rows of their own in every column.
+
+        Parameters
+        ----------
+        rows : mapping of str to ndarray of shape (N,)
+            For each column that is kept, the positions that its N cells are taken from.
+        """
+        cells = [
+            nw.maybe_reset_index(self._frame.get_column(name)[positions.astype(np.int64)])
+            for name, positions in rows.items()
+        ]
+        made = nw.concat([column.to_frame() for column in cells], how="horizontal")
+        return Frame(made.to_native(), is_array=self.is_array)
+
+    def replace(self, name: str, texts: Sequence[str | None]) -> Frame:
+        """Return the same rows with other texts in one column."""
+        column = nw.new_series(
+            name, list(texts), nw.String, backend=nw.get_native_namespace(self._frame)
+        )
+        plain = nw.maybe_reset_index(self._frame)
+        return Frame(plain.with_columns(column).to_native(), is_array=self.is_array)
 
     def to_native(self) -> Any:
         """Return the pandas or polars DataFrame that this Frame views."""

@@ -428,3 +428,36 @@ def test_reading_warns_of_nothing_and_changes_nothing() -> None:
         frame = Frame.read(X)
         frame.strings("a"), frame.strings("b"), frame.take(np.array([0]))
     pd.testing.assert_frame_equal(X, before)
+
+
+# ------------------------------------------------------------------ rows put together anew
+
+
+def test_rows_below_rows(df_module: ModuleType) -> None:
+    one = Frame.read(df_module.DataFrame({"a": [1.0, None], "b": ["x", "y"]}))
+    two = Frame.read(df_module.DataFrame({"b": ["z"], "a": [3.0]}))
+    both = one.stack(two)
+    assert both.strings("b") == ["x", "y", "z"]
+    np.testing.assert_array_equal(both.numbers("a"), [1.0, np.nan, 3.0])
+
+
+def test_rows_of_another_library_are_refused() -> None:
+    one = Frame.read(pd.DataFrame({"a": [1.0]}))
+    with pytest.raises(InputError, match="expected tables of one library"):
+        one.stack(Frame.read(pl.DataFrame({"a": [1.0]})))
+
+
+def test_cells_are_gathered_from_rows_of_their_own(df_module: ModuleType) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "z"]}))
+    mixed = frame.take(np.array([2, 1, 0])).gather({"b": np.array([0, 0]), "a": np.array([1, 2])})
+    assert mixed.columns == ("b", "a")
+    assert mixed.strings("b") == ["z", "z"]
+    assert mixed.numbers("a").tolist() == [2.0, 1.0]
+
+
+def test_texts_are_replaced(df_module: ModuleType) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": [1.0, 2.0], "b": ["x", None]}))
+    changed = frame.take(np.array([1, 0])).replace("b", ["new", None])
+    assert changed.strings("b") == ["new", None]
+    assert changed.numbers("a").tolist() == [2.0, 1.0]
+    assert frame.strings("b") == ["x", None]

@@ -171,10 +171,24 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         ndarray of shape (N, D)
             Mean of the backbone's tokens; columns as in `get_feature_names_out`.
         """
-        embedded = self.embed(X)
-        vectors = embedded.tokens().pool().to(torch.float64).numpy()
-        vectors[~embedded.present.numpy()] = np.nan
-        return vectors
+        return _pooled(self.embed(X))
+
+    def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
+        """Return what `transform` gives, from rows that `prepare` made or that resemble them.
+
+        Parameters
+        ----------
+        prepared : Prepared
+            N rows as tensors, embedded already or not.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            NaN for rows without the modality.
+        """
+        if not prepared.is_embedded:
+            prepared = embed_prepared(self._network(), prepared, self._embed_rows)
+        return _pooled(prepared)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`."""
@@ -197,6 +211,13 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         frame = Frame.read(X)
         frame.check_columns(self.columns_, type(self).__name__)
         return frame
+
+
+def _pooled(embedded: Prepared) -> NDArray[np.float64]:
+    """Return the mean token of each row, NaN for rows without any."""
+    vectors: NDArray[np.float64] = embedded.tokens().pool().to(torch.float64).numpy()
+    vectors[~embedded.present.numpy()] = np.nan
+    return vectors
 
 
 def embed_prepared(network: EncoderNetwork, prepared: Prepared, batch_size: int = 8) -> Prepared:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,10 +19,12 @@ from asfusion._checks import check_modality_name
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import derive_seed, draw_seed
+from asfusion._tokens import Prepared
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._params import PartsMixin
+from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
     TrainingRows,
     cells_present,
@@ -106,8 +108,32 @@ class FusionEstimator(Bundled, PartsMixin):
         """Learn from checked rows."""
 
     @abstractmethod
+    def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
+        """Return rows with each modality (or only those of `names`) encoded."""
+
+    @abstractmethod
+    def _encode_prepared(self, name: str, prepared: Prepared) -> Content:
+        """Return what `_encode` gives for one modality, from rows that are tensors already."""
+
+    @abstractmethod
+    def _decide(self, parts: Parts) -> NDArray[np.float64]:
+        """Return outputs (N, K) of encoded rows; those of rows without a modality are void."""
+
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return outputs (N, K) and which rows (N,) have any modality."""
+        parts = self._encode(frame)
+        return self._decide(parts), np.asarray(parts.present.any(axis=1))
+
+    def _decided(self, parts: Parts) -> NDArray[np.float64]:
+        """Return outputs (N, K) of encoded rows, the prior for those without a modality."""
+        nothing = np.asarray(~parts.present.any(axis=1))
+        if nothing.all():
+            return np.tile(self.prior_, (len(parts), 1))
+        return np.where(nothing[:, None], self.prior_, self._decide(parts))
+
+    def _modality_encoders(self) -> dict[str, Encoder]:
+        """Return the fitted encoder of each modality."""
+        return dict(self.encoders_)
 
     @abstractmethod
     def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:

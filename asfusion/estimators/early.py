@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,8 +13,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
+from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
+from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import check_part, class_probabilities, fit_part
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor, _JointFusion
@@ -63,13 +66,25 @@ class _EarlyFusion(FusionEstimator):
             name="estimator",
         )
 
-    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        features, present = self._fill(self._blocks(frame))
-        features = self._scaled(features)
+    def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
+        chosen = self.encoders_ if names is None else {n: self.encoders_[n] for n in names}
+        blocks = {name: encoder.transform(frame) for name, encoder in chosen.items()}
+        present = np.column_stack([_present(block) for block in blocks.values()])
+        return Parts(blocks, present)
+
+    def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
+        return self.encoders_[name].transform_prepared(prepared)
+
+    def _decide(self, parts: Parts) -> NDArray[np.float64]:
+        blocks = {
+            name: np.where(parts.present[:, m, None], content, np.nan)
+            for m, (name, content) in enumerate(parts.contents.items())
+        }
+        features = self._scaled(self._fill(blocks)[0])
         if self.is_classifier:
-            return class_probabilities(self.estimator_, features, self.n_outputs_), present
+            return class_probabilities(self.estimator_, features, self.n_outputs_)
         outputs = np.asarray(self.estimator_.predict(features), dtype=np.float64)
-        return outputs.reshape(len(frame), -1), present
+        return outputs.reshape(len(parts), -1)
 
     def _estimator(self) -> Any:
         if self.estimator is not None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 from asfusion._checks import check_choice, check_number
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
-from asfusion._tokens import Prepared
+from asfusion._tokens import Prepared, Tokens
+from asfusion.encoders._base import embed_prepared
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
+from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows, warn_user
 from asfusion.estimators._splits import hold_out
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
 from asfusion.nn._budget import at_most_values
-from asfusion.nn.network import FusionNetwork
+from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.training.halves import decide_rows, encode_rows
 from asfusion.training.loop import predict_rows, train
 from asfusion.training.losses import cross_entropy, squared_error
 from asfusion.training.rows import Rows, precision_of
@@ -104,9 +108,35 @@ class _JointFusion(FusionEstimator):
         n_rows = len(frame)
         rows = Rows(modalities, torch.zeros(n_rows), torch.ones(n_rows))
         outputs = predict_rows(self.network_, rows, device=self.device)
+        return self._scores(outputs), present
+
+    def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
+        contents: dict[str, Content] = {}
+        present = []
+        for name in self.encoders_ if names is None else names:
+            encoder = self.encoders_[name]
+            rows = encoder.embed(frame) if encoder.is_frozen else encoder.prepare(frame)
+            contents[name] = self._encode_prepared(name, rows)
+            present.append(rows.present.numpy())
+        return Parts(contents, np.column_stack(present))
+
+    def _encode_prepared(self, name: str, prepared: Prepared) -> Tokens:
+        network = cast(EncoderNetwork, self.network_.encoders[name])
+        if network.training_mode == "frozen" and not prepared.is_embedded:
+            prepared = embed_prepared(network, prepared)
+        return encode_rows(network, prepared, device=self.device)
+
+    def _decide(self, parts: Parts) -> NDArray[np.float64]:
+        tokens = {
+            name: cast(Tokens, content).keep(torch.from_numpy(parts.present[:, m].copy()))
+            for m, (name, content) in enumerate(parts.contents.items())
+        }
+        return self._scores(decide_rows(self.network_, tokens, device=self.device))
+
+    def _scores(self, outputs: torch.Tensor) -> NDArray[np.float64]:
         if self.is_classifier:
-            return torch.softmax(outputs, dim=1).numpy(), present
-        return outputs.numpy() * self.y_scale_ + self.y_mean_, present
+            return torch.softmax(outputs, dim=1).numpy()
+        return np.asarray(outputs.numpy() * self.y_scale_ + self.y_mean_)
 
     def _tensors(self, frame: Frame) -> tuple[dict[str, Prepared], NDArray[np.bool_]]:
         """Return each modality's rows, embedded where the backbone is frozen."""

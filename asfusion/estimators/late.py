@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.base import clone
 from asfusion._checks import check_choice, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress
+from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._base import (
@@ -27,6 +28,7 @@ from asfusion.estimators._combine import (
     product_of_experts,
     weighted_mean,
 )
+from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows, cells_present, warn_user
 from asfusion.estimators._sklearn import check_part
 from asfusion.estimators._splits import inner_splits
@@ -74,9 +76,21 @@ class _LateFusion(FusionEstimator):
             raise InputError(msg)
         self._learn_combination(rows)
 
-    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        decisions, present = _decide(self.models_, frame, self.n_outputs_)
-        return self._combined(decisions, present), np.asarray(present.any(axis=1))
+    def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
+        chosen = list(self.models_) if names is None else list(names)
+        decisions, present = _decide(self.models_, frame, self.n_outputs_, chosen)
+        return Parts({name: decisions[:, m] for m, name in enumerate(chosen)}, present)
+
+    def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
+        model = self.models_[name]
+        content = model._encode_prepared(name, prepared)
+        return model._decided(Parts({name: content}, prepared.present.numpy()[:, None]))
+
+    def _decide(self, parts: Parts) -> NDArray[np.float64]:
+        return self._combined(np.stack(list(parts.contents.values()), axis=1), parts.present)
+
+    def _modality_encoders(self) -> dict[str, Encoder]:
+        return {name: model.encoders_[name] for name, model in self.models_.items()}
 
     # -- parts -------------------------------------------------------------------------
 

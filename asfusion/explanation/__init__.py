@@ -1,0 +1,1 @@
+"""What each modality, region, word and lab value contributed to a prediction."""

@@ -1,0 +1,209 @@
+"""Pictures and pages of an explanation; one scale over modalities, safe colours throughout."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asfusion.evaluation import _html
+from asfusion.explanation.images import ImageAttribution
+from asfusion.explanation.tables import TableAttribution
+from asfusion.explanation.text import TextAttribution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from asfusion.explanation.result import Explanation
+
+# Orange raises, purple lowers: apart for colour-blind eyes, and in grey print by the sign.
+RAISES, LOWERS, NEUTRAL = "#E08214", "#7B5AA6", "#5A5A5A"
+_TOP = 8
+
+
+def parts_of(detail: Any, row: int) -> list[tuple[str, float]]:
+    """Return what lies within a modality for one row, without zeros; nothing for images."""
+    if isinstance(detail, TableAttribution):
+        pairs = zip(detail.feature_names, detail.values[row].tolist(), strict=True)
+        return [(str(name), float(value)) for name, value in pairs if value]
+    part = detail[row]
+    if isinstance(part, TextAttribution):
+        return [(part.text[s.start : s.end], float(s.value)) for s in part.spans if s.value]
+    return []
+
+
+def all_rows(e: Explanation, ax: Axes | None) -> Axes:
+    """Draw a dot per row and modality, modalities by their mean size."""
+    if ax is None:
+        from matplotlib import pyplot
+
+        height = 1.3 + 0.55 * len(e.names)
+        ax = pyplot.figure(figsize=(6.5, height), layout="constrained").subplots()
+    size = np.abs(e.values).mean(axis=0)
+    order = np.argsort(size, kind="stable")
+    rng = np.random.default_rng(0)
+    for height, m in enumerate(order):
+        ax.barh(height, size[m], height=0.62, color="#D9D9D9", zorder=1)
+        there = e.present[:, m]
+        values = e.values[there, m]
+        jitter = rng.uniform(-0.2, 0.2, len(values))
+        colour = np.where(values >= 0, RAISES, LOWERS)
+        ax.scatter(values, height + jitter, s=22, c=colour, edgecolor="white", lw=0.4, zorder=3)
+        if (~there).any():
+            ax.scatter(
+                np.zeros((~there).sum()), np.full((~there).sum(), height - 0.36),
+                marker="|", s=28, color=NEUTRAL, zorder=3,
+            )  # fmt: skip
+    ax.axvline(0, color="black", lw=0.8, zorder=2)
+    ax.set_yticks(range(len(order)), [e.names[m] for m in order])
+    ax.set_xlabel(f"Shapley value (change of the {_output(e)})")
+    ax.set_title("Bars: mean size. Dots: rows; ticks below: rows without it", fontsize=9)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def one_row(e: Explanation, row: int, *, managed: bool) -> Figure:
+    """Draw one row: a waterfall of modalities, then a panel for each that is there."""
+    shown = [name for m, name in enumerate(e.names) if e.present[row, m]]
+    n_panels = 1 + len(shown)
+    columns = min(3, n_panels)
+    lines = -(-n_panels // columns)
+    size = (5.0 * columns, 3.4 * lines)
+    if managed:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(figsize=size, layout="constrained")
+    else:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False).ravel()
+    waterfall(e, row, axes[0])
+    limit = _limit(e, row, shown)
+    for axis, name in zip(axes[1:], shown, strict=False):
+        _panel(e[name], row, name, axis, limit)
+    for axis in axes[n_panels:]:
+        axis.set_axis_off()
+    return figure
+
+
+def waterfall(e: Explanation, row: int, ax: Axes) -> Axes:
+    """Draw the way from base value to prediction, the largest modality on top."""
+    order = np.argsort(np.abs(e.values[row]), kind="stable")
+    left = float(e.base_values[row])
+    for height, m in enumerate(order):
+        value = float(e.values[row, m])
+        there = bool(e.present[row, m])
+        colour = RAISES if value >= 0 else LOWERS
+        ax.barh(height, value, left=left, color=colour, height=0.6)
+        text = f"{value:+.3f}" if there else "absent"
+        end = max(left, left + value)
+        ax.annotate(text, (end, height), xytext=(4, 0), textcoords="offset points", va="center")
+        left += value
+    ax.axvline(float(e.base_values[row]), color=NEUTRAL, lw=0.9, ls=":")
+    ax.axvline(left, color="black", lw=0.9)
+    ax.set_yticks(range(len(order)), [e.names[m] for m in order])
+    ax.margins(x=0.2)
+    ax.set_xlabel(e.output_names[row])
+    base, prediction = e.base_values[row], e.predictions[row]
+    ax.set_title(f"Row {row}: from {base:.3f} (nothing known) to {prediction:.3f}", fontsize=10)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def as_html(e: Explanation, rows: Iterable[int]) -> str:
+    """Return the whole as a fragment: a table, the picture of all rows, and rows in detail."""
+    header = ("row", "base", *e.names, "prediction")
+    table = [
+        (
+            str(row),
+            f"{e.base_values[row]:.3f}",
+            *(
+                f"{v:+.3f}" if there else "absent"
+                for v, there in zip(e.values[row], e.present[row], strict=True)
+            ),
+            f"{e.predictions[row]:.3f}",
+        )
+        for row in range(len(e))
+    ]
+    parts = [_html.heading("What the predictions rest on", 1)]
+    parts += [_html.paragraph(f"Explained: {_output(e)}.")]
+    parts += [_html.paragraph(sentence) for sentence in e.about()[:1]]
+    if e.failed_checks:
+        failed = f"Not to be trusted: {', '.join(e.failed_checks)} failed."
+        parts.append(_html.paragraph(failed, "verdict"))
+    parts.append(_html.table(header, table))
+    parts.append(_picture(lambda axes: all_rows(e, axes), (6.5, 1.3 + 0.55 * len(e.names))))
+    for row in rows:
+        parts.append(_html.heading(f"Row {row}"))
+        figure = one_row(e, row, managed=False)
+        parts.append(_html.picture(_svg(figure), f"Explanation of row {row}"))
+        notes = [(name, e[name][row]) for name in e.names if isinstance(e[name], list)]
+        limit = _limit(e, row, e.names)
+        for name, part in notes:
+            if isinstance(part, TextAttribution):
+                parts.append(_html.heading(name, 3))
+                parts.append(part.to_html(limit=limit))
+    parts.append(_html.paragraph(_html.RESEARCH_TOOL, "note"))
+    return _html.fragment(parts)
+
+
+def _panel(detail: Any, row: int, name: str, ax: Axes, limit: float) -> None:
+    part = detail if isinstance(detail, TableAttribution) else detail[row]
+    ax.set_title(name, fontsize=10)
+    if isinstance(part, ImageAttribution):
+        part.plot(ax)
+        ax.set_title(f"{name}: {part.method.replace('_', ' ')}", fontsize=10)
+        return
+    pairs = sorted(parts_of(detail, row), key=lambda pair: -abs(pair[1]))[:_TOP][::-1]
+    if isinstance(detail, TableAttribution):
+        pairs = [(_with_cell(detail, row, label), value) for label, value in pairs]
+    values = [value for _, value in pairs]
+    colours = [RAISES if value >= 0 else LOWERS for value in values]
+    ax.barh(range(len(pairs)), values, color=colours, height=0.6)
+    ax.set_yticks(range(len(pairs)), [_plain(label) for label, _ in pairs], fontsize=8)
+    ax.set_xlim(-limit, limit)
+    ax.axvline(0, color="black", lw=0.8)
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def _with_cell(table: TableAttribution, row: int, label: str) -> str:
+    cell = table.data[row, list(table.feature_names).index(label)]
+    if label.startswith("("):
+        return label
+    unit = (table.units or {}).get(label)
+    text = "missing" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+    return f"{label} = {text}" + (f" {unit}" if unit and cell is not None else "")
+
+
+def _plain(text: str) -> str:
+    """Return a label without line breaks or what matplotlib would read as mathematics."""
+    return " ".join(text.split()).replace("$", r"\$")[:34]
+
+
+def _limit(e: Explanation, row: int, names: Iterable[str]) -> float:
+    """Return one scale for everything within the modalities of a row."""
+    values = [abs(value) for name in names for _, value in parts_of(e[name], row)]
+    return 1.15 * max(values, default=1.0) or 1.0
+
+
+def _output(e: Explanation) -> str:
+    names = dict.fromkeys(e.output_names)
+    return next(iter(names)) if len(names) == 1 else "probability of the predicted class"
+
+
+def _picture(draw: Any, size: tuple[float, float]) -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=size, layout="constrained")
+    draw(figure.subplots())
+    return _html.picture(_svg(figure), "Shapley value of each modality in each row")
+
+
+def _svg(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg")
+    return buffer.getvalue()

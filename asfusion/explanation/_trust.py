@@ -1,0 +1,177 @@
+"""Whether an explanation can be trusted: sums, deletion, agreement, randomisation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion.explanation.tables import TableAttribution
+from asfusion.explanation.text import TextAttribution
+
+if TYPE_CHECKING:
+    from asfusion.explanation.result import Explanation
+
+Floats = NDArray[np.float64]
+
+_SUMS, _AGREEMENT, _RANDOM_ORDERS = 1e-5, 0.8, 20
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to an explanation, and its answer.
+
+    Parameters
+    ----------
+    name : str
+        What was asked, and of which modality.
+    value : float
+        The answer.
+    limit : float
+        What it is held against.
+    passed : bool
+        Whether it holds.
+    meaning : str
+        What the number is.
+    """
+
+    name: str
+    value: float
+    limit: float
+    passed: bool
+    meaning: str
+
+
+def run(e: Explanation) -> list[Check]:
+    """Return every check that applies."""
+    checks = [_efficiency(e)]
+    if isinstance(e.details, dict):
+        return checks
+    checks += [check for name in e.names for check in _within(e, name)]
+    checks.append(_deletion(e))
+    checks.append(_randomised(e))
+    return checks
+
+
+def _efficiency(e: Explanation) -> Check:
+    gap = float(np.abs(e.base_values + e.values.sum(axis=1) - e.predictions).max())
+    return Check(
+        "modalities add up", gap, _SUMS, gap <= _SUMS, "largest gap between sum and prediction"
+    )
+
+
+def _within(e: Explanation, name: str) -> list[Check]:
+    """Return whether what lies within a modality adds up to its value, and repeats."""
+    detail = e[name]
+    totals = e.values[:, e.names.index(name)]
+    checks = []
+    if isinstance(detail, TableAttribution):
+        gap = float(np.abs(detail.values.sum(axis=1) - totals).max())
+        checks.append(_sum_check(name, gap))
+    elif any(isinstance(part, TextAttribution) for part in detail):
+        gaps = [
+            abs(sum(s.value for s in part.spans) + part.elsewhere - totals[row])
+            for row, part in enumerate(detail)
+            if isinstance(part, TextAttribution)
+        ]
+        checks.append(_sum_check(name, max(gaps)))
+    else:
+        gaps = [abs(part.gap) for part in detail if part is not None and part.gap is not None]
+        if gaps:
+            limit = 0.05 * max(1e-9, float(np.abs(e.predictions).max()))
+            worst = float(max(gaps))
+            meaning = "largest gap between pixels and the change from the baseline image"
+            checks.append(Check(f"{name}: pixels add up", worst, limit, worst <= limit, meaning))
+    again = _agreement(e, name)
+    return checks if again is None else [*checks, again]
+
+
+def _sum_check(name: str, gap: float) -> Check:
+    meaning = "largest gap between the parts' sum and the modality's value"
+    return Check(f"{name}: parts add up", gap, _SUMS, gap <= _SUMS, meaning)
+
+
+def _agreement(e: Explanation, name: str) -> Check | None:
+    """Return how well another seed ranks the same parts of the same row."""
+    vectors = _as_vectors(e[name])
+    if vectors is None:
+        return None
+    details = replace(e.details, seed=e.details.seed + 1)
+    other = _as_vectors(details.of(name, e.values[:, e.names.index(name)]))
+    pairs = [
+        float(np.corrcoef(one, two)[0, 1])
+        for one, two in zip(vectors, other or [], strict=True)
+        if len(one) > 2 and one.std() > 0 and two.std() > 0
+    ]
+    if not pairs:
+        return None
+    lowest = min(pairs)
+    meaning = "lowest correlation of a row's parts between two seeds"
+    return Check(f"{name}: seeds agree", lowest, _AGREEMENT, lowest >= _AGREEMENT, meaning)
+
+
+def _as_vectors(detail: Any) -> list[Floats] | None:
+    if isinstance(detail, TableAttribution):
+        return list(np.asarray(detail.values, dtype=np.float64))
+    vectors = [
+        np.asarray([s.value for s in part.spans])
+        for part in detail
+        if isinstance(part, TextAttribution)
+    ]
+    return vectors or None
+
+
+def _deletion(e: Explanation) -> Check:
+    """Return how much sooner predictions move when the largest modalities go first.
+
+    The area under the change of the output while modalities are taken away, largest first,
+    less that of random orders, as a share of the latter.
+    """
+    game = e.details.game
+    rng = np.random.default_rng(0)
+    ordered, chance = 0.0, 0.0
+    for row in range(len(e)):
+        there = np.flatnonzero(e.present[row])
+        if len(there) < 2:
+            continue
+        direction = np.sign(e.predictions[row] - e.base_values[row]) or 1.0
+        by_value = there[np.argsort(-direction * e.values[row, there], kind="stable")]
+        ordered += _area(game, row, by_value, direction)
+        orders = [rng.permutation(there) for _ in range(_RANDOM_ORDERS)]
+        chance += float(np.mean([_area(game, row, order, direction) for order in orders]))
+    gain = ordered - chance
+    meaning = "area gained by taking away the largest modalities first instead of any"
+    return Check("deletion beats random order", gain, 0.0, gain >= -1e-9, meaning)
+
+
+def _area(game: Any, row: int, order: NDArray[np.int64], direction: float) -> float:
+    kept = np.ones((len(order) + 1, len(game.names)), dtype=bool)
+    for step, m in enumerate(order, start=1):
+        kept[step:, m] = False
+    outcome = game.values(np.full(len(kept), row), kept)
+    return float(direction * (outcome[0] - outcome[1:]).mean())
+
+
+def _randomised(e: Explanation) -> Check:
+    """Return how alike the modality values stay when content is dealt to the wrong rows.
+
+    Every modality's content is exchanged between rows, which leaves a model that knows
+    nothing of the patient at hand. An explanation that does not change explains nothing.
+    """
+    from asfusion.explanation._game import Game
+    from asfusion.explanation.players import exact_shapley
+
+    game = e.details.game
+    meaning = "correlation of modality values with those of exchanged patients"
+    name = "values belong to the patient"
+    if len(e) < 3 or len(e.names) > 10:
+        return Check(name, float("nan"), 0.9, True, f"{meaning}; needs three rows")
+    order = np.roll(np.arange(game.n_rows), 1)
+    rows = np.concatenate([order, np.arange(game.n_rows, len(game.parts))])
+    other = Game(game.model, game.parts.take(rows), game.columns, game.n_background)
+    values = exact_shapley(other.all_subsets()).T
+    one, two = e.values.ravel(), np.where(other.present, values, 0.0).ravel()
+    alike = float(np.corrcoef(one, two)[0, 1]) if one.std() and two.std() else 0.0
+    return Check(name, alike, 0.9, alike < 0.9, meaning)

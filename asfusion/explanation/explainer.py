@@ -1,0 +1,235 @@
+"""`explain`: what a fitted model's predictions rest on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from asfusion._checks import check_choice, check_integer, quoted
+from asfusion._frames import Frame
+from asfusion._progress import progress_shown
+from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion.baselines import ClinicalIndexRegressor
+from asfusion.estimators._base import FusionEstimator
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.explanation._details import Details, ImageMethod
+from asfusion.explanation._game import Game
+from asfusion.explanation._of_baseline import explain_baseline
+from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
+from asfusion.explanation.result import Explanation
+
+_EXACT = 10
+_PERMUTATIONS = 64
+
+
+def explain(
+    model: Any,
+    X: Any,
+    *,
+    background: Any = None,
+    output: Any = None,
+    absence: Literal["missing", "background"] = "missing",
+    n_background: int = 20,
+    units: Mapping[str, str] | None = None,
+    image_method: ImageMethod = "auto",
+    n_samples: int = 128,
+    verbose: int = 1,
+    random_state: RandomState = 0,
+) -> Explanation:
+    """Say which modality, and what within it, moved each prediction.
+
+    The value of a modality is its exact Shapley value: what it adds to the prediction, on
+    average over all orders in which modalities could have become known. Modalities are
+    encoded once, and each coalition costs a pass of the fusion head alone. Within a modality,
+    columns, words or pixels share its value in the same units; they are computed when they
+    are first asked for.
+
+    Parameters
+    ----------
+    model : fitted estimator
+        Early, joint or late fusion, or a `ClinicalIndexRegressor`.
+    X : DataFrame or array of n_rows rows
+        The rows to explain; a handful, since each is taken apart.
+    background : DataFrame or array, optional
+        Rows that columns are replaced from, best the training rows. X itself by default.
+    output : class label or int, optional
+        The class whose probability is explained, or the position of a target. By default
+        the second of two classes, the predicted class of each row among several, or the
+        first target.
+    absence : {"missing", "background"}
+        What it means for a modality to be left out: ``"missing"``, as the model meets it in
+        patients who lack it, or ``"background"``, replaced by that of background rows. The
+        second asks about typical content, the first about having the modality at all.
+    n_background : int
+        Background rows that are drawn; more is steadier and slower.
+    units : mapping of str to str, optional
+        Unit of a column, such as ``{"crp": "mg/L"}``, to stand on axes.
+    image_method : {"auto", "integrated_gradients", "grad_cam", "occlusion"}
+        How pixels are attributed. ``"auto"`` is integrated gradients in joint fusion, and
+        occlusion where there is no gradient from output to pixel.
+    n_samples : int
+        Orders of words that are tried for each note, at least 4.
+    verbose : int
+        0 hides progress bars.
+    random_state : int, RandomState, Generator or None
+        Seeds background rows and orders.
+
+    Returns
+    -------
+    Explanation
+        ``modalities`` and, by name, the attribution within each.
+
+    Raises
+    ------
+    ConfigurationError
+        If a parameter is unusable, or the model is of another kind.
+    InputError
+        If a row has no modality.
+
+    Notes
+    -----
+    An explanation says what the model did, not what is true of the patient: a confounded
+    model is explained faithfully. `Explanation.check` says how far to trust the attribution
+    itself.
+
+    References
+    ----------
+    .. [1] Lundberg and Lee, "A unified approach to interpreting model predictions",
+       NeurIPS 2017. https://doi.org/10.48550/arXiv.1705.07874
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(60, 3)), columns=["crp", "esr", "bmi"])
+    >>> y = np.asarray(X["crp"] + X["bmi"] > 0, dtype=int)
+    >>> encoders = {"labs": af.TabularEncoder(["crp", "esr"]), "body": af.TabularEncoder("bmi")}
+    >>> model = af.EarlyFusionClassifier(encoders, random_state=0).fit(X, y)
+    >>> e = af.explain(model, X.head(3), background=X, verbose=0)
+    >>> e.modalities.columns.tolist()
+    ['labs', 'body']
+    >>> bool(np.allclose(e.modalities.sum(axis=1) + e.base_values, e.predictions))
+    True
+    """
+    check_choice(absence, "absence", ("missing", "background"))
+    check_integer(n_background, "n_background", minimum=1)
+    check_integer(n_samples, "n_samples", minimum=4)
+    if isinstance(model, ClinicalIndexRegressor):
+        return explain_baseline(model, X, background, units or {})
+    if not isinstance(model, FusionEstimator):
+        msg = (
+            "model: expected a fusion estimator or a ClinicalIndexRegressor, got "
+            f"{type(model).__name__}. Put it into one: EarlyFusionClassifier(encoders, model)."
+        )
+        raise ConfigurationError(msg)
+    check_is_fitted(model)
+    seed = draw_seed(random_state)
+    with progress_shown(bool(verbose)):
+        frame, n_rows = _read(model, X, background, n_background, seed)
+        parts = model._encode(frame)
+        if not parts.present[:n_rows].any(axis=1).all():
+            lacking = np.flatnonzero(~parts.present[:n_rows].any(axis=1))
+            msg = (
+                f"X: expected a modality in every row, got {len(lacking)} row(s) without any, the "
+                f"first at position {lacking[0]}. There is nothing to explain in them."
+            )
+            raise InputError(msg)
+        outputs = model._decided(parts.take(np.arange(n_rows)))
+        columns, names = _choose_output(model, outputs, output)
+        n_mixed = len(frame) - n_rows if absence == "background" else 0
+        game = Game(model, parts, columns, n_mixed)
+        values, errors, interactions, base = _modalities(game, seed)
+    return Explanation(
+        names=game.names,
+        values=values,
+        errors=errors,
+        interactions=interactions,
+        base_values=base,
+        predictions=outputs[np.arange(n_rows), columns],
+        present=game.present,
+        output_names=names,
+        absence=absence,
+        details=Details(
+            game=game,
+            frame=frame,
+            n_background=len(frame) - n_rows,
+            output_names=names,
+            units=dict(units or {}),
+            image_method=image_method,
+            n_samples=int(n_samples),
+            seed=derive_seed(seed, "details"),
+        ),
+    )
+
+
+def _read(
+    model: FusionEstimator, X: Any, background: Any, n_background: int, seed: int
+) -> tuple[Frame, int]:
+    """Return the rows with background rows below them, and how many the former are."""
+    frame = model._read_X(X, reset=False)
+    other = frame if background is None else model._read_X(background, reset=False)
+    rng = np.random.default_rng(derive_seed(seed, "background"))
+    chosen = np.sort(rng.permutation(len(other))[:n_background])
+    return frame.stack(other.take(chosen)), len(frame)
+
+
+def _choose_output(
+    model: FusionEstimator, outputs: NDArray[np.float64], output: Any
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Return which output of each row is explained, and its name."""
+    n_rows, n_outputs = outputs.shape
+    classes = getattr(model, "classes_", None)
+    if classes is None:
+        position = 0 if output is None else check_integer(output, "output", minimum=0)
+        if position >= n_outputs:
+            msg = f"output: expected a target from 0 to {n_outputs - 1}, got {position}."
+            raise ConfigurationError(msg)
+        name = "prediction" if n_outputs == 1 else f"target {position}"
+        return np.full(n_rows, position), (name,) * n_rows
+    if output is not None:
+        found = [k for k, label in enumerate(classes.tolist()) if label == output]
+        if not found:
+            msg = f"output: expected one of the classes {quoted(map(str, classes))}, got another."
+            raise ConfigurationError(msg)
+        chosen = np.full(n_rows, found[0])
+    elif n_outputs == 2:
+        chosen = np.ones(n_rows, dtype=np.int64)
+    else:
+        chosen = outputs.argmax(axis=1)
+    return chosen.astype(np.int64), tuple(f"probability of {classes[k]}" for k in chosen)
+
+
+def _modalities(
+    game: Game, seed: int
+) -> tuple[
+    NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.float64] | None, NDArray[np.float64]
+]:
+    """Return values (N, M), their errors, interactions (N, M, M), and base values (N,)."""
+    n_names = len(game.names)
+    if n_names <= _EXACT:
+        outcomes = game.all_subsets()
+        values = exact_shapley(outcomes).T
+        interactions = np.moveaxis(shapley_interactions(outcomes), -1, 0)
+        return _exact_zeros(values, game), None, interactions, outcomes[0]
+
+    def play(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
+        rows = np.tile(np.arange(game.n_rows), len(masks))
+        outcome = game.values(rows, np.repeat(masks, game.n_rows, axis=0))
+        return outcome.reshape(len(masks), -1)
+
+    found = permutation_shapley(
+        play, n_names, n_permutations=_PERMUTATIONS, seed=derive_seed(seed, "orders")
+    )
+    errors = None if found.errors is None else np.asarray(found.errors).T
+    return _exact_zeros(np.asarray(found.values).T, game), errors, None, np.ravel(found.base)
+
+
+def _exact_zeros(values: NDArray[np.float64], game: Game) -> NDArray[np.float64]:
+    """Return values without the rounding noise of modalities that a row does not have."""
+    if game.n_background:
+        return values
+    return np.where(game.present, values, 0.0)

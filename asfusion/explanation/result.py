@@ -1,0 +1,238 @@
+"""What `explain` returns: one result over modalities, columns, words and pixels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import quoted
+from asfusion._files import write_file
+from asfusion.evaluation import _html
+from asfusion.exceptions import ConfigurationError
+from asfusion.explanation import _draw, _trust
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Floats = NDArray[np.float64]
+
+_ABSENT = {
+    "missing": "left out as missing",
+    "background": "left out by putting background rows in its place",
+}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Explanation:
+    """What a model's predictions rest on, for each explained row.
+
+    ``explanation["labs"]`` is the attribution within a modality, computed when first asked
+    for: a `TableAttribution` for columns, a list with a `TextAttribution` per row for notes,
+    one with an `ImageAttribution` per row for images (None where the row has none).
+
+    Parameters
+    ----------
+    names : tuple of str
+        The modalities.
+    values : ndarray of shape (N, M)
+        Shapley value of each modality, in units of the explained output.
+    errors : ndarray of shape (N, M) or None
+        Standard errors where values were sampled; None where they are exact.
+    interactions : ndarray of shape (N, M, M) or None
+        Shapley interaction values; each row of a matrix sums to a modality's value.
+    base_values : ndarray of shape (N,)
+        Output with every modality left out.
+    predictions : ndarray of shape (N,)
+        The explained output: base value and values add up to it.
+    present : ndarray of shape (N, M), bool
+        Which modalities each row has.
+    output_names : tuple of str
+        Name of the explained output of each row.
+    absence : {"missing", "background"}
+        What it means for a modality to be left out.
+    details : Details or dict
+        Attributions within modalities, or what computes them.
+    """
+
+    names: tuple[str, ...]
+    values: Floats
+    errors: Floats | None
+    interactions: Floats | None
+    base_values: Floats
+    predictions: Floats
+    present: NDArray[np.bool_]
+    output_names: tuple[str, ...]
+    absence: str
+    details: Any = field(repr=False)
+    _known: dict[str, Any] = field(default_factory=dict, repr=False)
+    _checks: list[_trust.Check] = field(default_factory=list, repr=False)
+
+    @property
+    def modalities(self) -> pd.DataFrame:
+        """Shapley values, a row per explained row and a column per modality."""
+        import pandas as pd
+
+        return pd.DataFrame(self.values, columns=list(self.names))
+
+    def __len__(self) -> int:
+        """Return the number of explained rows."""
+        return len(self.values)
+
+    def __getitem__(self, name: str) -> Any:
+        """Return the attribution within a modality."""
+        if name not in self.names:
+            msg = f"Explanation: expected one of {quoted(self.names)}, got {name!r}."
+            raise ConfigurationError(msg)
+        if isinstance(self.details, Mapping):
+            return self.details[name]
+        if name not in self._known:
+            totals = self.values[:, self.names.index(name)]
+            self._known[name] = self.details.of(name, totals)
+        return self._known[name]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return everything as one long table.
+
+        Returns
+        -------
+        DataFrame
+            Columns ``row``, ``modality``, ``part`` (column, word; empty for the modality as
+            a whole) and ``value``, in units of the output. Pixels are not listed.
+        """
+        import pandas as pd
+
+        records: list[tuple[int, str, str, float]] = []
+        for m, name in enumerate(self.names):
+            for row in range(len(self)):
+                records.append((row, name, "", float(self.values[row, m])))
+                records += [(row, name, *part) for part in _draw.parts_of(self[name], row)]
+        return pd.DataFrame(records, columns=["row", "modality", "part", "value"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the value of each modality in each row, and its mean size.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            The axes drawn into.
+        """
+        return _draw.all_rows(self, ax)
+
+    def plot_patient(self, row: int = 0) -> Figure:
+        """Draw one row: modalities from base value to prediction, and what lies within each.
+
+        Parameters
+        ----------
+        row : int
+            Position of the row.
+
+        Returns
+        -------
+        matplotlib Figure
+            A panel for modalities and one for each that the row has; one scale for all.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such row.
+        """
+        self._check_row(row)
+        return _draw.one_row(self, row, managed=True)
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write every row as one page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path
+            The file; one that is there is replaced. It holds the notes of the explained rows.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        text = _html.page("asfusion explanation", _draw.as_html(self, range(len(self))))
+        write_file(Path(path), text.encode("utf-8"))
+        return Path(path)
+
+    def check(self) -> pd.DataFrame:
+        """Ask how far the attributions can be trusted.
+
+        Completeness: do values add up? Deletion: does taking away what is said to matter
+        most change the prediction sooner than taking away parts at random? Agreement: do
+        other seeds say the same? Randomisation: does the explanation change when the model
+        has learned nothing?
+
+        Returns
+        -------
+        DataFrame
+            ``value``, ``limit`` and ``passed`` of each check. What fails is also said on
+            the explanation itself.
+        """
+        import pandas as pd
+
+        self._checks[:] = _trust.run(self)
+        return pd.DataFrame(
+            [(c.value, c.limit, c.passed, c.meaning) for c in self._checks],
+            columns=["value", "limit", "passed", "meaning"],
+            index=pd.Index([c.name for c in self._checks], name="check"),
+        )
+
+    @property
+    def failed_checks(self) -> tuple[str, ...]:
+        """What failed when `check` was last called; empty before."""
+        return tuple(check.name for check in self._checks if not check.passed)
+
+    def about(self) -> list[str]:
+        """Return what the numbers mean, in sentences."""
+        how = "exact" if self.errors is None else "sampled, with standard errors"
+        meaning = (
+            f"Shapley values of modalities ({how}) in units of the output; a modality is "
+            f"{_ABSENT[self.absence]}. Base value and values add up to the prediction."
+        )
+        said = [meaning]
+        if self.failed_checks:
+            said.append(f"Not to be trusted: {', '.join(self.failed_checks)} failed.")
+        return said
+
+    def _check_row(self, row: int) -> None:
+        if not 0 <= row < len(self):
+            msg = f"row: expected a position from 0 to {len(self) - 1}, got {row}."
+            raise ConfigurationError(msg)
+
+    def __repr__(self) -> str:
+        """Return the values as text."""
+        header = ("row", "base", *self.names, "prediction")
+        rows = [
+            (
+                str(row),
+                f"{self.base_values[row]:.3f}",
+                *(
+                    f"{v:+.3f}" if there else "absent"
+                    for v, there in zip(self.values[row], self.present[row], strict=True)
+                ),
+                f"{self.predictions[row]:.3f}",
+            )
+            for row in range(len(self))
+        ]
+        names = ", ".join(dict.fromkeys(self.output_names))
+        lines = [f"Explanation of {len(self)} rows ({names})", _html.text_table(header, rows)]
+        return "\n".join([*lines, *self.about()])
+
+    def _repr_html_(self) -> str:
+        """Return the table, the picture over all rows and the first row in detail."""
+        return _draw.as_html(self, range(min(1, len(self))))

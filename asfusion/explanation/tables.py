@@ -1,0 +1,468 @@
+"""What each cell of a table added to a prediction, with pictures of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_integer, quoted, suggestion
+from asfusion.evaluation import _html
+from asfusion.evaluation._plots import as_svg
+from asfusion.exceptions import ConfigurationError, InputError, ShapeError
+from asfusion.explanation import _table_plots
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+Floats: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class TableAttribution:
+    """What each cell of N rows and F features added to a model's output.
+
+    Each row of `values` sums, with its base value, to the output for that row.
+
+    Parameters
+    ----------
+    values : array_like of shape (N, F)
+        What each cell added, in the unit of the output.
+    base_value : float or array_like of shape (N,)
+        The output where no cell is known.
+    data : array_like of shape (N, F)
+        The cells as they stood in the table, in the units of `units`; a missing cell is
+        None, NaN, NaT or pd.NA.
+    feature_names : sequence of str
+        F different names.
+    output_name : str
+        What was explained, for example ``"log-odds of AS"``.
+    units : mapping of str to (str or None), optional
+        Unit of each feature, ``"mg/L"`` for example; one that is absent or None has none.
+    method : str
+        How the values were found, for the record.
+    error : array_like of shape (N, F), optional
+        Standard errors of `values`, where coalitions were sampled.
+    interactions : array_like of shape (N, F, F), optional
+        Pairwise effects, whose rows sum to `values`.
+
+    Raises
+    ------
+    ShapeError
+        If the arrays do not fit together.
+    InputError
+        If an attribution is not finite, or an error negative.
+    ConfigurationError
+        If a name is used twice, or `units` names an unknown feature.
+
+    Examples
+    --------
+    >>> found = TableAttribution(
+    ...     values=[[0.30, -0.10]],
+    ...     base_value=0.25,
+    ...     data=[[41.0, None]],
+    ...     feature_names=["crp", "esr"],
+    ...     output_name="probability of AS",
+    ...     units={"crp": "mg/L", "esr": "mm/h"},
+    ... )
+    >>> found.outputs.round(2).tolist()
+    [0.45]
+    >>> print(found.to_frame().to_string(index=False))
+     row feature value unit  attribution
+       0     crp  41.0 mg/L          0.3
+       0     esr  None mm/h         -0.1
+    """
+
+    values: Floats
+    base_value: Floats
+    data: NDArray[Any]
+    feature_names: tuple[str, ...]
+    output_name: str = "output"
+    units: Mapping[str, str | None] = field(default_factory=dict)
+    method: str = "shapley"
+    error: Floats | None = None
+    interactions: Floats | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in self._checked().items():
+            object.__setattr__(self, name, value)
+
+    def _checked(self) -> dict[str, Any]:
+        """Return the fields as they are to be kept: read-only copies that fit together."""
+        names = tuple(str(name) for name in self.feature_names)
+        values = _frozen(self.values, float)
+        if values.ndim != 2 or values.shape[1] != len(names):
+            msg = (
+                f"values: expected shape (N, {len(names)}) for {len(names)} feature names, got "
+                f"{values.shape}. Give one row for each patient and one column for each feature."
+            )
+            raise ShapeError(msg)
+        _check_names(names, self.units)
+        n_rows, n_features = values.shape
+        base = np.asarray(self.base_value, dtype=float)
+        checked: dict[str, Any] = {
+            "values": values,
+            "base_value": _frozen(np.full(n_rows, base) if base.ndim == 0 else base, float),
+            "data": _cells(self.data),
+            "error": None if self.error is None else _frozen(self.error, float),
+            "interactions": None
+            if self.interactions is None
+            else _frozen(self.interactions, float),
+        }
+        shapes = {
+            "base_value": (n_rows,),
+            "data": values.shape,
+            "error": values.shape,
+            "interactions": (n_rows, n_features, n_features),
+        }
+        for name, array in checked.items():
+            if array is not None:
+                _check_shape(name, array, shapes.get(name, array.shape))
+                _check_finite(name, array)
+        if checked["error"] is not None and (checked["error"] < 0).any():
+            msg = "error: expected standard errors of at least 0, got a negative one."
+            raise InputError(msg)
+        units = {name: self.units.get(name) or None for name in names}
+        return {**checked, "feature_names": names, "units": units}
+
+    @property
+    def outputs(self) -> Floats:
+        """The model's output of each row, shape (N,): base value plus attributions."""
+        total: Floats = self.base_value + self.values.sum(axis=1)
+        return total
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        n_rows, n_features = self.values.shape
+        return (
+            f"TableAttribution({n_rows} rows, {n_features} features, "
+            f"output={self.output_name!r}, method={self.method!r})"
+        )
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one line for each cell.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``row`` (position), ``feature``, ``value`` (the cell), ``unit``,
+            ``attribution`` and, where there are standard errors, ``error``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> found = TableAttribution(
+        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
+        ... )
+        >>> found.to_frame().attribution.tolist()
+        [0.3, -0.1]
+        """
+        import pandas as pd
+
+        n_rows, n_features = self.values.shape
+        columns: dict[str, Any] = {
+            "row": np.repeat(np.arange(n_rows), n_features),
+            "feature": list(self.feature_names) * n_rows,
+            "value": pd.Series(list(self.data.ravel()), dtype=object),
+            "unit": [self.units[name] for name in self.feature_names] * n_rows,
+            "attribution": self.values.ravel(),
+        }
+        if self.error is not None:
+            columns["error"] = self.error.ravel()
+        return pd.DataFrame(columns)
+
+    def to_shap(self) -> Any:
+        """Return the same for the plots of the package shap.
+
+        Returns
+        -------
+        shap.Explanation
+            Its `data` holds numbers, with NaN for what is not one; its `display_data` holds
+            the cells as they stood.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> found = TableAttribution(
+        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
+        ... )
+        >>> found.to_shap().shape
+        (1, 2)
+        """
+        with warnings.catch_warnings():
+            # shap itself calls what matplotlib is about to drop.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            import shap
+
+        numbers = np.column_stack(
+            [_table_plots.as_numbers(column)[0] for column in self.data.T]
+            or [np.zeros((len(self), 0))]
+        )
+        return shap.Explanation(
+            values=self.values.copy(),
+            base_values=self.base_value.copy(),
+            data=numbers,
+            display_data=self.data.copy(),
+            feature_names=list(self.feature_names),
+            output_names=self.output_name,
+            error_std=None if self.error is None else self.error.copy(),
+        )
+
+    def waterfall(self, row: int = 0, ax: Axes | None = None, n: int = 10) -> Axes:
+        """Draw how one row's output comes about, from the base value up.
+
+        Parameters
+        ----------
+        row : int
+            Position of the row; a negative one counts from the end.
+        ax : matplotlib Axes, optional
+            Where to draw; None makes a figure.
+        n : int
+            Most features with a bar of their own; the rest share one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes that were drawn on.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such row, or `ax` or `n` cannot be used.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> import numpy as np
+        >>> found = TableAttribution(
+        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
+        ... )
+        >>> axes = found.waterfall(0, ax=Figure().add_subplot())
+        >>> [label.get_text() for label in axes.get_yticklabels()]
+        ['crp = 41', 'esr = 12']
+        """
+        place = self._check_row(row)
+        count = check_integer(n, "n", minimum=1)
+        return _table_plots.waterfall(self, place, self._axes(ax, count), count)
+
+    def beeswarm(self, ax: Axes | None = None, n: int = 12) -> Axes:
+        """Draw a point for each row and feature, coloured by the cell.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; None makes a figure.
+        n : int
+            Most features to draw, those with the largest mean effect.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes that were drawn on.
+
+        Raises
+        ------
+        ConfigurationError
+            If `ax` or `n` cannot be used.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> import numpy as np
+        >>> found = TableAttribution(
+        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
+        ... )
+        >>> found.beeswarm(ax=Figure().add_subplot()).get_xlabel()
+        'Effect on the output'
+        """
+        count = check_integer(n, "n", minimum=1)
+        return _table_plots.beeswarm(self, self._axes(ax, count), count)
+
+    def bar(self, ax: Axes | None = None, n: int = 12) -> Axes:
+        """Draw each feature's mean effect, upwards and downwards apart.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; None makes a figure.
+        n : int
+            Most features with a bar of their own; the rest share one.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes that were drawn on.
+
+        Raises
+        ------
+        ConfigurationError
+            If `ax` or `n` cannot be used.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> import numpy as np
+        >>> found = TableAttribution(
+        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
+        ... )
+        >>> found.bar(ax=Figure().add_subplot()).get_xlabel()
+        'Mean size of the effect on the output'
+        """
+        count = check_integer(n, "n", minimum=1)
+        return _table_plots.bar(self, self._axes(ax, count), count)
+
+    def dependence(self, feature: str, ax: Axes | None = None, color_by: str | None = None) -> Axes:
+        """Draw a feature's effect against its cell.
+
+        Parameters
+        ----------
+        feature : str
+            Its name.
+        ax : matplotlib Axes, optional
+            Where to draw; None makes a figure.
+        color_by : str, optional
+            Another feature, whose cells colour the points.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            The axes that were drawn on.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such feature, or `ax` cannot be used.
+
+        Examples
+        --------
+        >>> from matplotlib.figure import Figure
+        >>> import numpy as np
+        >>> found = TableAttribution(
+        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
+        ... )
+        >>> found.dependence("crp", ax=Figure().add_subplot()).get_xlabel()
+        'crp'
+        """
+        column = self._check_feature(feature, "feature")
+        other = None if color_by is None else self._check_feature(color_by, "color_by")
+        return _table_plots.dependence(self, column, other, self._axes(ax))
+
+    def _repr_html_(self) -> str:
+        count = min(len(self.feature_names), 10)
+        parts = [_html.heading(f"What each cell added to the {self.output_name}")]
+        if len(self):
+            from matplotlib.figure import Figure
+
+            figure = Figure(figsize=_table_plots.size_of(count + 1), layout="constrained")
+            _table_plots.waterfall(self, 0, figure.add_subplot(), count)
+            parts.append(
+                _html.picture(as_svg(figure), f"Effects on the {self.output_name}, first row")
+            )
+        parts.append(_html.table(*self._summary(count)))
+        parts.append(_html.paragraph(f"{self!r}. {_html.RESEARCH_TOOL}", "note"))
+        return _html.fragment(parts)
+
+    def _summary(self, count: int) -> tuple[list[str], list[list[str]]]:
+        """Return header and rows of the features with the largest mean effect."""
+        header = ["feature", "unit", "mean effect", "lowest", "highest", "missing cells"]
+        rows = []
+        for i in _table_plots.by_size(self)[:count] if len(self) else []:
+            column = self.values[:, i]
+            missing = sum(_table_plots.is_missing(cell) for cell in self.data[:, i])
+            effects = [f"{np.abs(column).mean():.3g}"]
+            effects += [_table_plots.signed(x) for x in (column.min(), column.max())]
+            name = self.feature_names[i]
+            rows.append([name, self.units[name] or "", *effects, f"{missing} of {len(self)}"])
+        return header, rows
+
+    def _check_row(self, row: object) -> int:
+        count = len(self)
+        if (
+            isinstance(row, (int, np.integer))
+            and not isinstance(row, bool)
+            and -count <= row < count
+        ):
+            return int(row) % count
+        msg = (
+            f"row: expected a position from 0 to {count - 1}, got {row!r}. "
+            "Rows are counted from 0, in the order in which they were explained."
+        )
+        raise ConfigurationError(msg)
+
+    def _check_feature(self, feature: object, parameter: str) -> int:
+        if isinstance(feature, str) and feature in self.feature_names:
+            return self.feature_names.index(feature)
+        hint = suggestion(str(feature), self.feature_names)
+        msg = f"{parameter}: expected one of {quoted(self.feature_names)}, got {feature!r}.{hint}"
+        raise ConfigurationError(msg)
+
+    def _axes(self, ax: Any, count: int | None = None) -> Axes:
+        """Return the axes to draw on, new ones if none are given."""
+        if not len(self):
+            msg = "The attribution has 0 rows, expected at least 1 to draw. Explain some rows."
+            raise InputError(msg)
+        if ax is None:
+            from matplotlib import pyplot
+
+            lines = 0 if count is None else min(count + 1, len(self.feature_names))
+            size = _table_plots.size_of(lines) if count else (6.0, 4.2)
+            return pyplot.figure(figsize=size, layout="constrained").add_subplot()
+        if not hasattr(ax, "barh"):
+            msg = f"ax: expected a matplotlib Axes or None, got {type(ax).__name__}."
+            raise ConfigurationError(msg)
+        given: Axes = ax
+        return given
+
+
+def _frozen(values: Any, kind: type) -> NDArray[Any]:
+    """Return a read-only copy."""
+    copy: NDArray[Any] = np.array(values, dtype=kind)
+    copy.setflags(write=False)
+    return copy
+
+
+def _cells(data: Any) -> NDArray[Any]:
+    """Return the cells as objects, whatever table held them."""
+    table = data.to_numpy() if hasattr(data, "to_numpy") else data
+    return _frozen(table, object)
+
+
+def _check_names(names: Sequence[str], units: Mapping[str, str | None]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        msg = f"feature_names: expected different names, got {quoted(twice)} more than once."
+        raise ConfigurationError(msg)
+    unknown = [name for name in units if name not in names]
+    if unknown:
+        hint = suggestion(unknown[0], names)
+        msg = f"units: expected names of features, got {quoted(unknown)}.{hint}"
+        raise ConfigurationError(msg)
+
+
+def _check_shape(name: str, array: NDArray[Any], expected: tuple[int, ...]) -> None:
+    if array.shape != expected:
+        msg = (
+            f"{name}: expected shape {expected} to fit `values`, got {array.shape}. "
+            "Give the same rows and features in every array."
+        )
+        raise ShapeError(msg)
+
+
+def _check_finite(name: str, array: NDArray[Any]) -> None:
+    if array.dtype == object:  # the cells, which may be missing
+        return
+    bad = np.count_nonzero(~np.isfinite(array))
+    if bad:
+        msg = (
+            f"{name}: expected finite numbers, got {bad} of {array.size} that are not. "
+            "Look for a model output that is NaN or infinite."
+        )
+        raise InputError(msg)

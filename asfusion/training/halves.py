@@ -1,0 +1,82 @@
+"""The two halves of a prediction, apart: encode rows once, then decide as often as needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from asfusion._tokens import Prepared, Tokens
+from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.training.rows import collate
+from asfusion.training.settings import resolve_device
+
+_ENCODE_BATCH, _DECIDE_BATCH = 32, 1024
+
+
+def encode_rows(network: EncoderNetwork, prepared: Prepared, *, device: str = "auto") -> Tokens:
+    """Return the tokens of one modality, absent rows masked, on the CPU.
+
+    Parameters
+    ----------
+    network : EncoderNetwork
+        The trained network of the modality.
+    prepared : Prepared
+        N rows, embedded already or not.
+    device : str
+        ``"auto"``, or a torch device.
+
+    Returns
+    -------
+    Tokens
+        Values of shape (N, T, D).
+    """
+    where, dtype = resolve_device(device), _dtype(network)
+    network.to(where).eval()
+    parts = []
+    with torch.no_grad():
+        for rows in torch.split(torch.arange(len(prepared)), _ENCODE_BATCH):
+            batch = collate({"one": prepared}, rows, device=where, dtype=dtype)
+            tokens = network(batch.inputs["one"]).keep(batch.present["one"])
+            parts.append(Tokens(tokens.values.cpu(), tokens.mask.cpu()))
+    network.to("cpu")
+    return Tokens(torch.cat([p.values for p in parts]), torch.cat([p.mask for p in parts]))
+
+
+def decide_rows(
+    network: FusionNetwork, tokens: Mapping[str, Tokens], *, device: str = "auto"
+) -> Tensor:
+    """Return outputs (N, K) in float64 on the CPU from encoded modalities.
+
+    Parameters
+    ----------
+    network : FusionNetwork
+        The trained network, of which fusion head and output layer are used.
+    tokens : mapping of str to Tokens
+        Every modality's tokens of N rows, absent ones masked.
+    device : str
+        ``"auto"``, or a torch device.
+
+    Returns
+    -------
+    Tensor of shape (N, K)
+        Logits, or scaled targets.
+    """
+    where = resolve_device(device)
+    network.to(where).eval()
+    parts = []
+    n_rows = len(next(iter(tokens.values())).mask)
+    with torch.no_grad():
+        for rows in torch.split(torch.arange(n_rows), _DECIDE_BATCH):
+            batch = {
+                name: Tokens(part.values[rows].to(where), part.mask[rows].to(where))
+                for name, part in tokens.items()
+            }
+            parts.append(network.predict(batch).to(torch.float64).cpu())
+    network.to("cpu")
+    return torch.cat(parts)
+
+
+def _dtype(network: torch.nn.Module) -> torch.dtype:
+    return next(network.parameters()).dtype

@@ -1,0 +1,378 @@
+"""`explain` over every family: values that add up, and the planted cause found."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars
+import pytest
+from matplotlib import pyplot
+from PIL import Image
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
+
+from asfusion.baselines import ClinicalIndexRegressor
+from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.tabular import TabularEncoder
+from asfusion.encoders.text import TextEncoder
+from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
+from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
+from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.explanation._details import PRESENCE
+from asfusion.explanation.explainer import explain
+from asfusion.explanation.images import ImageAttribution
+from asfusion.explanation.result import Explanation
+from asfusion.explanation.tables import TableAttribution
+from asfusion.explanation.text import TextAttribution
+
+pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
+N = 160
+COLUMNS = {"labs": ["crp", "esr"], "body": ["bmi", "age"], "notes": ["note"]}
+QUIET: dict[str, Any] = {"verbose": 0, "random_state": 0}
+
+
+@pytest.fixture(autouse=True)
+def _close_figures():
+    yield
+    pyplot.close("all")
+
+
+@pytest.fixture(scope="module")
+def rows() -> tuple[pd.DataFrame, np.ndarray]:
+    """Return rows whose class is in CRP, in one word, and in little else."""
+    rng = np.random.default_rng(0)
+    crp, esr, bmi, age = rng.normal(size=(4, N))
+    stiff = rng.random(N) < 0.5
+    filler = ["walks daily", "sleeps well", "works at a desk", "has two children"]
+    notes: list[str | None] = [
+        f"Patient {rng.choice(filler)}, reports {'stiffness' if s else 'nothing'} at night."
+        for s in stiff
+    ]
+    y = (2.0 * crp + 1.5 * (2 * stiff - 1) + 0.2 * rng.normal(size=N) > 0).astype(int)
+    X = pd.DataFrame({"crp": crp, "esr": esr, "bmi": bmi, "age": age, "note": notes})
+    X.loc[5, ["crp", "esr"]] = np.nan
+    X.loc[6, "note"] = None
+    return X, y
+
+
+def encoders() -> dict[str, Any]:
+    return {
+        "labs": TabularEncoder(["crp", "esr"], d_hidden=8, d_out=8),
+        "body": TabularEncoder(["bmi", "age"], d_hidden=8, d_out=8),
+        "notes": TextEncoder("note", backbone="tfidf", d_out=8),
+    }
+
+
+NETWORK: dict[str, Any] = {"max_epochs": 15, "learning_rate": 1e-2}
+MODELS: dict[str, Any] = {
+    "early": lambda: EarlyFusionClassifier(encoders(), **QUIET),
+    "early forest": lambda: EarlyFusionClassifier(
+        encoders(), RandomForestClassifier(60, max_features=0.5), **QUIET
+    ),
+    "joint concat": lambda: JointFusionClassifier(encoders(), **NETWORK, **QUIET),
+    "joint attention": lambda: JointFusionClassifier(encoders(), "attention", **NETWORK, **QUIET),
+    "late mean": lambda: LateFusionClassifier(encoders(), LogisticRegression(), **QUIET),
+    "late product": lambda: LateFusionClassifier(
+        encoders(), LogisticRegression(), "product", **QUIET
+    ),
+    "late stacking": lambda: LateFusionClassifier(
+        encoders(), LogisticRegression(), "stacking", cv=3, **QUIET
+    ),
+    "early numbers": lambda: EarlyFusionRegressor(encoders(), **QUIET),
+    "joint numbers": lambda: JointFusionRegressor(encoders(), **NETWORK, **QUIET),
+    "late numbers": lambda: LateFusionRegressor(encoders(), RandomForestRegressor(20), **QUIET),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted(rows: Any) -> dict[str, Any]:
+    X, y = rows
+    return {
+        name: make().fit(X, 2.0 * X["bmi"].to_numpy() + y if "numbers" in name else y)
+        for name, make in MODELS.items()
+    }
+
+
+def answer(model: Any, X: Any) -> np.ndarray:
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(X)[:, 1])
+    return np.asarray(model.predict(X))
+
+
+def without(X: pd.DataFrame, names: set[str]) -> pd.DataFrame:
+    """Return the rows with the columns of modalities emptied, as a hospital would send them."""
+    X = X.copy()
+    for name, columns in COLUMNS.items():
+        if name not in names:
+            X[columns] = None if name == "notes" else np.nan
+    return X
+
+
+def brute_force(outcome: dict[frozenset[str], float], names: list[str]) -> list[float]:
+    """Return Shapley values by walking through every order."""
+    values = dict.fromkeys(names, 0.0)
+    for order in itertools.permutations(names):
+        known: frozenset[str] = frozenset()
+        for name in order:
+            values[name] += outcome[known | {name}] - outcome[known]
+            known |= {name}
+    return [values[name] / math.factorial(len(names)) for name in names]
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_modalities_equal_a_brute_force_over_emptied_columns(
+    name: str, rows: Any, fitted: dict[str, Any]
+) -> None:
+    X, model = rows[0][3:9], fitted[name]
+    e = explain(model, X, background=rows[0], verbose=0)
+    names = list(e.names)
+    subsets = [frozenset(s) for r in range(4) for s in itertools.combinations(names, r)]
+    outcomes = {s: answer(model, without(X, set(s))) for s in subsets}
+    for row in range(len(X)):
+        expected = brute_force({s: float(v[row]) for s, v in outcomes.items()}, names)
+        np.testing.assert_allclose(e.values[row], expected, atol=1e-6)
+    np.testing.assert_allclose(e.predictions, answer(model, X), atol=1e-6)
+
+
+@pytest.mark.parametrize("absence", ["missing", "background"])
+@pytest.mark.parametrize("name", MODELS)
+def test_everything_adds_up(name: str, absence: Any, rows: Any, fitted: dict[str, Any]) -> None:
+    X = rows[0][4:8]
+    e = explain(
+        fitted[name], X, background=rows[0], absence=absence, n_background=4, n_samples=8, verbose=0
+    )
+    np.testing.assert_allclose(e.base_values + e.values.sum(axis=1), e.predictions, atol=1e-5)
+    assert e.interactions is not None
+    np.testing.assert_allclose(e.interactions.sum(axis=2), e.values, atol=1e-9)
+    for modality in ("labs", "body"):
+        table = e[modality]
+        there = e.present[:, e.names.index(modality)]
+        own = e.values[:, e.names.index(modality)]
+        np.testing.assert_allclose(table.values.sum(axis=1)[there], own[there], atol=1e-5)
+    for row, note in enumerate(e["notes"]):
+        if note is not None:
+            total = sum(span.value for span in note.spans) + note.elsewhere
+            assert abs(total - e.values[row, e.names.index("notes")]) < 1e-5
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_what_a_row_lacks_is_worth_exactly_nothing(
+    name: str, rows: Any, fitted: dict[str, Any]
+) -> None:
+    e = explain(fitted[name], rows[0][5:7], background=rows[0], verbose=0)
+    assert e.values[0, e.names.index("labs")] == 0.0
+    assert e.values[1, e.names.index("notes")] == 0.0
+    assert e["notes"][1] is None
+    assert (e["labs"].values[0] == 0).all()
+
+
+def test_background_absence_equals_brute_force(rows: Any, fitted: dict[str, Any]) -> None:
+    X, model = rows[0], fitted["early"]
+    one = X[8:9]
+    e = explain(model, one, background=X[10:13], absence="background", verbose=0)
+
+    def outcome(names: frozenset[str]) -> float:
+        mixed = X[10:13].copy()
+        for name in names:
+            for column in COLUMNS[name]:
+                mixed[column] = one[column].iloc[0]
+        return float(answer(model, mixed).mean())
+
+    names = list(e.names)
+    subsets = [frozenset(s) for r in range(4) for s in itertools.combinations(names, r)]
+    expected = brute_force({s: outcome(s) for s in subsets}, names)
+    np.testing.assert_allclose(e.values[0], expected, atol=1e-9)
+    assert abs(e.base_values[0] - outcome(frozenset())) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["early", "early forest", "joint concat", "late product"])
+def test_planted_causes_come_first(name: str, rows: Any, fitted: dict[str, Any]) -> None:
+    e = explain(fitted[name], rows[0][10:20], background=rows[0], verbose=0)
+    size = e.modalities.abs().mean()
+    assert size["body"] < min(size["labs"], size["notes"])
+    labs = np.abs(e["labs"].values).mean(axis=0)
+    assert labs[e["labs"].feature_names.index("crp")] > labs[e["labs"].feature_names.index("esr")]
+    firsts = []
+    for note in e["notes"]:
+        spans = sorted(note.spans, key=lambda s: -abs(s.value))[:2]
+        firsts.append({note.text[s.start : s.end] for s in spans})
+    assert np.mean([bool(first & {"stiffness", "nothing"}) for first in firsts]) >= 0.8
+
+
+def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    paths, y = [], np.arange(48) % 2
+    for i, label in enumerate(y):
+        pixels = rng.integers(60, 110, (48, 48), dtype=np.uint8)
+        if label:
+            pixels[8:20, 8:20] = 235
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        paths.append(str(tmp_path / f"{i}.png"))
+    X = pd.DataFrame({"film": paths, "age": rng.normal(size=48)})
+    parts = {
+        "film": ImageEncoder("film", size=48, augment=False, d_out=8),
+        "body": TabularEncoder("age", d_hidden=8, d_out=8),
+    }
+    model = JointFusionClassifier(parts, max_epochs=25, learning_rate=5e-3, **QUIET).fit(X, y)
+    assert model.score(X, y) > 0.9
+    bright = X[y == 1][:3]
+    for method in ("integrated_gradients", "occlusion", "grad_cam"):
+        e = explain(model, bright, background=X, image_method=method, verbose=0)
+        found = np.mean([np.abs(part.values[6:22, 6:22]).sum() / np.abs(part.values).sum()
+                         for part in e["film"]])  # fmt: skip
+        if method != "grad_cam":  # its map has three positions a side here
+            assert found > (16 / 48) ** 2 * 3, method
+        assert all(isinstance(part, ImageAttribution) for part in e["film"])
+    early = EarlyFusionClassifier(parts, network=JointFusionClassifier(max_epochs=2), **QUIET)
+    early.fit(X, y)
+    e = explain(early, X[:1], background=X, verbose=0)
+    assert e["film"][0].method == "occlusion"
+    with pytest.raises(ConfigurationError, match="expected 'occlusion' for EarlyFusionClassifier"):
+        explain(early, X[:1], background=X, image_method="grad_cam", verbose=0)["film"]
+    e = explain(
+        model, X[:1], background=X, absence="background", n_background=2,
+        image_method="grad_cam", verbose=0,
+    )  # fmt: skip
+    with pytest.raises(ConfigurationError, match="expected 'occlusion' with absence"):
+        e["film"]
+
+
+def test_several_classes_and_chosen_outputs(rows: Any) -> None:
+    X, _ = rows
+    y = np.array(["a", "b", "c"])[np.arange(N) % 3]
+    model = EarlyFusionClassifier({"labs": encoders()["labs"]}, **QUIET).fit(X, y)
+    e = explain(model, X[10:14], background=X, verbose=0)
+    predicted = model.predict(X[10:14])
+    assert e.output_names == tuple(f"probability of {label}" for label in predicted)
+    of_b = explain(model, X[10:14], background=X, output="b", verbose=0)
+    np.testing.assert_allclose(of_b.predictions, model.predict_proba(X[10:14])[:, 1])
+    with pytest.raises(ConfigurationError, match="output: expected one of the classes"):
+        explain(model, X[10:14], output="d", verbose=0)
+    targets = np.column_stack([X["bmi"], X["age"]])
+    regressor = EarlyFusionRegressor({"body": encoders()["body"]}, **QUIET).fit(X, targets)
+    second = explain(regressor, X[10:12], background=X, output=1, verbose=0)
+    np.testing.assert_allclose(second.predictions, regressor.predict(X[10:12])[:, 1])
+    with pytest.raises(ConfigurationError, match="output: expected a target from 0 to 1"):
+        explain(regressor, X[10:12], output=2, verbose=0)
+
+
+def test_polars_and_arrays(rows: Any) -> None:
+    X, y = rows
+    table = X[["crp", "esr", "bmi"]]
+    parts = {"labs": TabularEncoder(["crp", "esr"]), "body": TabularEncoder("bmi")}
+    model = EarlyFusionClassifier(parts, **QUIET).fit(table, y)
+    one = explain(model, table[8:12], background=table, verbose=0)
+    other = polars.from_pandas(table)
+    two = explain(model, other[8:12], background=other, verbose=0)
+    np.testing.assert_allclose(one.values, two.values)
+    np.testing.assert_allclose(one["labs"].values, two["labs"].values)
+    with pytest.raises(InputError, match="expected tables of one library"):
+        explain(model, other[8:12], background=table, verbose=0)
+    numbers = table.fillna(0.0).to_numpy()
+    bare = EarlyFusionClassifier(**QUIET).fit(numbers, y)
+    e = explain(bare, numbers[:3], background=numbers, verbose=0)
+    assert e.names == ("table",)
+    assert e["table"].feature_names == (PRESENCE, "x0", "x1", "x2")
+
+
+def test_many_modalities_are_sampled_with_errors() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(50, 12)), columns=[f"c{i}" for i in range(12)])
+    y = (X["c0"] + X["c1"] > 0).astype(int).to_numpy()
+    parts = {name: TabularEncoder(name) for name in X}
+    model = EarlyFusionClassifier(parts, **QUIET).fit(X, y)
+    e = explain(model, X[:2], background=X, verbose=0)
+    assert e.errors is not None
+    assert e.errors.shape == (2, 12)
+    assert e.interactions is None
+    np.testing.assert_allclose(e.base_values + e.values.sum(axis=1), e.predictions, atol=1e-9)
+
+
+def test_checks_pass_on_a_model_that_learned(rows: Any, fitted: dict[str, Any]) -> None:
+    e = explain(fitted["late product"], rows[0][10:16], background=rows[0], n_samples=64, verbose=0)
+    checks = e.check()
+    assert {"modalities add up", "labs: parts add up", "deletion beats random order"} <= set(
+        checks.index
+    )
+    assert checks["passed"].all(), checks
+    assert e.failed_checks == ()
+
+
+def test_a_broken_explanation_says_so(rows: Any, fitted: dict[str, Any]) -> None:
+    e = explain(fitted["early"], rows[0][10:14], background=rows[0], verbose=0)
+    e.values[:, 0] += 0.3
+    assert not e.check().loc["modalities add up", "passed"]
+    assert "modalities add up" in e.failed_checks
+    for said in (repr(e), e._repr_html_()):
+        assert "Not to be trusted" in said
+
+
+def test_table_pictures_and_page(rows: Any, fitted: dict[str, Any], tmp_path: Path) -> None:
+    hostile = rows[0][10:12].copy()
+    hostile.iloc[0, hostile.columns.get_loc("note")] = "<script>alert('x')</script> stiffness $x$"
+    e = explain(
+        fitted["early"], hostile, background=rows[0], units={"crp": "mg/L"}, n_samples=8, verbose=0
+    )
+    frame = e.to_frame()
+    assert frame.columns.tolist() == ["row", "modality", "part", "value"]
+    whole = frame[frame["part"] == ""].groupby("row")["value"].sum()
+    np.testing.assert_allclose(whole, e.predictions - e.base_values, atol=1e-9)
+    axis = pyplot.figure().subplots()
+    assert e.plot(axis) is axis
+    figure = e.plot_patient(1)
+    assert len([a for a in figure.axes if a.axison]) == 4
+    page = e.to_html(tmp_path / "patient.html").read_text()
+    assert "<script" not in page
+    assert "&lt;" in page
+    assert page.count("research tool, not a medical device") == 1
+    assert "mg/L" in str(e["labs"].units)
+    with pytest.raises(ConfigurationError, match="row: expected a position from 0 to 1"):
+        e.plot_patient(2)
+    with pytest.raises(ConfigurationError, match="expected one of 'labs', 'body', 'notes'"):
+        e["xray"]
+    assert isinstance(e["labs"], TableAttribution)
+    assert isinstance(e["notes"][1], TextAttribution)
+
+
+def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
+    X, _ = rows
+    y = 3.0 + X["bmi"].to_numpy()
+    model = ClinicalIndexRegressor("forest", random_state=0).fit(X[["bmi", "age"]], y)
+    e = explain(model, X[["bmi", "age"]][:4], units={"bmi": "kg/m2"})
+    assert isinstance(e, Explanation)
+    np.testing.assert_allclose(e.predictions, model.predict(X[["bmi", "age"]][:4]), atol=1e-6)
+    strength = np.abs(e["table"].values).mean(axis=0)
+    assert strength[0] > 5 * strength[1]
+    assert e.plot_patient(0).axes
+    assert e.check()["passed"].all()
+
+
+@pytest.mark.parametrize(
+    ("choice", "complaint"),
+    [
+        ({"absence": "gone"}, "absence: expected"),
+        ({"n_background": 0}, "n_background: expected"),
+        ({"n_samples": 3}, "n_samples: expected"),
+    ],
+)
+def test_unusable_parameters(choice: Any, complaint: str, rows: Any, fitted: Any) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        explain(fitted["early"], rows[0][:2], **choice)
+
+
+def test_what_cannot_be_explained(rows: Any, fitted: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="model: expected a fusion estimator"):
+        explain(LogisticRegression(), rows[0][:2])
+    empty = without(rows[0][:2], set())
+    with pytest.raises(InputError, match="expected a modality in every row, got 2"):
+        explain(fitted["early"], empty, background=rows[0], verbose=0)
+    gone = rows[0].assign(crp=np.nan, esr=np.nan)
+    e = explain(fitted["early"], rows[0][:2], background=gone, verbose=0)
+    with pytest.raises(ConfigurationError, match="background: expected rows that have .* 'labs'"):
+        e["labs"]
