@@ -328,9 +328,10 @@ def _n_trees_used(model: Any, content: Any) -> int:
 
 def _xgboost_base(learner: Any) -> Floats:
     parameters = learner["learner_model_param"]
-    base = np.atleast_1d(np.asarray(json.loads(parameters["base_score"]), dtype=np.float32))
+    # XGBoost keeps the score in single precision.
+    stored = np.atleast_1d(np.asarray(json.loads(parameters["base_score"]), dtype=np.float32))
     n_outputs = max(int(parameters["num_class"]), int(parameters["num_target"]), 1)
-    base = np.broadcast_to(base.astype(np.float64), (n_outputs,)).copy()
+    base: Floats = np.broadcast_to(stored.astype(np.float64), (n_outputs,)).copy()
     objective = learner["objective"]["name"]
     if objective in _LOGIT:
         return np.asarray(np.log(base / (1 - base)))

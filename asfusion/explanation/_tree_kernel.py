@@ -61,9 +61,8 @@ class Edges:
 def make_edges(tree: Tree) -> Edges:
     """List the edges of `tree` in the order in which they are walked."""
     n_edges = int(2 * np.count_nonzero(tree.left >= 0))
-    node, parent, depth, is_left, above, *weights, distinct = _compiled_order()(
-        tree.left, tree.right, tree.feature, tree.cover, n_edges
-    )
+    found = _compiled_order()(tree.left, tree.right, tree.feature, tree.cover, n_edges)
+    node, parent, depth, is_left, above, part, reach, share, share_above, distinct = found
     used, local = np.unique(tree.feature[parent], return_inverse=True)
     return Edges(
         node,
@@ -72,7 +71,10 @@ def make_edges(tree: Tree) -> Edges:
         is_left,
         tree.missing_left[parent],
         above,
-        *weights,
+        part,
+        reach,
+        share,
+        share_above,
         tree.left[node] < 0,
         local.astype(np.int64).reshape(-1),
         used,
@@ -84,7 +86,7 @@ def make_edges(tree: Tree) -> Edges:
 def expectation(tree: Tree, edges: Edges) -> Floats:
     """Return the mean of the tree's values over its leaves, weighted as in training."""
     if not len(edges.node):
-        return tree.values[0]
+        return np.asarray(tree.values[0])
     return np.asarray(edges.reach[edges.leaf] @ tree.values[edges.node[edges.leaf]])
 
 

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._random import torch_seed
+from asfusion.estimators.joint import _JointFusion
+from asfusion.explanation._game import Game
+from asfusion.explanation.players import exact_shapley
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.fusion._resolve import resolve_head
 
 if TYPE_CHECKING:
     from asfusion.explanation.result import Explanation
 
 Floats = NDArray[np.float64]
 
-_SUMS, _AGREEMENT, _RANDOM_ORDERS = 1e-5, 0.8, 20
+_SUMS, _AGREEMENT, _ALIKE, _RANDOM_ORDERS = 1e-5, 0.8, 0.9, 20
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,9 @@ def run(e: Explanation) -> list[Check]:
         return checks
     checks += [check for name in e.names for check in _within(e, name)]
     checks.append(_deletion(e))
-    checks.append(_randomised(e))
-    return checks
+    checks.append(_exchanged(e))
+    untrained = _untrained(e)
+    return checks if untrained is None else [*checks, untrained]
 
 
 def _efficiency(e: Explanation) -> Check:
@@ -154,24 +161,44 @@ def _area(game: Any, row: int, order: NDArray[np.int64], direction: float) -> fl
     return float(direction * (outcome[0] - outcome[1:]).mean())
 
 
-def _randomised(e: Explanation) -> Check:
+def _exchanged(e: Explanation) -> Check:
     """Return how alike the modality values stay when content is dealt to the wrong rows.
 
-    Every modality's content is exchanged between rows, which leaves a model that knows
-    nothing of the patient at hand. An explanation that does not change explains nothing.
+    An explanation that another patient's content does not change says nothing of this one.
     """
-    from asfusion.explanation._game import Game
-    from asfusion.explanation.players import exact_shapley
-
     game = e.details.game
     meaning = "correlation of modality values with those of exchanged patients"
     name = "values belong to the patient"
     if len(e) < 3 or len(e.names) > 10:
-        return Check(name, float("nan"), 0.9, True, f"{meaning}; needs three rows")
+        return Check(name, float("nan"), _ALIKE, True, f"{meaning}; needs three rows")
     order = np.roll(np.arange(game.n_rows), 1)
     rows = np.concatenate([order, np.arange(game.n_rows, len(game.parts))])
-    other = Game(game.model, game.parts.take(rows), game.columns, game.n_background)
+    alike = _alike(e, Game(game.model, game.parts.take(rows), game.columns, game.n_background))
+    return Check(name, alike, _ALIKE, alike < _ALIKE, meaning)
+
+
+def _untrained(e: Explanation) -> Check | None:
+    """Return how alike the values stay when the network's weights are drawn anew.
+
+    The test of Adebayo et al. (NeurIPS 2018, doi:10.48550/arXiv.1810.03292). Models of
+    scikit-learn have no untrained state to compare with.
+    """
+    game = e.details.game
+    if not isinstance(game.model, _JointFusion) or len(e) < 3 or len(e.names) > 10:
+        return None
+    model = copy.copy(game.model)
+    with torch_seed(0):
+        model.network_ = game.model._build(resolve_head(game.model.fusion), pretrained=False)
+    dtype = next(game.model.network_.parameters()).dtype
+    model.network_.to(dtype).eval()
+    parts = model._encode(e.details.frame)
+    alike = _alike(e, Game(model, parts, game.columns, game.n_background))
+    meaning = "correlation of modality values with those of an untrained network"
+    return Check("values need training", alike, _ALIKE, alike < _ALIKE, meaning)
+
+
+def _alike(e: Explanation, other: Game) -> float:
+    """Return the correlation of modality values with those of another game."""
     values = exact_shapley(other.all_subsets()).T
     one, two = e.values.ravel(), np.where(other.present, values, 0.0).ravel()
-    alike = float(np.corrcoef(one, two)[0, 1]) if one.std() and two.std() else 0.0
-    return Check(name, alike, 0.9, alike < 0.9, meaning)
+    return float(np.corrcoef(one, two)[0, 1]) if one.std() and two.std() else 0.0

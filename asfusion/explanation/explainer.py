@@ -200,7 +200,7 @@ def _choose_output(
         chosen = np.ones(n_rows, dtype=np.int64)
     else:
         chosen = outputs.argmax(axis=1)
-    return chosen.astype(np.int64), tuple(f"probability of {classes[k]}" for k in chosen)
+    return chosen.astype(np.int64), tuple(f"probability of class {classes[k]}" for k in chosen)
 
 
 def _modalities(

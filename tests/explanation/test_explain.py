@@ -249,7 +249,7 @@ def test_several_classes_and_chosen_outputs(rows: Any) -> None:
     model = EarlyFusionClassifier({"labs": encoders()["labs"]}, **QUIET).fit(X, y)
     e = explain(model, X[10:14], background=X, verbose=0)
     predicted = model.predict(X[10:14])
-    assert e.output_names == tuple(f"probability of {label}" for label in predicted)
+    assert e.output_names == tuple(f"probability of class {label}" for label in predicted)
     of_b = explain(model, X[10:14], background=X, output="b", verbose=0)
     np.testing.assert_allclose(of_b.predictions, model.predict_proba(X[10:14])[:, 1])
     with pytest.raises(ConfigurationError, match="output: expected one of the classes"):
@@ -302,6 +302,13 @@ def test_checks_pass_on_a_model_that_learned(rows: Any, fitted: dict[str, Any]) 
     )
     assert checks["passed"].all(), checks
     assert e.failed_checks == ()
+
+
+def test_a_network_is_compared_with_an_untrained_one(rows: Any, fitted: dict[str, Any]) -> None:
+    e = explain(fitted["joint concat"], rows[0][10:16], background=rows[0], verbose=0, n_samples=8)
+    check = e.check().loc["values need training"]
+    assert check["passed"]
+    assert abs(check["value"]) < 0.9
 
 
 def test_a_broken_explanation_says_so(rows: Any, fitted: dict[str, Any]) -> None:
