@@ -11,6 +11,7 @@ from sklearn.pipeline import Pipeline
 
 from asfusion._checks import check_choice
 from asfusion.estimators._sklearn import check_part
+from asfusion.trees.shapley import tree_shap
 
 Floats = NDArray[np.float64]
 
@@ -103,10 +104,12 @@ def explain_model(
     kind = _kind(model)
     if kind == "constant":
         return np.zeros(features.shape), np.asarray(model.predict(features), dtype=np.float64)
-    shap = import_shap()
     if kind == "tree":
-        found = shap.TreeExplainer(model)(features)
-    elif kind == "linear":
+        exact = tree_shap(model, features)
+        base = np.broadcast_to(exact.base_value, (len(features),)).astype(np.float64)
+        return np.asarray(exact.values, dtype=np.float64).reshape(features.shape), base
+    shap = import_shap()
+    if kind == "linear":
         masker = shap.maskers.Independent(background, max_samples=len(background))
         found = shap.LinearExplainer(model, masker)(features)
     else:

@@ -331,7 +331,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
         Notes
         -----
-        Forest and XGBoost: TreeExplainer, which follows the trees' own paths. Linear:
+        Forest and XGBoost: exactly, along the trees' own paths (`asfusion.trees`). Linear:
         LinearExplainer, which takes features as independent. Mean: zeros. Anything else:
         PermutationExplainer on the fitted regressor with the background above; it is an
         estimate from ten random orders of the features, the same for the same model.

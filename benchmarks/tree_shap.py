@@ -2,7 +2,7 @@
 
 Run: ``python benchmarks/tree_shap.py``
 
-Each model explains the same rows with `asfusion.explanation.trees.tree_shap` and with
+Each model explains the same rows with `asfusion.trees.shapley.tree_shap` and with
 `shap.TreeExplainer` (path-dependent), one thread each, in turns. The first call of ours
 compiles and is timed by itself; reading the model is part of every later one, as building the
 explainer is part of shap's. For XGBoost shap calls XGBoost's own compiled code, which works in
@@ -23,7 +23,7 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from xgboost import XGBClassifier
 
-from asfusion.explanation.trees import tree_shap
+from asfusion.trees.shapley import tree_shap
 
 
 def timed(function: Callable[[], Any]) -> tuple[float, Any]:

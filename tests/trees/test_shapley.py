@@ -31,9 +31,9 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from xgboost import XGBClassifier, XGBRegressor
 
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._tree_arrays import Ensemble, Tree, read_ensemble
-from asfusion.explanation._tree_kernel import add_tree, expectation, make_edges, make_table
-from asfusion.explanation.trees import supports_trees, tree_shap, tree_shap_interactions
+from asfusion.trees._arrays import Ensemble, Tree, read_ensemble
+from asfusion.trees._kernel import add_tree, expectation, make_edges, make_table
+from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -487,7 +487,7 @@ def test_rows_that_are_refused() -> None:
 
 def test_import_leaves_numba_alone() -> None:
     code = (
-        "import sys, asfusion.explanation.trees as t; "
+        "import sys, asfusion.trees.shapley as t; "
         "assert 'numba' not in sys.modules and 'xgboost' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, quoted
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._tree_arrays import (
+from asfusion.trees._arrays import (
     Ensemble,
     is_supported,
     leaf_sums_are_constant,
     read_ensemble,
 )
-from asfusion.explanation._tree_kernel import (
+from asfusion.trees._kernel import (
     Edges,
     add_tree,
     coalition_values,
@@ -86,7 +86,7 @@ def supports_trees(model: Any) -> bool:
     --------
     >>> from sklearn.ensemble import RandomForestClassifier
     >>> from sklearn.linear_model import LogisticRegression
-    >>> from asfusion.explanation.trees import supports_trees
+    >>> from asfusion.trees.shapley import supports_trees
     >>> supports_trees(RandomForestClassifier()), supports_trees(LogisticRegression())
     (True, False)
     """
@@ -135,7 +135,7 @@ def tree_shap(model: Any, X: Any, *, output: Output = "auto") -> TreeShap:
     --------
     >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeRegressor
-    >>> from asfusion.explanation.trees import tree_shap
+    >>> from asfusion.trees.shapley import tree_shap
     >>> X = np.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
     >>> model = DecisionTreeRegressor(max_depth=1).fit(X, [0.0, 0.0, 4.0, 4.0])
     >>> shap = tree_shap(model, X[:1])
@@ -193,7 +193,7 @@ def tree_shap_interactions(model: Any, X: Any) -> Floats:
     --------
     >>> import numpy as np
     >>> from sklearn.tree import DecisionTreeRegressor
-    >>> from asfusion.explanation.trees import tree_shap_interactions
+    >>> from asfusion.trees.shapley import tree_shap_interactions
     >>> X = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> model = DecisionTreeRegressor().fit(X, [0.0, 0.0, 0.0, 4.0])
     >>> tree_shap_interactions(model, X[3:]).tolist()

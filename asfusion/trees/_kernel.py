@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.explanation._tree_arrays import Tree
+from asfusion.trees._arrays import Tree
 
 Floats = NDArray[np.float64]
 

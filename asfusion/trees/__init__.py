@@ -1,0 +1,1 @@
+"""Exact attribution of what forests and boosted trees predict."""
