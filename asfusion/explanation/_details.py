@@ -15,24 +15,33 @@ from asfusion._checks import check_choice
 from asfusion._frames import Frame
 from asfusion._progress import progress
 from asfusion._random import derive_seed
-from asfusion._tokens import Prepared, Tokens
+from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
-from asfusion.estimators.joint import _JointFusion
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._game import Game
+from asfusion.explanation._gradients import (
+    check_gradients,
+    embed_note,
+    has_gradients,
+    worth_of_images,
+)
 from asfusion.explanation.images import ImageAttribution, attribute_image
 from asfusion.explanation.players import shapley
 from asfusion.explanation.tables import TableAttribution
-from asfusion.explanation.text import TextAttribution, attribute_words
+from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
+from asfusion.notes.cleaning import join_notes
 
 Floats = NDArray[np.float64]
 Detail: TypeAlias = TableAttribution | list[TextAttribution | None] | list[ImageAttribution | None]
+WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
 ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
 
+WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
 PRESENCE = "(having it at all)"
 _MOST_CELLS = 400_000
+_NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +60,8 @@ class Details:
         Name of the explained output of each row.
     units : mapping of str to str
         Unit of a column, where the user gave it.
-    image_method : str
-        How pixels are attributed.
+    image_method, word_method : str
+        How pixels and words are attributed.
     n_samples : int
         Coalitions of words that are tried.
     seed : int
@@ -65,6 +74,7 @@ class Details:
     output_names: tuple[str, ...]
     units: Mapping[str, str]
     image_method: ImageMethod
+    word_method: WordMethod
     n_samples: int
     seed: int
 
@@ -161,22 +171,47 @@ class Details:
     # -- notes -------------------------------------------------------------------------
 
     def _notes(self, name: str, encoder: TextEncoder) -> list[TextAttribution | None]:
+        self._check_word_method(encoder)
         found: list[TextAttribution | None] = []
         for row in self._rows(name):
             cells = [self.frame.take(np.array([row])).strings(c)[0] for c in encoder.columns_]
-            text = "\n".join(cell for cell in cells if cell)
+            [text] = join_notes([[cell] for cell in cells])
             if not text or not self._has(row, name):
                 found.append(None)
-                continue
-            found.append(
-                attribute_words(
-                    self._score_notes(row, name, encoder.columns_),
-                    text,
-                    n_samples=self.n_samples,
-                    seed=derive_seed(self.seed, "words", name, row),
+            elif self.word_method == "integrated_gradients":
+                note = embed_note(self.game, row, name, encoder, text)
+                found.append(
+                    attribute_tokens(
+                        note.forward,
+                        note.embeddings,
+                        note.offsets,
+                        text,
+                        baseline=note.baseline,
+                        n_steps=_NOTE_STEPS,
+                    )
                 )
-            )
+            else:
+                found.append(
+                    attribute_words(
+                        self._score_notes(row, name, encoder.columns_),
+                        text,
+                        method=self.word_method,
+                        n_samples=self.n_samples,
+                        seed=derive_seed(self.seed, "words", name, row),
+                    )
+                )
         return found
+
+    def _check_word_method(self, encoder: TextEncoder) -> None:
+        if self.word_method != "integrated_gradients":
+            return
+        check_gradients(self.game, "word_method", "shapley")
+        if encoder.tfidf_ is not None:
+            msg = (
+                "word_method: expected 'shapley' or 'deletion' for a note that is counted words "
+                "(tf-idf), which have no embeddings, got 'integrated_gradients'."
+            )
+            raise ConfigurationError(msg)
 
     def _score_notes(
         self, row: int, name: str, columns: tuple[str, ...]
@@ -211,7 +246,7 @@ class Details:
             if method == "occlusion":
                 forward = self._black_box(row, name)
             else:
-                forward = self._differentiable(row, name)
+                forward = worth_of_images(self.game, row, name)
                 network: Any = self.game.model.network_.encoders[name]
                 layer = network.backbone.last_block() if method == "grad_cam" else None
             found.append(attribute_image(forward, image, method=method, layer=layer))
@@ -223,15 +258,10 @@ class Details:
             "image_method",
             ("auto", "integrated_gradients", "grad_cam", "occlusion"),
         )
-        is_network = isinstance(self.game.model, _JointFusion)
         if self.image_method == "auto":
-            return "integrated_gradients" if is_network else "occlusion"
-        if self.image_method != "occlusion" and not is_network:
-            msg = (
-                f"image_method: expected 'occlusion' for {type(self.game.model).__name__}, which "
-                f"has no gradient from output to pixel, got {self.image_method!r}."
-            )
-            raise ConfigurationError(msg)
+            return "integrated_gradients" if has_gradients(self.game) else "occlusion"
+        if self.image_method != "occlusion":
+            check_gradients(self.game, "image_method", "occlusion")
         return self.image_method
 
     def _black_box(self, row: int, name: str) -> Callable[[Tensor], Tensor]:
@@ -241,42 +271,5 @@ class Details:
             pixels = (images.detach() * 255.0).round().clamp(0, 255).to(torch.uint8)
             rows = Prepared({"pixels": pixels}, torch.ones(len(pixels), dtype=torch.bool))
             return torch.from_numpy(worth(*self.game.encode(name, rows)))
-
-        return forward
-
-    def _differentiable(self, row: int, name: str) -> Callable[[Tensor], Tensor]:
-        """Return the worth of images as torch computes it, for gradients."""
-        model: Any = self.game.model
-        network = model.network_.eval()
-        kept, weights = self.game._coalitions_without(name, row)
-        column = int(self.game.columns[row])
-        rows = self.game.parts.take(np.full(len(kept), row)).keep(kept)
-        share = torch.from_numpy(weights)
-        if self.game.n_background:
-            msg = "image_method: expected 'occlusion' with absence='background', got a gradient."
-            raise ConfigurationError(msg)
-
-        def forward(images: Tensor) -> Tensor:
-            # A frozen backbone keeps no gradient when it is asked through its encoder.
-            encoder = network.encoders[name]
-            own: Tokens = encoder(encoder.backbone({"pixels": images}))
-            n, c = len(images), len(kept)
-            tokens = {}
-            for m, other in enumerate(self.game.names):
-                if other == name:
-                    tokens[other] = Tokens(
-                        own.values.repeat_interleave(c, 0), own.mask.repeat_interleave(c, 0)
-                    )
-                    continue
-                content = rows.contents[other]
-                assert isinstance(content, Tokens)
-                content = content.keep(torch.from_numpy(rows.present[:, m].copy()))
-                tokens[other] = Tokens(content.values.repeat(n, 1, 1), content.mask.repeat(n, 1))
-            outputs = network.predict(tokens).to(torch.float64)
-            if model.is_classifier:
-                picked = torch.softmax(outputs, dim=1)[:, column]
-            else:
-                picked = outputs[:, column] * float(model.y_scale_[column])
-            return picked.reshape(n, c) @ share
 
         return forward

@@ -138,7 +138,7 @@ class Game:
         the row's other modalities. Its rise from the modality's absence to the row's own
         content is exactly the Shapley value of the modality.
         """
-        others, weights = self._coalitions_without(name, row)
+        others, weights = self.coalitions_without(name, row)
         m = self.names.index(name)
 
         def worth(content: Content, there: Bools) -> Floats:
@@ -160,10 +160,10 @@ class Game:
 
     def without(self, row: int, name: str) -> float:
         """Return the same mean outcome with the modality absent."""
-        others, weights = self._coalitions_without(name, row)
+        others, weights = self.coalitions_without(name, row)
         return float(self.values(np.full(len(others), row), others) @ weights)
 
-    def _coalitions_without(self, name: str, row: int) -> tuple[Bools, Floats]:
+    def coalitions_without(self, name: str, row: int) -> tuple[Bools, Floats]:
         """Return coalitions (C, M) of the other modalities, and their Shapley weights (C,)."""
         n_names, m = len(self.names), self.names.index(name)
         if self.n_background:

@@ -79,7 +79,9 @@ def _within(e: Explanation, name: str) -> list[Check]:
         checks.append(_sum_check(name, gap))
     elif any(isinstance(part, TextAttribution) for part in detail):
         gaps = [
-            abs(sum(s.value for s in part.spans) + part.elsewhere - totals[row])
+            abs(sum(s.value for s in part.spans) + part.elsewhere - part.total)
+            if part.method == "integrated_gradients"
+            else abs(sum(s.value for s in part.spans) + part.elsewhere - totals[row])
             for row, part in enumerate(detail)
             if isinstance(part, TextAttribution)
         ]

@@ -16,7 +16,7 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.baselines import ClinicalIndexRegressor
 from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._details import Details, ImageMethod
+from asfusion.explanation._details import WORD_METHODS, Details, ImageMethod, WordMethod
 from asfusion.explanation._game import Game
 from asfusion.explanation._of_baseline import explain_baseline
 from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
@@ -36,6 +36,7 @@ def explain(
     n_background: int = 20,
     units: Mapping[str, str] | None = None,
     image_method: ImageMethod = "auto",
+    word_method: WordMethod = "shapley",
     n_samples: int = 128,
     verbose: int = 1,
     random_state: RandomState = 0,
@@ -71,6 +72,9 @@ def explain(
     image_method : {"auto", "integrated_gradients", "grad_cam", "occlusion"}
         How pixels are attributed. ``"auto"`` is integrated gradients in joint fusion, and
         occlusion where there is no gradient from output to pixel.
+    word_method : {"shapley", "deletion", "integrated_gradients"}
+        How words are attributed: by leaving them out, in many orders or one by one, or, in
+        joint fusion over networks, by gradients to their embeddings, which is quicker.
     n_samples : int
         Orders of words that are tried for each note, at least 4.
     verbose : int
@@ -117,6 +121,7 @@ def explain(
     """
     check_choice(absence, "absence", ("missing", "background"))
     check_integer(n_background, "n_background", minimum=1)
+    check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
     if isinstance(model, ClinicalIndexRegressor):
         return explain_baseline(model, X, background, units or {})
@@ -160,6 +165,7 @@ def explain(
             output_names=names,
             units=dict(units or {}),
             image_method=image_method,
+            word_method=word_method,
             n_samples=int(n_samples),
             seed=derive_seed(seed, "details"),
         ),

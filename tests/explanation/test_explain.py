@@ -243,6 +243,36 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
         e["film"]
 
 
+def test_words_by_gradient(rows: Any) -> None:
+    X, y = rows
+    parts = {
+        "labs": encoders()["labs"],
+        "notes": TextEncoder("note", vocab_size=300, max_tokens=32, d_out=8),
+    }
+    model = JointFusionClassifier(
+        parts, max_epochs=40, learning_rate=5e-3, early_stopping=False, **QUIET
+    ).fit(X, y)
+    chosen: dict[str, Any] = {"background": X, "verbose": 0, "n_samples": 8}
+    e = explain(model, X[10:22], word_method="integrated_gradients", **chosen)
+    strong = [note for note in e["notes"] if abs(note.total) > 0.2]
+    assert strong
+    for note in strong:
+        assert note.word(note.top(1)[0]) in ("stiffness", "nothing")
+    for note in e["notes"]:
+        whole = sum(span.value for span in note.spans) + note.elsewhere + note.gap
+        assert abs(whole - note.total) < 1e-6
+    by_leaving_out = explain(model, X[10:14], word_method="deletion", **chosen)
+    assert all(note.method == "deletion" for note in by_leaving_out["notes"])
+    early = EarlyFusionClassifier({"notes": encoders()["notes"]}, **QUIET).fit(X, y)
+    with pytest.raises(ConfigurationError, match="word_method: expected 'shapley' for Early"):
+        explain(early, X[10:12], word_method="integrated_gradients", **chosen)["notes"]
+    counted = JointFusionClassifier({"notes": encoders()["notes"]}, max_epochs=1, **QUIET)
+    with pytest.raises(ConfigurationError, match="have no embeddings"):
+        explain(counted.fit(X, y), X[10:12], word_method="integrated_gradients", **chosen)["notes"]
+    with pytest.raises(ConfigurationError, match="word_method: expected"):
+        explain(early, X[10:12], word_method="attention", **chosen)
+
+
 def test_several_classes_and_chosen_outputs(rows: Any) -> None:
     X, _ = rows
     y = np.array(["a", "b", "c"])[np.arange(N) % 3]
