@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
+import warnings
 
 import numpy as np
 from PIL import Image
@@ -93,6 +94,8 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=40)
     options = parser.parse_args()
+    # Grad-CAM says so where its map does not add up, film by film.
+    warnings.simplefilter("ignore", af.exceptions.AsfusionWarning)
     tables(options.patients)
     films(options.films, options.size, options.epochs)
 
