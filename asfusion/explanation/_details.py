@@ -54,8 +54,6 @@ class Details:
         Outcomes of coalitions of modalities.
     frame : Frame
         The N explained rows and, below them, the background rows.
-    n_background : int
-        How many of the rows are background.
     output_names : tuple of str
         Name of the explained output of each row.
     units : mapping of str to str
@@ -70,7 +68,6 @@ class Details:
 
     game: Game
     frame: Frame
-    n_background: int
     output_names: tuple[str, ...]
     units: Mapping[str, str]
     image_method: ImageMethod
@@ -78,8 +75,8 @@ class Details:
     n_samples: int
     seed: int
 
-    def of(self, name: str, totals: Floats) -> Detail:
-        """Return the attribution within a modality, whose values in each row are `totals`."""
+    def of(self, name: str) -> Detail:
+        """Return the attribution within a modality."""
         encoder = self.game.model._modality_encoders()[name]
         if isinstance(encoder, ImageEncoder):
             return self._images(name, encoder)

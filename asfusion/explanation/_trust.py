@@ -108,7 +108,7 @@ def _agreement(e: Explanation, name: str) -> Check | None:
     if vectors is None:
         return None
     details = replace(e.details, seed=e.details.seed + 1)
-    other = _as_vectors(details.of(name, e.values[:, e.names.index(name)]))
+    other = _as_vectors(details.of(name))
     pairs = [
         float(np.corrcoef(one, two)[0, 1])
         for one, two in zip(vectors, other or [], strict=True)

@@ -161,7 +161,6 @@ def explain(
         details=Details(
             game=game,
             frame=frame,
-            n_background=len(frame) - n_rows,
             output_names=names,
             units=dict(units or {}),
             image_method=image_method,

@@ -94,8 +94,7 @@ class Explanation:
         if isinstance(self.details, Mapping):
             return self.details[name]
         if name not in self._known:
-            totals = self.values[:, self.names.index(name)]
-            self._known[name] = self.details.of(name, totals)
+            self._known[name] = self.details.of(name)
         return self._known[name]
 
     def to_frame(self) -> pd.DataFrame:
