@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from asfusion._version import __version__
 from asfusion.cli import main
 from asfusion.persistence import load
 
+ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
 
 
@@ -215,6 +219,17 @@ def test_error_quotes_no_cell(file: Path, capsys: pytest.CaptureFixture[str]) ->
     Path("bad.csv").write_bytes(b"crp,flare\n1,yes\n\xff\xfesecret,no,more,cells\n")
     assert main(["fit", "bad.csv", "--target", "flare"]) == 1
     assert "secret" not in capsys.readouterr().err
+
+
+def test_reader_that_goes_away_is_no_error(file: Path) -> None:
+    """As in ``asfusion info | head -1``: nothing is printed about a pipe."""
+    run = subprocess.run(
+        f"{sys.executable} -m asfusion.cli info | head -c 1",
+        shell=True, capture_output=True, text=True, check=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert run.stdout == "a"
+    assert run.stderr == ""
 
 
 def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:

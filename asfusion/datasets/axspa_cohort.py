@@ -300,9 +300,11 @@ def make_axspa_cohort(
     patients = draw_patients(n, _stream(seed, "patients"))
     made = _Maker(patients, chosen, seed, missing, path).make()
     cohort = _assemble(patients, made, chosen, seed)
+    if rows == "visit":
+        cohort = _by_visit(cohort)
     if units == "site" and "labs" in chosen:
         _report_in_units_of_site(cohort)
-    return _by_visit(cohort) if rows == "visit" else cohort
+    return cohort
 
 
 def _check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:

@@ -216,6 +216,18 @@ def test_units_of_the_hospitals() -> None:
     assert not list(flag_site_units(standard.X["crp"], standard.sites, "crp", unit="mg/L"))
 
 
+def test_units_of_the_hospitals_at_every_visit() -> None:
+    standard, site = (
+        make_axspa_cohort(
+            80, random_state=0, modalities=["labs", "visits"], rows="visit", units=units
+        )
+        for units in ("standard", "site")
+    )
+    assert (site.X["crp_unit"] == "mg/dL").equals(pd.Series(site.sites == 2))
+    factor = site.X["crp_unit"].map({"mg/L": 1.0, "mg/dL": 10.0})
+    assert (site.X["crp"] * factor - standard.X["crp"]).abs().max() < 0.051
+
+
 def test_detection_limits(many: AxSpaCohort) -> None:
     lowest = many.X["crp"].groupby(many.sites).min()
     assert lowest.tolist() == [0.3, 1.0, 0.5, 2.0]
