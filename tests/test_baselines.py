@@ -23,6 +23,7 @@ import asfusion as af
 from asfusion._baseline_models import MODELS
 from asfusion._baseline_regressor import MEDIAN
 from asfusion._baseline_scores import IndexInfo, IndexScorer, cv_plus, patient_weights
+from asfusion._frames import Frame
 from asfusion.baselines import (
     BasdaiRegressor,
     BasfiRegressor,
@@ -36,6 +37,7 @@ from asfusion.exceptions import (
     ConfigurationError,
     InputError,
 )
+from asfusion.tabular.preprocess import TablePreprocessor
 
 NAMES = {"crp": "CRP (mg/L)", "bmi": "BMI_kg_m2", "rotation": "cerv_rot", "smoker": "smoker"}
 
@@ -635,7 +637,8 @@ def test_adaboost_of_many_columns_says_what_its_mean_leaves_open() -> None:
     assert found.feature_names == [*X.columns, MEDIAN]
     total = found.values.sum(axis=1) + found.base_values
     np.testing.assert_allclose(total, model.predict(X[:5]), atol=1e-9)
-    trees = np.stack([tree.predict(X[:5].to_numpy()) for tree in model.model_.estimators_])
+    features = TablePreprocessor.from_state(model.plan_).transform(Frame.read(X[:5]))
+    trees = np.stack([tree.predict(features) for tree in model.model_.estimators_])
     mean = np.average(trees, axis=0, weights=model.model_.estimator_weights_[: len(trees)])
     np.testing.assert_allclose(found.values[:, -1], model.predict(X[:5]) - mean, atol=1e-9)
 
