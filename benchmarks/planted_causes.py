@@ -79,7 +79,7 @@ def films(n: int, size: int, epochs: int) -> None:
                 with Image.open(cohort.segmentations[row]) as image:
                     labels = np.asarray(image)
                 near = ndimage.binary_dilation(np.isin(labels, JOINTS), iterations=MARGIN)
-                shares.append(part.at_original(labels.shape).top_share(near, 0.1))
+                shares.append(part.at_original().top_share(near, 0.1))
                 chance.append(near.mean())
             print(
                 f"  {method}: {np.nanmean(shares):.2f} of the top tenth of attribution lies at "

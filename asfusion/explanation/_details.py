@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -47,6 +47,7 @@ from asfusion.explanation.players import (
 )
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
+from asfusion.imaging.extent import read_extent
 from asfusion.notes.cleaning import join_notes
 
 Floats = NDArray[np.float64]
@@ -274,8 +275,15 @@ class Details:
                 forward = worth_of_images(self.game, row, name)
                 network: Any = self.game.model.network_.encoders[name]
                 layer = network.backbone.last_block() if method == "grad_cam" else None
-            found.append(attribute_image(forward, pixels[row], method=method, layer=layer))
+            part = attribute_image(forward, pixels[row], method=method, layer=layer)
+            found.append(self._on_file(part, row, encoder))
         return found
+
+    def _on_file(self, part: ImageAttribution, row: int, encoder: ImageEncoder) -> ImageAttribution:
+        """Return the attribution with the size of its file, for scale bars and the way back."""
+        path = self.frame.take(np.array([row])).strings(encoder.columns_[0])[0]
+        extent = read_extent(str(path))
+        return replace(part, extent=extent, spacing_mm=extent.spacing_at(part.values.shape[-1]))
 
     def _pixels(self, encoder: ImageEncoder, rows: Sequence[int]) -> Tensor:
         """Return the images of rows, from 0 to 1."""

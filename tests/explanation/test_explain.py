@@ -230,6 +230,14 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
         if method != "grad_cam":  # its map has three positions a side here
             assert found > (16 / 48) ** 2 * 3, method
         assert all(isinstance(part, ImageAttribution) for part in e["film"])
+        if method != "grad_cam":
+            assert e.check().loc["film: deletion beats random order", "value"] > 0, method
+    film = ImageAttribution(np.zeros((48, 48)), np.zeros((48, 48)), "occlusion")
+    with pytest.raises(ConfigurationError, match="original_shape: expected rows and columns"):
+        film.at_original()
+    on_file = e["film"][0].at_original()
+    assert on_file.values.shape == Image.open(bright["film"].iloc[0]).size[::-1]
+    np.testing.assert_allclose(on_file.total, e["film"][0].total)
     early = EarlyFusionClassifier(parts, network=JointFusionClassifier(max_epochs=2), **QUIET)
     early.fit(X, y)
     e = explain(early, X[:1], background=X, verbose=0)
