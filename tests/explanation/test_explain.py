@@ -236,7 +236,7 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="original_shape: expected rows and columns"):
         film.at_original()
     on_file = e["film"][0].at_original()
-    assert on_file.values.shape == Image.open(bright["film"].iloc[0]).size[::-1]
+    assert on_file.values.shape == (48, 48)  # as the files were written
     np.testing.assert_allclose(on_file.total, e["film"][0].total)
     early = EarlyFusionClassifier(parts, network=JointFusionClassifier(max_epochs=2), **QUIET)
     early.fit(X, y)
