@@ -382,7 +382,7 @@ def test_what_a_cohort_lacks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rows", ["patient", "visit"])
-def test_mentions_point_at_their_words_in_the_note(rows: Any) -> None:
+def test_mentions_point_at_their_words_in_the_note(rows):
     made = make_axspa_cohort(30, random_state=0, modalities=["labs", "notes", "visits"], rows=rows)
     assert made.mentions is not None
     assert set(made.mentions["concept"]) >= {"uveitis", "morning_stiffness", "family_history"}
