@@ -127,13 +127,22 @@ def percentile_interval(estimate: float, replicates: Floats, confidence: float) 
         Without limits (NaN) if fewer than half of the replicates are defined, or the
         estimate itself is not.
     """
-    defined = replicates[np.isfinite(replicates)]
+    defined = replicates[~np.isnan(replicates)]
     n_undefined = len(replicates) - len(defined)
     if len(defined) < max(1.0, _ENOUGH * len(replicates)) or not np.isfinite(estimate):
         return Interval(estimate, np.nan, np.nan, n_undefined)
     tail = (1.0 - confidence) / 2.0
-    low, high = np.quantile(defined, [tail, 1.0 - tail])
+    low, high = _quantile(np.sort(defined), np.array([tail, 1.0 - tail]))
     return Interval(estimate, float(low), float(high), n_undefined)
+
+
+def _quantile(values: Floats, shares: Floats) -> Floats:
+    """Return quantiles of sorted values between the nearest two, also if some are infinite."""
+    place = shares * (len(values) - 1)
+    below, above = values[np.floor(place).astype(int)], values[np.ceil(place).astype(int)]
+    with np.errstate(invalid="ignore"):
+        between = below + (above - below) * (place - np.floor(place))
+    return np.asarray(np.where(below == above, below, between))
 
 
 def score_intervals(
