@@ -17,8 +17,9 @@ MOST_CERTAIN = 1e-6  # forests say 0 and 1, whose log-odds are infinite
 _MAX_STEPS = 100
 _TOLERANCE = 1e-6  # the step after such a step, which is not taken, would be its square
 _LONGEST_STEP = 4.0  # in log-odds of any row
-_ORDER = 4  # of the expansion around the common start
-_INNER_STEPS = 3  # of Newton's method within the expansion
+_ORDER = 8  # of the expansion around the common start
+_SURE = 0.2  # log-odds of any row within which what it leaves out is below 1e-10
+_INNER_STEPS = 4  # of Newton's method within the expansion
 _NEARBY = 1.0  # log-odds of any row within which the expansion is trusted; it diverges at pi
 _STEEPEST = 1e3  # a slope beyond this is a perfect separation: there is no finite answer
 
@@ -73,8 +74,8 @@ class _Logistic:
 
     All replicates start from the regression on equal weights. There each row's mean and its
     derivatives are common to all of them, so that a few sums over rows, one product for all
-    replicates, describe the neighbourhood: see `_Neighbourhood`. The answer there is then put
-    to the proof by steps over all rows, of which one is mostly enough.
+    replicates, describe the neighbourhood: see `_Neighbourhood`. Unless the answer is
+    very near, it is then put to the proof by steps over all rows; one is mostly enough.
     """
 
     def __init__(self, y: Floats, basis: Floats, offset: Floats) -> None:
@@ -95,10 +96,15 @@ class _Logistic:
         weights = weights if len(rows) == len(weights) else weights[rows]
         move = self.near.solve(weights)
         # Far from the start, or nowhere, the expansion says nothing: one step, then, is safe.
-        lost = ~(np.abs(move) @ self.reach < _NEARBY)
+        length = np.abs(move) @ self.reach
+        lost = ~(length < _NEARBY)
         if lost.any():
             move[lost] = self._step(weights[lost], self.start[None, :])
         current = self.start + move
+        sure = length < _SURE
+        if sure.any():
+            beta[rows[sure]] = current[sure]
+            rows, current, weights = rows[~sure], current[~sure], weights[~sure]
         for _ in range(_MAX_STEPS):
             if not len(rows):
                 break
@@ -150,7 +156,7 @@ class _Logistic:
 
 
 class _Neighbourhood:
-    """Score equations of logistic regressions, expanded around one point to fourth order.
+    """Score equations of logistic regressions, expanded around one point.
 
     A move `d` changes a row's log-odds by ``x = d · basis``, and its mean by the sum of
     ``s_k x^k / k!`` with the derivatives ``s_k`` of the logistic function. Powers of ``x`` are
