@@ -15,12 +15,15 @@ from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder
+from .estimators.conformal_classifier import ConformalClassifier as ConformalClassifier
+from .estimators.conformal_regressor import ConformalRegressor as ConformalRegressor
 from .estimators.early import EarlyFusionClassifier as EarlyFusionClassifier
 from .estimators.early import EarlyFusionRegressor as EarlyFusionRegressor
 from .estimators.joint import JointFusionClassifier as JointFusionClassifier
 from .estimators.joint import JointFusionRegressor as JointFusionRegressor
 from .estimators.late import LateFusionClassifier as LateFusionClassifier
 from .estimators.late import LateFusionRegressor as LateFusionRegressor
+from .estimators.recalibrated import RecalibratedClassifier as RecalibratedClassifier
 from .evaluation.report import evaluate as evaluate
 from .explanation.explainer import explain as explain
 from .persistence import load as load

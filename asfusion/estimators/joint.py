@@ -312,6 +312,12 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
     class_weight : None, "balanced" or dict
         Weight of each class in the loss.
+    threshold : float, "youden", "prevalence" or dict
+        From which probability on the second of two classes is called. ``"youden"`` (the
+        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
+        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
+        not learn from, which costs further fits; ``"prevalence"`` is the share of that
+        class. At 0.5 the more probable class is called.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
@@ -327,6 +333,8 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         The trained network.
     history_ : list of dict
         Loss, validation loss and learning rate of each epoch.
+    threshold_ : float
+        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
     prior_ : ndarray of shape (n_classes,)
         Share of each class among the training rows.
 
@@ -364,6 +372,7 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         device: str = "auto",
         checkpoint: str | Path | None = None,
         class_weight: Any = None,
+        threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -388,6 +397,7 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
             random_state=random_state,
         )
         self.class_weight = class_weight
+        self.threshold = threshold
 
 
 class JointFusionRegressor(FusionRegressor, _JointFusion):
