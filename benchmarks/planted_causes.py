@@ -32,8 +32,11 @@ def tables(n: int) -> None:
     cohort = af.datasets.make_axspa_cohort(n, random_state=0, modalities=["labs", "genes"])
     X, y = cohort.X, cohort.y
     genes = ["hla_b27", *[c for c in X if c.startswith(("rs", "syn"))]]
+    labs = ["crp", "esr", "wbc", "neutrophils", "lymphocytes", "platelets", "haemoglobin"]
+    rest = [c for c in X if c not in {*genes, *labs}]
     encoders = {
-        "labs": af.TabularEncoder([c for c in X if c not in genes]),
+        "labs": af.TabularEncoder(labs),
+        "person": af.TabularEncoder(rest),  # age, sex, habits, mobility
         "genes": af.TabularEncoder(genes),
     }
     split = int(0.9 * n)

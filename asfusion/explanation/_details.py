@@ -14,7 +14,7 @@ from torch import Tensor
 from asfusion._baseline_models import Algorithm
 from asfusion._checks import check_choice
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.image import ImageEncoder
@@ -83,6 +83,8 @@ class Details:
         Who computes the values of columns.
     has_background : bool
         Whether background rows were given; else they are the explained rows themselves.
+    verbose : bool
+        Whether progress bars are shown.
     seed : int
         Seeds everything that is drawn.
     """
@@ -96,11 +98,16 @@ class Details:
     n_samples: int
     algorithm: Algorithm
     has_background: bool
+    verbose: bool
     seed: int
     _known_references: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def of(self, name: str) -> Detail:
         """Return the attribution within a modality."""
+        with progress_shown(self.verbose):
+            return self._of(name)
+
+    def _of(self, name: str) -> Detail:
         encoder = self.game.model._modality_encoders()[name]
         if isinstance(encoder, ImageEncoder):
             return self._images(name, encoder)
@@ -117,7 +124,7 @@ class Details:
     def parts(self, name: str, detail: Detail) -> Iterator[Parts]:
         """Yield the parts of each row that has the modality, to be taken away or put in."""
         encoder = self.game.model._modality_encoders()[name]
-        for row in self._rows(name):
+        for row in range(self.game.n_rows):
             if not self._has(row, name):
                 continue
             if isinstance(detail, TableAttribution):

@@ -185,6 +185,7 @@ def explain(
             n_samples=int(n_samples),
             algorithm=algorithm,
             has_background=background is not None,
+            verbose=bool(verbose),
             seed=derive_seed(seed, "details"),
         ),
     )
