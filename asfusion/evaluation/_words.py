@@ -107,6 +107,11 @@ def _remarks(report: Report) -> list[str]:
         remarks.append(f"Minimal important change: {sizes}, in the units of y.")
     if report.order:
         remarks.append(f"Classes in order, the lowest first: {', '.join(report.order)}.")
+    if "ece" in report.scores:
+        remarks.append(
+            "Expected calibration error: few rows make it look larger than it is. Its interval is "
+            "corrected for that, and may not contain the estimate."
+        )
     undefined = max(score.n_undefined for score in report.scores.values())
     if undefined:
         remarks.append(
