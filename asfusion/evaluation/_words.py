@@ -96,6 +96,8 @@ def _remarks(report: Report) -> list[str]:
     unit = "patients" if report.is_grouped else "rows (no groups were given)"
     drawn = f"Intervals: percentiles of {report.n_bootstrap} bootstrap replicates of {unit}."
     remarks = [drawn]
+    if "auc_delong" in report.scores:
+        remarks[0] += " The second one of the AUC is DeLong's."
     if report.threshold_source is not None:
         source, positive = _SOURCES[report.threshold_source], report.classes[-1]
         remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
