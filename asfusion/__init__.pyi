@@ -24,6 +24,8 @@ from .estimators.joint import JointFusionRegressor as JointFusionRegressor
 from .estimators.late import LateFusionClassifier as LateFusionClassifier
 from .estimators.late import LateFusionRegressor as LateFusionRegressor
 from .estimators.recalibrated import RecalibratedClassifier as RecalibratedClassifier
+from .evaluation.probe import site_probe as site_probe
 from .evaluation.report import evaluate as evaluate
+from .evaluation.subgroups import audit_subgroups as audit_subgroups
 from .explanation.explainer import explain as explain
 from .persistence import load as load

@@ -47,6 +47,8 @@ def as_text(report: Report) -> str:
     lines += [_html.text_table(_header(report), _score_rows(report)), *_remarks(report)]
     if report.patterns:
         lines += ["", _html.text_table(_pattern_header(report), _pattern_rows(report))]
+    if report.subgroups is not None:
+        lines += ["", repr(report.subgroups)]
     return "\n".join(lines)
 
 
@@ -68,6 +70,8 @@ def as_html(report: Report) -> str:
             _html.heading("By modalities present"),
             _html.table(_pattern_header(report), _pattern_rows(report)),
         ]
+    if report.subgroups is not None:
+        parts += [_html.heading("By subgroup"), *report.subgroups._html_parts()]
     made = f"Made by asfusion {report.version}. {_html.RESEARCH_TOOL}"
     return _html.fragment([*parts, _html.paragraph(made, "note")])
 
