@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
+from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 
 from asfusion._frames import Frame
@@ -120,7 +120,7 @@ def prepare_model(
     if groups is not None:
         for part in _searches(copy):
             n_folds = _SEARCH_FOLDS if part.cv is None else part.cv
-            if isinstance(n_folds, int):
+            if isinstance(n_folds, int | np.integer):
                 part.set_params(cv=_inner_folds(part, y, n_folds, groups, stratify, seed))
     return copy
 

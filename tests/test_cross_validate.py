@@ -91,6 +91,7 @@ def test_canary_sings_of_copies_and_joining_silences_it():
     assert abs(joined.canary.score.estimate - 0.5) <= 0.15 and not joined.canary.sings
     assert (joined.folds[:60] == joined.folds[60:]).all()
     assert joined.report.n_groups == 60
+    assert "stood in one fold" in joined.verdict and "stood in one" not in warned.verdict
 
 
 def test_duplicates_raise_before_anything_is_fitted():
@@ -259,7 +260,9 @@ def test_groups_reach_those_who_take_them():
     Spy.seen.clear()
     cross_validate(Spy(), X, y, groups=patient, cv=2, **QUICK)
     cross_validate(make_pipeline(StandardScaler(), Spy()), X, y, groups=patient, cv=2, **QUICK)
-    assert len(Spy.seen) == 4
+    searched = GridSearchCV(make_pipeline(StandardScaler(), Spy()), {}, cv=2, refit=True)
+    cross_validate(searched, X, y, groups=patient, cv=2, **QUICK)
+    assert len(Spy.seen) == 2 + 2 + 2 * 3
     for rows, _, groups in Spy.seen[:2]:
         assert np.array_equal(groups, numbers[rows.index])
     assert all(groups is not None for _, _, groups in Spy.seen)

@@ -252,6 +252,9 @@ def _leaks(result: CrossValidation) -> list[str]:
         )
     if result.duplicates is not None and result.duplicates.links:
         said.append(result.duplicates.verdict)
+        links = result.duplicates.links
+        if all((result.folds[x.first] == result.folds[x.second]).all() for x in links):
+            said.append("They stood in one fold.")
     return said
 
 
