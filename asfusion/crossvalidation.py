@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -242,7 +242,7 @@ class _Plan:
             numbers, _ = read_groups(labels, len(rows.y))
             self.names = tuple(str(name) for name in np.unique(labels))
             cv = site_folds(numbers, rows.groups)
-        elif not hasattr(cv, "split") and not isinstance(cv, int | np.integer):
+        elif not hasattr(cv, "split") and isinstance(cv, Iterable):
             cv = list(cv)  # the same splits for every repeat, also from a generator
         self.cv = cv
 
@@ -259,6 +259,8 @@ class _Plan:
             for repeat in range(self.repeats)
         ]
         for folds in made:
+            if not folds:
+                raise ConfigurationError("cv: expected at least one split, got none.")
             tested = np.bincount(np.concatenate([test for _, test in folds]))
             again = int((tested > 1).sum())
             if again:

@@ -7,10 +7,10 @@ own level; labels are dealt to patients at random, so nothing can be known of a 
 same forest is cross-validated by row, as scikit-learn's ``cross_val_predict`` does it, and with
 ``asfusion.cross_validate`` and its defaults. An AUC of 0.5 is the truth.
 
-Duplicates: phantom films of different patients, each also stored with a stronger compression,
-at 0.7 of its size, and brighter. How far are perceptual hashes apart, between patients and between copies, as
-shares of their bits? ``--table FILE.csv`` takes images from a table instead, with columns ``image`` (path
-beside the file) and ``group`` (patient).
+Duplicates: phantom films of different patients, each also compressed more, at 0.7 of its size,
+and brighter. In how many bits do perceptual hashes differ between patients, and between copies?
+``--table FILE.csv`` takes images from a table instead, with columns ``image`` (path beside the
+file) and ``group`` (patient).
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def nearness(films: list[np.ndarray], patients: np.ndarray) -> None:
     apart = (hashes[:, None, :] != hashes[None]).sum(axis=2)
     others = apart[patients[:, None] != patients[None]]
     print(
-        f"{len(films)} images of {len(np.unique(patients))} patients; bits of {hashes.shape[1]} that "
-        f"differ between patients: at least {others.min()} ({others.min() / N_BITS:.3f}), median "
-        f"{np.median(others):.0f}; {LIMIT} may differ in a near duplicate"
+        f"{len(films)} images of {len(np.unique(patients))} patients; of {N_BITS} bits "
+        f"those of two patients differ in at least {others.min()} ({others.min() / N_BITS:.3f}), "
+        f"median {np.median(others):.0f}; {LIMIT} may differ in a near duplicate"
     )
     copies = [changed(film) for film in films]
     for kind in copies[0]:

@@ -343,7 +343,7 @@ def test_classes_by_name_and_one_that_a_fold_lacks():
 # --- what is shown --------------------------------------------------------------------
 
 
-def test_text_page_and_picture():
+def test_text_page_and_picture(tmp_path):
     X, y, patient = cohort()
     sites = (np.unique(patient, return_inverse=True)[1] % 2).astype(str)
     folds = cross_validate(LogisticRegression(), X, y, groups=patient, repeats=2, **QUICK)
@@ -361,6 +361,7 @@ def test_text_page_and_picture():
     assert "10 folds in 2 repeats" in folds.verdict
     page = by_site._repr_html_()
     assert "&lt;b&gt;$0" in page and "<b>$0" not in page and "<script" not in page
+    assert page in by_site.to_html(tmp_path / "page.html").read_text()
     axis = by_site.plot()
     assert [tick.get_text() for tick in axis.get_yticklabels()] == [r"<b>\$0", r"<b>\$1"]
     labels = [text.get_text() for text in axis.get_legend().get_texts()]
@@ -391,6 +392,8 @@ def test_undefined_fold_is_told():
         ({"cv": "leave-one-site-out"}, "sites: expected sites exactly when .* got None"),
         ({"sites": np.zeros(60)}, "sites: expected sites exactly when .* another cv"),
         ({"cv": ShuffleSplit(4, random_state=0)}, "cv: expected each row in at most one test"),
+        ({"cv": []}, "cv: expected at least one split, got none"),
+        ({"cv": None}, "cv: expected an integer of at least 2, got None"),
         ({"repeats": 0}, "repeats: expected an integer of at least 1"),
         ({"duplicates": "drop"}, "duplicates: expected one of"),
         ({"n_bootstrap": 0}, "n_bootstrap: expected an integer"),

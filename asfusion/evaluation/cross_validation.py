@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._files import write_file
 from asfusion._version import __version__
 from asfusion.evaluation import _html, _plots
 from asfusion.evaluation._inputs import Judged
@@ -161,6 +164,23 @@ class CrossValidation:
             ax = pyplot.figure(figsize=_figure_size(self), layout="constrained").subplots()
         _draw(self, ax)
         return ax
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result as one page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path
+            The file; one that is there is replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        text = _html.page("asfusion cross-validation", self._repr_html_())
+        write_file(Path(path), text.encode("utf-8"))
+        return Path(path)
 
     def __repr__(self) -> str:
         """Return verdict, scores and folds as text."""
