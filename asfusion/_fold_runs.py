@@ -121,7 +121,7 @@ def prepare_model(
         for part in _searches(copy):
             n_folds = _SEARCH_FOLDS if part.cv is None else part.cv
             if isinstance(n_folds, int | np.integer):
-                part.set_params(cv=_inner_folds(part, y, n_folds, groups, stratify, seed))
+                part.set_params(cv=_inner_folds(part, y, int(n_folds), groups, stratify, seed))
     return copy
 
 
