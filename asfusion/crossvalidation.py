@@ -83,7 +83,8 @@ def cross_validate(
         Whether to do everything a second time with labels that were permuted among patients.
         What scores above chance there has leaked. Takes as long again.
     n_jobs : int, optional
-        Number of processes; one by default, -1 for all processors. Results do not depend on it.
+        Number of processes; one by default, -1 for all processors. Results do not depend on
+        it, save for the last digit where a network runs on several threads.
     n_bootstrap : int
         Number of bootstrap replicates.
     confidence : float

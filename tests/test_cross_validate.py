@@ -331,13 +331,16 @@ def test_rows_without_a_prediction_are_not_left_out_in_silence():
 def test_classes_by_name_and_one_that_a_fold_lacks():
     X, _, patient = cohort(30, 1)
     y = pd.Series(np.array(["mild", "none", "severe"], dtype=object)[np.arange(30) % 3])
-    result = cross_validate(LogisticRegression(), X, y, groups=patient, cv=5, **QUICK)
+    settings = {"groups": patient, "canary": True, **QUICK}
+    result = cross_validate(LogisticRegression(), X, y, **settings)
     assert result.report.classes == ("mild", "none", "severe")
+    assert result.canary.name == "auc" and not result.canary.sings
     assert result.predictions.shape == (30, 3)
     severe = np.arange(30) % 3 == 2
     by_class = [(np.flatnonzero(~severe), np.flatnonzero(severe)), (np.arange(2, 30), [0, 1])]
     lacking = cross_validate(LogisticRegression(), X, y, cv=by_class, **QUICK)
     assert (lacking.predictions[severe][:, 2] == 0).all()
+    assert np.isnan(lacking.fold_scores[0].scores["auc"])
 
 
 # --- what is shown --------------------------------------------------------------------
