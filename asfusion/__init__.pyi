@@ -21,5 +21,6 @@ from .estimators.joint import JointFusionRegressor as JointFusionRegressor
 from .estimators.late import LateFusionClassifier as LateFusionClassifier
 from .estimators.late import LateFusionRegressor as LateFusionRegressor
 from .evaluation.report import evaluate as evaluate
+from .events.lab_events import LabEvents as LabEvents
 from .explanation.explainer import explain as explain
 from .persistence import load as load

@@ -130,16 +130,22 @@ class _Attention(nn.Module):
         """Return what the tokens `x` gather from `context`."""
         keys = _shorten(self.key(context), self.shorten_keys)
         values = _shorten(self.value(context), self.shorten_values)
-        heads = [self._split(part) for part in (self.query(x), keys, values)]
         gathered = functional.scaled_dot_product_attention(
-            *heads, dropout_p=self.dropout if self.training else 0.0
+            self._split(self.query(x)),
+            self._split(keys),
+            self._split(values),
+            dropout_p=self.dropout if self.training else 0.0,
         )
         return self.out(gathered.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
     def _split(self, tokens: Tensor) -> Tensor:
-        return tokens.unflatten(2, (self.n_heads, -1)).transpose(1, 2)
+        apart = tokens.reshape(*tokens.shape[:2], self.n_heads, -1)
+        return apart.transpose(1, 2)
 
 
 def _shorten(tokens: Tensor, layer: nn.Linear | None) -> Tensor:
     """Return fewer tokens, each a mixture of all of them."""
-    return tokens if layer is None else layer(tokens.transpose(1, 2)).transpose(1, 2)
+    if layer is None:
+        return tokens
+    fewer: Tensor = layer(tokens.transpose(1, 2))
+    return fewer.transpose(1, 2)

@@ -73,8 +73,10 @@ class NumberEmbedding(nn.Module):
             numbers = {position: edges for position, edges in numbers.items() if len(edges) > 2}
         others = [position for position in range(n_features) if position not in numbers]
         # Positions follow from the description of the table: no weights, nothing to store.
-        self.register_buffer("numbers", torch.tensor(list(numbers), dtype=int), persistent=False)
-        self.register_buffer("others", torch.tensor(others, dtype=int), persistent=False)
+        self.register_buffer(
+            "numbers", torch.tensor(list(numbers), dtype=torch.int64), persistent=False
+        )
+        self.register_buffer("others", torch.tensor(others, dtype=torch.int64), persistent=False)
         self.d_embedding = d_embedding
         self.n_numbers, self.n_others = len(numbers), len(others)
         self.layers: nn.Module | None = None
