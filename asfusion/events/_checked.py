@@ -27,7 +27,7 @@ _WORDS = {
     "impossible": "with an impossible value",
 }
 PROBLEMS = tuple(_WORDS)
-COUNTS = ("events", "at_limit", "no_value", *PROBLEMS)
+COUNTS = ("in_all", "events", "at_limit", "no_value", *PROBLEMS)
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,7 @@ def _by_lab(
     )
     is_strange = units["numerator"].is_null().to_numpy()
     whole = {
+        "in_all": units["n"].to_numpy(),
         "no_patient": units["n_no_patient"].to_numpy(),
         "no_time": units["n_no_time"].to_numpy(),
         "no_unit": totals["events"] * (is_strange & ~has_unit),
@@ -202,7 +203,8 @@ def refuse(found: Mapping[str, Mapping[str, int]], labs: tuple[Lab, ...], decima
 
 
 def _in_words(problem: str, lab: Lab, counts: Mapping[str, int], decimal: str) -> str:
-    n, total, name = counts[problem], counts["events"], lab.name
+    n, name = counts[problem], lab.name
+    total = counts["in_all" if problem in ("no_patient", "no_time") else "events"]
     unit = f"default_units={{{name!r}: {lab.unit!r}}}"
     other = "," if decimal == "." else "."
     text = {

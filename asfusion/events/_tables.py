@@ -122,6 +122,8 @@ def _from_series(series: Any, name: str) -> pl.Series:
     if kind in "fiub" and isinstance(series.dtype, np.dtype):
         return pl.Series(name, series.to_numpy())
     cells = [None if is_missing(cell) else cell for cell in series.tolist()]
+    if all(cell is None for cell in cells):
+        return pl.Series(name, cells, dtype=pl.String)
     if all(isinstance(cell, bool | int | float | None) for cell in cells):
         return pl.Series(name, cells, strict=False)
     if all(isinstance(cell, str | int | float | None) for cell in cells):

@@ -157,7 +157,7 @@ def statistics(values: Values) -> Statistics:
     cell, seconds = values.cell[first], values.seconds[first]
     start = _starts(cell)
     n = np.diff(np.append(start, len(cell))).astype(np.float64)
-    end = np.append(start[1:], len(cell)) - 1
+    end = start + n.astype(np.int64) - 1
     years = -seconds / _YEAR
     table = {
         "last": value[start],

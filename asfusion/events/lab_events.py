@@ -88,10 +88,10 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
     Attributes
     ----------
     report_ : dict of str to dict
-        Counts per lab from the last `transform`, of the patients and windows asked for:
-        ``events``, ``used``, ``repeated`` (at a moment that had a value already), ``at_limit``,
-        ``no_value``, and every reason for which an event is invalid. Those without patient or
-        time are counted in the whole of the events.
+        Counts per lab from the last `transform`: ``in_all`` the events of its codes; ``events``
+        of the patients and windows asked for, and of those ``used``, ``repeated`` (at a moment
+        that had a value already), ``at_limit``, ``no_value``, and every reason for which
+        an event is invalid. Those without patient or time are counted in all.
 
     Notes
     -----
@@ -201,7 +201,7 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
         index = read_index(index_dates, self.patient, self.index_date)
         rows, position = _distinct(index)
         lazy, reading = self._read_events(events)
-        _check_same_patients(lazy.collect_schema()["patient"], index)
+        rows = _as_patients(rows, lazy.collect_schema()["patient"])
         units = find_units(lazy, labs, dict(self.default_units or {}))
         kept = events_before(lazy, reading, units, rows, window_us)
         read = read_values(kept, reading, units, labs)
@@ -307,13 +307,17 @@ def _window_us(window: Any) -> int | None:
     raise ConfigurationError(msg)
 
 
-def _check_same_patients(kind: pl.DataType, index: pl.DataFrame) -> None:
-    if kind.is_integer() != index.schema["patient"].is_integer():
+def _as_patients(rows: pl.DataFrame, kind: pl.DataType) -> pl.DataFrame:
+    """Return the rows, if their patients are of the type that the events have."""
+    if rows.is_empty():
+        return rows.cast({"patient": kind})
+    if kind.is_integer() != rows.schema["patient"].is_integer():
         msg = (
             f"Patients: expected one type in events and index_dates, got {kind} and "
-            f"{index.schema['patient']}. Convert one of them; mind leading zeros."
+            f"{rows.schema['patient']}. Convert one of them; mind leading zeros."
         )
         raise ColumnError(msg)
+    return rows
 
 
 def _distinct(index: pl.DataFrame) -> tuple[pl.DataFrame, NDArray[np.int64]]:
@@ -327,11 +331,12 @@ def _report(
     counts: Mapping[str, Mapping[str, int]], table: Statistics
 ) -> dict[str, dict[str, int]]:
     of_lab, report = table.cell % len(counts), {}
-    for number, (name, found) in enumerate(counts.items()):
+    for number, (lab, found) in enumerate(counts.items()):
         own = of_lab == number
         used = int(table.n_values[own].sum())
         repeated = used - int(table.table["count"][own].sum())
-        report[name] = {"events": found["events"], "used": used, "repeated": repeated, **found}
+        first = {name: found[name] for name in ("in_all", "events")}
+        report[lab] = {**first, "used": used, "repeated": repeated, **found}
     return report
 
 
