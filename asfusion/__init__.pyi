@@ -28,5 +28,6 @@ from .estimators.recalibrated import RecalibratedClassifier as RecalibratedClass
 from .evaluation.probe import site_probe as site_probe
 from .evaluation.report import evaluate as evaluate
 from .evaluation.subgroups import audit_subgroups as audit_subgroups
+from .events.lab_events import LabEvents as LabEvents
 from .explanation.explainer import explain as explain
 from .persistence import load as load

@@ -25,6 +25,11 @@ LABS = ["crp", "sex", "seen"]
 ENCODERS = {
     "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
     "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
+    "ft_transformer": TabularEncoder(LABS, network="ft_transformer", d_out=6, d_hidden=8),
+    "tabm": TabularEncoder(LABS, network="tabm", d_out=6, d_hidden=8),
+    "resnet": TabularEncoder(LABS, network="resnet", d_out=6, d_hidden=8),
+    "piecewise": TabularEncoder(LABS, number_embedding="piecewise_linear", d_out=6, d_hidden=8),
+    "periodic": TabularEncoder(LABS, number_embedding="periodic", d_out=6, d_hidden=8),
     "transformer": TextEncoder("note", d_out=6, max_tokens=16),
     "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
