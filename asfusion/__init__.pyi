@@ -9,6 +9,7 @@ from .baselines import BasdaiRegressor as BasdaiRegressor
 from .baselines import BasfiRegressor as BasfiRegressor
 from .baselines import ClinicalIndexRegressor as ClinicalIndexRegressor
 from .comparison import compare as compare
+from .duplicates import find_duplicates as find_duplicates
 from .encoders._base import Encoder as Encoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders

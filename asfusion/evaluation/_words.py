@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asfusion.evaluation import _html, _plots
+from asfusion.evaluation._decision import where_useful
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.metrics import SCORES
 
@@ -25,14 +26,16 @@ def score_label(name: str) -> str:
 
 def show_number(value: float) -> str:
     """Return a score as text: three decimals, fewer for large numbers."""
-    if not np.isfinite(value):
+    if np.isinf(value):
+        return "∞"
+    if np.isnan(value):
         return "-"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 
 
 def show_interval(score: Interval, *, sign: bool = False) -> str:
     """Return the interval as text."""
-    if not np.isfinite(score.low):
+    if np.isnan(score.low):
         return "-"
     plus = ["+" if sign and value > 0 else "" for value in (score.low, score.high)]
     return f"{plus[0]}{show_number(score.low)} to {plus[1]}{show_number(score.high)}"
@@ -96,12 +99,30 @@ def _remarks(report: Report) -> list[str]:
     if report.threshold_source is not None:
         source, positive = _SOURCES[report.threshold_source], report.classes[-1]
         remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
+        remarks.append(_prevalence_remark(report))
+        useful = where_useful(report.curves["decision"])
+        remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")
+    if report.mic:
+        sizes = ", ".join(f"{size:g}" for size in report.mic)
+        remarks.append(f"Minimal important change: {sizes}, in the units of y.")
+    if report.order:
+        remarks.append(f"Classes in order, the lowest first: {', '.join(report.order)}.")
     undefined = max(score.n_undefined for score in report.scores.values())
     if undefined:
         remarks.append(
             f"Some score is undefined in up to {undefined} replicates; those are left out."
         )
     return remarks
+
+
+def _prevalence_remark(report: Report) -> str:
+    here = f"that of the rows, {100 * report.shares[-1]:.3g} %"
+    if report.prevalence is None:
+        return f"Predictive values and net benefit are for a prevalence like {here}."
+    return (
+        f"Predictive values and net benefit are for a prevalence of {100 * report.prevalence:.3g}"
+        f" %, as given, not for {here}."
+    )
 
 
 def _pattern_header(report: Report) -> list[str]:

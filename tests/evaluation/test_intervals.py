@@ -62,6 +62,16 @@ def test_undefined_replicates_are_left_out_and_counted():
     assert interval.n_undefined == 7
 
 
+def test_infinite_replicates_count_as_large():
+    replicates = np.append(np.arange(95.0), [np.inf] * 6)
+    interval = percentile_interval(50.0, replicates, 0.9)
+    assert (interval.low, interval.high) == pytest.approx((5.0, np.inf))
+    assert interval.n_undefined == 0
+    finite = np.random.default_rng(0).normal(size=500)
+    found = percentile_interval(0.0, finite, 0.95)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(finite, [0.025, 0.975])))
+
+
 def test_mostly_undefined_gives_no_interval():
     interval = percentile_interval(0.5, np.array([0.4, np.nan, np.nan]), 0.95)
     assert np.isnan(interval.low) and np.isnan(interval.high) and interval.n_undefined == 2
