@@ -1,0 +1,1 @@
+from .concepts import find_concepts as find_concepts
