@@ -17,6 +17,7 @@ _MODULES = {
     "asfusion.estimators.early": ("EarlyFusionClassifier", "EarlyFusionRegressor"),
     "asfusion.estimators.joint": ("JointFusionClassifier", "JointFusionRegressor"),
     "asfusion.estimators.late": ("LateFusionClassifier", "LateFusionRegressor"),
+    "asfusion.encoders.concepts": ("ConceptEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),

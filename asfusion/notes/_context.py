@@ -25,12 +25,13 @@ CONTEXTS: tuple[Context, ...] = (
 )  # fmt: skip
 
 _LASTING = frozenset({"hla_b27", "family_history"})  # once true, always true
+_CLAIMS = frozenset({"better_with_exercise", "nsaid_response", "smoking"})  # said as clauses
 _FIRST_WITHIN = {"negated": 8, "possible": 8, "historical": 6, "affirmed": 8, "hypothetical": 14}
 _BACK_WITHIN = 6
 # Between items of an enumeration: commas, slashes, "or", and at most two words more.
 _LISTED = re.compile(r"[\s,/&+]*(?:(?:and|or|nor|no|any|of|a|an)\b\s*)*(?:[\w'’-]+\s+){0,2}")
 _JOINED = re.compile(r"[\s,/&+]*(?:\b(?:and|or|nor)\b\s*)?")
-_AMOUNT = re.compile(r"\s*(?:[:=~]|of|for|>|<)?\s*(?:about )?\d+\s*(?:min|h\b|hours?|hrs?|mg|/10)")
+_AMOUNT = re.compile(r"\s*(?:[:=~]|of|for|>|<)?\s*(?:about )?\d+\s*(?:min|h\b|hours?|hrs?|mg|/10|x)")
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+(?![a-z])")
 _HEADING = re.compile(r"\s*[-*•]?\s*([A-Za-z][A-Za-z /()]{0,40}?)\s*(?::|\s[-–]\s)(?!\d)")
 _HEADED = {
@@ -63,6 +64,7 @@ class Mention:
     end: int
     flags: set[str] = field(default_factory=set)
     listed: set[str] = field(default_factory=set)  # flags that came over an enumeration
+    headed: set[str] = field(default_factory=set)  # flags of a heading
     cues: list[tuple[int, int]] = field(default_factory=list)
 
     def mark(self, cue: Cue, *, listed: bool = False) -> None:
@@ -84,6 +86,8 @@ class Mention:
         flags = set(self.flags)
         if "affirmed" in flags:
             flags -= self.listed
+        if flags & {"possible", "negated"}:  # "Plan: IBP cannot be excluded"
+            flags -= self.headed & {"hypothetical"}
         if "hypothetical" in flags:
             return "hypothetical"
         if "family" in flags:
@@ -103,10 +107,11 @@ def resolve_contexts(text: str, mentions: Sequence[Mention]) -> None:
             inside.append(waiting.pop(0))
         if not inside:
             continue
-        if heading is not None:
-            for mention in inside:
-                mention.mark(Cue(start, start, heading, "forward"))
         _Sentence(text[start:end], start, inside).resolve()
+        for mention in inside:
+            if heading is not None and heading not in mention.flags:
+                mention.mark(Cue(start, start, heading, "forward"))
+                mention.headed.add(heading)
 
 
 class _Sentence:
@@ -154,8 +159,8 @@ class _Sentence:
             return
         ways = {c.direction: c for c in said if c.direction != "inside"}
         if self.between(cues[0].start, cues[0].end) == "?":
-            touches = self.between(cues[0].end, cues[0].end + 1).strip()
-            ways.pop("backward" if touches else "forward", None)
+            apart = not self.between(cues[0].start - 1, cues[0].start).strip()
+            ways.pop("backward" if apart else "forward", None)  # "? uveitis", "uveitis?"
         if "both" in ways:
             self._relative(ways["both"])
         elif not ("backward" in ways and self._backward(ways["backward"])) and "forward" in ways:
@@ -191,11 +196,13 @@ class _Sentence:
                 gap = self.between(cue.end, mention.start)
                 if not _within(gap, _FIRST_WITHIN[cue.kind], lists=cue.kind != "hypothetical"):
                     return
-            elif cue.kind != "hypothetical":
+            else:
                 gap = self.between(reached[number - 1].end, mention.start)
-                if not _LISTED.fullmatch(gap):
+                if cue.kind != "hypothetical" and not _LISTED.fullmatch(gap):
                     return
-            mention.mark(cue, listed=number > 0)
+            if mention.concept in _CLAIMS and "," in gap and cue.kind != "hypothetical":
+                return
+            mention.mark(cue, listed=number > 0 or "," in gap)
 
     def _backward(self, cue: Cue) -> bool:
         start = self._stop_before(cue)
@@ -224,7 +231,8 @@ class _Sentence:
     def _relative(self, cue: Cue) -> None:
         first, end = self._stop_before(cue), self._stop_after(cue)
         before = [m for m in self.mentions if first <= m.start and m.end <= cue.start]
-        after = [m for m in self.mentions if cue.end <= m.start < end]
+        after = [m for m in self.mentions if cue.end <= m.start < end and not (
+            m.concept in _CLAIMS and "," in self.between(cue.end, m.start))]
         ahead = self.between(self.start, cue.start)
         if before and (_PREPOSED.search(ahead) or self.between(cue.start, cue.end).startswith("in")
                        or "runs" in self.between(cue.start, cue.end)):  # fmt: skip
