@@ -239,11 +239,11 @@ class ConceptEncoder(Encoder):
             One entry per concept, in the order of the features.
         """
         check_is_fitted(self)
-        width = len(self._check_parameters())
-        names = self.feature_names_
-        starts = range(0, len(names), width)
-        ending = len(self._check_parameters()[0]) + 1
-        return {names[i][:-ending]: list(range(i, i + width)) for i in starts}
+        names, contexts = self.feature_names_, self._check_parameters()
+        return {
+            names[i].removesuffix(f"_{contexts[0]}"): list(range(i, i + len(contexts)))
+            for i in range(0, len(names), len(contexts))
+        }
 
     def _check_parameters(self) -> tuple[str, ...]:
         """Return the contexts that become features."""

@@ -1,1 +1,6 @@
 from .concepts import find_concepts as find_concepts
+from .found import ConceptMention as ConceptMention
+from .found import FoundConcepts as FoundConcepts
+from .redacted import RedactedNotes as RedactedNotes
+from .redacted import RedactedSpan as RedactedSpan
+from .redaction import redact as redact
