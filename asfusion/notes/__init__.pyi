@@ -4,3 +4,5 @@ from .found import FoundConcepts as FoundConcepts
 from .redacted import RedactedNotes as RedactedNotes
 from .redacted import RedactedSpan as RedactedSpan
 from .redaction import redact as redact
+from .leaks import NotesCheck as NotesCheck
+from .leaks import check_notes as check_notes

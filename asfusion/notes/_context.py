@@ -31,7 +31,9 @@ _BACK_WITHIN = 6
 # Between items of an enumeration: commas, slashes, "or", and at most two words more.
 _LISTED = re.compile(r"[\s,/&+]*(?:(?:and|or|nor|no|any|of|a|an)\b\s*)*(?:[\w'’-]+\s+){0,2}")
 _JOINED = re.compile(r"[\s,/&+]*(?:\b(?:and|or|nor)\b\s*)?")
-_AMOUNT = re.compile(r"\s*(?:[:=~]|of|for|>|<)?\s*(?:about )?\d+\s*(?:min|h\b|hours?|hrs?|mg|/10|x)")
+_AMOUNT = re.compile(
+    r"\s*(?:[:=~]|of|for|>|<)?\s*(?:about )?\d+\s*(?:min|h\b|hours?|hrs?|mg|/10|x)"
+)
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+(?![a-z])")
 _HEADING = re.compile(r"\s*[-*•]?\s*([A-Za-z][A-Za-z /()]{0,40}?)\s*(?::|\s[-–]\s)(?!\d)")
 _HEADED = {
@@ -43,7 +45,9 @@ _HEADED = {
         r"(?:plans?|safety net(?:ting)?|recommendations?|advice|to do|next steps?)$", re.I
     ),
 }
-_PREPOSED = re.compile(r"(?:\b(?:in|of|by|on)\s+(?:(?:an?|his|her|their|the|one)\s+)?|\()\s*$", re.I)
+_PREPOSED = re.compile(
+    r"(?:\b(?:in|of|by|on)\s+(?:(?:an?|his|her|their|the|one)\s+)?|\()\s*$", re.I
+)
 
 
 class Cue(NamedTuple):
@@ -231,8 +235,12 @@ class _Sentence:
     def _relative(self, cue: Cue) -> None:
         first, end = self._stop_before(cue), self._stop_after(cue)
         before = [m for m in self.mentions if first <= m.start and m.end <= cue.start]
-        after = [m for m in self.mentions if cue.end <= m.start < end and not (
-            m.concept in _CLAIMS and "," in self.between(cue.end, m.start))]
+        after = [
+            m
+            for m in self.mentions
+            if cue.end <= m.start < end
+            and not (m.concept in _CLAIMS and "," in self.between(cue.end, m.start))
+        ]
         ahead = self.between(self.start, cue.start)
         if before and (_PREPOSED.search(ahead) or self.between(cue.start, cue.end).startswith("in")
                        or "runs" in self.between(cue.start, cue.end)):  # fmt: skip

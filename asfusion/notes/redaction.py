@@ -227,5 +227,3 @@ def _check_patients(patients: Any, n_notes: int, date_key: Any) -> list[Any]:
 
 def _tag(name: str) -> str:
     return name.upper()
-
-
