@@ -2,6 +2,7 @@ from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import fusion as fusion
+from . import notes as notes
 from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
 from ._versions import show_versions as show_versions
@@ -12,6 +13,7 @@ from .comparison import compare as compare
 from .crossvalidation import cross_validate as cross_validate
 from .duplicates import find_duplicates as find_duplicates
 from .encoders._base import Encoder as Encoder
+from .encoders.concepts import ConceptEncoder as ConceptEncoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
 from .encoders.tabular import TabularEncoder as TabularEncoder

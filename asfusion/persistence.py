@@ -20,6 +20,7 @@ _MODULES = {
     "asfusion.estimators.recalibrated": ("RecalibratedClassifier",),
     "asfusion.estimators.conformal_classifier": ("ConformalClassifier",),
     "asfusion.estimators.conformal_regressor": ("ConformalRegressor",),
+    "asfusion.encoders.concepts": ("ConceptEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),

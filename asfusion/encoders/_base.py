@@ -229,7 +229,7 @@ def embed_prepared(network: EncoderNetwork, prepared: Prepared, batch_size: int 
     """
     rows = torch.nonzero(prepared.present).flatten()
     if "mask" in prepared.tensors:  # sequences: batches of equal length have little padding
-        lengths = prepared.tensors["mask"][rows].sum(dim=1)
+        lengths = prepared.tensors["mask"][rows].flatten(1).sum(dim=1)
         rows = rows[torch.argsort(lengths, stable=True)]
     was_training, device = network.training, network.device
     network.eval()

@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from asfusion._random import torch_seed
 from asfusion._tokens import Tokens
 from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
@@ -32,6 +33,7 @@ ENCODERS = {
     "periodic": TabularEncoder(LABS, number_embedding="periodic", d_out=6, d_hidden=8),
     "transformer": TextEncoder("note", d_out=6, max_tokens=16),
     "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
+    "concepts": ConceptEncoder("note", contexts=["present", "negated"], d_out=6, d_hidden=8),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
 }
