@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.imaging._header import Header, HeaderTooLarge, read_header
+from asfusion.imaging._header import Header, HeaderTooLarge, read_directory, read_header
 from asfusion.imaging._limits import HEADER_BUDGET
 from asfusion.imaging._stored import check_size, declared, stored_frames
 
@@ -26,6 +26,15 @@ def header_of(path: Path) -> Header:
             return read_header(file, HEADER_BUDGET)
         except HeaderTooLarge:
             return read_header(file, None)
+
+
+def directory_of(path: Path) -> list[list[str]]:
+    """Return the files that a DICOMDIR names, each as the parts of its path."""
+    with path.open("rb") as file:
+        try:
+            return read_directory(file, HEADER_BUDGET)
+        except HeaderTooLarge:
+            return read_directory(file, None)
 
 
 def stored_of(path: Path, header: Header, frame: int | None = None) -> NDArray[Any]:

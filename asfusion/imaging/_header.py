@@ -21,19 +21,58 @@ from asfusion.imaging._limits import MAX_BYTES, MAX_FRAMES
 from asfusion.imaging._tables import TABLE_KEYWORDS, read_tables
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
-_PIXEL_TAGS = {0x7FE00010: "PixelData", 0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData"}
+_PIXEL_TAGS = {
+    0x7FE00010: "PixelData",
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+}
 _IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG = (
-    "1.2.840.10008.1.2", "1.2.840.10008.1.2.1", "1.2.840.10008.1.2.2"
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.2",
 )
 _GUESSED = {
-    (True, True): _IMPLICIT_LITTLE, (False, True): _EXPLICIT_LITTLE, (False, False): _EXPLICIT_BIG
+    (True, True): _IMPLICIT_LITTLE,
+    (False, True): _EXPLICIT_LITTLE,
+    (False, False): _EXPLICIT_BIG,
 }
 _LONG_FORMS = (
-    b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV", b"UV"
+    b"OB",
+    b"OW",
+    b"OF",
+    b"OD",
+    b"OL",
+    b"OV",
+    b"SQ",
+    b"UC",
+    b"UR",
+    b"UT",
+    b"UN",
+    b"SV",
+    b"UV",
 )
 _SHORT_FORMS = (
-    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN",
-    b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US"
+    b"AE",
+    b"AS",
+    b"AT",
+    b"CS",
+    b"DA",
+    b"DS",
+    b"DT",
+    b"FD",
+    b"FL",
+    b"IS",
+    b"LO",
+    b"LT",
+    b"PN",
+    b"SH",
+    b"SL",
+    b"SS",
+    b"ST",
+    b"TM",
+    b"UI",
+    b"UL",
+    b"US",
 )
 _IMAGE_NUMBERS = (
     "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
@@ -54,25 +93,30 @@ _CODES = ("PhotometricInterpretation", "VOILUTFunction", "Modality", "ImageType"
 _UIDS = ("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _MACROS = (
-    "PixelMeasuresSequence", "PlanePositionSequence", "PlaneOrientationSequence",
-    "PixelValueTransformationSequence", "FrameVOILUTSequence", "MREchoSequence",
-    "TemporalPositionSequence", "FrameContentSequence",
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+    "MREchoSequence",
+    "TemporalPositionSequence",
+    "FrameContentSequence",
 )
 _WANTED = [
     *_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS, *_CODES, *_UIDS, *TABLE_KEYWORDS,
     *_GROUPS,
 ]  # fmt: skip
 # A code is shown in messages and may hold anything: only known ones are kept.
-_MODALITIES = set(
-    "BI CR CT DX ES GM IO IVUS MG MR NM OCT OP OT PT PX RF RTDOSE RTIMAGE SC SEG SM US XA XC "
-    "DMS BMD KO PR".split()
-)
+_MODALITIES = {
+    "BMD", "CR", "CT", "DX", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT",
+    "PX", "RF", "RTDOSE", "RTIMAGE", "SC", "SEG", "SM", "US", "XA", "XC",
+}  # fmt: skip
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 _UID = re.compile(r"[0-9.]{1,64}")
 _MANY = 4096  # values of one entry that are looked at
 
 
-class HeaderTooLarge(Exception):  # noqa: N818 - a detour, not an error
+class HeaderTooLarge(Exception):
     """The header needs more bytes than the budget allows."""
 
 
@@ -196,8 +240,6 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
     DicomReadError
         If the header cannot be used.
     """
-    from pydicom import dcmread
-
     from pydicom.filereader import read_dataset
 
     syntax, start = transfer_syntax(file)
@@ -208,7 +250,7 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
     implicit, little = _encoding(file, syntax, start)
     metered = _Metered(file, start, budget)
     dataset = read_dataset(
-        metered,  # type: ignore[arg-type]
+        metered,
         implicit,
         little,
         stop_when=lambda tag, *_: tag in _PIXEL_TAGS,
@@ -398,4 +440,37 @@ def _flattened(group: Any) -> dict[str, list[Any]]:
     for keyword in _MACROS:
         for item in _items(group, keyword)[:1]:
             found |= _entries(item, _PLACE_NUMBERS)
+    return found
+
+
+def read_directory(file: BinaryIO, budget: int | None) -> list[list[str]]:
+    """Return the files that a DICOMDIR names, each as the parts of its path.
+
+    Parameters
+    ----------
+    file : binary file
+        A DICOM file without pixels.
+    budget : int or None
+        Bytes that may be read, as in `read_header`.
+    """
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import Tag
+
+    syntax, start = transfer_syntax(file)
+    if syntax == DEFLATED:
+        return []  # no medium has a directory like that
+    metered = _Metered(file, start, budget)
+    implicit, little = _encoding(file, syntax, start)
+    metered.seek(start)
+    dataset = read_dataset(
+        metered,
+        implicit,
+        little,
+        specific_tags=[Tag(0x0004, 0x1220)],
+    )
+    found = []
+    for record in _items(dataset, "DirectoryRecordSequence"):
+        parts = [str(part) for part in values_of(record, "ReferencedFileID")]
+        if parts and all(part and part not in (".", "..") for part in parts):
+            found.append(parts[:8])
     return found

@@ -22,7 +22,7 @@ def is_available(uid: str) -> bool:
 
 def register() -> None:
     """Make the decoder known to pydicom, once."""
-    from pydicom.pixels.decoders import JPEGExtended12BitDecoder as decoder  # noqa: N813
+    from pydicom.pixels.decoders import JPEGExtended12BitDecoder as decoder
 
     known = {*decoder.available_plugins, *decoder.missing_dependencies}
     if not any(_LABEL in name for name in known):

@@ -37,7 +37,7 @@ class Slice:
             cosines = self.cosines
             if cosines is not None and offsets[self.frame] is not None:
                 shift = float(offsets[self.frame]) - float(offsets[0] or 0.0)
-                return np.asarray(place) + shift * directions_of(cosines)[0]
+                return np.asarray(np.asarray(place) + shift * directions_of(cosines)[0])
         return np.asarray(place)
 
     @property

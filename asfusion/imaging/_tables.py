@@ -153,4 +153,5 @@ def apply_palette(table: dict[str, Any] | None, pixels: NDArray[Any]) -> NDArray
         raise DicomReadError(msg)
     places = pixels.astype(np.int64) - int(table["first"])
     colours = np.asarray(table["entries"]).astype(np.int64) >> max(0, table["bits"] - 8)
-    return np.clip(colours, 0, 255).astype(np.uint8).T[np.clip(places, 0, colours.shape[1] - 1)]
+    eight = np.clip(colours, 0, 255).astype(np.uint8).T
+    return np.asarray(eight[np.clip(places, 0, len(eight) - 1)])

@@ -11,18 +11,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer
-from asfusion.exceptions import DicomReadError, ImageReadError
+from asfusion.exceptions import DicomReadError
 from asfusion.imaging._dicom_file import stored_of
+from asfusion.imaging._fit import fit_volume
 from asfusion.imaging._geometry import Stack, orientation_of, stack_slices
 from asfusion.imaging._guard import guarded
 from asfusion.imaging._limits import MAX_FRAMES, MAX_VOLUME_BYTES
 from asfusion.imaging._nifti import is_nifti, read_nifti
-from asfusion.imaging._picture import robust_window
-from asfusion.imaging._resize import fit_volume
-from asfusion.imaging._slices import Slice, choose, series_of
+from asfusion.imaging._slices import Slice, choose, listing, series_of
 from asfusion.imaging._sources import find_slices
 from asfusion.imaging._tables import apply_palette, apply_table
-from asfusion.imaging.volume import Volume
+from asfusion.imaging.volume import Volume, volume_window
 
 WHO = "Series: "
 
@@ -103,7 +102,7 @@ def read_series(
         check_integer(series, "series", minimum=0)
     for extent in size if isinstance(size, tuple) else () if size is None else (size,):
         check_integer(extent, "size", minimum=1)
-    with guarded(WHO):
+    with guarded(WHO, "DICOM series or NIfTI file", DicomReadError):
         volume = _read(Path(path), on_gap, series)
         return volume if size is None else fit_volume(volume, size)
 
@@ -111,8 +110,18 @@ def read_series(
 def _read(path: Path, on_gap: str, series: int | None) -> Volume:
     if is_nifti(path):
         return read_nifti(path)
-    slices, notes = find_slices(path)
-    chosen, n_localizers = choose(series_of(slices), series)
+    slices, notes, n_absent = find_slices(path)
+    groups = series_of(slices)
+    if n_absent and series is None:
+        msg = (
+            f"expected the files that the DICOMDIR names, got {len(slices)} and {n_absent} that "
+            "are not there. Copy the whole medium, or choose a series that is complete: "
+            f"series=0 to series={len(groups) - 1}.{listing(groups)}"
+        )
+        raise DicomReadError(msg)
+    if n_absent:
+        notes.append(f"{n_absent} files that the DICOMDIR names are not there")
+    chosen, n_localizers = choose(groups, series)
     if n_localizers:
         notes.append(f"{n_localizers} slices of localizers were left out")
     stack, spacing = _stacked(chosen)
@@ -160,7 +169,7 @@ def _stacked(slices: Sequence[Slice]) -> tuple[Stack, tuple[float, float]]:
         msg = (
             f"expected slices with position, orientation and pixel spacing, got "
             f"{len(slices) - len(places)} of {len(slices)} without. They cannot be put in order; "
-            "`read_pixels` reads the frames of a file as they are stored."
+            "`read_stored_values` reads the frames of a file as they are stored."
         )
         raise DicomReadError(msg)
     stack = stack_slices(np.array(places), np.array(cosines), min(min(s) for s in spacings))
@@ -226,7 +235,8 @@ def _grey(stored: NDArray[Any], one: Slice) -> NDArray[Any]:
     if stored.ndim == 2:
         return stored
     weights = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-    return np.rint(stored[..., :3].astype(np.float32) @ weights).astype(stored.dtype)
+    grey: NDArray[Any] = np.rint(stored[..., :3].astype(np.float32) @ weights).astype(stored.dtype)
+    return grey
 
 
 def _rescaled(values: NDArray[Any], one: Slice) -> NDArray[Any]:
@@ -263,12 +273,4 @@ def _window(slices: Sequence[Slice], values: NDArray[Any]) -> tuple[float, float
     center, width = windows.pop()
     if not windows and center is not None and width is not None and width > 1:
         return center - width / 2, center + width / 2 - 1.0
-    steps = tuple(slice(None, None, max(1, extent // 64)) for extent in values.shape)
-    return robust_window(values[steps].reshape(1, -1))
-
-
-def check_file(path: Path) -> None:
-    """Raise `ImageReadError` if there is nothing at a path."""
-    if not path.exists():
-        msg = "expected an existing file or folder, got a path where there is none."
-        raise ImageReadError(msg)
+    return volume_window(values)

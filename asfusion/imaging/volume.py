@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
+from asfusion.imaging._picture import robust_window
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -138,6 +139,17 @@ class Volume:
             f'src="data:image/png;base64,{code}"><figcaption>{title}</figcaption>'
             f"{f'<ul>{notes}</ul>' if notes else ''}</figure>"
         )
+
+
+def volume_window(values: NDArray[Any]) -> tuple[float, float]:
+    """Return the values between which all but the tails of the voxels lie."""
+    n_slices, n_rows, n_columns = values.shape
+    steps = [max(1, extent // 96) for extent in (n_slices, n_rows, n_columns)]
+    sample = values[:: steps[0], :: steps[1], :: steps[2]]
+    side = math.isqrt(sample.size)
+    # As square as it comes: `robust_window` looks at some rows and columns of a picture.
+    low, high = robust_window(sample.reshape(-1)[: side * side].reshape(side, side))
+    return (low, high) if high > low else (low, low + 1.0)
 
 
 def _montage(
