@@ -96,4 +96,4 @@ def reduced_values(path: Path, header: Header, size: int | None) -> NDArray[Any]
         fill(values, {"do": "reduced", "header": header.for_pixels(), "size": size}, path)
     except DicomReadError:
         return None  # for the general decoder to say
-    return values[0]
+    return np.asarray(values[0])

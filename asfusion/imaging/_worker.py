@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import struct
-import sys
 import warnings
 from collections.abc import Callable
 from typing import Any, BinaryIO
@@ -127,7 +126,7 @@ def _reduced(question: dict[str, Any], file: BinaryIO, answers: BinaryIO) -> Non
 
 def _send_values(answers: BinaryIO, values: NDArray[Any], dtype: np.dtype[Any]) -> None:
     answers.write(FRAME)
-    answers.write(memoryview(np.ascontiguousarray(values, dtype)).cast("B"))
+    answers.write(np.ascontiguousarray(values, dtype).data.cast("B"))
     answers.flush()
 
 
@@ -169,7 +168,3 @@ def _address_space() -> int:
             return int(file.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 2 * 2**30  # not Linux: about what the libraries take
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -53,9 +53,7 @@ class _Worker:
     def __init__(self) -> None:
         root = str(Path(__file__).resolve().parents[2])
         paths = json.dumps([root, *(entry or os.getcwd() for entry in sys.path)])  # noqa: PTH109
-        one_thread = dict.fromkeys(
-            ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"
-        )
+        threads = "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"
         self.n_uses = 0
         self.process = subprocess.Popen(
             [sys.executable, "-I", "-c", _BOOT, paths],
@@ -63,7 +61,7 @@ class _Worker:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             bufsize=0,
-            env={**os.environ, **one_thread},
+            env={**os.environ, **dict.fromkeys(threads, "1")},
         )
         with self.deadline(_START_S):
             self.read_json()
@@ -295,4 +293,4 @@ def fill(values: NDArray[Any], question: dict[str, Any], path: Path) -> None:
     with _asked(question, path, values.nbytes) as worker:
         for frame in values:
             _next(worker)
-            worker.read(memoryview(np.atleast_1d(frame)).cast("B"))
+            worker.read(np.atleast_1d(frame).data.cast("B"))
