@@ -207,8 +207,9 @@ class ImageStore:
                 problems[i] = problems[source]
         rows = [-1 if d is None else self._records.positions.get(d, -1) for d in digests]
         if self._records.n_repaired > n_repaired:
+            n_repaired = self._records.n_repaired - n_repaired
             message = (
-                f"ImageStore: {self._records.n_repaired - n_repaired} damaged record(s) were read again from their files. If "
+                f"ImageStore: {n_repaired} damaged record(s) were read again from their files. If "
                 "this happens again, look at the disk."
             )
             warnings.warn(message, AsfusionWarning, stacklevel=3)
