@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from asfusion.imaging._resize import resize
 
 LETTERS = 4  # marks in a row that count as text
-_LONGEST = 1536  # pixels; larger images are looked at in this size
-_CONTRAST = 60  # of 255: marks stand out of their surroundings by this much
+_LONGEST = 1280  # pixels; larger images are looked at in this size
+_CONTRAST = 40  # of 255: marks stand out of their surroundings by this much
 _SHARE = 0.6  # marks are at least this much as bright as the brightest one
 _MOST_MARKS = 4000  # more are noise
 
@@ -49,7 +49,7 @@ def _longest_line(image: NDArray[np.uint8]) -> int:
     if top < _CONTRAST:
         return 0
     mask = raised >= max(_CONTRAST, _SHARE * top)
-    labels, n_marks = ndimage.label(mask, structure=np.ones((3, 3)))
+    labels, n_marks = ndimage.label(mask)
     if not LETTERS <= n_marks <= _MOST_MARKS:
         return 0
     return _chain(_letterlike(labels, ndimage.find_objects(labels), image.shape))
