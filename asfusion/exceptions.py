@@ -7,6 +7,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- InputError(ValueError)              rows, targets, groups or weights
     |   |-- ColumnError                     a column that is not there or is of the wrong kind
     |   |-- ImageReadError                  a file that is not a readable image
+    |   |   `-- DicomReadError              a DICOM file, or a series of them, that is not
     |   |-- UnitError                       a unit that is unknown, undeclared or does not fit
     |   `-- CircularityError                a label predicted from what defines it
     |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
@@ -37,6 +38,10 @@ class ColumnError(InputError):
 
 class ImageReadError(InputError):
     """A file that is missing or is not a readable image."""
+
+
+class DicomReadError(ImageReadError):
+    """A DICOM file, or a series of slices, that cannot be read as it should."""
 
 
 class UnitError(InputError):

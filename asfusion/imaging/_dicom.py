@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import ImageReadError
+from asfusion.imaging._jpeg2000 import reduced_values
 from asfusion.imaging._limits import MAX_BYTES, check_declared
 from asfusion.imaging._picture import Picture
+from asfusion.imaging._plain import plain_values
 
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _LONG_FORMS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"SQ", b"UC", b"UR", b"UT", b"UN", b"SV")
@@ -43,13 +45,16 @@ def looks_like_dicom(start: bytes) -> bool:
     return start[128:132] == b"DICM" or bare
 
 
-def read_dicom(path: Path) -> Picture | NDArray[np.uint8]:
+def read_dicom(path: Path, size: int | None = None) -> Picture | NDArray[np.uint8]:
     """Return the one frame of a DICOM file.
 
     Parameters
     ----------
     path : Path
         A file for which `looks_like_dicom` holds.
+    size : int, optional
+        Side of the square that it is wanted for, in pixels: what is far larger may be
+        decoded at a fraction of its size.
 
     Returns
     -------
@@ -65,14 +70,20 @@ def read_dicom(path: Path) -> Picture | NDArray[np.uint8]:
 
     with path.open("rb") as file:
         _check_inflated(file)
-    # Header first: a file of a thousand frames is refused before they are read.
-    header = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=_HEADER)
-    _check_header(header, path.stat().st_size)
+        file.seek(0)
+        # Header first: a file of a thousand frames is refused before they are read.
+        header = pydicom.dcmread(file, stop_before_pixels=True, force=True, specific_tags=_HEADER)
+        _check_header(header, path.stat().st_size)
+        plain = plain_values(file, header, str(_syntax(header)))
+    if plain is not None:
+        return _grey(plain, header)
     dataset = pydicom.dcmread(path, force=True, specific_tags=[*_HEADER, *_PIXELS])
     if not any(keyword in dataset for keyword in _PIXELS):
         msg = "expected a DICOM image, got a DICOM file without pixel data."
         raise ImageReadError(msg)
-    pixels = _decode(dataset)
+    pixels = reduced_values(dataset, str(_syntax(dataset)), size)
+    if pixels is None:
+        pixels = _decode(dataset)
     if pixels.ndim == 3:
         return _eight_bits(pixels, _integer(dataset, "BitsStored", 8))
     if str(dataset.get("PhotometricInterpretation", "")).strip() == "PALETTE COLOR":
@@ -220,15 +231,15 @@ def _grey(pixels: NDArray[Any], dataset: Any) -> Picture:
     slope, intercept = _rescale(dataset)
     if dataset.get("ModalityLUTSequence"):
         pixels, slope, intercept = apply_modality_lut(pixels, dataset), 1.0, 0.0
-    values: NDArray[Any] = pixels
-    if (slope, intercept) != (1.0, 0.0):
-        values = pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
     if dataset.get("VOILUTSequence"):
         # A table takes whole numbers, so it comes before the resize.
-        steps = np.rint(values).astype(np.int64) if values.dtype.kind == "f" else values
+        steps: NDArray[Any] = pixels
+        if (slope, intercept) != (1.0, 0.0) or pixels.dtype.kind == "f":
+            values = pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+            steps = np.rint(values).astype(np.int64)
         shown = apply_voi(steps, dataset)
         return Picture(shown, window=_lut_range(dataset), **look)
-    return _windowed(values, dataset, look)
+    return _windowed(pixels, dataset, {**look, "slope": slope, "intercept": intercept})
 
 
 def _windowed(values: NDArray[Any], dataset: Any, look: dict[str, Any]) -> Picture:
