@@ -12,8 +12,10 @@ from .comparison import compare as compare
 from .encoders._base import Encoder as Encoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
+from .encoders.slices import SliceEncoder as SliceEncoder
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder
+from .encoders.volume import VolumeEncoder as VolumeEncoder
 from .estimators.early import EarlyFusionClassifier as EarlyFusionClassifier
 from .estimators.early import EarlyFusionRegressor as EarlyFusionRegressor
 from .estimators.joint import JointFusionClassifier as JointFusionClassifier

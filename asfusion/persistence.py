@@ -18,6 +18,8 @@ _MODULES = {
     "asfusion.estimators.joint": ("JointFusionClassifier", "JointFusionRegressor"),
     "asfusion.estimators.late": ("LateFusionClassifier", "LateFusionRegressor"),
     "asfusion.encoders.image": ("ImageEncoder",),
+    "asfusion.encoders.volume": ("VolumeEncoder",),
+    "asfusion.encoders.slices": ("SliceEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),
 }

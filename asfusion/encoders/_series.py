@@ -54,6 +54,7 @@ class SeriesEncoder(Encoder):
     on_error: Literal["raise", "missing"]
     columns_: tuple[str, ...]
     shape_: tuple[int, int, int]
+    backbone_config_: dict[str, Any]
 
     _chunk_rows: ClassVar[int] = 32
 
@@ -227,10 +228,12 @@ class SeriesEncoder(Encoder):
         given = sorted({path for column in paths for path in column if path})
         found = in_threads(series_digest, given, f"Comparing {', '.join(self.columns_)}", "series")
         names = dict(zip(given, list(found), strict=True))
-        return [_row_key([names[path] if path else "" for path in row]) for row in zip(*paths)]
+        rows = zip(*paths, strict=True)
+        return [_row_key([names[path] if path else "" for path in row]) for row in rows]
 
     def _embedding_settings(self) -> object:
-        return (self.backbone_config_, self.shape_, self.window, self.on_gap, len(self.columns_))  # type: ignore[attr-defined]
+        plan = self.backbone_config_
+        return (plan, self.shape_, self.window, self.on_gap, len(self.columns_))
 
 
 def _row_key(parts: Sequence[str | None]) -> str | None:

@@ -258,9 +258,7 @@ def mirror_sides(
     order = list(range(n_targets))
     for right, left in pairs:
         if not (0 <= right < n_targets and 0 <= left < n_targets):
-            msg = (
-                f"pairs: expected columns of the {n_targets} target(s), got ({right}, {left})."
-            )
+            msg = f"pairs: expected columns of the {n_targets} target(s), got ({right}, {left})."
             raise ShapeError(msg)
         order[right], order[left] = order[left], order[right]
     return images.flip(-1), None if targets is None else targets[:, order]

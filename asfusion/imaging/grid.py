@@ -108,7 +108,8 @@ def _axis_weights(n_from: int, step_from: float, n_to: int, step_to: float) -> F
     lost = inside & (weights.sum(axis=1) <= 0)
     weights[lost, np.abs(distance[lost]).argmin(axis=1)] = 1.0
     total = weights.sum(axis=1, keepdims=True)
-    return np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    weights /= np.where(total > 0, total, 1.0)
+    return weights
 
 
 def to_eight_bits(
@@ -128,12 +129,12 @@ def to_eight_bits(
     Returns
     -------
     ndarray of uint8
-        Of the same shape; what is not finite is black.
+        Of the same shape; NaN is black.
     """
     low, high = window
     width = max(high - low, float(np.finfo(np.float32).tiny))
     grey = np.clip((values.astype(np.float32) - low) / width, 0.0, 1.0)
-    grey[~np.isfinite(grey)] = 0.0
+    grey[np.isnan(grey)] = 0.0
     if empty is not None:
         grey[empty] = 0.0
     eight: NDArray[np.uint8] = np.rint(grey * 255.0).astype(np.uint8)

@@ -95,9 +95,7 @@ def _dense_stages(net: Any) -> dict[str, nn.Module]:
     starts = [i for i, (name, _) in enumerate(children) if name.startswith("denseblock")]
     bounds = [0, *starts, len(children)]
     groups = [dict(children[a:b]) for a, b in itertools.pairwise(bounds)]
-    return {
-        "stem" if i == 0 else f"stage{i}": _named(group) for i, group in enumerate(groups)
-    }
+    return {"stem" if i == 0 else f"stage{i}": _named(group) for i, group in enumerate(groups)}
 
 
 class MonaiBody(nn.Module):

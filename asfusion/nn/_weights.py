@@ -74,13 +74,14 @@ def read_weights(source: str, *, download: bool = False) -> dict[str, Tensor]:
     if not path.is_file() and path.suffix != ".safetensors" and not Path(source).is_dir():
         path = Path(_fetched(source, download=download))
     try:
-        return load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
     except Exception as error:  # whatever is wrong with it, the answer is one error
         msg = (
             f"weights: expected a readable safetensors file, or a folder with {_FILE}, got one "
             f"that is missing or damaged ({type(error).__name__})."
         )
         raise ConfigurationError(msg) from None
+    return tensors
 
 
 def _fetched(source: str, *, download: bool) -> str:

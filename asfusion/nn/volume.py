@@ -182,7 +182,9 @@ class CompactCNN3d(nn.Module):
         super().__init__()
         self.d_out = widths[-1]
         self.stem = nn.Sequential(
-            nn.Conv3d(channels, widths[0], (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2), bias=False),
+            nn.Conv3d(
+                channels, widths[0], (3, 5, 5), stride=(1, 2, 2), padding=(1, 2, 2), bias=False
+            ),
             nn.BatchNorm3d(widths[0]),
             nn.ReLU(),
         )
@@ -394,7 +396,8 @@ class SliceBackbone(Backbone):
         if side >= voxels.shape[-1] or not getattr(self.images.body, "reads_any_size", True):
             return inputs
         flat = self.images._to_unit(voxels).flatten(0, 1)
-        return {**inputs, "voxels": shrink_images(flat, side).unflatten(0, voxels.shape[:2])}
+        small = shrink_images(flat, side)
+        return {**inputs, "voxels": small.reshape(*voxels.shape[:3], side, side)}
 
     def view(self, inputs: Inputs, number: int) -> Inputs:
         """Return slices as augmentation could have moved them, all in the same way."""
@@ -463,8 +466,8 @@ class GatedAttentionPool(nn.Module):
         missing = length - tokens.mask.shape[1]
         values = nn.functional.pad(tokens.clean_values(), (0, 0, 0, missing))
         mask = nn.functional.pad(tokens.mask, (0, missing))
-        shape = (self.n_sequences, self.n_slices)
-        return values.unflatten(1, shape), mask.unflatten(1, shape)
+        shape = (len(mask), self.n_sequences, self.n_slices)
+        return values.reshape(*shape, values.shape[2]), mask.reshape(shape)
 
     def _weights(self, values: Tensor, mask: Tensor) -> Tensor:
         hidden = torch.tanh(self.value(values)) * torch.sigmoid(self.gate(values))
