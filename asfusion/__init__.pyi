@@ -16,10 +16,12 @@ from .encoders._base import Encoder as Encoder
 from .encoders.concepts import ConceptEncoder as ConceptEncoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
+from .encoders.slices import SliceEncoder as SliceEncoder
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder
 from .estimators.conformal_classifier import ConformalClassifier as ConformalClassifier
 from .estimators.conformal_regressor import ConformalRegressor as ConformalRegressor
+from .encoders.volume import VolumeEncoder as VolumeEncoder
 from .estimators.early import EarlyFusionClassifier as EarlyFusionClassifier
 from .estimators.early import EarlyFusionRegressor as EarlyFusionRegressor
 from .estimators.joint import JointFusionClassifier as JointFusionClassifier

@@ -22,6 +22,8 @@ _MODULES = {
     "asfusion.estimators.conformal_regressor": ("ConformalRegressor",),
     "asfusion.encoders.concepts": ("ConceptEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),
+    "asfusion.encoders.volume": ("VolumeEncoder",),
+    "asfusion.encoders.slices": ("SliceEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),
 }

@@ -186,12 +186,12 @@ def test_row_without_a_name_is_prepared_every_time(
 
 
 def test_more_rows_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_base, "_CHUNK", 4)
+    monkeypatch.setattr(_base.Encoder, "_chunk_rows", 4)
     words = [f"word {i}" for i in range(11)]
     encoder = WordEncoder().fit(table("a"))
     chunked = encoder.embed(table(*words))
     monkeypatch.setattr(_base, "EMBEDDINGS", EmbeddingCache())
-    monkeypatch.setattr(_base, "_CHUNK", 100)
+    monkeypatch.setattr(_base.Encoder, "_chunk_rows", 100)
     assert torch.equal(encoder.embed(table(*words)).tensors["values"], chunked.tensors["values"])
 
 
