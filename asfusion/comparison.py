@@ -18,6 +18,7 @@ from asfusion._comparison_runs import (
     PlainRun,
     PresenceRun,
     Run,
+    TablesRun,
 )
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
@@ -25,6 +26,7 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators._sklearn import check_part
@@ -73,8 +75,9 @@ def compare(
 
     Every model is fitted and judged on the same folds: each modality alone, each fusion
     asked for, and those that keep the others honest: one linear model per modality
-    (``plain: <modality>``), the mean of these (``plain: mean``), and one that sees only
-    *which* modalities a row has (``presence only``).
+    (``plain: <modality>``), the mean of these (``plain: mean``), one that sees all tables and
+    nothing else (``tables only: boosted``, and ``tables only: linear`` of several tables), and
+    one that sees only *which* modalities a row has (``presence only``).
 
     Parameters
     ----------
@@ -281,6 +284,9 @@ def _plan(
     if "joint" in families:
         plan.add_joint(fusions)
     runs = [*plan.runs, PlainRun(list(data.encoders))]
+    tables = [name for name, part in data.encoders.items() if isinstance(part, TabularEncoder)]
+    if tables:
+        runs.append(TablesRun(tables))
     if any(not present.all() for present in data.presence.values()):
         runs.append(PresenceRun())
     return runs
