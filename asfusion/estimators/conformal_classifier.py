@@ -35,8 +35,8 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         Share of patients whose true class is to be in the set.
     method : {"lac", "aps"}
         ``"lac"`` keeps every class from some probability on, which gives the smallest
-        sets; ``"aps"`` adds classes from the most probable on, which adapts more
-        to hard rows and gives larger ones.
+        sets; ``"aps"`` adds classes from the most probable on until enough
+        probability is reached, which adapts more to hard rows and never is empty.
     by : str or int, optional
         Column of a category, such as site or sex, within each of which the coverage is to
         hold. A number is a column of an array.
@@ -62,7 +62,8 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
 
     Notes
     -----
-    An empty set says that no class fits: the row resembles none that was calibrated on.
+    An empty set (``"lac"`` only) says that no class fits: the row resembles none that was
+    calibrated on.
     The coverage is that over many patients; it is not that of one patient, nor of a group that
     `by` does not name.
 
@@ -198,5 +199,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         order = np.argsort(-probabilities, axis=1, kind="stable")
         falling = np.take_along_axis(probabilities, order, axis=1)
         costs = np.empty_like(probabilities)
-        np.put_along_axis(costs, order, np.cumsum(falling, axis=1), axis=1)
+        # NOTE[DIFF]: what is more probable than a class, without the class itself. With it, as
+        # published, the last class always costs 1, and without a random draw most sets hold all.
+        np.put_along_axis(costs, order, np.cumsum(falling, axis=1) - falling, axis=1)
         return costs

@@ -66,9 +66,15 @@ def test_adaptive_sets_hold_the_likeliest_classes_up_to_the_true_one():
     model = LogisticRegression().fit(X[:200], y[:200])
     own = af.ConformalClassifier(model, 0.8, method="aps", prefit=True).fit(X[200:600], y[200:600])
     sets, p = own.predict_set(X[600:]), own.predict_proba(X[600:])
-    assert sets[np.arange(2400), y[600:]].mean() == pytest.approx(0.8, abs=0.05)
+    # Three standard errors of one calibration; the mean over many is in benchmarks/conformal.py.
+    assert sets[np.arange(2400), y[600:]].mean() == pytest.approx(0.8, abs=0.065)
     outside = np.where(sets, 0, p).max(axis=1)
     assert (np.where(sets, p, 1).min(axis=1) >= outside).all()
+    assert sets.any(axis=1).all()
+    above = np.sort(p, axis=1)[:, ::-1].cumsum(axis=1)[:, :2]
+    # The second and the third class are in if what is likelier than they is little enough.
+    cut = own.scores_["", 0][:, 0][int(np.ceil(401 * 0.8)) - 1]
+    np.testing.assert_array_equal(sets.sum(axis=1), 1 + (above <= cut + 1e-12).sum(axis=1))
     plain = af.ConformalClassifier(model, 0.8, prefit=True).fit(X[200:600], y[200:600])
     assert plain.predict_set(X[600:]).sum() < sets.sum()
 
