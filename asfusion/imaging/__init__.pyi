@@ -8,3 +8,5 @@ from .read import read_image as read_image
 from .series import read_series as read_series
 from .stored import read_stored_values as read_stored_values
 from .volume import Volume as Volume
+from .verdicts import ImageQuality as ImageQuality
+from .verdicts import quality as quality

@@ -43,7 +43,7 @@ def _longest_line(image: NDArray[np.uint8]) -> int:
     """Return the number of bright marks in the longest line."""
     from scipy import ndimage
 
-    stroke = max(3, round(max(image.shape) * 0.008)) | 1
+    stroke = max(3, round(max(image.shape) * 0.012)) | 1
     raised = image.astype(np.int16) - ndimage.grey_opening(image, size=(stroke, stroke))
     top = int(raised.max())
     if top < _CONTRAST:

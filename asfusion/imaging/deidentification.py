@@ -47,6 +47,15 @@ class DeidentificationReport:
     key : str
         The secret that leads from patients to pseudonyms; not shown by ``repr``. Keep it
         apart from the images, or forget it.
+
+    Examples
+    --------
+    >>> from asfusion.imaging import DeidentificationReport
+    >>> report = DeidentificationReport(("no image",), (None,), {}, key="kept-in-a-safe-place")
+    >>> print(report)
+          1 file(s) no image
+    >>> report.pseudonym("4711") == report.pseudonym(" 4711 ")
+    True
     """
 
     outcomes: tuple[str, ...]

@@ -24,6 +24,7 @@ from asfusion.exceptions import (
     InputError,
     StoreError,
 )
+from asfusion.imaging._cells import image_cells
 from asfusion.imaging._records import FileKey, Records
 from asfusion.imaging._sheet import sheet_html
 from asfusion.imaging.read import WHO, read_pixels
@@ -182,7 +183,7 @@ class ImageStore:
         problems : dict of int to str
             By position, in words that show nothing of the file.
         """
-        cells = _cells(paths)
+        cells = image_cells(paths)
         self._records.refresh()
         digests: list[bytes | None] = [self._known(cell) for cell in cells]
         n_repaired = self._records.n_repaired
@@ -443,22 +444,3 @@ def _are_rows(rows: Any) -> bool:
     if kind is not None or not isinstance(rows, Sequence) or isinstance(rows, str):
         return False
     return all(isinstance(row, int | np.integer) and not isinstance(row, bool) for row in rows)
-
-
-def _cells(paths: Iterable[Any]) -> list[str | None]:
-    """Return paths as str, None where a cell is missing."""
-    if isinstance(paths, str | bytes | os.PathLike):
-        msg = "paths: expected several paths, such as a column or a list, got a single one."
-        raise InputError(msg)
-    return [_cell(i, value) for i, value in enumerate(paths)]
-
-
-def _cell(position: int, value: Any) -> str | None:
-    if isinstance(value, str | os.PathLike):
-        return os.fspath(value) or None
-    if value is None or value is getattr(np, "nan", None) or value != value:
-        return None
-    if type(value).__name__ == "NAType":
-        return None
-    msg = f"paths: expected paths or missing cells, got {type(value).__name__} at {position}."
-    raise InputError(msg)
