@@ -15,6 +15,7 @@ from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import embed_prepared
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows, warn_user
@@ -199,7 +200,7 @@ class _JointFusion(FusionEstimator):
         )
         wanted = self.early_stopping
         if wanted == "auto":
-            wanted = len(rows) >= _FEW_ROWS
+            wanted = len(rows) >= _FEW_ROWS and not self._is_wide(len(rows))
         elif not isinstance(wanted, bool | np.bool_):
             msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
             raise ConfigurationError(msg)
@@ -214,6 +215,15 @@ class _JointFusion(FusionEstimator):
             return data, None
         learn, validate = (data.take(torch.from_numpy(part)) for part in split)
         return learn, validate
+
+    def _is_wide(self, n_rows: int) -> bool:
+        """Return whether tables have more features than there are rows, as omics do.
+
+        There, each row that is held out is missed, and a handful of them is a poor judge of
+        when to stop.
+        """
+        tables = [e for e in self.encoders_.values() if isinstance(e, TabularEncoder)]
+        return sum(len(table.feature_names_) for table in tables) > n_rows
 
     def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
         networks = {
@@ -298,7 +308,7 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         teaches the network to do without it.
     early_stopping : bool or "auto"
         Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-        does so from 100 rows on.
+        does so from 100 rows on, unless tables have more features than there are rows.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int
@@ -429,7 +439,7 @@ class JointFusionRegressor(FusionRegressor, _JointFusion):
         Probability that a present modality is hidden from a row during a step.
     early_stopping : bool or "auto"
         Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-        does so from 100 rows on.
+        does so from 100 rows on, unless tables have more features than there are rows.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int

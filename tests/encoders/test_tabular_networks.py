@@ -178,3 +178,25 @@ def test_boosted_trees_fuse_early_and_late(name: str, family: str, tmp_path: Pat
     assert np.isfinite(proba).all() and ((proba[:, 1] > 0.5) == y).mean() > 0.8
     again = af.load(model.save(tmp_path / "model.asf"))
     np.testing.assert_array_equal(again.predict_proba(X), proba)
+
+
+# ------------------------------------------------------------------ wide tables
+
+
+def test_a_wide_table_holds_no_row_out_by_default() -> None:
+    """With 600 columns and 300 rows each row is missed, and a few judge poorly."""
+    rng = np.random.default_rng(0)
+    wide = pd.DataFrame(rng.normal(size=(110, 120)), columns=[f"g{i}" for i in range(120)])
+    y = (wide["g0"] + wide["g1"] > 0).astype(int)
+    quiet = {"max_epochs": 2, "verbose": 0, "random_state": 0}
+    halves = {
+        "first": af.TabularEncoder([f"g{i}" for i in range(60)]),
+        "second": af.TabularEncoder([f"g{i}" for i in range(60, 120)]),
+    }
+    for encoders in ({"all": af.TabularEncoder()}, halves):
+        model = af.JointFusionClassifier(encoders, **quiet).fit(wide, y)
+        assert "validation_loss" not in model.history_[0]
+    narrow = af.JointFusionClassifier({"some": halves["first"]}, **quiet).fit(wide, y)
+    assert "validation_loss" in narrow.history_[0]
+    asked = af.JointFusionClassifier(halves, early_stopping=True, **quiet).fit(wide, y)
+    assert "validation_loss" in asked.history_[0]
