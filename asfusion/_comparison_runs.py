@@ -325,14 +325,15 @@ def _any_known(blocks: list[Floats]) -> NDArray[np.bool_]:
 
 def _filled(blocks: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
     """Return blocks side by side, training means for a missing one, which is flagged."""
-    learn, asked = [], []
+    learn: list[Floats] = []
+    asked: list[Floats] = []
     for train, test in blocks:
-        mean = np.nanmean(train, axis=0)
+        mean = np.asarray(np.nanmean(train, axis=0))
         absent = [np.isnan(part).all(axis=1, keepdims=True) for part in (train, test)]
         for parts, part, lost in ((learn, train, absent[0]), (asked, test, absent[1])):
             parts.append(np.where(lost, mean, part))
             if absent[0].any():
-                parts.append(lost.astype(np.float64))
+                parts.append(np.where(lost, 1.0, 0.0))
     return np.hstack(learn), np.hstack(asked)
 
 

@@ -111,7 +111,7 @@ def _on_plain(board: Board) -> list[str]:
     if plain is None or not _is_ahead(board, plain, board.best_fusion):
         return []
     score = f"{score_label(board.primary)} {show_number(plain.score.estimate)}"
-    return [f"The plain mean of one linear model per modality leads all of them ({score})."]
+    return [f"The plain mean of one linear model per modality leads all fusions ({score})."]
 
 
 def _is_ahead(board: Board, first: Standing, second: Standing) -> bool:
