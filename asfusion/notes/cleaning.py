@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-
-COLUMN_SEPARATOR = "\n"
 
 # NFKC turns 10⁹ into 109 and 1½ into 11/2: other numbers. Both are rewritten before it.
 _POWER = re.compile("(?<=[0-9])([⁺⁻]?[²³¹⁰⁴-⁹]+)")
@@ -56,29 +53,6 @@ def clean_note(text: str) -> str:
     text = text.translate(_AFTER_NFKC)
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
-
-
-def join_notes(columns: Iterable[Iterable[str | None]]) -> list[str | None]:
-    r"""Return one cleaned note per row from one or several note columns.
-
-    Parameters
-    ----------
-    columns : iterable of columns, each an iterable of str or None
-        Cells of each column, in the order in which they are to be read.
-
-    Returns
-    -------
-    list of str or None
-        The cells that say something, a line break between them; None where none does.
-
-    Examples
-    --------
-    >>> join_notes([["Back pain.", None, " "], ["HLA-B27 +", "No uveitis.", None]])
-    ['Back pain.\nHLA-B27 +', 'No uveitis.', None]
-    """
-    rows = zip(*columns, strict=True)
-    cleaned = ([clean_note(cell) for cell in row if cell is not None] for row in rows)
-    return [COLUMN_SEPARATOR.join(filter(None, cells)) or None for cells in cleaned]
 
 
 def fold_note(text: str) -> str:
