@@ -191,7 +191,7 @@ class Details:
         )
 
     def _columns_of(self, encoder: Encoder) -> list[str]:
-        """Return what a table is explained by: its columns, or the concepts that tell rows apart."""
+        """Return what a table is explained by: columns, or the concepts that tell rows apart."""
         if not isinstance(encoder, ConceptEncoder):
             return list(encoder.columns_)
         said = encoder.prepare(self.frame).tensors["x"].numpy()
