@@ -245,6 +245,29 @@ class ConceptEncoder(Encoder):
             for i in range(0, len(names), len(contexts))
         }
 
+    def name_contexts(self, X: Any, concept: str) -> list[str | None]:
+        """Return in words how each row's notes mean a concept.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the note columns.
+        concept : str
+            One of `feature_groups`.
+
+        Returns
+        -------
+        list of str or None
+            Such as ``"negated, family"``, ``"not mentioned"``, or None without a note.
+        """
+        prepared = self.prepare(X)
+        group = self.feature_groups()[concept]
+        contexts = self._check_parameters()
+        said = prepared.tensors["x"].numpy()[:, group] > 0
+        words = [", ".join(c for c, s in zip(contexts, row, strict=True) if s) for row in said]
+        there = prepared.present.tolist()
+        return [(w or "not mentioned") if t else None for w, t in zip(words, there, strict=True)]
+
     def _check_parameters(self) -> tuple[str, ...]:
         """Return the contexts that become features."""
         for name in ("d_hidden", "n_layers", "d_out"):

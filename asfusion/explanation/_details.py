@@ -17,6 +17,7 @@ from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
 from asfusion.encoders._base import Encoder
+from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.exceptions import ConfigurationError
@@ -32,6 +33,7 @@ from asfusion.explanation._part_games import (
     Play,
     play_blocks,
     play_columns,
+    play_features,
     play_words,
     score_images,
     score_notes,
@@ -48,7 +50,7 @@ from asfusion.explanation.players import (
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
 from asfusion.imaging.extent import read_extent
-from asfusion.notes.cleaning import join_notes
+from asfusion.notes.cells import join_patient, read_notes
 
 Floats = NDArray[np.float64]
 Detail: TypeAlias = TableAttribution | list[TextAttribution | None] | list[ImageAttribution | None]
@@ -128,8 +130,7 @@ class Details:
             if not self._has(row, name):
                 continue
             if isinstance(detail, TableAttribution):
-                columns = list(encoder.columns_)
-                play = self._play_columns(row, name, columns)
+                play = self._play_columns(row, name, self._columns_of(encoder))
                 yield Parts(np.asarray(detail.values[row, 1:]), play)
             elif isinstance(part := detail[row], TextAttribution):
                 score = score_notes(self.game, self.frame, row, name, encoder.columns_)
@@ -145,7 +146,7 @@ class Details:
     # -- tables ------------------------------------------------------------------------
 
     def _table(self, name: str, encoder: Encoder) -> TableAttribution:
-        columns = list(encoder.columns_)
+        columns = self._columns_of(encoder)
         n, names = self.game.n_rows, [PRESENCE, *columns]
         values, errors = np.zeros((n, len(names))), np.zeros((n, len(names)))
         base = np.zeros(n)
@@ -161,11 +162,12 @@ class Details:
                 errors[row, 1:] = found.errors
             if found.interactions is not None:
                 pairs[row, 1:, 1:] = found.interactions
+        is_concepts = isinstance(encoder, ConceptEncoder)
         cells = np.empty((n, len(names)), dtype=object)
         present = self.game.present[:, self.game.names.index(name)]
         cells[:, 0] = present
         for j, column in enumerate(columns, start=1):
-            cells[:, j] = self._cells(column)[:n]
+            cells[:, j] = self._cells(column, encoder)[:n]
         return TableAttribution(
             values=values,
             base_value=base,
@@ -173,7 +175,7 @@ class Details:
             feature_names=tuple(names),
             output_name=", ".join(dict.fromkeys(self.output_names)),
             units={c: self.units[c] for c in names if c in self.units},
-            method="Shapley values over columns",
+            method=f"Shapley values over {'concepts' if is_concepts else 'columns'}",
             error=errors if errors.any() else None,
             interactions=pairs if self._plays_every_column(columns) else None,
         )
@@ -195,11 +197,27 @@ class Details:
             exact_shapley(payoffs), float(payoffs[0]), None, shapley_interactions(payoffs)
         )
 
+    def _columns_of(self, encoder: Encoder) -> list[str]:
+        """Return what a table is explained by: columns, or the concepts that tell rows apart."""
+        if not isinstance(encoder, ConceptEncoder):
+            return list(encoder.columns_)
+        said = encoder.prepare(self.frame).tensors["x"].numpy()
+        varies = (said != said[:1]).any(axis=0)
+        groups = encoder.feature_groups()
+        return [name for name, own in groups.items() if varies[own].any()] or list(groups)[:1]
+
     def _play_columns(self, row: int, name: str, columns: Sequence[str]) -> Play:
         references = self._references(name)
+        encoder = self.game.model._modality_encoders()[name]
+        if isinstance(encoder, ConceptEncoder):
+            groups = encoder.feature_groups()
+            own = [groups[column] for column in columns]
+            return play_features(self.game, encoder.prepare(self.frame), row, name, own, references)
         return play_columns(self.game, self.frame, row, name, columns, references)
 
-    def _cells(self, column: str) -> list[Any]:
+    def _cells(self, column: str, encoder: Encoder) -> list[Any]:
+        if isinstance(encoder, ConceptEncoder):
+            return encoder.name_contexts(self.frame, column)
         if self.frame.kind(column) in ("number", "boolean"):
             return [None if np.isnan(v) else v for v in self.frame.numbers(column).tolist()]
         return list(self.frame.strings(column))
@@ -226,8 +244,8 @@ class Details:
         self._check_word_method(encoder)
         found: list[TextAttribution | None] = []
         for row in self._rows(name):
-            cells = [self.frame.take(np.array([row])).strings(c)[0] for c in encoder.columns_]
-            [text] = join_notes([[cell] for cell in cells])
+            own = self.frame.take(np.array([row]))
+            text = join_patient(read_notes(own, encoder.columns_, name)[0])
             if not text or not self._has(row, name):
                 found.append(None)
             elif self.word_method == "integrated_gradients":

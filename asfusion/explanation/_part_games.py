@@ -55,6 +55,42 @@ def play_columns(
     return play
 
 
+def play_features(
+    game: Game,
+    prepared: Prepared,
+    row: int,
+    name: str,
+    groups: Sequence[Sequence[int]],
+    references: NDArray[np.int64],
+) -> Play:
+    """Return the worth of a row whose features outside a coalition are those of other rows.
+
+    `prepared` holds all rows as features; each part of the game is a group of them.
+    """
+    worth = game.marginal(row, name)
+    x = prepared.tensors["x"]
+    owner = torch.full((x.shape[1],), -1)
+    for part, group in enumerate(groups):
+        owner[list(group)] = part
+
+    def play(masks: NDArray[np.bool_]) -> Floats:
+        step = max(1, _MOST_CELLS // (len(references) * x.shape[1]))
+        parts = [some(masks[start : start + step]) for start in range(0, len(masks), step)]
+        return np.concatenate(parts)
+
+    def some(masks: NDArray[np.bool_]) -> Floats:
+        # Features outside all groups are the same in every row.
+        padded = np.concatenate([masks, np.ones((len(masks), 1), dtype=bool)], axis=1)
+        kept = torch.from_numpy(padded)[:, owner].repeat_interleave(len(references), dim=0)
+        other = x[torch.from_numpy(np.tile(references, len(masks)))]
+        mixed = torch.where(kept, x[row], other)
+        rows = Prepared({"x": mixed}, torch.ones(len(mixed), dtype=torch.bool))
+        found = worth(*game.encode(name, rows))
+        return np.asarray(found.reshape(len(masks), -1).mean(axis=1))
+
+    return play
+
+
 def score_notes(
     game: Game, frame: Frame, row: int, name: str, columns: Sequence[str]
 ) -> Callable[[list[str]], Floats]:

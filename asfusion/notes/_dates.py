@@ -7,27 +7,43 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_MONTHS = (
-    "january|february|march|april|may|june|july|august|september|october|november|december"
-).split("|")
+_MONTHS = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+]
 _NAMES = {name[:3]: number for number, name in enumerate(_MONTHS, start=1)}
 _MONTH = "|".join(f"{name[:3]}(?:{name[3:]})?" if name != "may" else "may" for name in _MONTHS)
 _MONTH = _MONTH.replace("sep(?:tember)?", "sept?(?:ember)?")
 _YEAR = r"(?:19|20)\d\d"
 
 # The groups say what is where: d, m and y digits, M the name of a month, o what follows a day.
+_D, _M = r"(?P<d>[12]\d|3[01]|0?[1-9])", r"(?P<m>1[0-2]|0?[1-9])"
+_Y2, _Y4 = rf"(?P<y>{_YEAR}|'?\d\d)", rf"(?P<y>{_YEAR})"
+_NAMED = rf"(?P<M>{_MONTH})\b"
+_NTH = r"(?P<o>st|nd|rd|th|\.)?"
+_OPEN, _SHUT = r"(?<![\d/.-])", r"(?![\d/])"
 _FORMS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        rf"(?<![\d/.-])(?P<y>{_YEAR})(?P<s>[-/.])(?P<m>0?[1-9]|1[0-2])(?P=s)(?P<d>[12]\d|3[01]|0?[1-9])(?!\d)",
-        rf"(?<![\d/.-])(?P<d>[12]\d|3[01]|0?[1-9])(?P<s>[./-])(?P<m>1[0-2]|0?[1-9])(?P=s)(?P<y>{_YEAR}|\d\d)(?![\d/])",
-        rf"(?<![\d/.-])(?P<m>1[0-2]|0?[1-9])(?P<s>[./-])(?P<d>[12]\d|3[01]|0?[1-9])(?P=s)(?P<y>{_YEAR}|\d\d)(?![\d/])",
-        rf"(?<!\d)(?P<d>[12]\d|3[01]|0?[1-9])(?P<o>st|nd|rd|th|\.)?(?: of)?[ -](?P<M>{_MONTH})\b\.?,?[ -](?P<y>{_YEAR}|'?\d\d)(?!\d)",
-        rf"\b(?P<M>{_MONTH})\b\.? (?P<d>[12]\d|3[01]|0?[1-9])(?P<o>st|nd|rd|th)?,? (?P<y>{_YEAR})(?!\d)",
-        rf"\b(?P<M>{_MONTH})\b\.?,? (?P<y>{_YEAR})(?!\d)",
-        rf"(?<!\d)(?P<d>[12]\d|3[01]|0?[1-9])(?P<o>st|nd|rd|th|\.)?(?: of)? (?P<M>{_MONTH})\b",
-        rf"\b(?P<M>{_MONTH})\b\.? (?P<d>[12]\d|3[01]|0?[1-9])(?P<o>st|nd|rd|th)?(?![\d/%:])",
-        rf"(?<![\d/.-])(?P<m>1[0-2]|0[1-9])(?P<s>[/-])(?P<y>{_YEAR})(?!\d)",
+        rf"{_OPEN}{_Y4}(?P<s>[-/.]){_M}(?P=s){_D}(?!\d)",
+        rf"{_OPEN}{_D}(?P<s>[./-]){_M}(?P=s){_Y2}{_SHUT}",
+        rf"{_OPEN}{_M}(?P<s>[./-]){_D}(?P=s){_Y2}{_SHUT}",
+        rf"(?<!\d){_D}{_NTH}(?: of)?[ -]{_NAMED}\.?,?[ -]{_Y2}(?!\d)",
+        rf"\b{_NAMED}\.? {_D}(?P<o>st|nd|rd|th)?,? {_Y4}(?!\d)",
+        rf"\b{_NAMED}\.?,? {_Y4}(?!\d)",
+        rf"(?<!\d){_D}{_NTH}(?: of)? {_NAMED}",
+        rf"\b{_NAMED}\.? {_D}(?P<o>st|nd|rd|th)?(?![\d/%:])",
+        rf"{_OPEN}(?P<m>1[0-2]|0[1-9])(?P<s>[/-]){_Y4}(?!\d)",
     )
 )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from asfusion.exceptions import InputError
 from asfusion.notes._context import Mention, resolve_contexts
 from asfusion.notes._lexicon import Lexicon, build_lexicon
+from asfusion.notes.aligned import clean_with_offsets
 from asfusion.notes.found import ConceptMention, FoundConcepts
 
 
@@ -67,6 +68,21 @@ def find_concepts(
 
 def mentions_of(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
     """Return the mentions of a text; the longest of overlapping ones is kept."""
+    if text.isascii():
+        return _mentions_in(text, lexicon)
+    # Dashes, quotes and spaces of word processors are read as the plain ones.
+    note = clean_with_offsets(text)
+    return tuple(
+        mention._replace(
+            start=note.original_span(mention.start, mention.end)[0],
+            end=note.original_span(mention.start, mention.end)[1],
+            cues=tuple(note.original_span(*cue) for cue in mention.cues),
+        )
+        for mention in _mentions_in(note.text, lexicon)
+    )
+
+
+def _mentions_in(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
     found = [
         (match.start() - match.end(), match.start(), match.end(), number, name)
         for number, (name, patterns) in enumerate(lexicon.items())

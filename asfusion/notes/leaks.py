@@ -1,4 +1,4 @@
-"""Do notes give the answer away: by naming the outcome, or by being written after it?"""
+"""Ask whether notes give the answer away, by naming the outcome or by being written later."""
 
 from __future__ import annotations
 
@@ -77,15 +77,17 @@ class NotesCheck:
         """
         import pandas as pd
 
+        rows = [(what, n, n / max(1, self.n_notes)) for what, n in self._findings()]
+        return pd.DataFrame(rows, columns=["finding", "n_rows", "share"])
+
+    def _findings(self) -> list[tuple[str, int]]:
         found = [(f"names {name}", len(rows)) for name, rows in self.outcome_rows.items()]
-        found += [
+        return found + [
             ("says the outcome of the patient", len(self.affirmed_rows)),
             ("is dated after the index date", len(self.late_rows)),
             ("names a day after the index date", len(self.later_dates)),
             ("has no date to judge by", len(self.undated_rows)),
         ]
-        rows = [(what, n, n / max(1, self.n_notes)) for what, n in found]
-        return pd.DataFrame(rows, columns=["finding", "n_rows", "share"])
 
     def __repr__(self) -> str:
         named = len({row for rows in self.outcome_rows.values() for row in rows})
@@ -97,9 +99,9 @@ class NotesCheck:
     def _repr_html_(self) -> str:
         """Return the findings as a table."""
         body = "".join(
-            f"<tr><td>{html.escape(row.finding)}</td><td style='text-align:right'>{row.n_rows}</td>"
-            f"<td style='text-align:right'>{row.share:.1%}</td></tr>"
-            for row in self.to_frame().itertuples()
+            f"<tr><td>{html.escape(what)}</td><td style='text-align:right'>{n}</td>"
+            f"<td style='text-align:right'>{n / max(1, self.n_notes):.1%}</td></tr>"
+            for what, n in self._findings()
         )
         head = "<tr><th>a note that</th><th>rows</th><th>of notes</th></tr>"
         return f"<table><caption>{html.escape(repr(self)[1:-1])}</caption>{head}{body}</table>"

@@ -78,7 +78,7 @@ class RedactedNotes:
         Returns
         -------
         DataFrame
-            With the columns ``note``, ``category``, ``start``, ``end``, ``new_start`` and ``new_end``.
+            With the columns ``note``, ``category``, ``start``, ``end``, ``new_start``, ``new_end``.
         """
         import pandas as pd
 

@@ -13,7 +13,6 @@ from asfusion.notes._dates import find_dates
 from asfusion.notes._identifiers import (
     Found,
     find_identifiers,
-    find_names,
     find_terms,
     spread_names,
 )
@@ -87,8 +86,8 @@ def redact(
     -----
     Tags are ``[NAME]``, ``[DATE]``, ``[ID]``, ``[PHONE]``, ``[EMAIL]``, ``[URL]``, ``[PLACE]``,
     ``[INSTITUTION]`` and, from the ninetieth year on, ``[AGE]``. A bare year stays. The categories
-    follow the list of the HIPAA Safe Harbor, 45 CFR 164.514(b)(2), without its guarantee. How much is
-    found is measured on synthetic letters; on yours, measure again.
+    follow the list of the HIPAA Safe Harbor, 45 CFR 164.514(b)(2), without its guarantee. How
+    much is found is measured on synthetic letters; on yours, measure again.
 
     References
     ----------
@@ -112,8 +111,9 @@ def redact(
     tags = {_tag(name): patterns for name, patterns in lexicon.items()}
     seeds: dict[Any, set[str]] = {}
     for text, owner in zip(texts, owners, strict=True):
-        found = [] if text is None else [text[a:b] for a, b, _ in find_names(text)]
-        seeds.setdefault(owner, set()).update(found)
+        known_here = () if text is None else find_identifiers(text)
+        own = {str(text)[start:end] for start, end, tag in known_here if tag == "NAME"}
+        seeds.setdefault(owner, set()).update(own)
     spans: list[tuple[RedactedSpan, ...]] = []
     out: list[str | None] = []
     for text, owner in zip(texts, owners, strict=True):
@@ -137,7 +137,6 @@ def _find(
 ) -> Iterable[Found]:
     yield from ((d.start, d.end, "DATE") for d in find_dates(text, day_first=day_first))
     yield from find_identifiers(text)
-    yield from find_names(text)
     yield from spread_names(text, [*seeds, *known["NAME"]])
     for category in ("PLACE", "INSTITUTION", "ID"):
         yield from find_terms(text, known[category], category)
