@@ -7,10 +7,14 @@ import polars as pl
 _BELOW, _ABOVE = ("<", "≤"), (">", "≥")
 
 
-def plain_number(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def plain_number(value: pl.Expr, dtype: pl.DataType, *, decimal: str) -> pl.Expr:
     """Return cells that are nothing but a number, null for all others."""
     plain = value.cast(pl.Float64, strict=False)
-    return pl.when(plain.is_finite()).then(plain)
+    is_plain = plain.is_finite()
+    if decimal == "," and not dtype.is_numeric():
+        # 1.234 may well be a thousand there.
+        is_plain &= ~value.cast(pl.String).str.contains(".", literal=True)
+    return pl.when(is_plain).then(plain)
 
 
 def number(value: pl.Expr, dtype: pl.DataType, *, decimal: str, below: str) -> pl.Expr:
@@ -19,7 +23,7 @@ def number(value: pl.Expr, dtype: pl.DataType, *, decimal: str, below: str) -> p
     A value below a detection limit is the limit, or half of it; one above a limit is the limit.
     """
     if dtype.is_numeric():
-        return plain_number(value, dtype)
+        return plain_number(value, dtype, decimal=decimal)
     text = value.cast(pl.String).str.strip_chars()
     bare = (
         pl.when(is_limit(value, dtype))

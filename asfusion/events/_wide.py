@@ -86,7 +86,7 @@ def events_before(
     near = events.join(index.lazy(), on="patient").filter(before >= 0)
     if window_us is not None:
         near = near.filter(before < window_us)
-    plain = plain_number(pl.col("value"), reading.kind)
+    plain = plain_number(pl.col("value"), reading.kind, decimal=reading.decimal)
     return collect(
         with_units(near, units).select(
             "row",

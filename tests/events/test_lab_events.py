@@ -424,8 +424,9 @@ def test_a_decimal_comma_is_refused_with_its_fix() -> None:
         one(rows)
     found = one(rows, decimal=",")
     assert found["crp_max"] == 5.2 and found["crp_last"] == 2.0
-    with pytest.raises(InputError, match=r"got 1 of 1 with a decimal point. Pass decimal='\.'"):
-        one([("2024-01-01", "CRP", "<5.2", "mg/L")], decimal=",")
+    for cell in ("<5.2", "1.234"):
+        with pytest.raises(InputError, match=r"got 1 of 1 with a decimal point. Pass decimal='\.'"):
+            one([("2024-01-01", "CRP", cell, "mg/L")], decimal=",")
 
 
 def test_impossible_values_are_refused_or_counted() -> None:
