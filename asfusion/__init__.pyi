@@ -2,8 +2,8 @@ from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import fusion as fusion
-from . import notes as notes
 from . import imaging as imaging
+from . import notes as notes
 from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
 from ._versions import show_versions as show_versions
@@ -20,9 +20,9 @@ from .encoders.infer import infer_encoders as infer_encoders
 from .encoders.slices import SliceEncoder as SliceEncoder
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder
+from .encoders.volume import VolumeEncoder as VolumeEncoder
 from .estimators.conformal_classifier import ConformalClassifier as ConformalClassifier
 from .estimators.conformal_regressor import ConformalRegressor as ConformalRegressor
-from .encoders.volume import VolumeEncoder as VolumeEncoder
 from .estimators.early import EarlyFusionClassifier as EarlyFusionClassifier
 from .estimators.early import EarlyFusionRegressor as EarlyFusionRegressor
 from .estimators.joint import JointFusionClassifier as JointFusionClassifier

@@ -3,9 +3,10 @@
 Usage: python benchmarks/images.py [--files 2000] [--rounds 15] (with asfusion installed)
 
 All ratios come from one run, as medians of processor time over rounds in which the ways take
-turns: what other processes of a busy machine do counts less than by the clock. The files are 2048 x 2048 of 12 bits, made for the run and deleted after it (8 MB each; one base image
-with another brightness per file). Beside each ratio stands the limit: reading the bytes,
-copying them once.
+turns: what other processes of a busy machine do counts less than by the clock. The files are
+2048 x 2048 of 12 bits, made for the run and deleted after it (8 MB each; one base image with
+another brightness per file). Beside each ratio stands the limit: reading the bytes, copying
+them once.
 """
 
 from __future__ import annotations
