@@ -1,6 +1,7 @@
 """What reading, storing and serving radiographs costs, beside what anyone would write.
 
-Usage: python benchmarks/images.py [--files 2000] [--rounds 15] [--films FOLDER] (with asfusion installed)
+Usage: python benchmarks/images.py [--files 2000] [--rounds 15] [--films FOLDER]
+(with asfusion installed)
 
 All ratios come from one run, as medians of processor time over rounds in which the ways take
 turns: what other processes of a busy machine do counts less than by the clock. The files are
@@ -199,8 +200,7 @@ def ingest(folder: Path, n_files: int) -> None:
     for n_jobs in (1, 2):
         script = (
             "import sys, resource, time; from pathlib import Path\n"
-            "from asfusion.datasets import make_axspa_cohort
-from asfusion.imaging import ImageStore\n"
+            "from asfusion.imaging import ImageStore\n"
             f"files = sorted(Path(sys.argv[1]).iterdir()); begun = time.perf_counter()\n"
             f"rows = ImageStore(sys.argv[2]).ingest(files, n_jobs={n_jobs})\n"
             "took = time.perf_counter() - begun\n"
