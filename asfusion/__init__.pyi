@@ -2,6 +2,7 @@ from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import fusion as fusion
+from . import imaging as imaging
 from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
 from ._versions import show_versions as show_versions
