@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 
 from asfusion._checks import check_choice
 from asfusion.estimators._sklearn import check_part
-from asfusion.trees.shapley import tree_shap
+from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
 Floats = NDArray[np.float64]
+Algorithm = Literal["auto", "shap"]
 
 MODELS = ("forest", "adaboost", "xgboost", "linear", "mean")
 
@@ -93,53 +93,68 @@ def import_shap() -> Any:
     return shap
 
 
-def explain_model(
-    model: Any, features: Floats, background: Floats, seed: int
-) -> tuple[Floats, Floats]:
-    """Return SHAP values (N, F) and base values (N,) of a fitted regressor.
+class Explained(NamedTuple):
+    """What the features of N rows add to a regressor's output.
 
-    Trees read no background, the linear model its mean. Whatever SHAP has no method of its
-    own for is asked with features replaced by those of the background.
+    `values` is (N, F), `base` (N,). What a surrogate of the model leaves unexplained is
+    `remainder` (N,), None where the values explain the model itself.
+    """
+
+    values: Floats
+    base: Floats
+    remainder: Floats | None = None
+
+
+def explain_model(
+    model: Any, features: Floats, background: Floats, seed: int, algorithm: Algorithm = "auto"
+) -> Explained:
+    """Return the SHAP values of a fitted regressor.
+
+    Trees read no background, the linear model its mean. Whatever has no method of its
+    own is asked with features replaced by those of the background.
     """
     kind = _kind(model)
     if kind == "constant":
-        return np.zeros(features.shape), np.asarray(model.predict(features), dtype=np.float64)
-    if kind == "tree":
+        base = np.asarray(model.predict(features), dtype=np.float64)
+        return Explained(np.zeros(features.shape), base)
+    if kind == "tree" and algorithm == "auto":
         exact = tree_shap(model, features)
         base = np.broadcast_to(exact.base_value, (len(features),)).astype(np.float64)
-        return np.asarray(exact.values, dtype=np.float64).reshape(features.shape), base
-    shap = import_shap()
-    if kind == "linear":
-        masker = shap.maskers.Independent(background, max_samples=len(background))
-        found = shap.LinearExplainer(model, masker)(features)
-    else:
-        masker = shap.maskers.Independent(background, max_samples=len(background))
-        explainer = shap.PermutationExplainer(model.predict, masker, seed=seed)
-        evaluations = _ROUNDS * (2 * features.shape[1] + 1)
-        found = explainer(features, max_evals=evaluations, silent=True)
+        values = np.asarray(exact.values, dtype=np.float64).reshape(features.shape)
+        if exact.surrogate_error is None:
+            return Explained(values, base)
+        return Explained(values, base, model.predict(features) - base - values.sum(axis=1))
+    found = _ask_shap(kind, model, features, background, seed)
     values = np.asarray(found.values, dtype=np.float64).reshape(features.shape)
     base = np.asarray(found.base_values, dtype=np.float64).ravel()
-    return values, np.broadcast_to(base, (len(features),)).copy()
+    return Explained(values, np.broadcast_to(base, (len(features),)).copy())
 
 
-def needs_background(model: Any) -> bool:
-    """Return whether the SHAP values of a fitted regressor depend on a background."""
-    return _kind(model) in ("linear", "other")
+def _ask_shap(kind: str, model: Any, features: Floats, background: Floats, seed: int) -> Any:
+    from sklearn.ensemble import AdaBoostRegressor
+
+    shap = import_shap()
+    if kind == "tree" and not isinstance(model, AdaBoostRegressor):  # which shap does not know
+        return shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")(features)
+    masker = shap.maskers.Independent(background, max_samples=len(background))
+    if kind == "linear":
+        return shap.LinearExplainer(model, masker)(features)
+    explainer = shap.PermutationExplainer(model.predict, masker, seed=seed)
+    evaluations = _ROUNDS * (2 * features.shape[1] + 1)
+    return explainer(features, max_evals=evaluations, silent=True)
+
+
+def pairs_of_features(model: Any, features: Floats) -> Floats | None:
+    """Return exact interaction values (N, F, F); None where the model is no tree."""
+    return tree_shap_interactions(model, features) if supports_trees(model) else None
 
 
 def _kind(model: Any) -> str:
     from sklearn.dummy import DummyRegressor
-    from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
-    from sklearn.ensemble import RandomForestRegressor as Forest
     from sklearn.linear_model import ElasticNet, Lasso, LinearRegression, Ridge
-    from sklearn.tree import DecisionTreeRegressor
-    from xgboost import XGBRegressor
 
-    trees = (Forest, ExtraTreesRegressor, GradientBoostingRegressor, DecisionTreeRegressor)
-    if isinstance(model, Pipeline):
-        return "other"
     if isinstance(model, DummyRegressor):
         return "constant"
-    if isinstance(model, (*trees, XGBRegressor)):
+    if supports_trees(model):
         return "tree"
     return "linear" if isinstance(model, LinearRegression | Ridge | Lasso | ElasticNet) else "other"

@@ -13,6 +13,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
     |-- ShapeError(ValueError)              tensors that do not fit together
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
+    |-- StoreError(OSError)                 an image store that cannot be written or is damaged
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
@@ -62,6 +63,10 @@ class ShapeError(AsfusionError, ValueError):
 
 class BundleError(AsfusionError, ValueError):
     """A saved model that is incomplete, changed, or names an unknown part."""
+
+
+class StoreError(AsfusionError, OSError):
+    """An image store that cannot be written, or that is damaged."""
 
 
 class CheckpointError(AsfusionError, ValueError):

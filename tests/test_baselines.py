@@ -21,7 +21,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import asfusion as af
 from asfusion._baseline_models import MODELS
+from asfusion._baseline_regressor import MEDIAN
 from asfusion._baseline_scores import IndexInfo, IndexScorer, cv_plus, patient_weights
+from asfusion._frames import Frame
 from asfusion.baselines import (
     BasdaiRegressor,
     BasfiRegressor,
@@ -35,6 +37,7 @@ from asfusion.exceptions import (
     ConfigurationError,
     InputError,
 )
+from asfusion.tabular.preprocess import TablePreprocessor
 
 NAMES = {"crp": "CRP (mg/L)", "bmi": "BMI_kg_m2", "rotation": "cerv_rot", "smoker": "smoker"}
 
@@ -604,3 +607,63 @@ def test_a_model_of_ones_own_class_is_not_saved(table: Any, tmp_path: Any) -> No
     model = make(Own(), columns=NAMES, interval_folds=0).fit(*table)
     with pytest.raises(BundleError, match="save: Own cannot be saved without pickle"):
         model.save(tmp_path / "model.asf")
+
+
+# --- who explains ---------------------------------------------------------------------
+
+
+def ada(n_columns: int) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(0)
+    names = [f"lab_{i}" for i in range(n_columns)]
+    X = pd.DataFrame(rng.normal(size=(80, n_columns)), columns=names)
+    y = 4 + X["lab_0"] + 0.5 * X["lab_1"] * X["lab_2"]
+    model = ClinicalIndexRegressor("adaboost", interval_folds=0, random_state=0)
+    return model.fit(X, y), X, y
+
+
+def test_adaboost_of_few_columns_is_explained_exactly() -> None:
+    model, X, _ = ada(4)
+    found = model.shap_values(X[:5])
+    assert found.feature_names == list(X.columns)
+    total = found.values.sum(axis=1) + found.base_values
+    np.testing.assert_allclose(total, model.predict(X[:5]), atol=1e-9)
+    pairs = model.shap_interactions(X[:5])
+    np.testing.assert_allclose(pairs.sum(axis=2), found.values, atol=1e-9)
+
+
+def test_adaboost_of_many_columns_says_what_its_mean_leaves_open() -> None:
+    model, X, _ = ada(14)
+    found = model.shap_values(X[:5])
+    assert found.feature_names == [*X.columns, MEDIAN]
+    total = found.values.sum(axis=1) + found.base_values
+    np.testing.assert_allclose(total, model.predict(X[:5]), atol=1e-9)
+    features = TablePreprocessor.from_state(model.plan_).transform(Frame.read(X[:5]))
+    trees = np.stack([tree.predict(features) for tree in model.model_.estimators_])
+    mean = np.average(trees, axis=0, weights=model.model_.estimator_weights_[: len(trees)])
+    np.testing.assert_allclose(found.values[:, -1], model.predict(X[:5]) - mean, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["forest", "xgboost", "linear"])
+def test_the_package_shap_says_the_same(table: Any, name: str) -> None:
+    X, y = table
+    model = ClinicalIndexRegressor(name, interval_folds=0, random_state=0).fit(X, y)
+    ours, theirs = model.shap_values(X[:4]), model.shap_values(X[:4], algorithm="shap")
+    # XGBoost answers shap in single precision.
+    np.testing.assert_allclose(ours.values, theirs.values, atol=1e-4)
+    np.testing.assert_allclose(ours.base_values, theirs.base_values, atol=1e-4)
+
+
+def test_adaboost_through_the_package_shap_adds_up() -> None:
+    model, X, _ = ada(4)
+    found = model.shap_values(X[:3], X[:20], algorithm="shap")
+    total = found.values.sum(axis=1) + found.base_values
+    np.testing.assert_allclose(total, model.predict(X[:3]), atol=1e-9)
+
+
+def test_who_explains_is_checked() -> None:
+    model, X, y = ada(4)
+    with pytest.raises(ConfigurationError, match="algorithm: expected"):
+        model.shap_values(X[:2], algorithm="best")
+    model = ClinicalIndexRegressor("linear", interval_folds=0).fit(X, y)
+    with pytest.raises(ConfigurationError, match="shap_interactions: expected a forest"):
+        model.shap_interactions(X[:2])

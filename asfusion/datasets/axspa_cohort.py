@@ -89,6 +89,9 @@ class AxSpaCohort:
         Long table of visits: ``patient``, ``day`` (0 is the index date) and values.
     segmentations : Series of str or None
         Paths of label images of the pelvic films (PNG, uint8), the ground truth of anatomy.
+    mentions : DataFrame or None
+        What each note says where: ``row``, ``concept``, ``start`` and ``end`` (characters of
+        the note) and ``polarity``, such as "negated" or "family"; the ground truth of notes.
     genome : Genome or None
         Alleles, with `write_plink` and `write_vcf` of the cohort.
     truth : DataFrame of n rows
@@ -115,6 +118,7 @@ class AxSpaCohort:
     sites: NDArray[np.int64]
     visits: pd.DataFrame | None
     segmentations: pd.Series | None
+    mentions: pd.DataFrame | None
     genome: Genome | None
     truth: pd.DataFrame
     modalities: tuple[str, ...]
@@ -432,10 +436,27 @@ def _assemble(
         sites=patients.site.astype(np.int64),
         visits=visits,
         segmentations=None if segmentations is None else pd.Series(segmentations, dtype="str"),
+        mentions=_mentions(made),
         genome=made.genome if "genes" in modalities else None,
         truth=_truth(patients, made),
         modalities=modalities,
     )
+
+
+def _mentions(made: _Made) -> pd.DataFrame | None:
+    """Return the truth of the notes that are there, a line for each mention."""
+    import pandas as pd
+
+    if made.mentions is None:
+        return None
+    notes = made.columns["clinical_note"]
+    lines = [
+        (row, mention.concept, mention.start, mention.end, mention.polarity)
+        for row, found in enumerate(made.mentions)
+        if notes[row] is not None
+        for mention in found
+    ]
+    return pd.DataFrame(lines, columns=["row", "concept", "start", "end", "polarity"])
 
 
 def _to_frame(columns: dict[str, list[Any]], n: int) -> pd.DataFrame:
@@ -547,5 +568,8 @@ def _by_visit(cohort: AxSpaCohort) -> AxSpaCohort:
         segmentations=None
         if cohort.segmentations is None
         else cohort.segmentations.iloc[patient].where(last).reset_index(drop=True),
+        mentions=None
+        if cohort.mentions is None
+        else cohort.mentions.assign(row=np.flatnonzero(last)[cohort.mentions["row"]]),
         truth=cohort.truth.iloc[patient].reset_index(drop=True),
     )

@@ -28,6 +28,7 @@ from asfusion.exceptions import (
 )
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.augment import RadiographAugment
+from asfusion.imaging.image_store import ImageStore
 from asfusion.imaging.read import WHO, read_image
 from asfusion.nn._norms import NORMS, Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
@@ -94,6 +95,9 @@ class ImageEncoder(Encoder):
         the row's position, or a missing modality with a warning that counts such rows.
     download : bool
         Whether a hub name may be downloaded. Without it only local files are read.
+    store : str or PathLike, optional
+        A folder in which decoded images are kept (`asfusion.imaging.ImageStore`): each
+        file is decoded once, for all fits, folds and processes.
 
     Attributes
     ----------
@@ -155,6 +159,7 @@ class ImageEncoder(Encoder):
         dropout: float = 0.1,
         on_error: Literal["raise", "missing"] = "raise",
         download: bool = False,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
         self.column = column
         self.backbone = backbone
@@ -169,6 +174,7 @@ class ImageEncoder(Encoder):
         self.dropout = dropout
         self.on_error = on_error
         self.download = download
+        self.store = store
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> ImageEncoder:
         """Check the column and choose the architecture; pixels teach nothing here.
@@ -294,6 +300,9 @@ class ImageEncoder(Encoder):
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
             msg = f"channels: expected 1 (grey) or 3 (RGB), got {self.channels!r}."
             raise ConfigurationError(msg)
+        if self.store is not None and not isinstance(self.store, str | os.PathLike):
+            msg = f"store: expected a path of a folder or None, got {type(self.store).__name__}."
+            raise ConfigurationError(msg)
         check_integer(self.d_out, "d_out", minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
@@ -341,6 +350,8 @@ class ImageEncoder(Encoder):
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Read the images of the rows at the given positions."""
         paths = paths_of(frame, self.column)
+        if self.store is not None:
+            return self._prepare_stored([paths[row] for row in rows], rows)
         shape = (len(rows), self.channels, self.size_, self.size_)
         pixels = np.zeros(shape, dtype=np.uint8)
         present = np.asarray([paths[row] is not None for row in rows], dtype=bool)
@@ -369,6 +380,21 @@ class ImageEncoder(Encoder):
         if problems:
             self._warn(problems, len(wanted))
         return Prepared({"pixels": torch.from_numpy(pixels)}, torch.from_numpy(present))
+
+    def _prepare_stored(self, paths: list[str | None], rows: NDArray[np.int64]) -> Prepared:
+        """Return the images of rows from the store, which decodes what it does not have."""
+        store = ImageStore(str(self.store), size=self.size_, channels=self.channels)
+        found, reasons = store.find(paths, stop=self.on_error == "raise")
+        problems = {
+            position: f"Column {self.column!r}, row {int(rows[position])}: {reason}"
+            for position, reason in reasons.items()
+        }
+        if problems and self.on_error == "raise":
+            raise ImageReadError(problems[min(problems)] + _FIX)
+        if problems:
+            self._warn(problems, sum(path is not None for path in paths))
+        pixels = torch.from_numpy(store.read(found))
+        return Prepared({"pixels": pixels}, torch.from_numpy(found >= 0))
 
     def _warn(self, problems: dict[int, str], n_files: int) -> None:
         message = (

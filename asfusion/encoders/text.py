@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -12,26 +12,29 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
-from asfusion._frames import Frame, is_missing
+from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest
-from asfusion.exceptions import AsfusionWarning, ColumnError, ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.nn._hub import find_pretrained
 from asfusion.nn.network import Backbone, EncoderNetwork, Training
 from asfusion.nn.pretrained_text import (
+    MINILM,
     PretrainedTextBackbone,
     build_text_model,
+    find_source,
     load_text_model,
     read_text_config,
 )
-from asfusion.nn.text import TransformerBackbone, VectorBackbone
-from asfusion.notes.cleaning import join_notes
+from asfusion.nn.text import Pooling, TransformerBackbone, VectorBackbone
+from asfusion.notes.cells import check_note_columns, read_notes
 from asfusion.notes.tfidf import Tfidf, apply_tfidf, fit_tfidf, tfidf_names
 from asfusion.notes.tokenizer import (
-    encode_notes,
+    encode_windows,
     read_tokenizer,
     train_tokenizer,
+    train_wordpiece,
     vocabulary_size,
 )
 
@@ -42,9 +45,10 @@ _PRETRAINED_RATE = 0.1
 class TextEncoder(Encoder):
     """Read clinical notes.
 
-    A blank or missing note is a missing modality. Several columns are read as one note,
-    in the order given, a line break between them. Everything is learned from the training
-    rows: the words of the tokenizer or of tf-idf, and their weights.
+    A blank or missing note is a missing modality. A patient may have several notes, in
+    several columns, or in a cell that is a list of texts: each is read by itself, a long one in
+    windows, and becomes tokens of the same patient. Everything is learned from the
+    training rows: the words of the tokenizer or of tf-idf, and their weights.
 
     Parameters
     ----------
@@ -53,15 +57,23 @@ class TextEncoder(Encoder):
     backbone : str
         - ``"transformer"``: a tokenizer trained on the training notes, and a small
           transformer trained from scratch together with the fusion head.
-        - ``"tfidf"``: words and pairs of words as tf-idf, projected by a singular value
-          decomposition where they are many. Nothing of it is trained by gradients; the
-          one to beat on fewer than some thousand notes.
+        - ``"tfidf"``: words and pairs of words as tf-idf over all notes of a patient, projected
+          by a singular value decomposition where they are many. Nothing of it is trained
+          by gradients; the one to beat on fewer than some thousand notes.
+        - ``"minilm"``: the sentence encoder all-MiniLM-L6-v2, from the package that the extra
+          ``notes`` installs (83 MB), so that nothing is downloaded. General English, not clinical.
         - anything else: a text encoder of `transformers`, as a local folder or as a name on
           the Hugging Face hub. Weights are read from safetensors only, and no code that
           a model brings is run.
     max_tokens : int
-        Longest note in word pieces; longer ones lose their end, and a warning says how
-        many. Not used by ``"tfidf"``.
+        Longest window in word pieces; a longer note is cut into several, which share an
+        eighth of their pieces. Not used by ``"tfidf"``.
+    max_windows : int
+        Most windows of a patient; what lies behind them is not read, and a warning says of how
+        many patients. Not used by ``"tfidf"``.
+    tokenizer : {"bpe", "wordpiece"}
+        Which pieces ``"transformer"`` learns: of bytes, so that nothing is ever unknown, or
+        of letters.
     vocab_size : int
         Largest number of word pieces of ``"transformer"``, at least 300.
     n_components : int
@@ -70,8 +82,11 @@ class TextEncoder(Encoder):
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
         trains what is not.
     pool : bool
-        Whether a note becomes one token, the mean over its word pieces. False gives one
-        token per word piece, to be attended to one by one.
+        Whether a window becomes one token. False gives one token per word piece, to be
+        attended to one by one.
+    pooling : {"mean", "cls", "attention"}
+        How a window becomes one token: the mean over its word pieces, the first of them, or
+        a mean whose weights are learned, for which the backbone must learn as well.
     d_out : int
         Width of the tokens that fusion sees.
     dropout : float
@@ -86,7 +101,7 @@ class TextEncoder(Encoder):
     tokenizer_ : str or None
         The tokenizer as JSON; None for ``"tfidf"``.
     max_tokens_ : int
-        Longest note that is read, at most what the backbone allows.
+        Longest window, at most what the backbone allows.
     vocab_size_ : int
         Number of token ids; 0 for ``"tfidf"``.
     config_ : dict or None
@@ -131,10 +146,13 @@ class TextEncoder(Encoder):
         *,
         backbone: str = "transformer",
         max_tokens: int = 256,
+        max_windows: int = 8,
+        tokenizer: Literal["bpe", "wordpiece"] = "bpe",
         vocab_size: int = 4000,
         n_components: int = 64,
         mode: Mode = "auto",
         pool: bool = True,
+        pooling: Pooling = "mean",
         d_out: int = 64,
         dropout: float = 0.1,
         download: bool = False,
@@ -142,10 +160,13 @@ class TextEncoder(Encoder):
         self.columns = columns
         self.backbone = backbone
         self.max_tokens = max_tokens
+        self.max_windows = max_windows
+        self.tokenizer = tokenizer
         self.vocab_size = vocab_size
         self.n_components = n_components
         self.mode = mode
         self.pool = pool
+        self.pooling = pooling
         self.d_out = d_out
         self.dropout = dropout
         self.download = download
@@ -177,12 +198,12 @@ class TextEncoder(Encoder):
             If no row has a note.
         """
         self._check_parameters()
-        columns = _check_columns(self.columns)
-        notes = _read_notes(Frame.read(X), columns)
-        texts = [note for note in notes if note is not None]
+        columns = check_note_columns(self.columns)
+        rows = read_notes(Frame.read(X), columns, "TextEncoder")
+        texts = [note for notes in rows for note in notes]
         if not texts:
             msg = (
-                f"TextEncoder: expected a note in at least one training row, got {len(notes)} "
+                f"TextEncoder: expected a note in at least one training row, got {len(rows)} "
                 "row(s) without any. Check the column, or leave this modality out."
             )
             raise InputError(msg)
@@ -194,9 +215,11 @@ class TextEncoder(Encoder):
         self.tfidf_: dict[str, Any] | None = None
         self.max_tokens_, self.vocab_size_ = self.max_tokens, 0
         if self.backbone == "tfidf":
-            self.tfidf_ = dict(fit_tfidf(texts, n_components=self.n_components))
+            joined = ["\n".join(notes) for notes in rows if notes]
+            self.tfidf_ = dict(fit_tfidf(joined, n_components=self.n_components))
         elif self.backbone == "transformer":
-            self.tokenizer_ = train_tokenizer(texts, vocab_size=self.vocab_size)
+            train = train_tokenizer if self.tokenizer == "bpe" else train_wordpiece
+            self.tokenizer_ = train(texts, vocab_size=self.vocab_size)
             self.vocab_size_ = vocabulary_size(self.tokenizer_)
         else:
             self._read_pretrained()
@@ -213,20 +236,29 @@ class TextEncoder(Encoder):
         Returns
         -------
         Prepared
-            ``ids`` int64 and ``mask`` bool of shape (N, L), L = ``max_tokens_``; for tf-idf
-            ``vectors`` of shape (N, width). Zeros for rows without a note.
+            ``ids`` int64 and ``mask`` bool of shape (N, L), L = ``max_tokens_``, or (N, W, L)
+            where a row has several windows, W the most of them; for tf-idf ``vectors`` of
+            shape (N, width). Zeros for rows without a note.
         """
         check_is_fitted(self)
-        notes = _read_notes(self._read(X), self.columns_)
-        present = np.asarray([note is not None for note in notes], dtype=bool)
-        texts = [note for note in notes if note is not None]
+        rows = read_notes(self._read(X), self.columns_, "TextEncoder")
+        present = np.asarray([bool(notes) for notes in rows], dtype=bool)
+        there = [notes for notes in rows if notes]
         if self.tfidf_ is not None:
-            vectors = apply_tfidf(cast("Tfidf", self.tfidf_), texts).astype(np.float32)
+            joined = ["\n".join(notes) for notes in there]
+            vectors = apply_tfidf(cast("Tfidf", self.tfidf_), joined).astype(np.float32)
             arrays: dict[str, NDArray[Any]] = {"vectors": vectors}
         else:
-            encoded = encode_notes(str(self.tokenizer_), texts, max_tokens=self.max_tokens_)
-            self._tell_truncation(encoded.n_truncated, len(texts))
+            encoded = encode_windows(
+                str(self.tokenizer_),
+                there,
+                max_tokens=self.max_tokens_,
+                max_windows=self.max_windows,
+            )
+            self._tell_truncation(encoded.n_truncated, len(there))
             arrays = {"ids": encoded.ids, "mask": encoded.mask}
+            if encoded.ids.shape[1] == 1:
+                arrays = {name: array[:, 0] for name, array in arrays.items()}
         tensors = {name: _among_all_rows(array, present) for name, array in arrays.items()}
         return Prepared(tensors, torch.from_numpy(present))
 
@@ -301,21 +333,26 @@ class TextEncoder(Encoder):
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
         """Return a name for the note of each row; the frozen backbone reads each note once."""
-        notes = _read_notes(frame, self.columns_)
-        return [None if note is None else digest(note) for note in notes]
+        rows = read_notes(frame, self.columns_, "TextEncoder")
+        return [digest(*notes) if notes else None for notes in rows]
 
     def _embedding_settings(self) -> object:
-        return self.tokenizer_, self.config_, self.max_tokens_, self.pool
+        how = self.pool, self.pooling, self.backbone == MINILM
+        return self.tokenizer_, self.config_, self.max_tokens_, self.max_windows, how
 
     def _check_parameters(self) -> None:
         if not isinstance(self.backbone, str) or not self.backbone:
             msg = (
-                "backbone: expected 'transformer', 'tfidf', or a folder or hub name as str, got "
+                "backbone: expected 'transformer', 'tfidf', 'minilm', or a folder or hub name as "
+                f"str, got "
                 f"{type(self.backbone).__name__}."
             )
             raise ConfigurationError(msg)
         check_integer(self.max_tokens, "max_tokens", minimum=_SHORTEST)
+        check_integer(self.max_windows, "max_windows", minimum=1)
         check_integer(self.d_out, "d_out", minimum=1)
+        check_choice(self.tokenizer, "tokenizer", ("bpe", "wordpiece"))
+        check_choice(self.pooling, "pooling", ("mean", "cls", "attention"))
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
         trained_from_scratch = self.backbone == "transformer"
@@ -327,6 +364,12 @@ class TextEncoder(Encoder):
                 f"{self.backbone!r}, which {why}, got {self.mode!r}."
             )
             raise ConfigurationError(msg)
+        if self.pooling == "attention" and self.pool and self._training_mode() == "frozen":
+            msg = (
+                "pooling: expected 'mean' or 'cls' with a frozen backbone, got 'attention', whose "
+                "weights would stay as they are. Use mode='last_block' or 'full'."
+            )
+            raise ConfigurationError(msg)
 
     def _training_mode(self) -> Training:
         if self.mode != "auto":
@@ -335,13 +378,14 @@ class TextEncoder(Encoder):
 
     def _read_pretrained(self) -> None:
         """Keep the architecture and the tokenizer, so that a saved model needs no folder."""
-        self.config_ = read_text_config(self.backbone, download=self.download)
+        source = find_source(self.backbone)
+        self.config_ = read_text_config(source, download=self.download)
 
         def read(*, local_files_only: bool) -> tuple[str, int]:
-            return read_tokenizer(self.backbone, local_files_only=local_files_only)
+            return read_tokenizer(source, local_files_only=local_files_only)
 
         self.tokenizer_, longest = find_pretrained(
-            read, self.backbone, download=self.download, needs="tokenizer.json"
+            read, source, download=self.download, needs="tokenizer.json"
         )
         self.vocab_size_ = vocabulary_size(self.tokenizer_)
         known = int(self.config_["vocab_size"])
@@ -359,47 +403,28 @@ class TextEncoder(Encoder):
         if self.tfidf_ is not None:
             return VectorBackbone(len(self.tfidf_["mean"]))
         if self.config_ is None:
-            return TransformerBackbone(self.vocab_size_, dropout=self.dropout, pool=self.pool)
+            return TransformerBackbone(
+                self.vocab_size_, dropout=self.dropout, pool=self.pool, pooling=self.pooling
+            )
         if pretrained:
-            model = load_text_model(self.backbone, download=self.download)
+            model = load_text_model(find_source(self.backbone), download=self.download)
         else:
             model = build_text_model(self.config_)
-        return PretrainedTextBackbone(model, pool=self.pool)
+        is_sentence_encoder = self.backbone == MINILM
+        return PretrainedTextBackbone(
+            model, pool=self.pool, pooling=self.pooling, unit_length=is_sentence_encoder
+        )
 
     def _tell_truncation(self, n_truncated: int, n_notes: int) -> None:
         """Warn of cut notes once, which is when the training rows are prepared."""
         if n_truncated and not getattr(self, "_truncation_told", False):
             self._truncation_told = True
             msg = (
-                f"TextEncoder: {n_truncated} of {n_notes} notes are longer than "
-                f"{self.max_tokens_} word pieces and lose their end. Raise max_tokens, if the "
-                "backbone allows it."
+                f"TextEncoder: the notes of {n_truncated} of {n_notes} rows are longer than "
+                f"{self.max_windows} window(s) of {self.max_tokens_} word pieces and lose their "
+                "end. Raise max_windows, or max_tokens if the backbone allows it."
             )
             warnings.warn(msg, AsfusionWarning, stacklevel=3)
-
-
-def _check_columns(columns: Any) -> tuple[str, ...]:
-    names = (columns,) if isinstance(columns, str) else columns
-    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
-    if not is_list or not names or len(set(names)) < len(names):
-        msg = "columns: expected a column name, or a list of different ones, got something else."
-        raise ConfigurationError(msg)
-    return tuple(names)
-
-
-def _read_notes(frame: Frame, columns: Sequence[str]) -> list[str | None]:
-    """Return one cleaned note per row, None where there is none."""
-    frame.check_columns(columns, "TextEncoder")
-    native = frame.to_native()
-    for name in columns:
-        for row, cell in enumerate(native[name].to_list()):
-            if not (isinstance(cell, str) or is_missing(cell)):
-                msg = (
-                    f"TextEncoder: column {name!r}, row {row}: expected text, got "
-                    f"{type(cell).__name__}. Use a TabularEncoder for numbers and dates."
-                )
-                raise ColumnError(msg)
-    return join_notes(frame.strings(name) for name in columns)
 
 
 def _among_all_rows(array: NDArray[Any], present: NDArray[np.bool_]) -> torch.Tensor:

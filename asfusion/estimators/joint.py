@@ -15,6 +15,7 @@ from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import embed_prepared
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows, warn_user
@@ -234,7 +235,8 @@ class _JointFusion(FusionEstimator):
             )
             raise ConfigurationError(msg)
         if wanted == "auto":
-            wanted = len(rows) >= _FEW_ROWS and self.average_weights != "swa"
+            enough = len(rows) >= _FEW_ROWS and not self._is_wide(len(rows))
+            wanted = enough and self.average_weights != "swa"
         elif not isinstance(wanted, bool | np.bool_):
             msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
             raise ConfigurationError(msg)
@@ -249,6 +251,15 @@ class _JointFusion(FusionEstimator):
             return data, None
         learn, validate = (data.take(torch.from_numpy(part)) for part in split)
         return learn, validate
+
+    def _is_wide(self, n_rows: int) -> bool:
+        """Return whether tables have more features than there are rows, as omics do.
+
+        There, each row that is held out is missed, and a handful of them is a poor judge of
+        when to stop.
+        """
+        tables = [e for e in self.encoders_.values() if isinstance(e, TabularEncoder)]
+        return sum(len(table.feature_names_) for table in tables) > n_rows
 
     def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
         networks = {
@@ -333,7 +344,7 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         teaches the network to do without it.
     early_stopping : bool or "auto"
         Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-        does so from 100 rows on.
+        does so from 100 rows on, unless tables have more features than there are rows.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int
@@ -374,6 +385,12 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         Share of a class's target that is spread over all classes [9]_.
     class_weight : None, "balanced" or dict
         Weight of each class in the loss.
+    threshold : float, "youden", "prevalence" or dict
+        From which probability on the second of two classes is called. ``"youden"`` (the
+        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
+        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
+        not learn from, which costs further fits; ``"prevalence"`` is the share of that
+        class. At 0.5 the more probable class is called.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
@@ -389,6 +406,8 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         The trained network.
     history_ : list of dict
         Loss, validation loss and learning rate of each epoch.
+    threshold_ : float
+        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
     prior_ : ndarray of shape (n_classes,)
         Share of each class among the training rows.
 
@@ -458,6 +477,7 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         loss: ClassLoss = "cross_entropy",
         label_smoothing: float = 0.0,
         class_weight: Any = None,
+        threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -491,6 +511,7 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         self.loss = loss
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.threshold = threshold
 
     def _loss_settings(self) -> dict[str, Any]:
         return {"loss": self.loss, "label_smoothing": self.label_smoothing}
@@ -525,7 +546,7 @@ class JointFusionRegressor(FusionRegressor, _JointFusion):
         Probability that a present modality is hidden from a row during a step.
     early_stopping : bool or "auto"
         Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-        does so from 100 rows on.
+        does so from 100 rows on, unless tables have more features than there are rows.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int

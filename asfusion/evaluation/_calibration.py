@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from math import factorial
+
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
 from asfusion.evaluation._ranking import divide
@@ -14,6 +17,10 @@ MOST_CERTAIN = 1e-6  # forests say 0 and 1, whose log-odds are infinite
 _MAX_STEPS = 100
 _TOLERANCE = 1e-6  # the step after such a step, which is not taken, would be its square
 _LONGEST_STEP = 4.0  # in log-odds of any row
+_ORDER = 8  # of the expansion around the common start
+_SURE = 0.2  # log-odds of any row within which what it leaves out is below 1e-10
+_INNER_STEPS = 4  # of Newton's method within the expansion
+_NEARBY = 1.0  # log-odds of any row within which the expansion is trusted; it diverges at pi
 _STEEPEST = 1e3  # a slope beyond this is a perfect separation: there is no finite answer
 
 
@@ -65,8 +72,10 @@ class Recalibration:
 class _Logistic:
     """Weighted logistic regressions of `y` (N,) on one or two columns, by Newton's method.
 
-    All replicates start from the regression on equal weights. There the mean and the
-    curvature of a row are common to all of them, so their first step is one product.
+    All replicates start from the regression on equal weights. There each row's mean and its
+    derivatives are common to all of them, so that a few sums over rows, one product for all
+    replicates, describe the neighbourhood: see `_Neighbourhood`. Unless the answer is
+    very near, it is then put to the proof by steps over all rows; one is mostly enough.
     """
 
     def __init__(self, y: Floats, basis: Floats, offset: Floats) -> None:
@@ -76,6 +85,7 @@ class _Logistic:
         self.products = np.stack([basis[:, i] * basis[:, j] for i, j in pairs], axis=1)
         self.reach = np.abs(basis).max(axis=0)
         self.start = self._unweighted()
+        self.near = _Neighbourhood(y, basis, self.start @ basis.T + offset)
 
     def solve(self, weights: Floats) -> Floats:
         """Return coefficients (R, P), NaN where there are none."""
@@ -84,7 +94,17 @@ class _Logistic:
             return beta  # separated as a whole, so separated in every replicate, too
         rows = np.flatnonzero((weights @ self.y > 0) & (weights @ (1.0 - self.y) > 0))
         weights = weights if len(rows) == len(weights) else weights[rows]
-        current = self.start + self._step(weights, self.start[None, :])
+        move = self.near.solve(weights)
+        # Far from the start, or nowhere, the expansion says nothing: one step, then, is safe.
+        length = np.abs(move) @ self.reach
+        lost = ~(length < _NEARBY)
+        if lost.any():
+            move[lost] = self._step(weights[lost], self.start[None, :])
+        current = self.start + move
+        sure = length < _SURE
+        if sure.any():
+            beta[rows[sure]] = current[sure]
+            rows, current, weights = rows[~sure], current[~sure], weights[~sure]
         for _ in range(_MAX_STEPS):
             if not len(rows):
                 break
@@ -133,6 +153,82 @@ class _Logistic:
         # No row's log-odds move further than this: Newton's method overshoots where it is flat.
         length = np.abs(step) @ self.reach
         return np.asarray(step / np.maximum(length / _LONGEST_STEP, 1.0)[:, None])
+
+
+class _Neighbourhood:
+    """Score equations of logistic regressions, expanded around one point.
+
+    A move `d` changes a row's log-odds by ``x = d · basis``, and its mean by the sum of
+    ``s_k x^k / k!`` with the derivatives ``s_k`` of the logistic function. Powers of ``x`` are
+    monomials of `d` times powers of the basis, so weighted sums of the latter are all that
+    is needed to solve for `d`.
+    """
+
+    def __init__(self, y: Floats, basis: Floats, log_odds: Floats) -> None:
+        width = basis.shape[1]
+        mean = 1.0 / (1.0 + np.exp(-log_odds))
+        second = basis[:, -1] if width == 2 else np.ones_like(y)
+        # Column (k, j) holds s_k times the j-th power of the second column of the basis.
+        most = 1 if width == 2 else 0
+        self._place: dict[tuple[int, int], int] = {}
+        columns: list[Floats] = []
+        for order, slope in enumerate(_derivatives(mean)):
+            for power in range(order * most + most + 1):
+                self._place[order, power] = len(columns)
+                columns.append((slope if order else mean - y) * second**power)
+        self._columns = np.stack(columns, axis=1)
+        self._powers = [
+            (order - power, power)
+            for order in range(_ORDER + 1)
+            for power in range(order * most + 1)
+        ]
+        self._scale = np.asarray([factorial(a) * factorial(b) for a, b in self._powers], float)
+        self._width = width
+
+    def solve(self, weights: Floats) -> Floats:
+        """Return moves (R, P) to where the expansion's score is zero, NaN where lost."""
+        sums = weights @ self._columns
+        width, n_inner = self._width, sum(a + b < _ORDER for a, b in self._powers)
+        # The gradient's coefficients of each monomial, and those of its derivatives.
+        first = [sums[:, self._at(0, i)] for i in range(width)]
+        pairs = [0, 1, 2] if width == 2 else [0]
+        second = [sums[:, self._at(1, i)[:n_inner]] for i in pairs]
+        move = np.zeros((len(weights), width))
+        with np.errstate(all="ignore"):
+            for _ in range(_INNER_STEPS):
+                monomials = self._monomials(move)
+                gradient = np.stack([-(monomials * c).sum(axis=1) for c in first], axis=1)
+                inner = monomials[:, :n_inner]
+                squares = np.stack([(inner * c).sum(axis=1) for c in second], axis=1)
+                move += divide(gradient, squares) if width == 1 else _solve2(gradient, squares)
+        return move
+
+    def _at(self, order: int, power: int) -> NDArray[np.int64]:
+        """Return the column behind each monomial that keeps the order within bounds."""
+        return np.asarray(
+            [
+                self._place[a + b + order, b + power]
+                for a, b in self._powers
+                if a + b + order <= _ORDER
+            ]
+        )
+
+    def _monomials(self, move: Floats) -> Floats:
+        """Return products of powers of the move (R, n), over their factorials."""
+        powers = move[:, :, None] ** np.arange(_ORDER + 1)
+        first = powers[:, 0, [a for a, _ in self._powers]]
+        rest = powers[:, -1, [b for _, b in self._powers]] if self._width == 2 else 1.0
+        return np.asarray(first * rest / self._scale)
+
+
+def _derivatives(mean: Floats) -> list[Floats]:
+    """Return the logistic function and its derivatives, given its values."""
+    # Each derivative is a polynomial in the mean: d/dx p(m) is p'(m) (m - m²).
+    polynomial, found = Polynomial([0.0, 1.0]), []
+    for _ in range(_ORDER + 1):
+        found.append(np.asarray(polynomial(mean)))
+        polynomial = polynomial.deriv() * Polynomial([0.0, 1.0, -1.0])
+    return found
 
 
 def _solve2(gradient: Floats, squares: Floats) -> Floats:

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.evaluation._decision import decision_curve
 from asfusion.evaluation._inputs import Judged
+from asfusion.evaluation._judge import Rules
 from asfusion.evaluation._ranking import Ranking
 from asfusion.evaluation.intervals import draw_counts, percentile_interval
 
@@ -25,17 +27,21 @@ _HISTOGRAM = np.linspace(0.0, 1.0, 21)
 _CELLS = 48  # side of the grid on which predicted and true numbers are counted
 
 
-def make_curves(judged: Judged, *, n_bootstrap: int, confidence: float, seed: int) -> Curves:
+def make_curves(
+    judged: Judged, rules: Rules, *, n_bootstrap: int, confidence: float, seed: int
+) -> Curves:
     """Return the curves of a report for its task."""
     if judged.task == "regression":
         return {
             "targets": [_grid(judged.y[:, t], judged.predicted[:, t]) for t in _targets(judged)]
         }
     if judged.task == "multiclass":
-        return _multiclass(judged)
+        return _multiclass(judged, rules)
+    options: Any = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     return {
         "roc": _roc_with_band(judged, n_bootstrap, confidence, seed),
         "calibration": _calibration(judged, n_bootstrap, confidence, seed),
+        "decision": decision_curve(judged, rules.thresholds, rules.prevalence, **options),
         "histogram": _histogram(judged),
     }
 
@@ -107,7 +113,7 @@ def _histogram(judged: Judged) -> Curves:
     return _plain(edges=_HISTOGRAM, negative=counts[0], positive=counts[1])
 
 
-def _multiclass(judged: Judged) -> Curves:
+def _multiclass(judged: Judged, rules: Rules) -> Curves:
     """Return each class against the rest, and which class was called what."""
     rocs = []
     for k in range(len(judged.classes)):
@@ -125,7 +131,10 @@ def _multiclass(judged: Judged) -> Curves:
     table = np.zeros((n_classes, n_classes))
     np.add.at(table, (judged.y, called), 1.0)
     totals = np.maximum(table.sum(axis=1, keepdims=True), 1.0)
-    return {"rocs": rocs, "called": (table / totals).tolist()}
+    # Ordered classes are shown in their order: errors lie near the diagonal, or do not.
+    order = np.arange(n_classes) if rules.ranks is None else np.argsort(rules.ranks)
+    called_by_true = (table / totals)[np.ix_(order, order)]
+    return {"rocs": rocs, "called": called_by_true.tolist()}
 
 
 def _grid(y: Floats, predicted: Floats) -> Curves:

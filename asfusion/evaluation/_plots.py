@@ -32,14 +32,18 @@ LINES = ("-", "--", "-.", ":")
 def n_axes(report: Report) -> int:
     """Return how many axes the pictures of a report need."""
     if report.task == "binary":
-        return 3
+        return 4
     return 2 if report.task == "multiclass" else len(report.curves["targets"])
 
 
 def new_figure(report: Report, *, show: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure with axes for a report; `show` leaves it to pyplot to show it."""
     count = n_axes(report)
-    options: dict[str, Any] = {"figsize": (4.2 * count, 4.0), "layout": "constrained"}
+    # Four stand two by two: in a row they would be too small on a page.
+    n_columns = 2 if report.task == "binary" else count
+    n_lines = count // n_columns
+    size = (4.2 * n_columns, 4.0 * n_lines)
+    options: dict[str, Any] = {"figsize": size, "layout": "constrained"}
     if show:
         from matplotlib import pyplot
 
@@ -48,8 +52,8 @@ def new_figure(report: Report, *, show: bool) -> tuple[Figure, list[Axes]]:
         from matplotlib.figure import Figure
 
         figure = Figure(**options)
-    axes = figure.subplots(1, count, squeeze=False)
-    return figure, list(axes[0])
+    axes = figure.subplots(n_lines, n_columns, squeeze=False)
+    return figure, list(axes.ravel())
 
 
 def check_axes(axes: Any, count: int) -> list[Axes]:
@@ -66,7 +70,8 @@ def draw(report: Report, axes: Sequence[Axes]) -> None:
     if report.task == "binary":
         _draw_roc(report, axes[0])
         _draw_calibration(report, axes[1])
-        _draw_histogram(report, axes[2])
+        _draw_decision(report, axes[2])
+        _draw_histogram(report, axes[3])
     elif report.task == "multiclass":
         _draw_rocs(report, axes[0])
         _draw_called(report, axes[1])
@@ -152,6 +157,36 @@ def _draw_calibration(report: Report, axis: Axes) -> None:
         axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize="small")
 
 
+def _draw_decision(report: Report, axis: Axes) -> None:
+    curve = {name: np.asarray(values, float) for name, values in report.curves["decision"].items()}
+    at, model = curve["threshold"], curve["net_benefit"]
+    if np.isfinite(curve["low"]).any():
+        band = f"{_percent(report.confidence)} band"
+        axis.fill_between(at, curve["low"], curve["high"], color=BLUE, alpha=0.18, lw=0, label=band)
+    axis.plot(at, curve["treat_all"], color=ORANGE, lw=1.5, ls="--", label="treat all")
+    axis.plot(at, np.zeros_like(at), color="black", lw=1, ls=":", label="treat none")
+    axis.plot(at, model, color=BLUE, lw=2, label="predictions")
+    if report.threshold is not None and at[0] <= report.threshold <= at[-1]:
+        axis.plot(
+            [report.threshold],
+            [report.scores["net_benefit"].estimate],
+            marker="D",
+            color=RED,
+            linestyle="none",
+            label=f"threshold {report.threshold:.2g}",
+        )
+    # Treating all, and a useless model, fall far below zero: that they do is enough to see.
+    top = float(np.nanmax([*model, *curve["treat_all"], *curve["high"], 0.01]))
+    axis.set(
+        xlabel="Threshold probability",
+        ylabel="Net benefit",
+        title="Decision curve",
+        xlim=(at[0], at[-1]),
+        ylim=(-0.3 * top, 1.08 * top),
+    )
+    axis.legend(loc="upper right", frameon=False, fontsize="small")
+
+
 def _draw_histogram(report: Report, axis: Axes) -> None:
     bars = report.curves["histogram"]
     width = bars["edges"][1] - bars["edges"][0]
@@ -193,8 +228,9 @@ def _draw_called(report: Report, axis: Axes) -> None:
     shares = np.asarray(report.curves["called"])
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(report.classes))
-    axis.set_xticks(ticks, _plain(report.classes), rotation=30, ha="right")
-    axis.set_yticks(ticks, _plain(report.classes))
+    names = _plain(report.order or report.classes)
+    axis.set_xticks(ticks, names, rotation=30, ha="right")
+    axis.set_yticks(ticks, names)
     axis.set(xlabel="Most probable class", ylabel="True class", title="Share of each true class")
     for i, row in enumerate(shares):
         for j, share in enumerate(row):

@@ -85,8 +85,8 @@ def average_precision(true_positive: Floats, false_positive: Floats) -> Floats:
     return divide(area, true_positive[:, -1])
 
 
-def divide(numerator: Floats, denominator: Floats) -> Floats:
+def divide(numerator: Floats | float, denominator: Floats) -> Floats:
     """Return the ratio, NaN where the denominator is zero."""
-    out = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
+    out = np.full(np.broadcast_shapes(np.shape(numerator), denominator.shape), np.nan)
     np.divide(numerator, denominator, out=out, where=denominator != 0)
     return out

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asfusion.evaluation import _html, _plots
+from asfusion.evaluation._decision import where_useful
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.metrics import SCORES
 
@@ -25,14 +26,16 @@ def score_label(name: str) -> str:
 
 def show_number(value: float) -> str:
     """Return a score as text: three decimals, fewer for large numbers."""
-    if not np.isfinite(value):
+    if np.isinf(value):
+        return "∞"
+    if np.isnan(value):
         return "-"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
 
 
 def show_interval(score: Interval, *, sign: bool = False) -> str:
     """Return the interval as text."""
-    if not np.isfinite(score.low):
+    if np.isnan(score.low):
         return "-"
     plus = ["+" if sign and value > 0 else "" for value in (score.low, score.high)]
     return f"{plus[0]}{show_number(score.low)} to {plus[1]}{show_number(score.high)}"
@@ -44,6 +47,8 @@ def as_text(report: Report) -> str:
     lines += [_html.text_table(_header(report), _score_rows(report)), *_remarks(report)]
     if report.patterns:
         lines += ["", _html.text_table(_pattern_header(report), _pattern_rows(report))]
+    if report.subgroups is not None:
+        lines += ["", repr(report.subgroups)]
     return "\n".join(lines)
 
 
@@ -65,6 +70,8 @@ def as_html(report: Report) -> str:
             _html.heading("By modalities present"),
             _html.table(_pattern_header(report), _pattern_rows(report)),
         ]
+    if report.subgroups is not None:
+        parts += [_html.heading("By subgroup"), *report.subgroups._html_parts()]
     made = f"Made by asfusion {report.version}. {_html.RESEARCH_TOOL}"
     return _html.fragment([*parts, _html.paragraph(made, "note")])
 
@@ -93,15 +100,40 @@ def _remarks(report: Report) -> list[str]:
     unit = "patients" if report.is_grouped else "rows (no groups were given)"
     drawn = f"Intervals: percentiles of {report.n_bootstrap} bootstrap replicates of {unit}."
     remarks = [drawn]
+    if "auc_delong" in report.scores:
+        remarks[0] += " The second one of the AUC is DeLong's."
     if report.threshold_source is not None:
         source, positive = _SOURCES[report.threshold_source], report.classes[-1]
         remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
+        remarks.append(_prevalence_remark(report))
+        useful = where_useful(report.curves["decision"])
+        remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")
+    if report.mic:
+        sizes = ", ".join(f"{size:g}" for size in report.mic)
+        remarks.append(f"Minimal important change: {sizes}, in the units of y.")
+    if report.order:
+        remarks.append(f"Classes in order, the lowest first: {', '.join(report.order)}.")
+    if "ece" in report.scores:
+        remarks.append(
+            "Expected calibration error: few rows make it look larger than it is. Its interval is "
+            "corrected for that, and may not contain the estimate."
+        )
     undefined = max(score.n_undefined for score in report.scores.values())
     if undefined:
         remarks.append(
             f"Some score is undefined in up to {undefined} replicates; those are left out."
         )
     return remarks
+
+
+def _prevalence_remark(report: Report) -> str:
+    here = f"that of the rows, {100 * report.shares[-1]:.3g} %"
+    if report.prevalence is None:
+        return f"Predictive values and net benefit are for a prevalence like {here}."
+    return (
+        f"Predictive values and net benefit are for a prevalence of {100 * report.prevalence:.3g}"
+        f" %, as given, not for {here}."
+    )
 
 
 def _pattern_header(report: Report) -> list[str]:

@@ -14,6 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.evaluation._calibration import N_BINS, Recalibration, bin_numbers
+from asfusion.evaluation._confusion import confusion_scores
+from asfusion.evaluation._ordinal import Ordinal
 from asfusion.evaluation._ranking import Ranking, area_under_curve, average_precision, divide
 
 Floats = NDArray[np.float64]
@@ -29,13 +31,20 @@ class ScoreInfo(NamedTuple):
 
 SCORES: dict[str, ScoreInfo] = {
     "auc": ScoreInfo("AUC", "high", 1.0),
+    "auc_delong": ScoreInfo("AUC, DeLong", "high", 1.0),
     "average_precision": ScoreInfo("Average precision", "high", 1.0),
     "sensitivity": ScoreInfo("Sensitivity", "high", 1.0),
     "specificity": ScoreInfo("Specificity", "high", 1.0),
     "ppv": ScoreInfo("Positive predictive value", "high", 1.0),
     "npv": ScoreInfo("Negative predictive value", "high", 1.0),
+    "lr_positive": ScoreInfo("Positive likelihood ratio", "high", np.inf),
+    "lr_negative": ScoreInfo("Negative likelihood ratio", "low", 0.0),
+    "net_benefit": ScoreInfo("Net benefit", "high", 1.0),
     "balanced_accuracy": ScoreInfo("Balanced accuracy", "high", 1.0),
     "accuracy": ScoreInfo("Accuracy", "high", 1.0),
+    "kappa_linear": ScoreInfo("Linearly weighted kappa", "high", 1.0),
+    "kappa_quadratic": ScoreInfo("Quadratically weighted kappa", "high", 1.0),
+    "class_error": ScoreInfo("Mean absolute class error", "low", 0.0),
     "log_loss": ScoreInfo("Log-loss", "low", 0.0),
     "brier": ScoreInfo("Brier score", "low", 0.0),
     "calibration_slope": ScoreInfo("Calibration slope", "ideal", 1.0),
@@ -44,6 +53,7 @@ SCORES: dict[str, ScoreInfo] = {
     "mae": ScoreInfo("Mean absolute error", "low", 0.0),
     "rmse": ScoreInfo("Root mean squared error", "low", 0.0),
     "r2": ScoreInfo("R²", "high", 1.0),
+    "within_mic": ScoreInfo("Within the minimal important change", "high", 1.0),
 }
 
 
@@ -83,6 +93,9 @@ class BinaryScorer(_Grouped):
         Predicted probability of it.
     threshold : float
         Rows with at least this probability are called positive.
+    prevalence : float, optional
+        Share of positives for predictive values and net benefit; that of the rows, each
+        time as they are weighted, by default.
     groups : ndarray of shape (N,), optional
         Number from 0 of the group of each row; each row is its own by default.
     """
@@ -93,6 +106,7 @@ class BinaryScorer(_Grouped):
         probability: Floats,
         *,
         threshold: float = 0.5,
+        prevalence: float | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> None:
         super().__init__(len(positive), groups)
@@ -101,6 +115,7 @@ class BinaryScorer(_Grouped):
         order = self.ranking.order
         self.groups = self.groups[order]
         self._positive, self._probability = positive[order], probability[order]
+        self._threshold, self._prevalence = threshold, prevalence
         self._sums = self._row_sums(threshold)
         self._recalibration = Recalibration(self._positive, self._probability)
 
@@ -110,7 +125,7 @@ class BinaryScorer(_Grouped):
         curve = self.ranking.cumulate(weights)
         scores = {"auc": area_under_curve(*curve), "average_precision": average_precision(*curve)}
         sums = counts @ self._sums
-        scores |= _confusion_scores(sums[:, :4])
+        scores |= confusion_scores(sums[:, :4], self._threshold, self._prevalence)
         total = sums[:, :4].sum(axis=1)
         scores["log_loss"] = divide(sums[:, 4], total)
         scores["brier"] = divide(sums[:, 5], total)
@@ -146,6 +161,8 @@ class MulticlassScorer(_Grouped):
         Predicted probability of each class.
     names : sequence of str
         Names of the K classes, for scores of one class against the rest.
+    ranks : ndarray of shape (K,), int, optional
+        Place of each class in their order, from 0, if they have one.
     groups : ndarray of shape (N,), optional
         Number from 0 of the group of each row; each row is its own by default.
     """
@@ -156,6 +173,7 @@ class MulticlassScorer(_Grouped):
         probabilities: Floats,
         *,
         names: Sequence[str],
+        ranks: NDArray[np.int64] | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> None:
         super().__init__(len(classes), groups)
@@ -169,12 +187,14 @@ class MulticlassScorer(_Grouped):
         top = probabilities.max(axis=1)
         in_bin = bin_numbers(top)[None, :] == np.arange(N_BINS)[:, None]
         right = called == classes
+        self._ordinal = None if ranks is None else Ordinal(ranks, classes, called)
         columns = [
             *is_class.T.astype(np.float64),
             *(is_class & right[:, None]).T.astype(np.float64),
             _surprise(own),
             ((probabilities - is_class) ** 2).sum(axis=1),
             *(in_bin * (right - top)),
+            *(self._ordinal.columns if self._ordinal else ()),
         ]
         self._sums = self.sums(columns)
 
@@ -189,15 +209,17 @@ class MulticlassScorer(_Grouped):
         sums = counts @ self._sums
         size, right = sums[:, :n_classes], sums[:, n_classes : 2 * n_classes]
         rest = sums[:, 2 * n_classes :]
+        in_bins, ordinal = rest[:, 2 : 2 + N_BINS], rest[:, 2 + N_BINS :]
         total = size.sum(axis=1)
         scores = {
             "auc": np.mean(areas, axis=0),
             "average_precision": np.mean(precisions, axis=0),
             "balanced_accuracy": divide(right, size).mean(axis=1),
             "accuracy": divide(right.sum(axis=1), total),
+            **(self._ordinal(ordinal, size) if self._ordinal else {}),
             "log_loss": divide(rest[:, 0], total),
             "brier": divide(rest[:, 1], total),
-            "ece": divide(np.abs(rest[:, 2:]).sum(axis=1), total),
+            "ece": divide(np.abs(in_bins).sum(axis=1), total),
         }
         scores |= {f"auc[{name}]": area for name, area in zip(self._names, areas, strict=True)}
         return scores
@@ -212,40 +234,59 @@ class RegressionScorer(_Grouped):
         True targets.
     predicted : ndarray of shape (N, T)
         Predicted targets.
+    mic : float or sequence of T floats, optional
+        Minimal important change, in the units of each target.
     groups : ndarray of shape (N,), optional
         Number from 0 of the group of each row; each row is its own by default.
     """
 
     def __init__(
-        self, y: Floats, predicted: Floats, *, groups: NDArray[np.int64] | None = None
+        self,
+        y: Floats,
+        predicted: Floats,
+        *,
+        mic: float | Sequence[float] | None = None,
+        groups: NDArray[np.int64] | None = None,
     ) -> None:
         super().__init__(len(y), groups)
         error = predicted - y
         # Around the mean, so that the variance is not a difference of two large sums.
         centred = y - y.mean(axis=0)
         columns = [np.abs(error), error**2, centred, centred**2]
-        self._n_targets = y.shape[1]
+        self._has_mic = mic is not None
+        if mic is not None:
+            # 2.1 - 1.1 exceeds 1 by rounding alone.
+            columns.append((np.abs(error) <= np.asarray(mic) * (1 + 1e-12) + 1e-12) * 1.0)
+        self._n_blocks, self._n_targets = len(columns), y.shape[1]
         self._sums = self.sums([np.ones(len(y)), *(c for block in columns for c in block.T)])
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
         """Return each score (R,) for counts of groups (R, n_groups)."""
         sums = counts @ self._sums
         total = sums[:, :1]
-        blocks = sums[:, 1:].reshape(len(counts), 4, self._n_targets)
+        blocks = sums[:, 1:].reshape(len(counts), self._n_blocks, self._n_targets)
         absolute, squared, first, second = (divide(blocks[:, i], total) for i in range(4))
         variance = second - first**2
         variance[variance <= 1e-14 * second] = 0.0  # one distinct value: R² is undefined
-        return {
+        scores = {
             "mae": absolute.mean(axis=1),
             "rmse": np.sqrt(squared).mean(axis=1),
             "r2": (1.0 - divide(squared, variance)).mean(axis=1),
         }
+        if self._has_mic:
+            scores["within_mic"] = divide(blocks[:, 4], total).mean(axis=1)
+        return scores
 
 
 def binary_scores(
-    y: Any, probability: Any, *, threshold: float = 0.5, sample_weight: Any = None
+    y: Any,
+    probability: Any,
+    *,
+    threshold: float = 0.5,
+    prevalence: float | None = None,
+    sample_weight: Any = None,
 ) -> dict[str, float]:
-    """Return discrimination and calibration of predicted probabilities.
+    """Return discrimination, calibration and use of predicted probabilities.
 
     Parameters
     ----------
@@ -255,20 +296,28 @@ def binary_scores(
         Predicted probability of that.
     threshold : float
         Rows with at least this probability are called positive.
+    prevalence : float, optional
+        Share of positives where the predictions are to be used: predictive values and net
+        benefit are those that the sensitivity and specificity of the rows give there. By
+        default that of the rows.
     sample_weight : array of shape (N,), optional
         Weight of each row.
 
     Returns
     -------
     dict of str to float
-        Scores by the names in `SCORES`; NaN where one is undefined. The expected
+        Scores by the names in `SCORES`; NaN where one is undefined, infinite for
+        likelihood ratios over zero. Net benefit is true positives per row less false
+        positives per row, these times the odds of the threshold [1]_. The expected
         calibration error has ten bins of equal width. Calibration in the large is the
         shift of the log-odds that makes the mean right, the slope comes from logistic
-        recalibration [1]_; both read 0 and 1 as one millionth away from it.
+        recalibration [2]_; both read 0 and 1 as one millionth away from it.
 
     References
     ----------
-    .. [1] Van Calster et al., "Calibration: the Achilles heel of predictive analytics",
+    .. [1] Vickers, Elkin, "Decision curve analysis: a novel method for evaluating prediction
+       models", Medical Decision Making 2006. https://doi.org/10.1177/0272989X06295361
+    .. [2] Van Calster et al., "Calibration: the Achilles heel of predictive analytics",
        BMC Medicine 2019. https://doi.org/10.1186/s12916-019-1466-7
 
     Examples
@@ -279,12 +328,22 @@ def binary_scores(
     (0.75, 0.5)
     """
     positive = np.asarray(y).astype(bool)
-    scorer = BinaryScorer(positive, np.asarray(probability, np.float64), threshold=threshold)
+    scorer = BinaryScorer(
+        positive,
+        np.asarray(probability, np.float64),
+        threshold=threshold,
+        prevalence=prevalence,
+    )
     return _once(scorer, sample_weight)
 
 
 def multiclass_scores(
-    y: Any, probabilities: Any, *, names: Sequence[str] | None = None, sample_weight: Any = None
+    y: Any,
+    probabilities: Any,
+    *,
+    names: Sequence[str] | None = None,
+    ranks: Any = None,
+    sample_weight: Any = None,
 ) -> dict[str, float]:
     """Return discrimination and calibration of probabilities of several classes.
 
@@ -296,6 +355,8 @@ def multiclass_scores(
         Predicted probability of each class.
     names : sequence of str, optional
         Names of the classes; their numbers by default.
+    ranks : array of shape (K,), int, optional
+        Place of each class in their order, from 0, if they have one.
     sample_weight : array of shape (N,), optional
         Weight of each row.
 
@@ -304,7 +365,14 @@ def multiclass_scores(
     dict of str to float
         ``auc`` and ``average_precision`` are means over each class against the rest,
         NaN if a class has no row; ``auc[name]`` are the parts. The Brier score sums over
-        classes (0 to 2); the calibration error is that of the most probable class.
+        classes (0 to 2); the calibration error is that of the most probable class. With
+        `ranks` also weighted kappas [1]_ of the most probable class, and by how many
+        steps it is wrong on average.
+
+    References
+    ----------
+    .. [1] Cohen, "Weighted kappa: nominal scale agreement provision for scaled disagreement
+       or partial credit", Psychological Bulletin 1968. https://doi.org/10.1037/h0026256
 
     Examples
     --------
@@ -315,11 +383,18 @@ def multiclass_scores(
     """
     table = np.asarray(probabilities, np.float64)
     names = [str(k) for k in range(table.shape[1])] if names is None else names
-    scorer = MulticlassScorer(np.asarray(y, np.int64), table, names=names)
+    ranks = None if ranks is None else np.asarray(ranks, np.int64)
+    scorer = MulticlassScorer(np.asarray(y, np.int64), table, names=names, ranks=ranks)
     return _once(scorer, sample_weight)
 
 
-def regression_scores(y: Any, predicted: Any, *, sample_weight: Any = None) -> dict[str, float]:
+def regression_scores(
+    y: Any,
+    predicted: Any,
+    *,
+    mic: float | Sequence[float] | None = None,
+    sample_weight: Any = None,
+) -> dict[str, float]:
     """Return errors of predicted numbers.
 
     Parameters
@@ -328,13 +403,16 @@ def regression_scores(y: Any, predicted: Any, *, sample_weight: Any = None) -> d
         True targets.
     predicted : array of the same shape
         Predicted targets.
+    mic : float or sequence of T floats, optional
+        Minimal important change, in the units of each target.
     sample_weight : array of shape (N,), optional
         Weight of each row.
 
     Returns
     -------
     dict of str to float
-        ``mae`` and ``rmse`` in the units of y, ``r2`` unitless; means over targets.
+        ``mae`` and ``rmse`` in the units of y, ``r2`` unitless; with `mic` also the
+        share of rows whose error is no larger. Means over targets.
 
     Examples
     --------
@@ -343,27 +421,13 @@ def regression_scores(y: Any, predicted: Any, *, sample_weight: Any = None) -> d
     0.5
     """
     true, guess = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (y, predicted))
-    return _once(RegressionScorer(true, guess), sample_weight)
+    return _once(RegressionScorer(true, guess, mic=mic), sample_weight)
 
 
 def _once(scorer: Scorer, sample_weight: Any) -> dict[str, float]:
     weights = np.ones(scorer.n_groups) if sample_weight is None else sample_weight
     scores = scorer(np.asarray(weights, np.float64)[None, :])
     return {name: float(values[0]) for name, values in scores.items()}
-
-
-def _confusion_scores(cells: Floats) -> dict[str, Floats]:
-    """Return scores from weights (R, 4) of true and false positives, false and true negatives."""
-    tp, fp, fn, tn = cells.T
-    sensitivity, specificity = divide(tp, tp + fn), divide(tn, tn + fp)
-    return {
-        "sensitivity": sensitivity,
-        "specificity": specificity,
-        "ppv": divide(tp, tp + fp),
-        "npv": divide(tn, tn + fn),
-        "balanced_accuracy": (sensitivity + specificity) / 2.0,
-        "accuracy": divide(tp + tn, tp + fp + fn + tn),
-    }
 
 
 def _surprise(probability: Floats) -> Floats:

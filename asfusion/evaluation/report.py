@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,26 @@ from asfusion._files import write_file
 from asfusion._random import RandomState, draw_seed
 from asfusion._version import __version__
 from asfusion.evaluation import _html, _plots, _words
+from asfusion.evaluation._card import Sheet, make_card
+from asfusion.evaluation._checklists import make_checklist
 from asfusion.evaluation._curves import make_curves
+from asfusion.evaluation._factors import read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
-from asfusion.evaluation._judge import find_threshold, judge, make_scorer
+from asfusion.evaluation._judge import judge, make_scorer, read_rules
 from asfusion.evaluation._patterns import group_by_pattern, read_presence
 from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval, score_intervals
-from asfusion.exceptions import InputError
+from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
+from asfusion.exceptions import ConfigurationError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FramePart = Literal["scores", "roc", "calibration", "decision"]
+
 PRIMARY: dict[Task, str] = {"binary": "auc", "multiclass": "auc", "regression": "mae"}
-_FORMAT = "asfusion report 1"
+_FORMAT = "asfusion report 2"
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,13 @@ class Report:
         From which probability on a row is called positive; None unless binary.
     threshold_source : {"given", "model", "default"} or None
         Where it comes from. It is never chosen on the rows that are judged.
+    prevalence : float or None
+        Share of positives that predictive values and net benefit are for, as it was
+        stated; None for that of the rows.
+    mic : tuple of float
+        Minimal important change of each target; empty if not stated.
+    order : tuple of str
+        The classes, the lowest first, if they were said to be ordered; else empty.
     confidence : float
         Coverage that the intervals aim at.
     n_bootstrap : int
@@ -89,6 +103,8 @@ class Report:
         What `plot` draws.
     version : str
         Version of asfusion that made the report.
+    subgroups : SubgroupAudit or None
+        The scores by subgroup, if they were asked for.
 
     Examples
     --------
@@ -108,6 +124,9 @@ class Report:
     shares: tuple[float, ...]
     threshold: float | None
     threshold_source: str | None
+    prevalence: float | None
+    mic: tuple[float, ...]
+    order: tuple[str, ...]
     confidence: float
     n_bootstrap: int
     seed: int
@@ -115,23 +134,43 @@ class Report:
     patterns: tuple[Pattern, ...]
     curves: Mapping[str, Any] = field(repr=False)
     version: str = __version__
+    subgroups: SubgroupAudit | None = None
 
     @property
     def primary(self) -> str:
         """Name of the score by which patterns are shown: ``"auc"`` or ``"mae"``."""
         return PRIMARY[self.task]
 
-    def to_frame(self) -> pd.DataFrame:
-        """Return the scores as a pandas DataFrame.
+    def to_frame(self, part: FramePart = "scores") -> pd.DataFrame:
+        """Return the scores, or a curve, as a pandas DataFrame.
+
+        Parameters
+        ----------
+        part : {"scores", "roc", "calibration", "decision"}
+            What to return; curves are those of a binary outcome.
 
         Returns
         -------
         DataFrame
             One row per score; columns ``estimate``, ``low``, ``high`` and
             ``n_undefined``, the number of replicates in which the score was undefined.
+            Of a curve, one row per point, with the band as ``low`` and ``high``.
+
+        Raises
+        ------
+        ConfigurationError
+            If the report has no such part.
         """
         import pandas as pd
 
+        if part != "scores":
+            if part not in get_args(FramePart) or part not in self.curves:
+                msg = (
+                    'part: expected "scores", or for a binary outcome "roc", "calibration" or '
+                    f'"decision", got another value for a {self.task} task.'
+                )
+                raise ConfigurationError(msg)
+            return pd.DataFrame(self.curves[part])
         rows = [(s.estimate, s.low, s.high, s.n_undefined) for s in self.scores.values()]
         columns = ["estimate", "low", "high", "n_undefined"]
         return pd.DataFrame(rows, columns=columns, index=pd.Index(self.scores, name="score"))
@@ -142,8 +181,8 @@ class Report:
         Parameters
         ----------
         axes : array of matplotlib Axes, optional
-            Where to draw: three for a binary outcome (ROC curve, calibration,
-            predictions), two for several classes (ROC curves, called classes), one for
+            Where to draw: four for a binary outcome (ROC curve, calibration, decision
+            curve, predictions), two for several classes (ROC curves, called classes), one for
             each target of a regression. A new figure by default.
 
         Returns
@@ -177,6 +216,7 @@ class Report:
             {**vars(pattern), "score": pattern.score and vars(pattern.score)}
             for pattern in self.patterns
         ]
+        state["subgroups"] = self.subgroups and self.subgroups._state()
         return json.dumps(_without_nan(state), indent=1, allow_nan=False, ensure_ascii=False)
 
     @classmethod
@@ -208,7 +248,9 @@ class Report:
                 Pattern(tuple(p["present"]), p["n_rows"], p["score"] and _interval(p["score"]))
                 for p in state["patterns"]
             )
-            state |= {"classes": tuple(state["classes"]), "shares": tuple(state["shares"])}
+            state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
+            audit = state.get("subgroups")
+            state["subgroups"] = audit and SubgroupAudit._from_state(audit)
             return cls(**state)
         except (ValueError, TypeError, KeyError, AttributeError):
             msg = (
@@ -216,6 +258,62 @@ class Report:
                 f"({_FORMAT!r}), got other text."
             )
             raise InputError(msg) from None
+
+    def model_card(self, **provided: str) -> Sheet:
+        """Return a model card: the numbers of this evaluation, and what you add in words.
+
+        Parameters
+        ----------
+        **provided : str
+            Texts such as ``intended_use="..."``; what is not given reads "not provided".
+
+        Returns
+        -------
+        Sheet
+            Shows itself in a notebook; ``str(card)`` is Markdown.
+
+        Raises
+        ------
+        ConfigurationError
+            If a text has a name that the card does not know.
+
+        References
+        ----------
+        .. [1] Mitchell et al., "Model cards for model reporting", FAT* 2019.
+           https://doi.org/10.1145/3287560.3287596
+        """
+        return make_card(self, provided)
+
+    def checklist(self, name: str, provided: Mapping[str, str] | None = None) -> Sheet:
+        """Return a reporting checklist, filled in as far as this evaluation knows.
+
+        Parameters
+        ----------
+        name : {"tripod+ai", "claim"}
+            TRIPOD+AI of 2024 [1]_, or the 2024 update of CLAIM [2]_. Items are named by
+            their identifiers and told in our words: the published text is what counts.
+        provided : dict of str to str, optional
+            Your text by item, such as ``{"3a": "page 2"}``.
+
+        Returns
+        -------
+        Sheet
+            Shows itself in a notebook; ``str(checklist)`` is Markdown.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such checklist or item.
+
+        References
+        ----------
+        .. [1] Collins et al., "TRIPOD+AI statement", BMJ 2024.
+           https://doi.org/10.1136/bmj-2023-078378
+        .. [2] Tejani et al., "Checklist for artificial intelligence in medical imaging
+           (CLAIM): 2024 update", Radiology: Artificial Intelligence 2024.
+           https://doi.org/10.1148/ryai.240300
+        """
+        return make_checklist(self, name, provided or {})
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report as one page that needs no other file and no network.
@@ -250,7 +348,13 @@ def evaluate(
     *,
     groups: Any = None,
     threshold: float | None = None,
+    prevalence: float | None = None,
+    thresholds: tuple[float, float] | None = None,
+    mic: float | Sequence[float] | None = None,
+    ordinal: bool | Sequence[Any] = False,
     classes: Any = None,
+    subgroups: Any = None,
+    bands: Mapping[str, Any] | None = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
     random_state: RandomState = 0,
@@ -273,9 +377,27 @@ def evaluate(
     threshold : float, optional
         From which probability on a row is called positive. By default what the model
         brings as ``threshold_``, else 0.5. It is never tuned on the rows judged.
+    prevalence : float, optional
+        Share of positives where the model is to be used, for two classes. Predictive
+        values and net benefit are then for there, by Bayes' rule, if the model tells
+        positive from negative rows as well there as here. By default that of the rows.
+    thresholds : tuple of two floats, optional
+        From and to which threshold the decision curve goes, in whole percent: those at
+        which somebody would act. By default (0.01, 0.99).
+    mic : float or sequence of floats, optional
+        Minimal important change of the target, in its units, or of each target: the
+        report tells the share of rows whose error is no larger.
+    ordinal : bool or sequence
+        Whether three or more classes are ordered; adds weighted kappas of the most
+        probable class. True orders classes that are numbers; names are listed in their
+        order, the lowest first.
     classes : array, optional
         Classes in the order of the columns of predictions; for two classes the second
         is the positive one. By default those of the model, or the sorted ones in `y`.
+    subgroups : str, sequence of str, or dict of str to array, optional
+        What `audit_subgroups` takes as `by`: columns of X, ``"modalities"``, or values.
+    bands : dict of str to sequence of float, optional
+        Edges by which a factor of numbers among `subgroups` is cut.
     n_bootstrap : int
         Number of bootstrap replicates.
     confidence : float
@@ -299,7 +421,16 @@ def evaluate(
     Notes
     -----
     Scores are undefined in replicates that lack a class; those are left out and counted.
-    Numbers of cells with fewer than 10 rows are not shown.
+    Numbers of cells with fewer than 10 rows are not shown. The interval of
+    ``scores["auc_delong"]`` is DeLong's, in the form for clustered rows if `groups` are
+    given; see `asfusion.evaluation.delong`.
+
+    References
+    ----------
+    .. [1] Vickers, Elkin, "Decision curve analysis: a novel method for evaluating prediction
+       models", Medical Decision Making 2006. https://doi.org/10.1177/0272989X06295361
+    .. [2] Obuchowski, "Nonparametric analysis of clustered ROC curve data", Biometrics 1997.
+       https://doi.org/10.2307/2533958
 
     Examples
     --------
@@ -312,12 +443,26 @@ def evaluate(
     check_confidence(confidence)
     judged = judge(model, X, y, groups, classes)
     seed = draw_seed(random_state)
-    cut, source = find_threshold(model, threshold, judged.task)
+    rules = read_rules(
+        model,
+        judged,
+        threshold=threshold,
+        prevalence=prevalence,
+        thresholds=thresholds,
+        mic=mic,
+        ordinal=ordinal,
+    )
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
-    scorer = make_scorer(judged, threshold=cut)
+    scorer = make_scorer(judged, rules=rules)
     scores, _ = score_intervals(scorer, width=len(judged), **options)
+    if judged.task == "binary":
+        scores = _with_delong(scores, judged, float(confidence))
     presence = {} if X is None else read_presence(model, X)
     n_classes = len(judged.classes)
+    audit = None
+    if subgroups is not None:
+        factors = read_factors(subgroups, X, model, len(judged), bands)
+        audit = audit_judged(judged, factors, rules.threshold, **options)
     counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
     return Report(
         task=judged.task,
@@ -326,15 +471,32 @@ def evaluate(
         is_grouped=judged.is_grouped,
         classes=judged.classes,
         shares=tuple(float(count) / len(judged) for count in counts),
-        threshold=cut,
-        threshold_source=source,
+        threshold=rules.threshold,
+        threshold_source=rules.source,
+        prevalence=rules.prevalence,
+        mic=rules.mic,
+        order=_in_order(judged, rules.ranks),
         confidence=float(confidence),
         n_bootstrap=int(n_bootstrap),
         seed=seed,
         scores=scores,
         patterns=_score_patterns(judged, presence, options),
-        curves=make_curves(judged, **options),
+        curves=make_curves(judged, rules, **options),
+        subgroups=audit,
     )
+
+
+def _with_delong(
+    scores: dict[str, Interval], judged: Judged, confidence: float
+) -> dict[str, Interval]:
+    """Return scores with DeLong's interval of the AUC behind that of the bootstrap."""
+    found = delong_interval(judged.y, judged.predicted, groups=judged.groups, confidence=confidence)
+    rest = {name: score for name, score in scores.items() if name != "auc"}
+    return {"auc": scores["auc"], "auc_delong": found, **rest}
+
+
+def _in_order(judged: Judged, ranks: NDArray[np.int64] | None) -> tuple[str, ...]:
+    return () if ranks is None else tuple(judged.classes[k] for k in np.argsort(ranks))
 
 
 def _score_patterns(
@@ -357,6 +519,7 @@ def _score_patterns(
 
 
 def _interval(state: Mapping[str, Any]) -> Interval:
+    # Infinity, which JSON does not know either, is the text "inf".
     low, high, estimate = (
         np.nan if state[k] is None else float(state[k]) for k in ("low", "high", "estimate")
     )
@@ -364,12 +527,17 @@ def _interval(state: Mapping[str, Any]) -> Interval:
 
 
 def _without_nan(value: Any) -> Any:
-    """Return nested lists and dicts with None for NaN, which JSON does not know."""
+    """Return nested lists and dicts with None for NaN, which JSON does not know.
+
+    Infinite limits of likelihood ratios become text.
+    """
     if isinstance(value, Mapping):
         return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    if isinstance(value, float) and np.isinf(value):
+        return str(float(value))
+    return None if isinstance(value, float) and np.isnan(value) else value
 
 
 def _with_nan(value: Any) -> Any:

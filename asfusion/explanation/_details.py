@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,16 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asfusion._baseline_models import Algorithm
 from asfusion._checks import check_choice
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
-from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._series import SeriesEncoder
+from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.exceptions import ConfigurationError
+from asfusion.explanation._curves import Parts
 from asfusion.explanation._game import Game
 from asfusion.explanation._gradients import (
     check_gradients,
@@ -28,12 +30,29 @@ from asfusion.explanation._gradients import (
     has_gradients,
     worth_of_images,
 )
+from asfusion.explanation._part_games import (
+    Play,
+    play_blocks,
+    play_columns,
+    play_features,
+    play_words,
+    score_images,
+    score_notes,
+)
+from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.images import ImageAttribution, attribute_image
-from asfusion.explanation.players import shapley
+from asfusion.explanation.players import (
+    AUTO_EXACT,
+    exact_shapley,
+    kernel_shap,
+    play_all,
+    shapley_interactions,
+)
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
 from asfusion.explanation.volumes import VolumeAttribution, attribute_row
-from asfusion.notes.cleaning import join_notes
+from asfusion.imaging.extent import read_extent
+from asfusion.notes.cells import join_patient, read_notes
 
 Floats = NDArray[np.float64]
 Detail: TypeAlias = (
@@ -47,7 +66,7 @@ ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "oc
 
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
 PRESENCE = "(having it at all)"
-_MOST_CELLS = 400_000
+_BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
 
@@ -69,6 +88,12 @@ class Details:
         How pixels and words are attributed.
     n_samples : int
         Coalitions of words that are tried.
+    algorithm : {"auto", "shap"}
+        Who computes the values of columns.
+    has_background : bool
+        Whether background rows were given; else they are the explained rows themselves.
+    verbose : bool
+        Whether progress bars are shown.
     seed : int
         Seeds everything that is drawn.
     """
@@ -80,10 +105,18 @@ class Details:
     image_method: ImageMethod
     word_method: WordMethod
     n_samples: int
+    algorithm: Algorithm
+    has_background: bool
+    verbose: bool
     seed: int
+    _known_references: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def of(self, name: str) -> Detail:
         """Return the attribution within a modality."""
+        with progress_shown(self.verbose):
+            return self._of(name)
+
+    def _of(self, name: str) -> Detail:
         encoder = self.game.model._modality_encoders()[name]
         if isinstance(encoder, ImageEncoder):
             return self._images(name, encoder)
@@ -99,32 +132,51 @@ class Details:
     def _has(self, row: int, name: str) -> bool:
         return bool(self.game.present[row, self.game.names.index(name)])
 
+    def parts(self, name: str, detail: Detail) -> Iterator[Parts]:
+        """Yield the parts of each row that has the modality, to be taken away or put in."""
+        encoder = self.game.model._modality_encoders()[name]
+        for row in range(self.game.n_rows):
+            if not self._has(row, name):
+                continue
+            if isinstance(detail, TableAttribution):
+                play = self._play_columns(row, name, self._columns_of(encoder))
+                yield Parts(np.asarray(detail.values[row, 1:]), play)
+            elif isinstance(part := detail[row], TextAttribution):
+                score = score_notes(self.game, self.frame, row, name, encoder.columns_)
+                places = [(span.start, span.end) for span in part.spans]
+                values = np.asarray([span.value for span in part.spans])
+                yield Parts(values, play_words(score, part.text, places))
+            elif isinstance(part, ImageAttribution) and isinstance(encoder, ImageEncoder):
+                image = self._pixels(encoder, [row])[0]
+                blocks = _blocks(image.shape[1:])
+                values = np.bincount(blocks.ravel(), part.values.ravel()).astype(np.float64)
+                yield Parts(values, play_blocks(score_images(self.game, row, name), image, blocks))
+
     # -- tables ------------------------------------------------------------------------
 
     def _table(self, name: str, encoder: Encoder) -> TableAttribution:
-        columns = list(encoder.columns_)
+        columns = self._columns_of(encoder)
         n, names = self.game.n_rows, [PRESENCE, *columns]
         values, errors = np.zeros((n, len(names))), np.zeros((n, len(names)))
         base = np.zeros(n)
-        references = self._references(name)
+        pairs = np.zeros((n, len(names), len(names)))
         for row in self._rows(name):
             base[row] = self.game.without(row, name)
             if not self._has(row, name):
                 continue
-            result = shapley(
-                self._columns_game(row, name, columns, references),
-                len(columns),
-                seed=derive_seed(self.seed, "columns", name, row),
-            )
-            values[row, 0] = float(np.ravel(result.base)[0]) - base[row]
-            values[row, 1:] = np.ravel(result.values)
-            if result.errors is not None:
-                errors[row, 1:] = np.ravel(result.errors)
+            found = self._columns(row, name, columns)
+            values[row, 0] = pairs[row, 0, 0] = found.base - base[row]
+            values[row, 1:] = found.values
+            if found.errors is not None:
+                errors[row, 1:] = found.errors
+            if found.interactions is not None:
+                pairs[row, 1:, 1:] = found.interactions
+        is_concepts = isinstance(encoder, ConceptEncoder)
         cells = np.empty((n, len(names)), dtype=object)
         present = self.game.present[:, self.game.names.index(name)]
         cells[:, 0] = present
         for j, column in enumerate(columns, start=1):
-            cells[:, j] = self._cells(column)[:n]
+            cells[:, j] = self._cells(column, encoder)[:n]
         return TableAttribution(
             values=values,
             base_value=base,
@@ -132,17 +184,57 @@ class Details:
             feature_names=tuple(names),
             output_name=", ".join(dict.fromkeys(self.output_names)),
             units={c: self.units[c] for c in names if c in self.units},
-            method="Shapley values over columns",
+            method=f"Shapley values over {'concepts' if is_concepts else 'columns'}",
             error=errors if errors.any() else None,
+            interactions=pairs if self._plays_every_column(columns) else None,
         )
 
-    def _cells(self, column: str) -> list[Any]:
+    def _plays_every_column(self, columns: Sequence[str]) -> bool:
+        return self.algorithm == "auto" and len(columns) <= AUTO_EXACT
+
+    def _columns(self, row: int, name: str, columns: list[str]) -> ShapleyOfColumns:
+        """Return the values of one row's columns, with their pairs where all are played."""
+        play = self._play_columns(row, name, columns)
+        seed = derive_seed(self.seed, "columns", name, row)
+        if self.algorithm == "shap":
+            return ask_kernel_explainer(play, len(columns), seed=seed)
+        if not self._plays_every_column(columns):
+            found = kernel_shap(play, len(columns), seed=seed)
+            return ShapleyOfColumns(found.values, float(found.base), found.errors)
+        payoffs = play_all(play, len(columns))
+        return ShapleyOfColumns(
+            exact_shapley(payoffs), float(payoffs[0]), None, shapley_interactions(payoffs)
+        )
+
+    def _columns_of(self, encoder: Encoder) -> list[str]:
+        """Return what a table is explained by: columns, or the concepts that tell rows apart."""
+        if not isinstance(encoder, ConceptEncoder):
+            return list(encoder.columns_)
+        said = encoder.prepare(self.frame).tensors["x"].numpy()
+        varies = (said != said[:1]).any(axis=0)
+        groups = encoder.feature_groups()
+        return [name for name, own in groups.items() if varies[own].any()] or list(groups)[:1]
+
+    def _play_columns(self, row: int, name: str, columns: Sequence[str]) -> Play:
+        references = self._references(name)
+        encoder = self.game.model._modality_encoders()[name]
+        if isinstance(encoder, ConceptEncoder):
+            groups = encoder.feature_groups()
+            own = [groups[column] for column in columns]
+            return play_features(self.game, encoder.prepare(self.frame), row, name, own, references)
+        return play_columns(self.game, self.frame, row, name, columns, references)
+
+    def _cells(self, column: str, encoder: Encoder) -> list[Any]:
+        if isinstance(encoder, ConceptEncoder):
+            return encoder.name_contexts(self.frame, column)
         if self.frame.kind(column) in ("number", "boolean"):
             return [None if np.isnan(v) else v for v in self.frame.numbers(column).tolist()]
         return list(self.frame.strings(column))
 
     def _references(self, name: str) -> NDArray[np.int64]:
         """Return background rows that have the modality: what a column is replaced from."""
+        if name in self._known_references:
+            return self._known_references[name]
         n = self.game.n_rows
         _, there = self.game.encode_frame(name, self.frame.take(np.arange(n, len(self.frame))))
         found = n + np.flatnonzero(there)
@@ -152,27 +244,8 @@ class Details:
                 "training rows."
             )
             raise ConfigurationError(msg)
+        self._known_references[name] = found
         return found
-
-    def _columns_game(
-        self, row: int, name: str, columns: list[str], references: NDArray[np.int64]
-    ) -> Callable[[NDArray[np.bool_]], Floats]:
-        worth = self.game.marginal(row, name)
-
-        def play(masks: NDArray[np.bool_]) -> Floats:
-            step = max(1, _MOST_CELLS // (len(references) * max(1, len(columns))))
-            return np.concatenate(
-                [some(masks[start : start + step]) for start in range(0, len(masks), step)]
-            )
-
-        def some(masks: NDArray[np.bool_]) -> Floats:
-            other = np.tile(references, len(masks))
-            kept = np.repeat(masks, len(references), axis=0)
-            rows = {c: np.where(kept[:, j], row, other) for j, c in enumerate(columns)}
-            content, there = self.game.encode_frame(name, self.frame.gather(rows))
-            return np.asarray(worth(content, there).reshape(len(masks), -1).mean(axis=1))
-
-        return play
 
     # -- notes -------------------------------------------------------------------------
 
@@ -180,8 +253,8 @@ class Details:
         self._check_word_method(encoder)
         found: list[TextAttribution | None] = []
         for row in self._rows(name):
-            cells = [self.frame.take(np.array([row])).strings(c)[0] for c in encoder.columns_]
-            [text] = join_notes([[cell] for cell in cells])
+            own = self.frame.take(np.array([row]))
+            text = join_patient(read_notes(own, encoder.columns_, name)[0])
             if not text or not self._has(row, name):
                 found.append(None)
             elif self.word_method == "integrated_gradients":
@@ -199,7 +272,7 @@ class Details:
             else:
                 found.append(
                     attribute_words(
-                        self._score_notes(row, name, encoder.columns_),
+                        score_notes(self.game, self.frame, row, name, encoder.columns_),
                         text,
                         method=self.word_method,
                         n_samples=self.n_samples,
@@ -219,43 +292,25 @@ class Details:
             )
             raise ConfigurationError(msg)
 
-    def _score_notes(
-        self, row: int, name: str, columns: tuple[str, ...]
-    ) -> Callable[[list[str]], Floats]:
-        """Return what texts are worth in place of the row's note; without a word, no note."""
-        worth = self.game.marginal(row, name)
-        without = self.game.without(row, name)
-        first, *rest = columns
-
-        def score(texts: list[str]) -> Floats:
-            rows = self.frame.take(np.full(len(texts), row)).select(columns)
-            rows = rows.replace(first, texts)
-            for column in rest:
-                rows = rows.replace(column, [None] * len(texts))
-            found = worth(*self.game.encode_frame(name, rows))
-            return np.where([bool(text.strip()) for text in texts], found, without)
-
-        return score
-
     # -- images ------------------------------------------------------------------------
 
     def _images(self, name: str, encoder: ImageEncoder) -> list[ImageAttribution | None]:
         method = self._image_method()
-        prepared = encoder.prepare(self.frame.take(np.arange(self.game.n_rows)))
+        pixels = self._pixels(encoder, range(self.game.n_rows))
         found: list[ImageAttribution | None] = []
         for row in self._rows(name):
             if not self._has(row, name):
                 found.append(None)
                 continue
-            image = prepared.tensors["pixels"][row].to(torch.float32) / 255.0
             layer = None
             if method == "occlusion":
-                forward = self._black_box(row, name)
+                forward = score_images(self.game, row, name)
             else:
                 forward = worth_of_images(self.game, row, name)
                 network: Any = self.game.model.network_.encoders[name]
                 layer = network.backbone.last_block() if method == "grad_cam" else None
-            found.append(attribute_image(forward, image, method=method, layer=layer))
+            part = attribute_image(forward, pixels[row], method=method, layer=layer)
+            found.append(self._on_file(part, row, encoder))
         return found
 
     def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:
@@ -271,6 +326,17 @@ class Details:
             found.append(attribute_row(self.game, row, name, encoder, alone, own, method))
         return found
 
+    def _on_file(self, part: ImageAttribution, row: int, encoder: ImageEncoder) -> ImageAttribution:
+        """Return the attribution with the size of its file, for scale bars and the way back."""
+        path = self.frame.take(np.array([row])).strings(encoder.columns_[0])[0]
+        extent = read_extent(str(path))
+        return replace(part, extent=extent, spacing_mm=extent.spacing_at(part.values.shape[-1]))
+
+    def _pixels(self, encoder: ImageEncoder, rows: Sequence[int]) -> Tensor:
+        """Return the images of rows, from 0 to 1."""
+        prepared = encoder.prepare(self.frame.take(np.asarray(rows)))
+        return prepared.tensors["pixels"].to(torch.float32) / 255.0
+
     def _image_method(self) -> Any:
         check_choice(
             self.image_method,
@@ -283,12 +349,10 @@ class Details:
             check_gradients(self.game, "image_method", "occlusion")
         return self.image_method
 
-    def _black_box(self, row: int, name: str) -> Callable[[Tensor], Tensor]:
-        worth = self.game.marginal(row, name)
 
-        def forward(images: Tensor) -> Tensor:
-            pixels = (images.detach() * 255.0).round().clamp(0, 255).to(torch.uint8)
-            rows = Prepared({"pixels": pixels}, torch.ones(len(pixels), dtype=torch.bool))
-            return torch.from_numpy(worth(*self.game.encode(name, rows)))
-
-        return forward
+def _blocks(shape: Sequence[int]) -> NDArray[np.int64]:
+    """Return the number of the block that each pixel or voxel lies in, 8 along each side."""
+    places = [np.arange(extent) * min(_BLOCKS, extent) // extent for extent in shape]
+    sides = [min(_BLOCKS, extent) for extent in shape]
+    grid = np.meshgrid(*places, indexing="ij")
+    return np.asarray(np.ravel_multi_index(grid, sides), dtype=np.int64)

@@ -60,7 +60,7 @@ def all_rows(e: Explanation, ax: Axes | None) -> Axes:
             )  # fmt: skip
     ax.axvline(0, color="black", lw=0.8, zorder=2)
     ax.set_yticks(range(len(order)), [e.names[m] for m in order])
-    ax.set_xlabel(f"Shapley value (change of the {_output(e)})")
+    ax.set_xlabel(f"Shapley value (change of the {output_of(e)})")
     ax.set_title("Bars: mean size. Dots: rows; ticks below: rows without it", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
@@ -131,11 +131,10 @@ def as_html(e: Explanation, rows: Iterable[int]) -> str:
         for row in range(len(e))
     ]
     parts = [_html.heading("What the predictions rest on", 1)]
-    parts += [_html.paragraph(f"Explained: {_output(e)}.")]
-    parts += [_html.paragraph(sentence) for sentence in e.about()[:1]]
-    if e.failed_checks:
-        failed = f"Not to be trusted: {', '.join(e.failed_checks)} failed."
-        parts.append(_html.paragraph(failed, "verdict"))
+    parts += [_html.paragraph(f"Explained: {output_of(e)}.")]
+    for sentence in e.about():
+        failed = e.failed_checks and sentence == e.about()[-1]
+        parts.append(_html.paragraph(sentence, "verdict" if failed else ""))
     parts.append(_html.table(header, table))
     parts.append(_picture(lambda axes: all_rows(e, axes), (6.5, 1.3 + 0.55 * len(e.names))))
     for row in rows:
@@ -192,7 +191,7 @@ def _limit(e: Explanation, row: int, names: Iterable[str]) -> float:
     return 1.15 * max(values, default=1.0) or 1.0
 
 
-def _output(e: Explanation) -> str:
+def output_of(e: Explanation) -> str:
     names = dict.fromkeys(e.output_names)
     return next(iter(names)) if len(names) == 1 else "probability of the predicted class"
 

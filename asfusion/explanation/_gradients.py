@@ -18,6 +18,7 @@ from asfusion.estimators.joint import _JointFusion
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._game import Game
 from asfusion.nn.text import TransformerBackbone
+from asfusion.notes.cells import NOTE_SEPARATOR
 
 Worth = Callable[[Tokens], Tensor]
 
@@ -118,6 +119,12 @@ def embed_note(game: Game, row: int, name: str, encoder: TextEncoder, text: str)
     tokenizer.encode_special_tokens = True  # a note that spells one out says it as text
     tokenizer.enable_truncation(encoder.max_tokens_)
     coding = tokenizer.encode(text)
+    if coding.overflowing or NOTE_SEPARATOR in text:
+        msg = (
+            "word_method: expected 'shapley' or 'deletion' for rows with several notes or windows, "
+            "got 'integrated_gradients', which reads one window. Raise max_tokens, or use those."
+        )
+        raise ConfigurationError(msg)
     ids = torch.tensor([coding.ids])
     table: nn.Module = (
         backbone.embedding

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from asfusion._baseline_models import Algorithm
 from asfusion._frames import Frame
 from asfusion.baselines import ClinicalIndexRegressor
 from asfusion.explanation.result import Explanation
@@ -14,10 +16,16 @@ from asfusion.explanation.tables import TableAttribution
 
 
 def explain_baseline(
-    model: ClinicalIndexRegressor, X: Any, background: Any, units: Mapping[str, str]
+    model: ClinicalIndexRegressor,
+    X: Any,
+    background: Any,
+    units: Mapping[str, str],
+    *,
+    algorithm: Algorithm = "auto",
+    interactions: bool = False,
 ) -> Explanation:
     """Return SHAP values of the model's columns, in units of the index."""
-    found = model.shap_values(X, background) if background is not None else model.shap_values(X)
+    found = model.shap_values(X, background, algorithm=algorithm)
     values = np.asarray(found.values, dtype=np.float64)
     base = np.broadcast_to(np.ravel(found.base_values), (len(values),)).astype(np.float64)
     names = tuple(str(name) for name in found.feature_names)
@@ -34,8 +42,9 @@ def explain_baseline(
         feature_names=names,
         output_name="prediction",
         units={name: units[name] for name in names if name in units},
-        method="SHAP",
+        method="SHAP values by the package shap" if algorithm == "shap" else "SHAP values",
         error=None,
+        interactions=_pairs(model, X, values) if interactions else None,
     )
     predictions = base + values.sum(axis=1)
     return Explanation(
@@ -50,3 +59,14 @@ def explain_baseline(
         absence="background",
         details={"table": table},
     )
+
+
+def _pairs(model: ClinicalIndexRegressor, X: Any, values: NDArray[np.float64]) -> Any:
+    """Return interactions whose rows sum to `values`, the distance of a median by itself."""
+    pairs = model.shap_interactions(X)
+    n_columns = pairs.shape[1]
+    whole = np.zeros((len(values), values.shape[1], values.shape[1]))
+    whole[:, :n_columns, :n_columns] = pairs
+    for extra in range(n_columns, values.shape[1]):
+        whole[:, extra, extra] = values[:, extra]
+    return whole

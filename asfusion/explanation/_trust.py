@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from asfusion._random import torch_seed
 from asfusion.estimators.joint import _JointFusion
+from asfusion.explanation._curves import Curves, Parts, trace
 from asfusion.explanation._game import Game
 from asfusion.explanation.players import exact_shapley
 from asfusion.explanation.tables import TableAttribution
@@ -22,7 +24,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-_SUMS, _AGREEMENT, _ALIKE, _RANDOM_ORDERS = 1e-5, 0.8, 0.9, 20
+_SUMS, _AGREEMENT, _ALIKE = 1e-5, 0.8, 0.9
+_RANDOM_ORDERS, _ORDERS_WITHIN = 20, 5
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def run(e: Explanation) -> list[Check]:
     if isinstance(e.details, dict):
         return checks
     checks += [check for name in e.names for check in _within(e, name)]
-    checks.append(_deletion(e))
+    checks += _curve_checks(e)
     checks.append(_exchanged(e))
     untrained = _untrained(e)
     return checks if untrained is None else [*checks, untrained]
@@ -94,7 +97,7 @@ def _within(e: Explanation, name: str) -> list[Check]:
             meaning = "largest gap between pixels and the change from the baseline image"
             checks.append(Check(f"{name}: pixels add up", worst, limit, worst <= limit, meaning))
     again = _agreement(e, name)
-    return checks if again is None else [*checks, again]
+    return [*checks, *([] if again is None else [again]), *_curve_checks(e, name)]
 
 
 def _sum_check(name: str, gap: float) -> Check:
@@ -132,35 +135,43 @@ def _as_vectors(detail: Any) -> list[Floats] | None:
     return vectors or None
 
 
-def _deletion(e: Explanation) -> Check:
-    """Return how much sooner predictions move when the largest modalities go first.
+def curves_of(e: Explanation, name: str | None = None) -> Curves | None:
+    """Return the curves over modalities, or over the parts within one of them."""
+    if name is not None:
+        parts = e.details.parts(name, e[name])
+        return trace(parts, n_random=_ORDERS_WITHIN, seed=0)
+    return trace(_modality_parts(e), n_random=_RANDOM_ORDERS, seed=0)
 
-    The area under the change of the output while modalities are taken away, largest first,
-    less that of random orders, as a share of the latter.
-    """
+
+def _modality_parts(e: Explanation) -> Iterator[Parts]:
     game = e.details.game
-    rng = np.random.default_rng(0)
-    ordered, chance = 0.0, 0.0
     for row in range(len(e)):
         there = np.flatnonzero(e.present[row])
-        if len(there) < 2:
-            continue
-        direction = np.sign(e.predictions[row] - e.base_values[row]) or 1.0
-        by_value = there[np.argsort(-direction * e.values[row, there], kind="stable")]
-        ordered += _area(game, row, by_value, direction)
-        orders = [rng.permutation(there) for _ in range(_RANDOM_ORDERS)]
-        chance += float(np.mean([_area(game, row, order, direction) for order in orders]))
-    gain = ordered - chance
-    meaning = "area gained by taking away the largest modalities first instead of any"
-    return Check("deletion beats random order", gain, 0.0, gain >= -1e-9, meaning)
+
+        def play(masks: NDArray[np.bool_], row: int = row, there: Any = there) -> Floats:
+            kept = np.zeros((len(masks), len(game.names)), dtype=bool)
+            kept[:, there] = masks
+            return np.asarray(game.values(np.full(len(kept), row), kept))
+
+        yield Parts(e.values[row, there], play)
 
 
-def _area(game: Any, row: int, order: NDArray[np.int64], direction: float) -> float:
-    kept = np.ones((len(order) + 1, len(game.names)), dtype=bool)
-    for step, m in enumerate(order, start=1):
-        kept[step:, m] = False
-    outcome = game.values(np.full(len(kept), row), kept)
-    return float(direction * (outcome[0] - outcome[1:]).mean())
+def _curve_checks(e: Explanation, name: str | None = None) -> list[Check]:
+    """Return whether the largest values move the output sooner than any."""
+    curves = curves_of(e, name)
+    if curves is None:
+        return []
+    start = "" if name is None else f"{name}: "
+    what = "modalities" if name is None else "parts"
+    meanings = {
+        "deletion": f"area gained by taking away the largest {what} first instead of any",
+        "insertion": f"area gained by putting in the largest {what} first instead of any",
+    }
+    return [
+        Check(f"{start}{kind} beats random order", gain, 0.0, gain >= -1e-9, meaning)
+        for kind, meaning in meanings.items()
+        for gain in [curves.gain(kind)]
+    ]
 
 
 def _exchanged(e: Explanation) -> Check:

@@ -38,6 +38,8 @@ def explain(
     image_method: ImageMethod = "auto",
     word_method: WordMethod = "shapley",
     n_samples: int = 128,
+    algorithm: Literal["auto", "shap"] = "auto",
+    interactions: bool = False,
     verbose: int = 1,
     random_state: RandomState = 0,
 ) -> Explanation:
@@ -77,6 +79,12 @@ def explain(
         joint fusion over networks, by gradients to their embeddings, which is quicker.
     n_samples : int
         Orders of words that are tried for each note, at least 4.
+    algorithm : {"auto", "shap"}
+        Who computes values of columns: asfusion's own solvers (`asfusion.trees` for the trees
+        of a `ClinicalIndexRegressor`), or the package shap, which is slower.
+    interactions : bool
+        Whether a `ClinicalIndexRegressor` made of trees is asked for pairs of columns, too.
+        Fusion estimators always are: pairs of modalities up to ten, and of columns up to ten.
     verbose : int
         0 hides progress bars.
     random_state : int, RandomState, Generator or None
@@ -123,8 +131,17 @@ def explain(
     check_integer(n_background, "n_background", minimum=1)
     check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
+    check_choice(algorithm, "algorithm", ("auto", "shap"))
     if isinstance(model, ClinicalIndexRegressor):
-        return explain_baseline(model, X, background, units or {})
+        return explain_baseline(
+            model, X, background, units or {}, algorithm=algorithm, interactions=interactions
+        )
+    if isinstance(getattr(model, "estimator_", None), FusionEstimator):
+        msg = (
+            f"model: expected a fusion estimator, got {type(model).__name__}, which is around one. "
+            "Explain what it wraps: explain(model.estimator_, X)."
+        )
+        raise ConfigurationError(msg)
     if not isinstance(model, FusionEstimator):
         msg = (
             "model: expected a fusion estimator or a ClinicalIndexRegressor, got "
@@ -147,12 +164,12 @@ def explain(
         columns, names = _choose_output(model, outputs, output)
         n_mixed = len(frame) - n_rows if absence == "background" else 0
         game = Game(model, parts, columns, n_mixed)
-        values, errors, interactions, base = _modalities(game, seed)
+        values, errors, pairs, base = _modalities(game, seed)
     return Explanation(
         names=game.names,
         values=values,
         errors=errors,
-        interactions=interactions,
+        interactions=pairs,
         base_values=base,
         predictions=outputs[np.arange(n_rows), columns],
         present=game.present,
@@ -166,6 +183,9 @@ def explain(
             image_method=image_method,
             word_method=word_method,
             n_samples=int(n_samples),
+            algorithm=algorithm,
+            has_background=background is not None,
+            verbose=bool(verbose),
             seed=derive_seed(seed, "details"),
         ),
     )

@@ -8,7 +8,7 @@ Dimensions: B images, C channels, H rows, W columns, Z Y X voxels.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.explanation._image_geometry import geometry, mean_over
+from asfusion.imaging.extent import Extent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,6 +47,8 @@ class ImageAttribution:
         Height and width of a pixel in mm, for a volume after the distance of its slices.
     unit : str
         Units of the output, such as ``"log odds"`` or ``"points"``.
+    extent : Extent, optional
+        Size of the picture in the file that was fitted into this square.
 
     Raises
     ------
@@ -74,6 +77,7 @@ class ImageAttribution:
     gap: float | None = None
     spacing_mm: tuple[float, ...] | None = None
     unit: str = "units of the output"
+    extent: Extent | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         values = _as_map(self.values, "values")
@@ -108,9 +112,9 @@ class ImageAttribution:
 
     def at_original(
         self,
-        original_shape: tuple[int, int],
+        original_shape: tuple[int, int] | None = None,
         *,
-        aspect: float = 1.0,
+        aspect: float | None = None,
         image: ArrayLike | None = None,
         spacing_mm: tuple[float, ...] | None = None,
     ) -> ImageAttribution:
@@ -118,14 +122,15 @@ class ImageAttribution:
 
         Parameters
         ----------
-        original_shape : (int, int)
-            Rows and columns of the file, turned as it is shown.
-        aspect : float
+        original_shape : (int, int), optional
+            Rows and columns of the file, turned as it is shown; those of `extent` by default,
+            which `explain` fills in.
+        aspect : float, optional
             Height of a pixel of the file divided by its width, unitless.
         image : array of shape (H, W) or (Z, Y, X), optional
             The picture of the file, from 0 to 1; by default what the network saw of it.
         spacing_mm : tuple of float, optional
-            Height and width of a pixel of the file in mm.
+            Height and width of a pixel of the file in mm; that of `extent` by default.
 
         Returns
         -------
@@ -136,13 +141,28 @@ class ImageAttribution:
         ------
         ShapeError
             If the attribution is not on squares.
+        ConfigurationError
+            If the size of the file is neither given nor known.
         """
         size = _side(self.values)
+        if original_shape is None:
+            if self.extent is None:
+                msg = (
+                    "original_shape: expected rows and columns of the file, got none, and this "
+                    "attribution does not know them. Pass at_original((rows, columns))."
+                )
+                raise ConfigurationError(msg)
+            original_shape = (self.extent.rows, self.extent.columns)
+            aspect = self.extent.aspect if aspect is None else aspect
+            spacing_mm = self.extent.spacing_mm if spacing_mm is None else spacing_mm
+        aspect = 1.0 if aspect is None else aspect
         values = to_original(self.values, size=size, original_shape=original_shape, aspect=aspect)
         if image is None:
             rows, columns, place = geometry(size, original_shape, aspect)
             image = mean_over(rows) @ self.image[place] @ mean_over(columns).T
-        return replace(self, values=values, image=np.asarray(image), spacing_mm=spacing_mm)
+        return replace(
+            self, values=values, image=np.asarray(image), spacing_mm=spacing_mm, extent=None
+        )
 
     def top_share(self, mask: ArrayLike, share: float = 0.1) -> float:
         """Return how much of the strongest positive attribution lies inside a mask.

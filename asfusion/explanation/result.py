@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from asfusion._checks import quoted
 from asfusion._files import write_file
 from asfusion.evaluation import _html
+from asfusion.evaluation._plots import check_axes
 from asfusion.exceptions import ConfigurationError
-from asfusion.explanation import _draw, _trust
+from asfusion.explanation import _curves, _draw, _trust
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -172,10 +173,10 @@ class Explanation:
     def check(self) -> pd.DataFrame:
         """Ask how far the attributions can be trusted.
 
-        Completeness: do values add up? Deletion: does taking away what is said to matter
-        most change the prediction sooner than taking away parts at random? Agreement: do
-        other seeds say the same? Randomisation: does the explanation change when the model
-        has learned nothing?
+        Completeness: do values add up? Deletion and insertion, of modalities and of the
+        parts within each: does taking away, or putting in, what is said to matter most move
+        the prediction sooner than in random order? Agreement: do other seeds say the same?
+        Randomisation: does the explanation change when the model has learned nothing?
 
         Returns
         -------
@@ -192,6 +193,45 @@ class Explanation:
             index=pd.Index([c.name for c in self._checks], name="check"),
         )
 
+    def plot_curves(self, name: str | None = None, axes: Any = None) -> NDArray[np.object_]:
+        """Draw how the output moves while parts are taken away or put in, largest first.
+
+        Parameters
+        ----------
+        name : str, optional
+            A modality, whose columns, words or blocks of pixels are the parts. By default
+            the modalities themselves.
+        axes : array of two matplotlib Axes, optional
+            Where to draw deletion and insertion; a new figure by default.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            The axes drawn into. A curve above that of random orders belongs to an
+            explanation that is faithful to the model.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such modality, fewer than two parts, or no model to ask.
+        """
+        if name is not None:
+            self[name]
+        curves = None if isinstance(self.details, Mapping) else _trust.curves_of(self, name)
+        if curves is None:
+            msg = (
+                "plot_curves: expected the explanation of a fusion estimator with at least two "
+                "parts in a row, got fewer, or a single table. There is no order to draw."
+            )
+            raise ConfigurationError(msg)
+        if axes is None:
+            from matplotlib import pyplot
+
+            axes = pyplot.figure(figsize=(9.0, 3.6), layout="constrained").subplots(1, 2)
+        given = check_axes(axes, 2)
+        _curves.draw(curves, (given[0], given[1]), name or "modalities", _draw.output_of(self))
+        return np.asarray(given, dtype=object)
+
     @property
     def failed_checks(self) -> tuple[str, ...]:
         """What failed when `check` was last called; empty before."""
@@ -205,6 +245,11 @@ class Explanation:
             f"{_ABSENT[self.absence]}. Base value and values add up to the prediction."
         )
         said = [meaning]
+        if not getattr(self.details, "has_background", True):
+            said.append(
+                f"Columns are replaced from the {len(self)} explained rows themselves: pass "
+                "background= with the training rows for a steadier reference."
+            )
         if self.failed_checks:
             said.append(f"Not to be trusted: {', '.join(self.failed_checks)} failed.")
         return said

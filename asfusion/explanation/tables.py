@@ -178,6 +178,59 @@ class TableAttribution:
             columns["error"] = self.error.ravel()
         return pd.DataFrame(columns)
 
+    def top_pairs(self, n: int = 10) -> pd.DataFrame:
+        """Return the pairs of features that add most together.
+
+        Parameters
+        ----------
+        n : int
+            Most pairs to return.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``feature``, ``other`` and ``effect``, the mean over rows of the size of
+            what the pair adds beyond what each adds alone, in units of the output.
+
+        Raises
+        ------
+        ConfigurationError
+            If interactions were not computed.
+
+        Examples
+        --------
+        >>> found = TableAttribution(
+        ...     values=[[0.3, -0.1]],
+        ...     base_value=0.25,
+        ...     data=[[41.0, 12.0]],
+        ...     feature_names=("crp", "esr"),
+        ...     interactions=[[[0.2, 0.1], [0.1, -0.2]]],
+        ... )
+        >>> found.top_pairs().effect.tolist()
+        [0.2]
+        """
+        import pandas as pd
+
+        count = check_integer(n, "n", minimum=1)
+        if self.interactions is None:
+            msg = (
+                "top_pairs: expected interactions, got an attribution without. They are known "
+                "for up to 10 columns of a fusion estimator, and for trees with "
+                "explain(..., interactions=True)."
+            )
+            raise ConfigurationError(msg)
+        size = 2.0 * np.abs(self.interactions).mean(axis=0)  # the index stands in two cells
+        one, two = np.triu_indices(len(self.feature_names), k=1)
+        order = np.argsort(-size[one, two], kind="stable")[:count]
+        names = np.asarray(self.feature_names, dtype=object)
+        return pd.DataFrame(
+            {
+                "feature": names[one[order]],
+                "other": names[two[order]],
+                "effect": size[one, two][order],
+            }
+        )
+
     def to_shap(self) -> Any:
         """Return the same for the plots of the package shap.
 

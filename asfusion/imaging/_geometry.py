@@ -71,7 +71,10 @@ def directions_of(cosines: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def stack_slices(
-    places: NDArray[np.float64], cosines: NDArray[np.float64], pixel_mm: float
+    places: NDArray[np.float64],
+    cosines: NDArray[np.float64],
+    pixel_mm: float,
+    stated_mm: float | None = None,
 ) -> Stack:
     """Return the order of slices, if they make a straight stack.
 
@@ -83,6 +86,9 @@ def stack_slices(
         Directions of its rows and columns.
     pixel_mm : float
         Smaller side of a pixel, in mm.
+    stated_mm : float, optional
+        Distance of slices as the header has it: where every second slice is missing, places
+        alone do not tell.
 
     Returns
     -------
@@ -113,6 +119,8 @@ def stack_slices(
     gap = float(np.median(steps))
     if gap > 1.5 * float(steps.min()):  # more gaps than neighbours
         gap = float(steps.min())
+    if stated_mm is not None and steps.min() > 1.5 * stated_mm:
+        gap = stated_mm
     n_levels = np.maximum(1, np.rint(steps / gap)).astype(np.int64)
     if (np.abs(steps - n_levels * gap) > np.maximum(_UNEVEN * gap, 0.02) * n_levels).any():
         msg = (

@@ -92,6 +92,8 @@ _SERIES_NUMBERS = (
 _CODES = ("PhotometricInterpretation", "VOILUTFunction", "Modality", "ImageType")
 _UIDS = ("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_FOR_PIXELS = {*_IMAGE_NUMBERS, "PhotometricInterpretation"}
+_TABLES = {"ModalityLUTSequence": "modality", "VOILUTSequence": "voi"}
 _MACROS = (
     "PixelMeasuresSequence",
     "PlanePositionSequence",
@@ -192,9 +194,42 @@ class Header:
         """Number of frames that the file declares; at least 1."""
         return max(1, self.integer("NumberOfFrames", 1))
 
+    def view(self) -> HeaderView:
+        """Return the entries as attributes, as a pydicom dataset has them."""
+        return HeaderView(self)
+
+    def for_pixels(self) -> dict[str, Any]:
+        """Return what a decoder needs of the header, as JSON can hold it."""
+        kept = {k: v[:1] for k, v in self.entries.items() if k in _FOR_PIXELS}
+        tables = dict.fromkeys(self.tables, True)
+        return {**vars(self), "entries": kept, "frames": [], "tables": tables}
+
     def to_plain(self) -> dict[str, Any]:
         """Return the header as JSON can hold it."""
         return asdict(self)
+
+
+class HeaderView:
+    """First values of entries, by attribute, `get` and ``in``."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Return the first value of an entry, or whether there is a table of that name."""
+        if keyword in _TABLES:
+            return self._header.tables.get(_TABLES[keyword])
+        values = self._header.entries.get(keyword)
+        return values[0] if values and values[0] is not None else default
+
+    def __getattr__(self, keyword: str) -> Any:
+        value = self.get(keyword)
+        if value is None:
+            raise AttributeError(keyword)
+        return value
+
+    def __contains__(self, keyword: str) -> bool:
+        return self.get(keyword) is not None
 
 
 class _Metered:

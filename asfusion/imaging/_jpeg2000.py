@@ -44,7 +44,7 @@ def reduced_values(dataset: Any, syntax: str, size: int | None) -> NDArray[Any] 
         None unless the image is JPEG 2000 of one unsigned sample of at most 16 bits, and
         at least four times as large as wanted.
     """
-    if size is None or syntax not in _SYNTAXES or not _is_usual(dataset):
+    if size is None or not is_reducible(dataset, syntax):
         return None
     rows, columns = int(dataset.Rows), int(dataset.Columns)
     count = halvings(rows, columns, size)
@@ -85,11 +85,20 @@ def _centred(values: NDArray[Any], count: int) -> NDArray[np.float32]:
     return moved
 
 
-def _is_usual(dataset: Any) -> bool:
-    """Return whether samples are single, unsigned, and of a depth that Pillow keeps."""
+def is_reducible(dataset: Any, syntax: str) -> bool:
+    """Return whether samples are JPEG 2000, single, unsigned, of a depth that Pillow keeps.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        The header of an image.
+    syntax : str
+        UID of the transfer syntax.
+    """
     try:
         return (
-            int(dataset.SamplesPerPixel) == 1
+            syntax in _SYNTAXES
+            and int(dataset.SamplesPerPixel) == 1
             and str(dataset.PhotometricInterpretation).strip() in ("MONOCHROME1", "MONOCHROME2")
             and int(dataset.PixelRepresentation) == 0
             and (int(dataset.BitsStored) == 8 or 9 <= int(dataset.BitsStored) <= 16)

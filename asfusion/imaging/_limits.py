@@ -15,6 +15,7 @@ MAX_FRAMES = 2**16
 HEADER_BUDGET = 2**18
 # Pictures above this size must not be smaller on disk than a thousandth (compressed pixels)
 # or a 250th (PNG, JPEG, TIFF) of what they become. A flat picture is, and so is a bomb.
+UNCAPPED = 128 * 2**20  # of a compressed frame, where no process can be given less memory
 LARGE = 48 * 2**20
 
 

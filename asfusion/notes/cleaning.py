@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable
-
-COLUMN_SEPARATOR = "\n"
 
 # NFKC turns 10⁹ into 109 and 1½ into 11/2: other numbers. Both are rewritten before it.
-_POWER = re.compile("(?<=[0-9])([⁺⁻]?[²³¹⁰⁴-⁹]+)")
-_FRACTION_AFTER_DIGIT = re.compile("(?<=[0-9])(?=[¼-¾⅐-⅞])")
-_FRACTION_BEFORE_DIGIT = re.compile("(?<=[¼-¾⅐-⅞])(?=[0-9])")
+POWER = re.compile("(?<=[0-9])([⁺⁻]?[²³¹⁰⁴-⁹]+)")
+FRACTION_AFTER_DIGIT = re.compile("(?<=[0-9])(?=[¼-¾⅐-⅞])")
+FRACTION_BEFORE_DIGIT = re.compile("(?<=[¼-¾⅐-⅞])(?=[0-9])")
 
 # What keyboards, word processors and hospital systems write for one and the same sign.
-_BEFORE_NFKC = {0xBA: "°", 0x2DA: "°", 0xB4: "'"}
-_AFTER_NFKC = {
+BEFORE_NFKC = {0xBA: "°", 0x2DA: "°", 0xB4: "'"}
+AFTER_NFKC = {
     **dict.fromkeys([*range(0x2010, 0x2016), 0x2212], "-"),  # hyphens, dashes, minus
     **dict.fromkeys([0x2018, 0x2019, 0x201A, 0x201B, 0x2032], "'"),
     **dict.fromkeys([0x201C, 0x201D, 0x201E, 0x201F, 0x2033], '"'),
     0x2044: "/",
 }
-_UNUSUAL = re.compile("[^ -~\n]")  # the rest is printable ASCII
+UNUSUAL = re.compile("[^ -~\n]")  # the rest is printable ASCII
 _LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 
@@ -49,36 +46,13 @@ def clean_note(text: str) -> str:
     >>> clean_note("WBC 12 x 10⁹/L,  temp. 38 ºC")
     'WBC 12 x 10^9/L, temp. 38 °C'
     """
-    text = _UNUSUAL.sub(_visible, text)
-    text = _POWER.sub(r"^\1", text)
-    text = _FRACTION_BEFORE_DIGIT.sub(" ", _FRACTION_AFTER_DIGIT.sub(" ", text))
-    text = unicodedata.normalize("NFKC", text.translate(_BEFORE_NFKC))
-    text = text.translate(_AFTER_NFKC)
+    text = UNUSUAL.sub(visible, text)
+    text = POWER.sub(r"^\1", text)
+    text = FRACTION_BEFORE_DIGIT.sub(" ", FRACTION_AFTER_DIGIT.sub(" ", text))
+    text = unicodedata.normalize("NFKC", text.translate(BEFORE_NFKC))
+    text = text.translate(AFTER_NFKC)
     lines = (" ".join(line.split()) for line in text.split("\n"))
     return "\n".join(line for line in lines if line)
-
-
-def join_notes(columns: Iterable[Iterable[str | None]]) -> list[str | None]:
-    r"""Return one cleaned note per row from one or several note columns.
-
-    Parameters
-    ----------
-    columns : iterable of columns, each an iterable of str or None
-        Cells of each column, in the order in which they are to be read.
-
-    Returns
-    -------
-    list of str or None
-        The cells that say something, a line break between them; None where none does.
-
-    Examples
-    --------
-    >>> join_notes([["Back pain.", None, " "], ["HLA-B27 +", "No uveitis.", None]])
-    ['Back pain.\nHLA-B27 +', 'No uveitis.', None]
-    """
-    rows = zip(*columns, strict=True)
-    cleaned = ([clean_note(cell) for cell in row if cell is not None] for row in rows)
-    return [COLUMN_SEPARATOR.join(filter(None, cells)) or None for cells in cleaned]
 
 
 def fold_note(text: str) -> str:
@@ -114,7 +88,7 @@ def fold_note(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept)).lower()
 
 
-def _visible(match: re.Match[str]) -> str:
+def visible(match: re.Match[str]) -> str:
     """Return what one character outside printable ASCII leaves of itself."""
     character = match[0]
     if character in _LINE_ENDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -18,6 +19,9 @@ SMALLEST_VOCABULARY = 300  # the 4 special tokens, the 256 bytes and room for so
 # A word with the space before it, one digit, or a run of signs. Runs are bounded: the
 # trainer's time grows with the square of the longest "word", and some scripts have no spaces.
 _PIECE = r" ?[\p{L}\p{M}]{1,48}| ?\p{N}| ?[^\s\p{L}\p{M}\p{N}]{1,16}|\s"
+_WORD = r"[\p{L}\p{M}]{1,48}|\p{N}|[^\s\p{L}\p{M}\p{N}]"
+_LONGEST_WORD = 48
+_OVERLAP = 8  # windows share one part in so many
 _ACCENT_ON_LATIN = r"(?<=\p{Latin})\p{Mn}+"
 
 
@@ -26,12 +30,12 @@ class EncodedNotes(NamedTuple):
 
     Parameters
     ----------
-    ids : ndarray of shape (N, L), int64
-        Token ids, zeros behind the end of each note.
-    mask : ndarray of shape (N, L), bool
+    ids : ndarray of shape (N, L) or (N, W, L), int64
+        Token ids, zeros behind the end of each note or window.
+    mask : ndarray of the same shape, bool
         True where a token is real.
     n_truncated : int
-        Number of notes that were longer than L tokens.
+        Number of rows that have more tokens than fit.
     """
 
     ids: NDArray[np.int64]
@@ -212,6 +216,193 @@ def encode_notes(tokenizer: str, texts: Sequence[str], *, max_tokens: int) -> En
     return EncodedNotes(ids, mask, sum(bool(e.overflowing) for e in encodings))
 
 
+def encode_windows(
+    tokenizer: str, rows: Sequence[Sequence[str]], *, max_tokens: int, max_windows: int
+) -> EncodedNotes:
+    """Turn the notes of each row into windows of token ids.
+
+    A note that fits is one window; a longer one is cut into windows that share an eighth of
+    their tokens with the one before. Each window has its opening and closing token.
+
+    Parameters
+    ----------
+    tokenizer : str
+        JSON of a tokenizer.
+    rows : sequence of sequence of str
+        The cleaned notes of N rows.
+    max_tokens : int
+        Length L of a window.
+    max_windows : int
+        Most windows of a row; what lies behind them is not read.
+
+    Returns
+    -------
+    EncodedNotes
+        Ids and mask of shape (N, W, L), W the most windows that a row has, at least one; and
+        how many rows have more.
+
+    Examples
+    --------
+    >>> tokenizer = train_tokenizer(["uveitis"])
+    >>> rows = [["uveitis", "no"], ["uveitis " * 4], []]
+    >>> encode_windows(tokenizer, rows, max_tokens=16, max_windows=4).mask.any(axis=2).sum(axis=1)
+    array([2, 3, 0])
+    """
+    from tokenizers import Tokenizer
+
+    fast = Tokenizer.from_str(tokenizer)
+    fast.encode_special_tokens = True
+    room = max_tokens - fast.num_special_tokens_to_add(False)
+    fast.enable_truncation(max_tokens, stride=min(max_tokens // _OVERLAP, max(0, room - 1)))
+    encodings = iter(fast.encode_batch_fast([note for notes in rows for note in notes]))
+    windows: list[list[list[int]]] = []
+    n_truncated = 0
+    for notes in rows:
+        own = [part for _ in notes for part in _parts(next(encodings))]
+        n_truncated += len(own) > max_windows
+        windows.append([part.ids for part in own[:max_windows]])
+    most = max((len(own) for own in windows), default=0)
+    ids = np.zeros((len(rows), max(1, most), max_tokens), dtype=np.int64)
+    mask = np.zeros(ids.shape, dtype=bool)
+    for row, own_ids in enumerate(windows):
+        for place, pieces in enumerate(own_ids):
+            ids[row, place, : len(pieces)] = pieces
+            mask[row, place, : len(pieces)] = True
+    return EncodedNotes(ids, mask, n_truncated)
+
+
+def train_wordpiece(texts: Iterable[str], *, vocab_size: int = 4000, min_frequency: int = 2) -> str:
+    """Train a WordPiece tokenizer on notes.
+
+    Letters are folded to lower case and Latin accents go, every digit and sign is a token,
+    and a word is read as the longest pieces that are known, the later ones marked ``##``.
+
+    Parameters
+    ----------
+    texts : iterable of str
+        Cleaned notes of the training rows.
+    vocab_size : int, default=4000
+        Largest number of tokens, at least 300.
+    min_frequency : int, default=2
+        How often a pair of pieces must occur to become a piece of its own.
+
+    Returns
+    -------
+    str
+        JSON of the package ``tokenizers``. The same notes, in any order, give the same
+        text in every process.
+
+    Raises
+    ------
+    InputError
+        If there is no note.
+    ConfigurationError
+        If `vocab_size` or `min_frequency` is too small.
+
+    Notes
+    -----
+    NOTE[DIFF]: the trainer of the package depends on the order of a hash table. Pieces are
+    learned by byte-pair encoding, which does not, and kept by how often they are used.
+
+    References
+    ----------
+    .. [1] Wu et al., "Google's neural machine translation system", 2016.
+       https://doi.org/10.48550/arXiv.1609.08144
+
+    Examples
+    --------
+    >>> tokenizer = train_wordpiece(["uveitis, enthesitis"] * 2)
+    >>> encode_notes(tokenizer, ["uveitis"], max_tokens=8).mask.sum()
+    np.int64(3)
+    """
+    vocab_size = check_integer(vocab_size, "vocab_size", minimum=SMALLEST_VOCABULARY)
+    min_frequency = check_integer(min_frequency, "min_frequency", minimum=1)
+    texts = list(texts)
+    if not texts:
+        msg = "train_wordpiece: expected at least one note, got none."
+        raise InputError(msg)
+    from tokenizers import Tokenizer, models
+
+    counts = _count_pieces(texts, vocab_size, min_frequency)
+    vocabulary = list(SPECIAL_TOKENS)
+    by_use = sorted(counts, key=lambda piece: (-counts[piece], piece))
+    # Letters come first: with them any word of known letters can be written.
+    letters = [piece for piece in by_use if len(piece.removeprefix("##")) == 1]
+    longer = [piece for piece in by_use if len(piece.removeprefix("##")) > 1]
+    vocabulary += [*letters, *longer][: vocab_size - len(vocabulary)]
+    tokenizer: Any = Tokenizer(
+        models.WordPiece(
+            {piece: number for number, piece in enumerate(vocabulary)},
+            unk_token=UNKNOWN,
+            max_input_chars_per_word=_LONGEST_WORD,
+        )
+    )
+    tokenizer.normalizer, tokenizer.pre_tokenizer = _folding(), _words()
+    tokenizer.post_processor = _framing()
+    return str(tokenizer.to_str())
+
+
+def _count_pieces(texts: Sequence[str], vocab_size: int, min_frequency: int) -> Counter[str]:
+    """Return how often each piece of a byte-pair encoding is used, as WordPiece writes it."""
+    from tokenizers import Tokenizer, models, trainers
+
+    fold, cut = _folding(), _words()
+    words = Counter(w for text in texts for w, _ in cut.pre_tokenize_str(fold.normalize_str(text)))
+    learner: Any = Tokenizer(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=min_frequency,
+        initial_alphabet=sorted({letter for word in words for letter in word}),
+        show_progress=False,
+    )
+    learner.pre_tokenizer = cut
+    learner.train_from_iterator((fold.normalize_str(text) for text in texts), trainer)
+    counts: Counter[str] = Counter()
+    for word, n in words.items():
+        for place, piece in enumerate(learner.encode(word).tokens):
+            counts[f"##{piece}" if place else piece] += n
+        for place, letter in enumerate(word):
+            counts[f"##{letter}" if place else letter] += 0
+    return counts
+
+
+def _parts(encoding: Any) -> list[Any]:
+    return [encoding, *encoding.overflowing]
+
+
+def _folding() -> Any:
+    from tokenizers import Regex, normalizers
+
+    return normalizers.Sequence(
+        [
+            normalizers.NFD(),
+            normalizers.Replace(Regex(_ACCENT_ON_LATIN), ""),
+            normalizers.NFC(),
+            normalizers.Lowercase(),
+        ]
+    )
+
+
+def _words() -> Any:
+    from tokenizers import Regex, pre_tokenizers
+
+    return pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Split(Regex(_WORD), "isolated"),
+        ]
+    )
+
+
+def _framing() -> Any:
+    from tokenizers import processors
+
+    return processors.TemplateProcessing(
+        single=f"{START} $A {END}",
+        special_tokens=[(START, SPECIAL_TOKENS.index(START)), (END, SPECIAL_TOKENS.index(END))],
+    )
+
+
 def _untrained() -> Any:
     from tokenizers import (
         Regex,
@@ -220,7 +411,6 @@ def _untrained() -> Any:
         models,
         normalizers,
         pre_tokenizers,
-        processors,
     )
 
     tokenizer: Any = Tokenizer(models.BPE())
@@ -242,8 +432,5 @@ def _untrained() -> Any:
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{START} $A {END}",
-        special_tokens=[(START, SPECIAL_TOKENS.index(START)), (END, SPECIAL_TOKENS.index(END))],
-    )
+    tokenizer.post_processor = _framing()
     return tokenizer

@@ -18,6 +18,7 @@ from asfusion._random import torch_seed
 from asfusion._tokens import Tokens
 from asfusion.datasets._phantoms.dicom_files import write_series
 from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.slices import SliceEncoder
 from asfusion.encoders.tabular import TabularEncoder
@@ -29,8 +30,14 @@ LABS = ["crp", "sex", "seen"]
 ENCODERS = {
     "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
     "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
+    "ft_transformer": TabularEncoder(LABS, network="ft_transformer", d_out=6, d_hidden=8),
+    "tabm": TabularEncoder(LABS, network="tabm", d_out=6, d_hidden=8),
+    "resnet": TabularEncoder(LABS, network="resnet", d_out=6, d_hidden=8),
+    "piecewise": TabularEncoder(LABS, number_embedding="piecewise_linear", d_out=6, d_hidden=8),
+    "periodic": TabularEncoder(LABS, number_embedding="periodic", d_out=6, d_hidden=8),
     "transformer": TextEncoder("note", d_out=6, max_tokens=16),
     "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
+    "concepts": ConceptEncoder("note", contexts=["present", "negated"], d_out=6, d_hidden=8),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
     "volume": VolumeEncoder(["stir", "t1"], shape=(8, 32, 32), d_out=6),

@@ -379,3 +379,14 @@ def test_what_a_cohort_lacks(tmp_path: Path) -> None:
     for write in (cohort.write_plink, cohort.write_vcf):
         with pytest.raises(ConfigurationError, match="expected a genome"):
             write(tmp_path / "x.vcf")
+
+
+@pytest.mark.parametrize("rows", ["patient", "visit"])
+def test_mentions_point_at_their_words_in_the_note(rows):
+    made = make_axspa_cohort(30, random_state=0, modalities=["labs", "notes", "visits"], rows=rows)
+    assert made.mentions is not None
+    assert set(made.mentions["concept"]) >= {"uveitis", "morning_stiffness", "family_history"}
+    for row, start, end in made.mentions[["row", "start", "end"]].itertuples(index=False):
+        words = made.X["clinical_note"].iloc[row][start:end]
+        assert words.strip() == words != ""
+    assert make_axspa_cohort(5, random_state=0, modalities=["labs"]).mentions is None

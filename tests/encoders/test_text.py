@@ -127,7 +127,7 @@ def test_a_row_gives_the_same_alone_and_among_many(backbone: str) -> None:
 
 
 def test_poisoned_test_rows_change_no_fitted_state(backbone: str) -> None:
-    encoder = TextEncoder("note", backbone=backbone, max_tokens=8).fit(_table())
+    encoder = TextEncoder("note", backbone=backbone, max_tokens=8, max_windows=2).fit(_table())
     before = _state(encoder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AsfusionWarning)
@@ -208,13 +208,17 @@ def test_any_text_is_read(notes: list[str | None]) -> None:
         assert np.isfinite(vectors[prepared.present.numpy()]).all()
 
 
-def test_several_columns_are_read_as_one_note() -> None:
+def test_several_columns_are_notes_of_one_patient() -> None:
     X = pd.DataFrame({"past": ["Uveitis.", None, None], "now": ["Back pain.", "Heel pain.", " "]})
     encoder = TextEncoder(["past", "now"]).fit(X)
-    joined = TextEncoder("note").fit(_table(notes=["Uveitis.\nBack pain.", "Heel pain.", None]))
+    listed = TextEncoder("note").fit(
+        pd.DataFrame({"note": [["Uveitis.", "Back pain."], ["Heel pain."], None]})
+    )
     assert encoder.columns_ == ("past", "now")
-    assert encoder.tokenizer_ == joined.tokenizer_
-    assert encoder.prepare(X).present.tolist() == [True, True, False]
+    assert encoder.tokenizer_ == listed.tokenizer_
+    prepared = encoder.prepare(X)
+    assert prepared.present.tolist() == [True, True, False]
+    assert prepared.tensors["mask"].any(dim=2).tolist() == [[True] * 2, [True, False], [False] * 2]
     assert encoder.get_feature_names_out()[0] == "past_now_0"
 
 
@@ -299,8 +303,8 @@ def test_frozen_notes_are_read_once_per_process(bert: str, monkeypatch: pytest.M
     again = TextEncoder("note", backbone=bert).fit(_table()[:3]).transform(_table())
     assert sum(read) == 4
     np.testing.assert_array_equal(first, again)
-    shorter = TextEncoder("note", backbone=bert, max_tokens=9).fit(_table())
-    with pytest.warns(AsfusionWarning, match="4 of 4 notes are longer than 9"):
+    shorter = TextEncoder("note", backbone=bert, max_tokens=9, max_windows=1).fit(_table())
+    with pytest.warns(AsfusionWarning, match=r"4 of 4 rows are longer than 1 window\(s\) of 9"):
         shorter.transform(_table())
     assert sum(read) == 8
     TextEncoder("note", backbone=bert, mode="full").fit(_table()).transform(_table())
@@ -308,9 +312,9 @@ def test_frozen_notes_are_read_once_per_process(bert: str, monkeypatch: pytest.M
 
 
 def test_pretrained_reads_no_more_than_the_model_takes(bert: str) -> None:
-    encoder = TextEncoder("note", backbone=bert, max_tokens=500).fit(_table())
+    encoder = TextEncoder("note", backbone=bert, max_tokens=500, max_windows=1).fit(_table())
     assert encoder.max_tokens_ == 64
-    with pytest.warns(AsfusionWarning, match="1 of 1 notes are longer than 64 word pieces"):
+    with pytest.warns(AsfusionWarning, match=r"1 of 1 rows are longer than 1 window\(s\) of 64"):
         assert np.isfinite(encoder.transform(_table(notes=["pain " * 400]))).all()
 
 
@@ -332,8 +336,8 @@ def test_tokenizer_that_is_not_the_models_is_refused(tmp_path: Path) -> None:
 
 def test_truncation_is_told_once_with_its_count() -> None:
     X = _table(notes=["pain " * 99, "pain", "heel " * 99])
-    encoder = TextEncoder("note", max_tokens=16).fit(X)
-    with pytest.warns(AsfusionWarning, match="2 of 3 notes are longer than 16 word pieces") as seen:
+    encoder = TextEncoder("note", max_tokens=16, max_windows=2).fit(X)
+    with pytest.warns(AsfusionWarning, match=r"2 of 3 rows are longer than 2 window\(s\)") as seen:
         encoder.prepare(X)
     assert len(seen) == 1
     encoder.prepare(X)
@@ -383,7 +387,7 @@ def test_bad_columns_are_refused(columns: Any) -> None:
 @pytest.mark.parametrize(
     ("parameters", "match"),
     [
-        ({"backbone": None}, "backbone: expected 'transformer', 'tfidf', or a folder or hub name"),
+        ({"backbone": None}, "backbone: expected 'transformer', 'tfidf', 'minilm', or a folder"),
         ({"backbone": "no/such"}, "got none of them. The names that need no files"),
         ({"max_tokens": 2}, "max_tokens: expected an integer of at least 3"),
         ({"vocab_size": 10}, "vocab_size: expected an integer of at least 300"),
@@ -417,8 +421,8 @@ def test_no_message_shows_a_note(bert: str) -> None:
     with pytest.raises(ColumnError, match="expected text") as error:
         TextEncoder("note").fit(X)
     messages.append(str(error.value))
-    with pytest.warns(AsfusionWarning, match="notes are longer") as seen:
-        TextEncoder("note", backbone=bert).fit(X.head(1)).transform(X.head(1))
+    with pytest.warns(AsfusionWarning, match="are longer than") as seen:
+        TextEncoder("note", backbone=bert, max_windows=1).fit(X.head(1)).transform(X.head(1))
     messages += [str(warning.message) for warning in seen]
     assert not any("Doe" in message for message in messages)
 

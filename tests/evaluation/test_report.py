@@ -12,7 +12,12 @@ import polars as pl
 import pytest
 from matplotlib import pyplot as plt
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.metrics import mean_absolute_error, roc_auc_score
+from sklearn.metrics import (
+    cohen_kappa_score,
+    confusion_matrix,
+    mean_absolute_error,
+    roc_auc_score,
+)
 from sklearn.svm import SVC
 
 from asfusion.evaluation.report import Report, evaluate
@@ -140,6 +145,106 @@ def test_classes_name_the_columns_of_predictions(rows):
     assert turned.scores["auc"].estimate > 0.6
 
 
+# -- what scores depend on -------------------------------------------------------------
+
+
+def test_stated_prevalence_moves_predictive_values_and_net_benefit(rows):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    here = evaluate(p, y=rows.y, groups=rows.groups, **FAST)
+    there = evaluate(p, y=rows.y, groups=rows.groups, prevalence=0.05, **FAST)
+    sens, spec = (there.scores[k].estimate for k in ("sensitivity", "specificity"))
+    expected = 0.05 * sens / (0.05 * sens + 0.95 * (1 - spec))
+    assert there.scores["ppv"].estimate == pytest.approx(expected)
+    assert there.scores["ppv"].low < expected < there.scores["ppv"].high
+    assert there.scores["auc"] == here.scores["auc"]
+    assert here.prevalence is None and there.prevalence == 0.05
+    share = f"{100 * rows.y.mean():.3g} %"
+    assert f"for a prevalence like that of the rows, {share}" in repr(here)
+    assert f"a prevalence of 5 %, as given, not for that of the rows, {share}" in repr(there)
+    curve = there.to_frame("decision")
+    at = curve.loc[np.isclose(curve["threshold"], 0.5)].iloc[0]
+    assert at["net_benefit"] == pytest.approx(there.scores["net_benefit"].estimate, abs=1e-12)
+    assert at["low"] == pytest.approx(there.scores["net_benefit"].low, abs=1e-12)
+    assert curve["treat_all"].iloc[0] == pytest.approx(0.05 - 0.95 * 0.01 / 0.99)
+
+
+def test_delong_stands_beside_the_bootstrap(reports):
+    boot, delong = (reports["binary"].scores[k] for k in ("auc", "auc_delong"))
+    assert delong.estimate == pytest.approx(boot.estimate, abs=1e-12)
+    assert (delong.low, delong.high) == pytest.approx((boot.low, boot.high), abs=0.02)
+
+
+def test_decision_curve_has_the_asked_thresholds(rows):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    report = evaluate(p, y=rows.y, thresholds=(0.05, 0.4), threshold=0.2, **FAST)
+    frame = report.to_frame("decision")
+    assert list(frame.columns) == ["threshold", "net_benefit", "low", "high", "treat_all"]
+    assert frame["threshold"].tolist() == [k / 100 for k in range(5, 41)]
+    assert "Net benefit is above that of treating all and treating none at" in repr(report)
+    assert report.to_frame("roc").shape == (101, 4)
+    with pytest.raises(ConfigurationError, match='part: expected "scores", or for a binary'):
+        report.to_frame("histogram")
+
+
+def test_frames_of_other_tasks_are_scores_alone(reports):
+    with pytest.raises(ConfigurationError, match="part: .* for a regression task"):
+        reports["regression"].to_frame("decision")
+
+
+def test_ordered_classes_have_kappas_in_their_order(rows):
+    table, labels = rng_classes(rows)
+    order = ["slip", "hernia", "normal"]
+    report = evaluate(table, y=labels, ordinal=order, groups=rows.groups, **FAST)
+    assert report.order == tuple(order) and report.classes == ("hernia", "normal", "slip")
+    place = {name: k for k, name in enumerate(order)}
+    true = [place[name] for name in labels]
+    called = [place[report.classes[k]] for k in table.argmax(axis=1)]
+    kappa = report.scores["kappa_quadratic"]
+    expected = cohen_kappa_score(true, called, weights="quadratic")
+    assert kappa.estimate == pytest.approx(expected, abs=1e-9)
+    assert kappa.low < kappa.estimate < kappa.high
+    assert "Classes in order, the lowest first: slip, hernia, normal." in repr(report)
+    assert report.curves["called"] == pytest.approx(
+        confusion_matrix(true, called, normalize="true")
+    )
+    ticks = [text.get_text() for text in report.plot()[1].get_xticklabels()]
+    assert ticks == order
+    assert Report.from_json(report.to_json()).to_json() == report.to_json()
+
+
+def test_numbers_as_classes_are_ordered_by_value(rows):
+    table, labels = rng_classes(rows)
+    grades = np.unique(labels, return_inverse=True)[1] + 8  # as text, 10 comes before 9
+    report = evaluate(table, y=grades, ordinal=True, classes=[8, 9, 10], **FAST)
+    assert report.order == ("8", "9", "10")
+    turned = evaluate(table[:, ::-1], y=grades, ordinal=True, classes=[10, 9, 8], **FAST)
+    assert turned.order == ("8", "9", "10")
+    name = "kappa_linear"
+    assert turned.scores[name].estimate == pytest.approx(report.scores[name].estimate)
+
+
+def test_minimal_important_change_of_targets(rows):
+    report = evaluate(rows.X[:, 1], y=rows.target, mic=1.1, groups=rows.groups, **FAST)
+    within = np.abs(rows.X[:, 1] - rows.target) <= 1.1
+    score = report.scores["within_mic"]
+    assert score.estimate == pytest.approx(within.mean()) and score.low < score.high
+    assert "Minimal important change: 1.1, in the units of y." in repr(report)
+    two = evaluate(rows.X[:, :2], y=rows.X[:, 1:], mic=[0.5, 2], **FAST)
+    assert two.mic == (0.5, 2.0)
+
+
+def test_infinite_limits_are_shown_and_saved():
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    p = np.where(y == 1, 0.9, 0.1)
+    p[[0, 1]] = [0.8, 0.2]  # one false positive, which many replicates lack
+    report = evaluate(np.clip(p + 0.01 * rng.random(60), 0, 1), y=y, **FAST)
+    score = report.scores["lr_positive"]
+    assert np.isfinite(score.estimate) and np.isinf(score.high)
+    assert re.search(r"Positive likelihood ratio .* to ∞", repr(report))
+    assert Report.from_json(report.to_json()).scores["lr_positive"] == score
+
+
 # -- modalities ------------------------------------------------------------------------
 
 
@@ -240,7 +345,7 @@ def test_json_holds_no_row(rows, reports):
     assert not {f"{v:.6f}" for v in rows.target} & {f"{float(v):.6f}" for v in numbers}
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "asfusion report 2"}', "null"])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "asfusion report 1"}', "null"])
 def test_other_json_is_refused(text, reports):
     with pytest.raises(InputError, match="Report.from_json: expected a report as JSON"):
         Report.from_json(text)
@@ -252,7 +357,7 @@ def test_report_with_a_strange_field_is_refused(reports):
         Report.from_json(json.dumps({**state, "surprise": 1}))
 
 
-@pytest.mark.parametrize(("task", "count"), list(zip(TASKS, [3, 2, 1, 2], strict=True)))
+@pytest.mark.parametrize(("task", "count"), list(zip(TASKS, [4, 2, 1, 2], strict=True)))
 def test_plots_are_labelled_axes(reports, task, count):
     axes = reports[task].plot()
     assert axes.shape == (count,)
@@ -263,7 +368,7 @@ def test_plots_are_labelled_axes(reports, task, count):
 
 
 def test_wrong_axes_are_refused(reports):
-    with pytest.raises(ConfigurationError, match="axes: expected 3 matplotlib Axes, got 1"):
+    with pytest.raises(ConfigurationError, match="axes: expected 4 matplotlib Axes, got 1"):
         reports["binary"].plot(plt.figure().subplots())
 
 
@@ -295,7 +400,7 @@ def test_writing_replaces_whole_files(tmp_path, reports, monkeypatch):
 def test_few_rows_have_no_calibration_curve_and_still_draw():
     report = evaluate([0.2, 0.4, 0.6, 0.8, 0.5], y=[0, 0, 1, 1, 0], **FAST)
     assert report.curves["calibration"]["predicted"] == []
-    assert report.plot().shape == (3,)
+    assert report.plot().shape == (4,)
 
 
 def test_equal_predictions_share_a_bin(rows):
@@ -348,6 +453,12 @@ def test_unusable_input_is_refused(predictions, options, message):
         ({"n_bootstrap": 0}, "n_bootstrap: expected an integer of at least 1, got 0"),
         ({"confidence": 95}, "confidence: expected a number in"),
         ({"threshold": 1.5}, r"threshold: expected a number in \[0, 1\], got 1.5"),
+        ({"prevalence": 0}, r"prevalence: expected a number in \(0, 1\), got 0"),
+        ({"thresholds": 0.5}, "thresholds: expected two numbers"),
+        ({"thresholds": (0.4, 0.1)}, "thresholds: expected two numbers"),
+        ({"thresholds": (0.1, 0.999)}, "thresholds: expected two numbers"),
+        ({"mic": 1.0}, "mic: expected None for a binary task"),
+        ({"ordinal": True}, "ordinal: expected False for a binary task"),
         ({"random_state": "x"}, "random_state: expected None"),
     ],
 )
@@ -371,6 +482,21 @@ def test_unusable_models_are_refused(rows):
     classifier.threshold_ = 7
     with pytest.raises(ConfigurationError, match="model.threshold_: expected a number"):
         evaluate(classifier, rows.X, rows.y)
+
+
+def test_unusable_rules_are_refused(rows):
+    table, labels = rng_classes(rows)
+    with pytest.raises(ConfigurationError, match="ordinal: expected the classes in order"):
+        evaluate(table, y=labels, ordinal=True)
+    for strange in (["hernia", "normal"], ["hernia", "normal", "ship"], "hernia"):
+        with pytest.raises(ConfigurationError, match="ordinal: expected True, or each of the 3"):
+            evaluate(table, y=labels, ordinal=strange)
+    with pytest.raises(ConfigurationError, match="prevalence: expected None for a multiclass"):
+        evaluate(table, y=labels, prevalence=0.1)
+    with pytest.raises(ConfigurationError, match="mic: expected one number, or one for each of 1"):
+        evaluate(rows.X[:, 1], y=rows.target, mic=[1, 2])
+    with pytest.raises(ConfigurationError, match="mic: expected a number in"):
+        evaluate(rows.X[:, 1], y=rows.target, mic=-1)
 
 
 def test_messages_show_no_cell():

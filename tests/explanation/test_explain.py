@@ -30,6 +30,7 @@ from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.result import Explanation
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from tests.browser import NO_BROWSER, find_chromium, rendered
 
 pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
 N = 160
@@ -229,6 +230,14 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
         if method != "grad_cam":  # its map has three positions a side here
             assert found > (16 / 48) ** 2 * 3, method
         assert all(isinstance(part, ImageAttribution) for part in e["film"])
+        if method != "grad_cam":
+            assert e.check().loc["film: deletion beats random order", "value"] > 0, method
+    film = ImageAttribution(np.zeros((48, 48)), np.zeros((48, 48)), "occlusion")
+    with pytest.raises(ConfigurationError, match="original_shape: expected rows and columns"):
+        film.at_original()
+    on_file = e["film"][0].at_original()
+    assert on_file.values.shape == (48, 48)  # as the files were written
+    np.testing.assert_allclose(on_file.total, e["film"][0].total)
     early = EarlyFusionClassifier(parts, network=JointFusionClassifier(max_epochs=2), **QUIET)
     early.fit(X, y)
     e = explain(early, X[:1], background=X, verbose=0)
@@ -350,6 +359,100 @@ def test_a_broken_explanation_says_so(rows: Any, fitted: dict[str, Any]) -> None
         assert "Not to be trusted" in said
 
 
+@pytest.mark.parametrize("name", ["early", "joint concat", "late mean"])
+def test_curves_of_a_faithful_explanation_lie_above_random_orders(
+    name: str, rows: Any, fitted: dict[str, Any]
+) -> None:
+    e = explain(fitted[name], rows[0][10:16], background=rows[0], n_samples=16, verbose=0)
+    found = e.check()["value"]
+    for of in ("", "labs: ", "notes: "):
+        for kind in ("deletion", "insertion"):
+            assert found[f"{of}{kind} beats random order"] > 0
+    gains = [float(ax.get_title().split()[-1]) for ax in e.plot_curves("labs")]
+    expected = [found[f"labs: {kind} beats random order"] for kind in ("deletion", "insertion")]
+    np.testing.assert_allclose(gains, expected, atol=6e-4)
+    axes = pyplot.figure().subplots(1, 2)
+    assert list(e.plot_curves(axes=axes)) == list(axes)
+
+
+def test_curves_see_values_that_are_the_wrong_way_round(rows: Any, fitted: dict[str, Any]) -> None:
+    e = explain(fitted["early"], rows[0][10:16], background=rows[0], verbose=0)
+    e.values[:] *= -1
+    found = e.check()
+    for kind in ("deletion", "insertion"):
+        assert found.loc[f"{kind} beats random order", "value"] < 0
+        assert not found.loc[f"{kind} beats random order", "passed"]
+
+
+def test_curves_need_an_order(rows: Any, fitted: dict[str, Any]) -> None:
+    only = rows[0][["crp", "esr"]]
+    model = EarlyFusionClassifier({"labs": encoders()["labs"]}, **QUIET).fit(only, rows[1])
+    e = explain(model, only[:3], background=only, verbose=0)
+    with pytest.raises(ConfigurationError, match="plot_curves: expected the explanation of a"):
+        e.plot_curves()
+    assert len(e.plot_curves("labs")) == 2
+    with pytest.raises(ConfigurationError, match="expected one of 'labs'"):
+        e.plot_curves("xray")
+
+
+def test_the_package_shap_finds_the_same_columns(rows: Any, fitted: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"background": rows[0], "n_background": 5, "verbose": 0}
+    ours = explain(fitted["early"], rows[0][10:12], **options)
+    theirs = explain(fitted["early"], rows[0][10:12], algorithm="shap", **options)
+    np.testing.assert_allclose(theirs["labs"].values, ours["labs"].values, atol=1e-8)
+    assert theirs["labs"].interactions is None
+    before = np.random.get_state()[1]  # noqa: NPY002
+    theirs["body"]
+    assert (np.random.get_state()[1] == before).all()  # noqa: NPY002
+
+
+def test_pairs_of_columns_add_up_to_the_columns(rows: Any, fitted: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"background": rows[0], "n_background": 5, "verbose": 0}
+    e = explain(fitted["early forest"], rows[0][4:8], **options)
+    labs = e["labs"]
+    np.testing.assert_allclose(labs.interactions.sum(axis=2), labs.values, atol=1e-9)
+    pair = labs.top_pairs(1).iloc[0]
+    assert {pair["feature"], pair["other"]} == {"crp", "esr"}
+
+
+def test_a_background_that_was_not_given_is_spoken_of(rows: Any, fitted: dict[str, Any]) -> None:
+    said = "Columns are replaced from the 2 explained rows themselves"
+    assert said in repr(explain(fitted["early"], rows[0][10:12], verbose=0))
+    given = explain(fitted["early"], rows[0][10:12], background=rows[0], verbose=0)
+    assert "explained rows themselves" not in repr(given)
+
+
+def test_details_that_come_later_are_as_silent_as_the_call(
+    rows: Any, fitted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("asfusion._progress._DELAY_S", 0.0)
+    for verbose, said in ((0, False), (1, True)):
+        e = explain(fitted["early"], rows[0][10:12], background=rows[0], verbose=verbose)
+        capsys.readouterr()
+        e["labs"]
+        assert ("Explaining labs" in capsys.readouterr().err) == said
+
+
+@pytest.mark.skipif(find_chromium() is None, reason=NO_BROWSER)
+def test_a_browser_runs_nothing_of_the_page(rows: Any, tmp_path: Path) -> None:
+    hostile = "<script>document.title='RAN'</script><img src=x onerror=\"document.title='RAN'\">"
+    X = rows[0][["crp", "esr", "note"]].rename(columns={"esr": hostile})
+    X["note"] = [f"{hostile} {note}" if isinstance(note, str) else None for note in X["note"]]
+    parts = {
+        "labs": TabularEncoder(["crp", hostile]),
+        "notes": TextEncoder("note", backbone="tfidf"),
+    }
+    y = np.where(rows[1], hostile, "0 calm")  # the hostile class is the second
+    model = EarlyFusionClassifier(parts, **QUIET).fit(X, y)
+    e = explain(model, X[10:12], background=X, units={hostile: hostile}, n_samples=8, verbose=0)
+    e.check()
+    shown = rendered(e.to_html(tmp_path / "patient.html"), tmp_path / "profile")
+    assert "<title>asfusion explanation</title>" in shown
+    assert "probability of class &lt;script&gt;document.title" in shown  # it is there, as text
+    assert "<script" not in shown
+    assert '<img src="x"' not in shown
+
+
 def test_table_pictures_and_page(rows: Any, fitted: dict[str, Any], tmp_path: Path) -> None:
     hostile = rows[0][10:12].copy()
     hostile.iloc[0, hostile.columns.get_loc("note")] = "<script>alert('x')</script> stiffness $x$"
@@ -388,6 +491,15 @@ def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
     assert strength[0] > 5 * strength[1]
     assert e.plot_patient(0).axes
     assert e.check()["passed"].all()
+    assert e["table"].interactions is None
+    with pytest.raises(ConfigurationError, match="top_pairs: expected interactions"):
+        e["table"].top_pairs()
+    e = explain(model, X[["bmi", "age"]][:4], interactions=True)
+    np.testing.assert_allclose(e["table"].interactions.sum(axis=2), e["table"].values, atol=1e-9)
+    e = explain(model, X[["bmi", "age"]][:4], algorithm="shap")
+    np.testing.assert_allclose(e.predictions, model.predict(X[["bmi", "age"]][:4]), atol=1e-6)
+    with pytest.raises(ConfigurationError, match="plot_curves: expected"):
+        e.plot_curves()
 
 
 @pytest.mark.parametrize(
@@ -396,6 +508,7 @@ def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
         ({"absence": "gone"}, "absence: expected"),
         ({"n_background": 0}, "n_background: expected"),
         ({"n_samples": 3}, "n_samples: expected"),
+        ({"algorithm": "best"}, "algorithm: expected"),
     ],
 )
 def test_unusable_parameters(choice: Any, complaint: str, rows: Any, fitted: Any) -> None:

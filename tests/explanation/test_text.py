@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import re
-import shutil
-import subprocess
 import unicodedata
 from html.parser import HTMLParser
 
@@ -26,6 +23,7 @@ from asfusion.explanation.text import (
 from asfusion.nn.pretrained_text import PretrainedTextBackbone, build_text_model
 from asfusion.nn.text import TransformerBackbone
 from asfusion.notes.tokenizer import encode_notes, train_tokenizer, vocabulary_size
+from tests.browser import NO_BROWSER, find_chromium, rendered
 
 NOTE = "Morning stiffness, no uveitis.\nCRP 12.5 mg/L (high), HLA-B27 positive"
 WEIGHTS = {"stiffness": 2.0, "no": -1.0, "uveitis": 0.5, "12.5": 0.25, "HLA-B27": 3.0}
@@ -639,26 +637,15 @@ def test_unusable_spans(spans, errors, match):
         TextAttribution("no pain", spans, 1.0, 0.0, "shapley", standard_errors=errors)
 
 
-def find_chromium():
-    names = ("chromium", "chromium-browser", "google-chrome", "chrome", "headless_shell")
-    return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
-
-
-@pytest.mark.skipif(find_chromium() is None, reason="no chromium binary; name one in $CHROMIUM")
+@pytest.mark.skipif(find_chromium() is None, reason=NO_BROWSER)
 def test_a_browser_runs_nothing_of_a_note(tmp_path):
     hostile = "<script>document.title='RAN'</script><img src=x onerror=\"document.title='RAN'\">"
     note = f"{hostile} {HOSTILE}".replace("alert(1)", "document.title='RAN'")
     body = "".join(one.to_html() for one in (attributed(note), *in_one_piece(note)))
     page = tmp_path / "note.html"
     page.write_text(f"<!doctype html><meta charset=utf-8><title>calm</title>{body}", "utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
-    options += ["--no-first-run", "--disable-background-networking", "--disable-component-update"]
-    options += ["--disable-quic", "--disable-sync"]
-    command = [find_chromium(), *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
-    done = subprocess.run(
-        [*command, page.as_uri()], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert "<title>calm</title>" in done.stdout
-    assert "onmouseover" in done.stdout  # the note is there, as text
-    assert "<script" not in done.stdout
-    assert "<img" not in done.stdout
+    shown = rendered(page, tmp_path / "profile")
+    assert "<title>calm</title>" in shown
+    assert "onmouseover" in shown  # the note is there, as text
+    assert "<script" not in shown
+    assert "<img" not in shown

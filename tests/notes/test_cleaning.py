@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from asfusion.notes.cleaning import clean_note, fold_note, join_notes
+from asfusion.notes.cleaning import clean_note, fold_note
 
 ANY_TEXT = st.text(st.characters(), max_size=60)  # lone surrogates and NUL included
 WEIRD = [
@@ -76,11 +76,6 @@ def _check_clean(text: str) -> None:
     hidden = {unicodedata.category(char) for char in clean if char != "\n"} & {"Cc", "Cf", "Cs"}
     assert not hidden
     assert clean == clean.strip()
-
-
-def test_several_columns_are_one_note() -> None:
-    columns = [["Back pain.", None, "\u200b", " "], ["B27 +", "No uveitis.", None, ""]]
-    assert join_notes(columns) == ["Back pain.\nB27 +", "No uveitis.", None, None]
 
 
 @given(ANY_TEXT)

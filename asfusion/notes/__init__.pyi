@@ -1,0 +1,11 @@
+from .aligned import CleanNote as CleanNote
+from .aligned import clean_with_offsets as clean_with_offsets
+from .cleaning import clean_note as clean_note
+from .concepts import find_concepts as find_concepts
+from .found import ConceptMention as ConceptMention
+from .found import FoundConcepts as FoundConcepts
+from .leaks import NotesCheck as NotesCheck
+from .leaks import check_notes as check_notes
+from .redacted import RedactedNotes as RedactedNotes
+from .redacted import RedactedSpan as RedactedSpan
+from .redaction import redact as redact

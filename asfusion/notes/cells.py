@@ -1,0 +1,161 @@
+"""From the cells of note columns to the notes of each patient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from asfusion._frames import Frame, is_missing
+from asfusion.exceptions import ColumnError, ConfigurationError
+from asfusion.notes.cleaning import clean_note
+
+NOTE_SEPARATOR = "\n\f"
+"""What stands between the notes of one patient where they are one text; ``\\f`` is a page break."""
+
+_LISTS = (list, tuple, np.ndarray)
+
+
+def check_note_columns(columns: Any) -> tuple[str, ...]:
+    """Return the names of note columns.
+
+    Parameters
+    ----------
+    columns : str or list of str
+        As a user gives them.
+
+    Returns
+    -------
+    tuple of str
+        At least one, no two alike.
+
+    Raises
+    ------
+    ConfigurationError
+        If they are anything else.
+
+    Examples
+    --------
+    >>> check_note_columns("note")
+    ('note',)
+    """
+    names = (columns,) if isinstance(columns, str) else columns
+    is_list = isinstance(names, list | tuple) and all(isinstance(name, str) for name in names)
+    if not is_list or not names or len(set(names)) < len(names):
+        msg = "columns: expected a column name, or a list of different ones, got something else."
+        raise ConfigurationError(msg)
+    return tuple(names)
+
+
+def read_notes(frame: Frame, columns: Sequence[str], who: str) -> list[list[str]]:
+    r"""Return the cleaned notes of each row.
+
+    A cell is a text or a list of texts; a form feed (``\f``, a page break) in a text begins
+    another note. Notes without a visible character are left out.
+
+    Parameters
+    ----------
+    frame : Frame
+        N rows.
+    columns : sequence of str
+        The note columns, in the order in which they are to be read.
+    who : str
+        Who reads, for messages.
+
+    Returns
+    -------
+    list of list of str
+        One list per row, empty where there is no note.
+
+    Raises
+    ------
+    ColumnError
+        If a column is missing or holds something other than text.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"note": [["Back pain.", "No uveitis."], "  ", "HLA-B27 +"]})
+    >>> read_notes(Frame.read(X), ["note"], "Reader")
+    [['Back pain.', 'No uveitis.'], [], ['HLA-B27 +']]
+    """
+    return read_raw_notes(frame, columns, who, clean=clean_note)
+
+
+def read_raw_notes(
+    frame: Frame,
+    columns: Sequence[str],
+    who: str,
+    *,
+    clean: Callable[[str], str] = lambda text: "" if text.isspace() else text,
+) -> list[list[str]]:
+    """Return the notes of each row as `clean` leaves them; see `read_notes`.
+
+    Parameters
+    ----------
+    frame : Frame
+        N rows.
+    columns : sequence of str
+        The note columns.
+    who : str
+        Who reads, for messages.
+    clean : callable
+        From a note to what is read of it; an empty text is no note.
+
+    Returns
+    -------
+    list of list of str
+        One list per row.
+    """
+    frame.check_columns(columns, who)
+    rows: list[list[str]] = [[] for _ in range(len(frame))]
+    native = frame.to_native()
+    for name in columns:
+        for row, cell in enumerate(native[name].to_list()):
+            for text in _texts(cell, name, row, who):
+                rows[row].extend(filter(None, map(clean, text.split("\f"))))
+    return rows
+
+
+def join_patient(notes: Iterable[str]) -> str:
+    r"""Return the notes of one patient as one text that `read_notes` takes apart again.
+
+    Parameters
+    ----------
+    notes : iterable of str
+        Cleaned notes.
+
+    Returns
+    -------
+    str
+        Joined by ``"\n\f"``.
+
+    Examples
+    --------
+    >>> join_patient(["Back pain.", "No uveitis."])
+    'Back pain.\n\x0cNo uveitis.'
+    """
+    return NOTE_SEPARATOR.join(notes)
+
+
+def _texts(cell: Any, name: str, row: int, who: str) -> list[str]:
+    if isinstance(cell, str):
+        return [cell]
+    if hasattr(cell, "to_list") and not isinstance(cell, _LISTS):
+        cell = cell.to_list()  # a polars Series inside a list column
+    if isinstance(cell, _LISTS):
+        parts = [part for part in cell if not is_missing(part)]
+        if all(isinstance(part, str) for part in parts):
+            return parts
+        wrong = next(part for part in parts if not isinstance(part, str))
+        got = f"a list with {type(wrong).__name__} in it"
+    elif is_missing(cell):
+        return []
+    else:
+        got = type(cell).__name__
+    msg = (
+        f"{who}: column {name!r}, row {row}: expected text, got {got}. Use a TabularEncoder for "
+        "numbers and dates."
+    )
+    raise ColumnError(msg)
