@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_integer
 from asfusion._frames import Frame
-from asfusion._tokens import Tokens
-from asfusion.encoders._base import Mode
+from asfusion._tokens import Prepared, Tokens
+from asfusion.encoders._base import Mode, embed_prepared
 from asfusion.encoders._series import PRETRAINED_RATE, SeriesEncoder, Window
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.augment import StackAugment
@@ -253,7 +253,24 @@ class SliceEncoder(SeriesEncoder):
             Weights that add up to one per sequence; zeros where there is no slice. They are
             those of the trained network once an estimator has trained this encoder.
         """
-        embedded = self.embed(X)
+        return self.attention_of(self.embed(X))
+
+    def attention_of(self, prepared: Prepared) -> NDArray[np.float64]:
+        """Return what `attention` gives, from rows that `prepare` or `embed` made.
+
+        Parameters
+        ----------
+        prepared : Prepared
+            N rows as tensors, embedded already or not.
+
+        Returns
+        -------
+        ndarray of shape (N, S, Z)
+            Weights that add up to one per sequence.
+        """
+        embedded = prepared
+        if not prepared.is_embedded:
+            embedded = embed_prepared(self._network(), prepared, self._embed_rows)
         network = self._network().eval()
         with torch.no_grad():
             tokens = embedded.tokens()

@@ -25,6 +25,7 @@ from asfusion.estimators._base import (
 from asfusion.estimators._combine import (
     Stacker,
     inverse_variances,
+    majority,
     pooling_weights,
     product_of_experts,
     weighted_mean,
@@ -37,8 +38,8 @@ from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegresso
 from asfusion.estimators.joint import _JointFusion
 from asfusion.exceptions import ConfigurationError, InputError
 
-Combine = Literal["mean", "weighted", "product", "stacking"]
-_COMBINE = ("mean", "weighted", "product", "stacking")
+Combine = Literal["mean", "vote", "weighted", "product", "stacking"]
+_COMBINE = ("mean", "vote", "weighted", "product", "stacking")
 
 
 class _LateFusion(FusionEstimator):
@@ -71,6 +72,9 @@ class _LateFusion(FusionEstimator):
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_choice(self.combine, "combine", _COMBINE)
+        if self.combine == "vote" and not self.is_classifier:
+            msg = "combine: expected one for numbers, which have no majority, got 'vote'."
+            raise ConfigurationError(msg)
         encoders = self._choose_encoders(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)
@@ -248,6 +252,8 @@ class _LateFusion(FusionEstimator):
     ) -> NDArray[np.float64]:
         if self.combine == "stacking":
             return self._stacker().predict(self.stacker_, decisions, present)
+        if self.combine == "vote":
+            return majority(decisions, present)
         if self.combine == "product" and self.is_classifier:
             return product_of_experts(decisions, present, self.prior_)
         return weighted_mean(decisions, present, np.asarray(list(self.weights_.values())))
@@ -273,6 +279,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     """Fit one classifier per modality and combine their probabilities.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.
+    Several encoders of one column, each with another backbone, make an ensemble of networks.
 
     Parameters
     ----------
@@ -284,8 +291,9 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         classifier with `predict_proba` (on the encoder's features or embedding), or a
         `JointFusionClassifier` (which trains the encoder's network with its settings).
         The others get the network of their encoder.
-    combine : {"mean", "weighted", "product", "stacking"}
-        Mean of probabilities; weighted mean, by weights with the least out-of-fold
+    combine : {"mean", "vote", "weighted", "product", "stacking"}
+        Mean of probabilities; one vote per modality, where the mean decides between equals;
+        weighted mean, by weights with the least out-of-fold
         log-loss; product of experts over the class prior; or a logistic regression on
         out-of-fold log-odds and presence flags.
     weights : dict of str to float, optional

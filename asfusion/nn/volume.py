@@ -117,6 +117,13 @@ class VolumeBackbone(Backbone):
         values = (values + self.shift[:, None]).flatten(1, 2)
         return Tokens(values, mask.repeat_interleave(values.shape[1] // s, dim=1))
 
+    def of_sequence(self, volumes: Tensor, sequence: int) -> Tensor:
+        """Return the tokens (B, 1 or P, d_out) of volumes (B, Z, Y, X) of one sequence."""
+        normal = (self._to_unit(volumes) - self.mean) / self.std
+        positions = self._positions(normal.unsqueeze(1))
+        tokens: Tensor = positions * self.factor[sequence] + self.shift[sequence]
+        return tokens
+
     def _positions(self, volumes: Tensor) -> Tensor:
         """Return one vector per position (B, P, D), or their mean (B, 1, D)."""
         maps = self.body(volumes).flatten(2).transpose(1, 2)
@@ -388,6 +395,11 @@ class SliceBackbone(Backbone):
             whole = vectors.new_zeros(len(there), self.d_out)
             vectors = whole.index_copy(0, torch.nonzero(there).flatten(), vectors)
         return Tokens(vectors.reshape(*mask.shape, self.d_out), mask)
+
+    def of_sequence(self, volumes: Tensor, sequence: int) -> Tensor:
+        """Return the tokens (B, Z, d_out) of volumes (B, Z, Y, X) of one sequence."""
+        vectors: Tensor = self.images({"pixels": volumes.flatten(0, 1).unsqueeze(1)}).values[:, 0]
+        return vectors.reshape(*volumes.shape[:2], self.d_out)
 
     def shrink(self, inputs: Inputs, share: float) -> Inputs:
         """Return slices with sides `share` as long, if the network reads any size."""

@@ -307,7 +307,7 @@ def test_attention_finds_the_one_slice_that_matters() -> None:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    weights = pool.weights(tokens)[y == 1, 0]
+    weights = pool.weights(tokens).detach()[y == 1, 0]
     assert float((weights.argmax(dim=1) == 4).float().mean()) > 0.9
     assert float(weights[:, 4].mean()) > 3 / 12
 
