@@ -105,7 +105,15 @@ def _fill(category: str, what: str, fake: Faker, rng: random.Random) -> str:
     if category == "clinical":
         return rng.choice(CLINICAL)
     if category == "date":
-        forms = ("%d/%m/%Y", "%Y-%m-%d", "%d.%m.%Y", "%-d %B %Y", "%B %-d, %Y", "%d/%m/%y", "%-d %b %Y")
+        forms = (
+            "%d/%m/%Y",
+            "%Y-%m-%d",
+            "%d.%m.%Y",
+            "%-d %B %Y",
+            "%B %-d, %Y",
+            "%d/%m/%y",
+            "%-d %b %Y",
+        )
         return fake.date_between("-60y", "today").strftime(rng.choice(forms))
     if category == "id":
         forms = ("########", "??######", "### ### ####", "??-####-##", "#######")
