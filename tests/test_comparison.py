@@ -441,7 +441,7 @@ def test_test_rows_of_one_class_are_refused():
 
 def test_side_by_side_gives_the_same_board():
     network = JointFusionClassifier(max_epochs=2, verbose=0)
-    cohort = make_axspa_cohort(36, random_state=0, modalities=["labs", "notes"])
+    cohort = make_axspa_cohort(36, random_state=0, modalities=["labs", "notes"], missing=0.0)
     described = {
         "labs": TabularEncoder(["crp", "esr"]),
         "notes": TextEncoder("clinical_note", backbone="tfidf"),
