@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from planted_letters import Letter, write_letters
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -35,7 +36,7 @@ import asfusion as af
 from asfusion.clinical import wilson_ci
 from asfusion.datasets._phantoms.notes import NoteFacts, write_note_with_mentions
 from asfusion.nn.text import TransformerBackbone
-from asfusion.notes import find_concepts, redact
+from asfusion.notes import RedactedNotes, find_concepts, redact
 
 SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "notes" / "context_sentences.tsv"
 
@@ -125,13 +126,22 @@ def draw_facts(rng: np.random.Generator) -> NoteFacts:
 
 
 def redaction(n: int = 400) -> None:
-    from planted_letters import write_letters
-
     letters = write_letters(n)
-    begun = time.perf_counter()
-    redacted = redact([letter.text for letter in letters])
-    each = 1000 * (time.perf_counter() - begun) / len(letters)
-    print(f"\n{len(letters)} letters, {each:.1f} ms each")
+    for strict in (True, False):
+        begun = time.perf_counter()
+        redacted = redact([letter.text for letter in letters], strict=strict)
+        each = 1000 * (time.perf_counter() - begun) / len(letters)
+        print(f"\n{len(letters)} letters, strict={strict}, {each:.1f} ms each")
+        report(letters, redacted, n)
+    plain = af.datasets.make_axspa_cohort(200, modalities=("notes",), random_state=3).X
+    notes = plain["clinical_note"].dropna().tolist()
+    for strict in (True, False):
+        counts = redact(notes, strict=strict).counts
+        print(f"{len(notes)} notes without a name, strict={strict}: {counts.get('NAME', 0)} words "
+              "taken for one")  # fmt: skip
+
+
+def report(letters: list[Letter], redacted: RedactedNotes, n: int) -> None:
     for kind in ("known", "fresh"):
         found, planted = Counter(), Counter()
         right = replaced = clean = 0

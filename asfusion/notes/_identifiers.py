@@ -43,6 +43,33 @@ def find_identifiers(text: str) -> Iterator[Found]:
                 yield start, end, category
 
 
+def find_capitals(text: str) -> Iterator[Found]:
+    """Yield words with a capital inside a sentence that are no known plain word.
+
+    English has few of those beside names. A word that opens a sentence counts where such a
+    word follows it at once.
+    """
+    words = [(m.start(), m.end()) for m in _capital_words().finditer(text)]
+    odd = {
+        place
+        for place, (start, end) in enumerate(words)
+        if _bare(text[start:end]).removesuffix("s") not in _plain_words()
+        and _bare(text[start:end]) not in _plain_words()
+    }
+    for place, (start, end) in enumerate(words):
+        if place not in odd:
+            continue
+        opens = _opens_sentence(text, start)
+        follows = place + 1 in odd and text[end : words[place + 1][0]] in (" ", ", ")
+        if not opens or follows:
+            yield start, end, "NAME"
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[:start].rstrip(" \t\"'(*-")
+    return not before or before[-1] in ".!?:;\n\f"
+
+
 def spread_names(text: str, names: Iterable[str]) -> Iterator[Found]:
     """Yield every other place of the words of names that were found or given."""
     word = re.compile(rf"[^\W\d_](?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))+")
@@ -80,6 +107,14 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _bare(word: str) -> str:
     return re.sub(r"\W", "", word).lower()
+
+
+@lru_cache(maxsize=1)
+def _capital_words() -> re.Pattern[str]:
+    letter = rf"(?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))"
+    return re.compile(
+        rf"(?<!\w)[A-ZÀ-ÖØ-ÞĀ-Ž](?=[a-zß-öø-ÿ]|{letter}*[a-zß-öø-ÿ]{{2}})(?!\w*\d){letter}+"
+    )
 
 
 @lru_cache(maxsize=1)
