@@ -2,13 +2,14 @@
 
 Run: ``python benchmarks/notes.py`` (all parts) or with ``--part`` for one of them:
 
-* ``context``: hard sentences by category, those that rules were tuned on and those held out; and
-  the notes of the synthetic cohort, whose writer knows what they mean.
+* ``context``: hard sentences by category, those that rules were tuned on and those held out;
+  and the notes of the synthetic cohort, whose writer knows what they mean.
 * ``redact``: letters with planted identifiers (needs ``faker``).
 * ``models``: TF-IDF, concepts, frozen MiniLM (extra ``notes``) and a transformer from scratch, on
   the synthetic cohort and, with ``--data``, on notes of chest radiographs. Folds are shared, and
   intervals resample patients.
-* ``buckets``: one training step of the transformer on notes of mixed lengths, in buckets and padded.
+* ``buckets``: one training step of the transformer on notes of mixed lengths, in buckets and
+  padded.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from planted_letters import Letter, write_letters
 from sklearn.linear_model import LogisticRegressionCV
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -34,7 +36,7 @@ import asfusion as af
 from asfusion.clinical import wilson_ci
 from asfusion.datasets._phantoms.notes import NoteFacts, write_note_with_mentions
 from asfusion.nn.text import TransformerBackbone
-from asfusion.notes import find_concepts, redact
+from asfusion.notes import RedactedNotes, find_concepts, redact
 
 SENTENCES = Path(__file__).resolve().parents[1] / "tests" / "notes" / "context_sentences.tsv"
 
@@ -74,7 +76,8 @@ NAMES = {
 }  # fmt: skip
 MEANT = {
     "positive": {"present"}, "historical": {"historical"}, "negated": {"negated"},
-    "hedged": {"possible"}, "hypothetical": {"hypothetical"}, "family": {"family", "family_negated"},
+    "hedged": {"possible"}, "hypothetical": {"hypothetical"},
+    "family": {"family", "family_negated"},
 }  # fmt: skip
 
 
@@ -104,6 +107,10 @@ def cohort_mentions(n: int = 300) -> None:
         print(
             f"  {polarity:13} {total:5} named, {met / total:.2f} met, {right / max(1, met):.2f} of those right"
         )
+            right = bool(met) and met[0].context in MEANT[mention.polarity]
+            counts[mention.polarity, "right"] += right
+        print(f"  {polarity:13} {total:5} named, {met / total:.2f} met, "
+              f"{right / max(1, met):.2f} of those right")  # fmt: skip
 
 
 def draw_facts(rng: np.random.Generator) -> NoteFacts:
@@ -125,8 +132,6 @@ def draw_facts(rng: np.random.Generator) -> NoteFacts:
 
 
 def redaction(n: int = 400) -> None:
-    from planted_letters import write_letters
-
     letters = write_letters(n)
     begun = time.perf_counter()
     redacted = redact([letter.text for letter in letters])
@@ -134,6 +139,22 @@ def redaction(n: int = 400) -> None:
         f"\n{len(letters)} letters, {1000 * (time.perf_counter() - begun) / len(letters):.1f} ms each"
     )
     for kind in ("tuned", "held"):
+    for strict in (True, False):
+        begun = time.perf_counter()
+        redacted = redact([letter.text for letter in letters], strict=strict)
+        each = 1000 * (time.perf_counter() - begun) / len(letters)
+        print(f"\n{len(letters)} letters, strict={strict}, {each:.1f} ms each")
+        report(letters, redacted, n)
+    plain = af.datasets.make_axspa_cohort(200, modalities=("notes",), random_state=3).X
+    notes = plain["clinical_note"].dropna().tolist()
+    for strict in (True, False):
+        counts = redact(notes, strict=strict).counts
+        print(f"{len(notes)} notes without a name, strict={strict}: {counts.get('NAME', 0)} words "
+              "taken for one")  # fmt: skip
+
+
+def report(letters: list[Letter], redacted: RedactedNotes, n: int) -> None:
+    for kind in ("known", "fresh"):
         found, planted = Counter(), Counter()
         right = replaced = clean = 0
         for letter, spans in zip(letters, redacted.spans, strict=True):
@@ -149,6 +170,8 @@ def redaction(n: int = 400) -> None:
                 shown = [
                     i for i in range(start, end) if letter.text[i].isalnum() and not covered[i]
                 ]
+                letters_of = (i for i in range(start, end) if letter.text[i].isalnum())
+                shown = [i for i in letters_of if not covered[i]]
                 planted[category] += 1
                 found[category] += not shown
                 missed += bool(shown)
@@ -161,6 +184,8 @@ def redaction(n: int = 400) -> None:
             print(
                 f"  {category:12} {found[category] / total:.3f} ({low:.3f} to {high:.3f}) of {total}"
             )
+            share = found[category] / total
+            print(f"  {category:12} {share:.3f} ({low:.3f} to {high:.3f}) of {total}")
         total, all_found = sum(planted.values()), sum(found.values())
         print(f"  all          {all_found / total:.3f}; precision {right / replaced:.3f}; "
               f"letters without any miss {clean / n:.3f}")  # fmt: skip
@@ -171,10 +196,8 @@ def redaction(n: int = 400) -> None:
 
 def models(data: Path | None, n: int, epochs: int) -> None:
     cohort = af.datasets.make_axspa_cohort(n, modalities=("notes",), random_state=0)
-    rows = cohort.X["clinical_note"].notna().to_numpy() if "clinical_note" in cohort.X else None
-    name = "clinical_note" if rows is not None else note_column(cohort.X)
-    rows = cohort.X[name].notna().to_numpy()
-    X = cohort.X.loc[rows, [name]].reset_index(drop=True)
+    rows = cohort.X["clinical_note"].notna().to_numpy()
+    X = cohort.X.loc[rows, ["clinical_note"]].reset_index(drop=True)
     judge("synthetic cohort", X, np.asarray(cohort.y)[rows].astype(int), np.arange(len(X)), epochs)
     if data is not None and data.is_dir():
         table = pd.read_csv(data / "cohort.csv")
@@ -182,10 +205,6 @@ def models(data: Path | None, n: int, epochs: int) -> None:
         table = table[known].reset_index(drop=True)
         y = table["label_icu"].astype(int).to_numpy()
         judge("notes of chest radiographs", table[["notes_masked"]], y, table["group"], epochs)
-
-
-def note_column(X: pd.DataFrame) -> str:
-    return max(X.columns, key=lambda c: X[c].astype(str).str.len().mean())
 
 
 def judge(what: str, X: pd.DataFrame, y: np.ndarray, groups: object, epochs: int) -> None:
@@ -270,6 +289,9 @@ def buckets(n_pairs: int = 15) -> None:
         f"\nbatches of 32 notes, lengths {lengths.min()} to {lengths.max()}, median "
         f"{int(np.median(lengths))}: padded batches hold {padded_places / real:.2f} places a token"
     )
+    print(f"\nbatches of 32 notes, lengths {lengths.min()} to {lengths.max()}, median "
+          f"{int(np.median(lengths))}: padded batches hold {padded_places / real:.2f} places "
+          "a token")  # fmt: skip
     print(f"  a training step in buckets is {statistics.median(ratios):.2f} times as fast "
           f"(quartiles {low:.2f} to {high:.2f}) as padded to the longest of the batch")  # fmt: skip
 

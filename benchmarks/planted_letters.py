@@ -2,14 +2,16 @@
 
 Names, towns, companies and numbers are drawn from the locale lists of ``faker``; clinical
 sentences hold what looks like an identifier and is none (eponyms, scores, laboratory
-values, grades). Half of the letters are of ``tuned`` kinds, whose misses may be looked at when
-rules are written; the ``held`` kinds are for measuring alone.
+values, grades). The forms are in ``planted_letters.txt``: the ``known`` ones were there when the
+rules were written and their misses were looked at; the ``fresh`` ones were written when the rules
+were finished, and are for measuring alone.
 """
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from faker import Faker
 
@@ -24,33 +26,13 @@ CLINICAL = (
     "Naproxen 500 mg twice daily; adalimumab 40 mg every 2 weeks is being considered.",
 )
 
-KINDS = {
-    "tuned": (
-        "{institution}\nDepartment of Rheumatology\n\nRe: {name:last}, {name:first}\nDOB: {date}\nMRN: {id}\n\n"
-        "Dear Dr {name:staff},\n\nI saw Mr {name:last} on {date}. {clinical} He lives in {place:city} and "
-        "works at {institution:company}. {clinical}\n\nKind regards,\n{name:staff2}\nTel: {phone}\n",
-        "Patient: {name:full}\nAddress: {place:street}, {place:city}\nPhone: {phone}\nE-mail: {email}\n\n"
-        "{name:full} is a 45-year-old teacher. {clinical} Her husband {name:kin} reports that she wakes at night. "
-        "Next visit {date}. {clinical}\nSigned: {name:staff}, MD\n",
-        "{date} Clinic note. Hospital no {id}. {clinical} Discussed with Dr. {name:staff}. "
-        "{name:last} was referred by {institution}. {clinical} Call {phone} with results.\n",
-        "NHS No: {id}. Seen by Prof. {name:staff} at {institution} in {place:city}. {clinical} "
-        "MRI of {date} reviewed. Sister {name:kin} has psoriasis. Report at {url}. cc: {name:staff2}\n",
-    ),
-    "held": (
-        "DISCHARGE SUMMARY\nName: {name:full}   Case number: {id}\nAdmitted: {date}   Discharged: {date}\n"
-        "Ward doctor: {name:staff}\n\n{clinical} Transferred from {institution}. {clinical} "
-        "Next of kin: {name:kin} ({phone}).\n",
-        "To whom it may concern\n\nThis is to confirm that Ms {name:full}, born on {date}, of {place:street}, "
-        "{place:city}, has been under my care. {clinical} Please contact me at {email} or on {phone}.\n\n"
-        "Yours sincerely\n\n{name:staff}\nConsultant Rheumatologist, {institution}\n",
-        "Phone call {date}: {name:first} rang, flare since last week. {clinical} Spoke to {name:staff}, who agrees. "
-        "Has moved to {place:city}; new GP is Dr {name:staff2}, {institution}. Insurance no {id}.\n",
-        "S: {name:full} comes with {name:kin}, her mother. {clinical}\nO: {clinical}\nP: bloods, ref. {id}, "
-        "review on {date}. Holiday in {place:city} next month. Works for {institution:company}. "
-        "{name:last} will mail {email}. Leaflet: {url}\n",
-    ),
-}  # fmt: skip
+KINDS = ("known", "fresh")
+
+
+def _forms(kind: str) -> list[str]:
+    text = Path(__file__).with_name("planted_letters.txt").read_text("utf-8")
+    parts = [part.partition("\n") for part in text.split("==== ")[1:]]
+    return [form for name, _, form in parts if name == kind]
 
 
 @dataclass(frozen=True)
@@ -69,7 +51,8 @@ def write_letters(n: int, seed: int = 0) -> list[Letter]:
     for number, fake in enumerate(fakers.values()):
         fake.seed_instance(seed + number)
     letters = []
-    for kind, forms in KINDS.items():
+    for kind in KINDS:
+        forms = _forms(kind)
         for number in range(n):
             fake = fakers[LOCALES[number % len(LOCALES)]]
             letters.append(_write(kind, forms[number % len(forms)], fake, rng))
@@ -114,6 +97,8 @@ def _fill(category: str, what: str, fake: Faker, rng: random.Random) -> str:
             "%d/%m/%y",
             "%-d %b %Y",
         )
+            "%d/%m/%Y", "%Y-%m-%d", "%d.%m.%Y", "%-d %B %Y", "%B %-d, %Y", "%d/%m/%y", "%-d %b %Y",
+        )  # fmt: skip
         return fake.date_between("-60y", "today").strftime(rng.choice(forms))
     if category == "id":
         forms = ("########", "??######", "### ### ####", "??-####-##", "#######")

@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from xgboost import XGBClassifier, XGBRegressor
 
 from asfusion._bundle_files import read_bundle, write_bundle
+from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
@@ -105,6 +106,9 @@ def everything() -> dict[str, Any]:
     return tables() | {
         "note": TextEncoder("note", vocab_size=300, max_tokens=16, d_out=8),
         "words": TextEncoder("note", backbone="tfidf", n_components=4, d_out=8),
+        "concepts": ConceptEncoder(
+            "note", concepts={"vaping": ["vap(?:es|ing)"]}, d_hidden=8, d_out=8
+        ),
         "image": ImageEncoder("image", size=32, d_out=8),
     }
 

@@ -21,17 +21,21 @@ _APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"
 _FEWEST_PHONE_DIGITS = 5
 _NOT_A_NAME = "NOT A NAME"
 _TRIMMED = ("NAME", "PLACE")
+_OF_TOWNS = ("new", "old", "bath")
 
 
 def find_identifiers(text: str) -> Iterator[Found]:
     """Yield start, end and category of what looks like an identifier, overlaps included."""
     for pattern, category in _patterns():
+        group = "sure" if "sure" in pattern.groupindex else "found"
         for match in pattern.finditer(text):
-            start, end = match.span("found")
-            if category in _TRIMMED:
+            start, end = match.span(group)
+            if category in _TRIMMED and group == "found":
                 first, last = _trimmed(text, start, end)
-                # A place that opens with a plain word is a sentence, not a place.
-                start, end = (first, last) if category == "NAME" or first == start else (0, 0)
+                # A place that opens with a plain word is a sentence, but New York is a place.
+                is_place = first == start or _bare(text[start:end].split()[0]) in _OF_TOWNS
+                start, end = (first, last) if category == "NAME" or is_place else (0, 0)
+                start = match.start(group) if category == "PLACE" and is_place else start
             elif category == "PHONE":
                 digits = sum(sign.isdigit() for sign in text[start:end])
                 end = end if digits >= _FEWEST_PHONE_DIGITS else start
@@ -39,9 +43,39 @@ def find_identifiers(text: str) -> Iterator[Found]:
                 yield start, end, category
 
 
+def find_capitals(text: str) -> Iterator[Found]:
+    """Yield words with a capital inside a sentence that are no known plain word.
+
+    English has few of those beside names. A word that opens a sentence counts where such a
+    word follows it at once.
+    """
+    words = [(m.start(), m.end()) for m in _capital_words().finditer(text)]
+    odd = {
+        place
+        for place, (start, end) in enumerate(words)
+        if _bare(text[start:end]).removesuffix("s") not in _plain_words()
+        and _bare(text[start:end]) not in _plain_words()
+    }
+    for place, (start, end) in enumerate(words):
+        if place not in odd:
+            continue
+        opens = _opens_sentence(text, start)
+        follows = place + 1 in odd and text[end : words[place + 1][0]] in (" ", ", ")
+        if not opens or follows:
+            yield start, end, "NAME"
+
+
+def _opens_sentence(text: str, start: int) -> bool:
+    before = text[:start].rstrip(" \t\"'(*-")
+    return not before or before[-1] in ".!?:;\n\f"
+
+
 def spread_names(text: str, names: Iterable[str]) -> Iterator[Found]:
     """Yield every other place of the words of names that were found or given."""
     word = re.compile(rf"[^\W\d_](?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))+")
+    names = list(names)
+    whole = sorted({name for name in names if " " in name}, key=len, reverse=True)
+    yield from find_terms(text, whole, "NAME", ignore_case=False)
     words = {w for name in names for w in word.findall(name)}
     kept = [w for w in words if len(w) > 2 and w[0].isupper() and w.lower() not in _plain_words()]
     yield from find_terms(text, sorted(kept, key=len, reverse=True), "NAME", ignore_case=False)
@@ -73,6 +107,14 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
 
 def _bare(word: str) -> str:
     return re.sub(r"\W", "", word).lower()
+
+
+@lru_cache(maxsize=1)
+def _capital_words() -> re.Pattern[str]:
+    letter = rf"(?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))"
+    return re.compile(
+        rf"(?<!\w)[A-ZÀ-ÖØ-ÞĀ-Ž](?=[a-zß-öø-ÿ]|{letter}*[a-zß-öø-ÿ]{{2}})(?!\w*\d){letter}+"
+    )
 
 
 @lru_cache(maxsize=1)
