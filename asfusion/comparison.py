@@ -71,6 +71,7 @@ def compare(
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
     checkpoint: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
     verbose: int = 1,
     random_state: RandomState = 0,
 ) -> Board:
@@ -118,6 +119,9 @@ def compare(
     checkpoint : path, optional
         Folder of finished answers, made if it is not there. The same call, made again
         after it was stopped, goes on where it was; so does one with more models.
+    n_jobs : int, optional
+        Processes that fit side by side, each on one thread; -1 is one for each core. Equal
+        for any number. None fits in this process, on as many threads as it has.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows a progress bar.
     random_state : int, RandomState, Generator or None
@@ -172,13 +176,17 @@ def compare(
         raise ConfigurationError(msg)
     seed = draw_seed(random_state)
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
+    if n_jobs is not None and check_integer(n_jobs, "n_jobs", minimum=-1) == 0:
+        raise ConfigurationError("n_jobs: expected None, -1 or at least 1, got 0.")
     check_confidence(confidence)
     data = _read(X, y, groups, encoders, task, verbose)
     runs = _plan(data, families, fusions, combines, estimators, network)
     folds = _make_folds(data, cv, seeds, seed)
     store = None if checkpoint is None else AnswerStore(checkpoint, data)
     with progress_shown(bool(verbose)):
-        answers, seconds = answer_all(runs, data, folds, seed, store=store, verbose=verbose)
+        answers, seconds = answer_all(
+            runs, data, folds, seed, store=store, verbose=verbose, n_jobs=n_jobs
+        )
     return make_board(
         _truth(data),
         {entry: answers[entry.name] for run in runs for entry in run.entries},

@@ -437,3 +437,23 @@ def test_test_rows_of_one_class_are_refused():
     split = [(np.setdiff1d(np.arange(60), positive[:4]), positive[:4])]
     with pytest.raises(InputError, match="cv: expected test rows of at least 2 classes"):
         compare(rows.X, rows.y, encoders(), **{**FAST, "cv": split})
+
+
+def test_side_by_side_gives_the_same_board():
+    network = JointFusionClassifier(max_epochs=2, verbose=0)
+    cohort = make_axspa_cohort(36, random_state=0, modalities=["labs", "notes"])
+    described = {
+        "labs": TabularEncoder(["crp", "esr"]),
+        "notes": TextEncoder("clinical_note", backbone="tfidf"),
+    }
+    options = {"families": ["joint"], "network": network, "cv": 2, "n_bootstrap": 50, "verbose": 0}
+    one, two = (
+        compare(cohort.X, cohort.y, described, groups=cohort.groups, n_jobs=n, **options)
+        for n in (1, 2)
+    )
+    pd.testing.assert_frame_equal(
+        one.to_frame().drop(columns="seconds", errors="ignore"),
+        two.to_frame().drop(columns="seconds", errors="ignore"),
+    )
+    with pytest.raises(ConfigurationError, match="n_jobs: expected None, -1 or at least 1"):
+        compare(cohort.X, cohort.y, described, n_jobs=0, **options)

@@ -15,6 +15,7 @@ from asfusion.imaging._resize import resize
 LETTERS = 4  # marks in a row that count as text
 _LONGEST = 1280  # pixels; larger images are looked at in this size
 _CONTRAST = 40  # of 255: marks stand out of their surroundings by this much
+_FAINT = 25  # of 255: the same for marks of the brightest grey there is
 _SHARE = 0.6  # marks are at least this much as bright as the brightest one
 _MOST_MARKS = 4000  # more are noise
 
@@ -46,13 +47,22 @@ def _longest_line(image: NDArray[np.uint8]) -> int:
     stroke = max(3, round(max(image.shape) * 0.012)) | 1
     raised = image.astype(np.int16) - ndimage.grey_opening(image, size=(stroke, stroke))
     top = int(raised.max())
-    if top < _CONTRAST:
+    if top < _FAINT:
         return 0
-    mask = raised >= max(_CONTRAST, _SHARE * top)
+    # Marks that stand out most; and marks as bright as nothing else, on whatever ground.
+    masks = [raised >= max(_CONTRAST, _SHARE * top)]
+    masks.append((image >= 0.97 * float(image.max())) & (raised >= _FAINT))
+    return max(_longest_chain(mask) for mask in masks)
+
+
+def _longest_chain(mask: NDArray[np.bool_]) -> int:
+    """Return the number of marks in the longest line of a mask."""
+    from scipy import ndimage
+
     labels, n_marks = ndimage.label(mask)
     if not LETTERS <= n_marks <= _MOST_MARKS:
         return 0
-    return _chain(_letterlike(labels, ndimage.find_objects(labels), image.shape))
+    return _chain(_letterlike(labels, ndimage.find_objects(labels), mask.shape))
 
 
 def _letterlike(labels: NDArray[Any], boxes: list[Any], shape: tuple[int, ...]) -> NDArray[Any]:

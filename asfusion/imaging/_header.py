@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, BinaryIO
 
 from asfusion.exceptions import DicomReadError
-from asfusion.imaging._limits import MAX_BYTES, MAX_FRAMES
+from asfusion.imaging._limits import LARGE, MAX_BYTES, MAX_FRAMES
 from asfusion.imaging._tables import TABLE_KEYWORDS, read_tables
 
 DEFLATED = "1.2.840.10008.1.2.1.99"
@@ -115,6 +115,7 @@ _MODALITIES = {
 }  # fmt: skip
 _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 _UID = re.compile(r"[0-9.]{1,64}")
+_PER_FRAME = 6
 _MANY = 4096  # values of one entry that are looked at
 
 
@@ -314,10 +315,10 @@ def inflate(file: BinaryIO, start: int) -> bytes:
             parts.append(inflater.decompress(data, 2**20))
             n_bytes += len(parts[-1])
             data = inflater.unconsumed_tail
-            if n_bytes > MAX_BYTES:
+            if n_bytes > MAX_BYTES or n_bytes > max(LARGE, 250 * file.tell()):
                 msg = (
-                    f"expected at most {MAX_BYTES // 2**20} MiB of data, got a deflated DICOM "
-                    "file that holds more."
+                    f"expected at most {MAX_BYTES // 2**20} MiB and 250 times the size of the "
+                    "file, got a deflated DICOM file that holds more."
                 )
                 raise DicomReadError(msg)
     return b"".join(parts)
@@ -474,7 +475,7 @@ def _flattened(group: Any) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for keyword in _MACROS:
         for item in _items(group, keyword)[:1]:
-            found |= _entries(item, _PLACE_NUMBERS)
+            found |= {k: v[:_PER_FRAME] for k, v in _entries(item, _PLACE_NUMBERS).items()}
     return found
 
 

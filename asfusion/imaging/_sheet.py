@@ -31,8 +31,9 @@ def sheet_html(images: NDArray[np.uint8], labels: Sequence[str], title: str) -> 
         Pictures inside the text: nothing is loaded from elsewhere.
     """
     figures = "".join(
-        f'<figure style="margin:0"><img alt="image {html.escape(label)}" width="{_SIDE}" '
-        f'height="{_SIDE}" style="object-fit:contain;background:#000;display:block" '
+        f'<figure style="margin:0;width:{_SIDE}px">'
+        f'<img alt="image {html.escape(label)}" width="{_SIDE}" height="{_SIDE}" '
+        'style="object-fit:contain;background:#000;display:block" '
         f'src="data:image/png;base64,{_png(image)}">'
         f'<figcaption style="font-size:0.8em;text-align:center">{html.escape(label)}'
         "</figcaption></figure>"

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
 
-_TIME_S = 10.0
+_TIME_S = 6.0  # so that a caller waits at most 10 s, the start of a new worker included
+_HEADER_S = 8  # nested items of thousands of frames take their time
 _START_S = 60.0  # imports on a busy machine
 _BYTES_PER_S = 5 * 2**20  # the slowest decoders do five times that
 _MOST = min(4, os.cpu_count() or 1)
@@ -63,8 +64,12 @@ class _Worker:
             bufsize=0,
             env={**os.environ, **dict.fromkeys(threads, "1")},
         )
-        with self.deadline(_START_S):
-            self.read_json()
+        try:
+            with self.deadline(_START_S):
+                self.read_json()
+        except BaseException:
+            self.end()
+            raise
 
     @contextmanager
     def deadline(self, seconds: float) -> Iterator[list[bool]]:
@@ -273,7 +278,7 @@ def plain_answer(do: str, path: Path) -> Any:
     path : Path
         The file.
     """
-    with _asked({"do": do}, path, 0) as worker:
+    with _asked({"do": do}, path, _HEADER_S * _BYTES_PER_S) as worker:
         _next(worker)
         return worker.read_json()
 

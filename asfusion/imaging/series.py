@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer
-from asfusion.exceptions import DicomReadError
+from asfusion.exceptions import ConfigurationError, DicomReadError
 from asfusion.imaging._dicom_file import stored_of
 from asfusion.imaging._fit import fit_volume
 from asfusion.imaging._geometry import Stack, orientation_of, stack_slices
@@ -100,11 +100,18 @@ def read_series(
     check_choice(on_gap, "on_gap", ("raise", "fill"))
     if series is not None:
         check_integer(series, "series", minimum=0)
-    for extent in size if isinstance(size, tuple) else () if size is None else (size,):
-        check_integer(extent, "size", minimum=1)
+    _check_size(size)
     with guarded(WHO, "DICOM series or NIfTI file", DicomReadError):
         volume = _read(Path(path), on_gap, series)
         return volume if size is None else fit_volume(volume, size)
+
+
+def _check_size(size: object) -> None:
+    if isinstance(size, tuple) and len(size) != 3:
+        msg = f"size: expected an integer, or three of them in a tuple, got {len(size)}."
+        raise ConfigurationError(msg)
+    for extent in size if isinstance(size, tuple) else () if size is None else (size,):
+        check_integer(extent, "size", minimum=1)
 
 
 def _read(path: Path, on_gap: str, series: int | None) -> Volume:

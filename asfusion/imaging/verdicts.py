@@ -305,7 +305,7 @@ def _reasons_of(row: dict[Any, Any]) -> str:
         "dark": row["black"] > 2 * _CLIPPED,
         "burnt out": row["white"] > _CLIPPED,
         "pale": row["contrast"] < _PALE,
-        "cut off at the side": {"left", "right"} & set(str(row["touching"]).split(", ")),
+        "reaches the side": {"left", "right"} & set(str(row["touching"]).split(", ")),
         f"text {row['text']}": row["text"] in ("declared", "suspected"),
     }
     reasons = [reason for reason, holds in checks.items() if holds]

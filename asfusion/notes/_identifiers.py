@@ -16,7 +16,7 @@ from asfusion.notes._patterns import read_groups
 Found: TypeAlias = tuple[int, int, str]
 
 _MACRO = re.compile(r"\{([A-Z_]+)\}")
-_HYPHENS = "-\N{NON-BREAKING HYPHEN}"
+_HYPHENS = "\N{NON-BREAKING HYPHEN}-"
 _APOSTROPHES = "'\N{RIGHT SINGLE QUOTATION MARK}"
 _FEWEST_PHONE_DIGITS = 5
 _NOT_A_NAME = "NOT A NAME"

@@ -82,7 +82,8 @@ class NotesCheck:
 
     def _findings(self) -> list[tuple[str, int]]:
         found = [(f"names {name}", len(rows)) for name, rows in self.outcome_rows.items()]
-        return found + [
+        return [
+            *found,
             ("says the outcome of the patient", len(self.affirmed_rows)),
             ("is dated after the index date", len(self.late_rows)),
             ("names a day after the index date", len(self.later_dates)),

@@ -384,3 +384,19 @@ def test_network_digest_follows_every_number() -> None:
     again.load_state_dict(network.state_dict())
     assert network_digest(again) == names[-1]
     assert network_digest(network.bfloat16()) != names[-1]
+
+
+def test_embeddings_pass_to_another_process_as_a_file(tmp_path):
+    one, other = EmbeddingCache(), EmbeddingCache()
+    for length in (1, 3):
+        values = torch.arange(4.0 * length).reshape(length, 4)
+        one.put(f"image {length}", Embedding(values, torch.ones(length, dtype=torch.bool)))
+    one.save(tmp_path / "embeddings.safetensors")
+    other.adopt(tmp_path / "embeddings.safetensors")
+    assert len(other) == 2
+    keys = ["image 1", "image 3"]
+    for key, embedding in one.find(keys).items():
+        torch.testing.assert_close(other.find(keys)[key].values, embedding.values)
+    EmbeddingCache().save(tmp_path / "none.safetensors")
+    other.adopt(tmp_path / "none.safetensors")
+    assert len(other) == 2

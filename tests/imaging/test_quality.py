@@ -101,7 +101,7 @@ def test_sides_that_are_touched(tmp_path: Path) -> None:
     assert "left" not in found.table.loc[0, "touching"]
     assert "left" in found.table.loc[1, "touching"].split(", ")
     assert "right" not in found.table.loc[1, "touching"]
-    assert found.flagged["reasons"].to_dict() == {1: "cut off at the side"}
+    assert found.flagged["reasons"].to_dict() == {1: "reaches the side"}
 
 
 def test_duplicates_by_pixels(tmp_path: Path) -> None:
