@@ -129,8 +129,9 @@ def quality(paths: Iterable[Any], *, n_jobs: int | None = None) -> ImageQuality:
     Notes
     -----
     Nothing here judges positioning, and no view is guessed from pixels. Text is looked for
-    at full size, and about one line in five is missed there; in images of a few hundred
-    pixels, whose letters run together, most is. The page *Measured* has the figures.
+    at full size, where up to one line in five is missed if its letters are small; in images
+    of a few hundred pixels, whose letters run together, most is. The page *Measured* has
+    the figures.
 
     Examples
     --------
