@@ -98,17 +98,11 @@ def cohort_mentions(n: int = 300) -> None:
             met = [m for m in same if mention.start < m.end]
             counts[mention.polarity, "all"] += 1
             counts[mention.polarity, "met"] += bool(met)
-            counts[mention.polarity, "right"] += (
-                bool(met) and met[0].context in MEANT[mention.polarity]
-            )
+            right = bool(met) and met[0].context in MEANT[mention.polarity]
+            counts[mention.polarity, "right"] += right
     print(f"\n{n} notes of the cohort's writer, {1000 * seconds / n:.1f} ms each:")
     for polarity in MEANT:
         total, met, right = (counts[polarity, k] for k in ("all", "met", "right"))
-        print(
-            f"  {polarity:13} {total:5} named, {met / total:.2f} met, {right / max(1, met):.2f} of those right"
-        )
-            right = bool(met) and met[0].context in MEANT[mention.polarity]
-            counts[mention.polarity, "right"] += right
         print(f"  {polarity:13} {total:5} named, {met / total:.2f} met, "
               f"{right / max(1, met):.2f} of those right")  # fmt: skip
 
@@ -133,12 +127,6 @@ def draw_facts(rng: np.random.Generator) -> NoteFacts:
 
 def redaction(n: int = 400) -> None:
     letters = write_letters(n)
-    begun = time.perf_counter()
-    redacted = redact([letter.text for letter in letters])
-    print(
-        f"\n{len(letters)} letters, {1000 * (time.perf_counter() - begun) / len(letters):.1f} ms each"
-    )
-    for kind in ("tuned", "held"):
     for strict in (True, False):
         begun = time.perf_counter()
         redacted = redact([letter.text for letter in letters], strict=strict)
@@ -167,9 +155,6 @@ def report(letters: list[Letter], redacted: RedactedNotes, n: int) -> None:
             missed = 0
             for start, end, category in letter.planted:
                 truth[start:end] = True
-                shown = [
-                    i for i in range(start, end) if letter.text[i].isalnum() and not covered[i]
-                ]
                 letters_of = (i for i in range(start, end) if letter.text[i].isalnum())
                 shown = [i for i in letters_of if not covered[i]]
                 planted[category] += 1
@@ -181,9 +166,6 @@ def report(letters: list[Letter], redacted: RedactedNotes, n: int) -> None:
         print(f"{kind}: recall by category, 95 % interval of Wilson")
         for category, total in sorted(planted.items()):
             low, high = wilson_ci(found[category], total)
-            print(
-                f"  {category:12} {found[category] / total:.3f} ({low:.3f} to {high:.3f}) of {total}"
-            )
             share = found[category] / total
             print(f"  {category:12} {share:.3f} ({low:.3f} to {high:.3f}) of {total}")
         total, all_found = sum(planted.values()), sum(found.values())
@@ -285,10 +267,6 @@ def buckets(n_pairs: int = 15) -> None:
         padded_places += mask.numel()
         real += int(mask.sum())
     low, high = np.quantile(ratios, [0.25, 0.75])
-    print(
-        f"\nbatches of 32 notes, lengths {lengths.min()} to {lengths.max()}, median "
-        f"{int(np.median(lengths))}: padded batches hold {padded_places / real:.2f} places a token"
-    )
     print(f"\nbatches of 32 notes, lengths {lengths.min()} to {lengths.max()}, median "
           f"{int(np.median(lengths))}: padded batches hold {padded_places / real:.2f} places "
           "a token")  # fmt: skip

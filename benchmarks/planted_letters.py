@@ -89,14 +89,6 @@ def _fill(category: str, what: str, fake: Faker, rng: random.Random) -> str:
         return rng.choice(CLINICAL)
     if category == "date":
         forms = (
-            "%d/%m/%Y",
-            "%Y-%m-%d",
-            "%d.%m.%Y",
-            "%-d %B %Y",
-            "%B %-d, %Y",
-            "%d/%m/%y",
-            "%-d %b %Y",
-        )
             "%d/%m/%Y", "%Y-%m-%d", "%d.%m.%Y", "%-d %B %Y", "%B %-d, %Y", "%d/%m/%y", "%-d %b %Y",
         )  # fmt: skip
         return fake.date_between("-60y", "today").strftime(rng.choice(forms))
