@@ -46,7 +46,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing asfusion and its checks into $(VENV) (a few minutes on a fresh machine) ..."
-	$(PIP_INSTALL) -e ".[pretrained,parquet,dicom,nifti,docs,test]"
+	$(PIP_INSTALL) -e ".[pretrained,parquet,docs,test]"
 	@touch $@ $(VENV)/.core
 
 # torchvision's compiled operators must match torch exactly, and a mismatch breaks
