@@ -95,7 +95,7 @@ class EmbeddingCache:
         """Write everything, if there is any, to a file that `adopt` reads elsewhere."""
         with self._lock:
             parts = list(self._entries.items())
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for number, (_, embedding) in enumerate(parts):
             tensors |= {f"values {number}": embedding.values, f"mask {number}": embedding.mask}
         names = {str(number): key for number, (key, _) in enumerate(parts)}
