@@ -27,6 +27,9 @@ ENCODERS = {
     "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
     "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
     "transformer": TextEncoder("note", d_out=6, max_tokens=16),
+    "wordpiece": TextEncoder(
+        "note", d_out=6, max_tokens=8, tokenizer="wordpiece", pooling="attention"
+    ),
     "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
     "concepts": ConceptEncoder("note", contexts=["present", "negated"], d_out=6, d_hidden=8),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),

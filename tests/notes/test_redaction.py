@@ -32,7 +32,7 @@ def test_a_letter_keeps_its_findings_and_loses_its_people() -> None:
     [text] = redacted.texts
     assert text is not None
     for gone in ("Miller", "Anne", "Berg", "Neill", "1981", "00123456", "Oak", "62704",
-                 "Springfield", "555", "@", "93", "Little", "March", "Freiburg", "x.org"):  # fmt: skip
+                 "Springfield", "555", "@", "93", "Little", "March", "Freiburg"):  # fmt: skip
         assert gone not in text, gone
     for kept in ("HLA-B27 positive", "12.5 mg/L", "Crohn's disease since 2011", "5/10", "teacher"):
         assert kept in text, kept
