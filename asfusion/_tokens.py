@@ -62,7 +62,7 @@ class Tokens(NamedTuple):
         if vectors.dim() != 2:
             msg = f"Tokens.single: expected vectors of shape (B, D), got {tuple(vectors.shape)}."
             raise ShapeError(msg)
-        mask = torch.ones(len(vectors), 1, dtype=torch.bool, device=vectors.device)
+        mask = torch.ones(vectors.shape[0], 1, dtype=torch.bool, device=vectors.device)
         tokens = cls(vectors.unsqueeze(1), mask)
         return tokens if present is None else tokens.keep(present)
 

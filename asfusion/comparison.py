@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_integer, check_modality_name, quoted
+from asfusion._comparison_jobs import answer_all
 from asfusion._comparison_runs import (
     AloneRun,
     ComparedRows,
@@ -18,13 +19,16 @@ from asfusion._comparison_runs import (
     PlainRun,
     PresenceRun,
     Run,
+    TablesRun,
 )
+from asfusion._comparison_store import AnswerStore
 from asfusion._frames import Frame
-from asfusion._progress import progress, progress_shown
+from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators._sklearn import check_part
@@ -66,6 +70,8 @@ def compare(
     seeds: Sequence[int] = (0,),
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
+    checkpoint: str | os.PathLike[str] | None = None,
+    n_jobs: int | None = None,
     verbose: int = 1,
     random_state: RandomState = 0,
 ) -> Board:
@@ -73,8 +79,9 @@ def compare(
 
     Every model is fitted and judged on the same folds: each modality alone, each fusion
     asked for, and those that keep the others honest: one linear model per modality
-    (``plain: <modality>``), the mean of these (``plain: mean``), and one that sees only
-    *which* modalities a row has (``presence only``).
+    (``plain: <modality>``), the mean of these (``plain: mean``), one that sees all tables and
+    nothing else (``tables only: boosted``, and ``tables only: linear`` of several tables), and
+    one that sees only *which* modalities a row has (``presence only``).
 
     Parameters
     ----------
@@ -109,6 +116,12 @@ def compare(
         Number of bootstrap replicates.
     confidence : float
         Coverage that the intervals aim at.
+    checkpoint : path, optional
+        Folder of finished answers, made if it is not there. The same call, made again
+        after it was stopped, goes on where it was; so does one with more models.
+    n_jobs : int, optional
+        Processes that fit side by side, each on one thread; -1 is one for each core. Equal
+        for any number. None fits in this process, on as many threads as it has.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows a progress bar.
     random_state : int, RandomState, Generator or None
@@ -129,6 +142,8 @@ def compare(
         If `y` carries the name of a clinical score and a column is an ingredient of it.
     ConfigurationError
         If a parameter is unusable, or a split mixes a patient's rows.
+    CheckpointError
+        If there can be no folder at `checkpoint`.
 
     Notes
     -----
@@ -136,6 +151,11 @@ def compare(
     encoders embed each row once for all models, folds and seeds. The plain ladder reads the
     same frozen features; where an encoder would have to learn first, it reads tf-idf of
     notes and thumbnails of 16 by 16 pixels.
+
+    The folder of `checkpoint` holds predictions, no cells: one file per fit, named by a hash
+    of cells, contents of image files, targets, folds, seeds, all parameters and installed
+    versions. Whatever of these changes, its answers are made anew; old files can be deleted
+    at any time. Code of your own estimators counts, save for functions that they call.
 
     Examples
     --------
@@ -148,14 +168,25 @@ def compare(
     >>> board.best_single.name, board.best_fusion.name
     ('plain: labs', 'early')
     """
+    if checkpoint is not None and random_state is None:
+        msg = (
+            "random_state: expected a number with checkpoint=, got None, by which no run is like "
+            "the one before. Give any number."
+        )
+        raise ConfigurationError(msg)
     seed = draw_seed(random_state)
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
+    if n_jobs is not None and check_integer(n_jobs, "n_jobs", minimum=-1) == 0:
+        raise ConfigurationError("n_jobs: expected None, -1 or at least 1, got 0.")
     check_confidence(confidence)
     data = _read(X, y, groups, encoders, task, verbose)
     runs = _plan(data, families, fusions, combines, estimators, network)
     folds = _make_folds(data, cv, seeds, seed)
+    store = None if checkpoint is None else AnswerStore(checkpoint, data)
     with progress_shown(bool(verbose)):
-        answers, seconds = _answer(runs, data, folds, seed)
+        answers, seconds = answer_all(
+            runs, data, folds, seed, store=store, verbose=verbose, n_jobs=n_jobs
+        )
     return make_board(
         _truth(data),
         {entry: answers[entry.name] for run in runs for entry in run.entries},
@@ -281,6 +312,9 @@ def _plan(
     if "joint" in families:
         plan.add_joint(fusions)
     runs = [*plan.runs, PlainRun(list(data.encoders))]
+    tables = [name for name, part in data.encoders.items() if isinstance(part, TabularEncoder)]
+    if tables:
+        runs.append(TablesRun(tables))
     if any(not present.all() for present in data.presence.values()):
         runs.append(PresenceRun())
     return runs
@@ -348,30 +382,3 @@ class _Plan:
             label = fusion if isinstance(fusion, str) else type(fusion).__name__
             model = clone(template).set_params(encoders=self.encoders, fusion=fusion, verbose=0)
             self.runs.append(EstimatorRun(model, Entry(f"joint: {label}", "fusion")))
-
-
-def _answer(
-    runs: list[Run], data: ComparedRows, folds: Folds, seed: int
-) -> tuple[dict[str, Floats], dict[str, float]]:
-    """Return out-of-fold predictions (S, N, K) of each entry, NaN if untested, and times."""
-    names = [entry.name for run in runs for entry in run.entries]
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        msg = f"Models on the board: expected each name once, got {quoted(repeated)} twice."
-        raise ConfigurationError(msg)
-    shape = (len(folds), len(data.frame), data.n_outputs)
-    totals = {name: np.zeros(shape) for name in names}
-    counts = np.zeros((len(folds), len(data.frame), 1))
-    seconds = dict.fromkeys(names, 0.0)
-    tasks = [(i, s, fold, run) for i, s in enumerate(folds) for fold in folds[s] for run in runs]
-    for i, repeat, fold, run in progress(tasks, "Comparing", unit="fit"):
-        begun = time.perf_counter()
-        answers = run.answer(data, fold, derive_seed(seed, "models", repeat))
-        for name, answer in answers.items():
-            totals[name][i, fold[1]] += answer
-            seconds[name] += time.perf_counter() - begun
-    for i, repeat in enumerate(folds):
-        for _, test in folds[repeat]:
-            np.add.at(counts[i], test, 1.0)
-    with np.errstate(invalid="ignore"):
-        return {name: total / counts for name, total in totals.items()}, seconds

@@ -65,8 +65,10 @@ def find_duplicates(
     brightness, too little for two films of one region. Turned, mirrored or cropped copies are
     not found. Notes of at least ten words are compared without case and punctuation,
     and are near duplicates if they share six in ten of their runs of three words. Rows of a
-    table are equal if all their cells are, and if that is no coincidence. Folders of slices
-    are compared by the bytes of their files. A file that cannot be read is counted.
+    table are equal if all their cells are, and if that is no coincidence; near duplicates
+    among numbers are not looked for: a lab value that was rounded or converted hides a copy.
+    Folders of slices are compared by the bytes of their files. A file that cannot be read is
+    counted.
 
     Examples
     --------

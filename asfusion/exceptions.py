@@ -7,11 +7,13 @@ catches, so that ``except ValueError`` keeps working::
     |-- InputError(ValueError)              rows, targets, groups or weights
     |   |-- ColumnError                     a column that is not there or is of the wrong kind
     |   |-- ImageReadError                  a file that is not a readable image
+    |   |   `-- DicomReadError              a DICOM file, or a series of them, that is not
     |   |-- UnitError                       a unit that is unknown, undeclared or does not fit
     |   `-- CircularityError                a label predicted from what defines it
     |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
     |-- ShapeError(ValueError)              tensors that do not fit together
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
+    |-- StoreError(OSError)                 an image store that cannot be written or is damaged
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
@@ -39,6 +41,10 @@ class ImageReadError(InputError):
     """A file that is missing or is not a readable image."""
 
 
+class DicomReadError(ImageReadError):
+    """A DICOM file, or a series of slices, that cannot be read as it should."""
+
+
 class UnitError(InputError):
     """A unit that is unknown, undeclared, or does not fit the numbers."""
 
@@ -57,6 +63,10 @@ class ShapeError(AsfusionError, ValueError):
 
 class BundleError(AsfusionError, ValueError):
     """A saved model that is incomplete, changed, or names an unknown part."""
+
+
+class StoreError(AsfusionError, OSError):
+    """An image store that cannot be written, or that is damaged."""
 
 
 class CheckpointError(AsfusionError, ValueError):

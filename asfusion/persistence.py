@@ -17,8 +17,13 @@ _MODULES = {
     "asfusion.estimators.early": ("EarlyFusionClassifier", "EarlyFusionRegressor"),
     "asfusion.estimators.joint": ("JointFusionClassifier", "JointFusionRegressor"),
     "asfusion.estimators.late": ("LateFusionClassifier", "LateFusionRegressor"),
+    "asfusion.estimators.recalibrated": ("RecalibratedClassifier",),
+    "asfusion.estimators.conformal_classifier": ("ConformalClassifier",),
+    "asfusion.estimators.conformal_regressor": ("ConformalRegressor",),
     "asfusion.encoders.concepts": ("ConceptEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),
+    "asfusion.encoders.volume": ("VolumeEncoder",),
+    "asfusion.encoders.slices": ("SliceEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),
 }

@@ -48,7 +48,7 @@ def by_scikit_learn(y: np.ndarray, p: np.ndarray) -> dict[str, float]:
     sensitivity, specificity = tp / (tp + fn), tn / (tn + fp)
     bins = np.minimum((10 * p).astype(int), 9)
     z = logit(p)
-    line = LogisticRegression(C=np.inf, tol=1e-6).fit(z[:, None], y)
+    line = LogisticRegression(C=np.inf, solver="newton-cholesky", tol=1e-6).fit(z[:, None], y)
     return {
         "auc": sk.roc_auc_score(y, p),
         "average_precision": sk.average_precision_score(y, p),

@@ -50,6 +50,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/cxr"))
     parser.add_argument("--out", type=Path, help="folder for the table and the picture")
+    parser.add_argument("--plot", type=Path, help="file for the picture alone")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     arguments = parser.parse_args()
@@ -79,6 +80,8 @@ def main() -> None:
     print(board.to_frame().to_string())
     print(board.verdict)
     print(f"{time.perf_counter() - begun:.0f} s in all")
+    if arguments.plot:
+        board.plot().figure.savefig(arguments.plot, dpi=150, bbox_inches="tight")
     if arguments.out:
         arguments.out.mkdir(parents=True, exist_ok=True)
         board.to_frame().to_csv(arguments.out / "board.csv")

@@ -32,8 +32,11 @@ def tables(n: int) -> None:
     cohort = af.datasets.make_axspa_cohort(n, random_state=0, modalities=["labs", "genes"])
     X, y = cohort.X, cohort.y
     genes = ["hla_b27", *[c for c in X if c.startswith(("rs", "syn"))]]
+    labs = ["crp", "esr", "wbc", "neutrophils", "lymphocytes", "platelets", "haemoglobin"]
+    rest = [c for c in X if c not in {*genes, *labs}]
     encoders = {
-        "labs": af.TabularEncoder([c for c in X if c not in genes]),
+        "labs": af.TabularEncoder(labs),
+        "person": af.TabularEncoder(rest),  # age, sex, habits, mobility
         "genes": af.TabularEncoder(genes),
     }
     split = int(0.9 * n)
@@ -58,12 +61,12 @@ def notes(n: int) -> None:
         n, random_state=2, modalities=["labs", "notes"], missing=0.0
     )
     X, y, split = cohort.X[["clinical_note"]], cohort.y, int(0.9 * n)
-    for title, encoder in (
-        ("tf-idf", af.TextEncoder("clinical_note", backbone="tfidf")),
-        ("transformer", af.TextEncoder("clinical_note", backbone="transformer")),
+    encoder = af.TextEncoder("clinical_note", backbone="tfidf")
+    for title, model in (
+        ("logistic on tf-idf", af.EarlyFusionClassifier({"note": encoder}, verbose=0)),
+        ("network on tf-idf", af.JointFusionClassifier({"note": encoder}, verbose=0)),
     ):
-        model = af.JointFusionClassifier({"note": encoder}, verbose=0, random_state=0)
-        model.fit(X[:split], y[:split])
+        model.set_params(random_state=0).fit(X[:split], y[:split])
         auc = roc_auc_score(y[split:], model.predict_proba(X[split:])[:, 1])
         rows = range(split, split + 30)
         e = af.explain(
@@ -136,11 +139,16 @@ def main() -> None:
     parser.add_argument("--films", type=int, default=400)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--part", choices=("all", "tables", "notes", "films"), default="all")
     options = parser.parse_args()
     # Grad-CAM says so where its map does not add up, film by film.
     warnings.simplefilter("ignore", af.exceptions.AsfusionWarning)
-    tables(options.patients)
-    notes(options.patients)
+    if options.part in ("all", "tables"):
+        tables(options.patients)
+    if options.part in ("all", "notes"):
+        notes(options.patients)
+    if options.part not in ("all", "films"):
+        return
     films(options.films, options.size, options.epochs)
 
 

@@ -78,8 +78,10 @@ def test_everything_asked_for_stands_once(board):
     assert single == {
         "labs", "body", "labs: forest", "body: forest", "plain: labs", "plain: body",
     }  # fmt: skip
-    assert [s.name for s in board.standings if s.kind == "baseline"] == ["presence only"]
-    assert len(board.standings) == 16
+    assert {s.name for s in board.standings if s.kind == "baseline"} == {
+        "presence only", "tables only: boosted", "tables only: linear",
+    }  # fmt: skip
+    assert len(board.standings) == 18
 
 
 def test_best_stands_first_and_differences_are_to_the_best_single(board):
@@ -255,6 +257,76 @@ def test_verdict_when_fusion_does_not_help():
     assert "is the best of 2 fusions tried on the same rows" in board.verdict
 
 
+def test_one_table_is_boosted_only_and_no_table_not_at_all():
+    rows = make(80)
+    note = np.where(rows.X["crp"] > 0, "stiff and hot joints", "calm joints at rest")
+    words = TextEncoder("note", backbone="tfidf")
+    X = rows.X.assign(note=note, other=note[::-1])
+    one = compare(X, rows.y, {"labs": TabularEncoder(["crp", "bmi"]), "note": words}, **FAST)
+    assert "tables only: boosted" in one.predictions
+    assert "tables only: linear" not in one.predictions  # it is 'plain: labs'
+    texts = {"note": words, "other": TextEncoder("other", backbone="tfidf")}
+    none = compare(X, rows.y, texts, **FAST)
+    assert not any(name.startswith("tables") for name in none.predictions)
+    assert none.best_tables is None and none.over_tables is None
+
+
+def test_tables_see_all_tables_and_rows_without_any_get_the_prior():
+    rows = make(200, missing=0.3)
+    X = rows.X.copy()
+    X.loc[:19, ["crp", "esr", "bmi"]] = np.nan
+    folds = list(GroupKFold(3).split(X, rows.y, rows.groups))
+    board = compare(X, rows.y, encoders(), groups=rows.groups, **{**FAST, "cv": folds})
+    for name in ("tables only: boosted", "tables only: linear"):
+        p = board.predictions[name]
+        assert roc_auc_score(rows.y[20:], p[20:]) > 0.8
+        for train, test in folds:
+            lost = test[test < 20]
+            assert p[lost] == pytest.approx(rows.y[train].mean())
+
+
+def test_tables_with_nothing_to_learn_from_answer_the_prior():
+    rows = make(60)
+    X = rows.X.assign(note="calm joints at rest")
+    X.loc[:, ["crp", "esr", "bmi"]] = np.nan
+    X.loc[:0, "crp"] = 1.0
+    parts = {"labs": TabularEncoder("crp"), "note": TextEncoder("note", backbone="tfidf")}
+    folds = [(np.arange(1, 40), np.r_[0, 40:60]), (np.arange(30), np.arange(30, 60))]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        board = compare(X, rows.y, parts, **{**FAST, "cv": folds})
+    expected = rows.y[1:40].mean()
+    assert board.predictions["tables only: boosted"][0] == pytest.approx(expected)
+
+
+def test_verdict_says_when_fusion_does_not_beat_the_tables():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(300, 2)), columns=["crp", "bmi"])
+    y = (X["crp"] * X["bmi"] > 0).astype(int)  # no linear fusion can say it
+    parts = {"labs": TabularEncoder("crp"), "body": TabularEncoder("bmi")}
+    board = compare(X, y, parts, **FAST)
+    assert board.standings[0].name == "tables only: boosted"
+    assert "Nor does fusion beat the tables by themselves ('early' against" in board.verdict
+    gap = board.best_fusion.score.estimate - board.best_tables.score.estimate
+    assert board.over_tables.estimate == pytest.approx(gap)
+    assert board.over_tables.high < 0
+
+
+def test_verdict_is_silent_on_tables_that_fusion_beats():
+    rows = make(200)
+    note = np.where(rows.X["bmi"] > 0, "stiff and hot joints", "calm joints at rest")
+    parts = {"labs": TabularEncoder(["crp"]), "note": TextEncoder("note", backbone="tfidf")}
+    board = compare(rows.X.assign(note=note), rows.y, parts, **FAST)
+    assert board.over_tables.low > 0
+    assert "the tables by themselves" not in board.verdict
+
+
+def test_verdict_when_fusion_helps_and_the_tables_do_as_well():
+    rows = make(200)
+    board = compare(rows.X, rows.y, encoders(), groups=rows.groups, **FAST)
+    assert "But fusion does not clearly beat the tables by themselves" in board.verdict
+
+
 def test_verdict_warns_of_missingness_that_predicts():
     rows = make(150)
     X = rows.X.copy()
@@ -274,8 +346,8 @@ def test_verdict_tells_when_the_plain_mean_leads():
         rows.X, rows.y, encoders(), **{**FAST, "families": ["late"]},
         network=JointFusionClassifier(max_epochs=1, verbose=0), estimators={"guess": Guess()},
     )  # fmt: skip
-    leads = board.standings[0].name == "plain: mean"
-    assert ("plain mean of one linear model per modality leads" in board.verdict) == leads
+    assert next(s.name for s in board.standings if s.kind == "fusion") == "plain: mean"
+    assert "plain mean of one linear model per modality leads all fusions" in board.verdict
 
 
 def test_verdict_on_very_few_rows_is_modest():
@@ -294,7 +366,7 @@ def test_text_html_and_picture(board, tmp_path):
     assert page.count("research tool, not a medical device") == 1
     assert "<script" not in page and "late: product, forest" in page
     axis = board.plot()
-    assert len(axis.get_yticklabels()) == 16
+    assert len(axis.get_yticklabels()) == 18
     assert "AUC" in axis.get_xlabel() and "higher is better" in axis.get_xlabel()
     _, given = plt.subplots()
     assert board.plot(given) is given
@@ -365,3 +437,23 @@ def test_test_rows_of_one_class_are_refused():
     split = [(np.setdiff1d(np.arange(60), positive[:4]), positive[:4])]
     with pytest.raises(InputError, match="cv: expected test rows of at least 2 classes"):
         compare(rows.X, rows.y, encoders(), **{**FAST, "cv": split})
+
+
+def test_side_by_side_gives_the_same_board():
+    network = JointFusionClassifier(max_epochs=2, verbose=0)
+    cohort = make_axspa_cohort(36, random_state=0, modalities=["labs", "notes"], missing=0.0)
+    described = {
+        "labs": TabularEncoder(["crp", "esr"]),
+        "notes": TextEncoder("clinical_note", backbone="tfidf"),
+    }
+    options = {"families": ["joint"], "network": network, "cv": 2, "n_bootstrap": 50, "verbose": 0}
+    one, two = (
+        compare(cohort.X, cohort.y, described, groups=cohort.groups, n_jobs=n, **options)
+        for n in (1, 2)
+    )
+    pd.testing.assert_frame_equal(
+        one.to_frame().drop(columns="seconds", errors="ignore"),
+        two.to_frame().drop(columns="seconds", errors="ignore"),
+    )
+    with pytest.raises(ConfigurationError, match="n_jobs: expected None, -1 or at least 1"):
+        compare(cohort.X, cohort.y, described, n_jobs=0, **options)

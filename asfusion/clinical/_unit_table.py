@@ -49,6 +49,10 @@ _CRP = {
     "g/L": Fraction(1000),
     "nmol/L": Fraction(105, 1000),
 }
+_ENZYME = {"U/L": Fraction(1), "ukat/L": Fraction(60)}
+_MASS_PER_VOLUME = {"g/L": Fraction(1), "g/dL": Fraction(10), "mg/dL": Fraction(1, 100)}
+_FERRITIN = {"ug/L": Fraction(1), "ng/mL": Fraction(1)}
+_CREATININE = {"umol/L": Fraction(1), "mg/dL": Fraction("88.42"), "mmol/L": Fraction(1000)}
 _HAEMOGLOBIN = {
     "g/L": Fraction(1),
     "g/dL": Fraction(10),
@@ -64,6 +68,10 @@ QUANTITIES: dict[str, Quantity] = {
     "neutrophils": Quantity("10^9/L", _CELLS, (0.0, 400.0), (1.2, 15.0)),
     "lymphocytes": Quantity("10^9/L", _CELLS, (0.0, 400.0), (0.5, 6.0)),
     "platelets": Quantity("10^9/L", _CELLS, (0.0, 3000.0), (90.0, 700.0)),
+    "creatinine": Quantity("umol/L", _CREATININE, (5.0, 3000.0), (40.0, 300.0)),
+    "alt": Quantity("U/L", _ENZYME, (0.0, 20000.0), (5.0, 150.0)),
+    "albumin": Quantity("g/L", _MASS_PER_VOLUME, (5.0, 80.0), (20.0, 55.0)),
+    "ferritin": Quantity("ug/L", _FERRITIN, (0.0, 200000.0)),
     "lateral_lumbar_flexion": Quantity("cm", _LENGTH, (0.0, 45.0), (2.0, 28.0)),
     "tragus_to_wall": Quantity("cm", _LENGTH, (4.0, 70.0), (7.0, 40.0)),
     "modified_schober": Quantity("cm", _LENGTH, (0.0, 15.0), (0.5, 9.0)),
@@ -82,6 +90,7 @@ _WORDS = {
     "milligram": "mg", "milligrams": "mg", "microgram": "ug", "micrograms": "ug", "mcg": "ug",
     "gram": "g", "grams": "g", "kilogram": "kg", "kilograms": "kg", "kgs": "kg",
     "pound": "lb", "pounds": "lb", "lbs": "lb", "nanomole": "nmol", "nanomoles": "nmol",
+    "micromole": "umol", "micromoles": "umol", "nanogram": "ng", "nanograms": "ng",
     "millimole": "mmol", "millimoles": "mmol", "litre": "l", "liter": "l", "liters": "l",
     "litres": "l", "decilitre": "dl", "deciliter": "dl", "100ml": "dl", "millilitre": "ml",
     "milliliter": "ml", "microlitre": "ul", "microliter": "ul", "mm3": "ul", "mm^3": "ul",
@@ -94,13 +103,14 @@ _WORDS = {
     "radian": "rad", "radians": "rad", "{cells}": "cells", "cell": "cells", "": "cells",
 }  # fmt: skip
 
-# Spellings that are not the sum of their parts; keys are as `_spell` leaves them.
+# Spellings that are not the sum of their parts; keys are as `spell_unit` leaves them.
 _ALIASES = {
     "10**9/l": "10^9/l", "10*9/l": "10^9/l", "10e9/l": "10^9/l", "1e9/l": "10^9/l",
     "x10^9/l": "10^9/l", "x109/l": "10^9/l", "109/l": "10^9/l", "giga/l": "10^9/l",
     "g/l": "10^9/l", "gpt/l": "10^9/l", "cells/nl": "10^9/l", "k/ul": "10^9/l",
     "10^3/ul": "10^9/l", "10**3/ul": "10^9/l", "10*3/ul": "10^9/l", "x10^3/ul": "10^9/l",
     "10e3/ul": "10^9/l", "1e3/ul": "10^9/l", "thousand/ul": "10^9/l",
+    "iu/l": "u/l", "[iu]/l": "u/l", "units/l": "u/l",
     "nrs": "0-10", "0-10nrs": "0-10", "0-100mm": "0-100", "mm": "0-100", "cm": "0-10",
 }  # fmt: skip
 
@@ -110,7 +120,7 @@ def find_quantity(name: object) -> Quantity:
     return QUANTITIES[check_choice(name, "quantity", QUANTITIES)]
 
 
-def _spell(text: str) -> str:
+def spell_unit(text: str) -> str:
     """Return a unit in lower case, in short words, joined by ``/``."""
     plain = re.sub("[\u00b5\u03bc]", "u", text.strip()).lower()
     plain = re.sub(r"\s+per\s+", "/", plain)
@@ -128,7 +138,7 @@ def find_unit(unit: object, name: str) -> str:
         If the quantity has no such unit.
     """
     known = {key.lower(): key for key in find_quantity(name).factors}
-    spelled = _spell(str(unit)) if unit is not None else ""
+    spelled = spell_unit(str(unit)) if unit is not None else ""
     for candidate in (spelled, _ALIASES.get(spelled, "")):
         if candidate in known:
             return known[candidate]

@@ -26,7 +26,6 @@ from asfusion.encoders._cache import (
 from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "last_block", "frozen"]
-_CHUNK = 1024  # rows that are in memory as pixels at once, on their way to embeddings
 
 
 class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -57,6 +56,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
 
     # Rows that pass the backbone at once: more where a row costs little.
     _embed_rows: ClassVar[int] = 8
+    # Rows that are in memory as pixels at once, on their way to embeddings.
+    _chunk_rows: ClassVar[int] = 1024
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Encoder:
@@ -128,8 +129,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         known = EMBEDDINGS.find(keys)
         rows = [known.get(key) if key else None for key in keys]
         misses = np.asarray([i for i, row in enumerate(rows) if row is None], dtype=np.int64)
-        for start in range(0, len(misses), _CHUNK):
-            chunk = misses[start : start + _CHUNK]
+        for start in range(0, len(misses), self._chunk_rows):
+            chunk = misses[start : start + self._chunk_rows]
             for row, embedding in self._embed_misses(network, frame, chunk, keys).items():
                 rows[row] = embedding
                 EMBEDDINGS.put(keys[row], embedding)

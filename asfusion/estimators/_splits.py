@@ -76,21 +76,31 @@ def hold_out(
 
 
 def _folds(rows: TrainingRows, n_splits: int, *, stratify: bool, seed: int) -> list[Split]:
-    units = len(rows) if rows.groups is None else len(np.unique(rows.groups))
+    return patient_folds(rows.y, rows.groups, n_splits, stratify=stratify, seed=seed)
+
+
+def patient_folds(
+    y: NDArray[Any], groups: NDArray[Any] | None, n_splits: int, *, stratify: bool, seed: int
+) -> list[Split]:
+    """Return at most `n_splits` folds that keep groups whole; none if there is one unit only.
+
+    Classes, where `stratify` says that y holds them, are whole numbers.
+    """
+    units = len(y) if groups is None else len(np.unique(groups))
     n_splits = min(n_splits, units)
     if stratify:
-        n_splits = min(n_splits, int(np.bincount(rows.y).max()))
+        n_splits = min(n_splits, int(np.bincount(y).max()))
     if n_splits < 2:
         return []
     options = {"n_splits": n_splits, "shuffle": True, "random_state": seed}
     if stratify:
-        kind = StratifiedKFold if rows.groups is None else StratifiedGroupKFold
+        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
     else:
-        kind = KFold if rows.groups is None else GroupKFold
+        kind = KFold if groups is None else GroupKFold
     with warnings.catch_warnings():
         # A class with fewer rows than folds is spread as far as it goes.
         warnings.filterwarnings("ignore", message="The least populated class")
-        return list(kind(**options).split(np.zeros(len(rows)), rows.y, rows.groups))
+        return list(kind(**options).split(np.zeros(len(y)), y, groups))
 
 
 def _refuse_shared_groups(splits: list[Split], rows: TrainingRows) -> None:

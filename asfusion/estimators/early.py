@@ -66,6 +66,24 @@ class _EarlyFusion(FusionEstimator):
             name="estimator",
         )
 
+    def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
+        if any(encoder.needs_training for encoder in self.encoders_.values()):
+            return super()._unseen(rows)  # embeddings have seen the targets
+        features, present = self._fill(self._blocks(rows.frame))
+        rows, features = rows.take(np.flatnonzero(present)), self._scaled(features[present])
+        outputs = np.zeros((len(rows), self.n_outputs_))
+        for number, (learn, judge) in enumerate(self._inner_folds(rows)):
+            head = fit_part(
+                self._estimator(),
+                features[learn],
+                rows.take(learn),
+                classify=True,
+                seed=self._seed("unseen", number),
+                name="estimator",
+            )
+            outputs[judge] = class_probabilities(head, features[judge], self.n_outputs_)
+        return outputs, rows
+
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = self.encoders_ if names is None else {n: self.encoders_[n] for n in names}
         blocks = {name: encoder.transform(frame) for name, encoder in chosen.items()}
@@ -239,6 +257,12 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         Training settings of networks that are trained first; their defaults otherwise.
     class_weight : None, "balanced" or dict
         Weight of each class, passed to the estimator as weights of rows.
+    threshold : float, "youden", "prevalence" or dict
+        From which probability on the second of two classes is called. ``"youden"`` (the
+        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
+        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
+        not learn from, which costs further fits; ``"prevalence"`` is the share of that
+        class. At 0.5 the more probable class is called.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
@@ -254,6 +278,8 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         The fitted estimator; its classes are positions in ``classes_``.
     feature_names_ : list of str
         Names of the fused features.
+    threshold_ : float
+        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
     prior_ : ndarray of shape (n_classes,)
         Share of each class among the training rows.
 
@@ -285,6 +311,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         *,
         network: Any = None,
         class_weight: Any = None,
+        threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -292,6 +319,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
             encoders, estimator, network=network, verbose=verbose, random_state=random_state
         )
         self.class_weight = class_weight
+        self.threshold = threshold
 
 
 class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_number
+from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import embed_prepared
+from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows, warn_user
@@ -26,9 +27,9 @@ from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.training.halves import decide_rows, encode_rows
 from asfusion.training.loop import predict_rows, train
-from asfusion.training.losses import cross_entropy, squared_error
+from asfusion.training.losses import class_loss, squared_error
 from asfusion.training.rows import Rows, precision_of
-from asfusion.training.settings import TrainingSettings
+from asfusion.training.settings import Average, ClassLoss, RateSchedule, TrainingSettings
 
 _FEW_ROWS = 100  # below this, rows are worth more in training than in validation
 _TABLE_BATCH, _BATCH = 128, 32
@@ -55,6 +56,13 @@ class _JointFusion(FusionEstimator):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.15,
         patience: int = 10,
+        mixup: float = 0.0,
+        schedule: RateSchedule = "cosine",
+        head_first: int = 0,
+        layer_decay: float = 1.0,
+        progressive_resizing: bool = False,
+        average_weights: Average | None = None,
+        test_time_views: int = 1,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         checkpoint: str | Path | None = None,
@@ -74,6 +82,13 @@ class _JointFusion(FusionEstimator):
         self.early_stopping = early_stopping
         self.validation_fraction = validation_fraction
         self.patience = patience
+        self.mixup = mixup
+        self.schedule = schedule
+        self.head_first = head_first
+        self.layer_decay = layer_decay
+        self.progressive_resizing = progressive_resizing
+        self.average_weights = average_weights
+        self.test_time_views = test_time_views
         self.precision = precision
         self.device = device
         self.checkpoint = checkpoint
@@ -82,6 +97,7 @@ class _JointFusion(FusionEstimator):
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
+        check_integer(self.test_time_views, "test_time_views", minimum=1)
         head = resolve_head(self.fusion)
         self.encoders_ = self._fit_encoders(rows)
         modalities, present = self._tensors(rows.frame)
@@ -96,7 +112,7 @@ class _JointFusion(FusionEstimator):
             self.network_,
             learn,
             validation,
-            loss=cross_entropy if self.is_classifier else squared_error,
+            loss=class_loss(settings) if self.is_classifier else squared_error,
             settings=settings,
             checkpoint=self._checkpoint_file(),
             resume=resume,
@@ -104,6 +120,8 @@ class _JointFusion(FusionEstimator):
         self._share_networks()
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        if self.test_time_views > 1:  # tokens are averaged, between encoding and deciding
+            return super()._raw(frame)
         modalities, present = self._tensors(frame)
         n_rows = len(frame)
         rows = Rows(modalities, torch.zeros(n_rows), torch.ones(n_rows))
@@ -124,7 +142,8 @@ class _JointFusion(FusionEstimator):
         network = cast(EncoderNetwork, self.network_.encoders[name])
         if network.training_mode == "frozen" and not prepared.is_embedded:
             prepared = embed_prepared(network, prepared)
-        return encode_rows(network, prepared, device=self.device)
+        views = self.test_time_views
+        return encode_rows(network, prepared, device=self.device, n_views=views)
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
         tokens = {
@@ -177,10 +196,21 @@ class _JointFusion(FusionEstimator):
             clip_norm=self.clip_norm,
             modality_dropout=self.modality_dropout,
             patience=self.patience,
+            mixup=self.mixup,
+            schedule=self.schedule,
+            head_first=self.head_first,
+            layer_decay=self.layer_decay,
+            progressive_resizing=self.progressive_resizing,
+            average_weights=self.average_weights,
             precision=self.precision,
             device=self.device,
             seed=self._seed("training"),
+            **self._loss_settings(),
         )
+
+    def _loss_settings(self) -> dict[str, Any]:
+        """Return the settings of the loss that only classes have."""
+        return {}
 
     def _targets(self, rows: TrainingRows) -> torch.Tensor:
         if self.is_classifier:
@@ -198,8 +228,15 @@ class _JointFusion(FusionEstimator):
             self.validation_fraction, "validation_fraction", minimum=0, maximum=0.5, exclusive=True
         )
         wanted = self.early_stopping
+        if self.average_weights == "swa" and wanted is True:
+            msg = (
+                "early_stopping: expected 'auto' or False with average_weights='swa', which "
+                "averages the last epochs, got True. Use average_weights='ema'."
+            )
+            raise ConfigurationError(msg)
         if wanted == "auto":
-            wanted = len(rows) >= _FEW_ROWS
+            enough = len(rows) >= _FEW_ROWS and not self._is_wide(len(rows))
+            wanted = enough and self.average_weights != "swa"
         elif not isinstance(wanted, bool | np.bool_):
             msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
             raise ConfigurationError(msg)
@@ -214,6 +251,15 @@ class _JointFusion(FusionEstimator):
             return data, None
         learn, validate = (data.take(torch.from_numpy(part)) for part in split)
         return learn, validate
+
+    def _is_wide(self, n_rows: int) -> bool:
+        """Return whether tables have more features than there are rows, as omics do.
+
+        There, each row that is held out is missed, and a handful of them is a poor judge of
+        when to stop.
+        """
+        tables = [e for e in self.encoders_.values() if isinstance(e, TabularEncoder)]
+        return sum(len(table.feature_names_) for table in tables) > n_rows
 
     def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
         networks = {
@@ -298,11 +344,34 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         teaches the network to do without it.
     early_stopping : bool or "auto"
         Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-        does so from 100 rows on.
+        does so from 100 rows on, unless tables have more features than there are rows.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int
         Epochs to wait for a better validation loss.
+    mixup : float
+        Blend each row's fused vector with that of another, and their targets alike, by a
+        share drawn from a beta distribution with this parameter [1]_; 0.2 is usual.
+    schedule : {"cosine", "one_cycle"}
+        Warm-up and half a cosine, or one cycle of learning rate and momentum [2]_, which has
+        its own warm-up and stands higher rates.
+    head_first : int
+        First epochs in which pretrained backbones that learn are held still [3]_; then the
+        schedule begins anew. Has no effect on others.
+    layer_decay : float
+        Factor on the learning rate from each stage of a backbone to the one before it [3]_;
+        0.5 lets early stages, whose filters are general, nearly stay.
+    progressive_resizing : bool
+        Train on images of half their side in the first third of the epochs, and three
+        quarters in the second [4]_. Networks that number their positions (ViT) and tokens
+        of frozen backbones keep their size.
+    average_weights : {None, "ema", "swa"}
+        Predict by an average of the weights: ``"ema"`` over about the last hundred steps
+        [5]_, or ``"swa"`` over the last quarter of the epochs [6]_, which needs all of them
+        and so no early stopping.
+    test_time_views : int
+        Views of each image, moved a little, whose tokens are averaged in prediction [7]_;
+        for backbones that learn with ``augment=True``.
     precision : {"auto", "float32", "bfloat16"}
         Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
         compute in float64.
@@ -310,8 +379,18 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         ``"auto"``, or a torch device.
     checkpoint : path, optional
         Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
+    loss : {"cross_entropy", "focal"}
+        ``"focal"`` counts rows that are right already for little [8]_.
+    label_smoothing : float
+        Share of a class's target that is spread over all classes [9]_.
     class_weight : None, "balanced" or dict
         Weight of each class in the loss.
+    threshold : float, "youden", "prevalence" or dict
+        From which probability on the second of two classes is called. ``"youden"`` (the
+        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
+        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
+        not learn from, which costs further fits; ``"prevalence"`` is the share of that
+        class. At 0.5 the more probable class is called.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
@@ -327,8 +406,33 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         The trained network.
     history_ : list of dict
         Loss, validation loss and learning rate of each epoch.
+    threshold_ : float
+        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
     prior_ : ndarray of shape (n_classes,)
         Share of each class among the training rows.
+
+    References
+    ----------
+    .. [1] Verma et al., "Manifold Mixup", ICML 2019.
+       https://proceedings.mlr.press/v97/verma19a.html; after Zhang et al., "mixup", ICLR 2018.
+       https://doi.org/10.48550/arXiv.1710.09412
+    .. [2] Smith and Topin, "Super-Convergence", 2019.
+       https://doi.org/10.48550/arXiv.1708.07120
+    .. [3] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification",
+       ACL 2018. https://doi.org/10.18653/v1/P18-1031
+    .. [4] Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", ICML 2021.
+       https://doi.org/10.48550/arXiv.2104.00298
+    .. [5] Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM
+       Journal on Control and Optimization 1992. https://doi.org/10.1137/0330046
+    .. [6] Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+       Generalization", UAI 2018. https://doi.org/10.48550/arXiv.1803.05407
+    .. [7] Wang et al., "Aleatoric uncertainty estimation with test-time augmentation for
+       medical image segmentation", Neurocomputing 2019.
+       https://doi.org/10.1016/j.neucom.2019.01.103
+    .. [8] Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+       https://doi.org/10.1109/ICCV.2017.324
+    .. [9] Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
+       CVPR 2016. https://doi.org/10.1109/CVPR.2016.308
 
     Examples
     --------
@@ -360,10 +464,20 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
         early_stopping: bool | Literal["auto"] = "auto",
         validation_fraction: float = 0.15,
         patience: int = 10,
+        mixup: float = 0.0,
+        schedule: RateSchedule = "cosine",
+        head_first: int = 0,
+        layer_decay: float = 1.0,
+        progressive_resizing: bool = False,
+        average_weights: Average | None = None,
+        test_time_views: int = 1,
         precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         checkpoint: str | Path | None = None,
+        loss: ClassLoss = "cross_entropy",
+        label_smoothing: float = 0.0,
         class_weight: Any = None,
+        threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -381,13 +495,26 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
             early_stopping=early_stopping,
             validation_fraction=validation_fraction,
             patience=patience,
+            mixup=mixup,
+            schedule=schedule,
+            head_first=head_first,
+            layer_decay=layer_decay,
+            progressive_resizing=progressive_resizing,
+            average_weights=average_weights,
+            test_time_views=test_time_views,
             precision=precision,
             device=device,
             checkpoint=checkpoint,
             verbose=verbose,
             random_state=random_state,
         )
+        self.loss = loss
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
+        self.threshold = threshold
+
+    def _loss_settings(self) -> dict[str, Any]:
+        return {"loss": self.loss, "label_smoothing": self.label_smoothing}
 
 
 class JointFusionRegressor(FusionRegressor, _JointFusion):
@@ -419,11 +546,34 @@ class JointFusionRegressor(FusionRegressor, _JointFusion):
         Probability that a present modality is hidden from a row during a step.
     early_stopping : bool or "auto"
         Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-        does so from 100 rows on.
+        does so from 100 rows on, unless tables have more features than there are rows.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int
         Epochs to wait for a better validation loss.
+    mixup : float
+        Blend each row's fused vector with that of another, and their targets alike, by a
+        share drawn from a beta distribution with this parameter [1]_; 0.2 is usual.
+    schedule : {"cosine", "one_cycle"}
+        Warm-up and half a cosine, or one cycle of learning rate and momentum [2]_, which has
+        its own warm-up and stands higher rates.
+    head_first : int
+        First epochs in which pretrained backbones that learn are held still [3]_; then the
+        schedule begins anew. Has no effect on others.
+    layer_decay : float
+        Factor on the learning rate from each stage of a backbone to the one before it [3]_;
+        0.5 lets early stages, whose filters are general, nearly stay.
+    progressive_resizing : bool
+        Train on images of half their side in the first third of the epochs, and three
+        quarters in the second [4]_. Networks that number their positions (ViT) and tokens
+        of frozen backbones keep their size.
+    average_weights : {None, "ema", "swa"}
+        Predict by an average of the weights: ``"ema"`` over about the last hundred steps
+        [5]_, or ``"swa"`` over the last quarter of the epochs [6]_, which needs all of them
+        and so no early stopping.
+    test_time_views : int
+        Views of each image, moved a little, whose tokens are averaged in prediction [7]_;
+        for backbones that learn with ``augment=True``.
     precision : {"auto", "float32", "bfloat16"}
         Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
         compute in float64.
@@ -446,6 +596,25 @@ class JointFusionRegressor(FusionRegressor, _JointFusion):
         Loss, validation loss and learning rate of each epoch.
     prior_ : ndarray of shape (n_targets,)
         Mean of each target over the training rows.
+
+    References
+    ----------
+    .. [1] Verma et al., "Manifold Mixup", ICML 2019.
+       https://proceedings.mlr.press/v97/verma19a.html; after Zhang et al., "mixup", ICLR 2018.
+       https://doi.org/10.48550/arXiv.1710.09412
+    .. [2] Smith and Topin, "Super-Convergence", 2019.
+       https://doi.org/10.48550/arXiv.1708.07120
+    .. [3] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification",
+       ACL 2018. https://doi.org/10.18653/v1/P18-1031
+    .. [4] Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", ICML 2021.
+       https://doi.org/10.48550/arXiv.2104.00298
+    .. [5] Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM
+       Journal on Control and Optimization 1992. https://doi.org/10.1137/0330046
+    .. [6] Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+       Generalization", UAI 2018. https://doi.org/10.48550/arXiv.1803.05407
+    .. [7] Wang et al., "Aleatoric uncertainty estimation with test-time augmentation for
+       medical image segmentation", Neurocomputing 2019.
+       https://doi.org/10.1016/j.neucom.2019.01.103
 
     Examples
     --------

@@ -20,10 +20,12 @@ from asfusion.estimators._base import (
     FusionEstimator,
     FusionRegressor,
     columns_of,
+    forget_checkpoints,
 )
 from asfusion.estimators._combine import (
     Stacker,
     inverse_variances,
+    majority,
     pooling_weights,
     product_of_experts,
     weighted_mean,
@@ -36,14 +38,16 @@ from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegresso
 from asfusion.estimators.joint import _JointFusion
 from asfusion.exceptions import ConfigurationError, InputError
 
-Combine = Literal["mean", "weighted", "product", "stacking"]
-_COMBINE = ("mean", "weighted", "product", "stacking")
+Combine = Literal["mean", "vote", "weighted", "product", "stacking"]
+_COMBINE = ("mean", "vote", "weighted", "product", "stacking")
 
 
 class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
     is_classifier: ClassVar[bool]
+    # Decisions on rows not seen, their presence and the rows, while fit goes on.
+    _judged: tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows] | None = None
 
     def __init__(
         self,
@@ -68,13 +72,21 @@ class _LateFusion(FusionEstimator):
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_choice(self.combine, "combine", _COMBINE)
+        if self.combine == "vote" and not self.is_classifier:
+            msg = "combine: expected one for numbers, which have no majority, got 'vote'."
+            raise ConfigurationError(msg)
         encoders = self._choose_encoders(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)
         if not self.models_:
             msg = "X: expected at least one modality to learn from, got none with data."
             raise InputError(msg)
+        self._judged = None
         self._learn_combination(rows)
+
+    def _finish(self, rows: TrainingRows) -> None:
+        super()._finish(rows)
+        self._judged = None
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = list(self.models_) if names is None else list(names)
@@ -139,7 +151,7 @@ class _LateFusion(FusionEstimator):
                 continue
             model = self._model_of(name, clone(encoder))
             if in_fold:
-                _forget_checkpoints(model)
+                forget_checkpoints(model)
             model._fit_rows(some, resume=resume)
             models[name] = model
         return models
@@ -195,12 +207,14 @@ class _LateFusion(FusionEstimator):
         self, rows: TrainingRows
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows]:
         """Return decisions on rows that the deciding models did not see, and those rows."""
+        if self._judged is not None:
+            return self._judged
         seed = self._seed("folds")
         splits = inner_splits(rows, self.cv, stratify=self.is_classifier, seed=seed)
         if not splits:
             msg = (
                 f"combine={self.combine!r}: expected enough rows and groups for inner folds, got "
-                f"{len(rows)} rows. Use combine='mean'."
+                f"{len(rows)} rows. Use combine='mean' and a number as threshold."
             )
             raise InputError(msg)
         names = list(self.models_)
@@ -212,7 +226,23 @@ class _LateFusion(FusionEstimator):
             judged.append(judge)
         decisions = np.concatenate([part[0] for part in parts])
         present = np.concatenate([part[1] for part in parts])
-        return decisions, present, rows.take(np.concatenate(judged))
+        self._judged = decisions, present, rows.take(np.concatenate(judged))
+        return self._judged
+
+    def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
+        decisions, present, judged = self._out_of_fold(rows)
+        kept = np.flatnonzero(present.any(axis=1))
+        decisions, present, judged = decisions[kept], present[kept], judged.take(kept)
+        if self.combine != "stacking":
+            return self._combined(decisions, present), judged
+        # The stacker learned from these very rows: it is fitted anew without each fold.
+        outputs = np.zeros((len(judged), self.n_outputs_))
+        stacker = self._stacker()
+        for learn, judge in self._inner_folds(judged):
+            weight = judged.loss_weight[learn]
+            model = stacker.fit(decisions[learn], present[learn], judged.y[learn], weight)
+            outputs[judge] = stacker.predict(model, decisions[judge], present[judge])
+        return outputs, judged
 
     def _stacker(self) -> Stacker:
         return Stacker(classify=self.is_classifier, prior=self.prior_)
@@ -222,17 +252,11 @@ class _LateFusion(FusionEstimator):
     ) -> NDArray[np.float64]:
         if self.combine == "stacking":
             return self._stacker().predict(self.stacker_, decisions, present)
+        if self.combine == "vote":
+            return majority(decisions, present)
         if self.combine == "product" and self.is_classifier:
             return product_of_experts(decisions, present, self.prior_)
         return weighted_mean(decisions, present, np.asarray(list(self.weights_.values())))
-
-
-def _forget_checkpoints(model: FusionEstimator) -> None:
-    """Keep a fold's networks from writing where the final ones do."""
-    if isinstance(model, _JointFusion):
-        model.checkpoint = None
-    elif isinstance(model.network, _JointFusion):
-        model.network = clone(model.network).set_params(checkpoint=None)
 
 
 def _decide(
@@ -255,6 +279,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     """Fit one classifier per modality and combine their probabilities.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.
+    Several encoders of one column, each with another backbone, make an ensemble of networks.
 
     Parameters
     ----------
@@ -266,8 +291,9 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         classifier with `predict_proba` (on the encoder's features or embedding), or a
         `JointFusionClassifier` (which trains the encoder's network with its settings).
         The others get the network of their encoder.
-    combine : {"mean", "weighted", "product", "stacking"}
-        Mean of probabilities; weighted mean, by weights with the least out-of-fold
+    combine : {"mean", "vote", "weighted", "product", "stacking"}
+        Mean of probabilities; one vote per modality, where the mean decides between equals;
+        weighted mean, by weights with the least out-of-fold
         log-loss; product of experts over the class prior; or a logistic regression on
         out-of-fold log-odds and presence flags.
     weights : dict of str to float, optional
@@ -278,6 +304,12 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         Training settings of networks; their defaults otherwise.
     class_weight : None, "balanced" or dict
         Weight of each class, passed to all models as weights of rows.
+    threshold : float, "youden", "prevalence" or dict
+        From which probability on the second of two classes is called. ``"youden"`` (the
+        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
+        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
+        not learn from, which costs further fits; ``"prevalence"`` is the share of that
+        class. At 0.5 the more probable class is called.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
@@ -291,6 +323,8 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         Fitted model of each modality; each predicts on its own.
     weights_ : dict of str to float
         Weight of each modality.
+    threshold_ : float
+        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
     prior_ : ndarray of shape (n_classes,)
         Share of each class among the training rows.
 
@@ -326,6 +360,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         cv: Any = 5,
         network: Any = None,
         class_weight: Any = None,
+        threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
     ) -> None:
@@ -340,6 +375,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
             random_state=random_state,
         )
         self.class_weight = class_weight
+        self.threshold = threshold
 
 
 class LateFusionRegressor(FusionRegressor, _LateFusion):

@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 
 from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._judge import make_scorer
-from asfusion.evaluation.board import Board, Entry, Standing
+from asfusion.evaluation.board import (
+    TABLES_BOOSTED,
+    TABLES_LINEAR,
+    Board,
+    Entry,
+    Standing,
+)
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
 from asfusion.evaluation.metrics import SCORES
 from asfusion.evaluation.report import PRIMARY
@@ -80,11 +86,14 @@ def make_board(
     ranked = _ranked({entry: found[primary] for entry, found in intervals.items()}, primary)
     single = next(entry for entry in ranked if entry.kind == "single")
 
-    def difference(entry: Entry) -> Interval | None:
-        if entry is single:
+    def difference(entry: Entry | None, other: Entry | None = single) -> Interval | None:
+        if entry is None or other is None or entry is other:
             return None
-        pair = intervals[entry][primary].estimate, intervals[single][primary].estimate
-        return paired_difference(pair, (replicates[entry], replicates[single]), confidence)
+        pair = intervals[entry][primary].estimate, intervals[other][primary].estimate
+        return paired_difference(pair, (replicates[entry], replicates[other]), confidence)
+
+    fusion = next((e for e in ranked if e.kind == "fusion" and not e.is_plain), None)
+    tables = next((e for e in ranked if e.name in (TABLES_BOOSTED, TABLES_LINEAR)), None)
 
     standings = tuple(
         Standing(
@@ -114,6 +123,7 @@ def make_board(
             entry.name: _with_predictions(truth, answer.mean(axis=0)).predicted
             for entry, answer in answers.items()
         },
+        over_tables=difference(fusion, tables),
     )
 
 

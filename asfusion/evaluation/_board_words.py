@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from asfusion.evaluation.board import Board, Standing
+    from asfusion.evaluation.intervals import Interval
 
 PRESENCE = "presence only"
 PLAIN_MEAN = "plain: mean"
+TABLES = ("tables only: boosted", "tables only: linear")
 _SHOWN = {"fusion": "fusion", "single": "one modality", "baseline": "baseline"}
 _MARKS = {
     "fusion": ("o", _plots.BLUE),
@@ -27,24 +29,23 @@ _MARKS = {
 
 def verdict(board: Board) -> list[str]:
     """Return sentences that say whether fusion helped."""
-    return [_on_fusion(board), *_on_choice(board), *_on_plain(board), *_on_presence(board)]
+    return [
+        _on_fusion(board),
+        *_on_tables(board),
+        *_on_choice(board),
+        *_on_plain(board),
+        *_on_presence(board),
+    ]
 
 
 def _on_fusion(board: Board) -> str:
     fusion, single = board.best_fusion, board.best_single
     difference = fusion.difference
-    label = score_label(board.primary)
     names = f"the best fusion ({fusion.name!r}) and the best single modality ({single.name!r})"
     if difference is None or not np.isfinite(difference.low):
         return f"Too few patients to compare {names}."
-    high_is_better = SCORES[board.primary].better == "high"
-    gain, loss = difference.low > 0, difference.high < 0
-    if not high_is_better:
-        gain, loss = loss, gain
-    shift = (
-        f"{label} {difference.estimate:+.3f}, {100 * board.confidence:g} % interval "
-        f"{show_interval(difference, sign=True)}"
-    )
+    gain, loss = _gain_and_loss(board, difference)
+    shift = _shift(board, difference)
     if gain:
         return (
             f"Fusion helps: {fusion.name!r} is better than the best single modality, "
@@ -58,6 +59,40 @@ def _on_fusion(board: Board) -> str:
     return (
         f"Fusion does not help as far as these rows can tell: {names} do not differ clearly "
         f"({shift}). Prefer the single modality, or find more patients."
+    )
+
+
+def _on_tables(board: Board) -> list[str]:
+    """Return that the tables by themselves do as well, unless fusion is clearly better."""
+    fusion, tables, difference = board.best_fusion, board.best_tables, board.over_tables
+    if tables is None or difference is None or not np.isfinite(difference.low):
+        return []
+    gain, loss = _gain_and_loss(board, difference)
+    if gain:
+        return []
+    begin = "But fusion does not" if _helps(board) else "Nor does fusion"
+    if not loss:
+        begin += " clearly"
+    rival = f"{fusion.name!r} against {tables.name!r}: {_shift(board, difference)}"
+    return [f"{begin} beat the tables by themselves ({rival})."]
+
+
+def _helps(board: Board) -> bool:
+    """Return whether the best fusion is clearly better than the best single modality."""
+    difference = board.best_fusion.difference
+    return difference is not None and _gain_and_loss(board, difference)[0]
+
+
+def _gain_and_loss(board: Board, difference: Interval) -> tuple[bool, bool]:
+    """Return whether the first of two models is clearly better, and clearly worse."""
+    gain, loss = difference.low > 0, difference.high < 0
+    return (gain, loss) if SCORES[board.primary].better == "high" else (loss, gain)
+
+
+def _shift(board: Board, difference: Interval) -> str:
+    return (
+        f"{score_label(board.primary)} {difference.estimate:+.3f}, "
+        f"{100 * board.confidence:g} % interval {show_interval(difference, sign=True)}"
     )
 
 
@@ -76,7 +111,7 @@ def _on_plain(board: Board) -> list[str]:
     if plain is None or not _is_ahead(board, plain, board.best_fusion):
         return []
     score = f"{score_label(board.primary)} {show_number(plain.score.estimate)}"
-    return [f"The plain mean of one linear model per modality leads all of them ({score})."]
+    return [f"The plain mean of one linear model per modality leads all fusions ({score})."]
 
 
 def _is_ahead(board: Board, first: Standing, second: Standing) -> bool:

@@ -19,6 +19,8 @@ _STYLE = """
 .asfusion th:first-child, .asfusion td:first-child { text-align: left; }
 .asfusion thead th { border-bottom: 1px solid currentColor; font-weight: 600; }
 .asfusion tbody tr:nth-child(even) { background: rgb(127 127 127 / 8%); }
+.asfusion .prose th, .asfusion .prose td { text-align: left; white-space: normal; }
+.asfusion .prose td { vertical-align: top; max-width: 30rem; }
 .asfusion p { margin: .3rem 0; max-width: 46rem; }
 .asfusion .note { opacity: .75; font-size: 12.5px; }
 .asfusion .verdict { font-weight: 600; }

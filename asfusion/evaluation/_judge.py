@@ -169,12 +169,29 @@ def find_threshold(
             msg = f"threshold: expected None for a {task} task, got a number."
             raise ConfigurationError(msg)
         return None, None
-    stored = getattr(model, "threshold_", None)
+    stored = stored_threshold(model)
     if threshold is not None:
         return check_number(threshold, "threshold", minimum=0.0, maximum=1.0), "given"
     if stored is not None:
         return check_number(stored, "model.threshold_", minimum=0.0, maximum=1.0), "model"
     return 0.5, "default"
+
+
+def stored_threshold(model: Any) -> Any:
+    """Return the threshold by which a fitted model calls a class, or None if it has none.
+
+    Searches and pipelines are asked for that of their best or last part; scikit-learn's
+    own threshold classifiers keep it under names of theirs.
+    """
+    model = getattr(model, "best_estimator_", model)
+    if hasattr(model, "steps"):
+        model = model.steps[-1][1]
+    for name in ("threshold_", "best_threshold_"):
+        if hasattr(model, name):
+            return getattr(model, name)
+    given = getattr(model, "threshold", None)
+    is_fixed = type(model).__name__ == "FixedThresholdClassifier"
+    return given if is_fixed and not isinstance(given, str) else None
 
 
 def make_scorer(

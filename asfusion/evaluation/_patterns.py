@@ -12,13 +12,23 @@ from asfusion._frames import Frame
 from asfusion.exceptions import AsfusionError
 
 
+def unwrapped(model: Any) -> Any:
+    """Return the model with modalities inside a search or a wrapper."""
+    model = getattr(model, "best_estimator_", model)
+    while not (hasattr(model, "encoders_") or hasattr(model, "models_")):
+        if not hasattr(model, "estimator_"):
+            break
+        model = model.estimator_
+    return model
+
+
 def modality_columns(model: Any) -> dict[str, tuple[str, ...]]:
     """Return the columns of each modality of a fitted estimator, or of the best of a search.
 
     Early and joint fusion have fitted encoders, late fusion has fitted models that have
     them. Of any other model nothing is known, which is no error.
     """
-    model = getattr(model, "best_estimator_", model)
+    model = unwrapped(model)
     encoders = getattr(model, "encoders_", None)
     if not isinstance(encoders, Mapping):
         parts = getattr(model, "models_", None)

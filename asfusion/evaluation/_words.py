@@ -47,6 +47,8 @@ def as_text(report: Report) -> str:
     lines += [_html.text_table(_header(report), _score_rows(report)), *_remarks(report)]
     if report.patterns:
         lines += ["", _html.text_table(_pattern_header(report), _pattern_rows(report))]
+    if report.subgroups is not None:
+        lines += ["", repr(report.subgroups)]
     return "\n".join(lines)
 
 
@@ -68,6 +70,8 @@ def as_html(report: Report) -> str:
             _html.heading("By modalities present"),
             _html.table(_pattern_header(report), _pattern_rows(report)),
         ]
+    if report.subgroups is not None:
+        parts += [_html.heading("By subgroup"), *report.subgroups._html_parts()]
     made = f"Made by asfusion {report.version}. {_html.RESEARCH_TOOL}"
     return _html.fragment([*parts, _html.paragraph(made, "note")])
 
@@ -96,6 +100,8 @@ def _remarks(report: Report) -> list[str]:
     unit = "patients" if report.is_grouped else "rows (no groups were given)"
     drawn = f"Intervals: percentiles of {report.n_bootstrap} bootstrap replicates of {unit}."
     remarks = [drawn]
+    if "auc_delong" in report.scores:
+        remarks[0] += " The second one of the AUC is DeLong's."
     if report.threshold_source is not None:
         source, positive = _SOURCES[report.threshold_source], report.classes[-1]
         remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
@@ -107,6 +113,11 @@ def _remarks(report: Report) -> list[str]:
         remarks.append(f"Minimal important change: {sizes}, in the units of y.")
     if report.order:
         remarks.append(f"Classes in order, the lowest first: {', '.join(report.order)}.")
+    if "ece" in report.scores:
+        remarks.append(
+            "Expected calibration error: few rows make it look larger than it is. Its interval is "
+            "corrected for that, and may not contain the estimate."
+        )
     undefined = max(score.n_undefined for score in report.scores.values())
     if undefined:
         remarks.append(

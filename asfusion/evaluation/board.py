@@ -25,6 +25,7 @@ Kind = Literal["fusion", "single", "baseline"]
 
 PRESENCE = _board_words.PRESENCE
 PLAIN_MEAN = _board_words.PLAIN_MEAN
+TABLES_BOOSTED, TABLES_LINEAR = _board_words.TABLES
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Entry:
     name : str
         Its name there.
     kind : {"fusion", "single", "baseline"}
-        Whether it sees several modalities, one, or only which of them are there.
+        Whether it fuses modalities, sees one, or is there to keep the others honest.
     is_plain : bool
         Whether it belongs to the ladder of plain linear models.
     """
@@ -55,7 +56,7 @@ class Standing:
     name : str
         For example ``"joint: concat"``, ``"labs"`` or ``"plain: mean"``.
     kind : {"fusion", "single", "baseline"}
-        Whether it sees several modalities, one, or only which of them are there.
+        Whether it fuses modalities, sees one, or is there to keep the others honest.
     is_plain : bool
         Whether it belongs to the ladder of plain linear models.
     score : Interval
@@ -110,6 +111,9 @@ class Board:
         Out-of-fold predictions of each model, one row per row of X: of shape (N,) for
         two classes (probability of the second) and one target, else (N, K). NaN in rows
         that no fold judged.
+    over_tables : Interval or None
+        Score of the best fusion minus that of the best model of the tables only, on the
+        same replicates; None without a table.
     version : str
         Version of asfusion that made the board.
     """
@@ -125,6 +129,7 @@ class Board:
     confidence: float
     n_bootstrap: int
     predictions: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    over_tables: Interval | None = None
     version: str = __version__
 
     @property
@@ -136,6 +141,12 @@ class Board:
     def best_single(self) -> Standing:
         """The best model of a single modality, to which all others are compared."""
         return next(s for s in self.standings if s.kind == "single")
+
+    @property
+    def best_tables(self) -> Standing | None:
+        """The better model of the tables only; None without a table."""
+        names = (TABLES_BOOSTED, TABLES_LINEAR)
+        return next((s for s in self.standings if s.name in names), None)
 
     @property
     def verdict(self) -> str:

@@ -17,13 +17,17 @@ from asfusion._files import write_file
 from asfusion._random import RandomState, draw_seed
 from asfusion._version import __version__
 from asfusion.evaluation import _html, _plots, _words
+from asfusion.evaluation._card import Sheet, make_card
+from asfusion.evaluation._checklists import make_checklist
 from asfusion.evaluation._curves import make_curves
+from asfusion.evaluation._factors import read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
 from asfusion.evaluation._judge import judge, make_scorer, read_rules
 from asfusion.evaluation._patterns import group_by_pattern, read_presence
 from asfusion.evaluation._words import FEWEST
 from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval, score_intervals
+from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
 from asfusion.exceptions import ConfigurationError, InputError
 
 if TYPE_CHECKING:
@@ -99,6 +103,8 @@ class Report:
         What `plot` draws.
     version : str
         Version of asfusion that made the report.
+    subgroups : SubgroupAudit or None
+        The scores by subgroup, if they were asked for.
 
     Examples
     --------
@@ -128,6 +134,7 @@ class Report:
     patterns: tuple[Pattern, ...]
     curves: Mapping[str, Any] = field(repr=False)
     version: str = __version__
+    subgroups: SubgroupAudit | None = None
 
     @property
     def primary(self) -> str:
@@ -209,6 +216,7 @@ class Report:
             {**vars(pattern), "score": pattern.score and vars(pattern.score)}
             for pattern in self.patterns
         ]
+        state["subgroups"] = self.subgroups and self.subgroups._state()
         return json.dumps(_without_nan(state), indent=1, allow_nan=False, ensure_ascii=False)
 
     @classmethod
@@ -241,6 +249,8 @@ class Report:
                 for p in state["patterns"]
             )
             state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
+            audit = state.get("subgroups")
+            state["subgroups"] = audit and SubgroupAudit._from_state(audit)
             return cls(**state)
         except (ValueError, TypeError, KeyError, AttributeError):
             msg = (
@@ -248,6 +258,62 @@ class Report:
                 f"({_FORMAT!r}), got other text."
             )
             raise InputError(msg) from None
+
+    def model_card(self, **provided: str) -> Sheet:
+        """Return a model card: the numbers of this evaluation, and what you add in words.
+
+        Parameters
+        ----------
+        **provided : str
+            Texts such as ``intended_use="..."``; what is not given reads "not provided".
+
+        Returns
+        -------
+        Sheet
+            Shows itself in a notebook; ``str(card)`` is Markdown.
+
+        Raises
+        ------
+        ConfigurationError
+            If a text has a name that the card does not know.
+
+        References
+        ----------
+        .. [1] Mitchell et al., "Model cards for model reporting", FAT* 2019.
+           https://doi.org/10.1145/3287560.3287596
+        """
+        return make_card(self, provided)
+
+    def checklist(self, name: str, provided: Mapping[str, str] | None = None) -> Sheet:
+        """Return a reporting checklist, filled in as far as this evaluation knows.
+
+        Parameters
+        ----------
+        name : {"tripod+ai", "claim"}
+            TRIPOD+AI of 2024 [1]_, or the 2024 update of CLAIM [2]_. Items are named by
+            their identifiers and told in our words: the published text is what counts.
+        provided : dict of str to str, optional
+            Your text by item, such as ``{"3a": "page 2"}``.
+
+        Returns
+        -------
+        Sheet
+            Shows itself in a notebook; ``str(checklist)`` is Markdown.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such checklist or item.
+
+        References
+        ----------
+        .. [1] Collins et al., "TRIPOD+AI statement", BMJ 2024.
+           https://doi.org/10.1136/bmj-2023-078378
+        .. [2] Tejani et al., "Checklist for artificial intelligence in medical imaging
+           (CLAIM): 2024 update", Radiology: Artificial Intelligence 2024.
+           https://doi.org/10.1148/ryai.240300
+        """
+        return make_checklist(self, name, provided or {})
 
     def to_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report as one page that needs no other file and no network.
@@ -287,6 +353,8 @@ def evaluate(
     mic: float | Sequence[float] | None = None,
     ordinal: bool | Sequence[Any] = False,
     classes: Any = None,
+    subgroups: Any = None,
+    bands: Mapping[str, Any] | None = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
     random_state: RandomState = 0,
@@ -326,6 +394,10 @@ def evaluate(
     classes : array, optional
         Classes in the order of the columns of predictions; for two classes the second
         is the positive one. By default those of the model, or the sorted ones in `y`.
+    subgroups : str, sequence of str, or dict of str to array, optional
+        What `audit_subgroups` takes as `by`: columns of X, ``"modalities"``, or values.
+    bands : dict of str to sequence of float, optional
+        Edges by which a factor of numbers among `subgroups` is cut.
     n_bootstrap : int
         Number of bootstrap replicates.
     confidence : float
@@ -387,6 +459,10 @@ def evaluate(
         scores = _with_delong(scores, judged, float(confidence))
     presence = {} if X is None else read_presence(model, X)
     n_classes = len(judged.classes)
+    audit = None
+    if subgroups is not None:
+        factors = read_factors(subgroups, X, model, len(judged), bands)
+        audit = audit_judged(judged, factors, rules.threshold, **options)
     counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
     return Report(
         task=judged.task,
@@ -406,6 +482,7 @@ def evaluate(
         scores=scores,
         patterns=_score_patterns(judged, presence, options),
         curves=make_curves(judged, rules, **options),
+        subgroups=audit,
     )
 
 

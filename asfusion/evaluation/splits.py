@@ -73,6 +73,44 @@ def make_folds(
     return [_checked(fold, number, len(y), groups) for number, fold in enumerate(folds)]
 
 
+def site_folds(sites: NDArray[np.int64], groups: NDArray[np.int64] | None) -> list[Split]:
+    """Return folds of which each tests on one site and trains on all others.
+
+    Parameters
+    ----------
+    sites : ndarray of shape (N,)
+        Number from 0 of the site of each row.
+    groups : ndarray of shape (N,), optional
+        Patient of each row.
+
+    Returns
+    -------
+    list of (train, test)
+        Positions of rows, one pair per site.
+
+    Raises
+    ------
+    InputError
+        If there is one site only, or a patient was seen at several.
+    """
+    n_sites = int(sites.max(initial=0)) + 1
+    if n_sites < 2:
+        raise InputError("sites: expected at least 2 sites, got 1. Nothing could be left out.")
+    if groups is not None:
+        stays = np.unique(np.stack([groups, sites]), axis=1)[0]
+        mixed = int((np.bincount(stays) > 1).sum())
+        if mixed:
+            msg = (
+                f"sites: expected each patient at one site, got {mixed} patient(s) at several. A "
+                "model would be judged on patients that it has seen. Give all rows of such a "
+                "patient one site, for example the first, or leave these rows out."
+            )
+            raise InputError(msg)
+    return [
+        (np.flatnonzero(sites != site), np.flatnonzero(sites == site)) for site in range(n_sites)
+    ]
+
+
 def _shuffled(
     y: NDArray[Any], n_splits: int, groups: NDArray[np.int64] | None, stratify: bool, seed: int
 ) -> list[Any]:

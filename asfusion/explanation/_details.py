@@ -14,9 +14,10 @@ from torch import Tensor
 from asfusion._baseline_models import Algorithm
 from asfusion._checks import check_choice
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
@@ -49,11 +50,17 @@ from asfusion.explanation.players import (
 )
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
+from asfusion.explanation.volumes import VolumeAttribution, attribute_row
 from asfusion.imaging.extent import read_extent
 from asfusion.notes.cells import join_patient, read_notes
 
 Floats = NDArray[np.float64]
-Detail: TypeAlias = TableAttribution | list[TextAttribution | None] | list[ImageAttribution | None]
+Detail: TypeAlias = (
+    TableAttribution
+    | list[TextAttribution | None]
+    | list[ImageAttribution | None]
+    | list[VolumeAttribution | None]
+)
 WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
 ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
 
@@ -85,6 +92,8 @@ class Details:
         Who computes the values of columns.
     has_background : bool
         Whether background rows were given; else they are the explained rows themselves.
+    verbose : bool
+        Whether progress bars are shown.
     seed : int
         Seeds everything that is drawn.
     """
@@ -98,14 +107,21 @@ class Details:
     n_samples: int
     algorithm: Algorithm
     has_background: bool
+    verbose: bool
     seed: int
     _known_references: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def of(self, name: str) -> Detail:
         """Return the attribution within a modality."""
+        with progress_shown(self.verbose):
+            return self._of(name)
+
+    def _of(self, name: str) -> Detail:
         encoder = self.game.model._modality_encoders()[name]
         if isinstance(encoder, ImageEncoder):
             return self._images(name, encoder)
+        if isinstance(encoder, SeriesEncoder):
+            return self._volumes(name, encoder)
         if isinstance(encoder, TextEncoder):
             return self._notes(name, encoder)
         return self._table(name, encoder)
@@ -119,7 +135,7 @@ class Details:
     def parts(self, name: str, detail: Detail) -> Iterator[Parts]:
         """Yield the parts of each row that has the modality, to be taken away or put in."""
         encoder = self.game.model._modality_encoders()[name]
-        for row in self._rows(name):
+        for row in range(self.game.n_rows):
             if not self._has(row, name):
                 continue
             if isinstance(detail, TableAttribution):
@@ -295,6 +311,19 @@ class Details:
                 layer = network.backbone.last_block() if method == "grad_cam" else None
             part = attribute_image(forward, pixels[row], method=method, layer=layer)
             found.append(self._on_file(part, row, encoder))
+        return found
+
+    def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:
+        method = self._image_method()
+        paths = {c: self.frame.strings(c) for c in encoder.columns_}
+        found: list[VolumeAttribution | None] = []
+        for row in self._rows(name):
+            if not self._has(row, name):
+                found.append(None)
+                continue
+            alone = encoder.prepare(self.frame.take(np.array([row])))
+            own = {c: paths[c][row] for c in encoder.columns_}
+            found.append(attribute_row(self.game, row, name, encoder, alone, own, method))
         return found
 
     def _on_file(self, part: ImageAttribution, row: int, encoder: ImageEncoder) -> ImageAttribution:

@@ -12,6 +12,7 @@ from asfusion.evaluation import _html
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.explanation.volumes import VolumeAttribution
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -153,9 +154,10 @@ def as_html(e: Explanation, rows: Iterable[int]) -> str:
 def _panel(detail: Any, row: int, name: str, ax: Axes, limit: float) -> None:
     part = detail if isinstance(detail, TableAttribution) else detail[row]
     ax.set_title(name, fontsize=10)
-    if isinstance(part, ImageAttribution):
+    if isinstance(part, ImageAttribution | VolumeAttribution):
         part.plot(ax)
-        ax.set_title(f"{name}: {part.method.replace('_', ' ')}", fontsize=10)
+        where = f", {ax.get_title()}" if isinstance(part, VolumeAttribution) else ""
+        ax.set_title(f"{name}: {part.method.replace('_', ' ')}{where}", fontsize=10)
         return
     pairs = sorted(parts_of(detail, row), key=lambda pair: -abs(pair[1]))[:_TOP][::-1]
     if isinstance(detail, TableAttribution):

@@ -136,6 +136,12 @@ def explain(
         return explain_baseline(
             model, X, background, units or {}, algorithm=algorithm, interactions=interactions
         )
+    if isinstance(getattr(model, "estimator_", None), FusionEstimator):
+        msg = (
+            f"model: expected a fusion estimator, got {type(model).__name__}, which is around one. "
+            "Explain what it wraps: explain(model.estimator_, X)."
+        )
+        raise ConfigurationError(msg)
     if not isinstance(model, FusionEstimator):
         msg = (
             "model: expected a fusion estimator or a ClinicalIndexRegressor, got "
@@ -179,6 +185,7 @@ def explain(
             n_samples=int(n_samples),
             algorithm=algorithm,
             has_background=background is not None,
+            verbose=bool(verbose),
             seed=derive_seed(seed, "details"),
         ),
     )

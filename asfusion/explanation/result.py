@@ -37,7 +37,8 @@ class Explanation:
 
     ``explanation["labs"]`` is the attribution within a modality, computed when first asked
     for: a `TableAttribution` for columns, a list with a `TextAttribution` per row for notes,
-    one with an `ImageAttribution` per row for images (None where the row has none).
+    one with an `ImageAttribution` per row for images and a `VolumeAttribution` for series (None
+    where the row has none).
 
     Parameters
     ----------

@@ -1,2 +1,12 @@
 from .augment import RadiographAugment as RadiographAugment
+from .augment import StackAugment as StackAugment
+from .augment import mirror_sides as mirror_sides
+from .deidentification import DeidentificationReport as DeidentificationReport
+from .deidentification import deidentify as deidentify
+from .image_store import ImageStore as ImageStore
 from .read import read_image as read_image
+from .series import read_series as read_series
+from .stored import read_stored_values as read_stored_values
+from .verdicts import ImageQuality as ImageQuality
+from .verdicts import quality as quality
+from .volume import Volume as Volume

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from PIL import Image
+from asfusion.imaging._resize import resize
 
 # Share of pixels, in percent, that may fall outside a window found from the pixels:
 # collimator edges and metal markers.
 _TAIL_PERCENT = 0.5
 _FLAT = 16 / 255  # a picture with fewer grey levels than this is flat
 _SAMPLE = 512  # rows and columns looked at for that
+_COUNTABLE = (np.uint8, np.uint16, np.int16)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,17 +29,20 @@ class Picture:
     Parameters
     ----------
     values : ndarray of shape (H, W), number
-        Grey values as stored, in the units that `window` has.
+        Grey values as stored.
     window : pair of float, optional
-        Values shown as black and as white; found from the pixels by default.
+        Shown values, ``slope * values + intercept``, that become black and white; found
+        from the pixels by default.
     ramp : callable, optional
-        Maps values to [0, 1] in place of the straight line through `window`.
+        Maps shown values to [0, 1] in place of the straight line through `window`.
     inverted : bool
         Whether low values are bright (MONOCHROME1).
     padding : ndarray of shape (H, W), bool, optional
         Pixels outside the scanned field; they become black and set no window.
     aspect : float
         Height of a pixel divided by its width, unitless.
+    slope, intercept : float
+        The straight line from stored to shown values.
     """
 
     values: NDArray[Any]
@@ -48,33 +51,53 @@ class Picture:
     inverted: bool = False
     padding: NDArray[np.bool_] | None = None
     aspect: float = 1.0
+    slope: float = 1.0
+    intercept: float = 0.0
 
-    def render(self, size: int | None) -> NDArray[np.uint8]:
-        """Return 8-bit grey (H, W), at ``size`` x ``size`` pixels if a size is given.
+    def render(self, size: int | None, bits: int = 8) -> NDArray[Any]:
+        """Return grey of 8 or 16 `bits` (H, W), ``size`` x ``size`` if a size is given.
 
-        The window comes last: a straight line commutes with the mean over an area, and
-        after the resize there is a hundredth of the pixels left to clip.
+        Rescaling and window come last: a straight line commutes with the mean over an
+        area, and after the resize there is a hundredth of the pixels left to clip.
         """
-        from PIL import Image
+        low, high = self.window or self._spread()
+        values = self._finite(high if self.inverted else low)
+        if size is not None:
+            height, width = values.shape
+            width, height = inside(width, height, size, self.aspect)
+            values = resize(values, height, width)
+        shown = values.astype(np.float32, copy=False)
+        if (self.slope, self.intercept) != (1.0, 0.0):
+            shown = shown * np.float32(self.slope) + np.float32(self.intercept)
+        grey = _line(shown, low, high) if self.ramp is None else self.ramp(shown)
+        if _is_flat(grey):  # a window that misses the pixels shows nothing
+            grey = _line(shown, *self._spread())
+        white = float(2**bits - 1)
+        deep = np.rint((1.0 - grey if self.inverted else grey) * white)
+        pixels = deep.astype(np.uint8 if bits == 8 else np.uint16)
+        return pixels if size is None else on_square(pixels, size)
 
-        spread = robust_window(self.values, self.padding)
-        low, high = self.window or spread
+    def _spread(self) -> tuple[float, float]:
+        """Return the shown values between which all but the tails of the pixels lie."""
+        ends = [self.slope * v + self.intercept for v in robust_window(self.values, self.padding)]
+        return min(ends), max(ends)
+
+    def _finite(self, dark: float) -> NDArray[Any]:
+        """Return stored values, those outside the field or not finite shown as `dark`."""
+        if self.padding is None and self.values.dtype.kind in "iu":
+            return self.values
         values = self.values.astype(np.float32)
-        dark = high if self.inverted else low
-        values[~np.isfinite(values)] = dark
+        stored = (dark - self.intercept) / self.slope
+        values[~np.isfinite(values)] = stored
         if self.padding is not None:
-            values[self.padding] = dark
-        image = Image.fromarray(values)
-        fitted = np.asarray(image if size is None else resize_inside(image, size, self.aspect))
-        grey = self._to_unit(fitted, low, high)
-        dim, bright = robust_window(grey)
-        if bright - dim < _FLAT:  # a window that misses the pixels shows nothing
-            grey = _line(fitted, *spread)
-        eight = np.rint((1.0 - grey if self.inverted else grey) * 255.0).astype(np.uint8)
-        return eight if size is None else on_square(eight, size)
+            values[self.padding] = stored
+        return values
 
-    def _to_unit(self, values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
-        return _line(values, low, high) if self.ramp is None else self.ramp(values)
+
+def _is_flat(grey: NDArray[np.float32]) -> bool:
+    """Return whether a picture in [0, 1] has hardly any grey level."""
+    dim, bright = robust_window((grey * 255.0).astype(np.uint8))
+    return (bright - dim) / 255.0 < _FLAT
 
 
 def _line(values: NDArray[np.float32], low: float, high: float) -> NDArray[np.float32]:
@@ -102,26 +125,39 @@ def robust_window(
         Percentiles 0.5 and 99.5; the extremes where those coincide.
     """
     steps = tuple(slice(None, None, max(1, extent // _SAMPLE)) for extent in values.shape)
-    sample = values[steps].astype(np.float64)
-    seen = np.isfinite(sample)
+    sample = values[steps]
     if padding is not None:
-        seen &= ~padding[steps]
-    sample = sample[seen]
+        sample = sample[~padding[steps]]
+    if sample.dtype.kind == "f":
+        sample = sample[np.isfinite(sample)]
     if not sample.size:
         return 0.0, 1.0
-    low, high = np.percentile(sample, [_TAIL_PERCENT, 100.0 - _TAIL_PERCENT])
+    find = _percentiles if sample.dtype in _COUNTABLE else np.percentile
+    low, high = find(sample.ravel(), [_TAIL_PERCENT, 100.0 - _TAIL_PERCENT])
     if low == high:
         low, high = sample.min(), sample.max()
     return float(low), float(high)
 
 
-def resize_inside(image: Image.Image, size: int, aspect: float = 1.0) -> Image.Image:
-    """Return the image, proportions kept, as large as fits into a square.
+def _percentiles(values: NDArray[Any], percents: list[float]) -> list[float]:
+    """Return what `numpy.percentile` does, by counting: quicker than sorting short integers."""
+    lowest = int(values.min())
+    upto = np.cumsum(np.bincount(values.astype(np.int64) - lowest))
+    found = []
+    for percent in percents:
+        rank = percent / 100.0 * (len(values) - 1)
+        below, above = np.searchsorted(upto, [int(rank), np.ceil(rank)], side="right")
+        found.append(lowest + below + (above - below) * (rank - int(rank)))
+    return found
+
+
+def resize_inside(pixels: NDArray[np.uint8], size: int, aspect: float = 1.0) -> NDArray[np.uint8]:
+    """Return 8-bit pixels, proportions kept, as large as fits into a square.
 
     Parameters
     ----------
-    image : Image
-        Of mode ``L``, ``RGB`` or ``F``.
+    pixels : ndarray of shape (H, W) or (H, W, C), uint8
+        Grey levels or colours.
     size : int
         Side of the square, in pixels.
     aspect : float
@@ -129,16 +165,14 @@ def resize_inside(image: Image.Image, size: int, aspect: float = 1.0) -> Image.I
 
     Returns
     -------
-    Image
-        Whole blocks are averaged first, the remaining factor is antialiased: nothing
-        of the source is skipped.
+    ndarray of uint8
+        Means over areas, see `resize`.
     """
-    from PIL import Image
-
-    target = inside(image.width, image.height, size, aspect)
-    if target == image.size:
-        return image
-    return image.resize(target, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    height, width = pixels.shape[:2]
+    fitted_width, fitted_height = inside(width, height, size, aspect)
+    if (fitted_height, fitted_width) == (height, width):
+        return pixels
+    return np.rint(resize(pixels, fitted_height, fitted_width)).astype(np.uint8)
 
 
 def inside(width: int, height: int, size: int, aspect: float = 1.0) -> tuple[int, int]:
@@ -150,12 +184,12 @@ def inside(width: int, height: int, size: int, aspect: float = 1.0) -> tuple[int
     )
 
 
-def on_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def on_square(pixels: NDArray[Any], size: int) -> NDArray[Any]:
     """Return pixels (H, W) or (H, W, C) in the middle of a black square of side `size`."""
     height, width = pixels.shape[:2]
     if (height, width) == (size, size):
         return pixels
-    square = np.zeros((size, size, *pixels.shape[2:]), dtype=np.uint8)
+    square = np.zeros((size, size, *pixels.shape[2:]), dtype=pixels.dtype)
     top, left = (size - height) // 2, (size - width) // 2
     square[top : top + height, left : left + width] = pixels
     return square

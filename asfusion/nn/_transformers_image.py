@@ -25,7 +25,14 @@ NAMED: Final[dict[str, dict[str, Any]]] = {
         "depths": [2, 2, 2, 2],
         "layer_type": "basic",
     },
+    "resnet34": {
+        "model_type": "resnet",
+        "hidden_sizes": [64, 128, 256, 512],
+        "depths": [3, 4, 6, 3],
+        "layer_type": "basic",
+    },
     "resnet50": {"model_type": "resnet"},
+    "resnet101": {"model_type": "resnet", "depths": [3, 4, 23, 3]},
     "mobilenet_v2": {"model_type": "mobilenet_v2"},
     "efficientnet_b0": {
         "model_type": "efficientnet",
@@ -91,7 +98,8 @@ class TransformersBody(nn.Module):
         with torch.no_grad():
             hidden = self._hidden(torch.zeros(1, config.num_channels, size, size))
         self.train(was_training)
-        if hidden.dim() == 4:
+        self.reads_any_size = hidden.dim() == 4  # positions of the others are numbered
+        if self.reads_any_size:
             return hidden.shape[1], 0
         length, patch = hidden.shape[1], getattr(config, "patch_size", None)
         side = size // patch if isinstance(patch, int) and patch > 0 else length

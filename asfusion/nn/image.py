@@ -12,22 +12,28 @@ from typing import Any, Final
 import torch
 from torch import Tensor, nn
 
-from asfusion._checks import suggestion
+from asfusion._checks import quoted, suggestion
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn import _monai
 from asfusion.nn import _transformers_image as hf
+from asfusion.nn._norms import use_group_norm
+from asfusion.nn._weights import load_weights, read_weights
 from asfusion.nn.efficientnet_lite import EfficientNetLite0, check_weights_installed
 from asfusion.nn.network import Backbone, Inputs
 
-SCRATCH_BACKBONES: Final = ("compact", *hf.NAMED)
+SCRATCH_BACKBONES: Final = ("compact", *hf.NAMED, "densenet121")
 """Names of networks that start untrained."""
 
 IMAGE_BACKBONES: Final = (*SCRATCH_BACKBONES, "efficientnet_lite0")
 """Every name that is not a folder or a model of the hub."""
 
 _SIZE, _COMPACT_SIZE = 224, 128
+_SMALLEST = 32  # below this, networks have no position left at their end
 # Grey values of a radiograph in [0, 1], about: what starts untrained needs no more.
 _MEAN, _STD = [0.5], [0.25]
+# What nearly all weights in files were learned with; for a network of one channel, the means.
+_IMAGENET = {1: ([0.449], [0.226]), 3: (list(hf.IMAGENET_MEAN), list(hf.IMAGENET_STD))}
 
 
 class ImageBackbone(Backbone):
@@ -101,6 +107,21 @@ class ImageBackbone(Backbone):
         mask = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
         return Tokens(positions, mask)
 
+    def shrink(self, inputs: Inputs, share: float) -> Inputs:
+        """Return images with sides `share` as long, if the network reads any size."""
+        pixels = inputs["pixels"]
+        side = max(_SMALLEST, round(pixels.shape[-1] * share))
+        if side >= pixels.shape[-1] or not getattr(self.body, "reads_any_size", True):
+            return inputs
+        return {**inputs, "pixels": shrink_images(self._to_unit(pixels), side)}
+
+    def view(self, inputs: Inputs, number: int) -> Inputs:
+        """Return images as augmentation could have moved them, all in the same way."""
+        if number == 0 or self.augment is None:
+            return inputs
+        moved = self.augment.view(self._to_unit(inputs["pixels"]), number)  # type: ignore[operator]
+        return {**inputs, "pixels": moved}
+
     def _to_unit(self, pixels: Tensor) -> Tensor:
         """Return pixels in [0, 1], in the precision of the network."""
         dtype = self.mean.dtype
@@ -122,6 +143,14 @@ class ImageBackbone(Backbone):
     def last_block(self) -> nn.Module:
         """Return the last stage of the network."""
         return self.body.last_block()  # type: ignore[operator,no-any-return]
+
+
+def shrink_images(images: Tensor, side: int) -> Tensor:
+    """Return images (B, C, H, W) as squares of `side` pixels, each the mean of what it covers."""
+    small = nn.functional.interpolate(
+        images, size=(side, side), mode="bilinear", antialias=True, align_corners=False
+    )
+    return small.clamp(0.0, 1.0)
 
 
 class CompactCNN(nn.Module):
@@ -209,7 +238,13 @@ def is_pretrained(name: str) -> bool:
 
 
 def describe_image_backbone(
-    name: str, *, size: int | None = None, channels: int = 1, download: bool = False
+    name: str,
+    *,
+    size: int | None = None,
+    channels: int = 1,
+    norm: str = "batch",
+    weights: bool = False,
+    download: bool = False,
 ) -> dict[str, Any]:
     """Return all that is needed to build a backbone again without its source.
 
@@ -222,6 +257,10 @@ def describe_image_backbone(
         ``"compact"``, what a pretrained network was trained on, 224 otherwise).
     channels : int
         Channels of the images, 1 or 3.
+    norm : {"batch", "frozen", "group"}
+        Whether group norms stand where batch norms were.
+    weights : bool
+        Whether a file will bring weights to an architecture that has none of its own.
     download : bool
         Whether a model that is not on this machine may be fetched from the hub.
 
@@ -234,7 +273,8 @@ def describe_image_backbone(
     Raises
     ------
     ConfigurationError
-        If there is no such backbone, or it cannot read three channels.
+        If there is no such backbone, it cannot read three channels, or brings weights itself
+        where a file should.
     MissingDependencyError
         If the package with its weights is not installed.
 
@@ -243,13 +283,24 @@ def describe_image_backbone(
     >>> describe_image_backbone("compact")["size"]
     128
     """
-    plan: dict[str, Any] = {"kind": name, "channels": channels, "mean": _MEAN, "std": _STD}
+    if weights and is_pretrained(name):
+        msg = (
+            f"weights: expected None with backbone={name!r}, which brings its own, got a file. "
+            f"Name the architecture that the file is for: {quoted(SCRATCH_BACKBONES, limit=12)}."
+        )
+        raise ConfigurationError(msg)
+    mean, std = _IMAGENET[channels] if weights else (_MEAN, _STD)
+    plan: dict[str, Any] = {
+        "kind": name, "channels": channels, "mean": mean, "std": std, "norm": norm
+    }  # fmt: skip
     if name == "compact":
         return {**plan, "size": size or _COMPACT_SIZE}
     if name == "efficientnet_lite0":
         check_weights_installed()
         grey = {"mean": [127.0 / 255.0], "std": [128.0 / 255.0]}
         return {**plan, "channels": 3, "size": size or _SIZE, **grey}
+    if name == "densenet121":
+        return {**plan, "size": size or _SIZE, "model": _monai.network_config(name)}
     if name in hf.NAMED:
         model = hf.named_config(name, size=size or _SIZE, channels=channels)
         return {**plan, "size": size or _SIZE, "model": model}
@@ -265,6 +316,7 @@ def describe_image_backbone(
     mean, std = hf.read_normalisation(name)
     return {
         "kind": "pretrained",
+        "norm": norm,
         "channels": reads,
         "size": size or (own if isinstance(own, int) else _SIZE),
         "mean": mean if len(mean) in (1, reads) else mean[:1],
@@ -279,6 +331,7 @@ def build_image_backbone(
     pool: bool = True,
     augment: nn.Module | None = None,
     source: str | None = None,
+    weights: str | None = None,
     download: bool = False,
 ) -> ImageBackbone:
     """Return a new backbone from what `describe_image_backbone` returned.
@@ -294,6 +347,8 @@ def build_image_backbone(
     source : str, optional
         The name that was described, to take over its pretrained weights; by default only
         the architecture is built.
+    weights : str, optional
+        A safetensors file (or folder, or name on the hub) with weights for the architecture.
     download : bool
         Whether weights that are not on this machine may be fetched from the hub.
 
@@ -320,10 +375,17 @@ def build_image_backbone(
         body = EfficientNetLite0()
         if source is not None:
             body.load_pretrained()
+    elif kind == "densenet121":
+        body = _monai.build_body(plan["model"], dims=2, channels=int(plan["channels"]))
     elif kind == "pretrained" and source is not None:
         body = hf.load_body(source, size, download=download)
     else:
         body = hf.build_body(plan["model"], size)
+    if weights is not None:
+        load_weights(body, read_weights(weights, download=download))
+    # Bundles of earlier versions do not say: their norms are those of the network.
+    if plan.get("norm") == "group":
+        use_group_norm(body)
     return ImageBackbone(
         body,
         channels=int(plan["channels"]),

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
+from asfusion.nn._norms import hold_statistics
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 Training: TypeAlias = Literal["full", "last_block", "frozen"]
@@ -39,6 +40,14 @@ class Backbone(nn.Module):
         """Return what the last training pass adds to the loss, if anything."""
         return None
 
+    def shrink(self, inputs: Inputs, share: float) -> Inputs:
+        """Return inputs in less detail, for the first epochs; unchanged where that is no word."""
+        return inputs
+
+    def view(self, inputs: Inputs, number: int) -> Inputs:
+        """Return inputs as they might have been taken as well; number 0 is as they are."""
+        return inputs
+
 
 class EncoderNetwork(nn.Module):
     """A backbone followed by an adapter to the width that fusion expects.
@@ -56,6 +65,17 @@ class EncoderNetwork(nn.Module):
         evaluation mode, so that batch statistics of a frozen layer never move.
     learning_rate_scale : float
         Factor on the learning rate of the backbone; below one for pretrained weights.
+    hold_statistics : bool
+        Whether batch norms of the backbone keep their running statistics while their scale
+        and shift learn: those of a few images are worse than those of the pretraining.
+    pooling : nn.Module, optional
+        From `Tokens` to fewer `Tokens`, behind the adapter; it learns also where the backbone
+        is frozen.
+
+    Attributes
+    ----------
+    waits : bool
+        Whether the backbone is held still for now, while what is behind it learns.
 
     Shape
     -----
@@ -71,6 +91,8 @@ class EncoderNetwork(nn.Module):
         dropout: float = 0.0,
         training_mode: Training = "full",
         learning_rate_scale: float = 1.0,
+        hold_statistics: bool = False,
+        pooling: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -80,6 +102,9 @@ class EncoderNetwork(nn.Module):
         self.d_out = d_out
         self.training_mode = training_mode
         self.learning_rate_scale = learning_rate_scale
+        self.hold_statistics = hold_statistics
+        self.pooling = pooling
+        self.waits = False
         self._freeze()
 
     def _freeze(self) -> None:
@@ -93,10 +118,12 @@ class EncoderNetwork(nn.Module):
     def train(self, mode: bool = True) -> EncoderNetwork:
         """Set training mode on the parts that learn; frozen parts stay in evaluation."""
         super().train(mode)
-        if self.training_mode != "full":
+        if self.training_mode != "full" or self.waits:
             self.backbone.eval()
-        if self.training_mode == "last_block":
+        if self.training_mode == "last_block" and not self.waits:
             self.backbone.last_block().train(mode)
+        if self.hold_statistics:
+            hold_statistics(self.backbone)
         return self
 
     @property
@@ -106,7 +133,7 @@ class EncoderNetwork(nn.Module):
 
     def embed(self, inputs: Inputs) -> Tokens:
         """Return the backbone's tokens (B, T, backbone.d_out)."""
-        if self.training_mode == "frozen":
+        if self.training_mode == "frozen" or (self.waits and self.training):
             with torch.no_grad():
                 tokens: Tokens = self.backbone(inputs)
             return tokens
@@ -115,11 +142,27 @@ class EncoderNetwork(nn.Module):
     def forward(self, inputs: Inputs | Tokens) -> Tokens:
         """Return tokens (B, T, d_out)."""
         tokens = inputs if isinstance(inputs, Tokens) else self.embed(inputs)
-        return Tokens(self.adapter(tokens.clean_values()), tokens.mask)
+        adapted = Tokens(self.adapter(tokens.clean_values()), tokens.mask)
+        return adapted if self.pooling is None else self.pooling(adapted)
 
     def auxiliary_loss(self) -> Tensor | None:
         """Return the backbone's own loss of the last training pass, if it has one."""
         return self.backbone.auxiliary_loss()
+
+
+class Mix(NamedTuple):
+    """How rows of a batch are blended: `share` of a row, and the rest of its partner.
+
+    Parameters
+    ----------
+    share : float
+        From 0 to 1.
+    partner : Tensor of shape (B,), int64
+        Position of each row's partner.
+    """
+
+    share: float
+    partner: Tensor
 
 
 class FusionNetwork(nn.Module):
@@ -168,15 +211,24 @@ class FusionNetwork(nn.Module):
             for name, network in self.encoders.items()
         }
 
-    def predict(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """Return outputs (B, K) from encoded modalities: fusion and head alone."""
-        return self.head(self.dropout(self.fusion(tokens)))  # type: ignore[no-any-return]
+    def predict(self, tokens: Mapping[str, Tokens], mix: Mix | None = None) -> Tensor:
+        """Return outputs (B, K) from encoded modalities: fusion and head alone.
+
+        With `mix`, rows are blended with others after fusion.
+        """
+        fused = self.fusion(tokens)
+        if mix is not None:
+            fused = mix.share * fused + (1.0 - mix.share) * fused[mix.partner]
+        return self.head(self.dropout(fused))  # type: ignore[no-any-return]
 
     def forward(
-        self, inputs: Mapping[str, Inputs | Tokens], present: Mapping[str, Tensor]
+        self,
+        inputs: Mapping[str, Inputs | Tokens],
+        present: Mapping[str, Tensor],
+        mix: Mix | None = None,
     ) -> Tensor:
         """Return outputs (B, K)."""
-        return self.predict(self.encode(inputs, present))
+        return self.predict(self.encode(inputs, present), mix)
 
     def auxiliary_loss(self) -> Tensor | None:
         """Return the sum of the encoders' own losses, or None if there are none."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
 from asfusion.nn.network import Backbone, Inputs
+from asfusion.nn.number_embeddings import NumberEmbedding
 
 
 class MLPBackbone(Backbone):
@@ -25,6 +26,8 @@ class MLPBackbone(Backbone):
         Number of residual blocks.
     dropout : float
         Dropout inside the blocks.
+    numbers : NumberEmbedding, optional
+        Embeddings of the numbers.
 
     Shape
     -----
@@ -39,11 +42,19 @@ class MLPBackbone(Backbone):
     """
 
     def __init__(
-        self, n_features: int, *, d_hidden: int = 64, n_layers: int = 2, dropout: float = 0.0
+        self,
+        n_features: int,
+        *,
+        d_hidden: int = 64,
+        n_layers: int = 2,
+        dropout: float = 0.0,
+        numbers: NumberEmbedding | None = None,
     ) -> None:
         super().__init__()
         self.d_out = d_hidden
-        self.first = nn.Linear(n_features, d_hidden)
+        self.numbers = numbers
+        d_in = n_features if numbers is None else sum(numbers.widths)
+        self.first = nn.Linear(d_in, d_hidden)
         self.blocks = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(d_hidden),
@@ -57,7 +68,8 @@ class MLPBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return one token per row."""
-        hidden = self.first(inputs["x"].to(self.first.weight.dtype))
+        x = inputs["x"].to(self.first.weight.dtype)
+        hidden = self.first(x if self.numbers is None else self.numbers.flat(x))
         for block in self.blocks:
             hidden = hidden + block(hidden)
         return Tokens.single(hidden)
@@ -86,7 +98,8 @@ class TabNetBackbone(Backbone):
     -----
     The layers are pytorch-tabnet's. NOTE[DIFF]: the virtual batch is the batch. Ghost
     batches of a fixed size would leave remainders of one row, which have no statistics,
-    and on clinical tables the batch is small already.
+    on clinical tables the batch is small already, and without them the network can be
+    exported for batches of any size.
 
     References
     ----------
@@ -115,9 +128,9 @@ class TabNetBackbone(Backbone):
             n_d=d_hidden,
             n_a=d_hidden,
             n_steps=n_steps,
-            virtual_batch_size=1 << 30,
             group_attention_matrix=torch.eye(n_features),
         )
+        _use_whole_batches(self.steps)
         self._entropy_loss: Tensor | None = None
 
     def forward(self, inputs: Inputs) -> Tokens:
@@ -166,3 +179,13 @@ class TabNetBackbone(Backbone):
 
     def _prior(self, inputs: Inputs) -> Tensor:
         return torch.ones_like(self._read(inputs))
+
+
+def _use_whole_batches(network: nn.Module) -> None:
+    """Put in place of each ghost batch normalisation the plain one that it holds."""
+    from pytorch_tabnet.tab_network import GBN
+
+    for module in list(network.modules()):
+        for name, part in list(module.named_children()):
+            if isinstance(part, GBN):
+                setattr(module, name, part.bn)

@@ -18,6 +18,8 @@ from asfusion.exceptions import ColumnError, InputError
 
 Array = NDArray[np.float64]
 _CLIP = 10.0
+_VALUES_PER_BIN = 8
+_NARROWEST = 1e-4  # of a bin, on the scale of a feature: a narrower one is a step, not a slope
 _LARGEST = float(np.finfo(np.float64).max)
 # Kinds of a column at prediction that can be read as the kind that it had in fit.
 _READABLE_AS: dict[str, tuple[Kind, ...]] = {
@@ -46,6 +48,9 @@ class ColumnPlan:
     with_flag : bool
         Whether a ``_missing`` feature marks cells that were imputed: there is one where
         training rows lacked the cell.
+    edges : tuple of float
+        Edges of the bins of numbers and dates, rising, on the scale of the feature; none
+        unless bins were asked for.
     """
 
     name: str
@@ -54,6 +59,7 @@ class ColumnPlan:
     scale: float = 1.0
     levels: tuple[str, ...] = ()
     with_flag: bool = False
+    edges: tuple[float, ...] = ()
 
     def feature_names(self) -> list[str]:
         """Return the names of the features of this column."""
@@ -80,6 +86,9 @@ class TablePreprocessor:
     ----------
     max_categories : int
         Most levels of a category that get a feature of their own.
+    max_bins : int, optional
+        Most bins of a number, between its quantiles; none by default. Where there are fewer
+        than eight distinct values per bin, there are fewer bins.
 
     Examples
     --------
@@ -92,8 +101,9 @@ class TablePreprocessor:
     (3, 4)
     """
 
-    def __init__(self, *, max_categories: int = 20) -> None:
+    def __init__(self, *, max_categories: int = 20, max_bins: int | None = None) -> None:
         self.max_categories = max_categories
+        self.max_bins = max_bins
         self.plans: list[ColumnPlan] = []
 
     def fit(self, X: Any, columns: list[str], weights: Array | None = None) -> TablePreprocessor:
@@ -118,6 +128,15 @@ class TablePreprocessor:
         """Return the names of the features, which differ, in the order of `transform`."""
         return _unique(name for plan in self.plans for name in plan.feature_names())
 
+    def numbers(self) -> dict[int, tuple[float, ...]]:
+        """Return which features are numbers or dates, by position, with the edges of their bins."""
+        found, position = {}, 0
+        for plan in self.plans:
+            if plan.kind in ("number", "date"):
+                found[position] = plan.edges
+            position += len(plan.feature_names())
+        return found
+
     def transform(self, X: Any) -> Array:
         """Return features (n_rows, n_features), finite everywhere."""
         frame = Frame.read(X)
@@ -132,13 +151,19 @@ class TablePreprocessor:
 
     def to_state(self) -> list[dict[str, Any]]:
         """Return what was learned as plain values."""
-        return [{**vars(plan), "levels": list(plan.levels)} for plan in self.plans]
+        return [
+            {**vars(plan), "levels": list(plan.levels), "edges": list(plan.edges)}
+            for plan in self.plans
+        ]
 
     @classmethod
     def from_state(cls, state: list[dict[str, Any]]) -> TablePreprocessor:
         """Return a fitted preprocessor from `to_state`."""
         made = cls()
-        made.plans = [ColumnPlan(**{**s, "levels": tuple(s["levels"])}) for s in state]
+        made.plans = [
+            ColumnPlan(**{**s, "levels": tuple(s["levels"]), "edges": tuple(s["edges"])})
+            for s in state
+        ]
         return made
 
     def _learn(self, frame: Frame, name: str, weights: Array) -> ColumnPlan:
@@ -155,6 +180,8 @@ class TablePreprocessor:
             plan.center = _weighted_quantile(cells, 0.5, weights)
         else:
             plan.center, plan.scale = _center_and_scale(cells, weights)
+            if self.max_bins is not None:
+                plan.edges = _bin_edges(_scaled(plan, cells), weights, self.max_bins)
         return plan
 
     def _levels(self, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
@@ -227,13 +254,34 @@ def _apply(plan: ColumnPlan, frame: Frame) -> Array:
     elif plan.kind == "boolean":
         features = np.where(known, cells, plan.center)[:, None]
     else:
-        # What is too far away for a float is clipped like anything that is far away.
-        with np.errstate(over="ignore"):
-            scaled = (np.where(known, cells, plan.center) - plan.center) / plan.scale
-        features = np.clip(scaled, -_CLIP, _CLIP)[:, None]
+        features = _scaled(plan, np.where(known, cells, plan.center))[:, None]
     if plan.with_flag:
         features = np.column_stack([features, ~known])
     return features
+
+
+def _scaled(plan: ColumnPlan, values: Array) -> Array:
+    # What is too far away for a float is clipped like anything that is far away.
+    with np.errstate(over="ignore"):
+        scaled = (values - plan.center) / plan.scale
+    clipped: Array = np.clip(scaled, -_CLIP, _CLIP)
+    return clipped
+
+
+def _bin_edges(scaled: Array, weights: Array, max_bins: int) -> tuple[float, ...]:
+    """Return the edges of bins that hold equal weights, for values that are scaled already.
+
+    Their number follows from distinct values, which neither a weight nor a copy of a row
+    changes.
+    """
+    n_bins = max(2, min(max_bins, len(np.unique(scaled)) // _VALUES_PER_BIN))
+    levels = np.linspace(0.0, 1.0, n_bins + 1)
+    found = np.quantile(scaled, levels, weights=weights, method="inverted_cdf")
+    edges = [float(found[0])]
+    for edge in found[1:]:
+        if edge - edges[-1] > _NARROWEST:
+            edges.append(float(edge))
+    return tuple(edges)
 
 
 def _center_and_scale(values: Array, weights: Array) -> tuple[float, float]:

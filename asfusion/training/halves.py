@@ -8,14 +8,16 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
-from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
 from asfusion.training.rows import collate
 from asfusion.training.settings import resolve_device
 
 _ENCODE_BATCH, _DECIDE_BATCH = 32, 1024
 
 
-def encode_rows(network: EncoderNetwork, prepared: Prepared, *, device: str = "auto") -> Tokens:
+def encode_rows(
+    network: EncoderNetwork, prepared: Prepared, *, device: str = "auto", n_views: int = 1
+) -> Tokens:
     """Return the tokens of one modality, absent rows masked, on the CPU.
 
     Parameters
@@ -26,6 +28,9 @@ def encode_rows(network: EncoderNetwork, prepared: Prepared, *, device: str = "a
         N rows, embedded already or not.
     device : str
         ``"auto"``, or a torch device.
+    n_views : int
+        Views of each row, moved a little, whose tokens are averaged; the first is the row
+        as it is. Rows that are embedded already have only that one.
 
     Returns
     -------
@@ -38,10 +43,18 @@ def encode_rows(network: EncoderNetwork, prepared: Prepared, *, device: str = "a
     with torch.no_grad():
         for rows in torch.split(torch.arange(len(prepared)), _ENCODE_BATCH):
             batch = collate({"one": prepared}, rows, device=where, dtype=dtype)
-            tokens = network(batch.inputs["one"]).keep(batch.present["one"])
+            tokens = _mean_of_views(network, batch.inputs["one"], n_views)
+            tokens = tokens.keep(batch.present["one"])
             parts.append(Tokens(tokens.values.cpu(), tokens.mask.cpu()))
     network.to("cpu")
     return Tokens(torch.cat([p.values for p in parts]), torch.cat([p.mask for p in parts]))
+
+
+def _mean_of_views(network: EncoderNetwork, inputs: Inputs | Tokens, n_views: int) -> Tokens:
+    if isinstance(inputs, Tokens) or n_views < 2:
+        return network(inputs)  # type: ignore[no-any-return]
+    views = [network(network.backbone.view(inputs, number)) for number in range(n_views)]
+    return Tokens(torch.stack([view.values for view in views]).mean(dim=0), views[0].mask)
 
 
 def decide_rows(

@@ -1,4 +1,4 @@
-"""The training loop: AdamW, warm-up and cosine, clipping, early stopping, resuming.
+"""The training loop: AdamW, schedules, clipping, averaging, early stopping, resuming.
 
 Everything random in an epoch is seeded by the run's seed and the epoch's number, so a
 run that is killed and resumed takes the same steps as one that was not.
@@ -21,15 +21,18 @@ from torch import Tensor, nn
 
 from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
+from asfusion._tokens import Tokens
 from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
-from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.nn.network import FusionNetwork, Inputs, Mix
+from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
 from asfusion.training.losses import RowLoss
-from asfusion.training.rows import Rows, collate, drop_modalities, precision_of
+from asfusion.training.rows import Batch, Rows, collate, drop_modalities, precision_of
+from asfusion.training.schedule import Schedule, can_wait, parameter_groups
 from asfusion.training.settings import TrainingSettings, resolve_device
 
 _PREDICT_BATCH = 128
-_MODEL, _BEST, _OPTIMIZER = "model.", "best.", "optimizer."
+_MODEL, _BEST, _AVERAGE, _OPTIMIZER = "model.", "best.", "average.", "optimizer."
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Progress:
     best_epoch: int = -1
     finished: bool = False
     micro_batch: int = 0
+    n_averaged: int = 0
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -60,7 +64,7 @@ def train(
     ----------
     network : FusionNetwork
         Freshly built; it is left on the CPU, in evaluation mode, with the weights of
-        the best epoch (the last one without validation rows).
+        the best epoch (the last one without validation rows), or with their average.
     rows, validation : Rows
         Training rows, and the rows whose loss decides when to stop, if any.
     loss : callable
@@ -115,9 +119,16 @@ class _Run:
         self.dtype = precision_of(rows.modalities)
         network.to(device=self.device, dtype=self.dtype)
         self.optimizer = torch.optim.AdamW(
-            _parameter_groups(network, settings), lr=settings.learning_rate, fused=True
+            parameter_groups(network, settings), lr=settings.learning_rate, fused=True
         )
         self.n_batches = max(1, math.ceil(len(rows) / settings.batch_size))
+        waiting = any(can_wait(encoder) for encoder in network.encoders.values())
+        self.schedule = Schedule(settings, self.n_batches, settings.head_first * waiting)
+        self.average = (
+            WeightAverage(settings.average_weights, lambda: learned_state(network))
+            if settings.average_weights
+            else None
+        )
         self.best: dict[str, Tensor] = {}
         self.at = Progress(micro_batch=settings.batch_size)
 
@@ -137,8 +148,23 @@ class _Run:
             if self.at.finished:
                 break
         bar.close()
-        if self.best:
-            self.network.load_state_dict(self.best, strict=False)
+        self._keep_the_best()
+
+    def _keep_the_best(self) -> None:
+        """Leave the network with the weights of the best epoch, or their average."""
+        average = self.average.tensors if self.average is not None else {}
+        is_swa = self.average is not None and self.average.kind == "swa"
+        chosen = average if is_swa else self.best or average
+        self.network.load_state_dict(chosen, strict=False)
+        if is_swa and average:
+            self._refresh_statistics()
+
+    def _refresh_statistics(self) -> None:
+        """Let an average of weights see the training rows once."""
+        seed = derive_seed(self.settings.seed, "statistics")
+        with torch_seed(seed, self.device), fresh_statistics(self.network) as needed:
+            for part in _batches(len(self.rows), self.settings.batch_size) if needed else ():
+                self._loss_of(self.rows, part)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch, judge it, and return its record."""
@@ -146,24 +172,36 @@ class _Run:
         with torch_seed(seed, self.device):
             mean_loss = self._learn(epoch)
         record = {"epoch": float(epoch), "loss": mean_loss}
+        if self.average is not None and self._averages(epoch):
+            self.average.add()
         if self.validation is not None:
-            record["validation_loss"] = self.judge(self.validation)
-            self._remember(epoch, record["validation_loss"])
+            record["validation_loss"] = self._judge_and_remember(epoch, self.validation)
         record["learning_rate"] = self.optimizer.param_groups[0]["lr"]
         self.at.history.append(record)
         self.at.epoch = epoch + 1
         waited = (
-            self.validation is not None and epoch - self.at.best_epoch >= self.settings.patience
+            self.validation is not None
+            and epoch - self.at.best_epoch >= self.settings.patience
+            and self.schedule.side(epoch) == 1.0
+            and self.settings.average_weights != "swa"  # which needs the last epochs
         )
         self.at.finished = waited or self.at.epoch >= self.settings.max_epochs
         return record
 
+    def _averages(self, epoch: int) -> bool:
+        """Return whether the weights at the end of an epoch enter the average."""
+        swa = self.average is not None and self.average.kind == "swa"
+        return swa and epoch >= self.schedule.averages_from
+
     def _learn(self, epoch: int) -> float:
+        for encoder in self.network.encoders.values():
+            if can_wait(encoder):
+                encoder.waits = epoch < self.schedule.head_epochs  # type: ignore[assignment]
         self.network.train()
         total = 0.0
         for step, batch in enumerate(_batches(len(self.rows), self.settings.batch_size)):
             self._set_rate(epoch * self.n_batches + step)
-            total += self._step(batch) * len(batch)
+            total += self._step(batch, side=self.schedule.side(epoch)) * len(batch)
         mean_loss = total / len(self.rows)
         if not math.isfinite(mean_loss):
             msg = (
@@ -174,16 +212,16 @@ class _Run:
         return mean_loss
 
     def _set_rate(self, step: int) -> None:
-        total = self.settings.max_epochs * self.n_batches
-        factor = rate_factor(step, total, warmup=self.settings.warmup)
+        factor, momentum = self.schedule.rate(step), self.schedule.momentum(step)
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * group["scale"] * factor
+            group["betas"] = (momentum, group["betas"][1])
 
-    def _step(self, batch: Tensor) -> float:
+    def _step(self, batch: Tensor, *, side: float) -> float:
         """Take one step; when memory runs out, pass the batch in halves and sum gradients."""
         while True:
             try:
-                value = self._accumulate(batch)
+                value = self._accumulate(batch, side)
                 break
             except (RuntimeError, MemoryError) as error:
                 if not _is_out_of_memory(error):
@@ -192,14 +230,22 @@ class _Run:
         learned = [p for group in self.optimizer.param_groups for p in group["params"]]
         nn.utils.clip_grad_norm_(learned, self.settings.clip_norm)
         self.optimizer.step()
+        if self.average is not None and self.average.kind == "ema":
+            self.average.add()
         return value
 
-    def _accumulate(self, batch: Tensor) -> float:
+    def _accumulate(self, batch: Tensor, side: float) -> float:
         self.optimizer.zero_grad(set_to_none=True)
         total = 0.0
         for part in torch.split(batch, self.at.micro_batch):
             share = len(part) / len(batch)
-            value = self._loss_of(self.rows, part, drop=self.settings.modality_dropout)
+            value = self._loss_of(
+                self.rows,
+                part,
+                drop=self.settings.modality_dropout,
+                side=side,
+                mix=draw_mix(len(part), self.settings.mixup, self.device),
+            )
             extra = self.network.auxiliary_loss()
             objective = value if extra is None else value + extra
             (objective * share).backward()  # type: ignore[no-untyped-call]
@@ -218,17 +264,48 @@ class _Run:
             )
             raise OutOfMemoryError(msg)
 
-    def _loss_of(self, rows: Rows, part: Tensor, *, drop: float) -> Tensor:
+    def _loss_of(
+        self,
+        rows: Rows,
+        part: Tensor,
+        *,
+        drop: float = 0.0,
+        side: float = 1.0,
+        mix: Mix | None = None,
+    ) -> Tensor:
         """Return the weighted mean loss of some rows."""
         batch = collate(rows.modalities, part, device=self.device, dtype=self.dtype)
         present = drop_modalities(batch.present, drop)
+        inputs = batch.inputs if side == 1.0 else self._shrunk(batch, side)
         with self._autocast():
-            outputs = self.network(batch.inputs, present)
+            outputs = self.network(inputs, present, mix)
         targets = rows.targets[part].to(self.device)
         if targets.is_floating_point():
             targets = targets.to(self.dtype)
         weights = rows.weights[part].to(device=self.device, dtype=self.dtype)
-        return (self.loss(outputs.to(self.dtype), targets) * weights).mean()
+        outputs = outputs.to(self.dtype)
+        losses = self.loss(outputs, targets) * weights
+        if mix is not None:
+            other = self.loss(outputs, targets[mix.partner]) * weights[mix.partner]
+            losses = mix.share * losses + (1.0 - mix.share) * other
+        return losses.mean()
+
+    def _shrunk(self, batch: Batch, side: float) -> dict[str, Inputs | Tokens]:
+        """Return inputs with smaller images, where a network still reads images."""
+        return {
+            name: value
+            if isinstance(value, Tokens)
+            else self.network.encoders[name].backbone.shrink(value, side)  # type: ignore[union-attr, operator]
+            for name, value in batch.inputs.items()
+        }
+
+    def _judge_and_remember(self, epoch: int, rows: Rows) -> float:
+        """Return the validation loss of the weights that would be kept."""
+        ema = self.average if self.average is not None and self.average.kind == "ema" else None
+        with ema.in_place(self.network) if ema is not None else nullcontext():
+            value = self.judge(rows)
+            self._remember(epoch, value)
+        return value
 
     def judge(self, rows: Rows) -> float:
         """Return the weighted mean loss of rows that are not learned from."""
@@ -236,7 +313,7 @@ class _Run:
         total = 0.0
         with torch.no_grad():
             for part in torch.split(torch.arange(len(rows)), _PREDICT_BATCH):
-                total += float(self._loss_of(rows, part, drop=0.0)) * len(part)
+                total += float(self._loss_of(rows, part)) * len(part)
         return total / len(rows)
 
     def _autocast(self) -> AbstractContextManager[Any]:
@@ -266,6 +343,9 @@ class _Run:
         """Write everything that the next epoch depends on."""
         tensors = {_MODEL + k: v for k, v in learned_state(self.network).items()}
         tensors |= {_BEST + k: v for k, v in self.best.items()}
+        if self.average is not None:
+            tensors |= {_AVERAGE + k: v for k, v in self.average.tensors.items()}
+            self.at.n_averaged = self.average.count
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{_OPTIMIZER}{number}.{key}": value for key, value in values.items()}
         state = {"fingerprint": self.fingerprint(), **asdict(self.at)}
@@ -282,6 +362,10 @@ class _Run:
         self.at = Progress(**state)
         self.network.load_state_dict(_with_prefix(tensors, _MODEL), strict=False)
         self.best = {k: v.to(self.device) for k, v in _with_prefix(tensors, _BEST).items()}
+        if self.average is not None:
+            average = _with_prefix(tensors, _AVERAGE)
+            self.average.tensors = {k: v.to(self.device) for k, v in average.items()}
+            self.average.count = self.at.n_averaged
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _with_prefix(tensors, _OPTIMIZER).items():
             number, key = name.split(".", 1)
@@ -303,15 +387,6 @@ def predict_rows(network: FusionNetwork, rows: Rows, *, device: str = "auto") ->
     return torch.cat(parts)
 
 
-def rate_factor(step: int, total: int, *, warmup: float) -> float:
-    """Return the share of the peak learning rate: linear warm-up, then half a cosine."""
-    rising = max(1, round(warmup * total))
-    if step < rising:
-        return (step + 1) / rising
-    done = (step - rising) / max(1, total - rising)
-    return 0.5 * (1.0 + math.cos(math.pi * min(1.0, done)))
-
-
 def learned_state(network: nn.Module) -> dict[str, Tensor]:
     """Return what training can change: parameters that learn, and buffers."""
     learned = {k: v for k, v in network.named_parameters() if v.requires_grad}
@@ -320,23 +395,23 @@ def learned_state(network: nn.Module) -> dict[str, Tensor]:
     return learned | buffers
 
 
-def _parameter_groups(network: FusionNetwork, settings: TrainingSettings) -> list[dict[str, Any]]:
-    """Return parameter groups: matrices decay, pretrained backbones learn more slowly."""
-    scales = {
-        id(parameter): encoder.learning_rate_scale
-        for encoder in network.encoders.values()
-        if isinstance(encoder, EncoderNetwork)
-        for parameter in encoder.backbone.parameters()
-    }
-    groups: dict[tuple[float, float], list[Tensor]] = {}
-    for parameter in network.parameters():
-        if parameter.requires_grad:
-            decay = settings.weight_decay if parameter.dim() > 1 else 0.0
-            groups.setdefault((scales.get(id(parameter), 1.0), decay), []).append(parameter)
-    return [
-        {"params": parameters, "scale": scale, "weight_decay": decay}
-        for (scale, decay), parameters in groups.items()
-    ]
+def draw_mix(n_rows: int, alpha: float, device: torch.device) -> Mix | None:
+    """Return how rows of a batch are blended, None if they are not.
+
+    NOTE[DIFF]: rows are blended behind fusion [2]_, not as pixels [1]_: words and absent
+    modalities have no mean.
+
+    References
+    ----------
+    .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+       https://doi.org/10.48550/arXiv.1710.09412
+    .. [2] Verma et al., "Manifold Mixup: Better Representations by Interpolating Hidden
+       States", ICML 2019. https://proceedings.mlr.press/v97/verma19a.html
+    """
+    if alpha <= 0.0:
+        return None
+    share = float(torch.distributions.Beta(alpha, alpha).sample())
+    return Mix(share, torch.randperm(n_rows).to(device))
 
 
 def _batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:

@@ -6,17 +6,54 @@ Dimensions: B rows of a batch, K outputs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeAlias
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asfusion.training.settings import TrainingSettings
+
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
+_FOCUS = 2.0  # the exponent of the paper
 
 
-def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
-    """Return the negative log-probability of the true class (B,) from logits (B, K)."""
-    return functional.cross_entropy(outputs, targets, reduction="none")
+def class_loss(settings: TrainingSettings) -> RowLoss:
+    """Return the loss of classes that the settings ask for."""
+    smoothing = settings.label_smoothing
+    if settings.loss == "focal":
+        return partial(focal_loss, smoothing=smoothing)
+    return partial(cross_entropy, smoothing=smoothing) if smoothing else cross_entropy
+
+
+def cross_entropy(outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the negative log-probability of the true class (B,) from logits (B, K).
+
+    With `smoothing`, that share of the target is spread over all classes [1]_.
+
+    References
+    ----------
+    .. [1] Szegedy et al., "Rethinking the Inception Architecture for Computer Vision",
+       CVPR 2016. https://doi.org/10.1109/CVPR.2016.308
+    """
+    return functional.cross_entropy(outputs, targets, reduction="none", label_smoothing=smoothing)
+
+
+def focal_loss(outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the cross entropy (B,), times ``(1 - p) ** 2`` of each class [1]_.
+
+    Rows that are right already count little. `smoothing` is that of `cross_entropy`.
+
+    References
+    ----------
+    .. [1] Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017.
+       https://doi.org/10.1109/ICCV.2017.324
+    """
+    log_p = functional.log_softmax(outputs, dim=1)
+    truth = functional.one_hot(targets, outputs.shape[1]).to(outputs.dtype)
+    truth = (1.0 - smoothing) * truth + smoothing / outputs.shape[1]
+    return -(truth * (1.0 - torch.exp(log_p)) ** _FOCUS * log_p).sum(dim=1)
 
 
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:

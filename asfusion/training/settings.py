@@ -11,6 +11,9 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
+RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
+Average: TypeAlias = Literal["ema", "swa"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,26 @@ class TrainingSettings:
         Probability that a present modality is hidden from a row during a step. At
         least one modality of each row stays.
     patience : int
-        Epochs without a better validation loss before training stops.
+        Epochs without a better validation loss before training stops; images that still
+        grow are waited for.
+    loss : {"cross_entropy", "focal"}
+        Loss of classes.
+    label_smoothing : float
+        Share of a class's target that is spread over all classes.
+    mixup : float
+        Both parameters of the beta distribution by which fused rows are blended; 0 blends
+        none.
+    schedule : {"cosine", "one_cycle"}
+        Warm-up and half a cosine, or one cycle of rate and momentum.
+    head_first : int
+        First epochs in which pretrained backbones that learn are held still.
+    layer_decay : float
+        Factor on the learning rate from each stage of a backbone to the one before it.
+    progressive_resizing : bool
+        Whether images have half of their side in the first third of the epochs, and three
+        quarters in the second.
+    average_weights : {None, "ema", "swa"}
+        Which average of weights over time is judged and kept.
     precision : {"auto", "float32", "bfloat16"}
         ``"auto"`` uses bfloat16 autocast on CUDA devices that have it.
     device : str
@@ -55,6 +77,14 @@ class TrainingSettings:
     clip_norm: float = 1.0
     modality_dropout: float = 0.1
     patience: int = 10
+    loss: ClassLoss = "cross_entropy"
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    schedule: RateSchedule = "cosine"
+    head_first: int = 0
+    layer_decay: float = 1.0
+    progressive_resizing: bool = False
+    average_weights: Average | None = None
     precision: Precision = "auto"
     device: str = "auto"
     seed: int = 0
@@ -71,7 +101,27 @@ class TrainingSettings:
         check_number(self.clip_norm, "clip_norm", minimum=0.0, exclusive=True)
         check_number(self.modality_dropout, "modality_dropout", minimum=0.0, maximum=1.0)
         check_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
+        self._check_recipe()
         resolve_device(self.device)
+
+    def _check_recipe(self) -> None:
+        check_choice(self.loss, "loss", ("cross_entropy", "focal"))
+        check_choice(self.schedule, "schedule", ("cosine", "one_cycle"))
+        check_number(self.label_smoothing, "label_smoothing", minimum=0.0, maximum=0.9)
+        check_number(self.mixup, "mixup", minimum=0.0, maximum=100.0)
+        check_number(self.layer_decay, "layer_decay", minimum=0.01, maximum=1.0)
+        check_integer(self.head_first, "head_first", minimum=0)
+        if self.head_first >= self.max_epochs:
+            msg = (
+                f"head_first: expected fewer epochs than max_epochs={self.max_epochs}, got "
+                f"{self.head_first}."
+            )
+            raise ConfigurationError(msg)
+        if not isinstance(self.progressive_resizing, bool):
+            got = type(self.progressive_resizing).__name__
+            raise ConfigurationError(f"progressive_resizing: expected True or False, got {got}.")
+        if self.average_weights is not None:
+            check_choice(self.average_weights, "average_weights", ("ema", "swa"))
 
 
 def resolve_device(name: str) -> torch.device:

@@ -1,6 +1,7 @@
 """Every encoder keeps the same promises. A new encoder is one more row in ENCODERS."""
 
 import copy
+import datetime
 
 import numpy as np
 import pandas as pd
@@ -15,17 +16,25 @@ from sklearn.pipeline import make_pipeline
 
 from asfusion._random import torch_seed
 from asfusion._tokens import Tokens
+from asfusion.datasets._phantoms.dicom_files import write_series
 from asfusion.encoders._base import Encoder, embed_prepared
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.slices import SliceEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.encoders.volume import VolumeEncoder
 from asfusion.exceptions import ColumnError, ConfigurationError
 
 LABS = ["crp", "sex", "seen"]
 ENCODERS = {
     "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
     "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
+    "ft_transformer": TabularEncoder(LABS, network="ft_transformer", d_out=6, d_hidden=8),
+    "tabm": TabularEncoder(LABS, network="tabm", d_out=6, d_hidden=8),
+    "resnet": TabularEncoder(LABS, network="resnet", d_out=6, d_hidden=8),
+    "piecewise": TabularEncoder(LABS, number_embedding="piecewise_linear", d_out=6, d_hidden=8),
+    "periodic": TabularEncoder(LABS, number_embedding="periodic", d_out=6, d_hidden=8),
     "transformer": TextEncoder("note", d_out=6, max_tokens=16),
     "wordpiece": TextEncoder(
         "note", d_out=6, max_tokens=8, tokenizer="wordpiece", pooling="attention"
@@ -34,9 +43,19 @@ ENCODERS = {
     "concepts": ConceptEncoder("note", contexts=["present", "negated"], d_out=6, d_hidden=8),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
+    "volume": VolumeEncoder(["stir", "t1"], shape=(8, 32, 32), d_out=6),
+    "volume regions": VolumeEncoder("stir", shape=(8, 32, 32), norm="group", pool=False, d_out=6),
+    "slices": SliceEncoder(["stir", "t1"], size=32, d_out=6),
 }
 every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
 N_ROWS = 12
+
+
+def write_stack(folder, stack):
+    write_series(
+        folder, stack, spacing_mm=(4.0, 1.0, 1.0), sequence="STIR", patient_key="P1", site="A",
+        scanner="MR 1", sex="male", age_years=34, date=datetime.date(2021, 3, 9),
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +70,18 @@ def table(tmp_path_factory):
             "seen": pd.date_range("2024-01-01", periods=N_ROWS),
             "note": [f"back pain, visit {i}, better with exercise" for i in range(N_ROWS)],
             "xray": [str(folder / f"{i}.png") for i in range(N_ROWS)],
+            "stir": [str(folder / f"stir{i}") for i in range(N_ROWS)],
+            "t1": [str(folder / f"t1_{i}") for i in range(N_ROWS)],
         }
     )
+    for column in ("stir", "t1"):
+        for path in X[column]:
+            (folder / path).mkdir()
+            write_stack(path, rng.integers(0, 900, (4, 40, 36), dtype=np.uint16))
     for path in X["xray"]:
         Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(path)
     X.loc[5, "crp"] = np.nan  # a missing cell
+    X.loc[[5, 8], "t1"] = None  # missing sequences
     X.loc[[3, 7]] = None  # missing modalities
     return X
 

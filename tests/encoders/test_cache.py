@@ -186,12 +186,12 @@ def test_row_without_a_name_is_prepared_every_time(
 
 
 def test_more_rows_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_base, "_CHUNK", 4)
+    monkeypatch.setattr(_base.Encoder, "_chunk_rows", 4)
     words = [f"word {i}" for i in range(11)]
     encoder = WordEncoder().fit(table("a"))
     chunked = encoder.embed(table(*words))
     monkeypatch.setattr(_base, "EMBEDDINGS", EmbeddingCache())
-    monkeypatch.setattr(_base, "_CHUNK", 100)
+    monkeypatch.setattr(_base.Encoder, "_chunk_rows", 100)
     assert torch.equal(encoder.embed(table(*words)).tensors["values"], chunked.tensors["values"])
 
 
@@ -384,3 +384,19 @@ def test_network_digest_follows_every_number() -> None:
     again.load_state_dict(network.state_dict())
     assert network_digest(again) == names[-1]
     assert network_digest(network.bfloat16()) != names[-1]
+
+
+def test_embeddings_pass_to_another_process_as_a_file(tmp_path):
+    one, other = EmbeddingCache(), EmbeddingCache()
+    for length in (1, 3):
+        values = torch.arange(4.0 * length).reshape(length, 4)
+        one.put(f"image {length}", Embedding(values, torch.ones(length, dtype=torch.bool)))
+    one.save(tmp_path / "embeddings.safetensors")
+    other.adopt(tmp_path / "embeddings.safetensors")
+    assert len(other) == 2
+    keys = ["image 1", "image 3"]
+    for key, embedding in one.find(keys).items():
+        torch.testing.assert_close(other.find(keys)[key].values, embedding.values)
+    EmbeddingCache().save(tmp_path / "none.safetensors")
+    other.adopt(tmp_path / "none.safetensors")
+    assert len(other) == 2

@@ -481,3 +481,53 @@ def test_real_radiographs_in_a_few_lines(shared_data: Path, resnet: str) -> None
     cohort = pd.read_csv(folder / "cohort.csv", nrows=8)
     X = pd.DataFrame({"xray": [folder / name for name in cohort["image"]]})
     assert np.isfinite(encoder(backbone=resnet).fit(X).transform(X)).all()
+
+
+# -- weights from a file, and norms --------------------------------------------------------
+
+
+def test_weights_of_a_file_are_frozen_saved_and_no_longer_needed(
+    files: list[Path], tmp_path: Path
+) -> None:
+    from safetensors.torch import save_file
+
+    from asfusion.estimators.joint import JointFusionClassifier
+    from asfusion.persistence import load
+
+    X, y = pd.DataFrame({"film": [str(f) for f in files]}), [0, 1, 0, 1, 0]
+    with torch_seed(7):
+        learned = ImageEncoder("film", size=32, channels=3).fit(X).build().backbone.body
+    save_file(learned.state_dict(), tmp_path / "w.safetensors")
+    encoder = ImageEncoder("film", size=32, weights=str(tmp_path / "w.safetensors"))
+    model = JointFusionClassifier({"film": encoder}, max_epochs=1, verbose=0, random_state=0)
+    model.fit(X, y)
+    assert model.encoders_["film"].is_frozen
+    stem = model.network_.encoders["film"].backbone.body.stem[0].weight
+    assert torch.allclose(stem, learned.stem[0].weight.sum(dim=1, keepdim=True))
+    expected = model.predict_proba(X)
+    model.save(tmp_path / "model.asf")
+    (tmp_path / "w.safetensors").unlink()
+    np.testing.assert_array_equal(load(tmp_path / "model.asf").predict_proba(X), expected)
+
+
+def test_norms_of_the_network(files: list[Path]) -> None:
+    X = pd.DataFrame({"film": [str(f) for f in files]})
+    network = ImageEncoder("film", size=32, norm="group").fit(X).build()
+    assert not [m for m in network.modules() if isinstance(m, nn.BatchNorm2d)]
+    with pytest.raises(ConfigurationError, match="norm: expected 'batch' or 'group'"):
+        ImageEncoder("film", norm="frozen").fit(X)
+    with pytest.raises(ConfigurationError, match="norm: expected one of"):
+        ImageEncoder("film", norm="layer").fit(X)
+    tuned = ImageEncoder("film", size=32, backbone="efficientnet_lite0", mode="full").fit(X)
+    norms = [m for m in tuned.build().train().modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(m.training for m in norms)
+
+
+@pytest.mark.parametrize("backbone", ["compact", "resnet18", "vit_tiny"])
+def test_networks_export(files: list[Path], backbone: str) -> None:
+    X = pd.DataFrame({"film": [str(f) for f in files]})
+    encoder = ImageEncoder("film", size=32, backbone=backbone).fit(X)
+    network, inputs = encoder.build().eval(), dict(encoder.prepare(X).tensors)
+    exported = torch.export.export(network, (inputs,), strict=False).module()
+    with torch.no_grad():
+        assert torch.allclose(exported(inputs)[0], network(inputs).values, atol=1e-5)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from asfusion._checks import check_modality_name
 from asfusion._frames import Frame
+from asfusion.encoders import infer
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.infer import column_roles, describe_encoders, infer_encoders
 from asfusion.encoders.tabular import TabularEncoder
@@ -156,14 +157,28 @@ def test_nearly_all_paths_must_be_images(df_module: ModuleType, n_other: int, ro
     assert _roles({"file": paths}, df_module) == {"file": role}
 
 
-def test_folders_of_slices_are_left_out(df_module: ModuleType, tmp_path: Path) -> None:
+@pytest.mark.parametrize("installed", [True, False])
+def test_folders_of_slices_are_sequences_by_their_names(
+    df_module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool
+) -> None:
+    monkeypatch.setattr(
+        infer.importlib.util, "find_spec", lambda name: object() if installed else None
+    )
     folders = [tmp_path / f"series {i}" for i in range(3)]
     for folder in folders:
         folder.mkdir()
-    X = df_module.DataFrame({"mri": [str(f) for f in folders], "crp": [1.0, 2.0, 3.0]})
+    paths = [str(f) for f in folders]
+    nifti = [f"scan{i}.nii.gz" for i in range(3)]
+    X = df_module.DataFrame(
+        {"mri_stir": paths, "mri_t1": paths[::-1], "ct": nifti, "crp": [1.0, 2.0, 3.0]}
+    )
     encoders = infer_encoders(X)
-    assert list(encoders) == ["table"]
-    assert "left out: 'mri' (folders of slices" in describe_encoders(encoders, X)
+    assert list(encoders) == ["table", "mri", "ct"]
+    assert encoders["mri"].columns == ["mri_stir", "mri_t1"] and encoders["ct"].columns == "ct"
+    kinds = {type(encoders[name]).__name__ for name in ("mri", "ct")}
+    assert kinds == {"SliceEncoder" if installed else "VolumeEncoder"}
+    words = "EfficientNet-Lite0" if installed else "a small 3-D network"
+    assert words in describe_encoders(encoders, X)
     lost = df_module.DataFrame({"mri": [f"{tmp_path}/{i}\x00" for i in range(3)]})
     assert dict(column_roles(Frame.read(lost))) == {"mri": "identifier"}
 
@@ -210,7 +225,7 @@ def test_a_bare_array_is_one_table() -> None:
 
 def test_nothing_to_learn_from_is_an_error(df_module: ModuleType) -> None:
     X = df_module.DataFrame({"mrn": [7, 8, 9], "gone": [None] * 3})
-    with pytest.raises(InputError, match="only identifiers, folders or empty columns: 'mrn', 'g"):
+    with pytest.raises(InputError, match="only identifiers or empty columns: 'mrn', 'g"):
         infer_encoders(X)
 
 

@@ -218,7 +218,18 @@ def test_what_was_learned_can_be_saved(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"network": "forest"}, "network: expected one of 'mlp', 'tabnet', got 'forest'"),
+        (
+            {"network": "forest"},
+            "network: expected one of 'mlp', 'tabnet', 'ft_transformer', 'tabm', 'resnet', got",
+        ),
+        (
+            {"number_embedding": "bins"},
+            "number_embedding: expected one of 'none', 'piecewise_linear'",
+        ),
+        (
+            {"network": "tabnet", "number_embedding": "periodic"},
+            "number_embedding: expected 'none' with network='tabnet'",
+        ),
         ({"d_hidden": 0}, "d_hidden: expected an integer of at least 1"),
         ({"n_layers": 1.5}, "n_layers: expected an integer of at least 1"),
         ({"d_out": True}, "d_out: expected an integer of at least 1"),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from asfusion.evaluation.intervals import (
@@ -11,7 +12,7 @@ from asfusion.evaluation.intervals import (
     percentile_interval,
     score_intervals,
 )
-from asfusion.evaluation.metrics import BinaryScorer, RegressionScorer
+from asfusion.evaluation.metrics import BinaryScorer, RegressionScorer, binary_scores
 
 
 def make(n=150, n_groups=60, seed=0):
@@ -47,6 +48,33 @@ def test_replicates_equal_a_loop_over_resampled_rows():
             [np.tile(np.flatnonzero(groups == g), int(k)) for g, k in enumerate(drawn) if k]
         )
         assert found[replicate] == pytest.approx(roc_auc_score(y[rows], p[rows]), abs=1e-12)
+
+
+@pytest.mark.parametrize("n", [60, 900])
+def test_every_binary_replicate_equals_scores_of_resampled_rows(n):
+    y, p, groups = make(n=n, n_groups=n // 2)
+    scorer = BinaryScorer(y, p, threshold=0.4, groups=groups)
+    found = bootstrap_scores(scorer, n_bootstrap=25, seed=2, width=n)
+    counts = np.concatenate(list(draw_counts(scorer.n_groups, 25, 2, width=n)))
+    for replicate, drawn in enumerate(counts):
+        rows = np.repeat(np.arange(n), drawn[groups].astype(int))
+        line = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky")
+        slope = line.fit(np.log(p / (1 - p))[rows, None], y[rows]).coef_[0, 0]
+        assert found["calibration_slope"][replicate] == pytest.approx(slope, abs=1e-8)
+        for name, value in binary_scores(y[rows], p[rows], threshold=0.4).items():
+            assert found[name][replicate] == pytest.approx(value, abs=1e-9, nan_ok=True), name
+
+
+def test_gap_of_calibration_is_corrected_for_its_bias():
+    rng = np.random.default_rng(0)
+    p = rng.random(150)
+    scorer = BinaryScorer(rng.random(150) < p, p)  # calibrated: the truth is zero
+    options = {"n_bootstrap": 300, "confidence": 0.95, "seed": 0, "width": 150}
+    intervals, replicates = score_intervals(scorer, **options)
+    plain = percentile_interval(intervals["ece"].estimate, replicates["ece"], 0.95)
+    shift = 2 * (np.median(replicates["ece"]) - plain.estimate)
+    assert plain.low > 0.02 and intervals["ece"].low == max(plain.low - shift, 0)
+    assert intervals["ece"].high == pytest.approx(plain.high - shift)
 
 
 def test_interval_is_the_central_share():

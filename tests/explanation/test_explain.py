@@ -422,6 +422,17 @@ def test_a_background_that_was_not_given_is_spoken_of(rows: Any, fitted: dict[st
     assert "explained rows themselves" not in repr(given)
 
 
+def test_details_that_come_later_are_as_silent_as_the_call(
+    rows: Any, fitted: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr("asfusion._progress._DELAY_S", 0.0)
+    for verbose, said in ((0, False), (1, True)):
+        e = explain(fitted["early"], rows[0][10:12], background=rows[0], verbose=verbose)
+        capsys.readouterr()
+        e["labs"]
+        assert ("Explaining labs" in capsys.readouterr().err) == said
+
+
 @pytest.mark.skipif(find_chromium() is None, reason=NO_BROWSER)
 def test_a_browser_runs_nothing_of_the_page(rows: Any, tmp_path: Path) -> None:
     hostile = "<script>document.title='RAN'</script><img src=x onerror=\"document.title='RAN'\">"

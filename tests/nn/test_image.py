@@ -14,6 +14,7 @@ from torch import nn
 
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, MissingDependencyError
+from asfusion.imaging.augment import RadiographAugment
 from asfusion.nn.image import (
     IMAGE_BACKBONES,
     SCRATCH_BACKBONES,
@@ -104,6 +105,18 @@ def test_contract(name: str) -> None:
     assert positions.values.shape == (3, POSITIONS.get(name, 4), backbone.d_out)
     assert torch.allclose(positions.pool(), tokens.values[:, 0], atol=1e-5 * scale)
     assert float((tokens.values[0] - tokens.values[1]).abs().max()) > 1e-3 * scale
+
+
+@pytest.mark.parametrize("name", ["compact", "resnet18", "efficientnet_lite0"])
+@pytest.mark.parametrize("mode", ["full", "last_block"])
+def test_images_are_moved_while_learning_and_never_in_prediction(name: str, mode: Any) -> None:
+    backbone = build(name, augment=RadiographAugment())
+    network = EncoderNetwork(backbone, d_out=4, training_mode=mode)
+    inputs = {"pixels": pixels()}
+    network.train()
+    assert not torch.equal(backbone(inputs).values, backbone(inputs).values)
+    network.eval()
+    assert torch.equal(backbone(inputs).values, backbone(inputs).values)
 
 
 @pytest.mark.parametrize("name", IMAGE_BACKBONES)

@@ -31,8 +31,8 @@ def test_a_letter_keeps_its_findings_and_loses_its_people() -> None:
     redacted = redact(LETTER)
     [text] = redacted.texts
     assert text is not None
-    for gone in ("Miller", "Anne", "Berg", "Neill", "1981", "00123456", "Oak", "62704",
-                 "Springfield", "555", "@", "93", "Little", "March", "Freiburg"):  # fmt: skip
+    names = "Miller Anne Berg Neill Oak Springfield Little March Freiburg"
+    for gone in (*names.split(), "1981", "00123456", "62704", "555", "@", "93", "x.org"):
         assert gone not in text, gone
     for kept in ("HLA-B27 positive", "12.5 mg/L", "Crohn's disease since 2011", "5/10", "teacher"):
         assert kept in text, kept

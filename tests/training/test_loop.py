@@ -14,9 +14,10 @@ from asfusion.exceptions import (
     TrainingError,
 )
 from asfusion.training import loop
-from asfusion.training.loop import predict_rows, rate_factor, train
+from asfusion.training.loop import predict_rows, train
 from asfusion.training.losses import cross_entropy, squared_error
 from asfusion.training.rows import Rows, collate, drop_modalities, precision_of
+from asfusion.training.schedule import rate_factor
 from asfusion.training.settings import TrainingSettings
 
 from .conftest import make_network, make_rows
@@ -145,11 +146,11 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
     sizes = []
     original = loop._Run._loss_of
 
-    def limited(self, rows, part, *, drop):
+    def limited(self, rows, part, **options):
         sizes.append(len(part))
         if len(part) > 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(self, rows, part, drop=drop)
+        return original(self, rows, part, **options)
 
     monkeypatch.setattr(loop._Run, "_loss_of", limited)
     _, history = run()
@@ -159,7 +160,7 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
 
 
 def test_memory_that_runs_out_at_one_row_is_an_error(monkeypatch):
-    def never(self, rows, part, *, drop):
+    def never(self, rows, part, **options):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
 
     monkeypatch.setattr(loop._Run, "_loss_of", never)
@@ -168,7 +169,7 @@ def test_memory_that_runs_out_at_one_row_is_an_error(monkeypatch):
 
 
 def test_other_errors_are_not_taken_for_memory(monkeypatch):
-    def broken(self, rows, part, *, drop):
+    def broken(self, rows, part, **options):
         raise RuntimeError("something else")
 
     monkeypatch.setattr(loop._Run, "_loss_of", broken)

@@ -1,0 +1,300 @@
+"""What encoders of series share: columns of folders to stacks of slices, one per sequence.
+
+Dimensions: N rows, S sequences, Z Y X voxels.
+"""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._frames import Frame
+from asfusion._tokens import Prepared
+from asfusion.encoders._base import Encoder, Mode
+from asfusion.encoders._cache import digest, file_digest
+from asfusion.encoders.image import in_threads, paths_of
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
+from asfusion.imaging._quiet import quiet_readers
+from asfusion.imaging.grid import Grid, to_eight_bits, window_of
+from asfusion.imaging.series import read_series
+from asfusion.imaging.volume import Volume
+from asfusion.nn._norms import NORMS
+from asfusion.nn.network import Training
+
+Window = tuple[float, float] | Literal["auto"]
+PRETRAINED_RATE = 0.1
+_SMALLEST = (1, 32, 32)
+_MAX_BYTES = 8 << 30
+_FIX = " Correct the path or the files, or pass on_error='missing' to do without it."
+
+
+class SeriesEncoder(Encoder):
+    """Read one or several series per row, each onto the same grid of voxels.
+
+    A subclass has the parameters ``columns``, ``window``, ``mode``, ``norm``, ``d_out``,
+    ``dropout``, ``on_gap`` and ``on_error``, and says what a row's mask is.
+    """
+
+    columns: str | Sequence[str]
+    window: Window
+    mode: Mode
+    norm: Any
+    d_out: int
+    dropout: float
+    on_gap: Literal["raise", "fill"]
+    on_error: Literal["raise", "missing"]
+    columns_: tuple[str, ...]
+    shape_: tuple[int, int, int]
+    backbone_config_: dict[str, Any]
+
+    _chunk_rows: ClassVar[int] = 32
+
+    @property
+    @abstractmethod
+    def has_weights(self) -> bool:
+        """Whether the backbone starts from weights of others."""
+
+    @abstractmethod
+    def grid_of(self, volume: Volume) -> Grid:
+        """Return how a volume is laid over the voxels that the network reads."""
+
+    @abstractmethod
+    def _mask_of(self, slices: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Return the mask of rows from the number of slices (N, S), zero for no series."""
+
+    def prepare(self, X: Any) -> Prepared:
+        """Read the series of all rows.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the columns of paths.
+
+        Returns
+        -------
+        Prepared
+            ``voxels`` uint8 of shape (N, S, Z, Y, X), zeros where there is no series, and
+            ``mask``, which sequences (or slices) there are.
+
+        Raises
+        ------
+        DicomReadError
+            If slices make no volume and `on_error` is ``"raise"``.
+        ImageReadError
+            If there is nothing readable at a path and `on_error` is ``"raise"``.
+        InputError
+            If the rows need more than 8 GiB as voxels.
+        """
+        check_is_fitted(self)
+        frame = self._read(X)
+        return self._prepare_rows(frame, np.arange(len(frame)))
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the backbone keeps its weights, so that each row is embedded once."""
+        return self._training_mode() == "frozen"
+
+    def _training_mode(self) -> Training:
+        if self.mode != "auto":
+            return self.mode
+        return "frozen" if self.has_weights else "full"
+
+    # -- parameters --------------------------------------------------------------------
+
+    def _names(self) -> tuple[str, ...]:
+        given = self.columns
+        names = (given,) if isinstance(given, str) else tuple(given or ())
+        if not names or not all(isinstance(name, str) and name for name in names):
+            msg = f"columns: expected a non-empty str or a list of them, got {given!r}."
+            raise ConfigurationError(msg)
+        if len(set(names)) < len(names):
+            raise ConfigurationError("columns: expected each column once, got one twice.")
+        return names
+
+    def _check_common(self) -> None:
+        check_integer(self.d_out, "d_out", minimum=1)
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
+        check_choice(self.norm, "norm", NORMS)
+        check_choice(self.on_error, "on_error", ("raise", "missing"))
+        check_choice(self.on_gap, "on_gap", ("raise", "fill"))
+        check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
+        if self.window != "auto":
+            _numbers(self.window, "window", 2)
+            if self.window[0] >= self.window[1]:
+                raise ConfigurationError("window: expected (black, white) with black below white.")
+        if self.mode in ("last_block", "frozen") and not self.has_weights:
+            msg = (
+                "mode: expected 'auto' or 'full' with a backbone that has no pretrained weights "
+                f"to keep, got {self.mode!r}."
+            )
+            raise ConfigurationError(msg)
+
+    def _check_readable(self, frame: Frame) -> Volume:
+        """Return a first volume: a wrong folder spoils all rows alike."""
+        problem, n_files = "", 0
+        for column in self._names():
+            for row, path in enumerate(paths_of(frame, column, "series of slices")):
+                if path is None:
+                    continue
+                n_files += 1
+                try:
+                    return read_series(path, on_gap=self.on_gap)
+                except ImageReadError as error:
+                    problem = problem or _explain(column, row, error)
+                    if self.on_error == "raise":
+                        raise type(error)(problem + _FIX) from None
+        if n_files:
+            msg = f"{problem} None of the {n_files} series can be read."
+            raise ImageReadError(msg)
+        msg = (
+            f"{type(self).__name__}: expected a series in at least one training row, got "
+            f"{len(frame)} row(s) without any. Check the columns, or leave this modality out."
+        )
+        raise InputError(msg)
+
+    # -- files -------------------------------------------------------------------------
+
+    def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
+        """Read the series of the rows at the given positions."""
+        paths = [paths_of(frame, column, "series of slices") for column in self.columns_]
+        shape = (len(rows), len(paths), *self.shape_)
+        _check_size(shape)
+        voxels, slices = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.int64)
+        wanted = [(n, s) for n, row in enumerate(rows) for s, p in enumerate(paths) if p[row]]
+
+        def read(place: tuple[int, int]) -> str | ImageReadError | None:
+            n, s = place
+            try:
+                volume = read_series(str(paths[s][rows[n]]), on_gap=self.on_gap)
+            except ImageReadError as error:
+                text = _explain(self.columns_[s], int(rows[n]), error)
+                return type(error)(text + _FIX) if self.on_error == "raise" else text
+            voxels[n, s], slices[n, s] = self.on_grid(volume), len(volume.values)
+            return None
+
+        problems: list[str] = []
+        with quiet_readers():
+            outcomes = in_threads(read, wanted, f"Reading {', '.join(self.columns_)}", "series")
+            for problem in outcomes:
+                if isinstance(problem, ImageReadError):
+                    outcomes.close()
+                    raise problem
+                if problem is not None:
+                    problems.append(problem)
+        if problems:
+            message = (
+                f"{len(problems)} of {len(wanted)} series cannot be read, and are taken as "
+                f"missing. The first: {problems[0]}"
+            )
+            warnings.warn(message, AsfusionWarning, stacklevel=3)
+        tensors = {
+            "voxels": torch.from_numpy(voxels),
+            "mask": torch.from_numpy(self._mask_of(slices)),
+        }
+        return Prepared(tensors, torch.from_numpy((slices > 0).any(axis=1)))
+
+    def on_grid(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return a volume as grey from 0 to 255 on the voxels that the network reads.
+
+        Parameters
+        ----------
+        volume : Volume
+            Values (Z, Y, X) with their spacing.
+
+        Returns
+        -------
+        ndarray of shape `shape_`, uint8
+            Black outside of the volume.
+        """
+        grid = self.grid_of(volume)
+        window = window_of(volume.values) if self.window == "auto" else self.window
+        outside = [weights.sum(axis=1) <= 0 for weights in grid.axes]
+        empty = outside[0][:, None, None] | outside[1][:, None] | outside[2]
+        return to_eight_bits(grid.sample(volume.values), window, empty)
+
+    # -- cache -------------------------------------------------------------------------
+
+    def _cell_keys(self, frame: Frame) -> list[str | None]:
+        paths = [paths_of(frame, column, "series of slices") for column in self.columns_]
+        given = sorted({path for column in paths for path in column if path})
+        found = in_threads(series_digest, given, f"Comparing {', '.join(self.columns_)}", "series")
+        names = dict(zip(given, list(found), strict=True))
+        rows = zip(*paths, strict=True)
+        return [_row_key([names[path] if path else "" for path in row]) for row in rows]
+
+    def _embedding_settings(self) -> object:
+        plan = self.backbone_config_
+        return (plan, self.shape_, self.window, self.on_gap, len(self.columns_))
+
+
+def _row_key(parts: Sequence[str | None]) -> str | None:
+    """Return a name for a row's series; None if there are none, or one cannot be read."""
+    if not any(parts) or any(part is None for part in parts):
+        return None
+    return digest(*parts)
+
+
+def series_digest(path: str) -> str | None:
+    """Return a name for the contents of a file, or of all files in a folder."""
+    try:
+        whole = Path(path)
+        if not whole.is_dir():
+            return file_digest(whole)
+        files = sorted(file for file in whole.rglob("*") if file.is_file())
+    except (OSError, ValueError):
+        return None
+    names = [file_digest(file) for file in files]
+    return digest(*sorted(map(str, names))) if names and None not in names else None
+
+
+def check_shape(shape: Any, name: str = "shape") -> tuple[int, int, int]:
+    """Return three numbers of voxels, each large enough for a network."""
+    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
+        msg = f"{name}: expected three numbers of voxels (Z, Y, X), got {shape!r}."
+        raise ConfigurationError(msg)
+    z, y, x = (
+        check_integer(n, name, minimum=least) for n, least in zip(shape, _SMALLEST, strict=True)
+    )
+    return z, y, x
+
+
+def check_spacing(spacing: Any) -> tuple[float, float, float] | None:
+    """Return three distances in mm, or None."""
+    if spacing is None:
+        return None
+    z, y, x = _numbers(spacing, "spacing", 3)
+    if min(z, y, x) <= 0:
+        raise ConfigurationError("spacing: expected distances above 0 mm.")
+    return z, y, x
+
+
+def _numbers(values: Any, name: str, n: int) -> list[float]:
+    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != n:
+        msg = f"{name}: expected {n} numbers, got {values!r}."
+        raise ConfigurationError(msg)
+    return [check_number(v, name, minimum=-1e9, maximum=1e9) for v in values]
+
+
+def _check_size(shape: tuple[int, ...]) -> None:
+    n_bytes = int(np.prod(shape, dtype=np.int64))
+    if n_bytes > _MAX_BYTES:
+        msg = (
+            f"X: expected rows that fit into {_MAX_BYTES >> 30} GiB as voxels, got {shape[0]} rows "
+            f"of {n_bytes // shape[0] / 2**20:.1f} MiB. Use a smaller shape, fewer rows at a time, "
+            "or a frozen backbone, which embeds them in small portions."
+        )
+        raise InputError(msg)
+
+
+def _explain(column: str, row: int, error: ImageReadError) -> str:
+    """Return what is wrong with a row's series, by position: a path is patient data, too."""
+    return f"Column {column!r}, row {row}: {str(error).removeprefix('Series: ')}"

@@ -1,0 +1,26 @@
+"""Columns of image files as lists of paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from asfusion.exceptions import InputError
+
+
+def image_cells(paths: Iterable[Any]) -> list[str | None]:
+    """Return paths as str, None where a cell is missing."""
+    if isinstance(paths, str | bytes | os.PathLike):
+        msg = "paths: expected several paths, such as a column or a list, got a single one."
+        raise InputError(msg)
+    return [_cell(i, value) for i, value in enumerate(paths)]
+
+
+def _cell(position: int, value: Any) -> str | None:
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value) or None
+    if value is None or type(value).__name__ == "NAType" or value != value:
+        return None
+    msg = f"paths: expected paths or missing cells, got {type(value).__name__} at {position}."
+    raise InputError(msg)

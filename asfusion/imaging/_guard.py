@@ -1,0 +1,51 @@
+"""Whatever a reader raises becomes one error that shows nothing of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from asfusion.exceptions import ConfigurationError, ImageReadError, MissingDependencyError
+from asfusion.imaging._quiet import quiet_readers
+
+_OTHER = "expected a readable {kind}, got one that is damaged, cut short or of another kind."
+
+
+@contextmanager
+def guarded(who: str, kind: str, error: type[ImageReadError]) -> Iterator[None]:
+    """Silence readers inside the block, and turn what they raise into `ImageReadError`.
+
+    Parameters
+    ----------
+    who : str
+        Start of the message.
+    kind : str
+        What was expected.
+    error : type
+        What becomes of an exception that is not ours.
+    """
+    try:
+        with quiet_readers():
+            yield
+    except (ConfigurationError, MissingDependencyError):
+        raise
+    except ImageReadError as problem:
+        raise type(problem)(who + str(problem)) from None
+    except (FileNotFoundError, NotADirectoryError, PermissionError) as problem:
+        raise ImageReadError(who + reason(problem, kind)) from None
+    except Exception as problem:
+        # Readers put paths, names and dates into their messages, and raise what they like.
+        raise error(who + reason(problem, kind)) from None
+
+
+def reason(error: Exception, kind: str) -> str:
+    """Return what went wrong in words that show nothing of the file."""
+    if isinstance(error, ImageReadError):
+        return str(error)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        return "expected an existing file, got a path where there is none."
+    if isinstance(error, PermissionError):
+        return "expected a file that may be read, got one without permission."
+    if isinstance(error, MemoryError):
+        return "expected an image that fits into memory, got a larger one."
+    return _OTHER.format(kind=kind)

@@ -1,0 +1,512 @@
+"""What a DICOM header says of its pixels and their place, as plain numbers and codes.
+
+Nothing else of a header is kept: no name, no date, no free text. A header is read with a
+budget of bytes, so that a hostile one cannot fill the memory of the process; what needs more
+is read by a worker (`asfusion.imaging._workers`), which passes it back as JSON.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, BinaryIO
+
+from asfusion.exceptions import DicomReadError
+from asfusion.imaging._limits import LARGE, MAX_BYTES, MAX_FRAMES
+from asfusion.imaging._tables import TABLE_KEYWORDS, read_tables
+
+DEFLATED = "1.2.840.10008.1.2.1.99"
+_PIXEL_TAGS = {
+    0x7FE00010: "PixelData",
+    0x7FE00008: "FloatPixelData",
+    0x7FE00009: "DoubleFloatPixelData",
+}
+_IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG = (
+    "1.2.840.10008.1.2",
+    "1.2.840.10008.1.2.1",
+    "1.2.840.10008.1.2.2",
+)
+_GUESSED = {
+    (True, True): _IMPLICIT_LITTLE,
+    (False, True): _EXPLICIT_LITTLE,
+    (False, False): _EXPLICIT_BIG,
+}
+_LONG_FORMS = (
+    b"OB",
+    b"OW",
+    b"OF",
+    b"OD",
+    b"OL",
+    b"OV",
+    b"SQ",
+    b"UC",
+    b"UR",
+    b"UT",
+    b"UN",
+    b"SV",
+    b"UV",
+)
+_SHORT_FORMS = (
+    b"AE",
+    b"AS",
+    b"AT",
+    b"CS",
+    b"DA",
+    b"DS",
+    b"DT",
+    b"FD",
+    b"FL",
+    b"IS",
+    b"LO",
+    b"LT",
+    b"PN",
+    b"SH",
+    b"SL",
+    b"SS",
+    b"ST",
+    b"TM",
+    b"UI",
+    b"UL",
+    b"US",
+)
+_IMAGE_NUMBERS = (
+    "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
+    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "ImagerPixelSpacing", "PixelAspectRatio",
+)  # fmt: skip
+# What a frame may have of its own.
+_PLACE_NUMBERS = (
+    "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient", "SliceThickness",
+    "SpacingBetweenSlices", "RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth",
+    "EchoTime", "EffectiveEchoTime", "TemporalPositionIdentifier", "TemporalPositionIndex",
+)  # fmt: skip
+_SERIES_NUMBERS = (
+    "InstanceNumber", "SeriesNumber", "EchoNumbers", "RepetitionTime", "InversionTime",
+    "FlipAngle", "DiffusionBValue", "GridFrameOffsetVector",
+)  # fmt: skip
+_CODES = ("PhotometricInterpretation", "VOILUTFunction", "Modality", "ImageType")
+_UIDS = ("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+_GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_FOR_PIXELS = {*_IMAGE_NUMBERS, "PhotometricInterpretation"}
+_TABLES = {"ModalityLUTSequence": "modality", "VOILUTSequence": "voi"}
+_MACROS = (
+    "PixelMeasuresSequence",
+    "PlanePositionSequence",
+    "PlaneOrientationSequence",
+    "PixelValueTransformationSequence",
+    "FrameVOILUTSequence",
+    "MREchoSequence",
+    "TemporalPositionSequence",
+    "FrameContentSequence",
+)
+_WANTED = [
+    *_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS, *_CODES, *_UIDS, *TABLE_KEYWORDS,
+    *_GROUPS,
+]  # fmt: skip
+# A code is shown in messages and may hold anything: only known ones are kept.
+_MODALITIES = {
+    "BMD", "CR", "CT", "DX", "ES", "GM", "IO", "IVUS", "MG", "MR", "NM", "OCT", "OP", "OT", "PT",
+    "PX", "RF", "RTDOSE", "RTIMAGE", "SC", "SEG", "SM", "US", "XA", "XC",
+}  # fmt: skip
+_CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
+_UID = re.compile(r"[0-9.]{1,64}")
+_PER_FRAME = 6
+_MANY = 4096  # values of one entry that are looked at
+
+
+class HeaderTooLarge(Exception):
+    """The header needs more bytes than the budget allows."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its pixels.
+
+    Parameters
+    ----------
+    syntax : str
+        Transfer syntax, one that pydicom knows.
+    entries : dict
+        Keyword to a list of numbers or of codes.
+    frames : list of dict
+        For enhanced files, what each frame has of its own, in the same form.
+    tables : dict
+        Keyword of a look-up table to its parts.
+    pixels : str or None
+        Keyword of the pixel data; None where the file has none.
+    start, length : int
+        First byte of the pixel data and how many there are; -1 where it is not said.
+    big_endian : bool
+        Byte order of the pixel data.
+    """
+
+    syntax: str
+    entries: dict[str, list[Any]]
+    frames: list[dict[str, list[Any]]] = field(default_factory=list)
+    tables: dict[str, Any] = field(default_factory=dict)
+    pixels: str | None = None
+    start: int = -1
+    length: int = -1
+    big_endian: bool = False
+
+    @property
+    def is_compressed(self) -> bool:
+        """Whether the pixels pass a codec."""
+        from pydicom.uid import UID
+
+        return bool(UID(self.syntax).is_encapsulated)
+
+    @property
+    def is_deflated(self) -> bool:
+        """Whether all of the file but its meta group is deflated."""
+        return self.syntax == DEFLATED
+
+    def number(self, keyword: str, frame: int | None = None) -> float | None:
+        """Return the first number of an entry, of a frame where it has its own."""
+        values = self.numbers(keyword, 1, frame)
+        return values[0] if values else None
+
+    def numbers(self, keyword: str, n: int, frame: int | None = None) -> list[float] | None:
+        """Return the first `n` numbers of an entry, or None if there are fewer."""
+        values = self.entries.get(keyword)
+        if frame is not None and frame < len(self.frames):
+            values = self.frames[frame].get(keyword, values)
+        if values is None or len(values) < n or any(v is None for v in values[:n]):
+            return None
+        return [float(value) for value in values[:n]]
+
+    def integer(self, keyword: str, default: int) -> int:
+        """Return the first number of an entry as a whole one."""
+        value = self.number(keyword)
+        return default if value is None else int(value)
+
+    def code(self, keyword: str) -> str:
+        """Return the first code of an entry; empty where there is none."""
+        values = self.entries.get(keyword)
+        return str(values[0]) if values else ""
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames that the file declares; at least 1."""
+        return max(1, self.integer("NumberOfFrames", 1))
+
+    def view(self) -> HeaderView:
+        """Return the entries as attributes, as a pydicom dataset has them."""
+        return HeaderView(self)
+
+    def for_pixels(self) -> dict[str, Any]:
+        """Return what a decoder needs of the header, as JSON can hold it."""
+        kept = {k: v[:1] for k, v in self.entries.items() if k in _FOR_PIXELS}
+        tables = dict.fromkeys(self.tables, True)
+        return {**vars(self), "entries": kept, "frames": [], "tables": tables}
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the header as JSON can hold it."""
+        return asdict(self)
+
+
+class HeaderView:
+    """First values of entries, by attribute, `get` and ``in``."""
+
+    def __init__(self, header: Header) -> None:
+        self._header = header
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """Return the first value of an entry, or whether there is a table of that name."""
+        if keyword in _TABLES:
+            return self._header.tables.get(_TABLES[keyword])
+        values = self._header.entries.get(keyword)
+        return values[0] if values and values[0] is not None else default
+
+    def __getattr__(self, keyword: str) -> Any:
+        value = self.get(keyword)
+        if value is None:
+            raise AttributeError(keyword)
+        return value
+
+    def __contains__(self, keyword: str) -> bool:
+        return self.get(keyword) is not None
+
+
+class _Metered:
+    """A file of which only so many bytes may be read."""
+
+    def __init__(self, file: BinaryIO, start: int, budget: int | None) -> None:
+        self._file = file
+        self._left = budget
+        self._size = file.seek(0, io.SEEK_END)
+        file.seek(start)
+
+    def read(self, n: int = -1) -> bytes:
+        # Never ask for more than is there: a file makes room before it looks.
+        rest = max(0, self._size - self._file.tell())
+        n = rest if n is None or n < 0 else min(n, rest)
+        if self._left is not None:
+            self._left -= n
+            if self._left < 0:
+                raise HeaderTooLarge
+        return self._file.read(n)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def read_header(file: BinaryIO, budget: int | None) -> Header:
+    """Return the header of a DICOM file.
+
+    Parameters
+    ----------
+    file : binary file
+        A file for which `looks_like_dicom` holds.
+    budget : int or None
+        Bytes that may be read; None for any number, in a process that may die of it.
+
+    Raises
+    ------
+    HeaderTooLarge
+        If the header takes more bytes than `budget`, or is deflated and there is one.
+    DicomReadError
+        If the header cannot be used.
+    """
+    from pydicom.filereader import read_dataset
+
+    syntax, start = transfer_syntax(file)
+    if syntax == DEFLATED:
+        if budget is not None:
+            raise HeaderTooLarge
+        file, start = io.BytesIO(inflate(file, start)), 0
+    implicit, little = _encoding(file, syntax, start)
+    metered = _Metered(file, start, budget)
+    dataset = read_dataset(
+        metered,
+        implicit,
+        little,
+        stop_when=lambda tag, *_: tag in _PIXEL_TAGS,
+        specific_tags=_wanted_tags(),
+    )
+    keyword, first, length = _pixel_element(metered, little)
+    numbers = (*_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS)
+    return Header(
+        syntax=_known(syntax) if syntax else _GUESSED[implicit, little],
+        entries=_entries(dataset, numbers) | _words(dataset),
+        frames=_frames(dataset),
+        tables=read_tables(dataset, little),
+        pixels=keyword,
+        start=first,
+        length=length,
+        big_endian=not little,
+    )
+
+
+def inflate(file: BinaryIO, start: int) -> bytes:
+    """Return what a deflated file holds behind its meta group, if that is no bomb."""
+    file.seek(start)
+    inflater, parts, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
+    while data := file.read(2**16):
+        while data:
+            parts.append(inflater.decompress(data, 2**20))
+            n_bytes += len(parts[-1])
+            data = inflater.unconsumed_tail
+            if n_bytes > MAX_BYTES or n_bytes > max(LARGE, 250 * file.tell()):
+                msg = (
+                    f"expected at most {MAX_BYTES // 2**20} MiB and 250 times the size of the "
+                    "file, got a deflated DICOM file that holds more."
+                )
+                raise DicomReadError(msg)
+    return b"".join(parts)
+
+
+# -- how a file is encoded -------------------------------------------------------------
+
+
+def looks_like_dicom(start: bytes) -> bool:
+    """Return whether a file starts as DICOM does, with its preamble or without one."""
+    bare = start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\x00"
+    return start[128:132] == b"DICM" or bare
+
+
+def transfer_syntax(file: BinaryIO) -> tuple[str, int]:
+    """Return the transfer syntax that the file meta group names and where the group ends."""
+    file.seek(128)
+    if file.read(4) != b"DICM":
+        file.seek(0)
+    syntax = b""
+    while True:
+        start = file.tell()
+        head = file.read(8)
+        if len(head) < 8 or head[:2] != b"\x02\x00":
+            return syntax.rstrip(b"\x00 ").decode("ascii", "replace"), start
+        skip = 8
+        if head[4:6] in _LONG_FORMS:
+            (length,) = struct.unpack("<L", file.read(4).ljust(4, b"\x00"))
+            skip = 12
+        elif head[4:6] in _SHORT_FORMS:
+            (length,) = struct.unpack("<H", head[6:8])
+        else:
+            (length,) = struct.unpack("<L", head[4:8])
+        if head[2:4] == b"\x10\x00":
+            syntax = file.read(min(length, 64))
+        file.seek(start + skip + length)
+
+
+def _known(syntax: str) -> str:
+    from pydicom import uid
+
+    if uid.UID(syntax) not in uid.AllTransferSyntaxes:
+        msg = "expected pixel data that can be decoded here, got an unknown transfer syntax."
+        raise DicomReadError(msg)
+    return syntax
+
+
+def _encoding(file: BinaryIO, syntax: str, start: int) -> tuple[bool, bool]:
+    """Return whether value representations are implicit, and numbers little endian."""
+    if syntax:
+        return syntax == _IMPLICIT_LITTLE, syntax != _EXPLICIT_BIG
+    file.seek(start)
+    head = file.read(6).ljust(6, b"\x00")
+    if head[4:6] not in _LONG_FORMS + _SHORT_FORMS:
+        return True, True
+    # The first group of a big endian file, 0x0008, is 0x0800 the other way round.
+    return False, struct.unpack("<H", head[:2])[0] < 1024
+
+
+def _pixel_element(file: _Metered, little: bool) -> tuple[str | None, int, int]:
+    """Return keyword, first byte and length of the pixel data at which a reader stopped."""
+    order = "<" if little else ">"
+    head = file.read(8)
+    if len(head) < 8:
+        return None, -1, -1
+    group, element = struct.unpack(f"{order}HH", head[:4])
+    keyword = _PIXEL_TAGS.get(group << 16 | element)
+    if keyword is None:
+        return None, -1, -1
+    (length,) = struct.unpack(f"{order}L", head[4:])
+    # No implicit length looks like one of these: it would be odd.
+    if head[4:6] in _LONG_FORMS:
+        (length,) = struct.unpack(f"{order}L", file.read(4).ljust(4, b"\x00"))
+    return keyword, file.tell(), -1 if length == 0xFFFFFFFF else length
+
+
+# -- what it says ----------------------------------------------------------------------
+
+
+def _wanted_tags() -> list[Any]:
+    from pydicom.datadict import tag_for_keyword
+    from pydicom.tag import Tag
+
+    return [Tag(tag_for_keyword(keyword) or 0) for keyword in _WANTED]
+
+
+def values_of(dataset: Any, keyword: str) -> list[Any]:
+    """Return the values of an entry; none where it is absent or cannot be read."""
+    try:
+        value = dataset.get(keyword)
+    except Exception:  # pydicom converts what it reads when it is asked for
+        return []
+    if value is None or value == "":
+        return []
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return [value]
+    return list(value)[:_MANY]
+
+
+def _entries(dataset: Any, keywords: Iterable[str]) -> dict[str, list[Any]]:
+    """Return entries of numbers; what is no number is None."""
+    found = {}
+    for keyword in keywords:
+        if values := values_of(dataset, keyword):
+            found[keyword] = [_number(value) for value in values]
+    return found
+
+
+def _number(value: Any) -> float | int | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not math.isfinite(number):
+        return None
+    return int(number) if number.is_integer() and abs(number) < 2**53 else number
+
+
+def _words(dataset: Any) -> dict[str, list[Any]]:
+    """Return codes and identifiers, as far as they are what the standard allows."""
+    found = {}
+    for keywords, form in ((_CODES, _CODE), (_UIDS, _UID)):
+        for keyword in keywords:
+            words = [str(value).strip() for value in values_of(dataset, keyword)]
+            if words:
+                found[keyword] = [word if form.fullmatch(word) else "" for word in words]
+    if not _MODALITIES.issuperset(found.get("Modality", [])):
+        del found["Modality"]
+    return found
+
+
+def _frames(dataset: Any) -> list[dict[str, list[Any]]]:
+    """Return what each frame has of its own, flattened, with what all frames share."""
+    shared: dict[str, list[Any]] = {}
+    for item in values_of(dataset, _GROUPS[0])[:1]:
+        shared = _flattened(item)
+    per_frame = _items(dataset, _GROUPS[1])
+    if len(per_frame) > MAX_FRAMES:
+        msg = f"expected at most {MAX_FRAMES} frames, got more."
+        raise DicomReadError(msg)
+    frames = [shared | _flattened(item) for item in per_frame]
+    return frames or ([shared] if shared else [])
+
+
+def _items(dataset: Any, keyword: str) -> list[Any]:
+    try:
+        return list(dataset.get(keyword) or [])
+    except Exception:
+        return []
+
+
+def _flattened(group: Any) -> dict[str, list[Any]]:
+    """Return the numbers of a functional group, whatever macro they stand in."""
+    found: dict[str, list[Any]] = {}
+    for keyword in _MACROS:
+        for item in _items(group, keyword)[:1]:
+            found |= {k: v[:_PER_FRAME] for k, v in _entries(item, _PLACE_NUMBERS).items()}
+    return found
+
+
+def read_directory(file: BinaryIO, budget: int | None) -> list[list[str]]:
+    """Return the files that a DICOMDIR names, each as the parts of its path.
+
+    Parameters
+    ----------
+    file : binary file
+        A DICOM file without pixels.
+    budget : int or None
+        Bytes that may be read, as in `read_header`.
+    """
+    from pydicom.filereader import read_dataset
+    from pydicom.tag import Tag
+
+    syntax, start = transfer_syntax(file)
+    if syntax == DEFLATED:
+        return []  # no medium has a directory like that
+    metered = _Metered(file, start, budget)
+    implicit, little = _encoding(file, syntax, start)
+    metered.seek(start)
+    dataset = read_dataset(
+        metered,
+        implicit,
+        little,
+        specific_tags=[Tag(0x0004, 0x1220)],
+    )
+    found = []
+    for record in _items(dataset, "DirectoryRecordSequence"):
+        parts = [str(part) for part in values_of(record, "ReferencedFileID")]
+        if parts and all(part and part not in (".", "..") for part in parts):
+            found.append(parts[:8])
+    return found

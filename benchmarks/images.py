@@ -1,0 +1,273 @@
+"""What reading, storing and serving radiographs costs, beside what anyone would write.
+
+Usage: python benchmarks/images.py [--files 2000] [--rounds 15] [--films FOLDER]
+(with asfusion installed)
+
+All ratios come from one run, as medians of processor time over rounds in which the ways take
+turns: what other processes of a busy machine do counts less than by the clock. The files are
+2048 x 2048 of 12 bits, made for the run and deleted after it (8 MB each; one base image with
+other first pixels per file). Beside each ratio stands the limit: reading the bytes, copying
+them once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw, ImageFont
+from pydicom import Dataset, FileMetaDataset
+from pydicom.pixels import apply_modality_lut, apply_voi_lut
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+import asfusion.imaging._resize as resize_module
+from asfusion.datasets import make_axspa_cohort
+from asfusion.imaging import ImageStore, read_image
+from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
+
+_SIDE, _SIZE, _BATCH = 2048, 224, 64
+_DX = "1.2.840.10008.5.1.4.1.1.1.1"
+
+
+def radiograph() -> np.ndarray:
+    """Return broad shapes with fine grain, 12 bits."""
+    rng = np.random.default_rng(0)
+    coarse = torch.from_numpy(rng.standard_normal((1, 1, 32, 32)).astype(np.float32))
+    field = F.interpolate(coarse, size=(_SIDE, _SIDE), mode="bicubic")[0, 0].numpy()
+    field = (field - field.min()) / np.ptp(field)
+    grain = rng.normal(0, 25, field.shape)
+    return np.clip(300 + 3200 * field + grain, 0, 4000).astype(np.uint16)
+
+
+def dicom_bytes(pixels: np.ndarray) -> bytes:
+    """Return a plain DICOM file with a window, as a detector writes it."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = _DX
+    dataset.SOPClassUID = _DX
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    dataset.BodyPartExamined, dataset.ViewPosition = "PELVIS", "AP"
+    dataset.Rows, dataset.Columns = pixels.shape
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 16, 12, 11
+    dataset.PixelRepresentation = 0
+    dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
+    dataset.WindowCenter, dataset.WindowWidth = 2048, 3600
+    dataset.PixelData = pixels.tobytes()
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def textbook(path: Path) -> torch.Tensor:
+    """Return what tutorials write: pydicom, VOI in float64, resize by torch."""
+    dataset = pydicom.dcmread(path)
+    shown = apply_voi_lut(apply_modality_lut(dataset.pixel_array, dataset), dataset)
+    grey = torch.from_numpy(shown.astype(np.float32))[None, None] / (2**dataset.BitsStored - 1)
+    return F.interpolate(grey, size=(_SIZE, _SIZE), mode="bilinear", antialias=True)[0]
+
+
+def ours(path: Path) -> torch.Tensor:
+    """Return a training tensor in [0, 1] through `read_image`."""
+    return torch.from_numpy(read_image(path, size=_SIZE)).to(torch.float32) / 255.0
+
+
+def compare(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median processor time of each way, in seconds; the ways take turns."""
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for work in ways.values():
+        work()
+    for _ in range(rounds):
+        for name, work in ways.items():
+            begun = time.process_time()
+            work()
+            times[name].append(time.process_time() - begun)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def show(title: str, times: dict[str, float]) -> None:
+    base = next(iter(times.values()))
+    print(f"\n{title}")
+    for name, seconds in times.items():
+        print(f"  {name:<52} {1e3 * seconds:9.2f} ms  {base / seconds:8.1f} x")
+
+
+def one_file(folder: Path, rounds: int) -> None:
+    pixels = radiograph()
+    path = folder / "one.dcm"
+    path.write_bytes(dicom_bytes(pixels))
+    difference = (textbook(path) - ours(path)).abs()
+    print(f"difference to the textbook, of 255: mean {255 * float(difference.mean()):.2f}, "
+          f"largest {255 * float(difference.max()):.1f}")  # fmt: skip
+
+    def compiled(after: int) -> Callable[[], object]:
+        def work() -> object:
+            resize_module._COMPILE_AFTER = after
+            return ours(path)
+
+        return work
+
+    ways = {
+        "textbook": lambda: textbook(path),
+        "asfusion, first 40 images (numpy)": compiled(10**9),
+        "asfusion, after that (compiled)": compiled(-1),
+        "limit: read the bytes": path.read_bytes,
+        "limit: copy the pixels once": pixels.copy,
+    }
+    begun = time.perf_counter()
+    ways["asfusion, after that (compiled)"]()
+    print(f"compiling once: {time.perf_counter() - begun:.2f} s")
+    show("one file of 2048 x 2048, 12 bits -> 224 x 224 tensor", compare(ways, rounds))
+    encoded = jpeg2000(pixels)
+    if encoded is not None:
+        path2 = folder / "one_j2k.dcm"
+        path2.write_bytes(encoded)
+        show("the same as JPEG 2000, lossless", compare(
+            {"textbook": lambda: textbook(path2), "asfusion": lambda: ours(path2)}, 5))  # fmt: skip
+
+
+def jpeg2000(pixels: np.ndarray) -> bytes | None:
+    """Return the image as JPEG 2000; None without an encoder."""
+    try:
+        import imagecodecs
+    except ImportError:
+        return None
+    code = imagecodecs.jpeg2k_encode(
+        pixels, level=0, reversible=True, bitspersample=12, codecformat="J2K"
+    )
+    dataset = pydicom.dcmread(io.BytesIO(dicom_bytes(pixels)))
+    dataset.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    dataset.PixelData = pydicom.encaps.encapsulate([code])
+    dataset["PixelData"].is_undefined_length = True
+    buffer = io.BytesIO()
+    dataset.save_as(buffer, enforce_file_format=True)
+    return buffer.getvalue()
+
+
+def batches(folder: Path, rounds: int) -> None:
+    """Serve random batches from the store and from one PNG per image."""
+    small = read_image(folder / "one.dcm", size=_SIZE)[0]
+    rng = np.random.default_rng(1)
+    files = []
+    for i in range(1000):
+        pixels = np.clip(small + rng.normal(0, 3, small.shape), 0, 255).astype(np.uint8)
+        files.append(folder / f"{i}.png")
+        Image.fromarray(pixels).save(files[-1])
+    store = ImageStore(folder / "batches", size=_SIZE)
+    rows = store.ingest(files)
+    draws = iter(rng.integers(0, len(files), (10_000, _BATCH)))
+
+    def per_file() -> torch.Tensor:
+        images = []
+        for i in next(draws):
+            with Image.open(files[i]) as image:
+                images.append(np.asarray(image))
+        return torch.from_numpy(np.stack(images)[:, None])
+
+    copied = store.read(rows[:_BATCH])
+    ways = {
+        "one PNG per image": per_file,
+        "store, by row": lambda: torch.from_numpy(store.read(rows[next(draws)])),
+        "store, by path": lambda: torch.from_numpy(store.read([files[i] for i in next(draws)])),
+        "limit: copy the batch once": copied.copy,
+    }
+    show("random batch of 64 at 224 x 224, uint8", compare(ways, rounds))
+
+
+def ingest(folder: Path, n_files: int) -> None:
+    """Ingest in a process of its own, and report its largest memory."""
+    base = bytearray(dicom_bytes(radiograph()))
+    start = len(base) - 2 * _SIDE * _SIDE
+    cohort = folder / "cohort"
+    cohort.mkdir()
+    for i in range(n_files):  # other contents, the same size
+        base[start : start + 2] = (i % 4096).to_bytes(2, "little")
+        base[start + 2 : start + 4] = (i // 4096).to_bytes(2, "little")
+        (cohort / f"{i}.dcm").write_bytes(base)
+    for n_jobs in (1, 2):
+        script = (
+            "import sys, resource, time; from pathlib import Path\n"
+            "from asfusion.imaging import ImageStore\n"
+            f"files = sorted(Path(sys.argv[1]).iterdir()); begun = time.perf_counter()\n"
+            f"rows = ImageStore(sys.argv[2]).ingest(files, n_jobs={n_jobs})\n"
+            "took = time.perf_counter() - begun\n"
+            "own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024\n"
+            "print(len(rows), (rows >= 0).all(), f'{took:.1f} s, {1e3 * took / len(rows):.1f} ms "
+            "per file, largest memory {own:.0f} MB')\n"
+            "begun = time.perf_counter(); ImageStore(sys.argv[2]).ingest(files)\n"
+            "print(f'again: {time.perf_counter() - begun:.2f} s')\n"
+        )
+        command = [sys.executable, "-c", script, str(cohort), str(folder / f"store{n_jobs}")]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        print(f"\ningest of {n_files} files, n_jobs={n_jobs}: {done.stdout.strip()}")
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(f"largest memory of any process: {children:.0f} MB")
+
+
+def text(films: list[np.ndarray], name: str) -> None:
+    """Plant a line of text on films, enlarged to 1792 pixels, and count what is suspected."""
+    rng = np.random.default_rng(2)
+    lines = ["DOE^JANE 12.03.1971", "ID 4711-0815", "1971-03-12 14:05", "MUSTER ERIKA F 044Y"]
+
+    def suspected(images: list[np.ndarray]) -> str:
+        found = [letters_in_a_row(image) >= LETTERS for image in images]
+        return f"{sum(found)} of {len(found)}"
+
+    print(f"\ntext on {name}: false alarms as they are {suspected(films)}")
+    cubic = Image.Resampling.BICUBIC
+    large = [Image.fromarray(film) for film in films[:: max(1, len(films) // 60)]]
+    large = [film.resize((1792, 1792 * film.height // film.width), cubic) for film in large]
+    print(f"  enlarged: false alarms {suspected([np.asarray(film) for film in large])}")
+    for share in (0.015, 0.02, 0.03):
+        font = ImageFont.load_default(round(share * 1792))
+        counts = []
+        for grey in (255, 0):
+            planted = [film.copy() for film in large]
+            for film in planted:
+                at = (rng.uniform(20, 900), rng.uniform(0.02, 0.92) * film.height)
+                ImageDraw.Draw(film).text(at, str(rng.choice(lines)), fill=grey, font=font)
+            counts.append(suspected([np.asarray(film) for film in planted]))
+        print(f"  letters of {share:.1%} of the width: white {counts[0]}, black {counts[1]}")
+
+
+def find_text(folder: Path, real: Path | None) -> None:
+    cohort = make_axspa_cohort(
+        60, random_state=0, path=folder / "axspa", modalities=["labs", "xray"]
+    )
+    text([read_image(p)[0] for p in cohort.X["pelvis_xray"].dropna()], "synthetic pelvic films")
+    if real is not None:
+        text([read_image(p)[0] for p in sorted(real.iterdir())], "real films")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--films", type=Path, help="a folder of real films, to look for text in")
+    parser.add_argument("--rounds", type=int, default=15)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{os.cpu_count()} processors, one thread; load {os.getloadavg()[0]:.1f}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        one_file(folder, options.rounds)
+        batches(folder, options.rounds)
+        find_text(folder, options.films)
+        if options.files:
+            ingest(folder, options.files)
+
+
+if __name__ == "__main__":
+    main()

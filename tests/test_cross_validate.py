@@ -1,0 +1,425 @@
+"""`cross_validate`: nobody is judged by a model that has seen them, and what leaks is told."""
+
+import warnings
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
+
+import asfusion as af
+from asfusion.crossvalidation import cross_validate, permute_labels
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+
+QUICK = {"n_bootstrap": 50, "verbose": 0}
+
+
+def cohort(n_patients=40, visits=3, *, seed=0, n_columns=4):
+    """Return visits of patients, a label that the first column tells, and patients."""
+    rng = np.random.default_rng(seed)
+    patient = np.repeat(np.arange(n_patients), visits)
+    X = rng.normal(size=(len(patient), n_columns))
+    y = (X[:, 0] + 0.7 * rng.normal(size=len(patient)) > 0).astype(int)
+    names = [f"lab_{i}" for i in range(n_columns)]
+    return pd.DataFrame(X, columns=names), y, np.char.add("p", patient.astype(str))
+
+
+class Spy(ClassifierMixin, BaseEstimator):
+    """Predicts the training share, and keeps what it was given."""
+
+    seen: list = []  # noqa: RUF012 (shared by clones on purpose)
+
+    def fit(self, X, y, groups=None):
+        self.classes_ = np.unique(y)
+        self.seen.append((X, y, groups))
+        self.share_ = np.mean(np.asarray(y) == self.classes_[-1])
+        return self
+
+    def predict_proba(self, X):
+        return np.tile([1 - self.share_, self.share_], (len(X), 1))
+
+    def predict(self, X):
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+# --- leaks ----------------------------------------------------------------------------
+
+
+def test_row_wise_folds_of_visits_leak_and_the_default_does_not():
+    """Labels were permuted among patients: nothing can be known of a new one."""
+    rng = np.random.default_rng(0)
+    patient = np.repeat(np.arange(60), 4)
+    X = rng.normal(size=(60, 5))[patient] + 0.1 * rng.normal(size=(240, 5))
+    y = permute_labels(np.repeat(np.arange(60) % 2, 4), patient, seed=1)
+    forest = RandomForestClassifier(30, random_state=0)
+    by_row = cross_validate(forest, X, y, cv=KFold(5, shuffle=True, random_state=0), **QUICK)
+    by_patient = cross_validate(forest, X, y, groups=patient, **QUICK)
+    assert by_row.report.scores["auc"].estimate > 0.9
+    assert abs(by_patient.report.scores["auc"].estimate - 0.5) <= 0.1
+    assert "No groups were given" in by_row.verdict
+    assert "No groups" not in by_patient.verdict
+
+
+def test_canary_is_silent_where_nothing_leaks():
+    X, y, patient = cohort(80)
+    result = cross_validate(LogisticRegression(), X, y, groups=patient, canary=True, **QUICK)
+    assert result.report.scores["auc"].estimate > 0.75
+    assert abs(result.canary.score.estimate - 0.5) <= 0.1
+    assert not result.canary.sings
+    assert "no sign of a leak" in result.verdict
+
+
+def test_canary_sings_of_copies_and_joining_silences_it():
+    X, y, _ = cohort(60, 1)
+    X, y = pd.concat([X, X], ignore_index=True), np.tile(y, 2)
+    forest = RandomForestClassifier(30, random_state=0)
+    settings = {"groups": np.arange(120), "canary": True, **QUICK}
+    with pytest.warns(AsfusionWarning, match="120 patients share content .* duplicates='join'"):
+        warned = cross_validate(forest, X, y, **settings)
+    assert warned.canary.score.estimate > 0.8 and warned.canary.sings
+    assert "something leaks" in warned.verdict and "same cells" in warned.verdict
+    joined = cross_validate(forest, X, y, duplicates="join", **settings)
+    assert abs(joined.canary.score.estimate - 0.5) <= 0.15 and not joined.canary.sings
+    assert (joined.folds[:60] == joined.folds[60:]).all()
+    assert joined.report.n_groups == 60
+    assert "stood in one fold" in joined.verdict and "stood in one" not in warned.verdict
+
+
+def test_duplicates_raise_before_anything_is_fitted():
+    X, y, _ = cohort(20, 1)
+    X = pd.concat([X, X], ignore_index=True)
+    Spy.seen.clear()
+    with pytest.raises(InputError, match="expected no content under two patients. 40 patients"):
+        cross_validate(Spy(), X, np.tile(y, 2), groups=np.arange(40), duplicates="raise", **QUICK)
+    assert Spy.seen == []
+
+
+def test_duplicates_can_be_ignored():
+    X, y, _ = cohort(20, 1)
+    X = pd.concat([X, X], ignore_index=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        result = cross_validate(Spy(), X, np.tile(y, 2), duplicates="ignore", **QUICK)
+    assert result.duplicates is None
+
+
+def test_copied_notes_are_found():
+    text = "pain stiff night rest better worse back hip heel eye skin bowel"
+    words = np.array(text.split())
+    rng = np.random.default_rng(0)
+    notes = [" ".join(rng.choice(words, 30)) for _ in range(20)]
+    X = pd.DataFrame({"note": [*notes, *notes[:2]]})
+    with pytest.warns(AsfusionWarning, match="4 patients share content .* same note in 'note'"):
+        result = cross_validate(Spy(), X, np.arange(22) % 2, groups=np.arange(22), cv=2, **QUICK)
+    assert [(link.first, link.second) for link in result.duplicates.links] == [(0, 20), (1, 21)]
+
+
+def test_permuted_labels_stay_together():
+    patient = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+    y = np.array([0, 1, 1, 1, 0, 0, 1, 0])
+    permuted = permute_labels(y, patient, seed=3)
+    pairs = sorted(map(tuple, y.reshape(4, 2)))
+    assert sorted(map(tuple, permuted.reshape(4, 2))) == pairs
+    assert not np.array_equal(permuted, y)
+    # The positives are as many patients as before, whatever their number of visits.
+    uneven = np.repeat(np.arange(6), [1, 2, 3, 4, 5, 6])
+    moved = permute_labels((uneven % 2).astype(int), uneven, seed=0)
+    share = [set(moved[uneven == p]) for p in range(6)]
+    assert all(len(labels) == 1 for labels in share)
+    assert sum(1 in labels for labels in share) == 3
+
+
+# --- folds ----------------------------------------------------------------------------
+
+
+def test_patients_stay_together_and_classes_are_stratified():
+    X, _, patient = cohort(50, 2)
+    y = np.repeat(np.arange(50) % 5 == 0, 2)
+    result = cross_validate(LogisticRegression(), X, y, groups=patient, repeats=3, **QUICK)
+    assert result.folds.shape == (100, 3) and result.n_repeats == 3
+    for repeat in range(3):
+        for name in np.unique(patient):
+            assert len(set(result.folds[patient == name, repeat])) == 1
+        for fold in range(5):
+            assert y[result.folds[:, repeat] == fold].sum() == 4
+    assert len({tuple(column) for column in result.folds.T}) == 3
+    assert result.report.classes == ("False", "True")
+    assert len(result.fold_scores) == 15
+    frame = result.to_frame()
+    assert list(frame["repeat"].unique()) == [0, 1, 2]
+    assert (frame["n_groups"] == 10).all()
+
+
+def test_scores_are_of_the_predictions_shown():
+    X, y, patient = cohort()
+    result = cross_validate(LogisticRegression(), X, y, groups=patient, repeats=2, **QUICK)
+    auc = roc_auc_score(y, result.predictions)
+    assert result.report.scores["auc"].estimate == pytest.approx(auc)
+    once = cross_validate(LogisticRegression(), X, y, groups=patient, **QUICK)
+    for fold in once.fold_scores:
+        rows = once.folds[:, 0] == fold.number
+        expected = roc_auc_score(y[rows], once.predictions[rows])
+        assert fold.scores["auc"] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("cv", [KFold(4), [(np.arange(60), np.arange(60, 120))]])
+def test_given_splits_that_mix_a_patient_are_refused(cv):
+    X, y, _ = cohort()
+    patient = np.arange(120) % 40  # visits of a patient stand apart
+    with pytest.raises(ConfigurationError, match="each group .patient. on one side, got 4?0? ?"):
+        cross_validate(Spy(), X, y, groups=patient, cv=cv, **QUICK)
+
+
+def test_given_splits():
+    X, y, patient = cohort()
+    by_group = cross_validate(LogisticRegression(), X, y, groups=patient, cv=GroupKFold(4), **QUICK)
+    assert len(by_group.fold_scores) == 4
+    half = cross_validate(
+        LogisticRegression(), X, y, cv=iter([(np.arange(60), np.arange(60, 120))]), **QUICK
+    )
+    assert np.isnan(half.predictions[:60]).all() and (half.folds[:60] == -1).all()
+    assert half.report.n_rows == 60
+
+
+# --- sites ----------------------------------------------------------------------------
+
+
+def test_each_site_is_judged_by_the_others():
+    X, y, patient = cohort(60, 2)
+    sites = np.repeat(np.array(["east", "north", "south"])[np.arange(60) % 3], 2)
+    Spy.seen.clear()
+    result = cross_validate(
+        Spy(), X, y, groups=patient, cv="leave-one-site-out", sites=sites, **QUICK
+    )
+    assert result.sites == ("east", "north", "south")
+    assert [fold.site for fold in result.fold_scores] == ["east", "north", "south"]
+    for name, (_, _, groups) in zip(result.sites, Spy.seen, strict=True):
+        here = np.unique(patient, return_inverse=True)[1][sites == name]
+        assert not set(groups) & set(here)
+    assert list(result.to_frame()["site"]) == ["east", "north", "south"]
+    assert "models fitted on other sites" in result.verdict
+
+
+def test_patient_at_two_sites_is_refused():
+    X, y, patient = cohort(20, 2)
+    sites = np.arange(40) // 21
+    sites[1] = 1
+    with pytest.raises(InputError, match="one site, got 2 patient.s. at several.*the first"):
+        cross_validate(Spy(), X, y, groups=patient, cv="leave-one-site-out", sites=sites, **QUICK)
+
+
+# --- models ---------------------------------------------------------------------------
+
+
+def test_search_chooses_by_whole_patients():
+    X, y, patient = cohort()
+    Spy.seen.clear()
+    search = GridSearchCV(Spy(), {}, cv=3)
+    cross_validate(search, X, y, groups=patient, cv=2, **QUICK)
+    assert search.cv == 3  # the model that was passed is as it was
+    inner = [X for X, _, _ in Spy.seen if len(X) < 60]
+    assert len(inner) == 6
+    for rows in inner:
+        left = set(patient) - set(patient[rows.index])
+        # A patient who was fitted was fitted with all visits.
+        counts = pd.Series(patient[rows.index]).value_counts()
+        assert (counts == 3).all() and left
+
+
+def test_search_in_a_pipeline_and_a_splitter_in_a_search():
+    X, y, patient = cohort()
+    grid = {"C": [0.01, 1.0]}
+    search = GridSearchCV(LogisticRegression(), grid, cv=3)
+    result = cross_validate(
+        make_pipeline(StandardScaler(), search), X, y, groups=patient, cv=3, **QUICK
+    )
+    assert result.report.scores["auc"].estimate > 0.75
+    by_splitter = GridSearchCV(LogisticRegression(), grid, cv=GroupKFold(3))
+    assert cross_validate(by_splitter, X, y, groups=patient, cv=3, **QUICK).report.n_rows == 120
+
+
+def test_search_with_too_few_patients():
+    X, y, patient = cohort(4)
+    search = GridSearchCV(LogisticRegression(), {"C": [1.0]})
+    with pytest.raises(InputError, match="GridSearchCV, inner cv: expected at least 5 groups"):
+        cross_validate(search, X, y, groups=patient, cv=2, **QUICK)
+
+
+def test_groups_reach_those_who_take_them():
+    X, y, patient = cohort(20)
+    numbers = np.unique(patient, return_inverse=True)[1]
+    Spy.seen.clear()
+    cross_validate(Spy(), X, y, groups=patient, cv=2, **QUICK)
+    cross_validate(make_pipeline(StandardScaler(), Spy()), X, y, groups=patient, cv=2, **QUICK)
+    searched = GridSearchCV(make_pipeline(StandardScaler(), Spy()), {}, cv=2, refit=True)
+    cross_validate(searched, X, y, groups=patient, cv=2, **QUICK)
+    assert len(Spy.seen) == 2 + 2 + 2 * 3
+    for rows, _, groups in Spy.seen[:2]:
+        assert np.array_equal(groups, numbers[rows.index])
+    assert all(groups is not None for _, _, groups in Spy.seen)
+
+
+def test_fusion_of_modalities_polars_and_pandas():
+    X, y, patient = cohort(40, 2)
+    encoders = {"a": af.TabularEncoder(["lab_0", "lab_1"]), "b": af.TabularEncoder("lab_2")}
+    model = af.EarlyFusionClassifier(encoders, LogisticRegression(), verbose=0)
+    settings = {"groups": patient, "cv": 3, **QUICK}
+    pandas = cross_validate(model, X, pd.Series(y, name="relapse"), **settings)
+    polars = cross_validate(model, pl.from_pandas(X), pl.Series("relapse", y), **settings)
+    assert np.array_equal(pandas.predictions, polars.predictions)
+    assert pandas.report.scores["auc"].estimate > 0.75
+
+
+def test_label_keeps_its_name_for_those_who_check_it():
+    X, y, patient = cohort(20)
+    X = X.rename(columns={"lab_0": "crp"})
+    model = af.EarlyFusionClassifier({"labs": af.TabularEncoder("crp")}, verbose=0)
+    with pytest.raises(af.exceptions.CircularityError, match="asdas"):
+        cross_validate(model, X, pd.Series(y, name="asdas_crp"), groups=patient, cv=2, **QUICK)
+
+
+def test_number_of_processes_changes_nothing():
+    X, y, patient = cohort(20)
+    forest = RandomForestClassifier(5)  # its seed comes from ours
+    settings = {"groups": patient, "cv": 2, "repeats": 2, "canary": True, **QUICK}
+    one = cross_validate(forest, X, y, **settings)
+    two = cross_validate(forest, X, y, n_jobs=2, **settings)
+    assert np.array_equal(one.predictions, two.predictions)
+    assert one.canary == two.canary
+    other = cross_validate(forest, X, y, random_state=1, **settings)
+    assert not np.array_equal(one.predictions, other.predictions)
+
+
+def test_regression():
+    X, _, patient = cohort(40)
+    y = 3 * X["lab_0"] + 0.5 * X["lab_1"]
+    one = cross_validate(Ridge(), X, y, groups=patient, canary=True, **QUICK)
+    assert one.report.task == "regression" and one.predictions.shape == (120,)
+    assert one.report.scores["r2"].estimate > 0.95
+    assert one.canary.name == "r2" and one.canary.score.estimate < 0.1
+    both = cross_validate(Ridge(), X, np.stack([y, -y], axis=1), groups=patient, **QUICK)
+    assert both.predictions.shape == (120, 2)
+    # Two distinct targets are still numbers.
+    few = cross_validate(Ridge(), X, (y > 0).astype(int), groups=patient, **QUICK)
+    assert few.report.task == "regression"
+
+
+class Broken(Ridge):
+    """Predicts nothing for one row."""
+
+    def predict(self, X):
+        answers = super().predict(X)
+        answers[0] = np.nan
+        return answers
+
+
+def test_rows_without_a_prediction_are_not_left_out_in_silence():
+    X, _, patient = cohort(20)
+    with pytest.raises(InputError, match="finite numbers, got NaN or infinity in 5 row"):
+        cross_validate(Broken(), X, X["lab_0"], groups=patient, **QUICK)
+
+
+def test_classes_by_name_and_one_that_a_fold_lacks():
+    X, _, patient = cohort(30, 1)
+    y = pd.Series(np.array(["mild", "none", "severe"], dtype=object)[np.arange(30) % 3])
+    settings = {"groups": patient, "canary": True, **QUICK}
+    result = cross_validate(LogisticRegression(), X, y, **settings)
+    assert result.report.classes == ("mild", "none", "severe")
+    assert result.canary.name == "auc" and not result.canary.sings
+    assert result.predictions.shape == (30, 3)
+    severe = np.arange(30) % 3 == 2
+    by_class = [(np.flatnonzero(~severe), np.flatnonzero(severe)), (np.arange(2, 30), [0, 1])]
+    lacking = cross_validate(LogisticRegression(), X, y, cv=by_class, **QUICK)
+    assert (lacking.predictions[severe][:, 2] == 0).all()
+    assert np.isnan(lacking.fold_scores[0].scores["auc"])
+
+
+# --- what is shown --------------------------------------------------------------------
+
+
+def test_text_page_and_picture(tmp_path):
+    X, y, patient = cohort()
+    sites = (np.unique(patient, return_inverse=True)[1] % 2).astype(str)
+    folds = cross_validate(LogisticRegression(), X, y, groups=patient, repeats=2, **QUICK)
+    by_site = cross_validate(
+        LogisticRegression(),
+        X,
+        y,
+        groups=patient,
+        cv="leave-one-site-out",
+        sites=np.char.add("<b>$", sites),
+        canary=True,
+        **QUICK,
+    )
+    assert "on 120 rows of 40 patients, judged by models fitted on other patients" in repr(folds)
+    assert "10 folds in 2 repeats" in folds.verdict
+    page = by_site._repr_html_()
+    assert "&lt;b&gt;$0" in page and "<b>$0" not in page and "<script" not in page
+    assert page in by_site.to_html(tmp_path / "page.html").read_text()
+    axis = by_site.plot()
+    assert [tick.get_text() for tick in axis.get_yticklabels()] == [r"<b>\$0", r"<b>\$1"]
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert any(label.startswith("permuted labels") for label in labels)
+    assert folds.plot(plt.figure().subplots()).get_xlabel() == "AUC"
+    plt.close("all")
+
+
+def test_undefined_fold_is_told():
+    X, *_ = cohort(20, 1)
+    y = np.array([0, 1] * 5 + [0] * 10)
+    cv = [(np.arange(5), np.arange(10, 20)), (np.arange(5, 20), np.arange(5))]
+    result = cross_validate(LogisticRegression(), X, y, cv=cv, **QUICK)
+    assert np.isnan(result.fold_scores[0].scores["auc"])
+    assert "In 1 of them it is undefined" in result.verdict
+
+
+# --- refusals -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"model": RandomForestClassifier}, "got the class RandomForestClassifier"),
+        ({"model": "forest"}, "model: expected an unfitted .* estimator, got str"),
+        ({"model": LinearSVC()}, "classifier with predict_proba, got LinearSVC"),
+        ({"cv": "sites"}, "cv: expected an integer, .* or 'leave-one-site-out', got 'sites'"),
+        ({"cv": "leave-one-site-out"}, "sites: expected sites exactly when .* got None"),
+        ({"sites": np.zeros(60)}, "sites: expected sites exactly when .* another cv"),
+        ({"cv": ShuffleSplit(4, random_state=0)}, "cv: expected each row in at most one test"),
+        ({"cv": []}, "cv: expected at least one split, got none"),
+        ({"cv": None}, "cv: expected an integer of at least 2, got None"),
+        ({"repeats": 0}, "repeats: expected an integer of at least 1"),
+        ({"duplicates": "drop"}, "duplicates: expected one of"),
+        ({"n_bootstrap": 0}, "n_bootstrap: expected an integer"),
+    ],
+)
+def test_unusable_parameters(change, match):
+    X, y, _ = cohort(20)
+    settings = {"model": LogisticRegression(), **QUICK, **change}
+    with pytest.raises(ConfigurationError, match=match):
+        cross_validate(settings.pop("model"), X, y, **settings)
+
+
+def test_unusable_rows():
+    X, y, patient = cohort(20)
+    with pytest.raises(InputError, match="y: expected at least 2 classes, got 1"):
+        cross_validate(LogisticRegression(), X, np.zeros(60, int), **QUICK)
+    with pytest.raises(InputError, match="y: expected one label per row for a classifier"):
+        cross_validate(LogisticRegression(), X, np.stack([y, y], axis=1), **QUICK)
+    with pytest.raises(InputError, match="y: expected finite numbers for a regressor"):
+        cross_validate(Ridge(), X, y.astype(str), **QUICK)
+    with pytest.raises(InputError, match="sites: expected at least 2 sites, got 1"):
+        cross_validate(
+            LogisticRegression(), X, y, cv="leave-one-site-out", sites=np.zeros(60), **QUICK
+        )
+    with pytest.raises(InputError, match="expected at least 25 groups of each class"):
+        cross_validate(LogisticRegression(), X, y, groups=patient, cv=25, **QUICK)
