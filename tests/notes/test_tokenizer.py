@@ -18,8 +18,10 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes.cleaning import clean_note
 from asfusion.notes.tokenizer import (
     encode_notes,
+    encode_windows,
     read_tokenizer,
     train_tokenizer,
+    train_wordpiece,
     vocabulary_size,
 )
 
@@ -28,17 +30,18 @@ WORDS = ["pain", "uveitis", "sacroiliitis", "stiffness", "naproxen", "psoriasis"
 # Many equally frequent pairs: where a trainer breaks ties at random, it shows here.
 NOTES = [f"{a} and {b}, CRP {i}.{j}" for i, a in enumerate(WORDS) for j, b in enumerate(WORDS)]
 TOKENIZER = train_tokenizer(NOTES, vocab_size=400)
+WORDPIECE = train_wordpiece(NOTES, vocab_size=400)
 
 
 def test_same_notes_give_the_same_bytes_in_every_process() -> None:
     code = (
         "import sys, hashlib\n"
-        "from asfusion.notes.tokenizer import train_tokenizer\n"
+        "from asfusion.notes.tokenizer import train_tokenizer, train_wordpiece\n"
         "notes = sys.stdin.read().split('\\n')\n"
-        "text = train_tokenizer(notes, vocab_size=400)\n"
+        "text = train_tokenizer(notes, vocab_size=400) + train_wordpiece(notes, vocab_size=400)\n"
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )
-    seen = {hashlib.sha256(TOKENIZER.encode()).hexdigest()}
+    seen = {hashlib.sha256((TOKENIZER + WORDPIECE).encode()).hexdigest()}
     for seed in ("1", "2", "3"):
         environment = os.environ | {
             "PYTHONHASHSEED": seed,
@@ -60,6 +63,37 @@ def test_same_notes_give_the_same_bytes_in_every_process() -> None:
 
 def test_order_of_notes_does_not_matter() -> None:
     assert train_tokenizer(NOTES[::-1], vocab_size=400) == TOKENIZER
+    assert train_wordpiece(NOTES[::-1], vocab_size=400) == WORDPIECE
+
+
+def test_wordpiece_reads_whole_words_and_marks_later_pieces() -> None:
+    vocabulary = json.loads(WORDPIECE)["model"]["vocab"]
+    assert len(vocabulary) == vocabulary_size(WORDPIECE) <= 400
+    assert [vocabulary[name] for name in ("[PAD]", "[UNK]", "[CLS]", "[SEP]")] == [0, 1, 2, 3]
+    assert "uveitis" in vocabulary and "##s" in vocabulary
+    ids = encode_notes(WORDPIECE, ["ÚVEITIS", "uveitis", "\N{BONE}"], max_tokens=8).ids
+    np.testing.assert_array_equal(ids[0], ids[1])
+    assert ids[2, 1] == 1  # a sign that no training note has
+    pieces = {number: piece for piece, number in vocabulary.items()}
+    digits = encode_notes(WORDPIECE, ["12.5"], max_tokens=8).ids[0, 1:5]
+    assert [pieces[i] for i in digits] == ["1", "2", ".", "5"]
+    with pytest.raises(InputError, match="train_wordpiece: expected at least one note"):
+        train_wordpiece([])
+    with pytest.raises(ConfigurationError, match="vocab_size: expected an integer of at least 300"):
+        train_wordpiece(["pain"], vocab_size=10)
+
+
+def test_windows_hold_every_piece_of_a_note_and_never_more_than_asked() -> None:
+    rows = [["pain " * 50], [], ["heel", "uveitis"]]
+    encoded = encode_windows(TOKENIZER, rows, max_tokens=12, max_windows=20)
+    assert encoded.n_truncated == 0
+    assert encoded.mask.any(axis=2).sum(axis=1).tolist()[1:] == [0, 2]
+    assert (encoded.ids[0][encoded.mask[0]] > 3).sum() >= 50
+    cut = encode_windows(TOKENIZER, rows, max_tokens=12, max_windows=2)
+    assert cut.ids.shape == (3, 2, 12) and cut.n_truncated == 1
+    tiny = encode_windows(TOKENIZER, rows, max_tokens=3, max_windows=4)
+    assert tiny.mask.sum(axis=2).max() == 3
+    assert encode_windows(TOKENIZER, [], max_tokens=5, max_windows=2).ids.shape == (0, 1, 5)
 
 
 def test_vocabulary_is_as_asked_and_starts_with_special_tokens() -> None:
