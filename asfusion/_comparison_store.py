@@ -15,6 +15,7 @@ import types
 import uuid
 import warnings
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -293,8 +294,14 @@ def _folders(params: Mapping[str, Any]) -> list[tuple[str, str | None]]:
 def _versions() -> object:
     """Return what is installed, as far as answers may depend on it."""
     python = {key: value for key, value in _platform().items() if key != "system"}
-    loaded = {
-        name: getattr(sys.modules.get(name), "__version__", None)
-        for name in ("numpy", "scipy", "sklearn", "torch", "pandas", "polars", "xgboost")
-    }
-    return (__version__, python, sys.platform, _accelerator(), sorted(_packages().items()), loaded)
+    # What is installed, not what happens to be loaded: another process loads other parts.
+    packages = ("numpy", "scipy", "scikit-learn", "torch", "pandas", "polars", "xgboost")
+    installed = [(name, metadata.version(name)) for name in packages]
+    return (
+        __version__,
+        python,
+        sys.platform,
+        _accelerator(),
+        sorted(_packages().items()),
+        installed,
+    )

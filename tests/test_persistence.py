@@ -469,7 +469,12 @@ def test_no_module_can_run_a_file(folder: str) -> None:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom):
                 names = [str(node.module)]
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) in _CALLS:
+            elif (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) in _CALLS
+                # numpy's own format, without objects, holds numbers alone.
+                and "allow_pickle=False" not in [ast.unparse(word) for word in node.keywords]
+            ):
                 found.append(f"{file.name}:{node.lineno} {ast.unparse(node.func)}")
             found += [f"{file.name} imports {n}" for n in names if n.split(".")[0] in _FORBIDDEN]
     assert found == []

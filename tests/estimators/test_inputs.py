@@ -246,7 +246,7 @@ def test_joint_parameters():
 def test_late_parameters():
     X, y = table()
     for params, match in [
-        ({"combine": "vote"}, "combine: expected one of"),
+        ({"combine": "votes"}, "combine: expected one of"),
         ({"estimators": {"mri": LinearRegression()}}, "estimators: expected modalities among"),
         ({"weights": {"labs": 1.0}}, "expected combine='weighted' with them, got 'mean'"),
         ({"combine": "weighted", "weights": {"x": 1}}, "weights: expected a dict with a weight"),

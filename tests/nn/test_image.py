@@ -57,6 +57,8 @@ def pixels(n: int = 3, channels: int = 1, size: int = SIZE) -> torch.Tensor:
 def build(
     name: str, *, channels: int = 1, pretrained: bool = False, **options: Any
 ) -> ImageBackbone:
+    if name == "densenet121":
+        pytest.importorskip("monai")
     torch.manual_seed(0)
     plan = describe_image_backbone(name, size=SIZE, channels=channels)
     return build_image_backbone(plan, source=name if pretrained else None, **options)
