@@ -32,7 +32,7 @@ from asfusion.training.rows import Rows, precision_of
 from asfusion.training.settings import Average, ClassLoss, RateSchedule, TrainingSettings
 
 _FEW_ROWS = 100  # below this, rows are worth more in training than in validation
-_TABLE_BATCH, _BATCH = 128, 32
+_TABLE_BATCH, _BATCH, _VOLUME_BATCH = 128, 32, 8
 
 
 class _JointFusion(FusionEstimator):
@@ -184,7 +184,8 @@ class _JointFusion(FusionEstimator):
     def _settings(self, modalities: dict[str, Prepared]) -> TrainingSettings:
         if self.batch_size == "auto":
             only_tables = precision_of(modalities) == torch.float64
-            batch_size = _TABLE_BATCH if only_tables else _BATCH
+            volumes = any("voxels" in part.tensors for part in modalities.values())
+            batch_size = _TABLE_BATCH if only_tables else _VOLUME_BATCH if volumes else _BATCH
         else:
             batch_size = self.batch_size
         return TrainingSettings(
@@ -328,7 +329,8 @@ class JointFusionClassifier(FusionClassifier, _JointFusion):
     max_epochs : int
         Passes over the training rows.
     batch_size : int or "auto"
-        Rows per step; ``"auto"`` is 128 for tables alone and 32 otherwise.
+        Rows per step; ``"auto"`` is 128 for tables alone, 8 where a network learns from
+        volumes, and 32 otherwise.
     learning_rate : float
         Peak rate of AdamW; pretrained backbones learn at a tenth of it.
     weight_decay : float
@@ -531,7 +533,8 @@ class JointFusionRegressor(FusionRegressor, _JointFusion):
     max_epochs : int
         Passes over the training rows.
     batch_size : int or "auto"
-        Rows per step; ``"auto"`` is 128 for tables alone and 32 otherwise.
+        Rows per step; ``"auto"`` is 128 for tables alone, 8 where a network learns from
+        volumes, and 32 otherwise.
     learning_rate : float
         Peak rate of AdamW; pretrained backbones learn at a tenth of it.
     weight_decay : float

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
-from asfusion.training.rows import collate
+from asfusion.training.rows import collate, rows_per_pass
 from asfusion.training.settings import resolve_device
 
 _ENCODE_BATCH, _DECIDE_BATCH = 32, 1024
@@ -41,7 +41,8 @@ def encode_rows(
     network.to(where).eval()
     parts = []
     with torch.no_grad():
-        for rows in torch.split(torch.arange(len(prepared)), _ENCODE_BATCH):
+        size = rows_per_pass({"one": prepared}, _ENCODE_BATCH)
+        for rows in torch.split(torch.arange(len(prepared)), size):
             batch = collate({"one": prepared}, rows, device=where, dtype=dtype)
             tokens = _mean_of_views(network, batch.inputs["one"], n_views)
             tokens = tokens.keep(batch.present["one"])

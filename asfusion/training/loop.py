@@ -27,7 +27,14 @@ from asfusion.nn.network import FusionNetwork, Inputs, Mix
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
 from asfusion.training.losses import RowLoss
-from asfusion.training.rows import Batch, Rows, collate, drop_modalities, precision_of
+from asfusion.training.rows import (
+    Batch,
+    Rows,
+    collate,
+    drop_modalities,
+    precision_of,
+    rows_per_pass,
+)
 from asfusion.training.schedule import Schedule, can_wait, parameter_groups
 from asfusion.training.settings import TrainingSettings, resolve_device
 
@@ -312,7 +319,8 @@ class _Run:
         self.network.eval()
         total = 0.0
         with torch.no_grad():
-            for part in torch.split(torch.arange(len(rows)), _PREDICT_BATCH):
+            size = rows_per_pass(rows.modalities, _PREDICT_BATCH)
+            for part in torch.split(torch.arange(len(rows)), size):
                 total += float(self._loss_of(rows, part)) * len(part)
         return total / len(rows)
 
@@ -380,7 +388,8 @@ def predict_rows(network: FusionNetwork, rows: Rows, *, device: str = "auto") ->
     network.to(device=where, dtype=dtype).eval()
     parts = []
     with torch.no_grad():
-        for part in torch.split(torch.arange(len(rows)), _PREDICT_BATCH):
+        size = rows_per_pass(rows.modalities, _PREDICT_BATCH)
+        for part in torch.split(torch.arange(len(rows)), size):
             batch = collate(rows.modalities, part, device=where, dtype=dtype)
             parts.append(network(batch.inputs, batch.present).to(torch.float64).cpu())
     network.to("cpu")

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
 
+_MOST_VALUES = 20_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -72,6 +74,17 @@ def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
     """
     dtypes = {t.dtype for prepared in modalities.values() for t in prepared.tensors.values()}
     return torch.float64 if dtypes == {torch.float64} else torch.float32
+
+
+def rows_per_pass(modalities: Mapping[str, Prepared], most: int) -> int:
+    """Return how many rows pass a network at once where nothing is learned, at most `most`.
+
+    Volumes are large, and what a network makes of them larger still: 128 of them would take
+    tens of gigabytes.
+    """
+    tensors = [t for prepared in modalities.values() for t in prepared.tensors.values()]
+    values = sum(t[0].numel() for t in tensors if len(t))
+    return max(1, min(most, _MOST_VALUES // max(1, values)))
 
 
 def collate(

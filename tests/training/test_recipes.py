@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from asfusion._tokens import Prepared
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn.image import build_image_backbone, describe_image_backbone
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
@@ -17,7 +18,7 @@ from asfusion.training import loop
 from asfusion.training.averaging import WeightAverage
 from asfusion.training.loop import draw_mix, learned_state, train
 from asfusion.training.losses import class_loss, cross_entropy, focal_loss
-from asfusion.training.rows import Rows
+from asfusion.training.rows import Rows, rows_per_pass
 from asfusion.training.schedule import Schedule, depths, one_cycle, parameter_groups
 from asfusion.training.settings import TrainingSettings
 
@@ -307,3 +308,13 @@ def test_images_grow_over_the_epochs_and_are_judged_whole():
 def test_unusable_recipes(change, message):
     with pytest.raises(ConfigurationError, match=message):
         TrainingSettings(**QUICK, **change)
+
+
+def test_large_rows_pass_a_few_at_a_time():
+    assert rows_per_pass(make_rows().modalities, 128) == 128
+    voxels = torch.zeros(1, dtype=torch.uint8).expand(3, 2, 20, 224, 224)
+    large = {"mri": Prepared({"voxels": voxels}, torch.ones(3, dtype=torch.bool))}
+    assert rows_per_pass(large, 128) == 9
+    larger = {"mri": Prepared({"voxels": voxels[..., None].expand(-1, -1, -1, -1, -1, 99)},
+                              torch.ones(3, dtype=torch.bool))}  # fmt: skip
+    assert rows_per_pass(larger, 128) == 1
