@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from asfusion._baseline_models import Algorithm
 from asfusion._checks import check_choice
@@ -307,11 +307,22 @@ class Details:
                 forward = score_images(self.game, row, name)
             else:
                 forward = worth_of_images(self.game, row, name)
-                network: Any = self.game.model.network_.encoders[name]
-                layer = network.backbone.last_block() if method == "grad_cam" else None
+                layer = self._map_layer(name) if method == "grad_cam" else None
             part = attribute_image(forward, pixels[row], method=method, layer=layer)
             found.append(self._on_file(part, row, encoder))
         return found
+
+    def _map_layer(self, name: str) -> nn.Module:
+        """Return what gives the last feature map of a modality's network."""
+        network: Any = self.game.model.network_.encoders[name]
+        layer: nn.Module | None = network.backbone.map_layer()
+        if layer is None:
+            msg = (
+                "image_method: 'grad_cam' expected a network of convolutions, got one of patches "
+                f"for modality {name!r}. Choose 'integrated_gradients' or 'occlusion'."
+            )
+            raise ConfigurationError(msg)
+        return layer
 
     def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:
         method = self._image_method()
