@@ -7,7 +7,7 @@ attribution of words lies on the words that name a planted concept, and how much
 these; are the concepts that weigh most those that tell most apart? Films: EfficientNet-Lite0, all
 of it trained on, learns to tell sacroiliitis of grade 3 or 4; how much of the strongest
 attribution on unseen films of such patients lies inside the segmentation of their joints, and
-within 5 pixels of it?
+how much within 5 and 15 mm of it? Sclerosis is drawn up to some 15 mm into the bone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ import asfusion as af
 from asfusion.datasets._phantoms.pelvis_bones import PelvisLabel
 
 JOINTS = [int(label) for label in PelvisLabel if "SIJ" in label.name or "JOINT" in label.name]
-MARGIN = 5
+# Inside the joint space; around it; and as far as sclerosis of grade 4 is drawn into the bone.
+REACH = (0.0, 5.0, 15.0)
 
 
 def tables(n: int) -> None:
@@ -153,22 +154,22 @@ def films(n: int, epochs: int) -> None:
             e = af.explain(
                 model, cohort.X.iloc[rows], background=cohort.X[:10], image_method=method, verbose=0
             )
-            shares, chance, within = [], [], []
+            inside: dict[float, list[tuple[float, float]]] = {reach: [] for reach in REACH}
             for part, row in zip(e["film"], rows, strict=True):
                 with Image.open(cohort.segmentations[row]) as image:
-                    labels = np.asarray(image)
-                joints = np.isin(labels, JOINTS)
-                near = ndimage.binary_dilation(joints, iterations=MARGIN)
+                    joints = np.isin(np.asarray(image), JOINTS)
                 on_file = part.at_original()
-                within.append(on_file.top_share(joints, 0.1))
-                shares.append(on_file.top_share(near, 0.1))
-                chance.append((joints.mean(), near.mean()))
-            inside, around = np.mean(chance, axis=0)
-            print(
-                f"  {method}: {np.nanmean(within):.2f} of the top tenth of attribution lies in "
-                f"the joints ({inside:.3f} of the film), {np.nanmean(shares):.2f} within {MARGIN} "
-                f"pixels of them ({around:.3f}); {len(rows)} films"
-            )
+                away = ndimage.distance_transform_edt(~joints, sampling=on_file.spacing_mm)
+                for reach, shares in inside.items():
+                    near = away <= reach
+                    shares.append((on_file.top_share(near, 0.1), near.mean()))
+            told = [
+                f"{share:.2f} within {reach:g} mm of them ({area:.3f} of the film)"
+                for reach, shares in inside.items()
+                for share, area in [np.nanmean(shares, axis=0)]
+            ]
+            print(f"  {method}: top tenth of attribution, by distance from the joints: ", end="")
+            print(f"{', '.join(told)}; {len(rows)} films")
 
 
 def main() -> None:
