@@ -1,0 +1,86 @@
+"""Visits as tensors, and what can be said of them without a network.
+
+Dimensions: N rows, L visits of a row, K values of a visit.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asfusion._tokens import Prepared
+from asfusion.encoders._visit_cells import Floats, Visits
+
+STATISTICS: Final = ("last", "mean", "slope_per_year", "count", "years_since")
+
+_CLIP = 10.0
+_YEAR = 365.25
+_A_DAY = 1.0
+
+
+def to_tensors(visits: Visits, centers: Floats, scales: Floats) -> Prepared:
+    """Return visits padded to the longest row, values scaled and carried forward."""
+    n_rows, n_values = visits.n_rows, len(centers)
+    counts = np.bincount(visits.row, minlength=n_rows)
+    length = max(1, int(counts.max(initial=0)))
+    place = np.arange(len(visits)) - np.repeat(np.cumsum(counts) - counts, counts)
+    with np.errstate(over="ignore"):
+        scaled = np.clip((visits.values - centers) / scales, -_CLIP, _CLIP)
+    x = np.full((n_rows, length, n_values), np.nan)
+    x[visits.row, place] = scaled
+    days = np.zeros((n_rows, length))
+    days[visits.row, place] = visits.day
+    mask = np.zeros((n_rows, length), dtype=bool)
+    mask[visits.row, place] = True
+    known = ~np.isnan(x)
+    carried, since = _carry(x, known, days)
+    arrays = {
+        "x": np.where(mask[:, :, None], carried, 0.0).astype(np.float32),
+        "known": known,
+        "since": np.where(mask[:, :, None], since, 0.0).astype(np.float32),
+        "days": days.astype(np.float32),
+        "mask": mask,
+    }
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    return Prepared(tensors, torch.from_numpy(mask.any(axis=1)))
+
+
+def _carry(x: Floats, known: NDArray[np.bool_], days: Floats) -> tuple[Floats, Floats]:
+    """Return the last known values up to each visit, and days from those before it.
+
+    Until a value is first known it is at its median, 0, and its days count from the first visit.
+    """
+    places = np.arange(x.shape[1])[None, :, None]
+    last = np.maximum.accumulate(np.where(known, places, -1), axis=1)
+    filled = np.take_along_axis(np.where(known, x, 0.0), np.maximum(last, 0), axis=1)
+    before = np.concatenate([np.full_like(last[:, :1], -1), last[:, :-1]], axis=1)
+    of_value = np.broadcast_to(days[:, :, None], x.shape)
+    day_before = np.take_along_axis(of_value, np.maximum(before, 0), axis=1)
+    return np.where(last >= 0, filled, 0.0), days[:, :, None] - day_before
+
+
+def summarise(prepared: Prepared) -> Floats:
+    """Return `STATISTICS` of each scaled value, then the number of visits; NaN without a visit."""
+    tensors = {name: tensor.numpy() for name, tensor in prepared.tensors.items()}
+    x, days = tensors["x"].astype(np.float64), tensors["days"].astype(np.float64)
+    mask = tensors["mask"]
+    known = (tensors["known"] & mask[:, :, None]).astype(np.float64)
+    rows, end = np.arange(len(x)), np.maximum(mask.sum(axis=1) - 1, 0)
+    count = known.sum(axis=1)
+    share = known / np.maximum(count, 1)[:, None]
+    mean = (share * x).sum(axis=1)
+    apart = (days[:, :, None] - (share * days[:, :, None]).sum(axis=1)[:, None]) * known
+    spread = (apart**2).sum(axis=1)
+    # Values of one day have no slope; two that are a day apart have a spread of half.
+    steep = spread >= 0.5 * _A_DAY**2
+    slope = np.divide((apart * x).sum(axis=1), spread, out=np.zeros_like(spread), where=steep)
+    known_day = np.where(known > 0, days[:, :, None], -np.inf).max(axis=1)
+    since = -np.where(count > 0, known_day, days[:, :1])
+    slope = np.clip(slope * _YEAR, -_CLIP, _CLIP)
+    columns = [x[rows, end], mean, slope, count, since / _YEAR]
+    summary = np.stack(columns, axis=-1).reshape(len(x), -1)
+    summary = np.column_stack([summary, mask.sum(axis=1)])
+    return np.where(prepared.present.numpy()[:, None], summary, np.nan)
