@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -14,11 +14,23 @@ from asfusion.exceptions import ColumnError, InputError
 _WHO = "VisitEncoder.nest"
 
 
+SameDay: TypeAlias = Literal["error", "mean"]
+Visit: TypeAlias = dict[str, float | None]
+
+
 def nest_visits(
-    visits: Any, keys: Any, *, key: str, time: str, index_date: Any, after_index: AfterIndex
+    visits: Any,
+    keys: Any,
+    *,
+    key: str,
+    time: str,
+    index_date: Any,
+    after_index: AfterIndex,
+    same_day: SameDay,
 ) -> Any:
     """Return one cell per key, as a Series of the library of the keys, or else of `visits`."""
-    check_choice(after_index, "after_index", ("error", "drop"))
+    check_choice(after_index, "after_index", get_args(AfterIndex))
+    check_choice(same_day, "same_day", get_args(SameDay))
     frame, wanted = Frame.read(visits), _as_list(keys)
     frame.check_columns([key, time], _WHO)
     owner = frame.cells(key)
@@ -29,25 +41,40 @@ def nest_visits(
     rows: dict[Any, list[int]] = {}
     for row, patient in enumerate(owner):
         rows.setdefault(patient, []).append(row)
-    cells: list[list[dict[str, float | None]] | None] = []
-    n_late = 0
+    cells: list[list[Visit] | None] = []
+    n_late = n_again = 0
     for patient, start in zip(wanted, origin.tolist(), strict=True):
         own = np.asarray(rows.get(patient, []), dtype=np.int64)
         since = days[own] - start
         n_late += int((since > 0).sum())
         own, since = own[since <= 0], since[since <= 0]
-        cell = [
-            {time: day, **{name: column[row] for name, column in columns.items()}}
-            for row, day in zip(own.tolist(), since.tolist(), strict=True)
-        ]
-        cells.append(cell or None)
+        by_day: dict[float, list[int]] = {}
+        for row, day in zip(own.tolist(), since.tolist(), strict=True):
+            by_day.setdefault(day, []).append(row)
+        n_again += len(own) - len(by_day)
+        cells.append([_visit(columns, of, time, day) for day, of in by_day.items()] or None)
     if n_late and after_index == "error":
         msg = (
             f"visits: expected visits up to the index date, got {n_late} after it. Check dates and "
             "signs; after_index='drop' leaves them out."
         )
         raise InputError(msg)
+    if n_again and same_day == "error":
+        msg = (
+            f"visits: expected each {time!r} once per patient, got {n_again} repeated. "
+            "same_day='mean' makes one visit of them, with the mean of what was measured."
+        )
+        raise InputError(msg)
     return _as_series(cells, keys, frame)
+
+
+def _visit(columns: dict[str, Floats], rows: list[int], time: str, day: float) -> Visit:
+    """Return the rows of one day as one visit; None where nothing was measured."""
+    visit: Visit = {time: day}
+    for name, column in columns.items():
+        known = [value for value in column[rows].tolist() if value == value]
+        visit[name] = sum(known) / len(known) if known else None
+    return visit
 
 
 def _check_keys(owner: list[Any], wanted: list[Any], key: str) -> None:
@@ -89,8 +116,8 @@ def _days_of_visits(frame: Frame, time: str, owner: list[Any], *, dated: bool) -
     return days
 
 
-def _value_columns(frame: Frame, others: tuple[str, str]) -> dict[str, list[float | None]]:
-    """Return the columns of values, None where one was not measured."""
+def _value_columns(frame: Frame, others: tuple[str, str]) -> dict[str, Floats]:
+    """Return the columns of values, NaN where one was not measured."""
     names = [name for name in frame.columns if name not in others]
     wrong = [name for name in names if frame.kind(name) not in ("number", "boolean")]
     if wrong:
@@ -102,8 +129,7 @@ def _value_columns(frame: Frame, others: tuple[str, str]) -> dict[str, list[floa
     if not names:
         msg = f"visits: expected columns of values beside {quoted(others)}, got none."
         raise ColumnError(msg)
-    tables = {name: frame.numbers(name).tolist() for name in names}
-    return {name: [None if v != v else v for v in column] for name, column in tables.items()}
+    return {name: frame.numbers(name) for name in names}
 
 
 def _index_days(index_date: Any, n_rows: int) -> Floats:

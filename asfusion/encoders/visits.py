@@ -15,7 +15,7 @@ from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, read_row_weights
 from asfusion.encoders._visit_cells import AfterIndex, Visits, check_known_names, read_visits
-from asfusion.encoders._visit_nest import nest_visits
+from asfusion.encoders._visit_nest import SameDay, nest_visits
 from asfusion.encoders._visit_summary import STATISTICS, summarise, to_tensors
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
@@ -153,6 +153,7 @@ class VisitEncoder(Encoder):
         time: str = "day",
         index_date: Any = None,
         after_index: AfterIndex = "error",
+        same_day: SameDay = "error",
     ) -> Any:
         """Turn a long table of visits into one cell per patient.
 
@@ -175,6 +176,8 @@ class VisitEncoder(Encoder):
             date without a time is its first moment.
         after_index : {"error", "drop"}
             What becomes of visits after it.
+        same_day : {"error", "mean"}
+            What becomes of visits at the same time: one, with the mean of each value.
 
         Returns
         -------
@@ -187,8 +190,8 @@ class VisitEncoder(Encoder):
         ColumnError
             If a column is missing or holds something other than numbers.
         InputError
-            If keys and visits do not meet, a key or time is missing, or a visit lies after
-            its index date.
+            If keys and visits do not meet, a key or time is missing or repeated, or a visit
+            lies after its index date.
 
         Examples
         --------
@@ -198,7 +201,13 @@ class VisitEncoder(Encoder):
         [[{'day': -30.0, 'crp': 9.0}, {'day': 0.0, 'crp': None}], None]
         """
         return nest_visits(
-            visits, keys, key=key, time=time, index_date=index_date, after_index=after_index
+            visits,
+            keys,
+            key=key,
+            time=time,
+            index_date=index_date,
+            after_index=after_index,
+            same_day=same_day,
         )
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VisitEncoder:
