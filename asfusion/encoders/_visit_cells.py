@@ -245,8 +245,8 @@ def _in_order(visits: Visits, column: str, time: str) -> Visits:
     if again.size:
         msg = (
             f"Column {column!r}: expected each day once per row, got {again.size} repeated "
-            f"{time!r}, the first in row {found.row[again[0]]}. Merge visits of one day, or give "
-            "their times as fractions of a day."
+            f"{time!r}, the first in row {found.row[again[0]]}. Give times as fractions of a day, "
+            "or merge visits of one day, as asfusion.VisitEncoder.nest(..., same_day='mean') does."
         )
         raise InputError(msg)
     return found

@@ -65,7 +65,7 @@ def nest_visits(
             "same_day='mean' makes one visit of them, with the mean of what was measured."
         )
         raise InputError(msg)
-    return _as_series(cells, keys, frame)
+    return _as_series(cells, keys, frame, (time, *columns))
 
 
 def _visit(columns: dict[str, Floats], rows: list[int], time: str, day: float) -> Visit:
@@ -161,14 +161,16 @@ def _as_list(cells: Any) -> list[Any]:
     return list(cells)
 
 
-def _as_series(cells: list[Any], keys: Any, frame: Frame) -> Any:
+def _as_series(cells: list[Any], keys: Any, frame: Frame, fields: tuple[str, ...]) -> Any:
     library = type(keys).__module__.split(".")[0]
     if library not in ("pandas", "polars"):
         library, keys = type(frame.to_native()).__module__.split(".")[0], None
     if library == "polars":
         import polars as pl
 
-        return pl.Series("visits", cells)
+        # Guessed from the first visits, a value that they lack would be lost in all.
+        kind = pl.List(pl.Struct(dict.fromkeys(fields, pl.Float64)))
+        return pl.Series("visits", cells, dtype=kind)
     import pandas as pd
 
     index = keys.index if isinstance(keys, pd.Series) else keys

@@ -80,7 +80,7 @@ def summarise(prepared: Prepared) -> Floats:
     known_day = np.where(known > 0, days[:, :, None], -np.inf).max(axis=1)
     since = -np.where(count > 0, known_day, days[:, :1])
     slope = np.clip(slope * _YEAR, -_CLIP, _CLIP)
-    columns = [x[rows, end], mean, slope, count, since / _YEAR]
+    columns = [x[rows, end], mean, slope, count, np.abs(since) / _YEAR]
     summary = np.stack(columns, axis=-1).reshape(len(x), -1)
     summary = np.column_stack([summary, mask.sum(axis=1)])
     return np.where(prepared.present.numpy()[:, None], summary, np.nan)
