@@ -19,6 +19,7 @@ STATISTICS: Final = ("last", "mean", "slope_per_year", "count", "years_since")
 _CLIP = 10.0
 _YEAR = 365.25
 _A_DAY = 1.0
+_DAMPING = 0.1  # years squared: two visits five months apart have such a spread
 
 
 def to_tensors(visits: Visits, centers: Floats, scales: Floats) -> Prepared:
@@ -37,10 +38,12 @@ def to_tensors(visits: Visits, centers: Floats, scales: Floats) -> Prepared:
     mask[visits.row, place] = True
     known = ~np.isnan(x)
     carried, since = _carry(x, known, days)
+    there = mask[:, :, None]
     arrays = {
-        "x": np.where(mask[:, :, None], carried, 0.0).astype(np.float32),
+        "x": np.where(there, carried, 0.0).astype(np.float32),
         "known": known,
-        "since": np.where(mask[:, :, None], since, 0.0).astype(np.float32),
+        "since": np.where(there, since, 0.0).astype(np.float32),
+        "trend": np.where(there, _trend(x, known, days), 0.0).astype(np.float32),
         "days": days.astype(np.float32),
         "mask": mask,
     }
@@ -60,6 +63,21 @@ def _carry(x: Floats, known: NDArray[np.bool_], days: Floats) -> tuple[Floats, F
     of_value = np.broadcast_to(days[:, :, None], x.shape)
     day_before = np.take_along_axis(of_value, np.maximum(before, 0), axis=1)
     return np.where(last >= 0, filled, 0.0), days[:, :, None] - day_before
+
+
+def _trend(x: Floats, known: NDArray[np.bool_], days: Floats) -> Floats:
+    """Return the mean and the damped slope per year of each value up to each visit (N, L, 2K).
+
+    A slope over a few weeks is mostly noise: a constant in its denominator draws it to zero.
+    """
+    filled, there = np.where(known, x, 0.0), known.astype(np.float64)
+    years = np.broadcast_to(((days - days[:, :1]) / _YEAR)[:, :, None], x.shape)
+    parts = (there, filled, there * years, there * years**2, filled * years)
+    count, sum_x, sum_t, sum_tt, sum_tx = (np.cumsum(part, axis=1) for part in parts)
+    count = np.maximum(count, 1)
+    spread = sum_tt - sum_t**2 / count
+    slope = (sum_tx - sum_t * sum_x / count) / (spread + _DAMPING)
+    return np.concatenate([sum_x / count, slope], axis=2)
 
 
 def summarise(prepared: Prepared) -> Floats:

@@ -95,6 +95,9 @@ class VisitEncoder(Encoder):
     year, how often it was measured and years since; and the number of visits. The network comes
     in where it is trained together with what predicts.
 
+    The network reads at each visit the values, the last known ones for those that were not
+    measured, what was measured, how long ago, and the mean and slope so far.
+
     Values are centred on their median over training visits, divided by the
     interquartile range, and clipped ten of those away from it.
 
@@ -273,9 +276,9 @@ class VisitEncoder(Encoder):
         -------
         Prepared
             ``x`` (N, L, K), scaled values, the last known one where none was measured;
-            ``known`` (N, L, K); ``since`` (N, L, K), days from the last known value; ``days``
-            (N, L) from the index date; ``mask`` (N, L); L is the most visits of a row. Zeros for
-            rows without a visit.
+            ``known`` (N, L, K); ``since`` (N, L, K), days from the last known value; ``trend``
+            (N, L, 2K), mean and slope per year up to each visit; ``days`` (N, L) from the index
+            date; ``mask`` (N, L); L is the most visits of a row. Zeros for rows without a visit.
         """
         return self.prepare_visits(self.read_visits(X))
 

@@ -42,8 +42,9 @@ class GRUVisitBackbone(Backbone):
     Shape
     -----
     - Input: ``x`` (B, L, K), scaled values, the last known one where none was measured;
-      ``known`` (B, L, K) bool; ``since`` (B, L, K), days from the last known value; ``days``
-      (B, L), at most 0, rising; ``mask`` (B, L) bool, True = a visit, those first.
+      ``known`` (B, L, K) bool; ``since`` (B, L, K), days from the last known value; ``trend``
+      (B, L, 2K), mean and slope per year so far; ``days`` (B, L), at most 0, rising; ``mask``
+      (B, L) bool, True = a visit, those first.
     - Output: `Tokens` (B, 1, D).
 
     Notes
@@ -51,7 +52,8 @@ class GRUVisitBackbone(Backbone):
     After GRU-D [1]_. NOTE[DIFF]: rates of decay are positive by a softplus instead of a
     rectifier, which has no gradient where it is shut; the state decays by the time between
     visits, and the network reads the logarithms of that time and of the time to the
-    index date as well.
+    index date as well, and at each visit the mean and slope so far, since a state that is
+    made of sums learns a product of time and value poorly from a few hundred patients.
 
     References
     ----------
@@ -63,7 +65,8 @@ class GRUVisitBackbone(Backbone):
     >>> import torch
     >>> visits = {
     ...     "x": torch.zeros(2, 3, 4), "known": torch.ones(2, 3, 4, dtype=torch.bool),
-    ...     "since": torch.zeros(2, 3, 4), "days": torch.tensor([[-90.0, -30.0, 0.0]] * 2),
+    ...     "since": torch.zeros(2, 3, 4), "trend": torch.zeros(2, 3, 8),
+    ...     "days": torch.tensor([[-90.0, -30.0, 0.0]] * 2),
     ...     "mask": torch.ones(2, 3, dtype=torch.bool),
     ... }
     >>> GRUVisitBackbone(4)(visits).values.shape
@@ -123,7 +126,8 @@ class LSTMVisitBackbone(Backbone):
     -----
     After the time-aware LSTM [1]_, whose memory before a visit is split into a long-term part
     and a short-term one that is divided by ``log(e + elapsed)``. NOTE[DIFF]: elapsed time
-    is counted in `time_scale`; missing values decay as in `GRUVisitBackbone`.
+    is counted in `time_scale`; missing values decay, and trends are read, as in
+    `GRUVisitBackbone`.
 
     References
     ----------
@@ -263,12 +267,12 @@ class TransformerVisitBackbone(Backbone):
 
 
 class _VisitReader(nn.Module):
-    """What a network reads of each visit: values, which are known, and two clocks (B, L, D)."""
+    """What a network reads of each visit: values, what is known, trends, clocks (B, L, D)."""
 
     def __init__(self, n_values: int, time_scale: float) -> None:
         super().__init__()
         self.time_scale = time_scale
-        self.d_out = 2 * n_values + _N_CLOCK
+        self.d_out = 4 * n_values + _N_CLOCK
         # A softplus of minus two: a value that is not measured again halves in some five units.
         self.rates = nn.Parameter(torch.full((n_values,), -2.0))
 
@@ -279,7 +283,7 @@ class _VisitReader(nn.Module):
         values = torch.where(known, x, x * fade.to(dtype))
         age = -inputs["days"].to(dtype) / self.time_scale
         clocks = torch.stack([torch.log1p(gaps), torch.log1p(age)], dim=-1)
-        return torch.cat([values, known.to(dtype), clocks], dim=-1)
+        return torch.cat([values, known.to(dtype), inputs["trend"].to(dtype), clocks], dim=-1)
 
 
 class _DecayingGRU(nn.Module):

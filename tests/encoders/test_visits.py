@@ -116,6 +116,21 @@ def test_a_missing_value_is_carried_forward_and_says_since_when():
     assert crp[0] == 0.0 and crp[1] == crp[2] != 0.0
 
 
+def test_trends_are_those_up_to_each_visit():
+    cells = [
+        [{"day": 365.25 * (t - 3), "crp": 1.0 + 2 * t} for t in (0, 1, 3)],
+        [{"day": 0, "crp": 4}],
+    ]
+    encoder = af.VisitEncoder("visits").fit(table(cells))
+    trend = encoder.prepare(table(cells)).tensors["trend"].numpy()
+    x = (np.array([1.0, 3.0, 7.0]) - encoder.centers_) / encoder.scales_
+    np.testing.assert_allclose(trend[0, :, 0], [x[0], x[:2].mean(), x.mean()], rtol=1e-6)
+    spread = np.array([0.0, 0.5, 14 / 3])  # years squared, damped by a tenth
+    expected = 2 / encoder.scales_ * spread / (spread + 0.1)
+    np.testing.assert_allclose(trend[0, :, 1], expected, rtol=1e-5)
+    np.testing.assert_allclose(trend[1, 0], [(4 - encoder.centers_[0]) / encoder.scales_[0], 0.0])
+
+
 def test_timedeltas_and_booleans_are_numbers():
     day = datetime.timedelta(days=-1, hours=12)
     cells = [[{"day": day, "flare": True}], [{"day": np.timedelta64(-36, "h"), "flare": False}]]
@@ -147,7 +162,7 @@ def test_weights_count_like_copies_of_rows():
 @pytest.mark.parametrize(
     ("cell", "error", "match"),
     [
-        ([{"day": 3, "crp": 999.0}], InputError, r"the index date \('day' at most 0\), got 1 after"),
+        ([{"day": 3, "crp": 999.0}], InputError, r"index date \('day' at most 0\), got 1 after"),
         ([{"day": -3, "crp": 999.0}] * 2, InputError, "each day once per row, got 1 repeated"),
         ([{"day": None, "crp": 999.0}], InputError, "a day for every visit, got 1 without one"),
         ([{"day": float("nan"), "crp": 9.0}], InputError, "a day for every visit, got 1 without"),

@@ -30,7 +30,7 @@ def batch():
     there = mask[:, :, None]
     return {
         "x": x * there, "known": known & there, "since": since * there, "days": days * mask,
-        "mask": mask,
+        "trend": torch.randn(4, 5, 6, generator=generator) * there, "mask": mask,
     }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_it_learns_a_trend_that_no_single_visit_shows(kind):
     x = level + (2.0 * rises[:, None] - 1.0) * (days - days.mean(dim=1, keepdim=True)) / 200
     visits = {
         "x": x[:, :, None], "known": torch.ones(n, length, 1, dtype=bool),
-        "since": torch.zeros(n, length, 1), "days": days,
+        "since": torch.zeros(n, length, 1), "trend": torch.zeros(n, length, 2), "days": days,
         "mask": torch.ones(n, length, dtype=bool),
     }  # fmt: skip
     torch.manual_seed(0)
