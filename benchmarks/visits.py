@@ -47,6 +47,24 @@ def hand_made(visits: pd.DataFrame, *, slopes: bool) -> pd.DataFrame:
     return last.join(slope.add_suffix("_slope"))
 
 
+def links(visits: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
+    """Return how well each slope alone tells who progresses, among all and among those with AS.
+
+    Progression is drawn from the diagnosis and the inflammation of the index date: what a slope
+    tells beyond them it can tell only by telling the diagnosis.
+    """
+    slopes = hand_made(visits, slopes=True).filter(like="_slope").fillna(0.0)
+    y, with_as = targets["progression_2y"], (targets["diagnosis"] == "AS").to_numpy()
+    alone = {
+        name: {
+            "all": roc_auc_score(y, slopes[name]),
+            "with AS": roc_auc_score(y[with_as], slopes.loc[with_as, name]),
+        }
+        for name in slopes
+    }
+    return pd.DataFrame(alone).T
+
+
 def contestants(visits: pd.DataFrame) -> dict[str, tuple[Any, pd.DataFrame]]:
     """Return each model with the table that it reads, a row per patient."""
     keys = pd.Series(np.unique(visits["patient"]))
@@ -112,6 +130,7 @@ def main() -> None:
     )
     y = cohort.targets["progression_2y"].to_numpy()
     print(f"{len(y)} synthetic patients, {int(y.sum())} of whom progress")
+    print(links(cohort.visits, cohort.targets).round(3).to_string())
     told, models = [], contestants(cohort.visits)
     for name, (model, X) in models.items():
         begun = time.perf_counter()
