@@ -23,6 +23,7 @@ Floats: TypeAlias = NDArray[np.float64]
 AfterIndex: TypeAlias = Literal["error", "drop"]
 Fields: TypeAlias = dict[str, list[Any]]
 
+_LONGEST_DAYS = 150 * 365.25
 _A_DAY = datetime.timedelta(days=1)
 _DATES = (datetime.date, np.datetime64)
 _NUMBERS = (numbers.Real, Decimal, np.bool_)
@@ -150,7 +151,7 @@ def _fields(cell: Any, column: str, row: int) -> tuple[int, Fields]:
         wrong = next((visit for visit in visits if not isinstance(visit, Mapping)), None)
         if wrong is None:
             names = dict.fromkeys(name for visit in visits for name in visit)
-            return len(visits), {name: [visit.get(name) for visit in visits] for name in names}
+            return len(visits), {str(name): [visit.get(name) for visit in visits] for name in names}
         got = f"a list with {type(wrong).__name__} in it"
     elif is_missing(cell):
         return 0, {}
@@ -196,6 +197,14 @@ def _days(cells: list[Any], row: NDArray[np.int64], column: str, time: str) -> F
         )
         raise ColumnError(msg)
     days = _numbers([_as_days(cell) for cell in cells], row, column, time)
+    far = np.flatnonzero(np.abs(days) > _LONGEST_DAYS)
+    if far.size:
+        msg = (
+            f"Column {column!r}: expected {time!r} in days from the index date, got {far.size} "
+            f"more than 150 years away, the first in row {row[far[0]]}. Convert hours or seconds "
+            "to days."
+        )
+        raise InputError(msg)
     unknown = np.flatnonzero(np.isnan(days))
     if unknown.size:
         msg = (

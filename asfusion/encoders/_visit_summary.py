@@ -18,11 +18,10 @@ STATISTICS: Final = ("last", "mean", "slope_per_year", "count", "years_since")
 
 _CLIP = 10.0
 _YEAR = 365.25
-_A_DAY = 1.0
-_DAMPING = 0.1  # years squared: two visits five months apart have such a spread
+_DAMPING = 1.0  # time scales squared: three visits at the usual distance have twice that spread
 
 
-def to_tensors(visits: Visits, centers: Floats, scales: Floats) -> Prepared:
+def to_tensors(visits: Visits, centers: Floats, scales: Floats, time_scale: float) -> Prepared:
     """Return visits padded to the longest row, values scaled and carried forward."""
     n_rows, n_values = visits.n_rows, len(centers)
     counts = np.bincount(visits.row, minlength=n_rows)
@@ -43,7 +42,7 @@ def to_tensors(visits: Visits, centers: Floats, scales: Floats) -> Prepared:
         "x": np.where(there, carried, 0.0).astype(np.float32),
         "known": known,
         "since": np.where(there, since, 0.0).astype(np.float32),
-        "trend": np.where(there, _trend(x, known, days), 0.0).astype(np.float32),
+        "trend": np.where(there, _trend(x, known, days / time_scale), 0.0).astype(np.float32),
         "days": days.astype(np.float32),
         "mask": mask,
     }
@@ -65,14 +64,15 @@ def _carry(x: Floats, known: NDArray[np.bool_], days: Floats) -> tuple[Floats, F
     return np.where(last >= 0, filled, 0.0), days[:, :, None] - day_before
 
 
-def _trend(x: Floats, known: NDArray[np.bool_], days: Floats) -> Floats:
-    """Return the mean and the damped slope per year of each value up to each visit (N, L, 2K).
+def _trend(x: Floats, known: NDArray[np.bool_], times: Floats) -> Floats:
+    """Return the mean and the damped slope of each value up to each visit (N, L, 2K).
 
-    A slope over a few weeks is mostly noise: a constant in its denominator draws it to zero.
+    A slope over less time than visits are usually apart is mostly noise: a constant in its
+    denominator draws it to zero.
     """
     filled, there = np.where(known, x, 0.0), known.astype(np.float64)
-    years = np.broadcast_to(((days - days[:, :1]) / _YEAR)[:, :, None], x.shape)
-    parts = (there, filled, there * years, there * years**2, filled * years)
+    since = np.broadcast_to((times - times[:, :1])[:, :, None], x.shape)
+    parts = (there, filled, there * since, there * since**2, filled * since)
     count, sum_x, sum_t, sum_tt, sum_tx = (np.cumsum(part, axis=1) for part in parts)
     count = np.maximum(count, 1)
     spread = sum_tt - sum_t**2 / count
@@ -80,25 +80,17 @@ def _trend(x: Floats, known: NDArray[np.bool_], days: Floats) -> Floats:
     return np.concatenate([sum_x / count, slope], axis=2)
 
 
-def summarise(prepared: Prepared) -> Floats:
+def summarise(prepared: Prepared, time_scale: float) -> Floats:
     """Return `STATISTICS` of each scaled value, then the number of visits; NaN without a visit."""
     tensors = {name: tensor.numpy() for name, tensor in prepared.tensors.items()}
-    x, days = tensors["x"].astype(np.float64), tensors["days"].astype(np.float64)
-    mask = tensors["mask"]
-    known = (tensors["known"] & mask[:, :, None]).astype(np.float64)
+    x, days, mask = tensors["x"].astype(np.float64), tensors["days"], tensors["mask"]
+    known = tensors["known"] & mask[:, :, None]
     rows, end = np.arange(len(x)), np.maximum(mask.sum(axis=1) - 1, 0)
+    mean, slope = np.split(tensors["trend"].astype(np.float64)[rows, end], 2, axis=1)
     count = known.sum(axis=1)
-    share = known / np.maximum(count, 1)[:, None]
-    mean = (share * x).sum(axis=1)
-    apart = (days[:, :, None] - (share * days[:, :, None]).sum(axis=1)[:, None]) * known
-    spread = (apart**2).sum(axis=1)
-    # Values of one day have no slope; two that are a day apart have a spread of half.
-    steep = spread >= 0.5 * _A_DAY**2
-    slope = np.divide((apart * x).sum(axis=1), spread, out=np.zeros_like(spread), where=steep)
-    known_day = np.where(known > 0, days[:, :, None], -np.inf).max(axis=1)
-    since = -np.where(count > 0, known_day, days[:, :1])
-    slope = np.clip(slope * _YEAR, -_CLIP, _CLIP)
-    columns = [x[rows, end], mean, slope, count, np.abs(since) / _YEAR]
+    known_day = np.where(known, days[:, :, None], -np.inf).max(axis=1)
+    since = np.abs(np.where(count > 0, known_day, days[:, :1])).astype(np.float64)
+    columns = [x[rows, end], mean, slope * _YEAR / time_scale, count, since / _YEAR]
     summary = np.stack(columns, axis=-1).reshape(len(x), -1)
     summary = np.column_stack([summary, mask.sum(axis=1)])
     return np.where(prepared.present.numpy()[:, None], summary, np.nan)

@@ -29,7 +29,7 @@ _BACKBONES: dict[str, Callable[..., Backbone]] = {
     "lstm": LSTMVisitBackbone,
     "transformer": TransformerVisitBackbone,
 }
-_HALF_A_YEAR = 182.6
+_HALF_A_YEAR, _A_SECOND = 182.6, 1 / 86_400  # days
 
 
 class VisitEncoder(Encoder):
@@ -99,7 +99,9 @@ class VisitEncoder(Encoder):
     measured, what was measured, how long ago, and the mean and slope so far.
 
     Values are centred on their median over training visits, divided by the
-    interquartile range, and clipped ten of those away from it.
+    interquartile range, and clipped ten of those away from it. Slopes are least-squares ones
+    with `time_scale_` squared added to the denominator, so that values a few days apart, whose
+    differences are mostly noise, have none.
 
     References
     ----------
@@ -119,7 +121,7 @@ class VisitEncoder(Encoder):
     >>> encoder = af.VisitEncoder("visits").fit(X)
     >>> summary = encoder.set_output(transform="pandas").transform(X)
     >>> summary[["visits_crp_last", "visits_crp_slope_per_year"]].round(1).values.tolist()
-    [[0.8, 0.8], [-0.2, 0.0], [nan, nan]]
+    [[0.8, 0.3], [-0.2, 0.0], [nan, nan]]
     """
 
     def __init__(
@@ -260,9 +262,10 @@ class VisitEncoder(Encoder):
             scales.append(center_and_scale(column[there], weights[there]))
         self.centers_, self.scales_ = np.asarray(scales).T
         gaps, same = np.diff(visits.day), np.diff(visits.row) == 0
-        self.time_scale_ = (
+        middle = (
             weighted_quantile(gaps[same], 0.5, weights[1:][same]) if same.any() else _HALF_A_YEAR
         )
+        self.time_scale_ = max(middle, _A_SECOND)
 
     def prepare(self, X: Any) -> Prepared:
         """Turn rows into visits in the order of time, and presence.
@@ -277,8 +280,9 @@ class VisitEncoder(Encoder):
         Prepared
             ``x`` (N, L, K), scaled values, the last known one where none was measured;
             ``known`` (N, L, K); ``since`` (N, L, K), days from the last known value; ``trend``
-            (N, L, 2K), mean and slope per year up to each visit; ``days`` (N, L) from the index
-            date; ``mask`` (N, L); L is the most visits of a row. Zeros for rows without a visit.
+            (N, L, 2K), mean and slope per `time_scale_` up to each visit; ``days`` (N, L) from
+            the index date; ``mask`` (N, L); L is the most visits of a row. Zeros for rows
+            without a visit.
         """
         return self.prepare_visits(self.read_visits(X))
 
@@ -320,7 +324,7 @@ class VisitEncoder(Encoder):
         Prepared
             N rows as tensors.
         """
-        return to_tensors(visits, self.centers_, self.scales_)
+        return to_tensors(visits, self.centers_, self.scales_, self.time_scale_)
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Return a summary of each row's visits, NaN for rows without any.
@@ -333,9 +337,9 @@ class VisitEncoder(Encoder):
         Returns
         -------
         ndarray of shape (N, 5 * n_values + 1)
-            Of each value the last, the mean and the least-squares slope per year, in
-            interquartile ranges of the training visits; how often it was measured, and years
-            since; then the number of visits. A value that was never measured is at the median, 0.
+            Of each value the last, the mean and the slope per year, in interquartile ranges of
+            the training visits; how often it was measured, and years since; then the number of
+            visits. A value that was never measured is at the median, 0.
         """
         return self.transform_prepared(self.prepare(X))
 
@@ -352,7 +356,7 @@ class VisitEncoder(Encoder):
         ndarray of shape (N, 5 * n_values + 1)
             NaN for rows without a visit.
         """
-        return summarise(prepared)
+        return summarise(prepared, self.time_scale_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the summary, such as ``visits_crp_slope_per_year``."""

@@ -43,7 +43,7 @@ class GRUVisitBackbone(Backbone):
     -----
     - Input: ``x`` (B, L, K), scaled values, the last known one where none was measured;
       ``known`` (B, L, K) bool; ``since`` (B, L, K), days from the last known value; ``trend``
-      (B, L, 2K), mean and slope per year so far; ``days`` (B, L), at most 0, rising; ``mask``
+      (B, L, 2K), mean and slope so far; ``days`` (B, L), at most 0, rising; ``mask``
       (B, L) bool, True = a visit, those first.
     - Output: `Tokens` (B, 1, D).
 

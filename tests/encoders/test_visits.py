@@ -73,9 +73,10 @@ def test_summary_is_what_it_says():
     ]
     encoder = af.VisitEncoder("visits", "crp").fit(table(cells))
     (center,), (scale,) = encoder.centers_, encoder.scales_
+    assert encoder.time_scale_ == 365.25
     assert (center, scale) == (2.0, 2.0)  # weighted quartiles of 1, 2, 3
     found = summary(cells, values="crp").round(6)
-    np.testing.assert_allclose(found.loc[0], [0.0, -0.25, 0.5, 2, 1.0, 2], atol=1e-6)
+    np.testing.assert_allclose(found.loc[0], [0.0, -0.25, 0.5 / 3, 2, 1.0, 2], atol=1e-6)
     np.testing.assert_allclose(found.loc[1], [0.5, 0.5, 0.0, 1, 10 / 365.25, 1], atol=1e-6)
     assert found.loc[2].isna().all()  # none of the values that are read: the modality is missing
 
@@ -125,8 +126,9 @@ def test_trends_are_those_up_to_each_visit():
     trend = encoder.prepare(table(cells)).tensors["trend"].numpy()
     x = (np.array([1.0, 3.0, 7.0]) - encoder.centers_) / encoder.scales_
     np.testing.assert_allclose(trend[0, :, 0], [x[0], x[:2].mean(), x.mean()], rtol=1e-6)
-    spread = np.array([0.0, 0.5, 14 / 3])  # years squared, damped by a tenth
-    expected = 2 / encoder.scales_ * spread / (spread + 0.1)
+    assert encoder.time_scale_ == 365.25  # of the gaps of one and two years, the lower median
+    spread = np.array([0.0, 0.5, 14 / 3])  # years squared, damped by one
+    expected = 2 / encoder.scales_ * spread / (spread + 1)
     np.testing.assert_allclose(trend[0, :, 1], expected, rtol=1e-5)
     np.testing.assert_allclose(trend[1, 0], [(4 - encoder.centers_[0]) / encoder.scales_[0], 0.0])
 
@@ -167,6 +169,7 @@ def test_weights_count_like_copies_of_rows():
         ([{"day": None, "crp": 999.0}], InputError, "a day for every visit, got 1 without one"),
         ([{"day": float("nan"), "crp": 9.0}], InputError, "a day for every visit, got 1 without"),
         ([{"day": -np.inf, "crp": 999.0}], InputError, "expected finite numbers or missing ones"),
+        ([{"day": -999_999, "crp": 1.0}], InputError, "got 1 more than 150 years away"),
         ([{"day": -1, "crp": np.inf}], InputError, "got infinity at 1 visit.s., the first in row"),
         ([{"day": -1, "crp": "999"}], ColumnError, "row 1: expected numbers as 'crp', got str"),
         ([{"day": "999", "crp": 1.0}], ColumnError, "row 1: expected numbers as 'day', got str"),
