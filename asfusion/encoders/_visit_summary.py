@@ -91,6 +91,6 @@ def summarise(prepared: Prepared, time_scale: float) -> Floats:
     known_day = np.where(known, days[:, :, None], -np.inf).max(axis=1)
     since = np.abs(np.where(count > 0, known_day, days[:, :1])).astype(np.float64)
     columns = [x[rows, end], mean, slope * _YEAR / time_scale, count, since / _YEAR]
-    summary = np.stack(columns, axis=-1).reshape(len(x), -1)
+    summary = np.stack(columns, axis=-1).reshape(len(x), len(columns) * x.shape[2])
     summary = np.column_stack([summary, mask.sum(axis=1)])
     return np.where(prepared.present.numpy()[:, None], summary, np.nan)

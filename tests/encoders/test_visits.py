@@ -325,6 +325,11 @@ def test_auto_recognises_visits():
     assert isinstance(arrays["visits"], af.VisitEncoder)
 
 
+def test_no_rows_are_no_error():
+    encoder = af.VisitEncoder("visits").fit(table(VISITS))
+    assert encoder.transform(table([])).shape == (0, 11) and not len(encoder.prepare(table([])))
+
+
 def test_what_auto_chose_is_said(capsys):
     X = table(VISITS * 5).assign(crp=np.arange(20.0))
     af.EarlyFusionClassifier(random_state=0).fit(X, np.arange(20) % 2)
