@@ -1,6 +1,6 @@
 """Whether the visits before the last one tell of progression, and to whom.
 
-Run: ``python benchmarks/visits.py [--patients 2000] [--seeds 3] [--folds 5]``
+Run: ``python benchmarks/visits.py [--patients 2000] [--seeds 3] [--folds 5] [--only "gru"]``
 
 Synthetic patients with three to eight visits in thirty months; the target is radiographic
 progression in the two years after the index date (``progression_2y``). Networks of
@@ -123,6 +123,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--only", default="", help="words in the names of models to run")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     cohort = af.datasets.make_axspa_cohort(
@@ -131,7 +132,13 @@ def main() -> None:
     y = cohort.targets["progression_2y"].to_numpy()
     print(f"{len(y)} synthetic patients, {int(y.sum())} of whom progress")
     print(links(cohort.visits, cohort.targets).round(3).to_string())
-    told, models = [], contestants(cohort.visits)
+    words = arguments.only.split()
+    models = {
+        name: pair
+        for name, pair in contestants(cohort.visits).items()
+        if not words or any(word in name for word in words)
+    }
+    told = []
     for name, (model, X) in models.items():
         begun = time.perf_counter()
         seeds = [out_of_fold(model, X, y, arguments.folds, s) for s in range(arguments.seeds)]

@@ -5,6 +5,7 @@ Dimensions: N rows, L visits of a row, K values of a visit.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,11 +19,33 @@ STATISTICS: Final = ("last", "mean", "slope_per_year", "count", "years_since")
 
 _CLIP = 10.0
 _YEAR = 365.25
+_FLAT = 1e-6  # a spread of slopes that is rounding
 _DAMPING = 1.0  # time scales squared: three visits at the usual distance have twice that spread
 
 
-def to_tensors(visits: Visits, centers: Floats, scales: Floats, time_scale: float) -> Prepared:
+@dataclass(frozen=True, eq=False)
+class VisitScales:
+    """What was learned of training visits: middle and spread of values, spread of slopes, time.
+
+    Parameters
+    ----------
+    centers, scales : ndarray of shape (K,)
+        Median and interquartile range of each value.
+    slopes : ndarray of shape (K,)
+        Spread of the slopes of scaled values, per time scale.
+    time : float
+        Days between neighbouring visits.
+    """
+
+    centers: Floats
+    scales: Floats
+    slopes: Floats
+    time: float
+
+
+def to_tensors(visits: Visits, learned: VisitScales) -> Prepared:
     """Return visits padded to the longest row, values scaled and carried forward."""
+    centers, scales = learned.centers, learned.scales
     n_rows, n_values = visits.n_rows, len(centers)
     counts = np.bincount(visits.row, minlength=n_rows)
     length = max(1, int(counts.max(initial=0)))
@@ -37,12 +60,14 @@ def to_tensors(visits: Visits, centers: Floats, scales: Floats, time_scale: floa
     mask[visits.row, place] = True
     known = ~np.isnan(x)
     carried, since = _carry(x, known, days)
+    mean, slope = _trend(x, known, days / learned.time)
+    trend = np.concatenate([mean, slope / learned.slopes], axis=2)
     there = mask[:, :, None]
     arrays = {
         "x": np.where(there, carried, 0.0).astype(np.float32),
         "known": known,
         "since": np.where(there, since, 0.0).astype(np.float32),
-        "trend": np.where(there, _trend(x, known, days / time_scale), 0.0).astype(np.float32),
+        "trend": np.where(there, trend, 0.0).astype(np.float32),
         "days": days.astype(np.float32),
         "mask": mask,
     }
@@ -64,8 +89,8 @@ def _carry(x: Floats, known: NDArray[np.bool_], days: Floats) -> tuple[Floats, F
     return np.where(last >= 0, filled, 0.0), days[:, :, None] - day_before
 
 
-def _trend(x: Floats, known: NDArray[np.bool_], times: Floats) -> Floats:
-    """Return the mean and the damped slope of each value up to each visit (N, L, 2K).
+def _trend(x: Floats, known: NDArray[np.bool_], times: Floats) -> tuple[Floats, Floats]:
+    """Return the mean and the damped slope of each value up to each visit (N, L, K).
 
     A slope over less time than visits are usually apart is mostly noise: a constant in its
     denominator draws it to zero.
@@ -77,20 +102,39 @@ def _trend(x: Floats, known: NDArray[np.bool_], times: Floats) -> Floats:
     count = np.maximum(count, 1)
     spread = sum_tt - sum_t**2 / count
     slope = (sum_tx - sum_t * sum_x / count) / (spread + _DAMPING)
-    return np.concatenate([sum_x / count, slope], axis=2)
+    return sum_x / count, slope
 
 
-def summarise(prepared: Prepared, time_scale: float) -> Floats:
+def spread_of_slopes(visits: Visits, learned: VisitScales, weights: Floats) -> Floats:
+    """Return the standard deviation (K,) of the rows' slopes, as `to_tensors` divides them."""
+    prepared = to_tensors(visits, learned)
+    slopes = _at_end(prepared, "trend")[:, len(learned.centers) :]
+    present = prepared.present.numpy()
+    middle = np.average(slopes[present], axis=0, weights=weights[present])
+    off = (slopes[present] - middle) ** 2
+    spread = np.sqrt(np.average(off, axis=0, weights=weights[present]))
+    return np.where(spread > _FLAT, spread, 1.0)
+
+
+def _at_end(prepared: Prepared, name: str) -> Floats:
+    """Return what a tensor holds (N, ...) at the last visit of each row."""
+    mask = prepared.tensors["mask"].numpy()
+    rows, end = np.arange(len(mask)), np.maximum(mask.sum(axis=1) - 1, 0)
+    found: Floats = prepared.tensors[name].numpy()[rows, end].astype(np.float64)
+    return found
+
+
+def summarise(prepared: Prepared, learned: VisitScales) -> Floats:
     """Return `STATISTICS` of each scaled value, then the number of visits; NaN without a visit."""
     tensors = {name: tensor.numpy() for name, tensor in prepared.tensors.items()}
-    x, days, mask = tensors["x"].astype(np.float64), tensors["days"], tensors["mask"]
+    last, days, mask = _at_end(prepared, "x"), tensors["days"], tensors["mask"]
     known = tensors["known"] & mask[:, :, None]
-    rows, end = np.arange(len(x)), np.maximum(mask.sum(axis=1) - 1, 0)
-    mean, slope = np.split(tensors["trend"].astype(np.float64)[rows, end], 2, axis=1)
+    mean, slope = np.split(_at_end(prepared, "trend"), 2, axis=1)
+    slope_per_year = slope * learned.slopes * _YEAR / learned.time
     count = known.sum(axis=1)
     known_day = np.where(known, days[:, :, None], -np.inf).max(axis=1)
     since = np.abs(np.where(count > 0, known_day, days[:, :1])).astype(np.float64)
-    columns = [x[rows, end], mean, slope * _YEAR / time_scale, count, since / _YEAR]
-    summary = np.stack(columns, axis=-1).reshape(len(x), len(columns) * x.shape[2])
+    columns = [last, mean, slope_per_year, count, since / _YEAR]
+    summary = np.stack(columns, axis=-1).reshape(len(last), len(columns) * last.shape[1])
     summary = np.column_stack([summary, mask.sum(axis=1)])
     return np.where(prepared.present.numpy()[:, None], summary, np.nan)

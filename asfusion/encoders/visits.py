@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -16,7 +17,13 @@ from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, read_row_weights
 from asfusion.encoders._visit_cells import AfterIndex, Visits, check_known_names, read_visits
 from asfusion.encoders._visit_nest import SameDay, nest_visits
-from asfusion.encoders._visit_summary import STATISTICS, summarise, to_tensors
+from asfusion.encoders._visit_summary import (
+    STATISTICS,
+    VisitScales,
+    spread_of_slopes,
+    summarise,
+    to_tensors,
+)
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.visits import GRUVisitBackbone, LSTMVisitBackbone, TransformerVisitBackbone
@@ -74,6 +81,8 @@ class VisitEncoder(Encoder):
         The values that are read of each visit.
     centers_, scales_ : ndarray of shape (n_values,)
         Median and spread of each value over the training visits, in its unit.
+    slope_scales_ : ndarray of shape (n_values,)
+        Spread of the slopes over training rows, unitless.
     time_scale_ : float
         Days between neighbouring training visits, the median.
     network_ : EncoderNetwork
@@ -250,22 +259,26 @@ class VisitEncoder(Encoder):
         self._cut_told = False
         self.columns_ = (self.column,)
         self.values_ = found
-        self._learn_scales(visits, visits.values[:, known], weights[kept][visits.row])
+        self._learn_scales(replace(visits, values=visits.values[:, known]), weights[kept])
         return self
 
-    def _learn_scales(
-        self, visits: Visits, values: NDArray[np.float64], weights: NDArray[np.float64]
-    ) -> None:
-        scales = []
-        for column in values.T:
+    def _learn_scales(self, visits: Visits, row_weights: NDArray[np.float64]) -> None:
+        weights, scales = row_weights[visits.row], []
+        for column in visits.values.T:
             there = ~np.isnan(column)
             scales.append(center_and_scale(column[there], weights[there]))
         self.centers_, self.scales_ = np.asarray(scales).T
         gaps, same = np.diff(visits.day), np.diff(visits.row) == 0
-        middle = (
-            weighted_quantile(gaps[same], 0.5, weights[1:][same]) if same.any() else _HALF_A_YEAR
-        )
+        middle = _HALF_A_YEAR
+        if same.any():
+            middle = weighted_quantile(gaps[same], 0.5, weights[1:][same])
         self.time_scale_ = max(middle, _A_SECOND)
+        self.slope_scales_ = np.ones(len(self.values_))
+        latest = visits.latest(self.max_visits)
+        self.slope_scales_ = spread_of_slopes(latest, self._learned(), row_weights)
+
+    def _learned(self) -> VisitScales:
+        return VisitScales(self.centers_, self.scales_, self.slope_scales_, self.time_scale_)
 
     def prepare(self, X: Any) -> Prepared:
         """Turn rows into visits in the order of time, and presence.
@@ -280,7 +293,7 @@ class VisitEncoder(Encoder):
         Prepared
             ``x`` (N, L, K), scaled values, the last known one where none was measured;
             ``known`` (N, L, K); ``since`` (N, L, K), days from the last known value; ``trend``
-            (N, L, 2K), mean and slope per `time_scale_` up to each visit; ``days`` (N, L) from
+            (N, L, 2K), mean and scaled slope up to each visit; ``days`` (N, L) from
             the index date; ``mask`` (N, L); L is the most visits of a row. Zeros for rows
             without a visit.
         """
@@ -324,7 +337,7 @@ class VisitEncoder(Encoder):
         Prepared
             N rows as tensors.
         """
-        return to_tensors(visits, self.centers_, self.scales_, self.time_scale_)
+        return to_tensors(visits, self._learned())
 
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Return a summary of each row's visits, NaN for rows without any.
@@ -356,7 +369,7 @@ class VisitEncoder(Encoder):
         ndarray of shape (N, 5 * n_values + 1)
             NaN for rows without a visit.
         """
-        return summarise(prepared, self.time_scale_)
+        return summarise(prepared, self._learned())
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the summary, such as ``visits_crp_slope_per_year``."""
