@@ -50,8 +50,8 @@ def hand_made(visits: pd.DataFrame, *, slopes: bool) -> pd.DataFrame:
 def links(visits: pd.DataFrame, targets: pd.DataFrame) -> pd.DataFrame:
     """Return how well each slope alone tells who progresses, among all and among those with AS.
 
-    Progression is drawn from the diagnosis and the inflammation of the index date: what a slope
-    tells beyond them it can tell only by telling the diagnosis.
+    Progression is drawn from the diagnosis, damage, smoking and the inflammation of the index
+    date: a slope can tell of it only by telling of these.
     """
     slopes = hand_made(visits, slopes=True).filter(like="_slope").fillna(0.0)
     y, with_as = targets["progression_2y"], (targets["diagnosis"] == "AS").to_numpy()
