@@ -2,6 +2,7 @@ from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import fusion as fusion
+from . import genomics as genomics
 from . import imaging as imaging
 from . import notes as notes
 from ._tokens import Tokens as Tokens
