@@ -68,7 +68,7 @@ def write_files(folder: Path, n: int, n_variants: int) -> None:
 def plain_sum(folder: Path, n: int, n_variants: int) -> np.ndarray:
     """Return the scores by numpy alone, in double precision."""
     weights = pd.read_parquet(folder / "weights.parquet")["weight"].to_numpy()
-    flip = np.load(folder / "flip.npy")
+    flip = np.load(folder / "flip.npy", allow_pickle=False)
     copies = np.array([2.0, np.nan, 1.0, 0.0])
     width = -(-n // 4)
     calls = np.memmap(folder / "g.bed", dtype=np.uint8, mode="r", offset=3)
@@ -109,7 +109,7 @@ def by_bed_reader(folder: Path, *, fill: bool) -> tuple[dict[str, float], np.nda
     from bed_reader import open_bed
 
     weights = pd.read_parquet(folder / "weights.parquet")["weight"].to_numpy()
-    flip = np.load(folder / "flip.npy")
+    flip = np.load(folder / "flip.npy", allow_pickle=False)
     begun = time.process_time()
     with open_bed(folder / "g.bed") as bed:
         dosages = bed.read(dtype="float32", num_threads=1)
@@ -188,7 +188,7 @@ def main() -> None:
         )
         exact = plain_sum(folder, options.people, options.variants)
         for which in list(WAYS)[:3]:
-            scores = np.load(folder / f"{which}.npy")
+            scores = np.load(folder / f"{which}.npy", allow_pickle=False)
             known = ~np.isnan(scores)
             largest = np.abs(scores - exact)[known].max() if known.any() else np.nan
             print(

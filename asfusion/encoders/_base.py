@@ -198,6 +198,14 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
 
+    def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return which of the columns of X this encoder was given; none if it reads them all."""
+        params = self.get_params(deep=False)
+        columns = params.get("columns", params.get("column"))
+        if columns is None:
+            return ()
+        return (columns,) if isinstance(columns, str) else tuple(columns)
+
     def _network(self) -> EncoderNetwork:
         """Return the trained network, or build one (from a fixed seed) for the first time."""
         if not hasattr(self, "network_"):

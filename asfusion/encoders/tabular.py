@@ -148,7 +148,7 @@ class TabularEncoder(Encoder):
         """
         self._check_parameters()
         frame = self._read_rows(X, reset=True)
-        weights = _read_weights(sample_weight, len(frame))
+        weights = read_sample_weight(sample_weight, len(frame))
         frame, weights = frame.take(weights > 0), weights[weights > 0]
         names = list(self._chosen() or frame.columns)
         check_not_empty(frame, names)
@@ -363,7 +363,7 @@ def _has_names(X: Any) -> bool:
     return names is not None and (not len(names) or any(isinstance(name, str) for name in names))
 
 
-def _read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+def read_sample_weight(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
