@@ -69,4 +69,5 @@ class GenotypeAttribution(TableAttribution):
         parts: list[Any] = [super().to_frame().assign(level="variant")]
         if self.loci is not None:
             parts.append(self.loci.to_frame().assign(level="locus"))
-        return pd.concat(parts, ignore_index=True)
+        joined: pd.DataFrame = pd.concat(parts, ignore_index=True)
+        return joined

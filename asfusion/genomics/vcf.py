@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,18 @@ from asfusion._checks import check_choice
 from asfusion._optional import import_optional
 from asfusion.exceptions import InputError
 from asfusion.genomics._sources import Floats32, Ints, Source, split_places
+from asfusion.genomics._vcf_text import (
+    UNREADABLE,
+    Check,
+    Record,
+    check_ends,
+    read_header,
+    scan,
+)
 from asfusion.genomics.genotypes import Genotypes, bare_chromosome, parse_region
 
 Field: TypeAlias = Literal["GT", "DS"]
 
-_GZIP = b"\x1f\x8b"
-_BLOCKED_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
-_FIRST = b"##fileformat=VCF"
 _MISSING, _PADDING = -1, -2  # of an allele, as cyvcf2 gives them
 
 
@@ -113,7 +117,7 @@ def read_vcf(
     if region is not None:
         parse_region(region)
     import_optional("cyvcf2", needed_for="read_vcf", extra="genomics")
-    _check_whole(Path(path))
+    check_ends(Path(path))
     reading = _Reading(field, multiallelic, half_calls, haploid, region)
     source = VcfSource(Path(path), reading)
     return Genotypes._open(source, source.samples, source.variants)
@@ -135,22 +139,23 @@ class VcfSource(Source):
 
         self.path, self.reading = path, reading
         self.is_whole = reading.field == "GT"
-        self.samples: tuple[str, ...] = ()
+        self.header = read_header(path)
+        self.samples = self.header.samples
         table: list[tuple[str, str, int, str, str]] = []
-        where: list[tuple[int, int]] = []  # record and allele of each variant
-        for number, record in self._records(lazy=True):
+        where: list[tuple[int, int, int]] = []  # record, allele and position of each variant
+        for number, record in enumerate(self._scanned()):
             named = _alternatives(record, reading.multiallelic)
             table += [row for _, row in named]
-            where += [(number, allele) for allele, _ in named]
+            where += [(number, allele, record.position) for allele, _ in named]
         names = ["id", "chrom", "pos", "effect_allele", "other_allele"]
         self.variants = pd.DataFrame(table, columns=names)
-        self.record = np.asarray([number for number, _ in where], dtype=np.int64)
-        self.allele = np.asarray([allele for _, allele in where], dtype=np.int64)
+        numbers = np.asarray(where, dtype=np.int64).reshape(-1, 3)
+        self.record, self.allele, self.position = numbers.T
 
     def blocks(self, rows: Ints, columns: Ints) -> Iterator[tuple[Ints, Floats32]]:
         """Yield dosages from one pass over the file, in the order of its records."""
         order = np.argsort(self.record[columns], kind="stable")
-        records = self._records(lazy=False)
+        records = self._records()
         number, record, fresh, calls = -1, None, False, np.empty(0)
         for part in split_places(len(rows), len(columns)):
             places = order[part]
@@ -158,29 +163,69 @@ class VcfSource(Source):
             for k, column in enumerate(columns[places]):
                 wanted, allele = int(self.record[column]), int(self.allele[column])
                 while number < wanted:
-                    number, record = _next(records)
-                    fresh = True
+                    number, record, fresh = number + 1, next(records, None), True
+                if record is None or self.position[column] != record.POS:
+                    raise InputError("read_vcf: the file has changed since it was opened.")
                 if fresh:
-                    calls, fresh = self._calls(record), False
+                    calls, fresh = self._understood(record), False
                 block[:, k] = self._copies(calls, allele)[rows]
             yield places, block
 
-    def _records(self, *, lazy: bool) -> Iterator[tuple[int, Any]]:
-        """Yield the records in the region, numbered; any fault is one error."""
+    def _scanned(self) -> Iterator[Record]:
+        """Yield the records in the region."""
+        region = self.reading.region
+        if self._has_index():
+            check = Check(self.header)
+            lines = (str(record).rstrip("\n").encode() for record in self._records())
+            every: Iterator[Record] = (check.read(line, i) for i, line in enumerate(lines, start=1))
+        else:
+            every = scan(self.path, self.header)
+        if region is None:
+            yield from every
+            return
+        chromosome, start, end = parse_region(region)
+        for record in every:
+            inside = start is None or end is None or start <= record.position <= end
+            named = record if inside and bare_chromosome(record.chromosome) == chromosome else None
+            yield named or record._replace(alternatives=())
+
+    def _has_index(self) -> bool:
+        """Whether a region is wanted that an index leads to."""
+        name = self.path.name
+        found = (self.path.with_name(name + ending).exists() for ending in (".tbi", ".csi"))
+        return self.reading.region is not None and any(found)
+
+    def _records(self) -> Iterator[Any]:
+        """Yield the records, of the region where an index leads to it; any fault is one error."""
         cyvcf2 = import_optional("cyvcf2", needed_for="read_vcf", extra="genomics")
         number = 0
         try:
-            vcf = cyvcf2.VCF(str(self.path), lazy=lazy)
-            self.samples = tuple(vcf.samples)
-            for record in _of_region(vcf, self.path, self.reading.region):
-                yield number, record
+            vcf = cyvcf2.VCF(str(self.path))
+            for record in vcf(self._limits(vcf)) if self._has_index() else vcf:
                 number += 1
+                yield record
         except (InputError, GeneratorExit):
             raise
         except Exception:  # cyvcf2 raises bare Exceptions, and their text may show a cell
+            raise InputError(UNREADABLE.format(number + 1)) from None
+
+    def _limits(self, vcf: Any) -> str:
+        """Return the region with the file's own name of the chromosome."""
+        chromosome, start, end = parse_region(str(self.reading.region))
+        known = [name for name in vcf.seqnames if bare_chromosome(name) == chromosome]
+        name = known[0] if known else chromosome
+        return name if start is None else f"{name}:{start}-{end}"
+
+    def _understood(self, record: Any) -> NDArray[Any]:
+        """Return the calls of a record; of those that no rule foresees, one error, too."""
+        try:
+            return self._calls(record)
+        except InputError:
+            raise
+        except Exception:  # cyvcf2 raises bare Exceptions, and their text may show a cell
             msg = (
-                f"read_vcf: expected a whole VCF file, got one that cannot be read at or after "
-                f"record {number + 1}. See what bcftools says of it."
+                f"read_vcf: the field {self.reading.field} of the record at {record.CHROM}:"
+                f"{record.POS} cannot be understood. See what bcftools says of it."
             )
             raise InputError(msg) from None
 
@@ -241,33 +286,11 @@ class VcfSource(Source):
         return np.where(calls[:, 0] == _MISSING, np.nan, (calls == allele).sum(axis=1))
 
 
-def _next(records: Iterator[tuple[int, Any]]) -> tuple[int, Any]:
-    found = next(records, None)
-    if found is None:
-        raise InputError("read_vcf: the file has become shorter since it was opened.")
-    return found
-
-
-def _of_region(vcf: Any, path: Path, region: str | None) -> Iterator[Any]:
-    if region is None:
-        yield from vcf
-        return
-    chromosome, start, end = parse_region(region)
-    known = [name for name in vcf.seqnames if bare_chromosome(name) == chromosome]
-    has_index = any(path.with_name(path.name + ending).exists() for ending in (".tbi", ".csi"))
-    limits = "" if start is None else f":{start}-{end}"
-    for record in vcf(f"{known[0]}{limits}") if has_index and known else vcf:
-        inside = start is None or end is None or start <= record.POS <= end
-        if inside and bare_chromosome(record.CHROM) == chromosome:
-            yield record
-
-
 def _alternatives(
-    record: Any, multiallelic: str
+    record: Record, multiallelic: str
 ) -> list[tuple[int, tuple[str, str, int, str, str]]]:
     """Return the variants of a record: the number of the allele, and a row of the table."""
-    chromosome, position, reference = record.CHROM, record.POS, record.REF
-    alternatives = list(record.ALT) or ["."]
+    chromosome, position, own, reference, alternatives = record
     several = len(alternatives) > 1
     if several and multiallelic == "refuse":
         msg = (
@@ -279,38 +302,8 @@ def _alternatives(
         return []
     found = []
     for allele, alternative in enumerate(alternatives, start=1):
-        name = record.ID
-        if name in (None, "."):
+        name = f"{own}:{alternative}" if several else own
+        if own == ".":
             name = f"{chromosome}:{position}:{reference}:{alternative}"
-        elif several:
-            name = f"{name}:{alternative}"
         found.append((allele, (name, chromosome, position, alternative, reference)))
     return found
-
-
-def _check_whole(path: Path) -> None:
-    """Raise unless a file begins and ends as a VCF file does."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            head = file.read(1 << 12)
-            file.seek(max(0, size - len(_BLOCKED_END)))
-            end = file.read()
-    except OSError as error:
-        got = "none" if isinstance(error, FileNotFoundError) else "one that cannot be opened"
-        raise InputError(f"read_vcf: expected a VCF file, got {got}.") from None
-    compressed = head.startswith(_GZIP)
-    if compressed:
-        try:
-            text = zlib.decompressobj(31).decompress(head, 1 << 10)
-        except zlib.error:
-            text = b""
-    else:
-        text = head
-    if not text.startswith(_FIRST):
-        msg = "read_vcf: expected a VCF file, plain or compressed, got one with another beginning."
-        raise InputError(msg)
-    blocked = compressed and head[12:14] == b"BC"
-    if (blocked and end != _BLOCKED_END) or (not compressed and not end.endswith(b"\n")):
-        msg = "read_vcf: expected a whole VCF file, got one that was cut before its end."
-        raise InputError(msg)

@@ -39,7 +39,8 @@ def write_bed(folder: Path, copies: Any, *, alleles: str = "AG") -> Path:
 def write_vcf_text(folder: Path, *records: str, samples: str = "a b c", head: str = HEAD) -> Path:
     """Write a VCF file of records whose fields are separated by spaces."""
     names = "\t".join(samples.split())
-    columns = f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{names}\n"
+    columns = f"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t{names}"
+    columns = columns.rstrip() + "\n"
     lines = ["\t".join(record.split()) + "\n" for record in records]
     file = folder / "x.vcf"
     file.write_text(head + columns + "".join(lines))

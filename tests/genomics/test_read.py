@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import gzip
+import struct
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asfusion.datasets._genome_files import _bgzf
 from asfusion.datasets.axspa_cohort import make_axspa_cohort
 from asfusion.exceptions import (
     ColumnError,
@@ -22,10 +24,11 @@ from asfusion.exceptions import (
     MissingDependencyError,
     ShapeError,
 )
+from asfusion.genomics import vcf
 from asfusion.genomics.genotypes import Genotypes
 from asfusion.genomics.plink import read_plink
 from asfusion.genomics.vcf import read_vcf
-from tests.genomics.files import write_bed, write_vcf_text
+from tests.genomics.files import HEAD, write_bed, write_vcf_text
 
 COPIES = np.array([[0, 2, 1], [1, -1, 2], [2, 0, 0], [-1, 1, 1], [1, 1, -1]])
 VARIANTS = pd.DataFrame(
@@ -237,6 +240,7 @@ def test_odd_calls_count_as_asked(tmp_path, calls, options, expected):
         ("6 10 rs1 A G . . . GT 1 0/1 0/0", {}, r"expected two alleles a sample, got one in 1"),
         ("6 10 rs1 A G . . . GT 0/0/1 0/1 0/0", {}, "at most two alleles a sample"),
         ("6 10 rs1 A G . . . GT 0/3 0/1 0/0", {}, "names an allele that the record does not have"),
+        ("6 10 rs1 A G . . . GT 0/x 0/1 0/0", {}, "cannot be read at or after record 1"),
         ("6 10 rs1 A G . . . DS 1 1 0", {}, "expected the field GT in the record at 6:10, got DS"),
         ("6 10 rs1 A G . . . GT 0/0 0/1 0/0", {"field": "DS"}, "expected the field DS"),
         ("6 10 rs1 A G . . . DS 1 2.5 0", {"field": "DS"}, "expected a dosage from 0 to 2"),
@@ -266,6 +270,17 @@ def test_whole_files_alone_are_read(tmp_path, cohort_files, capfd):
     with pytest.raises(InputError, match="expected a VCF file, got none"):
         read_vcf(file)
     capfd.readouterr()
+
+
+def test_sites_without_samples_and_fields_of_another_type_are_refused(tmp_path):
+    with pytest.raises(InputError, match="at least one sample, got none. A file of sites"):
+        read_vcf(write_vcf_text(tmp_path, "6 10 rs1 A G . . . GT", samples=""))
+    with pytest.raises(InputError, match="cannot be read at or after record 1"):
+        read_vcf(write_vcf_text(tmp_path, "6 10 rs1 A G . . . DS one 1 0"), field="DS")
+    head = HEAD.replace("Type=Float", "Type=String")
+    file = write_vcf_text(tmp_path, "6 10 rs1 A G . . . DS one 1 0", head=head)
+    with pytest.raises(InputError, match="field DS of the record at 6:10 cannot be understood"):
+        read_vcf(file, field="DS").dosages()
 
 
 def test_samples_and_variants_of_a_vcf_differ(tmp_path):
@@ -346,3 +361,47 @@ def test_absent_packages_are_named(monkeypatch, tmp_path, read, module):
     assert real is builtins.__import__
     with pytest.raises(MissingDependencyError, match=r"asfusion\[genomics\]"):
         read(tmp_path / "x")
+
+
+def write_index(file):
+    """Write the .tbi of a compressed file of one block: all records of a chromosome in bin 0."""
+    text = gzip.decompress(file.read_bytes())
+    places, offset = {}, 0
+    for line in text.splitlines(keepends=True):
+        if not line.startswith(b"#"):
+            name = line.split(b"\t")[0]
+            first, _ = places.get(name, (offset, 0))
+            places[name] = (first, offset + len(line))
+        offset += len(line)
+    names = b"".join(name + b"\0" for name in places)
+    content = (
+        b"TBI\1" + struct.pack("<8i", len(places), 2, 1, 2, 0, ord("#"), 0, len(names)) + names
+    )
+    for first, end in places.values():
+        content += struct.pack("<iIiQQi", 1, 0, 1, first, end, 0)
+    file.with_name(file.name + ".tbi").write_bytes(_bgzf(content))
+
+
+def test_an_index_leads_to_a_region(tmp_path, monkeypatch):
+    file = write_vcf_text(
+        tmp_path, "6 10 rs1 A G . . . GT 0/0 0/1 0/0", "6 20 rs2 A G . . . GT 1/1 0/1 0/0",
+        "7 15 rs3 A G . . . GT 0/0 0/1 1/1", "7 30 rs4 A G . . . GT ./. 0/1 1/1",
+    )  # fmt: skip
+    packed = tmp_path / "y.vcf.gz"
+    packed.write_bytes(_bgzf(file.read_bytes()))
+    without = read_vcf(packed, region="chr7:12-40").to_frame()
+    write_index(packed)
+    monkeypatch.setattr(vcf, "scan", lambda *a: pytest.fail("the whole file was read"))
+    genotypes = read_vcf(packed, region="chr7:12-40")
+    assert genotypes.variants["id"].tolist() == ["rs3", "rs4"]
+    pd.testing.assert_frame_equal(genotypes.to_frame(), without)
+    assert genotypes.select(["rs4"]).dosages("int8").ravel().tolist() == [-1, 1, 2]
+    assert read_vcf(packed, region="7:20-40").variants["id"].tolist() == ["rs4"]
+
+
+def test_a_vcf_that_changes_later_is_one_error(tmp_path):
+    file = write_vcf_text(tmp_path, "6 10 rs1 A G . . . GT 0/0 0/1 0/0")
+    genotypes = read_vcf(file)
+    write_vcf_text(tmp_path, "6 11 rs1 A G . . . GT 0/0 0/1 0/0")
+    with pytest.raises(InputError, match="the file has changed since it was opened"):
+        genotypes.dosages()
