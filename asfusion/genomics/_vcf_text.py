@@ -103,6 +103,8 @@ def read_header(path: Path) -> Header:
     types: dict[tuple[bytes, bytes], bytes] = {}
     with _opened(path) as file:
         for line in _lines(file):
+            if b"\0" in line:  # where a parser in C would end the header
+                raise InputError(UNREADABLE.format(1))
             if not line.startswith(b"##"):
                 break
             stated = _TYPE.match(line)

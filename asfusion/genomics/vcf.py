@@ -201,6 +201,8 @@ class VcfSource(Source):
         number = 0
         try:
             vcf = cyvcf2.VCF(str(self.path))
+            if len(vcf.samples) != len(self.samples):
+                raise InputError(UNREADABLE.format(1))
             for record in vcf(self._limits(vcf)) if self._has_index() else vcf:
                 number += 1
                 yield record

@@ -257,8 +257,10 @@ def test_whole_files_alone_are_read(tmp_path, cohort_files, capfd):
     damaged = {
         "another beginning": [b"", b"\0" * 99, b"BCF\2\2", text[5:], b"\x1f\x8b" + text],
         "was cut before its end": [text[:-1], text[:-9], blocked[:-28], blocked[:999]],
-        "cannot be read at or after record": [text.replace(b"\t10\t", b"\tx\t"), text + b"6\t11\n",
-                                                text.replace(b"\t0/1", b"")],
+        "cannot be read at or after record": [
+            text.replace(b"\t10\t", b"\tx\t"), text + b"6\t11\n", text.replace(b"\t0/1", b""),
+            text.replace(b"a\tb", b"a\tb\0"),
+        ],
     }  # fmt: skip
     for message, contents in damaged.items():
         for content in contents:
