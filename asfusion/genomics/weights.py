@@ -204,7 +204,7 @@ def check_weights(weights: Any) -> pd.DataFrame:
         _numbers(weights, "effect_frequency") if "effect_frequency" in weights else np.nan
     )
     made["only_with_b27"] = (
-        weights["only_with_b27"].to_numpy(dtype=bool) if "only_with_b27" in weights else False
+        _truths(weights["only_with_b27"]) if "only_with_b27" in weights else False
     )
     for name in ("effect_allele", "other_allele"):
         made[name] = made[name].str.upper()
@@ -245,6 +245,11 @@ def _unnamed(made: pd.DataFrame) -> NDArray[np.bool_]:
 
 def _texts(column: pd.Series[Any]) -> NDArray[Any]:
     return column.fillna("").astype(str).str.strip().replace(".", "").to_numpy(dtype=object)
+
+
+def _truths(column: pd.Series[Any]) -> NDArray[np.bool_]:
+    """Return which cells are true; a missing one is not."""
+    return np.asarray(column.eq(True).to_numpy(dtype=bool, na_value=False))
 
 
 def _numbers(table: pd.DataFrame, name: str) -> NDArray[np.float64]:

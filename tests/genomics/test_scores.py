@@ -224,6 +224,8 @@ def test_erap1_counts_in_carriers_only():
     weights = table("rs1 A G 2.0", "rs2 C T 5").assign(only_with_b27=[True, False])
     people = genotypes([[1, 1, 0], [1, 1, 0], [1, 0, 0]])
     assert risk_score(people, weights).scores.tolist() == [7.0, 7.0, 2.0]
+    blank = weights.assign(only_with_b27=pd.array([True, None], dtype="boolean"))
+    assert risk_score(people, blank, hla_b27=[0, 0, 1]).scores.tolist() == [5.0, 5.0, 2.0]
     for carriers in ([1, 0, 0], {"p2": 0, "p1": 0, "p0": 2}, pd.Series([True, False, False])):
         if isinstance(carriers, pd.Series):
             carriers.index = ["p0", "p1", "p2"]
