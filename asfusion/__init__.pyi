@@ -2,6 +2,7 @@ from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import fusion as fusion
+from . import genomics as genomics
 from . import imaging as imaging
 from . import notes as notes
 from ._tokens import Tokens as Tokens
@@ -15,6 +16,7 @@ from .crossvalidation import cross_validate as cross_validate
 from .duplicates import find_duplicates as find_duplicates
 from .encoders._base import Encoder as Encoder
 from .encoders.concepts import ConceptEncoder as ConceptEncoder
+from .encoders.genotypes import GenotypeEncoder as GenotypeEncoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
 from .encoders.slices import SliceEncoder as SliceEncoder

@@ -27,6 +27,7 @@ from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
+from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import columns_of
@@ -312,7 +313,8 @@ def _plan(
     if "joint" in families:
         plan.add_joint(fusions)
     runs = [*plan.runs, PlainRun(list(data.encoders))]
-    tables = [name for name, part in data.encoders.items() if isinstance(part, TabularEncoder)]
+    kinds = (TabularEncoder, GenotypeEncoder)
+    tables = [name for name, part in data.encoders.items() if isinstance(part, kinds)]
     if tables:
         runs.append(TablesRun(tables))
     if any(not present.all() for present in data.presence.values()):

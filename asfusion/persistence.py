@@ -21,6 +21,7 @@ _MODULES = {
     "asfusion.estimators.conformal_classifier": ("ConformalClassifier",),
     "asfusion.estimators.conformal_regressor": ("ConformalRegressor",),
     "asfusion.encoders.concepts": ("ConceptEncoder",),
+    "asfusion.encoders.genotypes": ("GenotypeEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),
     "asfusion.encoders.volume": ("VolumeEncoder",),
     "asfusion.encoders.visits": ("VisitEncoder",),

@@ -21,7 +21,7 @@ import asfusion
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "asfusion"
-ROOMS = ("clinical", "datasets", "fusion", "notes", "imaging")
+ROOMS = ("clinical", "datasets", "fusion", "genomics", "notes", "imaging")
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
 NAMES_AT_MOST = 45
 

@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._files import clear_leftovers, write_file
-from asfusion.datasets._genome import Genome, Locus
+from asfusion.datasets._genome import Genome
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
+from asfusion.genomics.loci import Locus
 
 _SAMPLE_ID = re.compile(r"[A-Za-z0-9_.-]{1,40}")
 _SEX_CODES = {"male": "1", "female": "2", "unknown": "0"}
@@ -94,7 +95,8 @@ def write_plink(
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from asfusion.datasets._genome import LOCI, Genome
+    >>> from asfusion.datasets._genome import Genome
+    >>> from asfusion.genomics.loci import LOCI
     >>> from asfusion.datasets._genome_files import write_plink
     >>> genome = Genome(np.array([1, 0]), {"rs11209026": np.array([2, -1])}, LOCI[:1])
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -166,7 +168,8 @@ def write_vcf(path: str | os.PathLike[str], genome: Genome, sample_ids: Sequence
     --------
     >>> import tempfile
     >>> import numpy as np
-    >>> from asfusion.datasets._genome import LOCI, Genome
+    >>> from asfusion.datasets._genome import Genome
+    >>> from asfusion.genomics.loci import LOCI
     >>> from asfusion.datasets._genome_files import write_vcf
     >>> genome = Genome(np.array([1, 0]), {"rs11209026": np.array([2, -1])}, LOCI[:1])
     >>> with tempfile.TemporaryDirectory() as folder:

@@ -55,6 +55,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    # Whether cells may name files, whose contents then count where rows are told apart.
+    reads_files: ClassVar[bool] = True
     # Rows that pass the backbone at once: more where a row costs little.
     _embed_rows: ClassVar[int] = 8
     # Rows that are in memory as pixels at once, on their way to embeddings.
@@ -198,6 +200,14 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         stem = "_".join(self.columns_)
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
+
+    def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return which of the columns of X this encoder was given; none if it reads them all."""
+        params = self.get_params(deep=False)
+        columns = params.get("columns", params.get("column"))
+        if columns is None:
+            return ()
+        return (columns,) if isinstance(columns, str) else tuple(columns)
 
     def _network(self) -> EncoderNetwork:
         """Return the trained network, or build one (from a fixed seed) for the first time."""

@@ -15,6 +15,7 @@ from asfusion._checks import quoted
 from asfusion._frames import Frame, looks_like_date
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._visit_cells import holds_visits
+from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 
@@ -25,6 +26,7 @@ Role: TypeAlias = Literal[
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 _SERIES_ENDINGS = (".nii", ".nii.gz")
 _VARIANT_NAME = re.compile(r"[a-z]{2,4}\d{3,}(_[acgt]+)?|hla[-_].+", re.IGNORECASE)
+_B27_NAME = re.compile(r"hla[-_]?b[-_*]?27.*", re.IGNORECASE)
 _MOSTLY = 0.9
 _NOTE_WORDS = 4.0
 _LONG_NOTE_WORDS = 8.0
@@ -47,7 +49,7 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     """Choose an encoder for each modality that the columns hold.
 
     Numbers, booleans, dates and categories make one table; columns named like variants
-    (``rs30187``, ``hla_b27``) that hold dosages or carriers make another; each column of image
+    (``rs30187``, ``hla_b27``) that hold dosages or carriers are genotypes; each column of image
     paths and each column of free text is a modality of its own. Fewer than 1000 notes are read
     by their words (``backbone="tfidf"``), more by a small transformer. Images are embedded by
     EfficientNet-Lite0 with weights from ImageNet where the extra ``pretrained`` is
@@ -85,10 +87,12 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
         return {"table": TabularEncoder()}
     roles = column_roles(frame)
     encoders: dict[str, Encoder] = {}
-    for modality, role in (("table", "table"), ("genes", "gene")):
-        columns = [name for name, found in roles.items() if found == role]
-        if columns:
-            encoders[modality] = TabularEncoder(columns)
+    columns = [name for name, found in roles.items() if found == "table"]
+    if columns:
+        encoders["table"] = TabularEncoder(columns)
+    columns = [name for name, found in roles.items() if found == "gene"]
+    if columns:
+        encoders["genes"] = _genotype_encoder(columns)
     for column, role in roles.items():
         if role == "image":
             encoders[_modality_name(column, encoders)] = _image_encoder(column)
@@ -127,11 +131,7 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     frame = Frame.read(X)
     lines = [f"encoders='auto' chose for {len(frame)} rows:"]
     for name, encoder in encoders.items():
-        params = encoder.get_params(deep=False)
-        columns = params.get("columns", params.get("column"))
-        if columns is None:
-            columns = frame.columns
-        names = quoted([columns] if isinstance(columns, str) else columns, limit=8)
+        names = quoted(encoder._columns_among(frame.columns) or frame.columns, limit=8)
         network = _network_in_words(encoder, frame)
         lines.append(f"  {name:<12} {type(encoder).__name__:<15} {names}{network}")
     left_out = {} if frame.is_array else column_roles(frame)
@@ -275,6 +275,15 @@ def _modality_name(column: str, taken: dict[str, Encoder]) -> str:
     while unique in taken:
         unique, number = f"{name}_{number}", number + 1
     return unique
+
+
+def _genotype_encoder(columns: list[str]) -> Encoder:
+    """Return an encoder of variants; carriage of HLA-B27 alone is a table of one column."""
+    b27 = [name for name in columns if _B27_NAME.fullmatch(name)]
+    variants = [name for name in columns if name not in b27[:1]]
+    if not variants:
+        return TabularEncoder(columns)
+    return GenotypeEncoder(variants, hla_b27=b27[0] if b27 else None)
 
 
 def _image_encoder(column: str) -> Encoder:

@@ -136,6 +136,8 @@ class TextEncoder(Encoder):
     (3, 3)
     """
 
+    reads_files: ClassVar[bool] = False
+
     # One note at a time is cut to its own length: no padding, and the same bits whatever
     # other notes come with it. On a CPU larger batches are hardly faster.
     _embed_rows: ClassVar[int] = 1

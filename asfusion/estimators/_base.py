@@ -324,7 +324,9 @@ class FusionEstimator(Bundled, PartsMixin):
 
     def _expect_own_columns(self, known: NDArray[np.object_]) -> None:
         """Ask later rows for the columns of the own encoders only."""
-        own = {name: None for part in self._check_encoders().values() for name in named(part)}
+        names = [str(name) for name in known]
+        parts = self._check_encoders().values()
+        own = {name: None for part in parts for name in part._columns_among(names)}
         columns = tuple(own) if own else tuple(known)
         self.columns_in_ = columns
         self.n_features_in_ = len(columns)
@@ -482,13 +484,4 @@ def forget_checkpoints(model: FusionEstimator) -> None:
 
 def columns_of(encoder: Encoder, frame: Frame) -> tuple[str, ...]:
     """Return the columns that an unfitted encoder will read."""
-    return named(encoder) or frame.columns
-
-
-def named(encoder: Encoder) -> tuple[str, ...]:
-    """Return the columns that an encoder was given; none if it reads all there are."""
-    params = encoder.get_params(deep=False)
-    columns = params.get("columns", params.get("column"))
-    if columns is None:
-        return ()
-    return (columns,) if isinstance(columns, str) else tuple(columns)
+    return encoder._columns_among(frame.columns) or frame.columns

@@ -15,6 +15,7 @@ from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import embed_prepared
+from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
 from asfusion.estimators._parts import Content, Parts
@@ -259,7 +260,8 @@ class _JointFusion(FusionEstimator):
         There, each row that is held out is missed, and a handful of them is a poor judge of
         when to stop.
         """
-        tables = [e for e in self.encoders_.values() if isinstance(e, TabularEncoder)]
+        kinds = (TabularEncoder, GenotypeEncoder)
+        tables = [e for e in self.encoders_.values() if isinstance(e, kinds)]
         return sum(len(table.feature_names_) for table in tables) > n_rows
 
     def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.evaluation.metrics import Scorer
+from asfusion.evaluation.metrics import Calibrated, Scorer
 
 Floats = NDArray[np.float64]
 
@@ -162,9 +162,9 @@ def score_intervals(
         name: percentile_interval(float(estimates[name][0]), values, confidence)
         for name, values in replicates.items()
     }
-    if "ece" in intervals:
+    if isinstance(scorer, Calibrated):
         draws = draw_counts(scorer.n_groups, n_bootstrap, seed, width=width)
-        chance = [made for counts in draws if (made := scorer.ece_by_chance(counts)) is not None]
+        chance = [scorer.ece_by_chance(counts) for counts in draws]
         intervals["ece"] = _calibration_interval(
             intervals["ece"], replicates["ece"], np.concatenate(chance), confidence
         )

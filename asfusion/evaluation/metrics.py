@@ -66,15 +66,9 @@ class Scorer(Protocol):
         """Return each score (R,) for counts of groups (R, n_groups)."""
         ...
 
-    def ece_by_chance(self, counts: Floats) -> Floats | None:
-        """Return the calibration error (R,) that chance alone makes, if there is such a score."""
-        ...
-
 
 class _Grouped:
     """Rows of a scorer and the groups that they belong to."""
-
-    _gaps: Floats | None = None  # sums of truth minus probability, groups by bins
 
     def __init__(self, n_rows: int, groups: NDArray[np.int64] | None) -> None:
         self.groups = np.arange(n_rows) if groups is None else groups
@@ -87,14 +81,17 @@ class _Grouped:
         np.add.at(out, self.groups, table)
         return out
 
-    def ece_by_chance(self, counts: Floats) -> Floats | None:
+
+class Calibrated(_Grouped):
+    """A scorer of probabilities, which knows the gaps of its calibration."""
+
+    _gaps: Floats  # sums of truth minus probability, groups by bins
+
+    def ece_by_chance(self, counts: Floats) -> Floats:
         """Return what the calibration error (R,) is if no bin has a gap beyond chance.
 
-        Chance is how far the gaps of each replicate lie from those of the rows. None for a
-        scorer that has no such error.
+        Chance is how far the gaps of each replicate lie from those of the rows.
         """
-        if self._gaps is None:
-            return None
         size = np.bincount(self.groups, minlength=self.n_groups).astype(np.float64)
         as_is = self._gaps.sum(axis=0) / size.sum()
         return np.asarray(
@@ -102,7 +99,7 @@ class _Grouped:
         )
 
 
-class BinaryScorer(_Grouped):
+class BinaryScorer(Calibrated):
     """Score probabilities of a binary outcome.
 
     Parameters
@@ -171,7 +168,7 @@ class BinaryScorer(_Grouped):
         )
 
 
-class MulticlassScorer(_Grouped):
+class MulticlassScorer(Calibrated):
     """Score probabilities of three or more classes.
 
     Parameters

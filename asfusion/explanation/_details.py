@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from asfusion._random import derive_seed
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.concepts import ConceptEncoder
+from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.encoders.visits import VisitEncoder
@@ -35,6 +36,7 @@ from asfusion.explanation._part_games import (
     Play,
     play_blocks,
     play_columns,
+    play_dosages,
     play_features,
     play_words,
     score_images,
@@ -42,6 +44,7 @@ from asfusion.explanation._part_games import (
 )
 from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
+from asfusion.explanation.genotypes import GenotypeAttribution
 from asfusion.explanation.images import ImageAttribution, attribute_image
 from asfusion.explanation.players import (
     AUTO_EXACT,
@@ -130,6 +133,8 @@ class Details:
             return self._notes(name, encoder)
         if isinstance(encoder, VisitEncoder):
             return self._visits(name, encoder)
+        if isinstance(encoder, GenotypeEncoder):
+            return self._genotypes(name, encoder)
         return self._table(name, encoder)
 
     def _rows(self, name: str) -> Any:
@@ -164,8 +169,20 @@ class Details:
 
     # -- tables ------------------------------------------------------------------------
 
-    def _table(self, name: str, encoder: Encoder) -> TableAttribution:
-        columns = self._columns_of(encoder)
+    def _genotypes(self, name: str, encoder: GenotypeEncoder) -> GenotypeAttribution:
+        """Return values of variants and, where some share a locus, of loci."""
+        loci = encoder.locus_groups()
+        shared = None
+        if len(loci) < len(encoder.columns_):
+            shared = self._table(name, encoder, list(loci))
+        found = self._table(name, encoder)
+        own = {field.name: getattr(found, field.name) for field in fields(found)}
+        return GenotypeAttribution(**own, loci=shared)
+
+    def _table(
+        self, name: str, encoder: Encoder, players: list[str] | None = None
+    ) -> TableAttribution:
+        columns = self._columns_of(encoder) if players is None else players
         n, names = self.game.n_rows, [PRESENCE, *columns]
         values, errors = np.zeros((n, len(names))), np.zeros((n, len(names)))
         base = np.zeros(n)
@@ -181,7 +198,7 @@ class Details:
                 errors[row, 1:] = found.errors
             if found.interactions is not None:
                 pairs[row, 1:, 1:] = found.interactions
-        is_concepts = isinstance(encoder, ConceptEncoder)
+        kind = "concepts" if isinstance(encoder, ConceptEncoder) else "columns"
         cells = np.empty((n, len(names)), dtype=object)
         present = self.game.present[:, self.game.names.index(name)]
         cells[:, 0] = present
@@ -194,7 +211,7 @@ class Details:
             feature_names=tuple(names),
             output_name=", ".join(dict.fromkeys(self.output_names)),
             units={c: self.units[c] for c in names if c in self.units},
-            method=f"Shapley values over {'concepts' if is_concepts else 'columns'}",
+            method=f"Shapley values over {kind if players is None else 'loci'}",
             error=errors if errors.any() else None,
             interactions=pairs if self._plays_every_column(columns) else None,
         )
@@ -232,14 +249,31 @@ class Details:
             groups = encoder.feature_groups()
             own = [groups[column] for column in columns]
             return play_features(self.game, encoder.prepare(self.frame), row, name, own, references)
+        if isinstance(encoder, GenotypeEncoder):
+            place = {column: i for i, column in enumerate(encoder.columns_)}
+            loci = encoder.locus_groups() if set(columns) != set(place) else {}
+            parts = [[place[c] for c in loci.get(column, [column])] for column in columns]
+            return play_dosages(self.game, encoder, self.frame, row, name, parts, references)
         return play_columns(self.game, self.frame, row, name, columns, references)
 
     def _cells(self, column: str, encoder: Encoder) -> list[Any]:
         if isinstance(encoder, ConceptEncoder):
             return encoder.name_contexts(self.frame, column)
+        if column not in self.frame.columns and isinstance(encoder, GenotypeEncoder):
+            return self._dosages_of(encoder, column)
         if self.frame.kind(column) in ("number", "boolean"):
             return [None if np.isnan(v) else v for v in self.frame.numbers(column).tolist()]
         return list(self.frame.strings(column))
+
+    def _dosages_of(self, encoder: GenotypeEncoder, locus: str) -> list[Any]:
+        """Return copies of each counted allele of a locus, by row, in words."""
+        own = {name: self.frame.numbers(name) for name in encoder.locus_groups()[locus]}
+        if len(own) == 1:
+            return [None if np.isnan(v) else v for v in next(iter(own.values())).tolist()]
+        return [
+            ", ".join(f"{name} {values[row]:g}" for name, values in own.items()).replace("nan", "?")
+            for row in range(len(self.frame))
+        ]
 
     def _references(self, name: str) -> NDArray[np.int64]:
         """Return background rows that have the modality: what a column is replaced from."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
+from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.explanation._game import Game
 from asfusion.explanation._text_words import cut_text
 
@@ -51,6 +52,41 @@ def play_columns(
         rows = {c: np.where(kept[:, j], row, other) for j, c in enumerate(columns)}
         content, there = game.encode_frame(name, frame.gather(rows))
         return np.asarray(worth(content, there).reshape(len(masks), -1).mean(axis=1))
+
+    return play
+
+
+def play_dosages(
+    game: Game,
+    encoder: GenotypeEncoder,
+    frame: Frame,
+    row: int,
+    name: str,
+    groups: Sequence[Sequence[int]],
+    references: NDArray[np.int64],
+) -> Play:
+    """Return the worth of a row whose genotypes outside a coalition are those of other rows.
+
+    Each part of the game is a group of columns. Interactions and scores follow from the mixed
+    columns: they have no value of their own.
+    """
+    worth = game.marginal(row, name)
+    cells = encoder.read_columns(frame)
+    owner = np.zeros(cells.shape[1], dtype=np.int64)
+    for part, group in enumerate(groups):
+        owner[list(group)] = part
+
+    def play(masks: NDArray[np.bool_]) -> Floats:
+        step = max(1, _MOST_CELLS // (len(references) * cells.shape[1]))
+        parts = [some(masks[start : start + step]) for start in range(0, len(masks), step)]
+        return np.concatenate(parts)
+
+    def some(masks: NDArray[np.bool_]) -> Floats:
+        kept = np.repeat(masks[:, owner], len(references), axis=0)
+        other = cells[np.tile(references, len(masks))]
+        mixed = np.where(kept, cells[row], other)
+        found = worth(*game.encode(name, encoder.prepare_dosages(mixed)))
+        return np.asarray(found.reshape(len(masks), -1).mean(axis=1))
 
     return play
 

@@ -19,6 +19,7 @@ from asfusion._tokens import Tokens
 from asfusion.datasets._phantoms.dicom_files import write_series
 from asfusion.encoders._base import Encoder, embed_prepared
 from asfusion.encoders.concepts import ConceptEncoder
+from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.slices import SliceEncoder
 from asfusion.encoders.tabular import TabularEncoder
@@ -42,6 +43,16 @@ ENCODERS = {
     ),
     "tfidf": TextEncoder("note", backbone="tfidf", d_out=6),
     "concepts": ConceptEncoder("note", contexts=["present", "negated"], d_out=6, d_hidden=8),
+    "genotypes": GenotypeEncoder(hla_b27="b27", weights="published", d_out=6, d_hidden=8),
+    "variants": GenotypeEncoder(
+        ["rs30187", "rs11209026_G"],
+        hla_b27="b27",
+        annotation="published",
+        network="attention",
+        weights={"rs30187": 0.3},
+        d_out=6,
+        d_hidden=8,
+    ),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
     "volume": VolumeEncoder(["stir", "t1"], shape=(8, 32, 32), d_out=6),
@@ -77,6 +88,9 @@ def table(tmp_path_factory):
             "crp": rng.gamma(2, 4, N_ROWS),
             "sex": rng.choice(["f", "m"], N_ROWS),
             "seen": pd.date_range("2024-01-01", periods=N_ROWS),
+            "rs30187": rng.integers(0, 3, N_ROWS).astype(float),
+            "rs11209026_G": rng.integers(1, 3, N_ROWS).astype(float),
+            "b27": rng.integers(0, 2, N_ROWS).astype(float),
             "note": [f"back pain, visit {i}, better with exercise" for i in range(N_ROWS)],
             "xray": [str(folder / f"{i}.png") for i in range(N_ROWS)],
             "stir": [str(folder / f"stir{i}") for i in range(N_ROWS)],
@@ -90,7 +104,7 @@ def table(tmp_path_factory):
             write_stack(path, rng.integers(0, 900, (4, 40, 36), dtype=np.uint16))
     for path in X["xray"]:
         Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(path)
-    X.loc[5, "crp"] = np.nan  # a missing cell
+    X.loc[5, ["crp", "rs30187"]] = np.nan  # missing cells
     X.loc[[5, 8], "t1"] = None  # missing sequences
     X.at[5, "visits"][0]["crp"] = None
     X.loc[[3, 7]] = None  # missing modalities

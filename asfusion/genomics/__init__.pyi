@@ -1,0 +1,11 @@
+from .genotypes import Genotypes as Genotypes
+from .harmonised import Harmonised as Harmonised
+from .harmonised import harmonise as harmonise
+from .plink import read_plink as read_plink
+from .risk import RiskScore as RiskScore
+from .scoring import risk_score as risk_score
+from .tags import TaggedCarriage as TaggedCarriage
+from .tags import hla_b27_from_tag as hla_b27_from_tag
+from .vcf import read_vcf as read_vcf
+from .weights import published_weights as published_weights
+from .weights import read_weights as read_weights
