@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Early, joint and late fusion
 #
-# The same radiographs and lab values of the same patients, fused in three ways, and each
+# The radiographs, lab values and HLA-B27 of the same patients, fused in three ways, and each
 # modality alone.
 #
 # With the extra `pretrained` installed, the image network comes from ImageNet and stays as it
@@ -17,9 +17,9 @@ from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
 
-cohort = af.datasets.make_axspa_cohort(160, random_state=0, modalities=["labs", "xray"])
+cohort = af.datasets.make_axspa_cohort(160, random_state=0, modalities=["labs", "genes", "xray"])
 labs = ["age", "sex", "crp", "esr"]
-X, y, groups = cohort.X[["pelvis_xray", *labs]], cohort.y, cohort.groups
+X, y, groups = cohort.X[["pelvis_xray", *labs, "hla_b27"]], cohort.y, cohort.groups
 split = GroupShuffleSplit(n_splits=1, test_size=0.35, random_state=0)
 train, test = next(split.split(X, y, groups))  # no patient on both sides
 
@@ -33,7 +33,11 @@ xray = (
     if pretrained
     else af.ImageEncoder("pelvis_xray", backbone="compact", size=64)
 )
-encoders = {"xray": xray, "labs": af.TabularEncoder(labs)}
+encoders = {
+    "xray": xray,
+    "labs": af.TabularEncoder(labs),
+    "genes": af.TabularEncoder(["hla_b27"]),
+}
 
 # %% [markdown]
 # The three families share one constructor idea and one `fit`:

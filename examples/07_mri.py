@@ -54,6 +54,8 @@ for name, model in (("late, product", late), ("joint, attention", joint)):
 pd.Series(auc, name="AUC, patients held out").round(3).to_frame()
 
 # %% [markdown]
+# On so few patients these figures are noise; what counts here is how it is done.
+#
 # ## Where the network looked
 
 # %%
@@ -66,5 +68,17 @@ print(explanation)
 # Values are those of the voxels of the file.
 
 # %%
+from matplotlib import pyplot
+
 part = explanation["mri"][0]
+weights = joint.encoders_["mri"].attention(with_mri)[0]
 part.montage(12, column="mri_stir")
+
+# %% [markdown]
+# Attention says how much each slice weighs, which is another question: a slice may weigh much
+# and say nothing.
+
+# %%
+figure, axis = pyplot.subplots(figsize=(6, 2.4), layout="constrained")
+axis.bar(range(1, weights.shape[1] + 1), weights[0])
+labels = axis.set(xlabel="slice of STIR", ylabel="attention")

@@ -14,12 +14,12 @@ from torch import nn
 
 import asfusion as af
 
-cohort = af.datasets.make_axspa_cohort(320, random_state=0, modalities=["labs", "notes", "genes"])
+cohort = af.datasets.make_axspa_cohort(600, random_state=0, modalities=["labs", "notes", "genes"])
 X, y = cohort.X, torch.as_tensor(cohort.y)
-train, test = slice(0, 220), slice(220, None)
+train, test = slice(0, 400), slice(400, None)
 encoders = {
     "labs": af.TabularEncoder(["age", "sex", "crp", "esr"], d_out=32),
-    "notes": af.TextEncoder("clinical_note", max_tokens=48, vocab_size=400, d_out=32),
+    "notes": af.ConceptEncoder("clinical_note", d_out=32),
     "genes": af.TabularEncoder(["hla_b27"], d_out=32),
 }
 
@@ -34,7 +34,7 @@ rows = {name: encoder.prepare(X[train]) for name, encoder in encoders.items()}
 new = {name: encoder.prepare(X[test]) for name, encoder in encoders.items()}
 for name, prepared in rows.items():
     shapes = {key: tuple(tensor.shape) for key, tensor in prepared.tensors.items()}
-    print(f"{name:<6} {int(prepared.present.sum())} of 220 present", shapes)
+    print(f"{name:<6} {int(prepared.present.sum())} of 400 present", shapes)
 
 
 # %% [markdown]
