@@ -66,12 +66,12 @@ print(f"{len(X)} patients, {X['film'].notna().sum()} with a film")
 # %% [markdown]
 # ## Look before you train
 #
-# Do all files open? Is there text burned in, a film twice, one that is not a pelvis?
+# Do files open? Is there text burned in, a film twice, one that is cut off? Of the first twenty:
 
 # %%
 from asfusion.imaging import quality
 
-quality(X["film"])
+quality(X["film"].head(20))
 
 # %% [markdown]
 # ## Fuse

@@ -11,6 +11,7 @@
 import importlib.util
 
 import pandas as pd
+from matplotlib import pyplot
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 
@@ -68,8 +69,6 @@ print(explanation)
 # Values are those of the voxels of the file.
 
 # %%
-from matplotlib import pyplot
-
 part = explanation["mri"][0]
 weights = joint.encoders_["mri"].attention(with_mri)[0]
 part.montage(12, column="mri_stir")
