@@ -65,19 +65,18 @@ explanation = af.explain(joint, with_mri, output=1, verbose=0)
 print(explanation)
 
 # %% [markdown]
-# Slices of STIR, with what raises the probability in orange and what lowers it in purple.
-# Values are those of the voxels of the file.
+# Attention says how much each slice weighs. A slice may weigh much and say nothing:
 
 # %%
-part = explanation["mri"][0]
-weights = joint.encoders_["mri"].attention(with_mri)[0]
-part.montage(12, column="mri_stir")
-
-# %% [markdown]
-# Attention says how much each slice weighs, which is another question: a slice may weigh much
-# and say nothing.
-
-# %%
+weights = joint.encoders_["mri"].attention(with_mri)[0]  # sequences by slices
 figure, axis = pyplot.subplots(figsize=(6, 2.4), layout="constrained")
 axis.bar(range(1, weights.shape[1] + 1), weights[0])
 labels = axis.set(xlabel="slice of STIR", ylabel="attention")
+
+# %% [markdown]
+# What it says is another question. Slices of STIR, with what raises the probability in orange and
+# what lowers it in purple; values are those of the voxels of the file.
+
+# %%
+part = explanation["mri"][0]
+part.montage(12, column="mri_stir")
