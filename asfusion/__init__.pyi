@@ -20,6 +20,7 @@ from .encoders.infer import infer_encoders as infer_encoders
 from .encoders.slices import SliceEncoder as SliceEncoder
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder
+from .encoders.visits import VisitEncoder as VisitEncoder
 from .encoders.volume import VolumeEncoder as VolumeEncoder
 from .estimators.conformal_classifier import ConformalClassifier as ConformalClassifier
 from .estimators.conformal_regressor import ConformalRegressor as ConformalRegressor

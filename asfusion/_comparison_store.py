@@ -32,6 +32,7 @@ from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import digest, file_digest, network_digest
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.encoders.visits import VisitEncoder
 from asfusion.estimators._base import columns_of
 from asfusion.evaluation.splits import Split
 from asfusion.exceptions import AsfusionWarning, CheckpointError
@@ -129,7 +130,7 @@ def data_digest(data: ComparedRows) -> str:
     """Return a name for the contents of rows: cells, files that they name, targets, patients."""
     columns: dict[str, list[str]] = {}
     for encoder in data.encoders.values():
-        reads_files = not isinstance(encoder, TabularEncoder | TextEncoder)
+        reads_files = not isinstance(encoder, TabularEncoder | TextEncoder | VisitEncoder)
         for name in columns_of(encoder, data.frame):
             columns.setdefault(name, []).append(_column_digest(data.frame, name, reads_files))
     classes = None if data.classes is None else data.classes.tolist()

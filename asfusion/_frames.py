@@ -170,14 +170,23 @@ class Frame:
             return "text"
         return _kind_of_objects(column.to_list())
 
+    def is_nested(self, name: str) -> bool:
+        """Return whether cells of a column may be lists or tables of their own."""
+        dtype = self._frame.get_column(name).dtype
+        return bool(dtype == nw.List or dtype == nw.Array or dtype == nw.Object)
+
+    def cells(self, name: str) -> list[Any]:
+        """Return the cells of a column as they are."""
+        return list(self._frame.get_column(name).to_list())
+
     def known(self, name: str) -> NDArray[np.bool_]:
-        """Return which cells of a column are neither missing nor blank text."""
+        """Return which cells of a column are neither missing, blank text nor empty lists."""
         column = self._frame.get_column(name)
         if _is_date(column.dtype):
             return ~np.asarray(column.is_null().to_numpy(), dtype=bool)
         if _is_numeric(column.dtype) or column.dtype == nw.Boolean:
             return ~np.isnan(_stored_numbers(column))
-        return np.asarray([text is not None for text in self.strings(name)], dtype=bool)
+        return np.asarray([_is_known(cell) for cell in column.to_list()], dtype=bool)
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a number or boolean column as float64, missing cells as NaN.
@@ -231,7 +240,7 @@ class Frame:
         if _is_numeric(column.dtype) or column.dtype == nw.Boolean or _is_date(column.dtype):
             known = self.known(name)
             return [str(cell) if there else None for cell, there in zip(cells, known, strict=True)]
-        return [None if is_missing(cell) else _text_or_none(str(cell)) for cell in cells]
+        return [_text_of(cell) if _is_known(cell) else None for cell in cells]
 
 
 def is_missing(cell: object) -> bool:
@@ -278,6 +287,25 @@ def _stored_numbers(column: nw.Series[Any]) -> NDArray[np.float64]:
 
 def _text_or_none(text: str) -> str | None:
     return text if text and not text.isspace() else None
+
+
+def _is_known(cell: object) -> bool:
+    """Return whether a cell is neither missing, nor blank text, nor a list or table of nothing."""
+    if isinstance(cell, str):
+        return _text_or_none(cell) is not None
+    if hasattr(cell, "__len__"):
+        return len(cell) > 0
+    return not is_missing(cell)
+
+
+def _text_of(cell: Any) -> str | None:
+    """Return a cell as text, all of it: tables and long arrays print themselves cut short."""
+    if hasattr(cell, "to_dict"):
+        plain = hasattr(cell, "select")  # polars gives Series otherwise
+        cell = cell.to_dict(as_series=False) if plain else cell.to_dict()
+    elif isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    return _text_or_none(str(cell))
 
 
 def _is_arrow(X: Any) -> bool:

@@ -23,6 +23,7 @@ _MODULES = {
     "asfusion.encoders.concepts": ("ConceptEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),
     "asfusion.encoders.volume": ("VolumeEncoder",),
+    "asfusion.encoders.visits": ("VisitEncoder",),
     "asfusion.encoders.slices": ("SliceEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),

@@ -8,6 +8,7 @@ Run: ``python benchmarks/notes.py`` (all parts) or with ``--part`` for one of th
 * ``models``: TF-IDF, concepts, frozen MiniLM (extra ``notes``) and a transformer from scratch, on
   the synthetic cohort and, with ``--data``, on notes of chest radiographs. Folds are shared, and
   intervals resample patients.
+* ``directions``: onto how many directions counted words are projected, and what that is worth.
 * ``buckets``: one training step of the transformer on notes of mixed lengths, in buckets and
   padded.
 """
@@ -243,6 +244,26 @@ def interval(y: np.ndarray, chance: np.ndarray, groups: np.ndarray) -> tuple[flo
 # -- buckets ---------------------------------------------------------------------------
 
 
+def directions() -> None:
+    cohort = af.datasets.make_axspa_cohort(
+        6000, random_state=3, modalities=["labs", "notes"], missing=0.0
+    )
+    X, y, unseen = cohort.X[["clinical_note"]], cohort.y, slice(5000, 6000)
+    print(
+        "\nAUC on 1000 unseen notes of the cohort, early / joint, by training notes and directions"
+    )
+    for n in (400, 1000, 2000, 4000):
+        told = []
+        for n_components in (64, 256, 512):
+            words = af.TextEncoder("clinical_note", backbone="tfidf", n_components=n_components)
+            found = []
+            for family in (af.EarlyFusionClassifier, af.JointFusionClassifier):
+                model = family({"note": words}, verbose=0, random_state=0).fit(X[:n], y[:n])
+                found.append(roc_auc_score(y[unseen], model.predict_proba(X[unseen])[:, 1]))
+            told.append(f"{n_components}: {found[0]:.3f} / {found[1]:.3f}")
+        print(f"  {n} notes; {', '.join(told)}", flush=True)
+
+
 def buckets(n_pairs: int = 15) -> None:
     rng = np.random.default_rng(0)
     lengths = np.clip(rng.lognormal(4.6, 0.9, 32 * n_pairs), 8, 512).astype(int)
@@ -276,7 +297,7 @@ def buckets(n_pairs: int = 15) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--part", choices=["context", "redact", "models", "buckets"])
+    parser.add_argument("--part", choices=["context", "redact", "models", "directions", "buckets"])
     parser.add_argument("--data", type=Path, default=Path("../shared/data/cxr"))
     parser.add_argument("--n", type=int, default=600, help="patients of the synthetic cohort")
     parser.add_argument("--epochs", type=int, default=20)
@@ -286,6 +307,7 @@ def main() -> None:
     parts = {
         "context": context,
         "redact": redaction,
+        "directions": directions,
         "buckets": buckets,
         "models": lambda: models(arguments.data, arguments.n, arguments.epochs),
     }

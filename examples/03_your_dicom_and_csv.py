@@ -66,7 +66,8 @@ print(f"{len(X)} patients, {X['film'].notna().sum()} with a film")
 # %% [markdown]
 # ## Look before you train
 #
-# Do files open? Is there text burned in, a film twice, one that is cut off? Of the first twenty:
+# Do files open? Is there text burned in, a film twice, one that is cut off? Of the first
+# twenty:
 
 # %%
 from asfusion.imaging import quality

@@ -74,8 +74,8 @@ axis.bar(range(1, weights.shape[1] + 1), weights[0])
 labels = axis.set(xlabel="slice of STIR", ylabel="attention")
 
 # %% [markdown]
-# What it says is another question. Slices of STIR, with what raises the probability in orange and
-# what lowers it in purple; values are those of the voxels of the file.
+# What it says is another question. Slices of STIR, with what raises the probability in orange
+# and what lowers it in purple; values are those of the voxels of the file.
 
 # %%
 part = explanation["mri"][0]

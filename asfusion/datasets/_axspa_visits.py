@@ -44,8 +44,10 @@ def draw_visits(patients: Patients, rng: np.random.Generator) -> dict[str, list[
 
 def _draw_days(rng: np.random.Generator) -> Floats:
     n = int(rng.integers(2, 8))
-    before = np.sort(rng.uniform(20, 30.4 * _MONTHS, n))[::-1]
-    return np.append(-np.round(before), 0.0)
+    before = np.round(np.sort(rng.uniform(20, 30.4 * _MONTHS, n)))
+    for visit in range(1, n):  # nobody is seen twice on one day
+        before[visit] = max(before[visit], before[visit - 1] + 1)
+    return np.append(-before[::-1], 0.0)
 
 
 def _walk_back(at_index: Floats, days: Floats, memory: float, rng: np.random.Generator) -> Floats:

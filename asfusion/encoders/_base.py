@@ -23,6 +23,7 @@ from asfusion.encoders._cache import (
     network_digest,
     stack_embeddings,
 )
+from asfusion.exceptions import InputError
 from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "last_block", "frozen"]
@@ -260,3 +261,17 @@ def _scatter(
         values[batch, : part.values.shape[1]] = part.values
         mask[batch, : part.mask.shape[1]] = part.mask
     return Tokens(values, mask)
+
+
+def read_row_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return one non-negative finite weight per row, not all zero."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weights = np.asarray(sample_weight, dtype=np.float64)
+    if weights.shape != (n_rows,):
+        msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
+        raise InputError(msg)
+    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
+        msg = "sample_weight: expected finite weights of at least zero, and not all zero."
+        raise InputError(msg)
+    return weights

@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 from asfusion._checks import quoted
 from asfusion._frames import Frame, looks_like_date
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 
-Role: TypeAlias = Literal["table", "gene", "image", "note", "identifier", "series", "empty"]
+Role: TypeAlias = Literal[
+    "table", "gene", "image", "note", "visits", "identifier", "series", "empty"
+]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 _SERIES_ENDINGS = (".nii", ".nii.gz")
@@ -51,8 +54,9 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     installed, and else by a small network from scratch. Columns of folders of slices, or of
     NIfTI files, are read likewise: slice by slice with attention where weights are installed,
     and else by a small 3-D network; columns that share the start of their name (``mri_stir``,
-    ``mri_t1``) are sequences of one modality. Identifiers and
-    empty columns are left out. The estimators print what was chosen.
+    ``mri_t1``) are sequences of one modality. A column of nested visits, each with its ``day``, is
+    read by a small GRU. Identifiers and empty columns are left out. The estimators print what
+    was chosen.
 
     Parameters
     ----------
@@ -92,6 +96,8 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
             encoders[_modality_name(column, encoders)] = _text_encoder(
                 column, int(frame.known(column).sum())
             )
+        elif role == "visits":
+            encoders[_modality_name(column, encoders)] = _visit_encoder(column)
     for modality, sequences in _grouped(roles).items():
         encoders[_modality_name(modality, encoders)] = _series_encoder(sequences)
     if not encoders:
@@ -155,6 +161,8 @@ def _network_in_words(encoder: Encoder, frame: Frame) -> str:
             ": a small network trained from scratch (backbone='efficientnet_lite0' brings "
             "pretrained weights)"
         )
+    if backbone == "gru":
+        return ": visits by a small GRU that reads days (a summary of them in early fusion)"
     if backbone not in ("tfidf", "transformer") or not isinstance(params["columns"], str):
         return ""
     n_notes = int(frame.known(params["columns"]).sum())
@@ -170,6 +178,8 @@ def column_roles(frame: Frame) -> dict[str, Role]:
 
 
 def _role(frame: Frame, name: str) -> Role:
+    if holds_visits(frame, name):
+        return "visits"
     kind = frame.kind(name)
     cells = [cell for cell in frame.strings(name) if cell is not None]
     n_distinct = len(set(cells))
@@ -295,6 +305,12 @@ def _series_encoder(columns: list[str]) -> Encoder:
     from asfusion.encoders.volume import VolumeEncoder
 
     return VolumeEncoder(given)
+
+
+def _visit_encoder(column: str) -> Encoder:
+    from asfusion.encoders.visits import VisitEncoder
+
+    return VisitEncoder(column)
 
 
 def _text_encoder(column: str, n_notes: int) -> Encoder:

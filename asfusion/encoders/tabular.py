@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
-from asfusion.encoders._base import Encoder
+from asfusion.encoders._base import Encoder, read_row_weights
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone, EncoderNetwork
@@ -148,7 +148,7 @@ class TabularEncoder(Encoder):
         """
         self._check_parameters()
         frame = self._read_rows(X, reset=True)
-        weights = _read_weights(sample_weight, len(frame))
+        weights = read_row_weights(sample_weight, len(frame))
         frame, weights = frame.take(weights > 0), weights[weights > 0]
         names = list(self._chosen() or frame.columns)
         check_not_empty(frame, names)
@@ -361,17 +361,3 @@ def _has_names(X: Any) -> bool:
         return True
     names = getattr(X, "columns", None)
     return names is not None and (not len(names) or any(isinstance(name, str) for name in names))
-
-
-def _read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """Return one non-negative finite weight per row, not all zero."""
-    if sample_weight is None:
-        return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != (n_rows,):
-        msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
-        raise InputError(msg)
-    if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
-        msg = "sample_weight: expected finite weights of at least zero, and not all zero."
-        raise InputError(msg)
-    return weights

@@ -77,7 +77,7 @@ class TextEncoder(Encoder):
     vocab_size : int
         Largest number of word pieces of ``"transformer"``, at least 300.
     n_components : int
-        Largest number of columns of ``"tfidf"``.
+        Largest number of columns of ``"tfidf"``, and at most half as many as training notes.
     mode : {"auto", "full", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
         trains what is not.
@@ -149,7 +149,7 @@ class TextEncoder(Encoder):
         max_windows: int = 8,
         tokenizer: Literal["bpe", "wordpiece"] = "bpe",
         vocab_size: int = 4000,
-        n_components: int = 64,
+        n_components: int = 512,
         mode: Mode = "auto",
         pool: bool = True,
         pooling: Pooling = "mean",

@@ -248,10 +248,7 @@ def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
     """Return which rows have at least one cell in the given columns."""
     present = np.zeros(len(frame), dtype=bool)
     for name in columns:
-        if frame.kind(name) in ("number", "boolean"):
-            present |= ~np.isnan(frame.numbers(name))
-        else:
-            present |= np.asarray([cell is not None for cell in frame.strings(name)], dtype=bool)
+        present |= frame.known(name)
     return present
 
 

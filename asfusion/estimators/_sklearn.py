@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
@@ -15,7 +18,10 @@ from sklearn.utils.validation import has_fit_parameter
 
 from asfusion._random import derive_seed
 from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._splits import patient_folds
 from asfusion.exceptions import ConfigurationError
+
+_USUAL_FOLDS = 5  # what scikit-learn means by cv=None
 
 
 def check_part(estimator: Any, name: str, *, classify: bool) -> None:
@@ -46,7 +52,8 @@ def fit_part(
     """Return a fitted copy of `estimator`; an unset ``random_state`` gets one.
 
     Classes of the copy are numbers; a class without rows here is unknown to it (see
-    `class_probabilities`).
+    `class_probabilities`). Where it splits the rows itself, into a number of folds, a
+    patient's rows stay in one of them.
     """
     copy = clone(estimator)
     seeds = {
@@ -65,13 +72,67 @@ def fit_part(
         options[_weight_parameter(copy, name)] = rows.loss_weight
     if isinstance(copy, BaseSearchCV) and rows.groups is not None:
         options["groups"] = rows.groups
+    known: NDArray[Any] | None = None
     if classify:
         # Boosting libraries want class numbers without gaps.
         known, y = np.unique(y, return_inverse=True)
-        copy.fit(features, y, **options)
+    asked = _split_by_patient(copy, rows, classify=classify, seed=seed)
+    copy.fit(features, y, **options)
+    _ask_again(copy, asked)
+    if known is not None:
         copy.known_classes_ = known
-        return copy
-    return copy.fit(features, y, **options)
+    return copy
+
+
+def _split_by_patient(
+    estimator: Any, rows: TrainingRows, *, classify: bool, seed: int
+) -> dict[str, Any]:
+    """Put folds by patient where rows are split into a number of folds; return what was there.
+
+    Only the estimator itself, or a step of a pipeline, splits these very rows: what is inside
+    of a search sees a part of them, at other positions.
+    """
+    groups = rows.groups
+    if groups is None or len(np.unique(groups)) == len(rows):
+        return {}
+    asked = {
+        f"{prefix}cv": step.cv
+        for prefix, step in _see_the_rows(estimator)
+        if "cv" in getattr(step, "get_params", dict)() and _counts_folds(step)
+    }
+    for key, cv in asked.items():
+        n_splits = _USUAL_FOLDS if cv is None else int(cv)
+        folds = patient_folds(rows.y, groups, n_splits, stratify=classify, seed=seed)
+        if folds:
+            estimator.set_params(**{key: folds})
+    return asked
+
+
+def _counts_folds(estimator: Any) -> bool:
+    """Return whether `cv` is a number of folds; Ridge without one leaves out row by row."""
+    if estimator.cv is None:
+        return not isinstance(estimator, (RidgeCV, RidgeClassifierCV))
+    return isinstance(estimator.cv, Integral)
+
+
+def _ask_again(estimator: Any, asked: dict[str, Any]) -> None:
+    """Put back what `_split_by_patient` found: positions of rows are not for a saved model."""
+    estimator.set_params(**asked)
+    if isinstance(estimator, MultiOutputRegressor):
+        inner = {key.removeprefix("estimator__"): cv for key, cv in asked.items()}
+        for fitted in estimator.estimators_:
+            fitted.set_params(**inner)
+
+
+def _see_the_rows(estimator: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield what is fitted to the rows as they are, with the prefix of its parameters."""
+    if isinstance(estimator, Pipeline):
+        for name, step in estimator.steps:
+            yield from _see_the_rows(step, f"{prefix}{name}__")
+    elif isinstance(estimator, MultiOutputRegressor):
+        yield from _see_the_rows(estimator.estimator, f"{prefix}estimator__")
+    else:
+        yield prefix, estimator
 
 
 def class_probabilities(

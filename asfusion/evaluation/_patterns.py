@@ -54,7 +54,7 @@ def rows_with_cells(frame: Frame, columns: tuple[str, ...]) -> NDArray[np.bool_]
     """Return which rows have a cell in at least one of the columns."""
     present = np.zeros(len(frame), dtype=bool)
     for name in columns:
-        present |= np.asarray([cell is not None for cell in frame.strings(name)], dtype=bool)
+        present |= frame.known(name)
     return present
 
 

@@ -115,8 +115,8 @@ def _remarks(report: Report) -> list[str]:
         remarks.append(f"Classes in order, the lowest first: {', '.join(report.order)}.")
     if "ece" in report.scores:
         remarks.append(
-            "Expected calibration error: few rows make it look larger than it is. Its interval is "
-            "corrected for that, and may not contain the estimate."
+            "Expected calibration error: few rows make it look larger than it is. Its interval "
+            "takes that into account, and begins at 0 where chance alone makes such gaps."
         )
     undefined = max(score.n_undefined for score in report.scores.values())
     if undefined:

@@ -13,7 +13,6 @@ from asfusion.evaluation.metrics import Scorer
 Floats = NDArray[np.float64]
 
 _CELLS = 100_000  # numbers per block of replicates: what stays in a processor's cache
-_BIASED = frozenset({"ece"})  # gaps of either sign count as positive, chance ones included
 _ENOUGH = 0.5  # share of replicates that must be defined for an interval to be given
 
 
@@ -151,9 +150,11 @@ def score_intervals(
 ) -> tuple[dict[str, Interval], dict[str, Floats]]:
     """Return every score with its interval, and the replicates behind them.
 
-    Intervals are percentiles. The expected calibration error is larger than the truth in few
-    rows, and larger still in replicates of them; its percentiles are moved by twice what the
-    replicates exceed the estimate, which is the bias of the one and of the other.
+    Intervals are percentiles, but for the expected calibration error. Gaps of either sign
+    count as positive there, those of chance included, so that it is too large in few rows and
+    larger still in replicates of them. How much of that is in the estimate is not known: its upper
+    limit is moved down by what replicates exceed the estimate, its lower one by twice
+    that, and to 0 where chance alone makes such an estimate in more than a tail of replicates.
     """
     replicates = bootstrap_scores(scorer, n_bootstrap=n_bootstrap, seed=seed, width=width)
     estimates = scorer(np.ones((1, scorer.n_groups)))
@@ -161,18 +162,25 @@ def score_intervals(
         name: percentile_interval(float(estimates[name][0]), values, confidence)
         for name, values in replicates.items()
     }
-    for name in _BIASED & set(intervals):
-        intervals[name] = _unbiased(intervals[name], replicates[name])
+    if "ece" in intervals:
+        draws = draw_counts(scorer.n_groups, n_bootstrap, seed, width=width)
+        chance = [made for counts in draws if (made := scorer.ece_by_chance(counts)) is not None]
+        intervals["ece"] = _calibration_interval(
+            intervals["ece"], replicates["ece"], np.concatenate(chance), confidence
+        )
     return intervals, replicates
 
 
-def _unbiased(interval: Interval, replicates: Floats) -> Interval:
-    """Return a percentile interval of a score from 0 on, moved by twice its bias."""
+def _calibration_interval(
+    interval: Interval, replicates: Floats, chance: Floats, confidence: float
+) -> Interval:
+    """Return a percentile interval of the calibration error, freed of its bias."""
     if np.isnan(interval.low):
         return interval
-    shift = 2.0 * (float(np.nanmedian(replicates)) - interval.estimate)
-    low, high = (max(bound - shift, 0.0) for bound in (interval.low, interval.high))
-    return replace(interval, low=low, high=high)
+    bias = float(np.nanmedian(replicates)) - interval.estimate
+    largest = float(np.nanquantile(chance, (1.0 + confidence) / 2.0))
+    low = 0.0 if interval.estimate <= largest else max(interval.low - 2.0 * bias, 0.0)
+    return replace(interval, low=low, high=max(interval.high - bias, 0.0))
 
 
 def paired_difference(

@@ -66,9 +66,15 @@ class Scorer(Protocol):
         """Return each score (R,) for counts of groups (R, n_groups)."""
         ...
 
+    def ece_by_chance(self, counts: Floats) -> Floats | None:
+        """Return the calibration error (R,) that chance alone makes, if there is such a score."""
+        ...
+
 
 class _Grouped:
     """Rows of a scorer and the groups that they belong to."""
+
+    _gaps: Floats | None = None  # sums of truth minus probability, groups by bins
 
     def __init__(self, n_rows: int, groups: NDArray[np.int64] | None) -> None:
         self.groups = np.arange(n_rows) if groups is None else groups
@@ -80,6 +86,20 @@ class _Grouped:
         out = np.zeros((self.n_groups, table.shape[1]))
         np.add.at(out, self.groups, table)
         return out
+
+    def ece_by_chance(self, counts: Floats) -> Floats | None:
+        """Return what the calibration error (R,) is if no bin has a gap beyond chance.
+
+        Chance is how far the gaps of each replicate lie from those of the rows. None for a
+        scorer that has no such error.
+        """
+        if self._gaps is None:
+            return None
+        size = np.bincount(self.groups, minlength=self.n_groups).astype(np.float64)
+        as_is = self._gaps.sum(axis=0) / size.sum()
+        return np.asarray(
+            np.abs(divide(counts @ self._gaps, (counts @ size)[:, None]) - as_is).sum(axis=1)
+        )
 
 
 class BinaryScorer(_Grouped):
@@ -117,6 +137,7 @@ class BinaryScorer(_Grouped):
         self._positive, self._probability = positive[order], probability[order]
         self._threshold, self._prevalence = threshold, prevalence
         self._sums = self._row_sums(threshold)
+        self._gaps = self._sums[:, 6:]
         self._recalibration = Recalibration(self._positive, self._probability)
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
@@ -197,6 +218,8 @@ class MulticlassScorer(_Grouped):
             *(self._ordinal.columns if self._ordinal else ()),
         ]
         self._sums = self.sums(columns)
+        first = 2 * len(self._names) + 2
+        self._gaps = self._sums[:, first : first + N_BINS]
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
         """Return each score (R,) for counts of groups (R, n_groups)."""

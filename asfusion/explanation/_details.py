@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from asfusion._baseline_models import Algorithm
 from asfusion._checks import check_choice
@@ -21,6 +21,7 @@ from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.encoders.visits import VisitEncoder
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._curves import Parts
 from asfusion.explanation._game import Game
@@ -39,6 +40,7 @@ from asfusion.explanation._part_games import (
     score_images,
     score_notes,
 )
+from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.images import ImageAttribution, attribute_image
 from asfusion.explanation.players import (
@@ -50,6 +52,7 @@ from asfusion.explanation.players import (
 )
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
+from asfusion.explanation.visits import VisitAttribution
 from asfusion.explanation.volumes import VolumeAttribution, attribute_row
 from asfusion.imaging.extent import read_extent
 from asfusion.notes.cells import join_patient, read_notes
@@ -57,6 +60,7 @@ from asfusion.notes.cells import join_patient, read_notes
 Floats = NDArray[np.float64]
 Detail: TypeAlias = (
     TableAttribution
+    | VisitAttribution
     | list[TextAttribution | None]
     | list[ImageAttribution | None]
     | list[VolumeAttribution | None]
@@ -124,6 +128,8 @@ class Details:
             return self._volumes(name, encoder)
         if isinstance(encoder, TextEncoder):
             return self._notes(name, encoder)
+        if isinstance(encoder, VisitEncoder):
+            return self._visits(name, encoder)
         return self._table(name, encoder)
 
     def _rows(self, name: str) -> Any:
@@ -141,11 +147,15 @@ class Details:
             if isinstance(detail, TableAttribution):
                 play = self._play_columns(row, name, self._columns_of(encoder))
                 yield Parts(np.asarray(detail.values[row, 1:]), play)
+            elif isinstance(detail, VisitAttribution):
+                visits = encoder.read_visits(self.frame.take(np.array([row])))
+                score = score_visits(self.game, row, name, encoder, visits)
+                yield Parts(detail.values[detail.of_row(row)], play_visits(score, visits))
             elif isinstance(part := detail[row], TextAttribution):
-                score = score_notes(self.game, self.frame, row, name, encoder.columns_)
+                told = score_notes(self.game, self.frame, row, name, encoder.columns_)
                 places = [(span.start, span.end) for span in part.spans]
                 values = np.asarray([span.value for span in part.spans])
-                yield Parts(values, play_words(score, part.text, places))
+                yield Parts(values, play_words(told, part.text, places))
             elif isinstance(part, ImageAttribution) and isinstance(encoder, ImageEncoder):
                 image = self._pixels(encoder, [row])[0]
                 blocks = _blocks(image.shape[1:])
@@ -292,6 +302,37 @@ class Details:
             )
             raise ConfigurationError(msg)
 
+    # -- visits ------------------------------------------------------------------------
+
+    def _visits(self, name: str, encoder: VisitEncoder) -> VisitAttribution:
+        every = encoder.read_visits(self.frame.take(np.arange(self.game.n_rows)))
+        found = []
+        for row in self._rows(name):
+            visits = every.of_row(row)
+            if not len(visits) or not self._has(row, name):
+                continue
+            found.append(
+                attribute_visits(
+                    score_visits(self.game, row, name, encoder, visits),
+                    visits,
+                    n_samples=self.n_samples,
+                    seed=derive_seed(self.seed, "visits", name, row),
+                )
+            )
+        empty = np.empty((0, len(encoder.values_)))
+        return VisitAttribution(
+            rows=every.row,
+            days=every.day,
+            values=np.concatenate([np.empty(0), *(part.visits for part in found)]),
+            cells=np.concatenate([empty, *(part.cells for part in found)]),
+            data=every.values,
+            variables=encoder.values_,
+            n_rows=self.game.n_rows,
+            output_name=", ".join(dict.fromkeys(self.output_names)),
+            units={c: self.units[c] for c in encoder.values_ if c in self.units},
+            errors=np.concatenate([np.empty(0), *(part.errors for part in found)]),
+        )
+
     # -- images ------------------------------------------------------------------------
 
     def _images(self, name: str, encoder: ImageEncoder) -> list[ImageAttribution | None]:
@@ -307,11 +348,22 @@ class Details:
                 forward = score_images(self.game, row, name)
             else:
                 forward = worth_of_images(self.game, row, name)
-                network: Any = self.game.model.network_.encoders[name]
-                layer = network.backbone.last_block() if method == "grad_cam" else None
+                layer = self._map_layer(name) if method == "grad_cam" else None
             part = attribute_image(forward, pixels[row], method=method, layer=layer)
             found.append(self._on_file(part, row, encoder))
         return found
+
+    def _map_layer(self, name: str) -> nn.Module:
+        """Return what gives the last feature map of a modality's network."""
+        network: Any = self.game.model.network_.encoders[name]
+        layer: nn.Module | None = network.backbone.map_layer()
+        if layer is None:
+            msg = (
+                "image_method: 'grad_cam' expected a network of convolutions, got one of patches "
+                f"for modality {name!r}. Choose 'integrated_gradients' or 'occlusion'."
+            )
+            raise ConfigurationError(msg)
+        return layer
 
     def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:
         method = self._image_method()

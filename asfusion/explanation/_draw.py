@@ -12,6 +12,7 @@ from asfusion.evaluation import _html
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.explanation.visits import VisitAttribution
 from asfusion.explanation.volumes import VolumeAttribution
 
 if TYPE_CHECKING:
@@ -30,6 +31,10 @@ def parts_of(detail: Any, row: int) -> list[tuple[str, float]]:
     if isinstance(detail, TableAttribution):
         pairs = zip(detail.feature_names, detail.values[row].tolist(), strict=True)
         return [(str(name), float(value)) for name, value in pairs if value]
+    if isinstance(detail, VisitAttribution):
+        own = detail.of_row(row)
+        pairs = zip(detail.days[own].tolist(), detail.values[own].tolist(), strict=True)
+        return [(f"day {day:g}", value) for day, value in pairs if value]
     part = detail[row]
     if isinstance(part, TextAttribution):
         return [(part.text[s.start : s.end], float(s.value)) for s in part.spans if s.value]
@@ -147,13 +152,19 @@ def as_html(e: Explanation, rows: Iterable[int]) -> str:
             if isinstance(part, TextAttribution):
                 parts.append(_html.heading(name, 3))
                 parts.append(part.to_html(limit=limit))
+        for name in e.names:
+            if isinstance(e[name], VisitAttribution) and len(e[name].of_row(row)):
+                parts += [_html.heading(name, 3), e[name].to_html(row)]
     parts.append(_html.paragraph(_html.RESEARCH_TOOL, "note"))
     return _html.fragment(parts)
 
 
 def _panel(detail: Any, row: int, name: str, ax: Axes, limit: float) -> None:
-    part = detail if isinstance(detail, TableAttribution) else detail[row]
     ax.set_title(name, fontsize=10)
+    if isinstance(detail, VisitAttribution):
+        detail.plot(row, ax).set_ylim(-limit, limit)
+        return
+    part = detail if isinstance(detail, TableAttribution) else detail[row]
     if isinstance(part, ImageAttribution | VolumeAttribution):
         part.plot(ax)
         where = f", {ax.get_title()}" if isinstance(part, VolumeAttribution) else ""

@@ -17,6 +17,7 @@ from asfusion.explanation._game import Game
 from asfusion.explanation.players import exact_shapley
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.explanation.visits import VisitAttribution
 from asfusion.fusion._resolve import resolve_head
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def _within(e: Explanation, name: str) -> list[Check]:
     if isinstance(detail, TableAttribution):
         gap = float(np.abs(detail.values.sum(axis=1) - totals).max())
         checks.append(_sum_check(name, gap))
+    elif isinstance(detail, VisitAttribution):
+        apart = np.abs(detail.cells.sum(axis=1) - detail.values).max(initial=0.0)
+        gap = float(max(np.abs(detail.totals - totals).max(), apart))
+        checks.append(_sum_check(name, gap))
     elif any(isinstance(part, TextAttribution) for part in detail):
         gaps = [
             abs(sum(s.value for s in part.spans) + part.elsewhere - part.total)
@@ -127,6 +132,8 @@ def _agreement(e: Explanation, name: str) -> Check | None:
 def _as_vectors(detail: Any) -> list[Floats] | None:
     if isinstance(detail, TableAttribution):
         return list(np.asarray(detail.values, dtype=np.float64))
+    if isinstance(detail, VisitAttribution):
+        return [detail.cells[detail.of_row(row)].ravel() for row in range(len(detail))]
     vectors = [
         np.asarray([s.value for s in part.spans])
         for part in detail

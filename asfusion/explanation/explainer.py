@@ -48,7 +48,7 @@ def explain(
     The value of a modality is its exact Shapley value: what it adds to the prediction, on
     average over all orders in which modalities could have become known. Modalities are
     encoded once, and each coalition costs a pass of the fusion head alone. Within a modality,
-    columns, words or pixels share its value in the same units; they are computed when they
+    columns, visits, words or pixels share its value in the same units; they are computed when they
     are first asked for.
 
     Parameters
@@ -78,7 +78,7 @@ def explain(
         How words are attributed: by leaving them out, in many orders or one by one, or, in
         joint fusion over networks, by gradients to their embeddings, which is quicker.
     n_samples : int
-        Orders of words that are tried for each note, at least 4.
+        Orders of words that are tried for each note, or of values for each visit, at least 4.
     algorithm : {"auto", "shap"}
         Who computes values of columns: asfusion's own solvers (`asfusion.trees` for the trees
         of a `ClinicalIndexRegressor`), or the package shap, which is slower.

@@ -36,9 +36,9 @@ class Explanation:
     """What a model's predictions rest on, for each explained row.
 
     ``explanation["labs"]`` is the attribution within a modality, computed when first asked
-    for: a `TableAttribution` for columns, a list with a `TextAttribution` per row for notes,
-    one with an `ImageAttribution` per row for images and a `VolumeAttribution` for series (None
-    where the row has none).
+    for: a `TableAttribution` for columns, a `VisitAttribution` for visits, a list with a
+    `TextAttribution` per row for notes, one with an `ImageAttribution` per row for images and a
+    `VolumeAttribution` for series (None where the row has none).
 
     Parameters
     ----------

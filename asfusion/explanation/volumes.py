@@ -208,7 +208,7 @@ def _on_grid(
         )
     forward = _worth_of_sequence(game, row, name, prepared, sequence)
     network: Any = game.model.network_.encoders[name]  # type: ignore[attr-defined, unused-ignore]
-    layer = network.backbone.last_block() if method == "grad_cam" else None
+    layer = network.backbone.map_layer() if method == "grad_cam" else None
     return attribute_image(forward, image, method=method, layer=layer, batch_size=4)
 
 

@@ -66,7 +66,7 @@ IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class TransformersBody(nn.Module):
-    """An image network of `transformers` that gives one vector per position.
+    """An image network of `transformers` that gives a feature map or one vector per position.
 
     Parameters
     ----------
@@ -108,11 +108,9 @@ class TransformersBody(nn.Module):
         return hidden.shape[2], length - side * side
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return one vector per position (B, T, D)."""
+        """Return a feature map (B, D, h, w), or one vector per position (B, T, D)."""
         hidden = self._hidden(images)
-        if hidden.dim() == 4:  # (B, D, h, w)
-            return hidden.flatten(2).transpose(1, 2)
-        return hidden[:, self._n_prefix :]
+        return hidden if hidden.dim() == 4 else hidden[:, self._n_prefix :]
 
     def last_block(self) -> nn.Module:
         """Return the last stage (or layer) of the network's largest stack of them."""

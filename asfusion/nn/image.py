@@ -144,6 +144,10 @@ class ImageBackbone(Backbone):
         """Return the last stage of the network."""
         return self.body.last_block()  # type: ignore[operator,no-any-return]
 
+    def map_layer(self) -> nn.Module | None:
+        """Return what gives the last feature map (B, D, h, w); None if that is patches."""
+        return self.body if getattr(self.body, "reads_any_size", True) else None
+
 
 def shrink_images(images: Tensor, side: int) -> Tensor:
     """Return images (B, C, H, W) as squares of `side` pixels, each the mean of what it covers."""

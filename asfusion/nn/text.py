@@ -97,7 +97,9 @@ class TransformerBackbone(Backbone):
         self.embedding = nn.Embedding(vocab_size, d_model)
         nn.init.normal_(self.embedding.weight, std=d_model**-0.5)
         self.dropout = nn.Dropout(dropout)
-        self.layers = nn.ModuleList([_Layer(d_model, n_heads, dropout) for _ in range(n_layers)])
+        self.layers = nn.ModuleList(
+            [RotaryLayer(d_model, n_heads, dropout) for _ in range(n_layers)]
+        )
         self.norm = nn.LayerNorm(d_model)
         self.finish = Finish(d_model, pool=pool, pooling=pooling)
 
@@ -304,8 +306,18 @@ def _rotate(vectors: Tensor, angles: Tensor) -> Tensor:
     return torch.cat([first * cosine - second * sine, first * sine + second * cosine], dim=-1)
 
 
-class _Layer(nn.Module):
-    """Pre-norm self-attention with rotary positions, and a feed-forward network."""
+class RotaryLayer(nn.Module):
+    """Pre-norm self-attention with rotary positions, and a feed-forward network.
+
+    Parameters
+    ----------
+    width : int
+        Width D.
+    n_heads : int
+        Attention heads; D is an even multiple of it.
+    dropout : float
+        Dropout on what each half adds.
+    """
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -323,7 +335,11 @@ class _Layer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, sequence: Tensor, visible: Tensor, angles: Tensor) -> Tensor:
-        """Return the sequence (B, L, D) after one layer."""
+        """Return the sequence (B, L, D) after one layer.
+
+        `angles` are radians of each position and pair of features, (L, D / heads / 2), or
+        (B, 1, L, D / heads / 2) where rows have positions of their own.
+        """
         attended = self._attend(self.norm_attention(sequence), visible, angles)
         sequence = sequence + self.dropout(attended)
         fed: Tensor = sequence + self.dropout(self.feed_forward(sequence))

@@ -154,6 +154,10 @@ class VolumeBackbone(Backbone):
         """Return the last stage of the network."""
         return self.body.last_block()  # type: ignore[operator,no-any-return]
 
+    def map_layer(self) -> nn.Module:
+        """Return what gives the last feature map (B, D, z, y, x)."""
+        return self.body
+
 
 class CompactCNN3d(nn.Module):
     """A small residual network for a few hundred stacks of thick slices.

@@ -41,7 +41,7 @@ class Tfidf(TypedDict):
     scale: Array
 
 
-def fit_tfidf(texts: Sequence[str], *, n_components: int = 64) -> Tfidf:
+def fit_tfidf(texts: Sequence[str], *, n_components: int = 512) -> Tfidf:
     """Learn terms, their weights and, where terms are many, latent directions.
 
     A term that stands in one note alone is left out (unless all do): it can be a name, and
@@ -53,7 +53,7 @@ def fit_tfidf(texts: Sequence[str], *, n_components: int = 64) -> Tfidf:
     ----------
     texts : sequence of str
         Cleaned notes of the training rows.
-    n_components : int, default=64
+    n_components : int, default=512
         Largest width of a vector.
 
     Returns

@@ -177,9 +177,9 @@ class TablePreprocessor:
         if plan.kind == "category":
             plan.levels = self._levels(cells, weights)
         elif plan.kind == "boolean":
-            plan.center = _weighted_quantile(cells, 0.5, weights)
+            plan.center = weighted_quantile(cells, 0.5, weights)
         else:
-            plan.center, plan.scale = _center_and_scale(cells, weights)
+            plan.center, plan.scale = center_and_scale(cells, weights)
             if self.max_bins is not None:
                 plan.edges = _bin_edges(_scaled(plan, cells), weights, self.max_bins)
         return plan
@@ -284,8 +284,9 @@ def _bin_edges(scaled: Array, weights: Array, max_bins: int) -> tuple[float, ...
     return tuple(edges)
 
 
-def _center_and_scale(values: Array, weights: Array) -> tuple[float, float]:
-    low, middle, high = (_weighted_quantile(values, q, weights) for q in (0.25, 0.5, 0.75))
+def center_and_scale(values: Array, weights: Array) -> tuple[float, float]:
+    """Return the weighted median of known values, and their spread."""
+    low, middle, high = (weighted_quantile(values, q, weights) for q in (0.25, 0.5, 0.75))
     # Rounding must not be taken for spread.
     tiny = 1e-12 * max(abs(low), abs(high))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -299,7 +300,8 @@ def _center_and_scale(values: Array, weights: Array) -> tuple[float, float]:
     return middle, spread if spread > tiny else 1.0
 
 
-def _weighted_quantile(values: Array, q: float, weights: Array) -> float:
+def weighted_quantile(values: Array, q: float, weights: Array) -> float:
+    """Return the value below which a share `q` of the weight lies."""
     return float(np.quantile(values, q, weights=weights, method="inverted_cdf"))
 
 

@@ -23,6 +23,7 @@ from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.slices import SliceEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.encoders.visits import VisitEncoder
 from asfusion.encoders.volume import VolumeEncoder
 from asfusion.exceptions import ColumnError, ConfigurationError
 
@@ -45,6 +46,9 @@ ENCODERS = {
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
     "volume": VolumeEncoder(["stir", "t1"], shape=(8, 32, 32), d_out=6),
     "volume regions": VolumeEncoder("stir", shape=(8, 32, 32), norm="group", pool=False, d_out=6),
+    "gru": VisitEncoder("visits", d_out=6, d_hidden=8, n_layers=2, dropout=0.1),
+    "lstm": VisitEncoder("visits", backbone="lstm", d_out=6, d_hidden=8, n_layers=2),
+    "visit transformer": VisitEncoder("visits", backbone="transformer", d_out=6, d_hidden=8),
     "slices": SliceEncoder(["stir", "t1"], size=32, d_out=6),
 }
 every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
@@ -56,6 +60,11 @@ def write_stack(folder, stack):
         folder, stack, spacing_mm=(4.0, 1.0, 1.0), sequence="STIR", patient_key="P1", site="A",
         scanner="MR 1", sex="male", age_years=34, date=datetime.date(2021, 3, 9),
     )  # fmt: skip
+
+
+def draw_visits(rng):
+    days = -np.sort(rng.choice(900, size=int(rng.integers(2, 6)), replace=False)).astype(float)
+    return [{"day": day, "crp": rng.gamma(2, 4), "esr": float(rng.integers(50))} for day in days]
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +81,7 @@ def table(tmp_path_factory):
             "xray": [str(folder / f"{i}.png") for i in range(N_ROWS)],
             "stir": [str(folder / f"stir{i}") for i in range(N_ROWS)],
             "t1": [str(folder / f"t1_{i}") for i in range(N_ROWS)],
+            "visits": [draw_visits(rng) for _ in range(N_ROWS)],
         }
     )
     for column in ("stir", "t1"):
@@ -82,6 +92,7 @@ def table(tmp_path_factory):
         Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(path)
     X.loc[5, "crp"] = np.nan  # a missing cell
     X.loc[[5, 8], "t1"] = None  # missing sequences
+    X.at[5, "visits"][0]["crp"] = None
     X.loc[[3, 7]] = None  # missing modalities
     return X
 
@@ -186,6 +197,7 @@ def test_test_rows_change_nothing_that_was_learned(described, table):
     encoder = fitted(described, table)
     before = copy.deepcopy(state_of(encoder))
     poisoned = table.assign(crp=1e30, sex="x", note="zzz " * 100)
+    poisoned["visits"] = [[{"day": -1.0, "crp": 1e30, "esr": None}]] * N_ROWS
     import warnings
 
     with warnings.catch_warnings():

