@@ -79,5 +79,5 @@ bench: $(VENV)/.core
 	$(BIN)/python benchmarks/import_time.py
 
 clean:
-	rm -rf site dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf site dist demo-output .examples_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _FAMILIES = ("early", "joint", "late")
 _HEADS = ("concat", "gated", "attention")
-_COMBINES = ("mean", "weighted", "product", "stacking")
+_COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
 _TASKS = ("auto", "classification", "regression")
 

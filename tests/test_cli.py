@@ -116,6 +116,22 @@ def test_compare(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "<html" in Path("board.html").read_text()
 
 
+def test_modalities_can_vote(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    late = ["--family", "late", "--combine", "vote", "--estimator", "logistic"]
+    assert main(["fit", str(file), *FIT, *late]) == 0
+    model = load("model.asf")
+    votes = model.predict_proba(polars.read_csv(file).select(model.feature_names_in_))
+    assert model.combine == "vote"
+    nearest = np.abs(votes[:, :1] - np.array([0.0, 0.5, 1.0])).min(axis=1)
+    assert nearest.max() < 0.1  # no vote of two, one, or both; the mean breaks ties
+    words = ["--families", "late", "--combines", "vote", "--folds", "2"]
+    assert main(["compare", str(file), *FIT, *words]) == 0
+    assert "late: vote" in capsys.readouterr().out
+    rows = ["fit", str(file), "--target", "basdai", "--drop", "flare", *late]
+    assert main(rows) == 1
+    assert "vote" in capsys.readouterr().err
+
+
 def test_image_paths_are_relative_to_the_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,21 +1,23 @@
-"""What the documentation shows, runs: README, every page, every example."""
+"""What the documentation shows, runs; examples run when the site is built."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import re
-import subprocess
 import sys
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import jupytext
 import pytest
+from mkdocs.exceptions import PluginError
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-EXAMPLE_TIMEOUT_S = 180  # they take seconds; a busy machine is slower
 
 _FENCE = re.compile(
     r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<code>.*?)^(?P=indent)```[ ]*$", re.M | re.S
@@ -57,18 +59,85 @@ def test_code_of_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Monke
         exec(compile(source, relative(page), "exec"), namespace)
 
 
+def load_hook() -> ModuleType:
+    """Return the hook of MkDocs that runs the examples."""
+    file = ROOT / "docs" / "extensions" / "run_examples.py"
+    spec = importlib.util.spec_from_file_location("run_examples", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["run_examples"] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=relative)
-def test_example_runs(example: Path, tmp_path: Path) -> None:
-    run = subprocess.run(
-        [sys.executable, str(example)],
-        cwd=tmp_path,
-        env=dict(os.environ),  # one thread, no display, no hub: see conftest.py
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=EXAMPLE_TIMEOUT_S,
+def test_example_is_a_numbered_notebook(example: Path) -> None:
+    """Run and shown when the site is built (``make docs``), and so not once more here."""
+    assert re.fullmatch(r"\d\d_[a-z0-9_]+", example.stem)
+    assert [e.name for e in EXAMPLES if e.name[:2] == example.name[:2]] == [example.name]
+    notebook = jupytext.read(example)
+    page = load_hook().page_of(notebook, example)
+    assert page.title
+    assert page.summary.endswith(".")
+    assert sum(cell.cell_type == "code" for cell in notebook.cells) >= 2
+
+
+def test_example_is_shown_with_what_it_prints_and_draws(tmp_path: Path) -> None:
+    hook = load_hook()
+    script = tmp_path / "01_tiny.py"
+    script.write_text(
+        "# %% [markdown]\n# # Tiny\n#\n# Says so.\n\n"
+        "# %%\nimport warnings\nfrom pathlib import Path\n\n"
+        "import asfusion as af\n\nPath('here').touch()\nprint('six', 6)\n"
+        "warnings.warn('little', af.exceptions.AsfusionWarning)\nwarnings.warn('noise')\n\n"
+        "# %%\nimport pandas as pd\n\npd.DataFrame({'crp': [1.5]})\n\n"
+        "# %%\nfrom matplotlib import pyplot\n\nline = pyplot.plot([1, 2])\n"
     )
-    assert run.returncode == 0, run.stderr[-3000:]
+    page = hook.page_of(hook.run(script), script)
+    assert (page.title, page.summary) == ("Tiny", "Says so.")
+    assert "\nsix 6\n" in page.text
+    assert "AsfusionWarning: little" in page.text
+    assert "noise'" in page.text  # the code
+    assert "UserWarning" not in page.text
+    assert "[Script](01_tiny.py)" in page.text
+    (place,) = page.html
+    assert f"<!-- {place} -->" in page.text
+    assert "<td>1.5</td>" in page.html[place]
+    (picture,) = page.pictures
+    assert page.pictures[picture].startswith(b"\x89PNG")
+    assert f"]({picture})" in page.text
+    assert not (tmp_path / "here").exists()  # it ran in a folder of its own
+
+
+def test_example_that_fails_is_named(tmp_path: Path) -> None:
+    hook = load_hook()
+    script = tmp_path / "02_wrong.py"
+    script.write_text("# %% [markdown]\n# # Wrong\n\n# %%\n1 / 0\n")
+    with pytest.raises(PluginError, match=r"examples/02_wrong\.py failed:(.|\n)*ZeroDivisionError"):
+        hook.run(script)
+    script.write_text("# %%\n1\n")
+    with pytest.raises(PluginError, match="expected a first cell"):
+        hook.page_of(jupytext.read(script), script)
+
+
+def test_examples_stand_in_the_navigation() -> None:
+    class Config:
+        nav: Any = ({"Examples": "examples/index.md"}, {"Home": "index.md"})
+
+    entry = load_hook().on_config(Config()).nav[0]["Examples"]
+    assert entry[0] == "examples/index.md"
+    assert len(entry) == 1 + len(EXAMPLES)
+
+
+def test_newcomer_needs_fifteen_lines() -> None:
+    """From a table and DICOM files to a fused, explained and saved prediction."""
+    _, path = python_blocks(ROOT / "README.md")
+    lines = [line for line in path.code.splitlines() if line.strip()]
+    assert len(lines) <= 15
+    assert max(map(len, lines)) <= 100
+    for step in ("read_csv", "ImageEncoder", "fit", "predict_proba", "explain", "save"):
+        assert step in path.code
 
 
 def test_readme_is_a_page_long() -> None:

@@ -75,7 +75,7 @@ def one_row(e: Explanation, row: int, *, managed: bool) -> Figure:
     """Draw one row: a waterfall of modalities, then a panel for each that is there."""
     shown = [name for m, name in enumerate(e.names) if e.present[row, m]]
     n_panels = 1 + len(shown)
-    columns = min(3, n_panels)
+    columns = 2 if n_panels == 4 else min(3, n_panels)  # no empty place in a square
     lines = -(-n_panels // columns)
     size = (5.0 * columns, 3.4 * lines)
     if managed:

@@ -9,14 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._baseline_models import Algorithm
+from asfusion._baseline_regressor import IndexRegressor
 from asfusion._frames import Frame
-from asfusion.baselines import ClinicalIndexRegressor
 from asfusion.explanation.result import Explanation
 from asfusion.explanation.tables import TableAttribution
 
 
 def explain_baseline(
-    model: ClinicalIndexRegressor,
+    model: IndexRegressor,
     X: Any,
     background: Any,
     units: Mapping[str, str],
@@ -61,7 +61,7 @@ def explain_baseline(
     )
 
 
-def _pairs(model: ClinicalIndexRegressor, X: Any, values: NDArray[np.float64]) -> Any:
+def _pairs(model: IndexRegressor, X: Any, values: NDArray[np.float64]) -> Any:
     """Return interactions whose rows sum to `values`, the distance of a median by itself."""
     pairs = model.shap_interactions(X)
     n_columns = pairs.shape[1]

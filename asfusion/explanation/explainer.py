@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._baseline_regressor import IndexRegressor
 from asfusion._checks import check_choice, check_integer, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.baselines import ClinicalIndexRegressor
 from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.explanation._details import WORD_METHODS, Details, ImageMethod, WordMethod
@@ -54,7 +54,7 @@ def explain(
     Parameters
     ----------
     model : fitted estimator
-        Early, joint or late fusion, or a `ClinicalIndexRegressor`.
+        Early, joint or late fusion, or a regressor of a clinical index, such as `BasdaiRegressor`.
     X : DataFrame or array of n_rows rows
         The rows to explain; a handful, since each is taken apart.
     background : DataFrame or array, optional
@@ -132,7 +132,7 @@ def explain(
     check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
     check_choice(algorithm, "algorithm", ("auto", "shap"))
-    if isinstance(model, ClinicalIndexRegressor):
+    if isinstance(model, IndexRegressor):
         return explain_baseline(
             model, X, background, units or {}, algorithm=algorithm, interactions=interactions
         )

@@ -14,6 +14,7 @@ import griffe
 _RULES = (
     (re.compile(r"^([ \t]*)\.\. \[(\d+)\] ", re.M), r"\1\2. "),
     (re.compile(r"\[(\d+)\]_"), r"[\1]"),
+    (re.compile(r"^([ \t]*\w[\w, *]* : as )`(\w+)`", re.M), r"\1\2"),  # a type is code already
     (re.compile(r"::$", re.M), ":"),  # a literal block follows, which Markdown sees itself
 )
 

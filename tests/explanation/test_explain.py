@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 
-from asfusion.baselines import ClinicalIndexRegressor
+from asfusion.baselines import BasdaiRegressor, BasfiRegressor, ClinicalIndexRegressor
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
@@ -509,6 +509,14 @@ def test_table_pictures_and_page(rows: Any, fitted: dict[str, Any], tmp_path: Pa
         e["xray"]
     assert isinstance(e["labs"], TableAttribution)
     assert isinstance(e["notes"][1], TextAttribution)
+
+
+@pytest.mark.parametrize("known", [BasdaiRegressor, BasfiRegressor])
+def test_known_indices_are_explained(rows: Any, known: Any) -> None:
+    X = rows[0][["bmi", "age"]]
+    model = known("linear", random_state=0).fit(X, np.linspace(1.0, 9.0, len(X)))
+    e = explain(model, X[:3])
+    np.testing.assert_allclose(e.predictions, model.predict(X[:3]), atol=1e-6)
 
 
 def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
