@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,9 @@ import asfusion as af
 IMAGES, ALL = ("cxr", "axspa"), ("cxr", "axspa", "rosmap")
 
 
-def same_network(train: Rows, test: Rows, task: Task) -> tuple[np.ndarray, Any]:
+def same_network(
+    train: Rows, test: Rows, task: Task, precision: str = "auto"
+) -> tuple[np.ndarray, Any]:
     # user code begins: joint, ResNet-18
     encoders = {
         "image": af.ImageEncoder("image", backbone="resnet18", size=task.size, augment=False),
@@ -25,12 +26,17 @@ def same_network(train: Rows, test: Rows, task: Task) -> tuple[np.ndarray, Any]:
         batch_size=task.batch_size,
         learning_rate=task.learning_rate,
         early_stopping=False,
+        precision=precision,
         random_state=task.seed,
     )
     model.fit(train.frame, train.y)
     proba = model.predict_proba(test.frame)[:, 1]
     # user code ends
     return proba, model.network_
+
+
+def half(train: Rows, test: Rows, task: Task) -> tuple[np.ndarray, Any]:
+    return same_network(train, test, task, "bfloat16")
 
 
 def small_network(train: Rows, test: Rows, task: Task) -> tuple[np.ndarray, Any]:
@@ -57,13 +63,12 @@ def encoders_of(task: Task) -> dict[str, Any]:
     if task.blocks:
         return {name: af.TabularEncoder(columns) for name, columns in task.blocks.items()}
     # user code begins: shared
-    encoders = {
+    return {
         "image": af.ImageEncoder("film", backbone="efficientnet_lite0"),
         "table": af.TabularEncoder(task.table),
         "note": af.TextEncoder("note", backbone="tfidf"),
     }
     # user code ends
-    return encoders
 
 
 def early(train: Rows, test: Rows, task: Task) -> tuple[np.ndarray, Any]:
@@ -123,6 +128,9 @@ def make() -> Peer:
         package="asfusion",
         models={
             "joint, ResNet-18": Model(same_network, "image, table", "same network", IMAGES),
+            "joint, ResNet-18, bfloat16": Model(
+                half, "image, table", "same network", IMAGES, lines_of="joint, ResNet-18"
+            ),
             "joint, small network": Model(small_network, "image, table", "as it comes", IMAGES),
             "early": Model(early, "image, table, note", "same features", ALL),
             "joint": Model(joint, "image, table, note", "same features", ALL),

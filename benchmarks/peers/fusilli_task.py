@@ -49,7 +49,7 @@ def numbers_of(train: pd.DataFrame, test: pd.DataFrame, task: Task) -> list[np.n
 
 
 def fit_predict(method: Any, sources: dict[str, str], n: int, task: Task) -> tuple[Any, Any]:
-    folders = {name: task.scratch for name in ("checkpoints", "losses", "figures")}
+    folders = dict.fromkeys(("checkpoints", "losses", "figures"), task.scratch)
     test = list(range(n, len(pd.read_csv(sources["tabular1"]))))
     never = EarlyStopping(monitor="val_loss", patience=task.epochs + 1)
     data = prepare_fusion_data(
@@ -157,6 +157,7 @@ def make() -> Peer:
             "table + image, its own network": Model(images, "image, table", "as it comes", IMAGES),
         },
         raw=raw,
+        reads=("image", "number"),
         notes=(
             "installs with --no-deps only: it asks for setuptools of one release and numpy < 2",
             "no predict and no text; stops early on the rows that it reports",

@@ -25,6 +25,10 @@ import numpy as np
 import pandas as pd
 
 BEGINS, ENDS = "# user code begins:", "# user code ends"
+TORCHVISION = (
+    "torchvision of PyPI does not fit the CPU build of torch: its missing operators are declared "
+    "before the import"
+)
 SHORT = 160  # characters of an error that the page shows
 
 
@@ -50,6 +54,7 @@ class Task:
 
     @property
     def table(self) -> list[str]:
+        """Return the columns of the table."""
         return [*self.numbers, *self.categories]
 
 
@@ -85,6 +90,8 @@ class Model:
         Names of the data sets.
     epochs : int, optional
         If not those that networks on images share.
+    lines_of : str, optional
+        The marks around its code, if they bear another model's name.
     """
 
     run: FitPredict
@@ -92,6 +99,7 @@ class Model:
     setting: str
     on: tuple[str, ...]
     epochs: int | None = None
+    lines_of: str | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,8 @@ class Peer:
         ``estimator(task)`` gives what can be handed to scikit-learn's `cross_val_score`.
     explain : callable, optional
         ``explain(train, test, task)`` gives the kinds of contribution it shows.
+    reads : tuple of str
+        Which cells it reads; the others are not probed.
     notes : tuple of str
         What a reader must know.
     """
@@ -119,7 +129,7 @@ class Peer:
     raw: FitPredict | None = None
     estimator: Callable[[Task], Any] | None = None
     explain: Callable[[Rows, Rows, Task], list[str]] | None = None
-    raw_on: str = "cxr"
+    reads: tuple[str, ...] = ("image", "note", "number")
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -254,10 +264,12 @@ def probes(peer: Peer, task: Task) -> dict[str, str]:
 
     answers = {"as it should be": outcome(peer.raw, train, test, task)}
     for name, column in (("image", "image"), ("note", "note"), ("number", number)):
-        answers[f"{name} missing at predict"] = outcome(
-            peer.raw, train, lacking(test, column), task
-        )
-        answers[f"{name} missing at fit"] = outcome(peer.raw, lacking(train, column), test, task)
+        for moment, parts in {
+            "predict": (train, lacking(test, column)),
+            "fit": (lacking(train, column), test),
+        }.items():
+            told = outcome(peer.raw, *parts, task) if name in peer.reads else "reads none"
+            answers[f"{name} missing at {moment}"] = told
     answers["polars"] = _with_polars(peer, train, test, task)
     answers["cross_val_score"] = _in_sklearn(peer, train, task)
     answers["explains"] = _explains(peer, train, test, task)
@@ -358,7 +370,11 @@ def main(script: str, make: Callable[[], Peer]) -> None:
         else:
             model = peer.models[arguments.model]
             lines = count_lines(Path(script).read_text())
-            told |= {"uses": model.uses, "setting": model.setting, "lines": lines[arguments.model]}
+            told |= {
+                "uses": model.uses,
+                "setting": model.setting,
+                "lines": lines[model.lines_of or arguments.model],
+            }
             told |= run_model(model, task)
     except Exception as error:
         traceback.print_exc()

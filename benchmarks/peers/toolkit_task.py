@@ -120,11 +120,12 @@ def make() -> Peer:
             ),
         },
         raw=raw,
+        reads=("note", "number"),
         notes=(
             "import fails with transformers of 4.50 and later",
             "its reader fits scaling and one-hot encoding on training and test rows together",
-            "numbers are filled if asked (numerical_handle_na=True); the default does not, and a "
-            "column without a single value stays NaN with its option 'median'",
+            "numbers are filled if asked (numerical_handle_na=True), not by default",
+            "a column without a single value stays NaN with its option 'median'",
         ),
     )
 

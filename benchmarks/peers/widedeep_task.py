@@ -33,7 +33,7 @@ def read_images(paths: pd.Series, size: int) -> np.ndarray:
 def filled(train: pd.DataFrame, test: pd.DataFrame, task: Task) -> list[pd.DataFrame]:
     """Return both with medians for missing numbers, and empty notes."""
     medians = train[task.numbers].median().fillna(0.0)
-    words = {name: "missing" for name in task.categories} | {"note": ""}
+    words = dict.fromkeys(task.categories, "missing") | {"note": ""}
     return [part.fillna({**medians, **words}) for part in (train, test)]
 
 
@@ -111,6 +111,7 @@ class Embedded(torch.nn.Module):
         )
 
     def forward(self, X: torch.Tensor) -> torch.Tensor:
+        """Return (rows, 64)."""
         return self.layers(X)
 
     # user code ends
@@ -189,10 +190,7 @@ def make() -> Peer:
         raw=raw,
         estimator=estimator,
         explain=explain,
-        notes=(
-            "torchvision of PyPI does not fit the CPU build of torch: its missing operators are "
-            "declared before the import",
-        ),
+        notes=(harness.TORCHVISION,),
     )
 
 
