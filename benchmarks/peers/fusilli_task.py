@@ -158,6 +158,7 @@ def make() -> Peer:
         },
         raw=raw,
         reads=("image", "number"),
+        reads_frames=False,
         notes=(
             "installs with --no-deps only: it asks for setuptools of one release and numpy < 2",
             "no predict and no text; stops early on the rows that it reports",

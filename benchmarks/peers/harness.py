@@ -46,7 +46,7 @@ class Task:
     seeds: list[int]
     size: int
     embedding: np.ndarray | None
-    epochs: int = 6
+    epochs: int = 4
     batch_size: int = 32
     learning_rate: float = 1e-3
     seed: int = 0
@@ -120,6 +120,8 @@ class Peer:
         ``explain(train, test, task)`` gives the kinds of contribution it shows.
     reads : tuple of str
         Which cells it reads; the others are not probed.
+    reads_frames : bool
+        Whether it takes data frames at all.
     notes : tuple of str
         What a reader must know.
     """
@@ -130,6 +132,7 @@ class Peer:
     estimator: Callable[[Task], Any] | None = None
     explain: Callable[[Rows, Rows, Task], list[str]] | None = None
     reads: tuple[str, ...] = ("image", "note", "number")
+    reads_frames: bool = True
     notes: tuple[str, ...] = field(default_factory=tuple)
 
 
@@ -291,6 +294,8 @@ def outcome(run: FitPredict | None, train: Rows, test: Rows, task: Task) -> str:
 
 
 def _with_polars(peer: Peer, train: Rows, test: Rows, task: Task) -> str:
+    if not peer.reads_frames:
+        return "reads files"
     try:
         import polars as pl
     except ImportError:

@@ -12,6 +12,7 @@ makes ``docs/peers.md``.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -138,12 +139,19 @@ def prepare(cache: Path, data: Path) -> None:
     (HERE / "results" / "tasks.json").write_text(json.dumps(truth) + "\n")
 
 
-def jobs_of(peer: str, python: str, tasks: list[str]) -> list[tuple[str, str]]:
+def jobs_of(peer: str, python: str, tasks: list[str], cache: Path) -> list[tuple[str, str]]:
     """Return (task, model) of everything that a peer is asked for."""
-    done = call(python, peer, ["--list"])
-    if done.returncode:
-        return []
-    models: dict[str, list[str]] = json.loads(done.stdout.splitlines()[-1])
+    source = (HERE / f"{peer}_task.py").read_bytes()
+    # Importing a peer takes seconds: what it offers is kept until its script changes.
+    kept = cache / "models" / f"{peer}-{hashlib.sha256(source).hexdigest()[:12]}.json"
+    if not kept.exists():
+        done = call(python, peer, ["--list"])
+        if done.returncode:
+            print(f"{peer}: {last_line(done.stderr)}")
+            return []
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(done.stdout.splitlines()[-1])
+    models: dict[str, list[str]] = json.loads(kept.read_text())
     jobs = [(task, name) for name, on in models.items() for task in on if task in tasks]
     return jobs + ([(PROBES_ON, "probes")] if PROBES_ON in tasks else [])
 
@@ -156,8 +164,8 @@ def run_peer(peer: str, arguments: argparse.Namespace) -> None:
     except subprocess.CalledProcessError as error:
         print(f"{peer}: its environment cannot be made ({error})")
         return
-    asked = jobs_of(peer, python, arguments.task or list(TASKS))
-    for task, model in (job for job in asked if arguments.match in job[1]):
+    asked = jobs_of(peer, python, arguments.task or list(TASKS), cache)
+    for task, model in (job for job in asked if re.search(arguments.match, job[1])):
         out = cache / "out" / peer / f"{task}-{slug(model)}.json"
         if out.exists() and not arguments.fresh and "error" not in json.loads(out.read_text()):
             continue
@@ -173,7 +181,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(".peers"))
     parser.add_argument("--only", nargs="+", choices=PEERS, help="these peers")
     parser.add_argument("--task", nargs="+", choices=TASKS, help="these data sets")
-    parser.add_argument("--match", default="", help="models with this in their name")
+    parser.add_argument("--match", default="", help="models whose name this pattern finds")
     parser.add_argument("--fresh", action="store_true", help="also what was run before")
     parser.add_argument("--pip", default="", help="further options for pip")
     arguments = parser.parse_args()

@@ -116,7 +116,7 @@ def make() -> Peer:
         package="multimodal-transformers",
         models={
             "text + table + embedding, gated": Model(
-                embedded, "image, table, note", "same features", IMAGES, epochs=5
+                embedded, "image, table, note", "same features", IMAGES, epochs=3
             ),
         },
         raw=raw,

@@ -40,12 +40,14 @@ def filled(train: pd.DataFrame, test: pd.DataFrame, task: Task) -> list[pd.DataF
 def tabular(train: pd.DataFrame, test: pd.DataFrame, task: Task) -> tuple[Any, Any, Any]:
     """Return the arrays of both, and the network of the table."""
     maker = TabPreprocessor(
-        cat_embed_cols=task.categories, continuous_cols=task.numbers, cols_to_scale=task.numbers
+        cat_embed_cols=task.categories or None,
+        continuous_cols=task.numbers,
+        cols_to_scale=task.numbers,
     )
     X, X_test = maker.fit_transform(train), maker.transform(test)
     network = TabMlp(
         column_idx=maker.column_idx,
-        cat_embed_input=maker.cat_embed_input,
+        cat_embed_input=maker.cat_embed_input if task.categories else None,
         continuous_cols=task.numbers,
     )
     return X, X_test, network
