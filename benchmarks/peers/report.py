@@ -152,7 +152,7 @@ def speed_table(scored: list[Scored]) -> str:
     runs = [s for s in scored if s.run.get("setting") == "same network" and s.auc]
     others = [s for s in runs if s.peer != "asfusion" and "bfloat16" not in s.run["model"]]
     if not others:
-        return "No peer ran.\n"
+        return "Not run on this machine yet.\n"
     fastest = min(others, key=lambda s: s.cpu_s)
     rows = []
     for s in sorted(runs, key=lambda s: s.cpu_s):
