@@ -63,7 +63,7 @@ def test_every_model_of_a_peer_has_lines_and_every_peer_pins_its_versions(peer):
     for file in (FOLDER / "peers" / "results").glob(f"{peer}.json"):
         for run in json.loads(file.read_text())["runs"]:
             if "lines" in run:
-                assert run["lines"] in lines.values()
+                assert run["model"].removesuffix(report.HALF) in lines
     if peer != "asfusion":
         pins = (FOLDER / "peers" / f"requirements-{peer}.txt").read_text().split()
         assert all("==" in pin for pin in pins)
