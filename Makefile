@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test environment lint types layers docs format bench clean
+.PHONY: help demo test environment lint types layers docs format bench bench-peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -24,7 +24,8 @@ help:
 	@echo "make test     install, then lint, types, layers, docs and tests, as CI does"
 	@echo "make lint | types | layers | docs     one of those checks alone"
 	@echo "make format   rewrite the code in the one style"
-	@echo "make bench    time the import of asfusion"
+	@echo "make bench    run all benchmarks (an hour and more; python benchmarks/run.py --list)"
+	@echo "make bench-peers   run other libraries beside asfusion, each in its own environment"
 	@echo "make clean    remove what the targets above wrote, .venv excepted"
 
 demo: $(VENV)/.core
@@ -76,7 +77,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.core
-	$(BIN)/python benchmarks/import_time.py
+	$(BIN)/python benchmarks/run.py
+
+bench-peers: $(VENV)/.core
+	$(BIN)/python benchmarks/peers/run.py
+	$(BIN)/python benchmarks/peers/report.py
 
 clean:
 	rm -rf site dist demo-output .examples_cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

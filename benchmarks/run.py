@@ -1,0 +1,287 @@
+"""All benchmarks of the library, one after the other, and one report.
+
+Run: ``python benchmarks/run.py`` (or ``make bench``), ``--quick`` for a smoke run of minutes,
+``--only NAME ...`` for some, ``--list`` to see them
+
+Each script keeps its own command line and runs in a process of its own; what it prints is what the
+report shows. One that fails, runs too long or lacks its data is in the report as that, and
+the exit status is 1 if one failed. The report goes to ``bench-output/report.md``, which git
+ignores: figures belong to the machine and the load of one run. Those that were looked at
+and compared stand in ``docs/measured.md``, with their commands.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent
+LIMIT_S = 3600.0
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Bench:
+    """One script with its settings.
+
+    Parameters
+    ----------
+    name : str
+        As `--only` takes it.
+    claim : str
+        What its figures are about.
+    script : str
+        File in this folder.
+    options : tuple of str
+        Of the full run; ``{data}`` is the folder of real data.
+    quick : tuple of str or None
+        Of the smoke run; None where the full one is quick.
+    needs : tuple of str
+        Files or folders below the data without which it is left out.
+    """
+
+    name: str
+    claim: str
+    script: str
+    options: tuple[str, ...] = ()
+    quick: tuple[str, ...] | None = None
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one script."""
+
+    bench: Bench
+    command: str
+    state: str
+    seconds: float = 0.0
+    printed: str = ""
+
+
+BENCHES = (
+    Bench("import", "`import asfusion` takes less than 0.1 s", "import_time.py"),
+    Bench(
+        "cohort",
+        "the synthetic cohort in seconds, and how much each modality tells",
+        "cohort.py",
+        quick=("--patients", "40"),
+    ),
+    Bench(
+        "cohort-fusion",
+        "fusion finds what the synthetic cohort has planted",
+        "cohort_fusion.py",
+        ("--threads", "1"),
+        ("--threads", "1", "--patients", "60", "--folds", "2"),
+    ),
+    Bench(
+        "cxr",
+        "image, table and note of real patients against each alone",
+        "cxr_fusion.py",
+        ("--data", "{data}/cxr", "--threads", "1"),
+        ("--data", "{data}/cxr", "--threads", "1", "--seeds", "1"),
+        needs=("cxr/cohort.csv",),
+    ),
+    Bench(
+        "tables",
+        "omics in blocks and spinal parameters against scikit-learn",
+        "tables.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--seeds", "1"),
+        needs=("mogonet/1_tr.csv", "vertebral/column_3C.dat"),
+    ),
+    Bench(
+        "lab-events",
+        "ten million lab events against vectorised pandas",
+        "lab_events.py",
+        quick=("--rows", "200000", "--repeat", "1"),
+    ),
+    Bench(
+        "leakage",
+        "a split by rows flatters, a split by patients does not",
+        "leakage.py",
+        quick=("--seeds", "2"),
+    ),
+    Bench(
+        "images",
+        "reading, storing and serving radiographs against the usual way",
+        "images.py",
+        quick=("--files", "40", "--rounds", "3"),
+    ),
+    Bench(
+        "tree-shap",
+        "exact tree Shapley values against shap",
+        "tree_shap.py",
+        quick=("--rows", "50", "--trees", "50", "--rounds", "1"),
+    ),
+    Bench("explain", "values of modalities against Captum and shap", "explain.py"),
+    Bench(
+        "planted-causes",
+        "explanations find what was planted",
+        "planted_causes.py",
+        quick=("--part", "tables", "--patients", "200"),
+    ),
+    Bench(
+        "notes",
+        "concepts, redaction and readings of notes",
+        "notes.py",
+        ("--data", "{data}/cxr", "--threads", "1"),
+        ("--part", "context", "--threads", "1"),
+        needs=("cxr/cohort.csv",),
+    ),
+    Bench(
+        "bootstrap",
+        "the clustered bootstrap against a loop over scikit-learn",
+        "bootstrap.py",
+        quick=("--replicates", "200", "--looped", "5", "--rounds", "1"),
+    ),
+    Bench(
+        "coverage",
+        "how many 95 % intervals hold the truth",
+        "coverage.py",
+        quick=("--studies", "20", "--patients", "100", "--replicates", "200"),
+    ),
+    Bench(
+        "conformal",
+        "sets and intervals cover as often as they say",
+        "conformal.py",
+        ("--studies", "500"),
+        ("--studies", "20"),
+    ),
+    Bench(
+        "architectures",
+        "every network trains, is saved and exported",
+        "architectures.py",
+        ("--part", "epoch", "--patients", "12", "--size", "64"),
+    ),
+    Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
+    Bench("bombs", "hostile files cost next to nothing", "bombs.py"),
+    Bench(
+        "fuzz-dicom",
+        "any bytes give pixels or one error",
+        "fuzz_dicom.py",
+        quick=("--n", "200"),
+    ),
+    Bench("kill-saves", "a save survives being killed", "kill_saves.py", quick=("--kills", "10")),
+    Bench(
+        "peers",
+        "the peers beside asfusion, from results that are already there",
+        "peers/report.py",
+        needs=(),
+    ),
+)
+
+
+def command_of(bench: Bench, data: Path, *, quick: bool) -> list[str]:
+    """Return the command line of a script, without the interpreter."""
+    options = bench.quick if quick and bench.quick is not None else bench.options
+    return [f"benchmarks/{bench.script}", *(option.format(data=data) for option in options)]
+
+
+def run(bench: Bench, data: Path, *, quick: bool, limit_s: float = LIMIT_S) -> Outcome:
+    """Run one script; whatever happens is an outcome."""
+    command = command_of(bench, data, quick=quick)
+    shown = " ".join(["python", *command])
+    lacking = [name for name in bench.needs if not (data / name).exists()]
+    if lacking:
+        return Outcome(bench, shown, f"left out: no {', '.join(lacking)} in the data")
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    variables = {**dict.fromkeys(THREADS, "1"), "HF_HUB_OFFLINE": "1", **os.environ}
+    variables["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    begun = time.perf_counter()
+    try:
+        done = subprocess.run(
+            [sys.executable, *command],
+            env=variables,
+            cwd=ROOT,
+            capture_output=True,
+            timeout=limit_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as stopped:
+        printed = (stopped.stdout or b"").decode(errors="replace")
+        return Outcome(bench, shown, f"failed: longer than {limit_s:.0f} s", limit_s, printed)
+    seconds = time.perf_counter() - begun
+    printed = done.stdout.decode(errors="replace")
+    if done.returncode == 0:
+        return Outcome(bench, shown, "ran", seconds, printed)
+    said = printed + last_lines(done.stderr.decode(errors="replace"))
+    return Outcome(bench, shown, f"failed: exit status {done.returncode}", seconds, said)
+
+
+def last_lines(text: str, n: int = 5) -> str:
+    """Return the last lines of what a failed script wrote to stderr."""
+    return "".join(f"{line}\n" for line in text.strip().splitlines()[-n:])
+
+
+def tidy(text: str) -> str:
+    """Return printed text without what progress bars overwrote."""
+    lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.split("\n")]
+    return "\n".join(lines).strip("\n")
+
+
+def write_report(outcomes: Sequence[Outcome], *, quick: bool) -> str:
+    """Return the report as Markdown: one table of all, then what each printed."""
+    when = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    lines = [
+        "# Benchmarks",
+        "",
+        f"{when}, Python {platform.python_version()}, {os.cpu_count()} processors, "
+        f"{platform.system()}. "
+        + ("A smoke run: its figures mean little." if quick else "The full run."),
+        "",
+        "| benchmark | about | state | s |",
+        "|---|---|---|---|",
+    ]
+    for o in outcomes:
+        row = [f"[{o.bench.name}](#{o.bench.name})", o.bench.claim, o.state, f"{o.seconds:.0f}"]
+        lines.append(f"| {' | '.join(row)} |")
+    for o in outcomes:
+        lines += ["", f"## {o.bench.name}", "", f"`{o.command}`: {o.state}, {o.seconds:.0f} s"]
+        if o.printed.strip():
+            lines += ["", "```text", tidy(o.printed), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def chosen(names: Sequence[str] | None) -> list[Bench]:
+    """Return the benchmarks of these names, all by default."""
+    return [bench for bench in BENCHES if not names or bench.name in names]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    names = [bench.name for bench in BENCHES]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="these alone")
+    parser.add_argument("--quick", action="store_true", help="small settings, for a smoke run")
+    parser.add_argument("--list", action="store_true", help="print names and commands")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("bench-output/report.md"))
+    arguments = parser.parse_args(argv)
+    benches = chosen(arguments.only)
+    if arguments.list:
+        for bench in benches:
+            shown = " ".join(command_of(bench, arguments.data, quick=arguments.quick))
+            print(f"{bench.name:<16} {bench.claim}\n{'':<16} python {shown}")
+        return 0
+    outcomes: list[Outcome] = []
+    arguments.out.parent.mkdir(parents=True, exist_ok=True)
+    for bench in benches:
+        outcomes.append(run(bench, arguments.data, quick=arguments.quick))
+        print(f"{bench.name:<16} {outcomes[-1].state}, {outcomes[-1].seconds:.0f} s", flush=True)
+        # After each one, so that what ran is not lost if the rest is stopped.
+        arguments.out.write_text(write_report(outcomes, quick=arguments.quick))
+    print(f"Report: {arguments.out}")
+    return int(any(outcome.state.startswith("failed") for outcome in outcomes))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
