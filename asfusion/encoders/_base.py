@@ -273,6 +273,26 @@ def _scatter(
     return Tokens(values, mask)
 
 
+class FeatureEncoder(Encoder):
+    """Describe a modality whose rows are named features before any network reads them.
+
+    `transform` gives these, so that nothing has to be trained for it, and no network is kept
+    as it was.
+    """
+
+    reads_files: ClassVar[bool] = False
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the backbone keeps its weights: never, there are none to begin with."""
+        return False
+
+    @property
+    def needs_training(self) -> bool:
+        """Whether `transform` reads a trained network: it gives the features instead."""
+        return False
+
+
 def read_row_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:

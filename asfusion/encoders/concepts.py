@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
-from asfusion.encoders._base import Encoder
+from asfusion.encoders._base import FeatureEncoder
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.network import EncoderNetwork
 from asfusion.nn.tabular import MLPBackbone
@@ -23,7 +23,7 @@ from asfusion.notes.cells import check_note_columns, read_raw_notes
 from asfusion.notes.concepts import mentions_of
 
 
-class ConceptEncoder(Encoder):
+class ConceptEncoder(FeatureEncoder):
     """Read clinical notes by the concepts that they name and how each is meant.
 
     ``uveitis_present``, ``uveitis_negated``, ``psoriasis_family`` and so on are 1 where a note
@@ -83,8 +83,6 @@ class ConceptEncoder(Encoder):
     >>> features[["uveitis_historical", "uveitis_negated", "psoriasis_family"]].values.tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [nan, nan, nan]]
     """
-
-    reads_files: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -221,16 +219,6 @@ class ConceptEncoder(Encoder):
             dropout=self.dropout,
         )
         return EncoderNetwork(backbone, d_out=self.d_out, dropout=self.dropout)
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the backbone keeps its weights: never, there are none to begin with."""
-        return False
-
-    @property
-    def needs_training(self) -> bool:
-        """Whether `transform` reads a trained network: it gives the features instead."""
-        return False
 
     def feature_groups(self) -> dict[str, list[int]]:
         """Return the columns of each concept among the features.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders import _genotype_plan as plans
-from asfusion.encoders._base import Encoder, read_row_weights
+from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.tabular import MLPBackbone
@@ -26,7 +26,7 @@ Network: TypeAlias = Literal["mlp", "attention"]
 _TABLES = ("weights", "annotation")
 
 
-class GenotypeEncoder(Encoder):
+class GenotypeEncoder(FeatureEncoder):
     """Read columns of dosages, one variant each, and carriage of HLA-B27.
 
     A dosage is the number of copies of one allele, from 0 to 2, as `Genotypes.to_frame` gives
@@ -115,8 +115,6 @@ class GenotypeEncoder(Encoder):
     >>> list(encoder.get_feature_names_out()[3:])
     ['rs30187_x_hla_b27', 'rs30187_missing']
     """
-
-    reads_files: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -308,16 +306,6 @@ class GenotypeEncoder(Encoder):
         for column, gene in zip(self.columns_, self.genes_, strict=True):
             groups.setdefault(gene, []).append(column)
         return groups
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the backbone keeps its weights: never, there are none to begin with."""
-        return False
-
-    @property
-    def needs_training(self) -> bool:
-        """Whether `transform` reads a trained network: it gives the features instead."""
-        return False
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: missing cells are welcome."""

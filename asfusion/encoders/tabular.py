@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
-from asfusion.encoders._base import Encoder, read_row_weights
+from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone, EncoderNetwork
@@ -36,7 +36,7 @@ _MAX_BINS = 32
 _D_EMBEDDING = 8
 
 
-class TabularEncoder(Encoder):
+class TabularEncoder(FeatureEncoder):
     """Read columns of numbers, categories, booleans and dates.
 
     Missing cells are imputed and flagged. A row that lacks **all** of the columns lacks the
@@ -106,8 +106,6 @@ class TabularEncoder(Encoder):
     >>> encoder.transform(X).shape
     (3, 3)
     """
-
-    reads_files: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -223,16 +221,6 @@ class TabularEncoder(Encoder):
         """Return a new network for prepared rows, from the current torch seed."""
         check_is_fitted(self)
         return EncoderNetwork(self._backbone(), d_out=self.d_out, dropout=self.dropout)
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the backbone keeps its weights: never, there are none to begin with."""
-        return False
-
-    @property
-    def needs_training(self) -> bool:
-        """Whether `transform` reads a trained network: it gives the features instead."""
-        return False
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: missing cells are welcome."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
-from asfusion.encoders._base import Encoder, read_row_weights
+from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.encoders._visit_cells import AfterIndex, Visits, check_known_names, read_visits
 from asfusion.encoders._visit_nest import SameDay, nest_visits
 from asfusion.encoders._visit_summary import (
@@ -39,7 +39,7 @@ _BACKBONES: dict[str, Callable[..., Backbone]] = {
 _HALF_A_YEAR, _A_SECOND = 182.6, 1 / 86_400  # days
 
 
-class VisitEncoder(Encoder):
+class VisitEncoder(FeatureEncoder):
     """Read the visits of a patient up to the index date, however irregular they are.
 
     A cell holds all visits of the row: a list of dicts such as ``{"day": -90, "crp": 12.0}``, a
@@ -132,8 +132,6 @@ class VisitEncoder(Encoder):
     >>> summary[["visits_crp_last", "visits_crp_slope_per_year"]].round(1).values.tolist()
     [[0.8, 0.3], [-0.2, 0.0], [nan, nan]]
     """
-
-    reads_files: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -390,16 +388,6 @@ class VisitEncoder(Encoder):
             time_scale=self.time_scale_,
         )
         return EncoderNetwork(backbone, d_out=self.d_out, dropout=self.dropout)
-
-    @property
-    def is_frozen(self) -> bool:
-        """Whether the backbone keeps its weights: never, there are none to begin with."""
-        return False
-
-    @property
-    def needs_training(self) -> bool:
-        """Whether `transform` reads a trained network: it gives the summary instead."""
-        return False
 
     def _read_cells(
         self, frame: Frame, values: Sequence[str] | None

@@ -6,6 +6,7 @@ Dimensions: B rows of a batch, L visits of a row, K values of a visit, D width.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,41 @@ _N_WAVES = 8
 _SLOWEST = 100.0  # periods of rotary positions, from one time scale to a hundred
 
 
-class GRUVisitBackbone(Backbone):
+class _Layers(NamedTuple):
+    """Which recurrent layers, how many, and how wide."""
+
+    kind: type[nn.Module]
+    n_layers: int
+    d_hidden: int
+
+
+class _RecurrentBackbone(Backbone):
+    """Recurrent layers over visits in the order of time."""
+
+    def __init__(
+        self, layers: _Layers, n_values: int, *, dropout: float, time_scale: float
+    ) -> None:
+        super().__init__()
+        self.d_out = layers.d_hidden
+        self.time_scale = time_scale
+        self.reader = _VisitReader(n_values, time_scale)
+        widths = [self.reader.d_out] + [layers.d_hidden] * (layers.n_layers - 1)
+        *lower, top = [layers.kind(width, layers.d_hidden) for width in widths]
+        self.layers, self.top = nn.ModuleList(lower), top
+        self.dropout = nn.Dropout(dropout)
+
+    def _run(self, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the last state (B, D), time since the last visit, and who has any visit (B,)."""
+        inputs = _trim(inputs)
+        mask, gaps, last = _clock(inputs, self.time_scale)
+        states = self.reader(inputs, gaps)
+        for layer in self.layers:
+            states = self.dropout(layer(states, gaps, mask)[0])
+        _, final = self.top(states, gaps, mask)
+        return final, last, mask.any(dim=1)
+
+
+class GRUVisitBackbone(_RecurrentBackbone):
     """Read visits with a gated recurrent unit that forgets by elapsed time.
 
     A value that was not measured is the last known one, which decays towards the training
@@ -73,6 +108,8 @@ class GRUVisitBackbone(Backbone):
     torch.Size([2, 1, 32])
     """
 
+    top: _DecayingGRU
+
     def __init__(
         self,
         n_values: int,
@@ -82,27 +119,16 @@ class GRUVisitBackbone(Backbone):
         dropout: float = 0.0,
         time_scale: float = 90.0,
     ) -> None:
-        super().__init__()
-        self.d_out = d_hidden
-        self.time_scale = time_scale
-        self.reader = _VisitReader(n_values, time_scale)
-        widths = [self.reader.d_out] + [d_hidden] * (n_layers - 1)
-        *lower, top = [_DecayingGRU(width, d_hidden) for width in widths]
-        self.layers, self.top = nn.ModuleList(lower), top
-        self.dropout = nn.Dropout(dropout)
+        layers = _Layers(_DecayingGRU, n_layers, d_hidden)
+        super().__init__(layers, n_values, dropout=dropout, time_scale=time_scale)
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return the state at the index date (B, 1, d_out)."""
-        inputs = _trim(inputs)
-        mask, gaps, last = _clock(inputs, self.time_scale)
-        states = self.reader(inputs, gaps)
-        for layer in self.layers:
-            states = self.dropout(layer(states, gaps, mask)[0])
-        _, final = self.top(states, gaps, mask)
-        return Tokens.single(self.top.fade(final, last), present=mask.any(dim=1))
+        final, last, present = self._run(inputs)
+        return Tokens.single(self.top.fade(final, last), present=present)
 
 
-class LSTMVisitBackbone(Backbone):
+class LSTMVisitBackbone(_RecurrentBackbone):
     """Read visits with a long short-term memory whose short-term part fades with time.
 
     Parameters
@@ -149,24 +175,13 @@ class LSTMVisitBackbone(Backbone):
         dropout: float = 0.0,
         time_scale: float = 90.0,
     ) -> None:
-        super().__init__()
-        self.d_out = d_hidden
-        self.time_scale = time_scale
-        self.reader = _VisitReader(n_values, time_scale)
-        widths = [self.reader.d_out] + [d_hidden] * (n_layers - 1)
-        *lower, top = [_TimeAwareLSTM(width, d_hidden) for width in widths]
-        self.layers, self.top = nn.ModuleList(lower), top
-        self.dropout = nn.Dropout(dropout)
+        layers = _Layers(_TimeAwareLSTM, n_layers, d_hidden)
+        super().__init__(layers, n_values, dropout=dropout, time_scale=time_scale)
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return the state after the last visit (B, 1, d_out)."""
-        inputs = _trim(inputs)
-        mask, gaps, _ = _clock(inputs, self.time_scale)
-        states = self.reader(inputs, gaps)
-        for layer in self.layers:
-            states = self.dropout(layer(states, gaps, mask)[0])
-        _, final = self.top(states, gaps, mask)
-        return Tokens.single(final, present=mask.any(dim=1))
+        final, _, present = self._run(inputs)
+        return Tokens.single(final, present=present)
 
 
 class TransformerVisitBackbone(Backbone):
