@@ -55,7 +55,8 @@ def draw(attribution: ImageAttribution, ax: Axes, limit: float | None) -> None:
 
 def montage(attribution: ImageAttribution, planes: list[int]) -> Figure:
     """Return a figure with slices of a volume on one scale."""
-    from matplotlib.figure import Figure
+    # By pyplot, or a notebook that has drawn nothing yet does not show it.
+    from matplotlib import pyplot
 
     top, level = symmetric_limit(attribution, None), _contour_level(attribution.values)
     n_columns = math.ceil(math.sqrt(len(planes)))
@@ -66,7 +67,7 @@ def montage(attribution: ImageAttribution, planes: list[int]) -> Figure:
     )
     tall = min(max(height / width, 0.3), 3.0)
     side = 2.4  # inches, of a panel without its title
-    figure = Figure(
+    figure = pyplot.figure(
         figsize=(side * n_columns + 1.2, max((side * tall + 0.3) * n_rows, 2.8)),
         layout="constrained",
     )
