@@ -147,8 +147,14 @@ BENCHES = (
     Bench(
         "coverage",
         "how many 95 % intervals hold the truth",
-        "coverage.py",
+        "interval_coverage.py",
         quick=("--studies", "20", "--patients", "100", "--replicates", "200"),
+    ),
+    Bench(
+        "thresholds",
+        "what learning a threshold costs",
+        "thresholds.py",
+        quick=("--patients", "100", "--rounds", "1"),
     ),
     Bench(
         "conformal",
@@ -162,6 +168,26 @@ BENCHES = (
         "every network trains, is saved and exported",
         "architectures.py",
         ("--part", "epoch", "--patients", "12", "--size", "64"),
+    ),
+    Bench(
+        "mri-fusion",
+        "MRI, radiograph and labs beat each alone",
+        "architectures.py",
+        ("--part", "fusion", "--patients", "800"),
+        ("--part", "epoch", "--patients", "12", "--size", "32"),
+    ),
+    Bench(
+        "visits",
+        "a recurrent network on visits beats the last visit alone",
+        "visits.py",
+        ("--patients", "5000", "--seeds", "2", "--only", "gru summary hand logistic"),
+        ("--patients", "200", "--seeds", "1", "--folds", "2", "--only", "summary hand"),
+    ),
+    Bench(
+        "genome",
+        "a risk score of 100,000 variants against bed-reader and numpy",
+        "genome.py",
+        quick=("--variants", "5000", "--people", "500", "--repeat", "1"),
     ),
     Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
     Bench("bombs", "hostile files cost next to nothing", "bombs.py"),

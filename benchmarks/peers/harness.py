@@ -150,7 +150,7 @@ def read_task(folder: Path, scratch: Path) -> Task:
         blocks=told["blocks"],
         seeds=told["seeds"],
         size=told["size"],
-        embedding=np.load(embedding) if embedding.exists() else None,
+        embedding=np.load(embedding, allow_pickle=False) if embedding.exists() else None,
         scratch=str(scratch),
     )
 
