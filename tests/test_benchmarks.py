@@ -265,3 +265,16 @@ def test_the_exit_status_says_whether_one_failed(tmp_path, monkeypatch, capsys):
     assert "failed: exit status 3" in out.read_text()
     assert runner.main(["--list"]) == 0
     assert "benchmarks/toy.py full" in capsys.readouterr().out
+
+
+def test_results_of_earlier_runs_stay(tmp_path):
+    out = tmp_path / "cache" / "out" / "fusilli"
+    out.mkdir(parents=True)
+    for task, seconds in (("cxr", 1), ("axspa", 2)):
+        (out / f"{task}-a.json").write_text(json.dumps({"task": task, "model": "a", "s": seconds}))
+    peers_run.collect("fusilli", tmp_path / "cache", tmp_path)
+    (out / "cxr-a.json").unlink()
+    (out / "axspa-a.json").write_text(json.dumps({"task": "axspa", "model": "a", "s": 3}))
+    peers_run.collect("fusilli", tmp_path / "cache", tmp_path)
+    runs = json.loads((tmp_path / "fusilli.json").read_text())["runs"]
+    assert [(run["task"], run["s"]) for run in runs] == [("axspa", 3), ("cxr", 1)]

@@ -116,13 +116,17 @@ def processor() -> str:
 
 
 def collect(peer: str, cache: Path, results: Path) -> None:
-    """Write what is known of a peer into one file, one run a line."""
-    runs = [json.loads(file.read_text()) for file in sorted((cache / "out" / peer).glob("*.json"))]
+    """Write what is known of a peer into one file, one run a line; earlier runs stay."""
+    file = results / f"{peer}.json"
+    known = json.loads(file.read_text())["runs"] if file.exists() else []
+    made = [json.loads(out.read_text()) for out in (cache / "out" / peer).glob("*.json")]
+    by_job = {(run["task"], run["model"]): run for run in [*known, *made]}
+    runs = [by_job[job] for job in sorted(by_job)]
     machine = {"processor": processor(), "python": platform.python_version()}
     lines = ",\n".join(json.dumps(run) for run in runs)
     results.mkdir(parents=True, exist_ok=True)
     text = f'{{"peer": "{peer}", "machine": {json.dumps(machine)}, "runs": [\n{lines}\n]}}\n'
-    (results / f"{peer}.json").write_text(text)
+    file.write_text(text)
 
 
 def prepare(cache: Path, data: Path) -> None:
