@@ -292,6 +292,22 @@ class FeatureEncoder(Encoder):
         """Whether `transform` reads a trained network: it gives the features instead."""
         return False
 
+    def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
+        """Return what `transform` gives, from rows that `prepare` made.
+
+        Parameters
+        ----------
+        prepared : Prepared
+            N rows of features.
+
+        Returns
+        -------
+        ndarray of shape (N, n_features)
+            NaN for rows that lack the modality.
+        """
+        present = prepared.present.numpy()[:, None]
+        return np.where(present, prepared.tensors["x"].numpy(), np.nan)
+
 
 def read_row_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""

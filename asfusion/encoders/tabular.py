@@ -196,22 +196,6 @@ class TabularEncoder(FeatureEncoder):
         """
         return self.transform_prepared(self.prepare(X))
 
-    def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
-        """Return what `transform` gives, from rows that `prepare` made.
-
-        Parameters
-        ----------
-        prepared : Prepared
-            N rows of features.
-
-        Returns
-        -------
-        ndarray of shape (N, n_features)
-            NaN for rows that lack the table.
-        """
-        present = prepared.present.numpy()[:, None]
-        return np.where(present, prepared.tensors["x"].numpy(), np.nan)
-
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, such as ``crp`` and ``crp_missing``."""
         check_is_fitted(self)
