@@ -75,7 +75,9 @@ def _demo(options: argparse.Namespace) -> None:
     cohort = make_axspa_cohort(options.rows, random_state=options.seed, path=images)
     films = cohort.plot()
     films.savefig(out / "radiographs.png", dpi=120)
-    table = polars.from_pandas(cohort.X).with_columns(
+    # By lists: polars.from_pandas needs pyarrow, which a first try does not install.
+    cells = cohort.X.astype(object).where(cohort.X.notna(), None)
+    table = polars.DataFrame(cells.to_dict("list"), infer_schema_length=None).with_columns(
         polars.Series("axspa", cohort.y),
         polars.Series("patient", cohort.groups),
         polars.col("pelvis_xray").str.strip_prefix(f"{out.absolute()}/"),

@@ -182,7 +182,7 @@ def check_weights(weights: Any) -> pd.DataFrame:
 
     if not isinstance(weights, pd.DataFrame):
         if hasattr(weights, "to_pandas"):
-            weights = weights.to_pandas()
+            weights = pd.DataFrame(weights.to_dict(as_series=False))  # to_pandas needs pyarrow
         else:
             msg = f"weights: expected a DataFrame or 'published', got {type(weights).__name__}."
             raise InputError(msg)
