@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits
 from asfusion._checks import quoted
 from asfusion._comparison_runs import ComparedRows, Run
 from asfusion._comparison_store import AnswerStore
+from asfusion._processes import steady_workers
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
 from asfusion.encoders._cache import EMBEDDINGS
@@ -174,7 +175,8 @@ def _side_by_side(
         path = Path(folder) / "embeddings.safetensors"
         EMBEDDINGS.save(path)
         pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        yield from pool(delayed(_do_one)(i, jobs[i], data, str(path)) for i in todo)
+        with steady_workers():
+            yield from pool(delayed(_do_one)(i, jobs[i], data, str(path)) for i in todo)
 
 
 def _embed_frozen(data: ComparedRows) -> None:

@@ -15,6 +15,7 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import has_fit_parameter
 
 from asfusion._frames import Frame
+from asfusion._processes import steady_workers
 from asfusion._progress import progress
 from asfusion._random import derive_seed
 from asfusion.evaluation.splits import Split, make_folds
@@ -83,10 +84,11 @@ def run_folds(
             )
 
     # Processes, not threads: a network seeds generators that threads would share.
-    found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks())
-    shown = progress(found, "Cross-validating", total=len(places), unit="fit")
-    for (repeat, _, (_, test)), answer in zip(places, shown, strict=True):
-        answers[repeat, test] = answer
+    with steady_workers():
+        found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks())
+        shown = progress(found, "Cross-validating", total=len(places), unit="fit")
+        for (repeat, _, (_, test)), answer in zip(places, shown, strict=True):
+            answers[repeat, test] = answer
     return answers
 
 

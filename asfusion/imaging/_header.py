@@ -14,6 +14,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, BinaryIO
 
 from asfusion.exceptions import DicomReadError
@@ -398,15 +399,24 @@ def _pixel_element(file: _Metered, little: bool) -> tuple[str | None, int, int]:
 # -- what it says ----------------------------------------------------------------------
 
 
-def _wanted_tags() -> list[Any]:
+@cache
+def _tag(keyword: str) -> Any:
     from pydicom.datadict import tag_for_keyword
     from pydicom.tag import Tag
 
-    return [Tag(tag_for_keyword(keyword) or 0) for keyword in _WANTED]
+    return Tag(tag_for_keyword(keyword) or 0)
+
+
+@cache
+def _wanted_tags() -> list[Any]:
+    return [_tag(keyword) for keyword in _WANTED]
 
 
 def values_of(dataset: Any, keyword: str) -> list[Any]:
     """Return the values of an entry; none where it is absent or cannot be read."""
+    # Most entries are absent, and pydicom takes its time to say so by attribute.
+    if _tag(keyword) not in dataset:
+        return []
     try:
         value = dataset.get(keyword)
     except Exception:  # pydicom converts what it reads when it is asked for

@@ -141,8 +141,8 @@ def robust_window(
 
 def _percentiles(values: NDArray[Any], percents: list[float]) -> list[float]:
     """Return what `numpy.percentile` does, by counting: quicker than sorting short integers."""
-    lowest = int(values.min())
-    upto = np.cumsum(np.bincount(values.astype(np.int64) - lowest))
+    lowest = int(values.min()) if values.dtype.kind == "i" else 0
+    upto = np.cumsum(np.bincount(values.astype(np.intp) - lowest if lowest else values))
     found = []
     for percent in percents:
         rank = percent / 100.0 * (len(values) - 1)

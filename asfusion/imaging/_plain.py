@@ -87,7 +87,7 @@ def _fits(values: NDArray[Any], stored: int) -> bool:
     """Return whether no value needs more bits than are said to be stored."""
     if stored == 8 * values.dtype.itemsize:
         return True
-    least, most = int(values.min()), int(values.max())
-    signed = int(values.dtype.kind == "i")
-    limit = 1 << (stored - signed)
-    return -signed * limit <= least and most < limit
+    if values.dtype.kind == "u":
+        return int(values.max()) < 1 << stored
+    limit = 1 << (stored - 1)
+    return -limit <= int(values.min()) and int(values.max()) < limit

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer
+from asfusion._processes import steady_workers
 from asfusion._progress import progress
 from asfusion.exceptions import (
     AsfusionWarning,
@@ -334,23 +335,24 @@ class ImageStore:
 
         if not paths:
             return
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_make)(path, self._recipe) for path in paths
-        )
-        waiting: list[tuple[str, _Made]] = []
-        begun = time.monotonic()
-        try:
-            made = progress(results, "Ingesting", total=len(paths), unit="file")
-            for path, one in zip(paths, made, strict=True):
-                waiting.append((path, one))
-                late = time.monotonic() - begun > _BATCH_S
-                if len(waiting) >= _BATCH or late or one.problem is not None:
-                    self._write(waiting)
-                    yield from waiting
-                    waiting, begun = [], time.monotonic()
-        finally:
-            results.close()
-            self._write(waiting)  # also when interrupted: what is decoded is kept
+        with steady_workers():
+            results = Parallel(n_jobs=n_jobs, return_as="generator")(
+                delayed(_make)(path, self._recipe) for path in paths
+            )
+            waiting: list[tuple[str, _Made]] = []
+            begun = time.monotonic()
+            try:
+                made = progress(results, "Ingesting", total=len(paths), unit="file")
+                for path, one in zip(paths, made, strict=True):
+                    waiting.append((path, one))
+                    late = time.monotonic() - begun > _BATCH_S
+                    if len(waiting) >= _BATCH or late or one.problem is not None:
+                        self._write(waiting)
+                        yield from waiting
+                        waiting, begun = [], time.monotonic()
+            finally:
+                results.close()
+                self._write(waiting)  # also when interrupted: what is decoded is kept
         yield from waiting
 
     def _write(self, made: Sequence[tuple[str, _Made]]) -> None:
