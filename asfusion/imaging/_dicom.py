@@ -16,11 +16,9 @@ from asfusion.exceptions import DicomReadError
 from asfusion.imaging._dicom_file import header_of, reduced_values, stored_of
 from asfusion.imaging._header import Header
 from asfusion.imaging._picture import Picture
-from asfusion.imaging._plain import plain_values
+from asfusion.imaging._plain import PlainRows, plain_rows
 from asfusion.imaging._stored import check_size
 from asfusion.imaging._tables import apply_palette, apply_table
-
-_EXPLICIT_LITTLE = "1.2.840.10008.1.2.1"
 
 
 def read_dicom(path: Path, size: int | None = None) -> Picture | NDArray[np.uint8]:
@@ -48,9 +46,10 @@ def read_dicom(path: Path, size: int | None = None) -> Picture | NDArray[np.uint
     header = header_of(path)
     _check_single(header)
     check_size(header, path.stat().st_size)
-    pixels = _plain(path, header)
-    if pixels is None:
-        pixels = reduced_values(path, header, size)
+    rows = plain_rows(path, header, lambda: _decode(path, header))
+    if rows is not None:
+        return _grey(rows, header)
+    pixels = reduced_values(path, header, size)
     if pixels is None:
         pixels = _decode(path, header)
     if pixels.ndim == 3:
@@ -70,15 +69,6 @@ def _check_single(header: Header) -> None:
         raise DicomReadError(msg)
 
 
-def _plain(path: Path, header: Header) -> NDArray[Any] | None:
-    """Return stored values that lie in the file as they are, or None."""
-    if header.is_compressed or header.is_deflated or header.big_endian:
-        return None
-    with path.open("rb") as file:
-        file.seek(max(0, header.start - (12 if header.syntax == _EXPLICIT_LITTLE else 8)))
-        return plain_values(file, header.view(), header.syntax)
-
-
 def _decode(path: Path, header: Header) -> NDArray[Any]:
     """Return stored values (H, W), or colours (H, W, 3) as RGB."""
     pixels: NDArray[Any] = stored_of(path, header)[0]
@@ -91,29 +81,38 @@ def _decode(path: Path, header: Header) -> NDArray[Any]:
 # -- from stored values to grey --------------------------------------------------------
 
 
-def _grey(pixels: NDArray[Any], header: Header) -> Picture:
+def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
     """Return stored values with modality and VOI transformations applied or described."""
-    padding = _padding(pixels, header)
-    inverted = header.code("PhotometricInterpretation") == "MONOCHROME1"
-    look: dict[str, Any] = {"inverted": inverted, "padding": padding, "aspect": _aspect(header)}
+    modality, voi = header.tables.get("modality"), header.tables.get("voi")
+    look: dict[str, Any] = {
+        "inverted": header.code("PhotometricInterpretation") == "MONOCHROME1",
+        "aspect": _aspect(header),
+    }
     slope = header.number("RescaleSlope", 0) or 1.0
     intercept = header.number("RescaleIntercept", 0) or 0.0
-    modality, voi = header.tables.get("modality"), header.tables.get("voi")
+    straight = {"slope": slope, "intercept": intercept}
+    is_padded = header.number("PixelPaddingValue") is not None
+    if isinstance(stored, PlainRows):
+        if not (is_padded or modality or voi):
+            return _windowed(stored, header, look | straight)
+        stored = stored.whole()
+    look["padding"] = _padding(stored, header) if is_padded else None
     signed = header.integer("PixelRepresentation", 0) == 1
-    if modality is not None and pixels.dtype.kind in "iu":
-        pixels, slope, intercept = apply_table(modality, pixels, signed), 1.0, 0.0
+    if modality is not None and stored.dtype.kind in "iu":
+        stored, slope, intercept = apply_table(modality, stored, signed), 1.0, 0.0
+        straight = {}
     if voi is not None:
         # A table takes whole numbers, so it comes before the resize.
-        steps: NDArray[Any] = pixels
-        if (slope, intercept) != (1.0, 0.0) or pixels.dtype.kind == "f":
-            values = pixels.astype(np.float32) * np.float32(slope) + np.float32(intercept)
+        steps: NDArray[Any] = stored
+        if (slope, intercept) != (1.0, 0.0) or stored.dtype.kind == "f":
+            values = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
             steps = np.rint(np.clip(np.nan_to_num(values), -(2**31), 2**31)).astype(np.int64)
         shown = apply_table(voi, steps, signed or float(steps.min(initial=0)) < 0)
         return Picture(shown, window=(0.0, float(2 ** voi["bits"] - 1)), **look)
-    return _windowed(pixels, header, {**look, "slope": slope, "intercept": intercept})
+    return _windowed(stored, header, look | straight)
 
 
-def _windowed(values: NDArray[Any], header: Header, look: dict[str, Any]) -> Picture:
+def _windowed(values: PlainRows | NDArray[Any], header: Header, look: dict[str, Any]) -> Picture:
     """Return values with the first window of the header, PS3.3 C.11.2.1.2."""
     center, width = header.number("WindowCenter", 0), header.number("WindowWidth", 0)
     function = header.code("VOILUTFunction") or "LINEAR"

@@ -414,11 +414,11 @@ def _wanted_tags() -> list[Any]:
 
 def values_of(dataset: Any, keyword: str) -> list[Any]:
     """Return the values of an entry; none where it is absent or cannot be read."""
-    # Most entries are absent, and pydicom takes its time to say so by attribute.
-    if _tag(keyword) not in dataset:
+    tag = _tag(keyword)
+    if tag not in dataset:  # as most are; by attribute, pydicom takes its time to say so
         return []
     try:
-        value = dataset.get(keyword)
+        value = dataset[tag].value
     except Exception:  # pydicom converts what it reads when it is asked for
         return []
     if value is None or value == "":

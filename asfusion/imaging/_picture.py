@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.imaging._plain import PlainRows
 from asfusion.imaging._resize import resize
 
 # Share of pixels, in percent, that may fall outside a window found from the pixels:
@@ -28,8 +29,8 @@ class Picture:
 
     Parameters
     ----------
-    values : ndarray of shape (H, W), number
-        Grey values as stored.
+    values : ndarray of shape (H, W), number, or PlainRows
+        Grey values as stored, or where in a file they lie.
     window : pair of float, optional
         Shown values, ``slope * values + intercept``, that become black and white; found
         from the pixels by default.
@@ -45,7 +46,7 @@ class Picture:
         The straight line from stored to shown values.
     """
 
-    values: NDArray[Any]
+    values: NDArray[Any] | PlainRows
     window: tuple[float, float] | None = None
     ramp: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None
     inverted: bool = False
@@ -65,7 +66,12 @@ class Picture:
         if size is not None:
             height, width = values.shape
             width, height = inside(width, height, size, self.aspect)
-            values = resize(values, height, width)
+            if isinstance(values, PlainRows):
+                values = values.resized(height, width)
+            else:
+                values = resize(values, height, width)
+        elif isinstance(values, PlainRows):
+            values = values.whole()
         shown = values.astype(np.float32, copy=False)
         if (self.slope, self.intercept) != (1.0, 0.0):
             shown = shown * np.float32(self.slope) + np.float32(self.intercept)
@@ -79,14 +85,18 @@ class Picture:
 
     def _spread(self) -> tuple[float, float]:
         """Return the shown values between which all but the tails of the pixels lie."""
-        ends = [self.slope * v + self.intercept for v in robust_window(self.values, self.padding)]
+        ends = [self.slope * v + self.intercept for v in robust_window(self._whole(), self.padding)]
         return min(ends), max(ends)
 
-    def _finite(self, dark: float) -> NDArray[Any]:
+    def _whole(self) -> NDArray[Any]:
+        """Return all stored values."""
+        return self.values.whole() if isinstance(self.values, PlainRows) else self.values
+
+    def _finite(self, dark: float) -> NDArray[Any] | PlainRows:
         """Return stored values, those outside the field or not finite shown as `dark`."""
         if self.padding is None and self.values.dtype.kind in "iu":
             return self.values
-        values = self.values.astype(np.float32)
+        values = self._whole().astype(np.float32)
         stored = (dark - self.intercept) / self.slope
         values[~np.isfinite(values)] = stored
         if self.padding is not None:

@@ -1,4 +1,4 @@
-"""Stored values of an uncompressed DICOM image, read in one step.
+"""Stored values of an uncompressed DICOM image, read as they lie in the file.
 
 Most radiographs are plain numbers behind a header. Reading those directly is several
 times faster than through a general decoder; whatever is unusual is left to that.
@@ -8,49 +8,138 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Callable
+from io import FileIO
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.imaging._header import Header
+from asfusion.imaging._resize import is_shrunk, resize, resize_rows
+
 _IMPLICIT, _EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 _PIXEL_DATA = b"\xe0\x7f\x10\x00"
 
 
-def plain_values(file: BinaryIO, header: Any, syntax: str) -> NDArray[Any] | None:
+class _Unusual(Exception):
+    """The file does not hold what its header says, or holds more in bits said to be unused."""
+
+
+class PlainRows:
+    """The stored values (H, W) of a file, read as they are wanted.
+
+    A radiograph is much larger than what is trained on. Worked on a few rows at a time, it
+    never leaves the processor's cache.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    start : int
+        Its first byte of pixels.
+    shape : tuple of two int
+        Rows and columns.
+    dtype : dtype
+        Type of the stored values.
+    stored : int
+        Bits that values may use.
+    otherwise : callable
+        Returns the values by another way, if something is unusual about them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        start: int,
+        shape: tuple[int, int],
+        dtype: np.dtype[Any],
+        stored: int,
+        otherwise: Callable[[], NDArray[Any]],
+    ) -> None:
+        self.shape, self.dtype = shape, dtype
+        self._path, self._start, self._stored, self._otherwise = path, start, stored, otherwise
+
+    def whole(self) -> NDArray[Any]:
+        """Return all values."""
+        values = np.empty(self.shape, self.dtype)
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                self._fill(file, values, 0)
+        except _Unusual:
+            return self._otherwise()
+        return values
+
+    def resized(self, height: int, width: int) -> NDArray[np.float32]:
+        """Return what `resize` makes of all values."""
+        if not is_shrunk(self.shape, self.dtype, height, width):
+            return resize(self.whole(), height, width)
+        buffer = np.empty((0, 0), self.dtype)
+
+        def read(first: int, last: int) -> NDArray[Any]:
+            nonlocal buffer
+            if len(buffer) < last - first:
+                buffer = np.empty((last - first, self.shape[1]), self.dtype)
+            self._fill(file, buffer[: last - first], first)
+            return buffer[: last - first]
+
+        try:
+            with self._path.open("rb", buffering=0) as file:
+                return resize_rows(read, self.shape, self.dtype, height, width)
+        except _Unusual:
+            return resize(self._otherwise(), height, width)
+
+    def _fill(self, file: FileIO, values: NDArray[Any], first: int) -> None:
+        """Read rows from `first` on. Not mapped: whoever cuts the file would end the process."""
+        file.seek(self._start + first * self.shape[1] * self.dtype.itemsize)
+        view = values.data.cast("B")
+        while view:
+            n = file.readinto(view)
+            if not n:
+                raise _Unusual
+            view = view[n:]
+        if not _fits(values, self._stored):
+            raise _Unusual
+
+
+def plain_rows(
+    path: Path, header: Header, otherwise: Callable[[], NDArray[Any]]
+) -> PlainRows | None:
     """Return the stored values (H, W) if they lie in the file as they are.
 
     Parameters
     ----------
-    file : binary file
-        Where reading the header stopped: at the element of the pixel data.
-    header : Dataset
-        The header, checked already against what an image may be and what the file holds.
-    syntax : str
-        UID of the transfer syntax.
+    path : Path
+        The file.
+    header : Header
+        Its header, checked already against what an image may be and what the file holds.
+    otherwise : callable
+        Returns the values by another way, if something is unusual about them after all.
 
     Returns
     -------
-    ndarray or None
+    PlainRows or None
         None if the image is not of one sample of 8 or 16 bits, uncompressed, of exactly
-        the length that the header says, without anything in unused bits.
+        the length that the header says.
     """
-    dtype = _plain_dtype(header, syntax)
+    if header.is_compressed or header.is_deflated or header.big_endian:
+        return None
+    dtype = _plain_dtype(header.view(), header.syntax)
     if dtype is None:
         return None
-    rows, columns = int(header.Rows), int(header.Columns)
+    rows, columns = header.integer("Rows", 0), header.integer("Columns", 0)
     n_bytes = rows * columns * dtype.itemsize
-    length = _length(file, explicit=syntax == _EXPLICIT)
-    start = file.tell()
-    if length not in (n_bytes, n_bytes + n_bytes % 2):
-        return None
-    if start + n_bytes > os.fstat(file.fileno()).st_size:
-        return None
-    # Not mapped: another process that cuts the file would end this one.
-    values = np.fromfile(file, dtype=dtype, count=rows * columns)
-    if values.size != rows * columns or not _fits(values, int(header.BitsStored)):
-        return None
-    return values.reshape(rows, columns)
+    explicit = header.syntax == _EXPLICIT
+    with path.open("rb") as file:
+        file.seek(max(0, header.start - (12 if explicit else 8)))
+        length, start = _length(file, explicit=explicit), file.tell()
+        if length not in (n_bytes, n_bytes + n_bytes % 2):
+            return None
+        if start + n_bytes > os.fstat(file.fileno()).st_size:
+            return None
+    stored = header.integer("BitsStored", 16)
+    return PlainRows(path, start, (rows, columns), dtype, stored, otherwise)
 
 
 def _plain_dtype(header: Any, syntax: str) -> np.dtype[Any] | None:

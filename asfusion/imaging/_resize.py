@@ -17,7 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+Rows = Callable[[int, int], NDArray[Any]]  # from first and last row to values (rows, W)
+
 _ROWS, _COLUMNS = 4, 8  # target pixels worked on at once; what they need stays in a cache
+_BAND = 8  # target rows: of 2048 columns, a cache holds what they take
 _LARGE = 500_000  # pixels; below, there is nothing to win by compiling
 _COMPILE_AFTER = 40  # large images: by then the second that a compiler takes is worth it
 _LONGEST = 65_535  # rows whose sums fit into 32 bits
@@ -54,31 +57,71 @@ def resize(values: NDArray[Any], height: int, width: int) -> NDArray[np.float32]
         pixel covers, pixels at the border by their share. Along an axis that grows,
         straight lines between the centres of source pixels.
     """
-    if _is_worth_compiling(values, height, width):
-        sums = _SUMS[values.dtype]
-        out = np.empty((height, width), dtype=np.float32)
-        _compiled()(values, np.empty(values.shape[1], dtype=sums), out)
-        return out
+    if (
+        values.ndim == 2
+        and values.flags.c_contiguous
+        and is_shrunk(values.shape, values.dtype, height, width)
+        and _is_worth_compiling(values.size)
+    ):
+        return _compiled_means(_rows_of(values), values.shape, values.dtype, (height, width))
     rows, columns, *rest = values.shape
     flat = values.reshape(rows, -1)
-    tall = _along_rows(flat, height) if rows != height else flat
-    tall = tall.reshape(height, columns, *rest)
+    tall = _along_rows(_rows_of(flat), flat.shape, height) if rows != height else flat
+    return _narrowed(tall.reshape(height, columns, *rest), rows, width)
+
+
+def resize_rows(
+    read: Rows, shape: tuple[int, int], dtype: np.dtype[Any], height: int, width: int
+) -> NDArray[np.float32]:
+    """Return what `resize` does of an image that is read as it is worked on.
+
+    Parameters
+    ----------
+    read : callable
+        From first and last row to values (rows, W), which the next call may overwrite.
+    shape, dtype : tuple of two int, dtype
+        Of the image, for which `is_shrunk` holds.
+    height, width : int
+        Target size, in pixels.
+
+    Returns
+    -------
+    ndarray of shape (height, width), float32
+        Means over areas.
+    """
+    if _is_worth_compiling(shape[0] * shape[1]):
+        return _compiled_means(read, shape, dtype, (height, width), _BAND)
+    return _narrowed(_along_rows(read, shape, height), shape[0], width)
+
+
+def is_shrunk(shape: tuple[int, ...], dtype: np.dtype[Any], height: int, width: int) -> bool:
+    """Return whether both axes shrink, and sums of whole rows fit into 32 bits."""
+    return dtype in _SUMS and height < shape[0] <= _LONGEST and width < shape[1]
+
+
+def _rows_of(values: NDArray[Any]) -> Rows:
+    return lambda first, last: values[first:last]
+
+
+def _along_rows(read: Rows, shape: tuple[int, ...], height: int) -> NDArray[np.float64]:
+    """Return weighted sums (height, W); only a few rows at a time become float."""
+    bands = _bands(shape[0], height, _ROWS)
+    longest = max(band.last - band.first for band in bands)
+    buffer = np.empty((longest, shape[1]))
+    out = np.empty((height, shape[1]))
+    for band in bands:
+        source = buffer[: band.last - band.first]
+        source[...] = read(band.first, band.last)
+        np.matmul(band.weights, source, out=out[band.start : band.stop])
+    return out
+
+
+def _narrowed(tall: NDArray[Any], rows: int, width: int) -> NDArray[np.float32]:
+    """Return means (H, width) or (H, width, C) of what was `rows` high."""
+    height, columns = tall.shape[:2]
     wide = _along_columns(tall, width) if columns != width else tall
     scale = float(rows if height < rows else 1) * float(columns if width < columns else 1)
     return np.asarray(wide.astype(np.float64) / scale, dtype=np.float32)
-
-
-def _along_rows(values: NDArray[Any], height: int) -> NDArray[np.float64]:
-    """Return weighted sums (height, W); only a few rows at a time become float."""
-    bands = _bands(len(values), height, _ROWS)
-    longest = max(band.last - band.first for band in bands)
-    buffer = np.empty((longest, values.shape[1]))
-    out = np.empty((height, values.shape[1]))
-    for band in bands:
-        source = buffer[: band.last - band.first]
-        source[...] = values[band.first : band.last]
-        np.matmul(band.weights, source, out=out[band.start : band.stop])
-    return out
 
 
 def _along_columns(values: NDArray[Any], width: int) -> NDArray[np.float64]:
@@ -118,21 +161,31 @@ def _bands(source: int, target: int, block: int) -> tuple[_Band, ...]:
 # -- the compiled loop -----------------------------------------------------------------
 
 
-def _is_worth_compiling(values: NDArray[Any], height: int, width: int) -> bool:
-    """Return whether the compiled loop can do this, and this process has work for it."""
+def _is_worth_compiling(n_pixels: int) -> bool:
+    """Return whether this process has work for the compiled loop; this image counts, too."""
     global _seen
-    able = (
-        values.ndim == 2
-        and values.size >= _LARGE
-        and values.dtype in _SUMS
-        and values.flags.c_contiguous
-        and height < values.shape[0] <= _LONGEST
-        and width < values.shape[1]
-    )
-    if able:
-        with _seen_lock:
-            _seen += 1
-    return able and _seen > _COMPILE_AFTER
+    if n_pixels < _LARGE:
+        return False
+    with _seen_lock:
+        _seen += 1
+    return _seen > _COMPILE_AFTER
+
+
+def _compiled_means(
+    read: Rows,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    target: tuple[int, int],
+    band: int | None = None,
+) -> NDArray[np.float32]:
+    """Return means over areas, `band` target rows at a time, all of them by default."""
+    (rows, columns), height = shape, target[0]
+    out, sums = np.empty(target, dtype=np.float32), np.empty(columns, dtype=_SUMS[dtype])
+    for start in range(0, height, band or height):
+        stop = min(height, start + (band or height))
+        first = start * rows // height
+        _compiled()(read(first, -(-stop * rows // height)), first, rows, sums, out, start, stop)
+    return out
 
 
 @cache
@@ -142,21 +195,42 @@ def _compiled() -> Callable[..., None]:
     return compiled
 
 
-def _shrink(values: Any, sums: Any, out: Any) -> None:
-    """Fill `out` with means over areas; `sums` holds one row of weighted sums at a time."""
-    rows, columns = values.shape
+def _shrink(  # noqa: C901 (compiled as one)
+    values: Any, first: int, rows: int, sums: Any, out: Any, start: int, stop: int
+) -> None:
+    """Fill rows ``start:stop`` of `out` with means over areas.
+
+    `values` are the source rows from `first` on, of `rows` in all; `sums` holds one row of
+    weighted sums at a time.
+    """
+    columns = values.shape[1]
     height, width = out.shape
     scale = float(rows) * float(columns)
-    for i in range(height):
+    wide = sums.dtype.type  # 32 bits: twice as many at once as with 64
+    for i in range(start, stop):
+        # Source rows from `top` to `bottom` are covered in full, those beside them in part.
+        top, bottom = -(-i * rows // height), (i + 1) * rows // height
         sums[:] = 0
-        for r in range(i * rows // height, -(-(i + 1) * rows // height)):
-            share = min((i + 1) * rows, (r + 1) * height) - max(i * rows, r * height)
-            weight = sums.dtype.type(share)  # 32 bits: twice as many at once
+        for r in range(top - first, bottom - first):
             for c in range(columns):
-                sums[c] += weight * values[r, c]
+                sums[c] += wide(values[r, c])
+        above, below = top * height - i * rows, (i + 1) * rows - bottom * height
+        for c in range(columns):
+            sums[c] *= wide(height)
+        if above:
+            for c in range(columns):
+                sums[c] += wide(above) * values[top - 1 - first, c]
+        if below:
+            for c in range(columns):
+                sums[c] += wide(below) * values[bottom - first, c]
         for j in range(width):
+            left, right = -(-j * columns // width), (j + 1) * columns // width
             total = 0
-            for c in range(j * columns // width, -(-(j + 1) * columns // width)):
-                share = min((j + 1) * columns, (c + 1) * width) - max(j * columns, c * width)
-                total += share * int(sums[c])
+            for c in range(left, right):
+                total += int(sums[c])
+            total *= width
+            if left * width > j * columns:
+                total += (left * width - j * columns) * int(sums[left - 1])
+            if right * width < (j + 1) * columns:
+                total += ((j + 1) * columns - right * width) * int(sums[right])
             out[i, j] = total / scale

@@ -102,13 +102,15 @@ def read_pixels(
 
 def _read(path: Path, size: int | None, channels: int, bits: int = 8) -> NDArray[Any]:
     """Return pixels (C, H, W) of 8 or 16 `bits`."""
-    start = first_bytes(path)
-    decoded: Any
-    if looks_like_dicom(start):
-        with guarded("", "single-frame DICOM file", DicomReadError):
-            decoded = read_dicom(path, size)
-    else:
-        decoded = _read_pillow(path, size, channels)
+    if not looks_like_dicom(first_bytes(path)):
+        return _shown(_read_pillow(path, size, channels), size, channels, bits)
+    with guarded("", "single-frame DICOM file", DicomReadError):
+        return _shown(read_dicom(path, size), size, channels, bits)
+
+
+def _shown(
+    decoded: Picture | Image.Image | NDArray[np.uint8], size: int | None, channels: int, bits: int
+) -> NDArray[Any]:
     if isinstance(decoded, Picture):
         grey = decoded.render(size, bits)
         return np.repeat(grey[None], channels, axis=0)

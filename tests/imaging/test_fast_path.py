@@ -121,7 +121,7 @@ def test_counted_percentiles_are_percentiles(values: list[int]) -> None:
 def ordinary(path: Path, monkeypatch: pytest.MonkeyPatch, **options: int) -> np.ndarray:
     """Return what `read_image` gives without any quick way."""
     with monkeypatch.context() as patch:
-        patch.setattr(dicom_module, "plain_values", lambda *_: None)
+        patch.setattr(dicom_module, "plain_rows", lambda *_: None)
         patch.setattr(dicom_module, "reduced_values", lambda *_: None)
         return read_image(path, **options)
 
@@ -150,10 +150,8 @@ def test_plain_files_equal_the_ordinary_way(
         tmp_path / "a.dcm", values, syntax=syntax, BitsStored=12, HighBit=11, **header
     )
     taken = []
-    plain = dicom_module.plain_values
-    monkeypatch.setattr(
-        dicom_module, "plain_values", lambda *a: taken.append(plain(*a)) or taken[-1]
-    )
+    plain = dicom_module.plain_rows
+    monkeypatch.setattr(dicom_module, "plain_rows", lambda *a: taken.append(plain(*a)) or taken[-1])
     quick = read_image(path, size=64)
     assert taken[0] is not None
     assert np.array_equal(quick, ordinary(path, monkeypatch, size=64))
@@ -213,12 +211,12 @@ def test_real_files_equal_the_ordinary_way(
     shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     n_plain = 0
-    plain = dicom_module.plain_values
+    plain = dicom_module.plain_rows
     for path in sorted((shared_data / "dicom" / "single").iterdir()):
         taken = []
         with monkeypatch.context() as patch:
             patch.setattr(
-                dicom_module, "plain_values", lambda *a, t=taken: t.append(plain(*a)) or t[-1]
+                dicom_module, "plain_rows", lambda *a, t=taken: t.append(plain(*a)) or t[-1]
             )
             try:
                 quick = read_image(path)
