@@ -20,6 +20,7 @@ from asfusion.datasets._phantoms.pelvis import render_pelvis
 from asfusion.datasets._phantoms.spine import render_spine
 
 _SCANNERS_PER_SITE = 2
+_VISIBLE = 0.02  # attenuation: the noise of a detector hides less
 Paths = dict[str, list[str | None]]
 
 
@@ -47,8 +48,8 @@ class FilmRoom:
         self.patients, self.dates, self.folder, self.seed = patients, dates, folder, seed
 
     def write_pelvis(self, absent: Bools) -> Paths:
-        """Write pelvic radiographs and their segmentations."""
-        paths: Paths = {"pelvis_xray": [], "segmentation": []}
+        """Write pelvic radiographs, their segmentations, and where lesions changed them."""
+        paths: Paths = {"pelvis_xray": [], "segmentation": [], "lesions": []}
         for row in self._rows("Drawing pelvic radiographs"):
             if absent[row]:
                 for column in paths.values():
@@ -69,7 +70,9 @@ class FilmRoom:
             name = f"{self._key(row)}.dcm"
             path = self._film(film.pixels, film.spacing_mm, row, f"pelvis/{name}", "PELVIS", "AP")
             paths["pelvis_xray"].append(path)
-            paths["segmentation"].append(self._mask(film.labels, row))
+            paths["segmentation"].append(self._mask("segmentation", film.labels, row))
+            seen = np.where((film.labels > 0) & (np.abs(film.change) >= _VISIBLE), 255, 0)
+            paths["lesions"].append(self._mask("lesions", seen.astype(np.uint8), row))
         return paths
 
     def write_spine(self, absent: Bools) -> Paths:
@@ -153,10 +156,10 @@ class FilmRoom:
         )
         return str(path)
 
-    def _mask(self, labels: NDArray[np.uint8], row: int) -> str:
+    def _mask(self, kind: str, labels: NDArray[np.uint8], row: int) -> str:
         from PIL import Image
 
-        path = self.folder / "segmentation" / f"{self._key(row)}.png"
+        path = self.folder / kind / f"{self._key(row)}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         Image.fromarray(labels).save(buffer, format="PNG")

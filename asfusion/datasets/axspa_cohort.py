@@ -89,6 +89,9 @@ class AxSpaCohort:
         Long table of visits: ``patient``, ``day`` (0 is the index date) and values.
     segmentations : Series of str or None
         Paths of label images of the pelvic films (PNG, uint8), the ground truth of anatomy.
+    lesions : Series of str or None
+        Paths of masks of the pelvic films (PNG, 0 or 255): where sacroiliitis changed the picture
+        by more than noise does, the ground truth of what a network may point at.
     mentions : DataFrame or None
         What each note says where: ``row``, ``concept``, ``start`` and ``end`` (characters of
         the note) and ``polarity``, such as "negated" or "family"; the ground truth of notes.
@@ -118,6 +121,7 @@ class AxSpaCohort:
     sites: NDArray[np.int64]
     visits: pd.DataFrame | None
     segmentations: pd.Series | None
+    lesions: pd.Series | None
     mentions: pd.DataFrame | None
     genome: Genome | None
     truth: pd.DataFrame
@@ -342,6 +346,7 @@ class _Made:
     columns: dict[str, list[Any]]
     genome: Genome
     segmentations: list[str | None] | None
+    lesions: list[str | None] | None
     mentions: list[Any] | None
 
 
@@ -364,7 +369,7 @@ class _Maker:
 
     def make(self) -> _Made:
         columns: dict[str, list[Any]] = {}
-        mentions = segmentations = None
+        mentions = segmentations = lesions = None
         if "labs" in self.modalities:
             columns |= self._labs()
         if "genes" in self.modalities:
@@ -375,8 +380,9 @@ class _Maker:
         if set(_IMAGES) & set(self.modalities):
             images = self._images()
             segmentations = images.pop("segmentation", None)
+            lesions = images.pop("lesions", None)
             columns |= images
-        return _Made(columns, self.genome, segmentations, mentions)
+        return _Made(columns, self.genome, segmentations, lesions, mentions)
 
     def _labs(self) -> dict[str, list[Any]]:
         table = measure_labs(self.patients, _stream(self.seed, "labs"))
@@ -417,6 +423,12 @@ def _hidden(values: Sequence[Any], rows: NDArray[np.bool_]) -> list[Any]:
 # -- tables ----------------------------------------------------------------------------
 
 
+def _paths(cells: list[str | None] | None) -> pd.Series | None:
+    import pandas as pd
+
+    return None if cells is None else pd.Series(cells, dtype="str")
+
+
 def _assemble(
     patients: Patients, made: _Made, modalities: tuple[str, ...], seed: int
 ) -> AxSpaCohort:
@@ -425,7 +437,6 @@ def _assemble(
     visits = None
     if "visits" in modalities:
         visits = pd.DataFrame(draw_visits(patients, _stream(seed, "visits")))
-    segmentations = made.segmentations
     items = pd.DataFrame(patients.items)
     return AxSpaCohort(
         X=_to_frame(made.columns, len(patients)),
@@ -435,7 +446,8 @@ def _assemble(
         items=items,
         sites=patients.site.astype(np.int64),
         visits=visits,
-        segmentations=None if segmentations is None else pd.Series(segmentations, dtype="str"),
+        segmentations=_paths(made.segmentations),
+        lesions=_paths(made.lesions),
         mentions=_mentions(made),
         genome=made.genome if "genes" in modalities else None,
         truth=_truth(patients, made),
@@ -557,6 +569,10 @@ def _by_visit(cohort: AxSpaCohort) -> AxSpaCohort:
     targets.loc[~last, "asdas_crp"] = np.nan
     items = cohort.items.iloc[patient].reset_index(drop=True)
     items.loc[~last] = np.nan
+
+    def of_visits(paths: pd.Series | None) -> pd.Series | None:
+        return None if paths is None else paths.iloc[patient].where(last).reset_index(drop=True)
+
     return dataclasses.replace(
         cohort,
         X=X,
@@ -565,9 +581,8 @@ def _by_visit(cohort: AxSpaCohort) -> AxSpaCohort:
         targets=targets,
         items=items,
         sites=cohort.sites[patient],
-        segmentations=None
-        if cohort.segmentations is None
-        else cohort.segmentations.iloc[patient].where(last).reset_index(drop=True),
+        segmentations=of_visits(cohort.segmentations),
+        lesions=of_visits(cohort.lesions),
         mentions=None
         if cohort.mentions is None
         else cohort.mentions.assign(row=np.flatnonzero(last)[cohort.mentions["row"]]),

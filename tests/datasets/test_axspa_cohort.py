@@ -292,6 +292,19 @@ def test_radiographs_read_as_dicom(few: AxSpaCohort) -> None:
     assert few.X[["cervical_xray", "lumbar_xray"]].notna().any().all()
 
 
+def test_lesion_masks_show_where_sacroiliitis_changed_the_film(few: AxSpaCohort) -> None:
+    assert few.lesions is not None and few.segmentations is not None
+    assert list(few.lesions.notna()) == list(few.X["pelvis_xray"].notna())
+    worst = few.targets[["mny_right", "mny_left"]].max(axis=1)
+    area = {True: [], False: []}
+    for row, path in few.lesions.dropna().items():
+        mask = read_image(path)
+        assert mask.shape == read_image(few.segmentations[row]).shape
+        assert set(np.unique(mask)) <= {0, 255}
+        area[bool(worst[row] >= 3)].append((mask > 0).mean())
+    assert min(area[True]) > max(np.mean(area[False]), 0.01)
+
+
 def test_mri_series_are_folders_of_slices(few: AxSpaCohort) -> None:
     rows = few.X[["mri_stir", "mri_t1"]].dropna()
     assert len(rows) >= 4

@@ -5,6 +5,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from asfusion.datasets._phantoms.film import fill, smooth_outline
 from asfusion.datasets._phantoms.pelvis import PelvisFilm, render_pelvis
@@ -150,6 +151,20 @@ def test_given_lesions_are_drawn_and_returned() -> None:
     assert films[1].lesions == (healthy, dense)
     plain, changed = (joint_features(film)[1] for film in films)
     assert changed > plain + 0.02
+
+
+def test_change_is_what_the_lesions_did_and_lies_at_the_joints() -> None:
+    sound = JointLesions(erosion=0.0, sclerosis=0.0, width=1.0, ankylosis=0.0)
+    reach = []
+    for grade in range(5):
+        film = render_pelvis(grades=(grade, 0), rng=np.random.default_rng(grade))
+        joints = np.isin(film.labels, (PelvisLabel.RIGHT_SIJ, PelvisLabel.LEFT_SIJ))
+        away = ndimage.distance_transform_edt(~joints) * film.spacing_mm
+        assert away[np.abs(film.change) >= 0.02].max() < 25.0
+        reach.append((np.abs(film.change) >= 0.02).mean())
+    assert reach[3] > 3 * reach[0] and reach[4] > 3 * reach[0]
+    healthy = render_pelvis(grades=(3, 3), lesions=(sound, sound), rng=np.random.default_rng(0))
+    assert not healthy.change.any()
 
 
 def test_lesions_follow_the_words_of_the_criteria() -> None:

@@ -7,6 +7,7 @@ attenuation; scatter, noise and the processing of the scanner turn it into grey 
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number
-from asfusion.datasets._phantoms.film import MAX_GREY, Detector, checked_shape, grain
+from asfusion.datasets._phantoms.film import MAX_GREY, Detector, Field, checked_shape, grain
 from asfusion.datasets._phantoms.pelvis_bones import Body, Bones, PelvisLabel, View
 from asfusion.datasets._phantoms.pelvis_lesions import (
+    NO_LESIONS,
     JointFrame,
     JointLesions,
     checked_grade,
@@ -46,12 +48,17 @@ class PelvisFilm:
         Edge of a pixel (mm).
     lesions : tuple of two JointLesions
         What was drawn at the patient's right and left joint.
+    change : ndarray of shape (H, W), float32
+        Attenuation that the lesions add or, below zero, take away: the bones of the film less
+        those of the same patient with sound joints (unitless; a sound joint line takes 0.3 to
+        0.5 away, and the noise of a detector is 0.01 to 0.02).
     """
 
     pixels: NDArray[np.uint16]
     labels: NDArray[np.uint8]
     spacing_mm: float
     lesions: tuple[JointLesions, JointLesions]
+    change: NDArray[np.float32]
 
 
 def render_pelvis(
@@ -102,7 +109,7 @@ def render_pelvis(
     Returns
     -------
     PelvisFilm
-        Pixels, segmentation and spacing.
+        Pixels, segmentation, spacing, and what the lesions changed.
 
     Raises
     ------
@@ -140,9 +147,10 @@ def render_pelvis(
     view = View.draw(shape, projection, site, rng)
     if lesions is None:
         lesions = (draw_lesions(grades[0], rng), draw_lesions(grades[1], rng))
-    bones = _drawn(body, view, lesions, projection, rng)
+    bones, sound = _drawn(body, view, lesions, projection, rng)
     pixels, labels = _exposed(bones, Detector(scanner), site, exposure, rng)
-    return PelvisFilm(pixels, labels, float(view.spacing), lesions)
+    change = (bones.bone - sound).astype(np.float32)
+    return PelvisFilm(pixels, labels, float(view.spacing), lesions, change)
 
 
 def _checked_grades(grades: Any) -> tuple[int, int]:
@@ -159,16 +167,20 @@ def _drawn(
     lesions: tuple[JointLesions, JointLesions],
     projection: str,
     rng: np.random.Generator,
-) -> Bones:
+) -> tuple[Bones, Field]:
+    """Return the bones, and what they would be with sound joints."""
     bones = Bones(body, view)
     joints = bones.draw()
+    sound = bones.bone.copy()
     angled = 1.15 if projection == "ferguson" else 1.0
     for side, line, change, code in zip((-1.0, 1.0), joints, lesions, (6, 7), strict=True):
         clarity = angled * float(bones.rng.uniform(0.8, 1.1)) * float(rng.uniform(0.9, 1.05))
         frame = JointFrame.around(line, side, view.shape, view.spacing)
+        again = copy.deepcopy(rng)
         bones.bone[frame.crop] += joint_change(frame, change, clarity, body.density, rng)
+        sound[frame.crop] += joint_change(frame, NO_LESIONS, clarity, body.density, again)
         bones.labels[frame.crop][frame.gap] = code
-    return bones
+    return bones, sound
 
 
 def _exposed(

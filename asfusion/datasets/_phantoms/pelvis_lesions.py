@@ -51,6 +51,9 @@ class JointLesions:
         check_number(self.width, "width", minimum=0.1, maximum=4.0)
 
 
+NO_LESIONS = JointLesions(erosion=0.0, sclerosis=0.0, width=1.0, ankylosis=0.0)
+
+
 def checked_grade(grade: object) -> int:
     number = check_integer(grade, "grades", minimum=0)
     if number > 4:
