@@ -5,30 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number, quoted
-from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.clinical._basdai import basdai
-from asfusion.clinical._basfi import basfi
-from asfusion.clinical._msasss import CERVICAL_CORNERS, LUMBAR_CORNERS
-from asfusion.clinical.asdas import asdas_crp
-from asfusion.datasets._axspa_margins import GROUPS
-from asfusion.datasets._axspa_measured import (
-    draw_dates,
-    draw_gaps,
-    in_units_of_site,
-    measure_labs,
-    write_notes,
-)
+from asfusion._random import RandomState, draw_seed
+from asfusion.datasets._axspa_maker import Made, Maker, stream
+from asfusion.datasets._axspa_measured import in_units_of_site
 from asfusion.datasets._axspa_patients import Patients, draw_patients
+from asfusion.datasets._axspa_tables import make_targets, make_truth, mentions_of, to_frame
 from asfusion.datasets._axspa_visits import draw_visits
-from asfusion.datasets._folders import temporary_folder
-from asfusion.datasets._genome import Genome, draw_genome
+from asfusion.datasets._genome import Genome
 from asfusion.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,21 +26,12 @@ if TYPE_CHECKING:
 
 MODALITIES: Final = ("labs", "notes", "genes", "xray", "mri", "spine", "visits")
 _DEFAULT: Final = ("labs", "notes", "genes", "xray")
-_IMAGES: Final = ("xray", "mri", "spine")
-_BOOLEANS: Final = frozenset({"smoker", "hla_b27"})
-_TEXTS: Final = frozenset(
-    {
-        *("sex", "clinical_note", "pelvis_xray", "cervical_xray", "lumbar_xray"),
-        *("mri_stir", "mri_t1"),
-    }
-)
 _ONLY_AT_INDEX: Final = frozenset(
     {
         *("wbc", "neutrophils", "lymphocytes", "platelets", "haemoglobin", "lateral_flexion"),
         *("tragus_to_wall", "intermalleolar", "chest_expansion"),
     }
 )
-_CORNERS: Final = (*CERVICAL_CORNERS, *LUMBAR_CORNERS)
 _DESCRIPTION = """\
 Synthetic patients with chronic back pain; nothing here is, or is derived from, a person.
 y: axial spondyloarthritis (1) or other back pain (0). targets: diagnosis, activity, function,
@@ -305,8 +285,8 @@ def make_axspa_cohort(
     check_choice(units, "units", ("standard", "site"))
     chosen = _check_modalities(modalities)
     seed = draw_seed(random_state)
-    patients = draw_patients(n, _stream(seed, "patients"))
-    made = _Maker(patients, chosen, seed, missing, path).make()
+    patients = draw_patients(n, stream(seed, "patients"))
+    made = Maker(patients, chosen, seed, missing, path).make()
     cohort = _assemble(patients, made, chosen, seed)
     if rows == "visit":
         cohort = _by_visit(cohort)
@@ -335,94 +315,6 @@ def _spread_over(damage: NDArray[np.int64], rows: NDArray[np.intp], n: int) -> N
     return rows[first[np.argsort(damage[first], kind="stable")]]
 
 
-def _stream(seed: int, *keys: object) -> np.random.Generator:
-    return np.random.default_rng(derive_seed(seed, "axspa", *keys))
-
-
-@dataclass(frozen=True, eq=False)
-class _Made:
-    """Columns and files of all patients."""
-
-    columns: dict[str, list[Any]]
-    genome: Genome
-    segmentations: list[str | None] | None
-    lesions: list[str | None] | None
-    mentions: list[Any] | None
-
-
-class _Maker:
-    """Turns patients into columns and files; each part draws from a stream of its own."""
-
-    def __init__(
-        self,
-        patients: Patients,
-        modalities: tuple[str, ...],
-        seed: int,
-        missing: float,
-        path: str | os.PathLike[str] | None,
-    ) -> None:
-        self.patients, self.modalities, self.seed, self.path = patients, modalities, seed, path
-        self.dates = draw_dates(len(patients), _stream(seed, "dates"))
-        self.cells, self.absent = draw_gaps(patients, missing, _stream(seed, "gaps"))
-        # Genes cause the disease whether or not anyone looks at them.
-        self.genome = draw_genome(patients.is_case, _stream(seed, "genome"))
-
-    def make(self) -> _Made:
-        columns: dict[str, list[Any]] = {}
-        mentions = segmentations = lesions = None
-        if "labs" in self.modalities:
-            columns |= self._labs()
-        if "genes" in self.modalities:
-            columns |= self._genes()
-        if "notes" in self.modalities:
-            notes, mentions = write_notes(self.patients, self.dates, self.seed)
-            columns["clinical_note"] = _hidden(notes, self.absent["notes"])
-        if set(_IMAGES) & set(self.modalities):
-            images = self._images()
-            segmentations = images.pop("segmentation", None)
-            lesions = images.pop("lesions", None)
-            columns |= images
-        return _Made(columns, self.genome, segmentations, lesions, mentions)
-
-    def _labs(self) -> dict[str, list[Any]]:
-        table = measure_labs(self.patients, _stream(self.seed, "labs"))
-        # Age and sex are known of everybody; what the laboratory lost is all of its values.
-        lost = self.absent["labs"]
-        own = ("age", "sex", "bmi", "smoker")
-        return {
-            name: _hidden(values, self.cells[name] | (lost & (name not in own)))
-            for name, values in table.items()
-        }
-
-    def _genes(self) -> dict[str, list[Any]]:
-        genome, absent = self.genome, self.absent["genes"]
-        columns: dict[str, list[Any]] = {"hla_b27": _hidden(genome.hla_b27.tolist(), absent)}
-        for name, dosage in genome.dosages.items():
-            columns[name] = _hidden(dosage.tolist(), absent | (dosage < 0))
-        return columns
-
-    def _images(self) -> dict[str, list[Any]]:
-        from asfusion.datasets._axspa_images import FilmRoom
-
-        folder = temporary_folder() if self.path is None else Path(self.path).absolute()
-        room = FilmRoom(self.patients, self.dates, folder, self.seed)
-        columns: dict[str, list[Any]] = {}
-        if "xray" in self.modalities:
-            columns |= room.write_pelvis(self.absent["xray"])
-        if "mri" in self.modalities:
-            columns |= room.write_mri(self.absent["mri"])
-        if "spine" in self.modalities:
-            columns |= room.write_spine(self.absent["spine"])
-        return columns
-
-
-def _hidden(values: Sequence[Any], rows: NDArray[np.bool_]) -> list[Any]:
-    return [None if gone else value for value, gone in zip(values, rows.tolist(), strict=True)]
-
-
-# -- tables ----------------------------------------------------------------------------
-
-
 def _paths(cells: list[str | None] | None) -> pd.Series | None:
     import pandas as pd
 
@@ -430,109 +322,28 @@ def _paths(cells: list[str | None] | None) -> pd.Series | None:
 
 
 def _assemble(
-    patients: Patients, made: _Made, modalities: tuple[str, ...], seed: int
+    patients: Patients, made: Made, modalities: tuple[str, ...], seed: int
 ) -> AxSpaCohort:
     import pandas as pd
 
     visits = None
     if "visits" in modalities:
-        visits = pd.DataFrame(draw_visits(patients, _stream(seed, "visits")))
+        visits = pd.DataFrame(draw_visits(patients, stream(seed, "visits")))
     items = pd.DataFrame(patients.items)
     return AxSpaCohort(
-        X=_to_frame(made.columns, len(patients)),
+        X=to_frame(made.columns, len(patients)),
         y=patients.is_case.astype(np.int64),
         groups=np.arange(len(patients)),
-        targets=_targets(patients, items),
+        targets=make_targets(patients, items),
         items=items,
         sites=patients.site.astype(np.int64),
         visits=visits,
         segmentations=_paths(made.segmentations),
         lesions=_paths(made.lesions),
-        mentions=_mentions(made),
+        mentions=mentions_of(made),
         genome=made.genome if "genes" in modalities else None,
-        truth=_truth(patients, made),
+        truth=make_truth(patients, made),
         modalities=modalities,
-    )
-
-
-def _mentions(made: _Made) -> pd.DataFrame | None:
-    """Return the truth of the notes that are there, a line for each mention."""
-    import pandas as pd
-
-    if made.mentions is None:
-        return None
-    notes = made.columns["clinical_note"]
-    lines = [
-        (row, mention.concept, mention.start, mention.end, mention.polarity)
-        for row, found in enumerate(made.mentions)
-        if notes[row] is not None
-        for mention in found
-    ]
-    return pd.DataFrame(lines, columns=["row", "concept", "start", "end", "polarity"])
-
-
-def _to_frame(columns: dict[str, list[Any]], n: int) -> pd.DataFrame:
-    import pandas as pd
-
-    def kind(name: str) -> str:
-        return "boolean" if name in _BOOLEANS else "str" if name in _TEXTS else "float64"
-
-    return pd.DataFrame(
-        {name: pd.Series(cells, dtype=kind(name)) for name, cells in columns.items()},
-        index=pd.RangeIndex(n),
-    )
-
-
-def _targets(patients: Patients, items: pd.DataFrame) -> pd.DataFrame:
-    import pandas as pd
-
-    group = patients.group
-    later = patients.corners_later.sum(axis=1)
-    now = patients.corners.sum(axis=1)
-    return pd.DataFrame(
-        {
-            "axspa": patients.is_case.astype(np.int64),
-            "diagnosis": np.take(np.array(GROUPS, dtype=object), group),
-            "as_vs_nr": np.where(group > 0, (group == 2).astype(float), np.nan),
-            "basdai": np.round(basdai(*(items[f"basdai_q{i}"].to_numpy() for i in range(1, 7))), 2),
-            "basfi": np.round(basfi(items[[f"basfi_q{i}" for i in range(1, 11)]].to_numpy()), 2),
-            "basmi": np.round(patients.scores["basmi"], 2),
-            "asdas_crp": np.round(_asdas(items, patients.scores["crp"]), 2),
-            "mny_right": patients.grades[:, 0],
-            "mny_left": patients.grades[:, 1],
-            "msasss": now,
-            **{f"corner_{name}": patients.corners[:, i] for i, name in enumerate(_CORNERS)},
-            "msasss_2y": later,
-            "progression_2y": (later - now >= 2).astype(np.int64),
-        }
-    )
-
-
-def _asdas(items: pd.DataFrame, crp: NDArray[np.float64]) -> NDArray[np.float64]:
-    answers = ("basdai_q2", "basdai_q6", "patient_global", "basdai_q3")
-    pain, stiffness, general, peripheral = (items[name].to_numpy() for name in answers)
-    return np.asarray(asdas_crp(pain, stiffness, general, peripheral, crp))
-
-
-def _truth(patients: Patients, made: _Made) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(
-        {
-            "patient": np.arange(len(patients)),
-            "sex": np.where(patients.male, "male", "female"),
-            "onset_age": patients.scores["age"] - patients.scores["duration"],
-            "duration": patients.scores["duration"],
-            "crp": patients.scores["crp"],
-            "esr": patients.scores["esr"],
-            "oedema": patients.oedema.sum(axis=1),
-            "oedema_quadrants": (patients.oedema > 0.35).sum(axis=1),
-            "fat": patients.fat.sum(axis=1),
-            "grade_sum": patients.grades.sum(axis=1),
-            "msasss": patients.corners.sum(axis=1),
-            "hla_b27": made.genome.hla_b27.astype(np.int64),
-            **{f"history_{name}": values for name, values in patients.features.items()},
-        }
     )
 
 
