@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import asfusion.estimators.joint as joint_module
+import asfusion.estimators._joint as joint_module
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators.joint import JointFusionClassifier
 from asfusion.exceptions import AsfusionError

@@ -16,10 +16,11 @@ from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
+from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import check_part, class_probabilities, fit_part
-from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor, _JointFusion
+from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._budget import at_most_values
 
@@ -211,9 +212,7 @@ class _EarlyFusion(FusionEstimator):
             self.estimator_.known_classes_ = state["known_classes"]
 
 
-def network_for(
-    parent: FusionEstimator, template: Any, name: str, encoder: Encoder
-) -> _JointFusion:
+def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Encoder) -> JointFusion:
     """Return an unfitted network estimator of one modality for the task of `parent`."""
     joint = JointFusionClassifier if parent.is_classifier else JointFusionRegressor
     if template is None:

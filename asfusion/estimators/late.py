@@ -30,12 +30,12 @@ from asfusion.estimators._combine import (
     product_of_experts,
     weighted_mean,
 )
+from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows, cells_present, warn_user
 from asfusion.estimators._sklearn import check_part
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor, network_for
-from asfusion.estimators.joint import _JointFusion
 from asfusion.exceptions import ConfigurationError, InputError
 
 Combine = Literal["mean", "vote", "weighted", "product", "stacking"]
@@ -162,7 +162,7 @@ class _LateFusion(FusionEstimator):
         estimator = given.get(name) if isinstance(given, Mapping) else given
         if estimator is None:
             return network_for(self, self.network, name, encoder)
-        if isinstance(estimator, _JointFusion):
+        if isinstance(estimator, JointFusion):
             return network_for(self, estimator, name, encoder)
         early = EarlyFusionClassifier if self.is_classifier else EarlyFusionRegressor
         made = early({name: encoder}, estimator, network=self.network, verbose=self.verbose)

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
 from asfusion.encoders.text import TextEncoder
+from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
-from asfusion.estimators.joint import _JointFusion
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._game import Game
 from asfusion.nn.text import TransformerBackbone
@@ -25,12 +25,12 @@ Worth = Callable[[Tokens], Tensor]
 
 def has_gradients(game: Game) -> bool:
     """Return whether gradients lead from the output to what a modality holds."""
-    return isinstance(game.model, _JointFusion) and not game.n_background
+    return isinstance(game.model, JointFusion) and not game.n_background
 
 
 def check_gradients(game: Game, parameter: str, instead: str) -> None:
     """Raise unless `has_gradients`."""
-    if not isinstance(game.model, _JointFusion):
+    if not isinstance(game.model, JointFusion):
         msg = (
             f"{parameter}: expected {instead!r} for {type(game.model).__name__}, which has no "
             "gradient from the output to what it reads, got a method that needs one."

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._random import torch_seed
-from asfusion.estimators.joint import _JointFusion
+from asfusion.estimators._joint import JointFusion
 from asfusion.explanation._curves import Curves, Parts, trace
 from asfusion.explanation._game import Game
 from asfusion.explanation.players import exact_shapley
@@ -204,7 +204,7 @@ def _untrained(e: Explanation) -> Check | None:
     scikit-learn have no untrained state to compare with.
     """
     game = e.details.game
-    if not isinstance(game.model, _JointFusion) or len(e) < 3 or len(e.names) > 10:
+    if not isinstance(game.model, JointFusion) or len(e) < 3 or len(e.names) > 10:
         return None
     model = copy.copy(game.model)
     with torch_seed(0):

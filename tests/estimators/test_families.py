@@ -18,7 +18,7 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
-from asfusion.estimators import joint as joint_module
+from asfusion.estimators import _joint as joint_module
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
