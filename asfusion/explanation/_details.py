@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from asfusion._baseline_models import Algorithm
 from asfusion._checks import check_choice
@@ -30,6 +30,7 @@ from asfusion.explanation._gradients import (
     check_gradients,
     embed_note,
     has_gradients,
+    map_layer,
     worth_of_images,
 )
 from asfusion.explanation._part_games import (
@@ -382,22 +383,10 @@ class Details:
                 forward = score_images(self.game, row, name)
             else:
                 forward = worth_of_images(self.game, row, name)
-                layer = self._map_layer(name) if method == "grad_cam" else None
+                layer = map_layer(self.game, name) if method == "grad_cam" else None
             part = attribute_image(forward, pixels[row], method=method, layer=layer)
             found.append(self._on_file(part, row, encoder))
         return found
-
-    def _map_layer(self, name: str) -> nn.Module:
-        """Return what gives the last feature map of a modality's network."""
-        network: Any = self.game.model.network_.encoders[name]
-        layer: nn.Module | None = network.backbone.map_layer()
-        if layer is None:
-            msg = (
-                "image_method: 'grad_cam' expected a network of convolutions, got one of patches "
-                f"for modality {name!r}. Choose 'integrated_gradients' or 'occlusion'."
-            )
-            raise ConfigurationError(msg)
-        return layer
 
     def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:
         method = self._image_method()

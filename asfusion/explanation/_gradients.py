@@ -88,6 +88,19 @@ def worth_of_images(game: Game, row: int, name: str) -> Callable[[Tensor], Tenso
     return forward
 
 
+def map_layer(game: Game, name: str) -> nn.Module:
+    """Return what gives the last feature map of a modality's network, for Grad-CAM."""
+    network: Any = game.model.network_.encoders[name]  # type: ignore[attr-defined, unused-ignore]
+    layer: nn.Module | None = network.backbone.map_layer()
+    if layer is None:
+        msg = (
+            "image_method: 'grad_cam' expected a network of convolutions, got one of patches "
+            f"for modality {name!r}. Choose 'integrated_gradients' or 'occlusion'."
+        )
+        raise ConfigurationError(msg)
+    return layer
+
+
 @dataclass(frozen=True, eq=False)
 class Embedded:
     """A note as token embeddings, and what they are worth.

@@ -201,14 +201,18 @@ def grad_cam(
         coarse: Tensor = LayerGradCam(forward, layer).attribute(
             image[None].clone().requires_grad_(True), relu_attributions=False
         )
-        mode = "bilinear" if image.dim() == 3 else "trilinear"
+        # A network that reads slices one by one has a map (Z, 1, h, w), others (1, 1, ..., h, w).
+        flat = coarse.dim() == 4
         fine: Tensor = LayerAttribution.interpolate(
-            coarse.detach(), tuple(image.shape[1:]), interpolate_mode=mode
+            coarse.detach(),
+            tuple(image.shape[-2:] if flat else image.shape[1:]),
+            interpolate_mode="bilinear" if flat else "trilinear",
         )
-    whole = torch.zeros_like(fine[0, 0], dtype=torch.float64)
+    values = fine.double().reshape(image.shape[1:])
+    whole = torch.zeros_like(values)
     box = _box((image != baseline).any(dim=0))
     if box is not None:
-        whole[box[1:]] = _scaled(fine[0, 0].double()[box[1:]], difference)
+        whole[box[1:]] = _scaled(values[box[1:]], difference)
     return whole
 
 
@@ -250,7 +254,7 @@ def _check_differentiable(forward: Forward, image: Tensor) -> None:
 
 
 def _check_layer(forward: Forward, image: Tensor, layer: nn.Module) -> None:
-    """Raise unless `layer` gives one feature map for one image, with a gradient."""
+    """Raise unless `layer` gives one feature map for one image or slice, with a gradient."""
     maps: list[object] = []
     handle = layer.register_forward_hook(lambda module, inputs, output: maps.append(output))
     try:
@@ -264,10 +268,13 @@ def _check_layer(forward: Forward, image: Tensor, layer: nn.Module) -> None:
         )
         raise ConfigurationError(msg)
     features = maps[0]
-    names = "(1, D, h, w)" if image.dim() == 3 else "(1, D, z, y, x)"
-    shape = tuple(features.shape) if isinstance(features, Tensor) else None
-    if shape is None or len(shape) != image.dim() + 1 or shape[0] != 1:
-        got = type(features).__name__ if shape is None else shape
+    shape = tuple(features.shape) if isinstance(features, Tensor) else ()
+    n_slices = image.shape[1] if image.dim() == 4 else 1
+    is_whole = len(shape) == image.dim() + 1 and shape[0] == 1
+    is_by_slice = len(shape) == 4 and shape[0] == n_slices
+    if not (is_whole or is_by_slice):
+        got = shape or type(features).__name__
+        names = "(1, D, h, w)" if image.dim() == 3 else "(1, D, z, y, x) or (Z, D, h, w)"
         msg = (
             f"layer: expected a feature map {names} for a single image, got {got}. "
             "Name a convolution or a block of convolutions."

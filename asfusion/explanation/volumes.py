@@ -20,7 +20,7 @@ from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.slices import SliceEncoder
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._game import Game
-from asfusion.explanation._gradients import worth_of_tokens
+from asfusion.explanation._gradients import map_layer, worth_of_tokens
 from asfusion.explanation.images import ImageAttribution, attribute_image
 from asfusion.imaging.grid import to_eight_bits, window_of
 from asfusion.imaging.series import read_series
@@ -177,14 +177,8 @@ def attribute_row(
     Raises
     ------
     ConfigurationError
-        If Grad-CAM is asked of slices.
+        If Grad-CAM is asked of a network that has no feature map.
     """
-    if method == "grad_cam" and isinstance(encoder, SliceEncoder):
-        msg = (
-            "image_method: expected 'integrated_gradients' or 'occlusion' for SliceEncoder, whose "
-            "network sees one slice at a time, got 'grad_cam'."
-        )
-        raise ConfigurationError(msg)
     n_sequences = len(encoder.columns_)
     there = prepared.tensors["mask"][0].reshape(n_sequences, -1).any(dim=1)
     maps: dict[str, ImageAttribution] = {}
@@ -207,8 +201,7 @@ def _on_grid(
             _black_box(game, row, name, prepared, sequence), image, method=method
         )
     forward = _worth_of_sequence(game, row, name, prepared, sequence)
-    network: Any = game.model.network_.encoders[name]  # type: ignore[attr-defined, unused-ignore]
-    layer = network.backbone.map_layer() if method == "grad_cam" else None
+    layer = map_layer(game, name) if method == "grad_cam" else None
     return attribute_image(forward, image, method=method, layer=layer, batch_size=4)
 
 

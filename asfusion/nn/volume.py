@@ -422,6 +422,10 @@ class SliceBackbone(Backbone):
         unit = self.images._to_unit(inputs["voxels"])
         return {**inputs, "voxels": self.augment.view(unit, number)}  # type: ignore[operator]
 
+    def map_layer(self) -> nn.Module | None:
+        """Return what gives the last feature map (B * Z, D, h, w); None if that is patches."""
+        return self.images.map_layer()
+
     def last_block(self) -> nn.Module:
         """Return the last stage of the network of a slice."""
         return self.images.last_block()

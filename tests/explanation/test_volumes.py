@@ -105,6 +105,7 @@ def test_pictures_and_pages(cohort: Any, model: Any, tmp_path: Path) -> None:
     plt.close("all")
 
 
+@pytest.mark.filterwarnings("default:grad_cam. the evidence:asfusion.exceptions.AsfusionWarning")
 def test_slices_by_gradient_and_their_attention(cohort: Any) -> None:
     X, y = cohort
     encoder = af.SliceEncoder(["stir", "t1"], size=32, augment=False, d_out=8)
@@ -116,8 +117,18 @@ def test_slices_by_gradient_and_their_attention(cohort: Any) -> None:
     assert per_slice[1:4].mean() > per_slice[[0, 4, 5]].mean()
     for weights in part.attention.values():
         assert weights.shape == (6,) and weights.sum() == pytest.approx(1.0)
-    with pytest.raises(ConfigurationError, match=r"image_method: .* one slice at a time"):
-        af.explain(model, rows, output=1, image_method="grad_cam", verbose=0)["mri"]
+    [coarse] = af.explain(model, rows, output=1, image_method="grad_cam", verbose=0)["mri"]
+    stir = coarse["stir"]
+    assert coarse.method == "grad_cam" and stir.values.shape == (6, 40, 32)
+    per_slice = np.abs(stir.values).sum(axis=(1, 2))
+    assert per_slice[1:4].mean() > per_slice[[0, 4, 5]].mean()
+
+
+def test_slices_read_by_patches_have_no_grad_cam(cohort: Any) -> None:
+    encoder = af.SliceEncoder("stir", backbone="vit_tiny", size=32, augment=False, d_out=8)
+    model = fit(cohort, encoder, max_epochs=1, batch_size=8)
+    with pytest.raises(ConfigurationError, match=r"image_method: 'grad_cam' .* one of patches"):
+        af.explain(model, cohort[0].head(1), output=1, image_method="grad_cam", verbose=0)["mri"]
 
 
 def test_early_and_late_fusion_are_asked_by_occlusion(cohort: Any) -> None:
