@@ -71,8 +71,10 @@ class FilmRoom:
             path = self._film(film.pixels, film.spacing_mm, row, f"pelvis/{name}", "PELVIS", "AP")
             paths["pelvis_xray"].append(path)
             paths["segmentation"].append(self._mask("segmentation", film.labels, row))
-            seen = np.where((film.labels > 0) & (np.abs(film.change) >= _VISIBLE), 255, 0)
-            paths["lesions"].append(self._mask("lesions", seen.astype(np.uint8), row))
+            # A joint of grade 0 has no lesion, however it varies.
+            sick = np.array([right, left])[:, None, None] > 0
+            seen = ((np.abs(film.change) >= _VISIBLE) & sick).any(axis=0) & (film.labels > 0)
+            paths["lesions"].append(self._mask("lesions", 255 * seen.astype(np.uint8), row))
         return paths
 
     def write_spine(self, absent: Bools) -> Paths:

@@ -70,8 +70,9 @@ class AxSpaCohort:
     segmentations : Series of str or None
         Paths of label images of the pelvic films (PNG, uint8), the ground truth of anatomy.
     lesions : Series of str or None
-        Paths of masks of the pelvic films (PNG, 0 or 255): where sacroiliitis changed the picture
-        by more than noise does, the ground truth of what a network may point at.
+        Paths of masks of the pelvic films (PNG, 0 or 255): where joints of grade 1 to 4 differ
+        from sound ones of the same patient by more than noise does, the ground truth of what a
+        network may point at.
     mentions : DataFrame or None
         What each note says where: ``row``, ``concept``, ``start`` and ``end`` (characters of
         the note) and ``polarity``, such as "negated" or "family"; the ground truth of notes.

@@ -296,13 +296,15 @@ def test_lesion_masks_show_where_sacroiliitis_changed_the_film(few: AxSpaCohort)
     assert few.lesions is not None and few.segmentations is not None
     assert list(few.lesions.notna()) == list(few.X["pelvis_xray"].notna())
     worst = few.targets[["mny_right", "mny_left"]].max(axis=1)
-    area = {True: [], False: []}
+    area: dict[str, list[float]] = {"sound": [0.0], "mild": [0.0], "sick": []}
     for row, path in few.lesions.dropna().items():
         mask = read_image(path)
         assert mask.shape == read_image(few.segmentations[row]).shape
         assert set(np.unique(mask)) <= {0, 255}
-        area[bool(worst[row] >= 3)].append((mask > 0).mean())
-    assert min(area[True]) > max(np.mean(area[False]), 0.01)
+        kind = "sound" if worst[row] == 0 else "mild" if worst[row] < 3 else "sick"
+        area[kind].append((mask > 0).mean())
+    assert max(area["sound"]) == 0.0
+    assert min(area["sick"]) > max(np.mean(area["mild"]), 0.01)
 
 
 def test_mri_series_are_folders_of_slices(few: AxSpaCohort) -> None:

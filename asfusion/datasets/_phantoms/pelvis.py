@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number
-from asfusion.datasets._phantoms.film import MAX_GREY, Detector, Field, checked_shape, grain
+from asfusion.datasets._phantoms.film import MAX_GREY, Detector, checked_shape, grain
 from asfusion.datasets._phantoms.pelvis_bones import Body, Bones, PelvisLabel, View
 from asfusion.datasets._phantoms.pelvis_lesions import (
     NO_LESIONS,
@@ -48,10 +48,11 @@ class PelvisFilm:
         Edge of a pixel (mm).
     lesions : tuple of two JointLesions
         What was drawn at the patient's right and left joint.
-    change : ndarray of shape (H, W), float32
-        Attenuation that the lesions add or, below zero, take away: the bones of the film less
-        those of the same patient with sound joints (unitless; a sound joint line takes 0.3 to
-        0.5 away, and the noise of a detector is 0.01 to 0.02).
+    change : ndarray of shape (2, H, W), float32
+        Attenuation that the lesions of the right and of the left joint add or, below zero, take
+        away: the bones of the film less those of the same patient with a sound joint (unitless;
+        a sound joint line takes 0.3 to 0.5 away, and the noise of a detector is 0.01 to 0.02).
+        Joints of grade 0 vary a little, too.
     """
 
     pixels: NDArray[np.uint16]
@@ -147,9 +148,8 @@ def render_pelvis(
     view = View.draw(shape, projection, site, rng)
     if lesions is None:
         lesions = (draw_lesions(grades[0], rng), draw_lesions(grades[1], rng))
-    bones, sound = _drawn(body, view, lesions, projection, rng)
+    bones, change = _drawn(body, view, lesions, projection, rng)
     pixels, labels = _exposed(bones, Detector(scanner), site, exposure, rng)
-    change = (bones.bone - sound).astype(np.float32)
     return PelvisFilm(pixels, labels, float(view.spacing), lesions, change)
 
 
@@ -167,20 +167,23 @@ def _drawn(
     lesions: tuple[JointLesions, JointLesions],
     projection: str,
     rng: np.random.Generator,
-) -> tuple[Bones, Field]:
-    """Return the bones, and what they would be with sound joints."""
+) -> tuple[Bones, NDArray[np.float32]]:
+    """Return the bones, and what the lesions of each side changed."""
     bones = Bones(body, view)
     joints = bones.draw()
-    sound = bones.bone.copy()
     angled = 1.15 if projection == "ferguson" else 1.0
-    for side, line, change, code in zip((-1.0, 1.0), joints, lesions, (6, 7), strict=True):
+    changed = np.zeros((2, *view.shape), np.float32)
+    for i, (side, line, lesion) in enumerate(zip((-1.0, 1.0), joints, lesions, strict=True)):
         clarity = angled * float(bones.rng.uniform(0.8, 1.1)) * float(rng.uniform(0.9, 1.05))
         frame = JointFrame.around(line, side, view.shape, view.spacing)
         again = copy.deepcopy(rng)
-        bones.bone[frame.crop] += joint_change(frame, change, clarity, body.density, rng)
-        sound[frame.crop] += joint_change(frame, NO_LESIONS, clarity, body.density, again)
-        bones.labels[frame.crop][frame.gap] = code
-    return bones, sound
+        drawn = joint_change(frame, lesion, clarity, body.density, rng)
+        bones.bone[frame.crop] += drawn
+        bones.labels[frame.crop][frame.gap] = PelvisLabel.RIGHT_SIJ + i
+        changed[i][frame.crop] = drawn - joint_change(
+            frame, NO_LESIONS, clarity, body.density, again
+        )
+    return bones, changed
 
 
 def _exposed(
