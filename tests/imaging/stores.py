@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import asfusion.imaging.image_store as image_module
@@ -55,6 +56,19 @@ def draw_series(path: Path, seed: int) -> Path:
     for file in write_slices(path, values, SpacingBetweenSlices=4.0):
         os.utime(file, (1e9 + seed, 1e9 + seed))
     return path
+
+
+def count_decoded(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return a list that grows with everything decoded in this process."""
+    decoded: list[str] = []
+    read = getattr(kind.module, kind.reader)
+
+    def counted(path: str, *args: Any, **options: Any) -> Any:
+        decoded.append(path)
+        return read(path, *args, **options)
+
+    monkeypatch.setattr(kind.module, kind.reader, counted)
+    return decoded
 
 
 def spoil_image(path: Path) -> str:

@@ -26,7 +26,7 @@ from asfusion.exceptions import (
     StoreError,
 )
 from tests.imaging.files import SECRET
-from tests.imaging.stores import IMAGES, SERIES, Kind
+from tests.imaging.stores import IMAGES, SERIES, Kind, count_decoded
 
 
 @pytest.fixture(params=[IMAGES, SERIES], ids=["images", "series"])
@@ -40,19 +40,6 @@ def files(tmp_path: Path, kind: Kind) -> list[Path]:
     folder = tmp_path / SECRET
     folder.mkdir()
     return [kind.draw(folder / f"{i}.png", i) for i in range(10)]
-
-
-def count_decoded(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list that grows with everything decoded in this process."""
-    decoded: list[str] = []
-    read = getattr(kind.module, kind.reader)
-
-    def counted(path: str, *args: Any, **options: Any) -> Any:
-        decoded.append(path)
-        return read(path, *args, **options)
-
-    monkeypatch.setattr(kind.module, kind.reader, counted)
-    return decoded
 
 
 def part(store: Any, name: str) -> Path:
