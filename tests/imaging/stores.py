@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import asfusion.imaging._store as store_module
 import asfusion.imaging.image_store as image_module
 import asfusion.imaging.series_store as series_module
 from asfusion.imaging import ImageStore, SeriesStore, read_image, read_series
@@ -19,6 +21,12 @@ from asfusion.imaging._grid_plan import GridPlan
 from tests.imaging.slices import voxels, write_slices
 
 BOX = (4, 16, 16)
+
+
+def settle_at_once(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let files be known by their times at once; call what is returned before changing one."""
+    monkeypatch.setattr(store_module, "_SETTLED_NS", -1)
+    return lambda: time.sleep(0.02)  # longer than one tick of the file system's clock
 
 
 class Kind(NamedTuple):

@@ -15,7 +15,7 @@ from asfusion.imaging import SeriesStore, read_series
 from asfusion.imaging._grid_plan import GridPlan
 from tests.imaging.files import SECRET
 from tests.imaging.slices import dicomdir, enhanced, voxels, write_slices
-from tests.imaging.stores import BOX, SERIES, count_decoded, draw_series
+from tests.imaging.stores import BOX, SERIES, count_decoded, draw_series, settle_at_once
 
 
 @pytest.fixture
@@ -134,10 +134,12 @@ def test_any_change_in_a_folder_counts(
     tmp_path: Path, series: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, folder = SeriesStore(tmp_path / "store", BOX), series[0]
+    wait = settle_at_once(monkeypatch)
     store.ingest(series)
     decoded = count_decoded(SERIES, monkeypatch)
 
     def is_read_again() -> bool:
+        wait()
         n = len(decoded)
         assert np.array_equal(store.read([folder])[0], GridPlan(BOX).voxels_of(read_series(folder)))
         return len(decoded) > n
@@ -188,13 +190,17 @@ def test_nifti(tmp_path: Path) -> None:
         assert np.array_equal(stored, GridPlan(BOX).voxels_of(read_series(file)))
 
 
-def test_files_that_a_dicomdir_names_are_its_content(tmp_path: Path) -> None:
+def test_files_that_a_dicomdir_names_are_its_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wait = settle_at_once(monkeypatch)
     files = write_slices(tmp_path / "medium", voxels(4))
     directory = tmp_path / "medium" / "DICOMDIR"
     dicomdir([[file.name] for file in files]).save_as(directory, enforce_file_format=True)
     store = SeriesStore(tmp_path / "store", BOX)
     before = store.read([directory])
     assert np.array_equal(before[0], GridPlan(BOX).voxels_of(read_series(directory)))
+    wait()
     write_slices(tmp_path / "medium", voxels(4)[::-1])
     after = store.read([directory])
     assert not np.array_equal(after, before)

@@ -26,7 +26,7 @@ from asfusion.exceptions import (
     StoreError,
 )
 from tests.imaging.files import SECRET
-from tests.imaging.stores import IMAGES, SERIES, Kind, count_decoded
+from tests.imaging.stores import IMAGES, SERIES, Kind, count_decoded, settle_at_once
 
 
 @pytest.fixture(params=[IMAGES, SERIES], ids=["images", "series"])
@@ -91,7 +91,7 @@ def test_missing_cells_are_black(
 def test_nothing_is_decoded_twice(
     kind: Kind, tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "_SETTLED_NS", -1)
+    settle_at_once(monkeypatch)
     kind.open(tmp_path / "store").ingest(files)
     decoded = count_decoded(kind, monkeypatch)
     store = kind.open(tmp_path / "store")
@@ -114,12 +114,14 @@ def test_renamed_and_copied_files_are_not_decoded_again(
 
 
 def test_changed_file_is_read_again_even_if_it_looks_the_same(
-    kind: Kind, tmp_path: Path, files: list[Path]
+    kind: Kind, tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    wait = settle_at_once(monkeypatch)
     store = kind.open(tmp_path / "store")
     before = store.read(files[:1])
     changed, other = some_file(files[0]), some_file(files[1])
     status = changed.stat()
+    wait()
     changed.write_bytes(other.read_bytes())
     os.utime(changed, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert not np.array_equal(store.read(files[:1]), before)
