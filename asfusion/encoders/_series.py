@@ -101,6 +101,8 @@ class SeriesEncoder(Encoder):
             If there is nothing readable at a path and `on_error` is ``"raise"``.
         InputError
             If the rows need more than 8 GiB as voxels.
+        StoreError
+            If there is a store, and it cannot be written.
         """
         check_is_fitted(self)
         frame = self._read(X)
