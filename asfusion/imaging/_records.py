@@ -3,7 +3,7 @@
 A folder holds ``pixels.raw`` (records one after another), ``index.bin`` (one entry per record:
 what it was made of, a checksum of its pixels, a checksum of the entry; the first entry is a
 random name of the store), ``seen.bin`` (files
-whose content is known, by number, size and times; no names) and ``lock``. Writers append under
+whose content is known, by `FileKey`; no names) and ``lock``. Writers append under
 the lock, pixels first: a record exists once its entry is whole, so that a killed writer leaves
 nothing but bytes that the next one overwrites. Nothing is forced to the disk: what a power
 failure takes is seen by its checksum, and can be made again.
@@ -27,7 +27,10 @@ from asfusion._files import write_file
 from asfusion.exceptions import StoreError
 
 FileKey = tuple[int, int, int, int, int]
-"""Device, number, size and the two times of a file, which change when its content does."""
+"""Device, number, size and the two times of a file, which change when its content does.
+
+For a series: the digest of those of all its files, and how many they are.
+"""
 
 _ENTRY = struct.Struct("<32sLL")  # digest of the source, checksum of pixels, of the entry
 _SEEN = struct.Struct("<5Q32sL")
