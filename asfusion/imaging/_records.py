@@ -2,11 +2,10 @@
 
 A folder holds ``pixels.raw`` (records one after another), ``index.bin`` (one entry per record:
 what it was made of, a checksum of its pixels, a checksum of the entry; the first entry is a
-random name of the store), ``seen.bin`` (files
-whose content is known, by `FileKey`; no names) and ``lock``. Writers append under
-the lock, pixels first: a record exists once its entry is whole, so that a killed writer leaves
-nothing but bytes that the next one overwrites. Nothing is forced to the disk: what a power
-failure takes is seen by its checksum, and can be made again.
+random name of the store), ``seen.bin`` (files whose content is known, by `FileKey`; no names)
+and ``lock``. Writers append under the lock, pixels first: a record exists once its entry is
+whole, so that a killed writer leaves nothing but bytes that the next one overwrites. Nothing is
+forced to the disk: what a power failure takes is seen by its checksum, and can be made again.
 """
 
 from __future__ import annotations

@@ -75,9 +75,10 @@ class SeriesStore(ContentStore):
     Notes
     -----
     The store holds voxels, numbers of slices, what `read_series` noted (counts, no words of a
-    header), and digests (SHA-256) of files and of their numbers and times on the disk; no names. The voxels are as
-    confidential as the files. Each record has a checksum that is compared the first time a
-    process reads it. What cannot be read is not stored, and is tried anew each time.
+    header), and digests (SHA-256) of files and of their numbers and times on the disk; no
+    names. The voxels are as confidential as the files. Each record has a checksum that is
+    compared the first time a process reads it. What cannot be read is not stored, and is tried
+    anew each time.
 
     Examples
     --------
