@@ -13,7 +13,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
     |-- ShapeError(ValueError)              tensors that do not fit together
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
-    |-- StoreError(OSError)                 an image store that cannot be written or is damaged
+    |-- StoreError(OSError)                 a store that cannot be written or is damaged
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
@@ -66,7 +66,7 @@ class BundleError(AsfusionError, ValueError):
 
 
 class StoreError(AsfusionError, OSError):
-    """An image store that cannot be written, or that is damaged."""
+    """A store of images or series that cannot be written, or that is damaged."""
 
 
 class CheckpointError(AsfusionError, ValueError):

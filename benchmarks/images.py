@@ -1,13 +1,14 @@
-"""What reading, storing and serving radiographs costs, beside what anyone would write.
+"""What reading, storing and serving radiographs and MRI costs, beside what anyone would write.
 
 Usage: python benchmarks/images.py [--files 2000] [--rounds 15] [--films FOLDER]
+       python benchmarks/images.py --part series [--patients 50]
 (with asfusion installed)
 
 All ratios come from one run, as medians of processor time over rounds in which the ways take
 turns: what other processes of a busy machine do counts less than by the clock. The files are
 2048 x 2048 of 12 bits, made for the run and deleted after it (8 MB each; one base image with
 other first pixels per file). Beside each ratio stands the limit: reading the bytes, copying
-them once. Memory is read from /proc, so on Linux.
+them once. MRI is that of the synthetic cohort. Memory is read from /proc, so on Linux.
 """
 
 from __future__ import annotations
@@ -30,10 +31,13 @@ from PIL import Image, ImageDraw, ImageFont
 from pydicom import Dataset, FileMetaDataset
 from pydicom.pixels import apply_modality_lut, apply_voi_lut
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from sklearn.base import clone
 
 import asfusion.imaging._resize as resize_module
 from asfusion.datasets import make_axspa_cohort
-from asfusion.imaging import ImageStore, read_image
+from asfusion.encoders.slices import SliceEncoder
+from asfusion.encoders.volume import VolumeEncoder
+from asfusion.imaging import ImageStore, read_image, read_series
 from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
 
 _SIDE, _SIZE, _BATCH = 2048, 224, 64
@@ -191,6 +195,34 @@ def batches(folder: Path, rounds: int) -> None:
     show("random batch of 64 at 224 x 224, uint8", compare(ways, rounds))
 
 
+def series(folder: Path, n_patients: int, rounds: int) -> None:
+    """Prepare a cohort's MRI from its folders, and from a store that has it already."""
+    cohort = make_axspa_cohort(n_patients, random_state=0, path=folder / "mri", modalities=["mri"])
+    X = cohort.X[["mri_stir", "mri_t1"]].dropna(how="all")
+    described = {
+        "VolumeEncoder, 16 x 96 x 96": VolumeEncoder(["mri_stir", "mri_t1"]),
+        "SliceEncoder, 12 x 128 x 128": SliceEncoder(["mri_stir", "mri_t1"], size=128),
+    }
+    paths = [Path(path) for column in X for path in X[column].dropna()]
+    files = [file for path in paths for file in path.iterdir()]
+    shape = read_series(paths[0]).values.shape
+    print(f"\n{len(paths)} series of {shape}, {sum(f.stat().st_size for f in files) / 1e6:.0f} MB")
+    for name, plain in described.items():
+        stored = clone(plain).set_params(store=folder / "series").fit(X)
+        begun = time.process_time()
+        voxels = stored.prepare(X).tensors["voxels"]
+        first = time.process_time() - begun
+        same = torch.equal(plain.fit(X).prepare(X).tensors["voxels"], voxels)
+        ways = {
+            "folders, read again": lambda plain=plain: plain.prepare(X),
+            "store": lambda stored=stored: stored.prepare(X),
+            "limit: read the bytes of the folders": lambda: [f.read_bytes() for f in files],
+            "limit: copy the voxels once": voxels.clone,
+        }
+        show(f"{name}; store first filled in {first:.2f} s; same bits: {same}",
+             compare(ways, rounds))  # fmt: skip
+
+
 def ingest(folder: Path, n_files: int) -> None:
     """Ingest in a process of its own, and report its largest memory."""
     base = bytearray(dicom_bytes(radiograph()))
@@ -260,6 +292,8 @@ def find_text(folder: Path, real: Path | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--part", choices=["all", "series"], default="all")
+    parser.add_argument("--patients", type=int, default=50, help="whose MRI is read")
     parser.add_argument("--films", type=Path, help="a folder of real films, to look for text in")
     parser.add_argument("--rounds", type=int, default=15, help="0 leaves out all but the ingest")
     options = parser.parse_args()
@@ -267,9 +301,13 @@ def main() -> None:
     print(f"{os.cpu_count()} processors, one thread; load {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if options.part == "series":
+            series(folder, options.patients, options.rounds)
+            return
         if options.rounds:
             one_file(folder, options.rounds)
             batches(folder, options.rounds)
+            series(folder, options.patients, min(5, options.rounds))
             find_text(folder, options.films)
         if options.files:
             ingest(folder, options.files)

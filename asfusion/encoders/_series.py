@@ -5,6 +5,7 @@ Dimensions: N rows, S sequences, Z Y X voxels.
 
 from __future__ import annotations
 
+import os
 import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -21,19 +22,24 @@ from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
-from asfusion.encoders.image import in_threads, paths_of
+from asfusion.encoders.image import check_store, in_threads, paths_of
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
+from asfusion.imaging._grid_plan import GridPlan, Window, check_window
 from asfusion.imaging._quiet import quiet_readers
-from asfusion.imaging.grid import Grid, to_eight_bits, window_of
+from asfusion.imaging._sources import members
+from asfusion.imaging.grid import Grid
 from asfusion.imaging.series import read_series
+from asfusion.imaging.series_store import SeriesStore
 from asfusion.imaging.volume import Volume
 from asfusion.nn._norms import NORMS
 from asfusion.nn.network import Training
 
-Window = tuple[float, float] | Literal["auto"]
+Place = tuple[int, int]  # row and sequence
+Bytes = NDArray[np.uint8]
+Integers = NDArray[np.int64]
 PRETRAINED_RATE = 0.1
-_SMALLEST = (1, 32, 32)
 _MAX_BYTES = 8 << 30
+_AT_ONCE = 32
 _FIX = " Correct the path or the files, or pass on_error='missing' to do without it."
 
 
@@ -41,7 +47,8 @@ class SeriesEncoder(Encoder):
     """Read one or several series per row, each onto the same grid of voxels.
 
     A subclass has the parameters ``columns``, ``window``, ``mode``, ``norm``, ``d_out``,
-    ``dropout``, ``on_gap`` and ``on_error``, and says what a row's mask is.
+    ``dropout``, ``on_gap``, ``on_error`` and ``store``, and says how series become voxels and
+    what a row's mask is.
     """
 
     columns: str | Sequence[str]
@@ -52,6 +59,7 @@ class SeriesEncoder(Encoder):
     dropout: float
     on_gap: Literal["raise", "fill"]
     on_error: Literal["raise", "missing"]
+    store: str | os.PathLike[str] | None
     columns_: tuple[str, ...]
     shape_: tuple[int, int, int]
     backbone_config_: dict[str, Any]
@@ -64,8 +72,8 @@ class SeriesEncoder(Encoder):
         """Whether the backbone starts from weights of others."""
 
     @abstractmethod
-    def grid_of(self, volume: Volume) -> Grid:
-        """Return how a volume is laid over the voxels that the network reads."""
+    def _grid_plan(self) -> GridPlan:
+        """Return how series become voxels that the network reads."""
 
     @abstractmethod
     def _mask_of(self, slices: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -93,10 +101,42 @@ class SeriesEncoder(Encoder):
             If there is nothing readable at a path and `on_error` is ``"raise"``.
         InputError
             If the rows need more than 8 GiB as voxels.
+        StoreError
+            If there is a store, and it cannot be written.
         """
         check_is_fitted(self)
         frame = self._read(X)
         return self._prepare_rows(frame, np.arange(len(frame)))
+
+    def grid_of(self, volume: Volume) -> Grid:
+        """Return how a volume is laid over the voxels that the network reads.
+
+        Parameters
+        ----------
+        volume : Volume
+            Values (Z, Y, X) with their spacing.
+
+        Returns
+        -------
+        Grid
+            Which maps values there, and attributions back.
+        """
+        return self._grid_plan().grid_of(volume)
+
+    def on_grid(self, volume: Volume) -> NDArray[np.uint8]:
+        """Return a volume as grey from 0 to 255 on the voxels that the network reads.
+
+        Parameters
+        ----------
+        volume : Volume
+            Values (Z, Y, X) with their spacing.
+
+        Returns
+        -------
+        ndarray of shape `shape_`, uint8
+            Black outside of the volume.
+        """
+        return self._grid_plan().voxels_of(volume)
 
     @property
     def is_frozen(self) -> bool:
@@ -127,10 +167,8 @@ class SeriesEncoder(Encoder):
         check_choice(self.on_error, "on_error", ("raise", "missing"))
         check_choice(self.on_gap, "on_gap", ("raise", "fill"))
         check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
-        if self.window != "auto":
-            _numbers(self.window, "window", 2)
-            if self.window[0] >= self.window[1]:
-                raise ConfigurationError("window: expected (black, white) with black below white.")
+        check_window(self.window)
+        check_store(self.store)
         if self.mode in ("last_block", "frozen") and not self.has_weights:
             msg = (
                 "mode: expected 'auto' or 'full' with a backbone that has no pretrained weights "
@@ -170,30 +208,18 @@ class SeriesEncoder(Encoder):
         _check_size(shape)
         voxels, slices = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.int64)
         wanted = [(n, s) for n, row in enumerate(rows) for s, p in enumerate(paths) if p[row]]
-
-        def read(place: tuple[int, int]) -> str | ImageReadError | None:
-            n, s = place
-            try:
-                volume = read_series(str(paths[s][rows[n]]), on_gap=self.on_gap)
-            except ImageReadError as error:
-                text = _explain(self.columns_[s], int(rows[n]), error)
-                return type(error)(text + _FIX) if self.on_error == "raise" else text
-            voxels[n, s], slices[n, s] = self.on_grid(volume), len(volume.values)
-            return None
-
-        problems: list[str] = []
-        with quiet_readers():
-            outcomes = in_threads(read, wanted, f"Reading {', '.join(self.columns_)}", "series")
-            for problem in outcomes:
-                if isinstance(problem, ImageReadError):
-                    outcomes.close()
-                    raise problem
-                if problem is not None:
-                    problems.append(problem)
-        if problems:
+        given = [str(paths[s][rows[n]]) for n, s in wanted]
+        read = self._read_files if self.store is None else self._read_stored
+        errors = read(given, wanted, voxels, slices)
+        if errors:
+            first = min(errors)
+            n, s = wanted[first]
+            problem = _explain(self.columns_[s], int(rows[n]), errors[first])
+            if self.on_error == "raise":
+                raise type(errors[first])(problem + _FIX)
             message = (
-                f"{len(problems)} of {len(wanted)} series cannot be read, and are taken as "
-                f"missing. The first: {problems[0]}"
+                f"{len(errors)} of {len(wanted)} series cannot be read, and are taken as "
+                f"missing. The first: {problem}"
             )
             warnings.warn(message, AsfusionWarning, stacklevel=3)
         tensors = {
@@ -202,24 +228,43 @@ class SeriesEncoder(Encoder):
         }
         return Prepared(tensors, torch.from_numpy((slices > 0).any(axis=1)))
 
-    def on_grid(self, volume: Volume) -> NDArray[np.uint8]:
-        """Return a volume as grey from 0 to 255 on the voxels that the network reads.
+    def _read_files(
+        self, paths: list[str], places: list[Place], voxels: Bytes, slices: Integers
+    ) -> dict[int, ImageReadError]:
+        """Read series into their places, and return what is wrong with others by position."""
 
-        Parameters
-        ----------
-        volume : Volume
-            Values (Z, Y, X) with their spacing.
+        def read(at: int) -> ImageReadError | None:
+            try:
+                volume = read_series(paths[at], on_gap=self.on_gap)
+            except ImageReadError as error:
+                return error
+            voxels[places[at]], slices[places[at]] = self.on_grid(volume), len(volume.values)
+            return None
 
-        Returns
-        -------
-        ndarray of shape `shape_`, uint8
-            Black outside of the volume.
-        """
-        grid = self.grid_of(volume)
-        window = window_of(volume.values) if self.window == "auto" else self.window
-        outside = [weights.sum(axis=1) <= 0 for weights in grid.axes]
-        empty = outside[0][:, None, None] | outside[1][:, None] | outside[2]
-        return to_eight_bits(grid.sample(volume.values), window, empty)
+        errors: dict[int, ImageReadError] = {}
+        with quiet_readers():
+            what = f"Reading {', '.join(self.columns_)}"
+            outcomes = in_threads(read, range(len(paths)), what, "series")
+            for at, error in enumerate(outcomes):
+                if error is not None:
+                    errors[at] = error
+                    if self.on_error == "raise":
+                        outcomes.close()
+                        break
+        return errors
+
+    def _read_stored(
+        self, paths: list[str], places: list[Place], voxels: Bytes, slices: Integers
+    ) -> dict[int, ImageReadError]:
+        """Do what `_read_files` does, from the store, which decodes what it does not have."""
+        plan = self._grid_plan()
+        store = SeriesStore(str(self.store), **plan._asdict(), on_gap=self.on_gap)
+        rows, errors = store.find(paths, stop=self.on_error == "raise")
+        for start in range(0, len(rows), _AT_ONCE):  # no second copy of all
+            some = slice(start, start + _AT_ONCE)
+            found = tuple(np.asarray(places[some]).T)
+            voxels[found], slices[found] = store.read(rows[some]), store.n_slices(rows[some])
+        return errors
 
     # -- cache -------------------------------------------------------------------------
 
@@ -244,44 +289,12 @@ def _row_key(parts: Sequence[str | None]) -> str | None:
 
 
 def series_digest(path: str) -> str | None:
-    """Return a name for the contents of a file, or of all files in a folder."""
+    """Return a name for the contents of all files that a series is read from."""
     try:
-        whole = Path(path)
-        if not whole.is_dir():
-            return file_digest(whole)
-        files = sorted(file for file in whole.rglob("*") if file.is_file())
-    except (OSError, ValueError):
+        names = [file_digest(file) for file in members(Path(path)) if file.is_file()]
+    except Exception:  # for the reader to say
         return None
-    names = [file_digest(file) for file in files]
-    return digest(*sorted(map(str, names))) if names and None not in names else None
-
-
-def check_shape(shape: Any, name: str = "shape") -> tuple[int, int, int]:
-    """Return three numbers of voxels, each large enough for a network."""
-    if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
-        msg = f"{name}: expected three numbers of voxels (Z, Y, X), got {shape!r}."
-        raise ConfigurationError(msg)
-    z, y, x = (
-        check_integer(n, name, minimum=least) for n, least in zip(shape, _SMALLEST, strict=True)
-    )
-    return z, y, x
-
-
-def check_spacing(spacing: Any) -> tuple[float, float, float] | None:
-    """Return three distances in mm, or None."""
-    if spacing is None:
-        return None
-    z, y, x = _numbers(spacing, "spacing", 3)
-    if min(z, y, x) <= 0:
-        raise ConfigurationError("spacing: expected distances above 0 mm.")
-    return z, y, x
-
-
-def _numbers(values: Any, name: str, n: int) -> list[float]:
-    if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != n:
-        msg = f"{name}: expected {n} numbers, got {values!r}."
-        raise ConfigurationError(msg)
-    return [check_number(v, name, minimum=-1e9, maximum=1e9) for v in values]
+    return digest(*names) if names and None not in names else None
 
 
 def _check_size(shape: tuple[int, ...]) -> None:

@@ -300,9 +300,7 @@ class ImageEncoder(Encoder):
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
             msg = f"channels: expected 1 (grey) or 3 (RGB), got {self.channels!r}."
             raise ConfigurationError(msg)
-        if self.store is not None and not isinstance(self.store, str | os.PathLike):
-            msg = f"store: expected a path of a folder or None, got {type(self.store).__name__}."
-            raise ConfigurationError(msg)
+        check_store(self.store)
         check_integer(self.d_out, "d_out", minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
@@ -429,6 +427,13 @@ def paths_of(frame: Frame, column: str, what: str = "image files") -> list[str |
         )
         raise ColumnError(msg)
     return paths
+
+
+def check_store(store: object) -> None:
+    """Raise unless this names a folder, or none."""
+    if store is not None and not isinstance(store, str | os.PathLike):
+        msg = f"store: expected a path of a folder or None, got {type(store).__name__}."
+        raise ConfigurationError(msg)
 
 
 def _explain(column: str, row: int, error: ImageReadError) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
@@ -14,11 +15,10 @@ from asfusion._checks import check_integer
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import Mode, embed_prepared
-from asfusion.encoders._series import PRETRAINED_RATE, SeriesEncoder, Window
+from asfusion.encoders._series import PRETRAINED_RATE, SeriesEncoder
 from asfusion.exceptions import ConfigurationError
+from asfusion.imaging._grid_plan import GridPlan, Window, check_window
 from asfusion.imaging.augment import StackAugment
-from asfusion.imaging.grid import Grid
-from asfusion.imaging.volume import Volume
 from asfusion.nn._norms import Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
 from asfusion.nn.network import EncoderNetwork
@@ -70,6 +70,9 @@ class SliceEncoder(SeriesEncoder):
         What becomes of a series that is not there or cannot be read.
     download : bool
         Whether a hub name may be downloaded. Without it only local files are read.
+    store : str or PathLike, optional
+        A folder in which voxels are kept (`asfusion.imaging.SeriesStore`): each series is
+        decoded and laid on its grid once, for all fits, folds and processes.
 
     Attributes
     ----------
@@ -134,6 +137,7 @@ class SliceEncoder(SeriesEncoder):
         on_gap: Literal["raise", "fill"] = "raise",
         on_error: Literal["raise", "missing"] = "raise",
         download: bool = False,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
         self.columns = columns
         self.backbone = backbone
@@ -149,6 +153,7 @@ class SliceEncoder(SeriesEncoder):
         self.on_gap = on_gap
         self.on_error = on_error
         self.download = download
+        self.store = store
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> SliceEncoder:
         """Check the columns and choose the architecture; pixels teach nothing here.
@@ -284,37 +289,8 @@ class SliceEncoder(SeriesEncoder):
         """Whether the backbone starts from weights of others."""
         return self.weights is not None or is_pretrained(self.backbone)
 
-    def grid_of(self, volume: Volume) -> Grid:
-        """Return how a volume is laid over the slices that the network reads.
-
-        Parameters
-        ----------
-        volume : Volume
-            Values (Z, Y, X) with their spacing.
-
-        Returns
-        -------
-        Grid
-            Which maps values there, and attributions back.
-        """
-        z, y, x = volume.spacing
-        most, side, _ = self.shape_
-        n = len(volume.values)
-        plane = max(volume.values.shape[1] * y, volume.values.shape[2] * x) / side
-        if n > most:
-            step = n * z / most
-            return Grid.over(
-                volume.values.shape, volume.spacing, shape=self.shape_, spacing=(step, plane, plane)
-            )
-        grid = Grid.over(
-            volume.values.shape,
-            volume.spacing,
-            shape=(n, side, side),
-            spacing=(z, plane, plane),
-        )
-        first = np.zeros((most, n))
-        first[:n] = grid.axes[0]  # short stacks stand at the beginning
-        return Grid((first, *grid.axes[1:]))
+    def _grid_plan(self) -> GridPlan:
+        return GridPlan(self.shape_, "slices", window=check_window(self.window))
 
     def _mask_of(self, slices: NDArray[np.int64]) -> NDArray[np.bool_]:
         return np.arange(self.shape_[0]) < slices[:, :, None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -14,16 +15,20 @@ from asfusion.encoders._base import Mode
 from asfusion.encoders._series import (
     PRETRAINED_RATE,
     SeriesEncoder,
+)
+from asfusion.imaging._grid_plan import (
+    GridPlan,
     Window,
     check_shape,
     check_spacing,
+    check_window,
 )
 from asfusion.imaging.augment import StackAugment
-from asfusion.imaging.grid import Grid
-from asfusion.imaging.volume import Volume
 from asfusion.nn._norms import Norm, resolve_norm
 from asfusion.nn.network import EncoderNetwork
 from asfusion.nn.volume import build_volume_backbone, describe_volume_backbone
+
+_SMALLEST = (1, 32, 32)  # below this, networks have no position left at their end
 
 
 class VolumeEncoder(SeriesEncoder):
@@ -81,6 +86,9 @@ class VolumeEncoder(SeriesEncoder):
         row's position, or a missing sequence with a warning that counts them.
     download : bool
         Whether weights may be downloaded from the hub. Without it only local files are read.
+    store : str or PathLike, optional
+        A folder in which voxels are kept (`asfusion.imaging.SeriesStore`): each series is
+        decoded and laid on its grid once, for all fits, folds and processes.
 
     Attributes
     ----------
@@ -145,6 +153,7 @@ class VolumeEncoder(SeriesEncoder):
         on_gap: Literal["raise", "fill"] = "raise",
         on_error: Literal["raise", "missing"] = "raise",
         download: bool = False,
+        store: str | os.PathLike[str] | None = None,
     ) -> None:
         self.columns = columns
         self.backbone = backbone
@@ -161,6 +170,7 @@ class VolumeEncoder(SeriesEncoder):
         self.on_gap = on_gap
         self.on_error = on_error
         self.download = download
+        self.store = store
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> VolumeEncoder:
         """Check the columns and choose the architecture; voxels teach nothing here.
@@ -197,7 +207,7 @@ class VolumeEncoder(SeriesEncoder):
         plan = describe_volume_backbone(
             self.backbone,
             n_sequences=len(names),
-            shape=None if self.shape == "auto" else check_shape(self.shape),
+            shape=None if self.shape == "auto" else check_shape(self.shape, smallest=_SMALLEST),
             norm=resolve_norm(self.norm, pretrained=self.has_weights),
         )
         frame = Frame.read(X)
@@ -206,7 +216,7 @@ class VolumeEncoder(SeriesEncoder):
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = names
         self.backbone_config_ = plan
-        self.shape_ = check_shape(plan["shape"])
+        self.shape_ = check_shape(plan["shape"], smallest=_SMALLEST)
         return self
 
     def build(self, *, pretrained: bool = True) -> EncoderNetwork:
@@ -244,21 +254,9 @@ class VolumeEncoder(SeriesEncoder):
         """Whether the backbone starts from weights of others."""
         return self.weights is not None
 
-    def grid_of(self, volume: Volume) -> Grid:
-        """Return how a volume is laid over the voxels that the network reads.
-
-        Parameters
-        ----------
-        volume : Volume
-            Values (Z, Y, X) with their spacing.
-
-        Returns
-        -------
-        Grid
-            Which maps values there, and attributions back.
-        """
-        spacing = check_spacing(self.spacing)
-        return Grid.over(volume.values.shape, volume.spacing, shape=self.shape_, spacing=spacing)
+    def _grid_plan(self) -> GridPlan:
+        window = check_window(self.window)
+        return GridPlan(self.shape_, "volume", check_spacing(self.spacing), window)
 
     def _mask_of(self, slices: NDArray[np.int64]) -> NDArray[np.bool_]:
         return slices > 0

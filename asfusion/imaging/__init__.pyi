@@ -6,6 +6,7 @@ from .deidentification import deidentify as deidentify
 from .image_store import ImageStore as ImageStore
 from .read import read_image as read_image
 from .series import read_series as read_series
+from .series_store import SeriesStore as SeriesStore
 from .stored import read_stored_values as read_stored_values
 from .verdicts import ImageQuality as ImageQuality
 from .verdicts import quality as quality

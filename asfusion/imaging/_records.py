@@ -2,11 +2,10 @@
 
 A folder holds ``pixels.raw`` (records one after another), ``index.bin`` (one entry per record:
 what it was made of, a checksum of its pixels, a checksum of the entry; the first entry is a
-random name of the store), ``seen.bin`` (files
-whose content is known, by number, size and times; no names) and ``lock``. Writers append under
-the lock, pixels first: a record exists once its entry is whole, so that a killed writer leaves
-nothing but bytes that the next one overwrites. Nothing is forced to the disk: what a power
-failure takes is seen by its checksum, and can be made again.
+random name of the store), ``seen.bin`` (files whose content is known, by `FileKey`; no names)
+and ``lock``. Writers append under the lock, pixels first: a record exists once its entry is
+whole, so that a killed writer leaves nothing but bytes that the next one overwrites. Nothing is
+forced to the disk: what a power failure takes is seen by its checksum, and can be made again.
 """
 
 from __future__ import annotations
@@ -27,12 +26,16 @@ from asfusion._files import write_file
 from asfusion.exceptions import StoreError
 
 FileKey = tuple[int, int, int, int, int]
-"""Device, number, size and the two times of a file, which change when its content does."""
+"""Device, number, size and the two times of a file, which change when its content does.
+
+For a series: the digest of those of all its files, and how many they are.
+"""
 
 _ENTRY = struct.Struct("<32sLL")  # digest of the source, checksum of pixels, of the entry
 _SEEN = struct.Struct("<5Q32sL")
 _FILES = ("lock", "pixels.raw", "seen.bin", "index.bin")
 _FORMAT = 1
+_WHOLE = slice(None)
 
 
 class Records:
@@ -46,6 +49,8 @@ class Records:
         Shape of one record.
     dtype : dtype
         Type of its numbers.
+    who : str
+        The store that these are the records of, for messages.
 
     Raises
     ------
@@ -53,8 +58,10 @@ class Records:
         If the folder is not there and cannot be made.
     """
 
-    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.folder, self.shape, self.dtype = folder, shape, dtype
+    def __init__(
+        self, folder: Path, shape: tuple[int, ...], dtype: np.dtype[Any], who: str
+    ) -> None:
+        self.folder, self.shape, self.dtype, self.who = folder, shape, dtype, who
         self.record_bytes = int(np.prod(shape)) * dtype.itemsize
         self.n_repaired = 0  # by this process
         self._guard = threading.RLock()
@@ -94,7 +101,7 @@ class Records:
             with self._guard:
                 self._learn_all()
         except OSError as error:
-            raise StoreError(_cannot("be opened", error)) from None
+            raise StoreError(self._cannot("be opened", error)) from None
 
     def _learn_all(self) -> None:
         name, size = self._read_name()
@@ -176,11 +183,14 @@ class Records:
             position = self.positions.get(digest)
             return position is not None and self._is_sound(self._map(), position)
 
-    def take(self, positions: NDArray[np.int64]) -> NDArray[Any]:
-        """Return records (N, ...) by position, known to be sound, in one operation."""
+    def take(self, positions: NDArray[np.int64], part: slice = _WHOLE) -> NDArray[Any]:
+        """Return records (N, ...) by position, known to be sound, in one operation.
+
+        `part` is what is wanted of the first axis of each record.
+        """
         with self._guard:
             pixels = self._map()
-        return np.take(pixels, positions, axis=0)
+        return np.take(pixels[:, part], positions, axis=0)
 
     def forget_checks(self) -> None:
         """Compare every record with its checksum again when it is next asked for."""
@@ -231,7 +241,7 @@ class Records:
                     file.write(b"".join(e[:-4] + struct.pack("<L", zlib.crc32(e)) for e in new))
                 self._learn_all()
         except OSError as error:
-            raise StoreError(_cannot("be written", error)) from None
+            raise StoreError(self._cannot("be written", error)) from None
 
     def _append(self, records: list[tuple[bytes, NDArray[Any]]]) -> None:
         if not records:
@@ -263,6 +273,13 @@ class Records:
         size = (self.folder / name).stat().st_size
         if size % unit:
             os.truncate(self.folder / name, size - size % unit)
+
+    def _cannot(self, what: str, error: OSError) -> str:
+        return (
+            f"{self.who}: expected a folder with room that may be written, but the store cannot "
+            f"{what} ({error.strerror or type(error).__name__}). What was stored before is still "
+            "there; free space or choose another folder, and ingest again."
+        )
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -301,11 +318,3 @@ def _lock(file: IO[bytes]) -> None:
                 msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
                 return
     fcntl.flock(file, fcntl.LOCK_EX)
-
-
-def _cannot(what: str, error: OSError) -> str:
-    return (
-        f"ImageStore: expected a folder with room that may be written, but the store cannot "
-        f"{what} ({error.strerror or type(error).__name__}). What was stored before is still "
-        "there; free space or choose another folder, and ingest again."
-    )

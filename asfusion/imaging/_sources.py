@@ -11,6 +11,7 @@ from asfusion.exceptions import DicomReadError, ImageReadError
 from asfusion.imaging._dicom_file import directory_of, header_of
 from asfusion.imaging._header import Header, looks_like_dicom
 from asfusion.imaging._limits import MAX_BYTES, MAX_FRAMES
+from asfusion.imaging._nifti import is_nifti
 from asfusion.imaging._slices import Slice, slices_of
 from asfusion.imaging._stored import NO_PIXELS
 
@@ -60,6 +61,28 @@ def find_slices(path: Path) -> tuple[list[Slice], list[str], int]:
         raise DicomReadError(NO_PIXELS)
     files = _referenced(path.parent, parts)
     return *_from_files(files), len(parts) - len(files)
+
+
+def members(path: Path) -> list[Path]:
+    """Return the files that a series would be read from, in the order of `find_slices`.
+
+    Parameters
+    ----------
+    path : Path
+        A folder, or any file; a DICOMDIR is followed by the files that it names.
+    """
+    if path.is_dir():
+        return _walk(path)
+    if is_nifti(path):
+        return [path]
+    if looks_like_dicom(first_bytes(path)) and header_of(path).pixels is None:
+        return [path, *_referenced(path.parent, directory_of(path))]
+    return [path]
+
+
+def is_read(status: os.stat_result) -> bool:
+    """Return whether a file of a folder is one whose bytes are looked at."""
+    return stat.S_ISREG(status.st_mode) and 0 < status.st_size <= MAX_BYTES
 
 
 def _frames_of(path: Path, header: Header) -> list[Slice]:

@@ -63,6 +63,7 @@ ENCODERS = {
     "slices": SliceEncoder(["stir", "t1"], size=32, d_out=6),
 }
 every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
+WITH_STORE = {name: one for name, one in ENCODERS.items() if "store" in one.get_params()}
 N_ROWS = 12
 
 
@@ -140,6 +141,20 @@ def test_rows_are_kept_in_number_and_order(described, table):
     for name, tensor in prepared.tensors.items():
         torch.testing.assert_close(backwards.tensors[name].flip(0), tensor, rtol=0, atol=0)
         assert not tensor[~prepared.present].any(), "absent rows are zeros"
+
+
+@pytest.mark.parametrize("described", WITH_STORE.values(), ids=WITH_STORE)
+def test_a_store_changes_no_bit(described, table, tmp_path):
+    plain = fitted(described, table)
+    expected = plain.prepare(table)
+    for _ in range(2):  # decoded, then read from the store
+        stored = clone(described).set_params(store=tmp_path / "store").fit(table)
+        prepared = stored.prepare(table.iloc[::-1])
+        assert prepared.tensors.keys() == expected.tensors.keys()
+        for name, tensor in expected.tensors.items():
+            assert prepared.tensors[name].dtype == tensor.dtype
+            assert torch.equal(prepared.tensors[name].flip(0), tensor)
+        np.testing.assert_array_equal(stored.transform(table), plain.transform(table))
 
 
 @every_encoder

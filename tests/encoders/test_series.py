@@ -27,6 +27,7 @@ from asfusion.exceptions import (
 )
 from asfusion.imaging.series import read_series
 from tests.contracts.test_encoders import write_stack
+from tests.imaging.slices import dicomdir
 
 ENCODERS = [
     VolumeEncoder(["stir", "t1"], shape=(8, 32, 32)),
@@ -228,6 +229,20 @@ def test_a_frozen_network_embeds_each_series_once_in_portions(
     changed = encoder.transform(X)
     assert seen == [4, 2, 1], "a changed series is embedded again, and no other"
     assert not np.allclose(changed[0], first[0])
+
+
+def test_a_dicomdir_is_as_new_as_the_files_that_it_names(
+    X: pd.DataFrame, weights: str, tmp_path: Path
+) -> None:
+    files = sorted(Path(X.loc[0, "stir"]).iterdir())
+    names = [[file.parent.name, file.name] for file in files]
+    dicomdir(names).save_as(tmp_path / "DICOMDIR", enforce_file_format=True)
+    X = pd.DataFrame({"stir": [tmp_path / "DICOMDIR"]})
+    encoder = VolumeEncoder("stir", shape=(8, 32, 32), weights=weights).fit(X)
+    first = encoder.transform(X)
+    write_stack(files[0].parent, np.arange(9600, dtype=np.uint16).reshape(6, 40, 40) % 900)
+    assert sorted(files[0].parent.iterdir()) == files
+    assert not np.allclose(encoder.transform(X), first)
 
 
 @pytest.mark.parametrize("mode", ["frozen", "last_block", "full"])
