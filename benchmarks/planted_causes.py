@@ -155,9 +155,11 @@ def films(n: int, epochs: int) -> None:
         print(f"films: AUC {auc:.3f} on {n - split} unseen, {time.perf_counter() - begun:.0f} s")
         rows = split + np.flatnonzero(y[split:])
         for method in ("grad_cam", "integrated_gradients", "occlusion"):
+            # By log odds: of a sure prediction, the probability no longer moves.
             e = af.explain(
-                model, cohort.X.iloc[rows], background=cohort.X[:10], image_method=method, verbose=0
-            )
+                model, cohort.X.iloc[rows], background=cohort.X[:10], link="logit",
+                image_method=method, verbose=0,
+            )  # fmt: skip
             shares: dict[str, list[tuple[float, float]]] = {}
             for part, row in zip(e["film"], rows, strict=True):
                 on_file = part.at_original()

@@ -203,8 +203,10 @@ def _limit(e: Explanation, row: int, names: Iterable[str]) -> float:
 
 
 def output_of(e: Explanation) -> str:
-    names = dict.fromkeys(e.output_names)
-    return next(iter(names)) if len(names) == 1 else "probability of the predicted class"
+    names = list(dict.fromkeys(e.output_names))
+    if len(names) == 1:
+        return names[0]
+    return f"{names[0].split(' of class ')[0]} of the predicted class"
 
 
 def _picture(draw: Any, size: tuple[float, float]) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from asfusion._tokens import Prepared
 from asfusion.estimators._base import FusionEstimator
@@ -21,7 +23,10 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+Link = Literal["identity", "logit"]
+
 _MOST_ROWS = 16_384
+_SUREST = 1e-6  # probabilities nearer to 0 or 1 count as this near: a forest may be certain
 
 
 class Game:
@@ -39,13 +44,20 @@ class Game:
     n_background : int
         Background rows. Zero: a modality outside the coalition is missing. Otherwise it
         is replaced by that of each background row in turn, and outcomes are averaged.
+    link : {"identity", "logit"}
+        Whether an outcome is the output, or the log odds of it.
     """
 
     def __init__(
-        self, model: FusionEstimator, parts: Parts, columns: Ints, n_background: int = 0
+        self,
+        model: FusionEstimator,
+        parts: Parts,
+        columns: Ints,
+        n_background: int = 0,
+        link: Link = "identity",
     ) -> None:
         self.model, self.parts, self.columns = model, parts, columns
-        self.n_background = n_background
+        self.n_background, self.link = n_background, link
         self.n_rows = len(columns)
         self.n_decided = 0
 
@@ -119,7 +131,18 @@ class Game:
     def _decide(self, parts: Parts, rows: Ints) -> Floats:
         self.n_decided += len(parts)
         outputs = self.model._decided(parts)
-        return np.asarray(outputs[np.arange(len(rows)), self.columns[rows]])
+        return self.linked(outputs[np.arange(len(rows)), self.columns[rows]])
+
+    def linked(self, outputs: Floats) -> Floats:
+        """Return outputs as outcomes."""
+        if self.link == "identity":
+            return np.asarray(outputs)
+        sure = np.clip(outputs, _SUREST, 1.0 - _SUREST)
+        return np.asarray(np.log(sure / (1.0 - sure)))
+
+    def linked_tensor(self, outputs: Tensor) -> Tensor:
+        """Return what `linked` does, with its gradient."""
+        return outputs if self.link == "identity" else torch.logit(outputs, eps=_SUREST)
 
     # -- coalitions --------------------------------------------------------------------
 

@@ -58,7 +58,7 @@ def worth_of_tokens(game: Game, row: int, name: str) -> Worth:
         tokens[name] = Tokens(own.values.repeat_interleave(c, 0), own.mask.repeat_interleave(c, 0))
         outputs = network.predict(tokens).to(torch.float64)
         if model.is_classifier:
-            picked = torch.softmax(outputs, dim=1)[:, column]
+            picked = game.linked_tensor(torch.softmax(outputs, dim=1)[:, column])
         else:
             picked = outputs[:, column] * float(model.y_scale_[column])
         return picked.reshape(n, c) @ share

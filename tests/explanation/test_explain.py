@@ -162,6 +162,34 @@ def test_everything_adds_up(name: str, absence: Any, rows: Any, fitted: dict[str
             assert abs(total - e.values[row, e.names.index("notes")]) < 1e-5
 
 
+@pytest.mark.parametrize("name", ["joint concat", "early forest", "late product"])
+def test_log_odds_equal_a_brute_force(name: str, rows: Any, fitted: dict[str, Any]) -> None:
+    X, model = rows[0][3:9], fitted[name]
+
+    def log_odds(frame: pd.DataFrame) -> np.ndarray:
+        p = answer(model, frame).clip(1e-6, 1 - 1e-6)
+        return np.log(p / (1 - p))
+
+    e = explain(model, X, background=rows[0], link="logit", verbose=0)
+    names = list(e.names)
+    subsets = [frozenset(s) for r in range(4) for s in itertools.combinations(names, r)]
+    outcomes = {s: log_odds(without(X, set(s))) for s in subsets}
+    for row in range(len(X)):
+        expected = brute_force({s: float(v[row]) for s, v in outcomes.items()}, names)
+        np.testing.assert_allclose(e.values[row], expected, atol=2e-5)
+    np.testing.assert_allclose(e.predictions, log_odds(X), atol=2e-5)
+    assert set(e.output_names) == {"log odds of class 1"}
+    own = np.where(e.present, e.values, 0.0)[:, e.names.index("labs")]
+    np.testing.assert_allclose(e["labs"].values.sum(axis=1), own, atol=1e-5)
+
+
+def test_numbers_have_no_log_odds(rows: Any) -> None:
+    model = EarlyFusionRegressor({"body": TabularEncoder(["bmi", "age"])}, **QUIET)
+    model.fit(rows[0], rows[0]["age"])
+    with pytest.raises(ConfigurationError, match="link: expected 'identity' for a model of num"):
+        explain(model, rows[0][:2], link="logit")
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_what_a_row_lacks_is_worth_exactly_nothing(
     name: str, rows: Any, fitted: dict[str, Any]
@@ -223,6 +251,10 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
     model = JointFusionClassifier(parts, max_epochs=25, learning_rate=5e-3, **QUIET).fit(X, y)
     assert model.score(X, y) > 0.9
     bright = X[y == 1][:3]
+    odds = explain(model, bright, background=X, link="logit", verbose=0)
+    for part, value in zip(odds["film"], odds.values[:, odds.names.index("film")], strict=True):
+        assert part.top_share(part.image > 0.8, 0.5) > 0.9
+        assert part.total > 0 and value > 0
     for method in ("integrated_gradients", "occlusion", "grad_cam"):
         e = explain(model, bright, background=X, image_method=method, verbose=0)
         found = np.mean([np.abs(part.values[6:22, 6:22]).sum() / np.abs(part.values).sum()
@@ -545,6 +577,7 @@ def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
     ("choice", "complaint"),
     [
         ({"absence": "gone"}, "absence: expected"),
+        ({"link": "log"}, "link: expected one of"),
         ({"n_background": 0}, "n_background: expected"),
         ({"n_samples": 3}, "n_samples: expected"),
         ({"algorithm": "best"}, "algorithm: expected"),
