@@ -43,6 +43,7 @@ from asfusion.explanation._part_games import (
     score_images,
     score_notes,
 )
+from asfusion.explanation._parts import PRESENCE
 from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.genotypes import GenotypeAttribution
@@ -73,7 +74,6 @@ WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
 ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
 
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
-PRESENCE = "(having it at all)"
 _BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
@@ -303,17 +303,7 @@ class Details:
             if not text or not self._has(row, name):
                 found.append(None)
             elif self.word_method == "integrated_gradients":
-                note = embed_note(self.game, row, name, encoder, text)
-                found.append(
-                    attribute_tokens(
-                        note.forward,
-                        note.embeddings,
-                        note.offsets,
-                        text,
-                        baseline=note.baseline,
-                        n_steps=_NOTE_STEPS,
-                    )
-                )
+                found.append(self._by_gradients(row, name, encoder, text))
             else:
                 found.append(
                     attribute_words(
@@ -325,6 +315,22 @@ class Details:
                     )
                 )
         return found
+
+    def _by_gradients(
+        self, row: int, name: str, encoder: TextEncoder, text: str
+    ) -> TextAttribution:
+        """Return words by gradients, what an empty note is worth against none put elsewhere."""
+        note = embed_note(self.game, row, name, encoder, text)
+        part = attribute_tokens(
+            note.forward,
+            note.embeddings,
+            note.offsets,
+            text,
+            baseline=note.baseline,
+            n_steps=_NOTE_STEPS,
+        )
+        value = self.game.own_value(row, name)
+        return replace(part, total=value, elsewhere=part.elsewhere + value - part.total)
 
     def _check_word_method(self, encoder: TextEncoder) -> None:
         if self.word_method != "integrated_gradients":
@@ -385,7 +391,8 @@ class Details:
                 forward = worth_of_images(self.game, row, name)
                 layer = map_layer(self.game, name) if method == "grad_cam" else None
             part = attribute_image(forward, pixels[row], method=method, layer=layer)
-            found.append(self._on_file(part, row, encoder))
+            rest = self.game.own_value(row, name) - part.total
+            found.append(replace(self._on_file(part, row, encoder), elsewhere=rest))
         return found
 
     def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:

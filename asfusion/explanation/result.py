@@ -17,6 +17,7 @@ from asfusion.evaluation import _html
 from asfusion.evaluation._plots import check_axes
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation import _curves, _draw, _trust
+from asfusion.explanation._parts import parts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,7 +107,8 @@ class Explanation:
         -------
         DataFrame
             Columns ``row``, ``modality``, ``part`` (column, word; empty for the modality as
-            a whole) and ``value``, in units of the output. Pixels are not listed.
+            a whole) and ``value``, in units of the output. The pixels of an image are one
+            part, ``(pixels)``. Parts of a modality add up to its value.
         """
         import pandas as pd
 
@@ -114,7 +116,7 @@ class Explanation:
         for m, name in enumerate(self.names):
             for row in range(len(self)):
                 records.append((row, name, "", float(self.values[row, m])))
-                records += [(row, name, *part) for part in _draw.parts_of(self[name], row)]
+                records += [(row, name, *part) for part in parts_of(self[name], row)]
         return pd.DataFrame(records, columns=["row", "modality", "part", "value"])
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -294,7 +295,7 @@ def test_words_by_gradient(rows: Any) -> None:
     ).fit(X, y)
     chosen: dict[str, Any] = {"background": X, "verbose": 0, "n_samples": 8}
     e = explain(model, X[10:22], word_method="integrated_gradients", **chosen)
-    strong = [note for note in e["notes"] if abs(note.total) > 0.2]
+    strong = [note for note in e["notes"] if abs(note.total - note.elsewhere) > 0.2]
     assert strong
     for note in strong:
         assert note.word(note.top(1)[0]) in ("stiffness", "nothing")
@@ -565,3 +566,96 @@ def test_what_cannot_be_explained(rows: Any, fitted: dict[str, Any]) -> None:
     e = explain(fitted["early"], rows[0][:2], background=gone, verbose=0)
     with pytest.raises(ConfigurationError, match="background: expected rows that have .* 'labs'"):
         e["labs"]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return rows whose class is in a bright square of a film; row 1 has no film."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("films")
+    y = np.arange(40) % 2
+    paths: list[str | None] = []
+    for i, label in enumerate(y):
+        pixels = rng.integers(20, 90, (24, 24))
+        pixels[8:16, 8:16] += 120 * label
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+        paths.append(str(folder / f"{i}.png"))
+    paths[1] = None
+    note = ["reports stiffness" if v else "reports nothing" for v in y]
+    return pd.DataFrame({"film": paths, "age": rng.normal(size=40), "note": note}), y
+
+
+def film_parts() -> dict[str, Any]:
+    return {
+        "film": ImageEncoder("film", size=32, augment=False, d_out=8),
+        "age": TabularEncoder(["age"], d_out=8),
+    }
+
+
+FILM_MODELS: dict[str, Any] = {
+    "joint": lambda: JointFusionClassifier(film_parts(), max_epochs=3, **QUIET),
+    "joint numbers": lambda: JointFusionRegressor(film_parts(), max_epochs=3, **QUIET),
+    "late": lambda: LateFusionClassifier(
+        film_parts(),
+        {"film": JointFusionClassifier(max_epochs=2), "age": LogisticRegression()},
+        **QUIET,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("joint", "integrated_gradients"),
+        ("joint", "grad_cam"),
+        ("joint", "occlusion"),
+        ("joint numbers", "integrated_gradients"),
+        ("late", "occlusion"),
+    ],
+)
+def test_pixels_and_the_rest_share_the_value_of_their_image(
+    name: str, method: Any, films: Any
+) -> None:
+    X, y = films
+    model = FILM_MODELS[name]().fit(X, 3.0 * y if "numbers" in name else y)
+    e = explain(model, X[:4], background=X, image_method=method, verbose=0)
+    frame = e.to_frame().query("modality == 'film'")
+    for row, part in enumerate(e["film"]):
+        parts = frame[(frame["row"] == row) & (frame["part"] != "")].set_index("part")["value"]
+        value = e.values[row, e.names.index("film")]
+        if part is None:
+            assert value == 0.0 and parts.empty
+            continue
+        assert part.total + part.elsewhere == pytest.approx(value, abs=1e-6)
+        assert parts.to_dict() == {"(pixels)": part.total, PRESENCE: part.elsewhere}
+    checks = e.check()
+    assert checks.loc["film: parts add up", "passed"]
+    assert ("film: pixels add up" in checks.index) == (method == "integrated_gradients")
+    labels = [t.get_text() for a in e.plot_patient(0).axes for t in a.get_yticklabels()]
+    assert {"(pixels)", PRESENCE} <= set(labels)
+    assert PRESENCE in repr(e["film"][0]._repr_html_())
+    # A picture that claims what the modality is not worth is caught.
+    e["film"][0] = replace(e["film"][0], elsewhere=9.0)
+    assert not e.check().loc["film: parts add up", "passed"]
+
+
+def test_words_by_gradient_and_the_rest_share_the_value_of_their_note(films: Any) -> None:
+    X, y = films
+    parts = {
+        "note": TextEncoder("note", vocab_size=300, max_tokens=8, d_out=8),
+        "age": TabularEncoder(["age"], d_out=8),
+    }
+    model = JointFusionClassifier(parts, max_epochs=5, **QUIET).fit(X, y)
+    e = explain(model, X[:4], background=X, word_method="integrated_gradients", verbose=0)
+    frame = e.to_frame().query("modality == 'note'")
+    for row, note in enumerate(e["note"]):
+        value = e.values[row, e.names.index("note")]
+        whole = sum(span.value for span in note.spans) + note.elsewhere + note.gap
+        assert (note.total, whole) == pytest.approx((value, value), abs=1e-6)
+        own = frame[(frame["row"] == row) & (frame["part"] != "")]
+        assert own["value"].sum() == pytest.approx(value, abs=1e-6)
+        assert PRESENCE in own["part"].tolist()
+    checks = e.check()
+    assert checks.loc["note: parts add up", "passed"]
+    assert checks.loc["note: words add up", "value"] == max(abs(n.gap) for n in e["note"])
+    assert PRESENCE in [t.get_text() for t in e.plot_patient(0).axes[1].get_yticklabels()]
