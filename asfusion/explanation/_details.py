@@ -43,7 +43,7 @@ from asfusion.explanation._part_games import (
     score_images,
     score_notes,
 )
-from asfusion.explanation._parts import PRESENCE
+from asfusion.explanation._parts import PRESENCE, cells_of
 from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.genotypes import GenotypeAttribution
@@ -262,9 +262,7 @@ class Details:
             return encoder.name_contexts(self.frame, column)
         if column not in self.frame.columns and isinstance(encoder, GenotypeEncoder):
             return self._dosages_of(encoder, column)
-        if self.frame.kind(column) in ("number", "boolean"):
-            return [None if np.isnan(v) else v for v in self.frame.numbers(column).tolist()]
-        return list(self.frame.strings(column))
+        return cells_of(self.frame, column)
 
     def _dosages_of(self, encoder: GenotypeEncoder, locus: str) -> list[Any]:
         """Return copies of each counted allele of a locus, by row, in words."""

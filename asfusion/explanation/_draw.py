@@ -173,6 +173,8 @@ def _picture_panel(part: ImageAttribution | VolumeAttribution, name: str, ax: Ax
 
 def _bars(pairs: list[tuple[str, float]], ax: Axes, limit: float) -> None:
     """Draw parts, the first on top."""
+    if not pairs:
+        ax.text(0.5, 0.5, "no part adds anything", ha="center", transform=ax.transAxes)
     pairs = pairs[::-1]
     values = [value for _, value in pairs]
     colours = [RAISES if value >= 0 else LOWERS for value in values]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from asfusion._frames import Frame
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
@@ -48,7 +49,19 @@ def shown_parts(detail: Any, row: int, n: int) -> list[tuple[str, float]]:
     """Return at most `n` parts, the largest first, with the sum of the others in their place."""
     parts = parts_of(detail, row)
     if len(parts) > n:
-        parts.sort(key=lambda part: (part[0] not in (PRESENCE, GAP), -abs(part[1])))
+        parts.sort(key=lambda part: (part[0] != PRESENCE, -abs(part[1])))
         kept, others = parts[: n - 1], parts[n - 1 :]
         parts = [*kept, (f"({len(others)} others)", sum(value for _, value in others))]
     return sorted(parts, key=lambda part: -abs(part[1]))
+
+
+def cells_of(frame: Frame, column: str) -> list[Any]:
+    """Return the cells of a column as they are shown: numbers, True or False, days, texts."""
+    kind = frame.kind(column)
+    if kind in ("number", "boolean"):
+        numbers = frame.numbers(column).tolist()
+        return [None if v != v else bool(v) if kind == "boolean" else v for v in numbers]
+    texts = frame.strings(column)
+    if kind != "date":
+        return list(texts)
+    return [None if text is None else text.removesuffix(" 00:00:00") for text in texts]

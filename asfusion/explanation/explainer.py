@@ -58,7 +58,8 @@ def explain(
     X : DataFrame or array of n_rows rows
         The rows to explain; a handful, since each is taken apart.
     background : DataFrame or array, optional
-        Rows that columns are replaced from, best the training rows. X itself by default.
+        Rows that columns are replaced from, best the training rows. X itself by default, and
+        the average training row for a clinical index. Indices from trees read none.
     output : class label or int, optional
         The class whose probability is explained, or the position of a target. By default
         the second of two classes, the predicted class of each row among several, or the
@@ -134,7 +135,14 @@ def explain(
     check_choice(algorithm, "algorithm", ("auto", "shap"))
     if isinstance(model, IndexRegressor):
         return explain_baseline(
-            model, X, background, units or {}, algorithm=algorithm, interactions=interactions
+            model,
+            X,
+            background,
+            units or {},
+            output=output,
+            absence=absence,
+            algorithm=algorithm,
+            interactions=interactions,
         )
     if isinstance(getattr(model, "estimator_", None), FusionEstimator):
         msg = (

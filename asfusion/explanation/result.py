@@ -32,6 +32,17 @@ _ABSENT = {
 }
 
 
+_UNKNOWN = {
+    "trees": (
+        "a column that is not known is averaged along the trees' own branches, by the training "
+        "rows in each"
+    ),
+    "average": "a column that is not known is replaced by the average training row's",
+    "background": "a column that is not known is replaced by that of background rows",
+    "none": "the model says the same of every row",
+}
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Explanation:
     """What a model's predictions rest on, for each explained row.
@@ -59,8 +70,8 @@ class Explanation:
         Which modalities each row has.
     output_names : tuple of str
         Name of the explained output of each row.
-    absence : {"missing", "background"}
-        What it means for a modality to be left out.
+    absence : {"missing", "background", "trees", "average", "none"}
+        What it means for a modality to be left out; in a clinical index, for a column.
     details : Details or dict
         Attributions within modalities, or what computes them.
     """
@@ -241,6 +252,8 @@ class Explanation:
 
     def about(self) -> list[str]:
         """Return what the numbers mean, in sentences."""
+        if isinstance(self.details, Mapping):
+            return self._about_columns()
         how = "exact" if self.errors is None else "sampled, with standard errors"
         meaning = (
             f"Shapley values of modalities ({how}) in units of the output; a modality is "
@@ -252,9 +265,19 @@ class Explanation:
                 f"Columns are replaced from the {len(self)} explained rows themselves: pass "
                 "background= with the training rows for a steadier reference."
             )
-        if self.failed_checks:
-            said.append(f"Not to be trusted: {', '.join(self.failed_checks)} failed.")
-        return said
+        return said + self._failed()
+
+    def _about_columns(self) -> list[str]:
+        meaning = (
+            f"SHAP values of columns in units of the output; {_UNKNOWN[self.absence]}. Base "
+            "value and values add up to the prediction."
+        )
+        return [meaning, *self._failed()]
+
+    def _failed(self) -> list[str]:
+        if not self.failed_checks:
+            return []
+        return [f"Not to be trusted: {', '.join(self.failed_checks)} failed."]
 
     def _check_row(self, row: int) -> None:
         if not 0 <= row < len(self):

@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 
+from asfusion._frames import Frame
 from asfusion.baselines import BasdaiRegressor, BasfiRegressor, ClinicalIndexRegressor
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
@@ -31,6 +32,7 @@ from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.result import Explanation
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.tabular.preprocess import TablePreprocessor
 from tests.browser import NO_BROWSER, find_chromium, rendered
 
 pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
@@ -518,6 +520,88 @@ def test_known_indices_are_explained(rows: Any, known: Any) -> None:
     model = known("linear", random_state=0).fit(X, np.linspace(1.0, 9.0, len(X)))
     e = explain(model, X[:3])
     np.testing.assert_allclose(e.predictions, model.predict(X[:3]), atol=1e-6)
+
+
+def test_the_limits_of_a_scale_are_a_part_of_their_own() -> None:
+    X = pd.DataFrame({"crp": np.linspace(0.0, 10.0, 40), "bmi": np.tile([20.0, 30.0], 20)})
+    model = BasdaiRegressor("linear", interval_folds=0).fit(X, X["crp"])
+    far = pd.DataFrame({"crp": [25.0, 5.0, -13.0], "bmi": [20.0, 30.0, 20.0]})
+    e = explain(model, far)
+    np.testing.assert_array_equal(e.predictions, model.predict(far))
+    assert e.predictions.tolist()[::2] == [10.0, 0.0]
+    table = e["table"]
+    assert table.feature_names == ("crp", "bmi", "(limits of the scale)")
+    unlimited = model.model_.predict(
+        TablePreprocessor.from_state(model.plan_).transform(Frame.read(far))
+    )
+    np.testing.assert_allclose(table.values[:, 2], e.predictions - unlimited, atol=1e-9)
+    assert abs(table.values[1, 2]) < 1e-9
+    np.testing.assert_allclose(table.outputs, e.predictions, atol=1e-9)
+    assert e.check()["passed"].all()
+    assert not replace(e, predictions=e.predictions + 0.1).check()["passed"].any()
+    inside = explain(model, X[3:6])
+    assert inside["table"].feature_names == ("crp", "bmi")
+
+
+def test_cells_of_a_baseline_are_what_they_are_in_its_table() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "CRP": rng.gamma(2.0, 5.0, 40),
+            "flag": rng.random(40) > 0.5,
+            "seen": pd.to_datetime("2021-05-08") + pd.to_timedelta(np.arange(40), "D"),
+            "site": rng.choice(["a", "b"], 40),
+        }
+    )
+    X.loc[1, "CRP"] = np.nan
+    names = {"crp": "CRP", "flag": "flag", "seen": "seen", "site": "site"}
+    model = BasdaiRegressor("forest", columns=names, interval_folds=0, random_state=0)
+    model.fit(X, np.linspace(2.0, 8.0, 40))
+    e = explain(model, X[:3], units={"crp": "mg/L"})
+    table = e["table"]
+    assert table.data[0].tolist() == [X["CRP"][0], bool(X["flag"][0]), "2021-05-08", X["site"][0]]
+    assert table.data[1, 0] is None
+    np.testing.assert_allclose(table.to_shap().data[[0, 2], 0], X["CRP"][[0, 2]])
+    assert table.output_name == e.output_names[0] == "predicted BASDAI (0 to 10)"
+    labels = [t.get_text() for t in table.waterfall(0).get_yticklabels()]
+    assert f"crp = {X['CRP'][0]:.4g} mg/L" in labels and "seen = 2021-05-08" in labels
+    assert pyplot.gcf().axes[0].get_xlabel() == "predicted BASDAI (0 to 10)"
+    ticks = table.dependence("crp").get_xticklabels()
+    assert max(len(tick.get_text()) for tick in ticks) < 9
+    mean = explain(BasdaiRegressor("mean", interval_folds=0).fit(X, np.full(40, 4.0)), X[:2])
+    [note] = mean.plot_patient(0).axes[1].texts
+    assert note.get_text() == "no part adds anything"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "complaint"),
+    [
+        ("forest", {"background": True}, "background: expected None for a RandomForest"),
+        ("mean", {"background": True}, "background: expected None for a Dummy.* no column"),
+        ("xgboost", {"absence": "background"}, "absence: expected the default for a XGB"),
+        ("linear", {"output": 1}, "output: expected None for a clinical index"),
+        ("linear", {"units": {"crpp": "mg/L"}}, "units: expected columns .* 'crpp'.*'crp'"),
+    ],
+)
+def test_a_baseline_is_not_asked_in_vain(kind: str, given: Any, complaint: str) -> None:
+    X = pd.DataFrame({"crp": np.linspace(0.0, 10.0, 40), "bmi": np.tile([20.0, 30.0], 20)})
+    model = BasdaiRegressor(kind, interval_folds=0, random_state=0).fit(X, X["crp"])  # type: ignore[arg-type]
+    given = {**given, **({"background": X} if "background" in given else {})}
+    with pytest.raises(ConfigurationError, match=complaint):
+        explain(model, X[:2], **given)
+
+
+def test_what_a_baseline_says_of_a_column_that_is_not_known() -> None:
+    X = pd.DataFrame({"crp": np.linspace(0.0, 10.0, 40), "bmi": np.tile([20.0, 30.0], 20)})
+
+    def said(kind: Any, background: Any = None) -> str:
+        model = BasdaiRegressor(kind, interval_folds=0, random_state=0).fit(X, X["crp"])
+        return explain(model, X[:2], background=background).about()[0]
+
+    assert "along the trees' own branches" in said("forest")
+    assert "replaced by the average training row's" in said("linear")
+    assert "replaced by that of background rows" in said("linear", X[:3])
+    assert "the same of every row" in said("mean")
 
 
 def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
