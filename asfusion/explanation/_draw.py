@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from asfusion.evaluation import _html
 from asfusion.explanation._parts import shown_parts
+from asfusion.explanation._table_plots import cell_label, shorten
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 
 # Orange raises, purple lowers: apart for colour-blind eyes, and in grey print by the sign.
 RAISES, LOWERS, NEUTRAL = "#E08214", "#7B5AA6", "#5A5A5A"
-_TOP = 8
+_TOP, _LONGEST_LABEL = 8, 36
 
 
 def all_rows(e: Explanation, ax: Axes | None) -> Axes:
@@ -152,7 +154,7 @@ def _panel(
         pairs = shown_parts(detail, row, _TOP)
         picture, below = place.subgridspec(2, 1, height_ratios=(12, 1 + len(pairs)))
         _picture_panel(part, name, figure.add_subplot(picture))
-        _bars(pairs, figure.add_subplot(below), limit)
+        _bars([(_plain(label), v) for label, v in pairs], figure.add_subplot(below), limit)
         return
     ax = figure.add_subplot(place)
     ax.set_title(name, fontsize=10)
@@ -161,8 +163,18 @@ def _panel(
         return
     pairs = shown_parts(detail, row, _TOP)
     if isinstance(detail, TableAttribution):
-        pairs = [(_with_cell(detail, row, label), value) for label, value in pairs]
+        place_of = {name: i for i, name in enumerate(detail.feature_names)}
+        pairs = [
+            (_cell_or_name(detail, row, place_of.get(label), label), value)
+            for label, value in pairs
+        ]
+    else:
+        pairs = [(_plain(label), value) for label, value in pairs]
     _bars(pairs, ax, limit)
+
+
+def _cell_or_name(table: TableAttribution, row: int, column: int | None, label: str) -> str:
+    return label if column is None else cell_label(table, row, column, _LONGEST_LABEL)
 
 
 def _picture_panel(part: ImageAttribution | VolumeAttribution, name: str, ax: Axes) -> None:
@@ -179,24 +191,20 @@ def _bars(pairs: list[tuple[str, float]], ax: Axes, limit: float) -> None:
     values = [value for _, value in pairs]
     colours = [RAISES if value >= 0 else LOWERS for value in values]
     ax.barh(range(len(pairs)), values, color=colours, height=0.6)
-    ax.set_yticks(range(len(pairs)), [_plain(label) for label, _ in pairs], fontsize=8)
+    ax.set_yticks(range(len(pairs)), [label for label, _ in pairs], fontsize=8)
     ax.set_xlim(-limit, limit)
     ax.axvline(0, color="black", lw=0.8)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _with_cell(table: TableAttribution, row: int, label: str) -> str:
-    if label.startswith("("):
-        return label
-    cell = table.data[row, list(table.feature_names).index(label)]
-    unit = (table.units or {}).get(label)
-    text = "missing" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
-    return f"{label} = {text}" + (f" {unit}" if unit and cell is not None else "")
-
-
 def _plain(text: str) -> str:
     """Return a label without line breaks or what matplotlib would read as mathematics."""
-    return " ".join(text.split()).replace("$", r"\$")[:34]
+    line = whole = " ".join(text.split())
+    if len(whole) > _LONGEST_LABEL:
+        # Chunks of words end with a word; a single long one loses its middle.
+        line = textwrap.shorten(whole, _LONGEST_LABEL, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+        line = line if len(line) > 2 else shorten(whole, _LONGEST_LABEL)
+    return line.replace("$", r"\$")
 
 
 def _limit(e: Explanation, row: int, names: Iterable[str]) -> float:

@@ -47,9 +47,10 @@ def explain_baseline(
     cells = _cells(model, X, names, found.data)
     whole = base + values.sum(axis=1)
     cut = model._clip(whole) - whole
-    if (np.abs(cut) > _ROUNDING).any():
+    is_cut = np.abs(cut) > _ROUNDING
+    if is_cut.any():
         values, names = np.column_stack([values, cut]), (*names, LIMITS)
-        cells = np.column_stack([cells, np.full(len(values), None, dtype=object)])
+        cells = np.column_stack([cells, is_cut.astype(object)])
     output_name = _name_output(model)
     table = TableAttribution(
         values=values,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
 from dataclasses import replace
@@ -536,6 +537,7 @@ def test_the_limits_of_a_scale_are_a_part_of_their_own() -> None:
     )
     np.testing.assert_allclose(table.values[:, 2], e.predictions - unlimited, atol=1e-9)
     assert abs(table.values[1, 2]) < 1e-9
+    assert table.data[:, 2].tolist() == [True, False, True]
     np.testing.assert_allclose(table.outputs, e.predictions, atol=1e-9)
     assert e.check()["passed"].all()
     assert not replace(e, predictions=e.predictions + 0.1).check()["passed"].any()
@@ -743,3 +745,27 @@ def test_words_by_gradient_and_the_rest_share_the_value_of_their_note(films: Any
     assert checks.loc["note: parts add up", "passed"]
     assert checks.loc["note: words add up", "value"] == max(abs(n.gap) for n in e["note"])
     assert PRESENCE in [t.get_text() for t in e.plot_patient(0).axes[1].get_yticklabels()]
+
+
+def test_long_names_keep_their_cells_and_differ() -> None:
+    names = [f"a_quite_long_laboratory_column_name_{i}" for i in range(12)]
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 12)), columns=names)
+    X["flag"] = rng.random(60) > 0.5
+    X["seen"] = pd.to_datetime("2021-05-08") + pd.to_timedelta(np.arange(60), "D")
+    y = (X.iloc[:, :12].sum(axis=1) + 2 * X["flag"] > 1).astype(int)
+    model = EarlyFusionClassifier({"labs": TabularEncoder([*names, "flag", "seen"])}, **QUIET)
+    e = explain(model.fit(X, y), X[:2], background=X, units={names[0]: "mg/L"}, verbose=0)
+    assert e["labs"].data[0, -2:].tolist() == [bool(X["flag"][0]), "2021-05-08"]
+    axis = e.plot_patient(0).axes[1]
+    labels = [t.get_text() for t in axis.get_yticklabels()]
+    assert len(set(labels)) == len(labels) == 8
+    cells = [label for label in labels if label.startswith("a_quite")]
+    assert cells and all(" = " in label and "…" in label for label in cells)
+    drawn = {bar.get_width() for bar in axis.patches}
+    assert sum(drawn) == pytest.approx(e.values[0, 0])  # the others share a bar
+    ax = e["labs"].waterfall(0)
+    ax.figure.savefig(io.BytesIO())
+    edge = ax.get_window_extent().x0
+    for number in ax.texts:  # no number lies on the names
+        assert number.get_window_extent().x0 > edge - 1
