@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,7 +26,7 @@ from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.encoders.visits import VisitEncoder
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError
 from asfusion.explanation._curves import Parts
 from asfusion.explanation._game import Game
 from asfusion.explanation._gradients import (
@@ -55,7 +58,7 @@ from asfusion.explanation.players import (
     play_all,
     shapley_interactions,
 )
-from asfusion.explanation.tables import TableAttribution
+from asfusion.explanation.tables import TableAttribution, check_unit_names
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
 from asfusion.explanation.visits import VisitAttribution
 from asfusion.explanation.volumes import VolumeAttribution, attribute_row
@@ -74,6 +77,7 @@ WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
 ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
 
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
+_PACKAGE = str(Path(__file__).parents[1])
 _BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
@@ -121,8 +125,35 @@ class Details:
 
     def of(self, name: str) -> Detail:
         """Return the attribution within a modality."""
-        with progress_shown(self.verbose):
-            return self._of(name)
+        with progress_shown(self.verbose), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = self._of(name)
+        _say_once(caught)
+        return found
+
+    def check_methods(self) -> None:
+        """Raise if pixels or words cannot be attributed as asked, before anything is computed."""
+        method = self._image_method(needed=False)
+        for name, encoder in self.game.model._modality_encoders().items():
+            if isinstance(encoder, ImageEncoder | SeriesEncoder):
+                self._image_method()
+                if method == "grad_cam":
+                    map_layer(self.game, name)
+            elif isinstance(encoder, TextEncoder):
+                self._check_word_method(encoder)
+
+    def check_units(self, X: Any) -> None:
+        """Raise if a unit is given for what is no column, concept or value of a visit."""
+        known = {str(name) for name in getattr(X, "columns", ())} | set(self.frame.columns)
+        for encoder in self.game.model._modality_encoders().values():
+            known |= set(getattr(encoder, "columns_", ()))
+            if isinstance(encoder, VisitEncoder):
+                known |= set(encoder.values_)
+            elif isinstance(encoder, ConceptEncoder):
+                known |= set(encoder.feature_groups())
+            elif isinstance(encoder, GenotypeEncoder):
+                known |= set(encoder.locus_groups())
+        check_unit_names(self.units, known)
 
     def _of(self, name: str) -> Detail:
         encoder = self.game.model._modality_encoders()[name]
@@ -417,7 +448,7 @@ class Details:
         prepared = encoder.prepare(self.frame.take(np.asarray(rows)))
         return prepared.tensors["pixels"].to(torch.float32) / 255.0
 
-    def _image_method(self) -> Any:
+    def _image_method(self, *, needed: bool = True) -> Any:
         check_choice(
             self.image_method,
             "image_method",
@@ -425,9 +456,28 @@ class Details:
         )
         if self.image_method == "auto":
             return "integrated_gradients" if has_gradients(self.game) else "occlusion"
-        if self.image_method != "occlusion":
+        if needed and self.image_method != "occlusion":
             check_gradients(self.game, "image_method", "occlusion")
         return self.image_method
+
+
+def _say_once(caught: Sequence[warnings.WarningMessage]) -> None:
+    """Pass on what was said of several rows once, on the line of whoever asked."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    said = set()
+    for warning in caught:
+        key = (warning.category, str(warning.message))
+        if key in said:
+            continue
+        said.add(key)
+        if issubclass(warning.category, AsfusionWarning):
+            warnings.warn(warning.message, warning.category, stacklevel=level)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def _blocks(shape: Sequence[int]) -> NDArray[np.int64]:

@@ -152,9 +152,9 @@ def _panel(
     part = None if isinstance(detail, TableAttribution | VisitAttribution) else detail[row]
     if isinstance(part, ImageAttribution | VolumeAttribution):
         pairs = shown_parts(detail, row, _TOP)
-        picture, below = place.subgridspec(2, 1, height_ratios=(12, 1 + len(pairs)))
-        _picture_panel(part, name, figure.add_subplot(picture))
-        _bars([(_plain(label), v) for label, v in pairs], figure.add_subplot(below), limit)
+        inner = place.subgridspec(2, 1, height_ratios=(12, 1 + len(pairs)))
+        _picture_panel(part, name, figure.add_subplot(inner[0]))
+        _bars([(_plain(label), v) for label, v in pairs], figure.add_subplot(inner[1]), limit)
         return
     ax = figure.add_subplot(place)
     ax.set_title(name, fontsize=10)

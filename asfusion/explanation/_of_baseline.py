@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from asfusion._baseline_models import Algorithm, reference_of
 from asfusion._baseline_regressor import IndexRegressor
-from asfusion._checks import quoted, suggestion
 from asfusion._frames import Frame
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._parts import cells_of
 from asfusion.explanation.result import Explanation
-from asfusion.explanation.tables import TableAttribution
+from asfusion.explanation.tables import TableAttribution, check_unit_names
 
 LIMITS = "(limits of the scale)"
 _ROUNDING = 1e-9
@@ -41,7 +40,7 @@ def explain_baseline(
     _check_meaning(model, reference, background, output, absence)
     found = model.shap_values(X, background, algorithm=algorithm)
     names = tuple(str(name) for name in found.feature_names)
-    _check_units(units, names)
+    check_unit_names(units, names)
     values = np.asarray(found.values, dtype=np.float64)
     base = np.broadcast_to(np.ravel(found.base_values), (len(values),)).astype(np.float64)
     cells = _cells(model, X, names, found.data)
@@ -63,8 +62,7 @@ def explain_baseline(
         error=None,
         interactions=_pairs(model, X, values) if interactions else None,
     )
-    if reference == "rows" and background is None:
-        reference = "average"
+    measured = {"rows": "average" if background is None else "background"}
     return Explanation(
         names=("table",),
         values=values.sum(axis=1, keepdims=True),
@@ -74,7 +72,7 @@ def explain_baseline(
         predictions=np.asarray(predictions, dtype=np.float64),
         present=np.ones((len(values), 1), dtype=bool),
         output_names=(output_name,) * len(values),
-        absence="background" if reference == "rows" else reference,
+        absence=measured.get(reference, reference),
         details={"table": table},
     )
 
@@ -95,14 +93,6 @@ def _check_meaning(
         raise ConfigurationError(msg)
     if absence == "background":
         msg = f"absence: expected the default for a {name}, which {why}, got 'background'."
-        raise ConfigurationError(msg)
-
-
-def _check_units(units: Mapping[str, str], names: tuple[str, ...]) -> None:
-    unknown = [name for name in units if name not in names]
-    if unknown:
-        hint = suggestion(str(unknown[0]), names)
-        msg = f"units: expected columns of the model, got {quoted(map(str, unknown))}.{hint}"
         raise ConfigurationError(msg)
 
 

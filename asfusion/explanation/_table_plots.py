@@ -297,7 +297,7 @@ def _widen(axis: Axes, places: list[float], labels: list[str]) -> None:
     low, high = min(places), max(places)
     beside = _SIGN * max((len(label) for label in labels), default=0)
     # Where the layout is made to fit, it takes the margins that a figure begins with.
-    panel = axis.get_position().width / 0.775 * axis.figure.get_figwidth()
+    panel = axis.get_position().width / 0.775 * axis.figure.bbox.width / axis.figure.dpi
     width = max(panel - beside - 0.3, 3 * _NUMBER)
     room = _NUMBER / (width - 2 * _NUMBER) * (high - low) or 0.5
     axis.set_xlim(low - room, high + room)

@@ -61,7 +61,8 @@ def explain(
         Rows that columns are replaced from, best the training rows. X itself by default, and
         the average training row for a clinical index. Indices from trees read none.
     output : class label or int, optional
-        The class whose probability is explained, or the position of a target. By default
+        The class whose probability is explained, or the position of a target; a clinical index
+        has one. By default
         the second of two classes, the predicted class of each row among several, or the
         first target.
     absence : {"missing", "background"}
@@ -71,7 +72,7 @@ def explain(
     n_background : int
         Background rows that are drawn; more is steadier and slower.
     units : mapping of str to str, optional
-        Unit of a column, such as ``{"crp": "mg/L"}``, to stand on axes.
+        Unit of a column, such as ``{"crp": "mg/L"}``, to stand on axes; names must be known.
     image_method : {"auto", "integrated_gradients", "grad_cam", "occlusion"}
         How pixels are attributed. ``"auto"`` is integrated gradients in joint fusion, and
         occlusion where there is no gradient from output to pixel.
@@ -99,9 +100,9 @@ def explain(
     Raises
     ------
     ConfigurationError
-        If a parameter is unusable, or the model is of another kind.
+        If a parameter is unusable, means nothing for this model, or the model is of another kind.
     InputError
-        If a row has no modality.
+        If X or background is no table, or a row has no modality.
 
     Notes
     -----
@@ -133,6 +134,8 @@ def explain(
     check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
     check_choice(algorithm, "algorithm", ("auto", "shap"))
+    _check_table(X, "X")
+    _check_table(background, "background")
     if isinstance(model, IndexRegressor):
         return explain_baseline(
             model,
@@ -144,18 +147,8 @@ def explain(
             algorithm=algorithm,
             interactions=interactions,
         )
-    if isinstance(getattr(model, "estimator_", None), FusionEstimator):
-        msg = (
-            f"model: expected a fusion estimator, got {type(model).__name__}, which is around one. "
-            "Explain what it wraps: explain(model.estimator_, X)."
-        )
-        raise ConfigurationError(msg)
     if not isinstance(model, FusionEstimator):
-        msg = (
-            "model: expected a fusion estimator or a ClinicalIndexRegressor, got "
-            f"{type(model).__name__}. Put it into one: EarlyFusionClassifier(encoders, model)."
-        )
-        raise ConfigurationError(msg)
+        raise ConfigurationError(_advise(model))
     check_is_fitted(model)
     seed = draw_seed(random_state)
     with progress_shown(bool(verbose)):
@@ -173,6 +166,21 @@ def explain(
         n_mixed = len(frame) - n_rows if absence == "background" else 0
         game = Game(model, parts, columns, n_mixed)
         values, errors, pairs, base = _modalities(game, seed)
+    details = Details(
+        game=game,
+        frame=frame,
+        output_names=names,
+        units=dict(units or {}),
+        image_method=image_method,
+        word_method=word_method,
+        n_samples=int(n_samples),
+        algorithm=algorithm,
+        has_background=background is not None,
+        verbose=bool(verbose),
+        seed=derive_seed(seed, "details"),
+    )
+    details.check_methods()
+    details.check_units(X)
     return Explanation(
         names=game.names,
         values=values,
@@ -183,19 +191,47 @@ def explain(
         present=game.present,
         output_names=names,
         absence=absence,
-        details=Details(
-            game=game,
-            frame=frame,
-            output_names=names,
-            units=dict(units or {}),
-            image_method=image_method,
-            word_method=word_method,
-            n_samples=int(n_samples),
-            algorithm=algorithm,
-            has_background=background is not None,
-            verbose=bool(verbose),
-            seed=derive_seed(seed, "details"),
-        ),
+        details=details,
+    )
+
+
+def _check_table(X: Any, name: str) -> None:
+    """Raise if one row is given by itself, without the names of a table."""
+    if getattr(X, "ndim", 2) != 1:
+        return
+    msg = (
+        f"{name}: expected rows of a table, got one {type(X).__name__} of shape (n,). Keep the row "
+        f"in a table: X.iloc[[0]], or array[[0]]."
+    )
+    raise InputError(msg)
+
+
+def _advise(model: Any) -> str:
+    """Return what to explain in place of a model that is no fusion."""
+    got = type(model).__name__
+    explained = FusionEstimator | IndexRegressor
+    calibrated = getattr(model, "calibrated_classifiers_", None)
+    inner = {
+        "estimator_": getattr(model, "estimator_", None),
+        "best_estimator_": getattr(model, "best_estimator_", None),
+        "calibrated_classifiers_[0].estimator": getattr(calibrated[0], "estimator", None)
+        if calibrated
+        else None,
+    }
+    for name, part in inner.items():
+        if isinstance(part, explained):
+            return (
+                f"model: expected a fusion estimator, got {got}, which is around one. Explain "
+                f"what it wraps: explain(model.{name}, X)."
+            )
+    if isinstance(getattr(model, "estimator", None), explained):
+        return (
+            f"model: expected a fusion estimator, got {got}, which is around one. Fit it, and "
+            "explain the estimator that it has fitted."
+        )
+    return (
+        f"model: expected a fusion estimator or a ClinicalIndexRegressor, got {got}. Put it into "
+        "one: EarlyFusionClassifier(encoders, model)."
     )
 
 

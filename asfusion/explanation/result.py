@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import quoted
+from asfusion._checks import check_integer, quoted
 from asfusion._files import write_file
 from asfusion.evaluation import _html
 from asfusion.evaluation._plots import check_axes
@@ -142,8 +142,13 @@ class Explanation:
         -------
         matplotlib Axes
             The axes drawn into.
+
+        Raises
+        ------
+        ConfigurationError
+            If `ax` is no Axes.
         """
-        return _draw.all_rows(self, ax)
+        return _draw.all_rows(self, None if ax is None else check_axes(ax, 1)[0])
 
     def plot_patient(self, row: int = 0) -> Figure:
         """Draw one row: modalities from base value to prediction, and what lies within each.
@@ -280,7 +285,8 @@ class Explanation:
         return [f"Not to be trusted: {', '.join(self.failed_checks)} failed."]
 
     def _check_row(self, row: int) -> None:
-        if not 0 <= row < len(self):
+        check_integer(row, "row", minimum=0)
+        if row >= len(self):
             msg = f"row: expected a position from 0 to {len(self) - 1}, got {row}."
             raise ConfigurationError(msg)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import math
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ import polars
 import pytest
 from matplotlib import pyplot
 from PIL import Image
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 
 from asfusion._frames import Frame
 from asfusion.baselines import BasdaiRegressor, BasfiRegressor, ClinicalIndexRegressor
@@ -26,7 +29,7 @@ from asfusion.encoders.text import TextEncoder
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.explanation._details import PRESENCE
 from asfusion.explanation.explainer import explain
 from asfusion.explanation.images import ImageAttribution
@@ -277,11 +280,11 @@ def test_grad_cam_of_every_kind_of_network(backbone: str, tmp_path: Path) -> Non
     X, y = pd.DataFrame({"film": paths}), np.arange(8) % 2
     encoder = ImageEncoder("film", size=64, backbone=backbone, mode="full", d_out=8)
     model = JointFusionClassifier({"film": encoder}, max_epochs=1, **QUIET).fit(X, y)
-    e = explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
     if backbone == "vit_tiny":
         with pytest.raises(ConfigurationError, match="expected a network of convolutions"):
-            e["film"]
+            explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
         return
+    e = explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
     for part in e["film"]:
         assert part.values.shape == (64, 64)
         assert np.isfinite(part.values).all() and np.ptp(part.values) > 0
@@ -769,3 +772,73 @@ def test_long_names_keep_their_cells_and_differ() -> None:
     edge = ax.get_window_extent().x0
     for number in ax.texts:  # no number lies on the names
         assert number.get_window_extent().x0 > edge - 1
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"image_method": "gradcam"}, "image_method: expected"),
+        (
+            {"image_method": "grad_cam", "absence": "background"},
+            "image_method: expected 'occlusion' with absence='background'",
+        ),
+        ({"units": {"agee": "years"}}, "units: expected columns of the model, got 'agee'.*'age'"),
+    ],
+)
+def test_what_cannot_work_is_said_at_the_call(given: Any, complaint: str, films: Any) -> None:
+    X, y = films
+    model = JointFusionClassifier(film_parts(), max_epochs=1, **QUIET).fit(X, y)
+    with pytest.raises(ConfigurationError, match=complaint):
+        explain(model, X[:2], background=X, verbose=0, **given)
+
+
+def test_units_may_be_those_of_any_column_of_the_table(rows: Any, fitted: Any) -> None:
+    X = rows[0][10:12].assign(hb=13.0)
+    e = explain(fitted["early"], X, background=rows[0], units={"hb": "g/dL"}, verbose=0)
+    assert e["labs"].units == {PRESENCE: None, "crp": None, "esr": None}
+
+
+def test_grad_cam_warns_once_on_the_line_that_asked(films: Any) -> None:
+    X, y = films
+    model = JointFusionClassifier(film_parts(), max_epochs=1, **QUIET).fit(X, y)
+    e = explain(model, X[2:6], background=X, image_method="grad_cam", verbose=0)
+
+    def warn_too(*args: Any, **choices: Any) -> ImageAttribution:
+        warnings.warn("grad_cam: it cancels", AsfusionWarning, stacklevel=2)
+        return ImageAttribution(np.zeros((32, 32)), np.zeros((32, 32)), "grad_cam")
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as said:
+        patch.setattr("asfusion.explanation._details.attribute_image", warn_too)
+        warnings.simplefilter("always")
+        e["film"]
+    assert [str(w.message) for w in said] == ["grad_cam: it cancels"]
+    assert said[0].filename == __file__
+
+
+def test_one_row_by_itself_is_no_table(rows: Any, fitted: Any) -> None:
+    for given in ({"X": rows[0].iloc[10]}, {"X": rows[0][:2], "background": rows[0].iloc[10]}):
+        with pytest.raises(InputError, match=r"expected rows of a table, got one Series.*iloc"):
+            explain(fitted["early"], **given)
+
+
+def test_models_around_a_fusion_are_named(rows: Any) -> None:
+    X, y = rows
+    model = EarlyFusionClassifier({"body": encoders()["body"]}, **QUIET)
+    search = GridSearchCV(model, {"random_state": [0, 1]}, cv=2)
+    with pytest.raises(ConfigurationError, match="around one. Fit it"):
+        explain(search, X[:2])
+    with pytest.raises(ConfigurationError, match=r"explain\(model.best_estimator_, X\)"):
+        explain(search.fit(X, y), X[:2])
+    calibrated = CalibratedClassifierCV(model, cv=2).fit(X, y)
+    inner = r"explain\(model.calibrated_classifiers_\[0\].estimator, X\)"
+    with pytest.raises(ConfigurationError, match=inner):
+        explain(calibrated, X[:2])
+    assert len(explain(calibrated.calibrated_classifiers_[0].estimator, X[:2], verbose=0)) == 2
+
+
+def test_rows_and_axes_are_checked(rows: Any, fitted: Any) -> None:
+    e = explain(fitted["early"], rows[0][10:12], background=rows[0], verbose=0)
+    with pytest.raises(ConfigurationError, match="row: expected an integer of at least 0"):
+        e.plot_patient("0")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="axes: expected 1 matplotlib Axes"):
+        e.plot(ax="x")  # type: ignore[arg-type]
