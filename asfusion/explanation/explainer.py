@@ -62,9 +62,8 @@ def explain(
         the average training row for a clinical index. Indices from trees read none.
     output : class label or int, optional
         The class whose probability is explained, or the position of a target; a clinical index
-        has one. By default
-        the second of two classes, the predicted class of each row among several, or the
-        first target.
+        has one. By default the second of two classes, the predicted class of each row among
+        several, or the first target.
     absence : {"missing", "background"}
         What it means for a modality to be left out: ``"missing"``, as the model meets it in
         patients who lack it, or ``"background"``, replaced by that of background rows. The
@@ -197,11 +196,11 @@ def explain(
 
 def _check_table(X: Any, name: str) -> None:
     """Raise if one row is given by itself, without the names of a table."""
-    if getattr(X, "ndim", 2) != 1:
+    if len(getattr(X, "shape", (0, 0))) != 1:
         return
     msg = (
-        f"{name}: expected rows of a table, got one {type(X).__name__} of shape (n,). Keep the row "
-        f"in a table: X.iloc[[0]], or array[[0]]."
+        f"{name}: expected rows of a table, got one {type(X).__name__} of one dimension. Keep "
+        "the row in a table: X.iloc[[0]], or array[[0]]."
     )
     raise InputError(msg)
 

@@ -816,7 +816,8 @@ def test_grad_cam_warns_once_on_the_line_that_asked(films: Any) -> None:
 
 
 def test_one_row_by_itself_is_no_table(rows: Any, fitted: Any) -> None:
-    for given in ({"X": rows[0].iloc[10]}, {"X": rows[0][:2], "background": rows[0].iloc[10]}):
+    alone = rows[0].iloc[10]
+    for given in ({"X": alone}, {"X": rows[0][:2], "background": polars.Series([1.0])}):
         with pytest.raises(InputError, match=r"expected rows of a table, got one Series.*iloc"):
             explain(fitted["early"], **given)
 
