@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asfusion._baseline_models import Algorithm
-from asfusion._checks import check_choice
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
@@ -76,8 +76,9 @@ Detail: TypeAlias = (
 WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
 ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
 
+IMAGE_METHODS = ("auto", "integrated_gradients", "grad_cam", "occlusion")
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
-_PACKAGE = str(Path(__file__).parents[1])
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
@@ -133,11 +134,9 @@ class Details:
 
     def check_methods(self) -> None:
         """Raise if pixels or words cannot be attributed as asked, before anything is computed."""
-        method = self._image_method(needed=False)
         for name, encoder in self.game.model._modality_encoders().items():
             if isinstance(encoder, ImageEncoder | SeriesEncoder):
-                self._image_method()
-                if method == "grad_cam":
+                if self._image_method() == "grad_cam":
                     map_layer(self.game, name)
             elif isinstance(encoder, TextEncoder):
                 self._check_word_method(encoder)
@@ -448,15 +447,10 @@ class Details:
         prepared = encoder.prepare(self.frame.take(np.asarray(rows)))
         return prepared.tensors["pixels"].to(torch.float32) / 255.0
 
-    def _image_method(self, *, needed: bool = True) -> Any:
-        check_choice(
-            self.image_method,
-            "image_method",
-            ("auto", "integrated_gradients", "grad_cam", "occlusion"),
-        )
+    def _image_method(self) -> Any:
         if self.image_method == "auto":
             return "integrated_gradients" if has_gradients(self.game) else "occlusion"
-        if needed and self.image_method != "occlusion":
+        if self.image_method != "occlusion":
             check_gradients(self.game, "image_method", "occlusion")
         return self.image_method
 

@@ -16,7 +16,13 @@ from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._details import WORD_METHODS, Details, ImageMethod, WordMethod
+from asfusion.explanation._details import (
+    IMAGE_METHODS,
+    WORD_METHODS,
+    Details,
+    ImageMethod,
+    WordMethod,
+)
 from asfusion.explanation._game import Game
 from asfusion.explanation._of_baseline import explain_baseline
 from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
@@ -130,6 +136,7 @@ def explain(
     """
     check_choice(absence, "absence", ("missing", "background"))
     check_integer(n_background, "n_background", minimum=1)
+    check_choice(image_method, "image_method", IMAGE_METHODS)
     check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
     check_choice(algorithm, "algorithm", ("auto", "shap"))
@@ -164,22 +171,22 @@ def explain(
         columns, names = _choose_output(model, outputs, output)
         n_mixed = len(frame) - n_rows if absence == "background" else 0
         game = Game(model, parts, columns, n_mixed)
+        details = Details(
+            game=game,
+            frame=frame,
+            output_names=names,
+            units=dict(units or {}),
+            image_method=image_method,
+            word_method=word_method,
+            n_samples=int(n_samples),
+            algorithm=algorithm,
+            has_background=background is not None,
+            verbose=bool(verbose),
+            seed=derive_seed(seed, "details"),
+        )
+        details.check_methods()
+        details.check_units(X)
         values, errors, pairs, base = _modalities(game, seed)
-    details = Details(
-        game=game,
-        frame=frame,
-        output_names=names,
-        units=dict(units or {}),
-        image_method=image_method,
-        word_method=word_method,
-        n_samples=int(n_samples),
-        algorithm=algorithm,
-        has_background=background is not None,
-        verbose=bool(verbose),
-        seed=derive_seed(seed, "details"),
-    )
-    details.check_methods()
-    details.check_units(X)
     return Explanation(
         names=game.names,
         values=values,
