@@ -144,6 +144,21 @@ def _ask_shap(kind: str, model: Any, features: Floats, background: Floats, seed:
     return explainer(features, max_evals=evaluations, silent=True)
 
 
+def reference_of(model: Any, algorithm: Algorithm = "auto") -> Literal["none", "trees", "rows"]:
+    """Return what a fitted regressor's values are measured against by `explain_model`.
+
+    ``"none"``: a constant depends on no column. ``"trees"``: the training rows on each branch.
+    ``"rows"``: the background.
+    """
+    from sklearn.ensemble import AdaBoostRegressor
+
+    kind = _kind(model)
+    if kind == "tree":
+        asked = algorithm == "shap" and isinstance(model, AdaBoostRegressor)
+        return "rows" if asked else "trees"
+    return "none" if kind == "constant" else "rows"
+
+
 def pairs_of_features(model: Any, features: Floats) -> Floats | None:
     """Return exact interaction values (N, F, F); None where the model is no tree."""
     return tree_shap_interactions(model, features) if supports_trees(model) else None

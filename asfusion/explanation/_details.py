@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -12,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asfusion._baseline_models import Algorithm
-from asfusion._checks import check_choice
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
@@ -23,7 +26,7 @@ from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.encoders.visits import VisitEncoder
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError
 from asfusion.explanation._curves import Parts
 from asfusion.explanation._game import Game
 from asfusion.explanation._gradients import (
@@ -43,6 +46,7 @@ from asfusion.explanation._part_games import (
     score_images,
     score_notes,
 )
+from asfusion.explanation._parts import PRESENCE, cells_of
 from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.genotypes import GenotypeAttribution
@@ -54,7 +58,7 @@ from asfusion.explanation.players import (
     play_all,
     shapley_interactions,
 )
-from asfusion.explanation.tables import TableAttribution
+from asfusion.explanation.tables import TableAttribution, check_unit_names
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
 from asfusion.explanation.visits import VisitAttribution
 from asfusion.explanation.volumes import VolumeAttribution, attribute_row
@@ -72,8 +76,9 @@ Detail: TypeAlias = (
 WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
 ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
 
+IMAGE_METHODS = ("auto", "integrated_gradients", "grad_cam", "occlusion")
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
-PRESENCE = "(having it at all)"
+_PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
@@ -121,8 +126,33 @@ class Details:
 
     def of(self, name: str) -> Detail:
         """Return the attribution within a modality."""
-        with progress_shown(self.verbose):
-            return self._of(name)
+        with progress_shown(self.verbose), warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            found = self._of(name)
+        _say_once(caught)
+        return found
+
+    def check_methods(self) -> None:
+        """Raise if pixels or words cannot be attributed as asked, before anything is computed."""
+        for name, encoder in self.game.model._modality_encoders().items():
+            if isinstance(encoder, ImageEncoder | SeriesEncoder):
+                if self._image_method() == "grad_cam":
+                    map_layer(self.game, name)
+            elif isinstance(encoder, TextEncoder):
+                self._check_word_method(encoder)
+
+    def check_units(self, X: Any) -> None:
+        """Raise if a unit is given for what is no column, concept or value of a visit."""
+        known = {str(name) for name in getattr(X, "columns", ())} | set(self.frame.columns)
+        for encoder in self.game.model._modality_encoders().values():
+            known |= set(getattr(encoder, "columns_", ()))
+            if isinstance(encoder, VisitEncoder):
+                known |= set(encoder.values_)
+            elif isinstance(encoder, ConceptEncoder):
+                known |= set(encoder.feature_groups())
+            elif isinstance(encoder, GenotypeEncoder):
+                known |= set(encoder.locus_groups())
+        check_unit_names(self.units, known)
 
     def _of(self, name: str) -> Detail:
         encoder = self.game.model._modality_encoders()[name]
@@ -262,9 +292,7 @@ class Details:
             return encoder.name_contexts(self.frame, column)
         if column not in self.frame.columns and isinstance(encoder, GenotypeEncoder):
             return self._dosages_of(encoder, column)
-        if self.frame.kind(column) in ("number", "boolean"):
-            return [None if np.isnan(v) else v for v in self.frame.numbers(column).tolist()]
-        return list(self.frame.strings(column))
+        return cells_of(self.frame, column)
 
     def _dosages_of(self, encoder: GenotypeEncoder, locus: str) -> list[Any]:
         """Return copies of each counted allele of a locus, by row, in words."""
@@ -303,17 +331,7 @@ class Details:
             if not text or not self._has(row, name):
                 found.append(None)
             elif self.word_method == "integrated_gradients":
-                note = embed_note(self.game, row, name, encoder, text)
-                found.append(
-                    attribute_tokens(
-                        note.forward,
-                        note.embeddings,
-                        note.offsets,
-                        text,
-                        baseline=note.baseline,
-                        n_steps=_NOTE_STEPS,
-                    )
-                )
+                found.append(self._by_gradients(row, name, encoder, text))
             else:
                 found.append(
                     attribute_words(
@@ -325,6 +343,22 @@ class Details:
                     )
                 )
         return found
+
+    def _by_gradients(
+        self, row: int, name: str, encoder: TextEncoder, text: str
+    ) -> TextAttribution:
+        """Return words by gradients, what an empty note is worth against none put elsewhere."""
+        note = embed_note(self.game, row, name, encoder, text)
+        part = attribute_tokens(
+            note.forward,
+            note.embeddings,
+            note.offsets,
+            text,
+            baseline=note.baseline,
+            n_steps=_NOTE_STEPS,
+        )
+        value = self.game.own_value(row, name)
+        return replace(part, total=value, elsewhere=part.elsewhere + value - part.total)
 
     def _check_word_method(self, encoder: TextEncoder) -> None:
         if self.word_method != "integrated_gradients":
@@ -385,7 +419,8 @@ class Details:
                 forward = worth_of_images(self.game, row, name)
                 layer = map_layer(self.game, name) if method == "grad_cam" else None
             part = attribute_image(forward, pixels[row], method=method, layer=layer)
-            found.append(self._on_file(part, row, encoder))
+            rest = self.game.own_value(row, name) - part.total
+            found.append(replace(self._on_file(part, row, encoder), elsewhere=rest))
         return found
 
     def _volumes(self, name: str, encoder: SeriesEncoder) -> list[VolumeAttribution | None]:
@@ -413,16 +448,30 @@ class Details:
         return prepared.tensors["pixels"].to(torch.float32) / 255.0
 
     def _image_method(self) -> Any:
-        check_choice(
-            self.image_method,
-            "image_method",
-            ("auto", "integrated_gradients", "grad_cam", "occlusion"),
-        )
         if self.image_method == "auto":
             return "integrated_gradients" if has_gradients(self.game) else "occlusion"
         if self.image_method != "occlusion":
             check_gradients(self.game, "image_method", "occlusion")
         return self.image_method
+
+
+def _say_once(caught: Sequence[warnings.WarningMessage]) -> None:
+    """Pass on what was said of several rows once, on the line of whoever asked."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    said = set()
+    for warning in caught:
+        key = (warning.category, str(warning.message))
+        if key in said:
+            continue
+        said.add(key)
+        if issubclass(warning.category, AsfusionWarning):
+            warnings.warn(warning.message, warning.category, stacklevel=level)
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
 
 
 def _blocks(shape: Sequence[int]) -> NDArray[np.int64]:

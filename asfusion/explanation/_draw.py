@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from asfusion.evaluation import _html
+from asfusion.explanation._parts import shown_parts
+from asfusion.explanation._table_plots import cell_label, shorten
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
@@ -18,27 +21,13 @@ from asfusion.explanation.volumes import VolumeAttribution
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
 
     from asfusion.explanation.result import Explanation
 
 # Orange raises, purple lowers: apart for colour-blind eyes, and in grey print by the sign.
 RAISES, LOWERS, NEUTRAL = "#E08214", "#7B5AA6", "#5A5A5A"
-_TOP = 8
-
-
-def parts_of(detail: Any, row: int) -> list[tuple[str, float]]:
-    """Return what lies within a modality for one row, without zeros; nothing for images."""
-    if isinstance(detail, TableAttribution):
-        pairs = zip(detail.feature_names, detail.values[row].tolist(), strict=True)
-        return [(str(name), float(value)) for name, value in pairs if value]
-    if isinstance(detail, VisitAttribution):
-        own = detail.of_row(row)
-        pairs = zip(detail.days[own].tolist(), detail.values[own].tolist(), strict=True)
-        return [(f"day {day:g}", value) for day, value in pairs if value]
-    part = detail[row]
-    if isinstance(part, TextAttribution):
-        return [(part.text[s.start : s.end], float(s.value)) for s in part.spans if s.value]
-    return []
+_TOP, _LONGEST_LABEL = 8, 36
 
 
 def all_rows(e: Explanation, ax: Axes | None) -> Axes:
@@ -86,13 +75,11 @@ def one_row(e: Explanation, row: int, *, managed: bool) -> Figure:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False).ravel()
-    waterfall(e, row, axes[0])
+    places = iter(figure.add_gridspec(lines, columns))
+    waterfall(e, row, figure.add_subplot(next(places)))
     limit = _limit(e, row, shown)
-    for axis, name in zip(axes[1:], shown, strict=False):
-        _panel(e[name], row, name, axis, limit)
-    for axis in axes[n_panels:]:
-        axis.set_axis_off()
+    for place, name in zip(places, shown, strict=False):
+        _panel(e[name], row, name, figure, place, limit)
     return figure
 
 
@@ -159,46 +146,70 @@ def as_html(e: Explanation, rows: Iterable[int]) -> str:
     return _html.fragment(parts)
 
 
-def _panel(detail: Any, row: int, name: str, ax: Axes, limit: float) -> None:
+def _panel(
+    detail: Any, row: int, name: str, figure: Figure, place: SubplotSpec, limit: float
+) -> None:
+    part = None if isinstance(detail, TableAttribution | VisitAttribution) else detail[row]
+    if isinstance(part, ImageAttribution | VolumeAttribution):
+        pairs = shown_parts(detail, row, _TOP)
+        inner = place.subgridspec(2, 1, height_ratios=(12, 1 + len(pairs)))
+        _picture_panel(part, name, figure.add_subplot(inner[0]))
+        _bars([(_plain(label), v) for label, v in pairs], figure.add_subplot(inner[1]), limit)
+        return
+    ax = figure.add_subplot(place)
     ax.set_title(name, fontsize=10)
     if isinstance(detail, VisitAttribution):
         detail.plot(row, ax).set_ylim(-limit, limit)
         return
-    part = detail if isinstance(detail, TableAttribution) else detail[row]
-    if isinstance(part, ImageAttribution | VolumeAttribution):
-        part.plot(ax)
-        where = f", {ax.get_title()}" if isinstance(part, VolumeAttribution) else ""
-        ax.set_title(f"{name}: {part.method.replace('_', ' ')}{where}", fontsize=10)
-        return
-    pairs = sorted(parts_of(detail, row), key=lambda pair: -abs(pair[1]))[:_TOP][::-1]
+    pairs = shown_parts(detail, row, _TOP)
     if isinstance(detail, TableAttribution):
-        pairs = [(_with_cell(detail, row, label), value) for label, value in pairs]
+        place_of = {name: i for i, name in enumerate(detail.feature_names)}
+        pairs = [
+            (_cell_or_name(detail, row, place_of.get(label), label), value)
+            for label, value in pairs
+        ]
+    else:
+        pairs = [(_plain(label), value) for label, value in pairs]
+    _bars(pairs, ax, limit)
+
+
+def _cell_or_name(table: TableAttribution, row: int, column: int | None, label: str) -> str:
+    return label if column is None else cell_label(table, row, column, _LONGEST_LABEL)
+
+
+def _picture_panel(part: ImageAttribution | VolumeAttribution, name: str, ax: Axes) -> None:
+    part.plot(ax)
+    where = f", {ax.get_title()}" if isinstance(part, VolumeAttribution) else ""
+    ax.set_title(f"{name}: {part.method.replace('_', ' ')}{where}", fontsize=10)
+
+
+def _bars(pairs: list[tuple[str, float]], ax: Axes, limit: float) -> None:
+    """Draw parts, the first on top."""
+    if not pairs:
+        ax.text(0.5, 0.5, "no part adds anything", ha="center", transform=ax.transAxes)
+    pairs = pairs[::-1]
     values = [value for _, value in pairs]
     colours = [RAISES if value >= 0 else LOWERS for value in values]
     ax.barh(range(len(pairs)), values, color=colours, height=0.6)
-    ax.set_yticks(range(len(pairs)), [_plain(label) for label, _ in pairs], fontsize=8)
+    ax.set_yticks(range(len(pairs)), [label for label, _ in pairs], fontsize=8)
     ax.set_xlim(-limit, limit)
     ax.axvline(0, color="black", lw=0.8)
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _with_cell(table: TableAttribution, row: int, label: str) -> str:
-    cell = table.data[row, list(table.feature_names).index(label)]
-    if label.startswith("("):
-        return label
-    unit = (table.units or {}).get(label)
-    text = "missing" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else str(cell)
-    return f"{label} = {text}" + (f" {unit}" if unit and cell is not None else "")
-
-
 def _plain(text: str) -> str:
     """Return a label without line breaks or what matplotlib would read as mathematics."""
-    return " ".join(text.split()).replace("$", r"\$")[:34]
+    line = whole = " ".join(text.split())
+    if len(whole) > _LONGEST_LABEL:
+        # Chunks of words end with a word; a single long one loses its middle.
+        line = textwrap.shorten(whole, _LONGEST_LABEL, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+        line = line if len(line) > 2 else shorten(whole, _LONGEST_LABEL)
+    return line.replace("$", r"\$")
 
 
 def _limit(e: Explanation, row: int, names: Iterable[str]) -> float:
     """Return one scale for everything within the modalities of a row."""
-    values = [abs(value) for name in names for _, value in parts_of(e[name], row)]
+    values = [abs(value) for name in names for _, value in shown_parts(e[name], row, _TOP)]
     return 1.15 * max(values, default=1.0) or 1.0
 
 

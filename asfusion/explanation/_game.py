@@ -186,6 +186,13 @@ class Game:
         others, weights = self.coalitions_without(name, row)
         return float(self.values(np.full(len(others), row), others) @ weights)
 
+    def own_value(self, row: int, name: str) -> float:
+        """Return the Shapley value of the row's own content of a modality."""
+        kept, weights = self.coalitions_without(name, row)
+        rows, joined = np.full(len(kept), row), kept.copy()
+        joined[:, self.names.index(name)] = True
+        return float((self.values(rows, joined) - self.values(rows, kept)) @ weights)
+
     def coalitions_without(self, name: str, row: int) -> tuple[Bools, Floats]:
         """Return coalitions (C, M) of the other modalities, and their Shapley weights (C,)."""
         n_names, m = len(self.names), self.names.index(name)

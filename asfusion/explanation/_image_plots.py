@@ -207,6 +207,8 @@ def as_html(attribution: ImageAttribution) -> str:
         f"Orange raises the output, purple lowers it; the line goes around the strongest 5 %. "
         f"Sum over all pixels: {attribution.total:+.4g} {attribution.unit}."
     )
+    if attribution.elsewhere:
+        words += f" In no pixel (having it at all): {attribution.elsewhere:+.4g}."
     if attribution.gap is not None:
         words += f" Not explained (completeness gap): {attribution.gap:+.2g}."
     described = f"Attribution by {attribution.method} over the image."

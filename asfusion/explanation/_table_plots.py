@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 RAISES, LOWERS = "#E66101", "#5E3C99"
 GREY = "#767676"
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
-_LONGEST = 24
+_LONGEST, _LONGEST_LABEL = 24, 40
+_NUMBER, _SIGN = 0.62, 0.082  # inches: an effect in small print, a sign of a label
 
 
 def size_of(n_lines: int) -> tuple[float, float]:
@@ -68,7 +69,7 @@ def waterfall(found: TableAttribution, row: int, axis: Axes, count: int) -> Axes
     values = found.values[row]
     order = [int(i) for i in np.argsort(-np.abs(values), kind="stable")]
     shown, rest = _split(order, count)
-    labels = [_cell_label(found, row, i) for i in shown]
+    labels = [cell_label(found, row, i) for i in shown]
     lengths = [float(values[i]) for i in shown]
     errors = None if found.error is None else [float(found.error[row, i]) for i in shown]
     if rest:
@@ -107,7 +108,7 @@ def waterfall(found: TableAttribution, row: int, axis: Axes, count: int) -> Axes
         axis.axvline(place, color=GREY, lw=1, ls="--" if word == "base" else "-", zorder=1)
     axis.set_title(f"base {base:.3g} (dashed), output {output:.3g}", fontsize="medium")
     _name_lines(axis, labels)
-    _widen(axis, [*starts, *ends])
+    _widen(axis, [*starts, *ends], labels)
     axis.set_xlabel(_plain(found.output_name))
     return axis
 
@@ -116,7 +117,7 @@ def bar(found: TableAttribution, axis: Axes, count: int) -> Axes:
     """Draw mean effects: what a feature raises by to the right end, lowers by before it."""
     order, rest = _split(by_size(found), count)
     groups = [*([i] for i in order), *([rest] if rest else [])]
-    labels = [_name_with_unit(found, i) for i in order]
+    labels = [_name_with_unit(found, i, _LONGEST_LABEL) for i in order]
     labels += [f"{len(rest)} others"] if rest else []
     up = [float(np.clip(found.values[:, g], 0, None).mean(axis=0).sum()) for g in groups]
     down = [float(np.clip(-found.values[:, g], 0, None).mean(axis=0).sum()) for g in groups]
@@ -168,7 +169,7 @@ def beeswarm(found: TableAttribution, axis: Axes, count: int) -> Axes:
         any_missing |= bool(missing.any())
         any_words |= has_words
         any_numbers |= bool(known.any())
-        labels.append(_name_with_unit(found, i))
+        labels.append(_name_with_unit(found, i, _LONGEST_LABEL))
     axis.axvline(0, color=GREY, lw=1, zorder=1)
     _name_lines(axis, labels)
     words_of = f" ({len(rest)} smaller ones not shown)" if rest else ""
@@ -223,19 +224,34 @@ def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
 
-def _name_with_unit(found: TableAttribution, i: int) -> str:
+def shorten(text: str, longest: int) -> str:
+    """Return a text without its middle: long names mostly differ at their ends."""
+    if len(text) <= longest:
+        return text
+    ahead = (longest - 1) // 2
+    return f"{text[:ahead]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - (longest - 1 - ahead) :]}"
+
+
+def _name_with_unit(found: TableAttribution, i: int, longest: int = 80) -> str:
     name = found.feature_names[i]
     unit = found.units[name]
-    return _plain(f"{name} ({unit})" if unit else name)
+    told = f" ({unit})" if unit else ""
+    return _plain(shorten(name, max(12, longest - len(told))) + told)
 
 
-def _cell_label(found: TableAttribution, row: int, i: int) -> str:
-    """Return a feature with this row's cell, ``crp = 12 mg/L`` for example."""
+def cell_label(found: TableAttribution, row: int, i: int, longest: int = _LONGEST_LABEL) -> str:
+    """Return a feature with this row's cell, ``crp = 12 mg/L`` for example.
+
+    The name alone is shortened, to 12 signs at least.
+    """
     name, cell = found.feature_names[i], found.data[row, i]
-    if is_missing(cell):
-        return _plain(f"{name}: missing")
+    if name.startswith("(") and name.endswith(")"):  # no column: its cell says nothing
+        return _plain(name)
     unit = found.units[name]
-    return _plain(f"{name} = {_cell_text(cell)}" + (f" {unit}" if unit else ""))
+    told = (
+        ": missing" if is_missing(cell) else f" = {_cell_text(cell)}" + (f" {unit}" if unit else "")
+    )
+    return _plain(shorten(name, max(12, longest - len(told))) + told)
 
 
 def _cell_text(cell: Any) -> str:
@@ -276,10 +292,14 @@ def _name_bars(
         )
 
 
-def _widen(axis: Axes, places: list[float]) -> None:
-    """Leave room beside the bars for their numbers."""
+def _widen(axis: Axes, places: list[float], labels: list[str]) -> None:
+    """Leave room beside the bars for their numbers, in what the labels leave of the width."""
     low, high = min(places), max(places)
-    room = 0.16 * (high - low) or 0.5
+    beside = _SIGN * max((len(label) for label in labels), default=0)
+    # Where the layout is made to fit, it takes the margins that a figure begins with.
+    panel = axis.get_position().width / 0.775 * axis.figure.bbox.width / axis.figure.dpi
+    width = max(panel - beside - 0.3, 3 * _NUMBER)
+    room = _NUMBER / (width - 2 * _NUMBER) * (high - low) or 0.5
     axis.set_xlim(low - room, high + room)
 
 

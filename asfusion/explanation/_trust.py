@@ -14,6 +14,7 @@ from asfusion._random import torch_seed
 from asfusion.estimators._joint import JointFusion
 from asfusion.explanation._curves import Curves, Parts, trace
 from asfusion.explanation._game import Game
+from asfusion.explanation._parts import parts_of
 from asfusion.explanation.players import exact_shapley
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
@@ -85,24 +86,28 @@ def _within(e: Explanation, name: str) -> list[Check]:
         apart = np.abs(detail.cells.sum(axis=1) - detail.values).max(initial=0.0)
         gap = float(max(np.abs(detail.totals - totals).max(), apart))
         checks.append(_sum_check(name, gap))
-    elif any(isinstance(part, TextAttribution) for part in detail):
-        gaps = [
-            abs(sum(s.value for s in part.spans) + part.elsewhere - part.total)
-            if part.method == "integrated_gradients"
-            else abs(sum(s.value for s in part.spans) + part.elsewhere - totals[row])
-            for row, part in enumerate(detail)
-            if isinstance(part, TextAttribution)
-        ]
-        checks.append(_sum_check(name, max(gaps)))
     else:
-        gaps = [abs(part.gap) for part in detail if part is not None and part.gap is not None]
-        if gaps:
-            limit = 0.05 * max(1e-9, float(np.abs(e.predictions).max()))
-            worst = float(max(gaps))
-            meaning = "largest gap between pixels and the change from the baseline image"
-            checks.append(Check(f"{name}: pixels add up", worst, limit, worst <= limit, meaning))
+        checks += _within_rows(e, name, detail, totals)
     again = _agreement(e, name)
     return [*checks, *([] if again is None else [again]), *_curve_checks(e, name)]
+
+
+def _within_rows(e: Explanation, name: str, detail: Any, totals: Floats) -> list[Check]:
+    """Return whether words, pixels or voxels and the rest add up, and what the method misses."""
+    there = [(row, part) for row, part in enumerate(detail) if part is not None]
+    if not there:
+        return []
+    sums = [sum(value for _, value in parts_of(detail, row)) for row, _ in there]
+    apart = [abs(total - totals[row]) for total, (row, _) in zip(sums, there, strict=True)]
+    checks = [_sum_check(name, max(apart))]
+    gaps = [abs(p.gap) for _, p in there if p.gap is not None and p.method != "shapley"]
+    if gaps:
+        limit = 0.05 * max(1e-9, float(np.abs(e.predictions).max()))
+        what = "words" if isinstance(there[0][1], TextAttribution) else "pixels"
+        worst = float(max(gaps))
+        meaning = f"largest gap that the method leaves between {what} and what they should explain"
+        checks.append(Check(f"{name}: {what} add up", worst, limit, worst <= limit, meaning))
+    return checks
 
 
 def _sum_check(name: str, gap: float) -> Check:

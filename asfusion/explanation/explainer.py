@@ -16,7 +16,13 @@ from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.estimators._base import FusionEstimator, FusionRegressor
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._details import WORD_METHODS, Details, ImageMethod, WordMethod
+from asfusion.explanation._details import (
+    IMAGE_METHODS,
+    WORD_METHODS,
+    Details,
+    ImageMethod,
+    WordMethod,
+)
 from asfusion.explanation._game import Game, Link
 from asfusion.explanation._of_baseline import explain_baseline
 from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
@@ -59,11 +65,12 @@ def explain(
     X : DataFrame or array of n_rows rows
         The rows to explain; a handful, since each is taken apart.
     background : DataFrame or array, optional
-        Rows that columns are replaced from, best the training rows. X itself by default.
+        Rows that columns are replaced from, best the training rows. X itself by default, and
+        the average training row for a clinical index. Indices from trees read none.
     output : class label or int, optional
-        The class whose probability is explained, or the position of a target. By default
-        the second of two classes, the predicted class of each row among several, or the
-        first target.
+        The class whose probability is explained, or the position of a target; a clinical index
+        has one. By default the second of two classes, the predicted class of each row among
+        several, or the first target.
     absence : {"missing", "background"}
         What it means for a modality to be left out: ``"missing"``, as the model meets it in
         patients who lack it, or ``"background"``, replaced by that of background rows. The
@@ -76,7 +83,7 @@ def explain(
     n_background : int
         Background rows that are drawn; more is steadier and slower.
     units : mapping of str to str, optional
-        Unit of a column, such as ``{"crp": "mg/L"}``, to stand on axes.
+        Unit of a column, such as ``{"crp": "mg/L"}``, to stand on axes; names must be known.
     image_method : {"auto", "integrated_gradients", "grad_cam", "occlusion"}
         How pixels are attributed. ``"auto"`` is integrated gradients in joint fusion, and
         occlusion where there is no gradient from output to pixel.
@@ -104,9 +111,9 @@ def explain(
     Raises
     ------
     ConfigurationError
-        If a parameter is unusable, or the model is of another kind.
+        If a parameter is unusable, means nothing for this model, or the model is of another kind.
     InputError
-        If a row has no modality.
+        If X or background is no table, or a row has no modality.
 
     Notes
     -----
@@ -136,28 +143,28 @@ def explain(
     check_choice(absence, "absence", ("missing", "background"))
     check_choice(link, "link", ("identity", "logit"))
     check_integer(n_background, "n_background", minimum=1)
+    check_choice(image_method, "image_method", IMAGE_METHODS)
     check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
     check_choice(algorithm, "algorithm", ("auto", "shap"))
     if link == "logit" and isinstance(model, FusionRegressor | IndexRegressor):
         msg = "link: expected 'identity' for a model of numbers, which have no odds, got 'logit'."
         raise ConfigurationError(msg)
+    _check_table(X, "X")
+    _check_table(background, "background")
     if isinstance(model, IndexRegressor):
         return explain_baseline(
-            model, X, background, units or {}, algorithm=algorithm, interactions=interactions
+            model,
+            X,
+            background,
+            units or {},
+            output=output,
+            absence=absence,
+            algorithm=algorithm,
+            interactions=interactions,
         )
-    if isinstance(getattr(model, "estimator_", None), FusionEstimator):
-        msg = (
-            f"model: expected a fusion estimator, got {type(model).__name__}, which is around one. "
-            "Explain what it wraps: explain(model.estimator_, X)."
-        )
-        raise ConfigurationError(msg)
     if not isinstance(model, FusionEstimator):
-        msg = (
-            "model: expected a fusion estimator or a ClinicalIndexRegressor, got "
-            f"{type(model).__name__}. Put it into one: EarlyFusionClassifier(encoders, model)."
-        )
-        raise ConfigurationError(msg)
+        raise ConfigurationError(_advise(model))
     check_is_fitted(model)
     seed = draw_seed(random_state)
     with progress_shown(bool(verbose)):
@@ -176,18 +183,7 @@ def explain(
             names = tuple(name.replace("probability", "log odds", 1) for name in names)
         n_mixed = len(frame) - n_rows if absence == "background" else 0
         game = Game(model, parts, columns, n_mixed, link)
-        values, errors, pairs, base = _modalities(game, seed)
-    return Explanation(
-        names=game.names,
-        values=values,
-        errors=errors,
-        interactions=pairs,
-        base_values=base,
-        predictions=game.linked(outputs[np.arange(n_rows), columns]),
-        present=game.present,
-        output_names=names,
-        absence=absence,
-        details=Details(
+        details = Details(
             game=game,
             frame=frame,
             output_names=names,
@@ -199,7 +195,61 @@ def explain(
             has_background=background is not None,
             verbose=bool(verbose),
             seed=derive_seed(seed, "details"),
-        ),
+        )
+        details.check_methods()
+        details.check_units(X)
+        values, errors, pairs, base = _modalities(game, seed)
+    return Explanation(
+        names=game.names,
+        values=values,
+        errors=errors,
+        interactions=pairs,
+        base_values=base,
+        predictions=game.linked(outputs[np.arange(n_rows), columns]),
+        present=game.present,
+        output_names=names,
+        absence=absence,
+        details=details,
+    )
+
+
+def _check_table(X: Any, name: str) -> None:
+    """Raise if one row is given by itself, without the names of a table."""
+    if len(getattr(X, "shape", (0, 0))) != 1:
+        return
+    msg = (
+        f"{name}: expected rows of a table, got one {type(X).__name__} of one dimension. Keep "
+        "the row in a table: X.iloc[[0]], or array[[0]]."
+    )
+    raise InputError(msg)
+
+
+def _advise(model: Any) -> str:
+    """Return what to explain in place of a model that is no fusion."""
+    got = type(model).__name__
+    explained = FusionEstimator | IndexRegressor
+    calibrated = getattr(model, "calibrated_classifiers_", None)
+    inner = {
+        "estimator_": getattr(model, "estimator_", None),
+        "best_estimator_": getattr(model, "best_estimator_", None),
+        "calibrated_classifiers_[0].estimator": getattr(calibrated[0], "estimator", None)
+        if calibrated
+        else None,
+    }
+    for name, part in inner.items():
+        if isinstance(part, explained):
+            return (
+                f"model: expected a fusion estimator, got {got}, which is around one. Explain "
+                f"what it wraps: explain(model.{name}, X)."
+            )
+    if isinstance(getattr(model, "estimator", None), explained):
+        return (
+            f"model: expected a fusion estimator, got {got}, which is around one. Fit it, and "
+            "explain the estimator that it has fitted."
+        )
+    return (
+        f"model: expected a fusion estimator or a ClinicalIndexRegressor, got {got}. Put it into "
+        "one: EarlyFusionClassifier(encoders, model)."
     )
 
 

@@ -49,6 +49,10 @@ class ImageAttribution:
         Units of the output, such as ``"log odds"`` or ``"points"``.
     extent : Extent, optional
         Size of the picture in the file that was fitted into this square.
+    elsewhere : float, default=0.0
+        What of the modality's value no pixel holds, in units of the output: what a picture
+        without content (the baseline) is worth against none at all, and the method's gap.
+        `explain` fills it in, so that `total` and `elsewhere` add up to the modality's value.
 
     Raises
     ------
@@ -57,7 +61,7 @@ class ImageAttribution:
     InputError
         If a value is not finite.
     ConfigurationError
-        If there is not one positive spacing per axis.
+        If there is not one positive spacing per axis, or `elsewhere` is not finite.
 
     Examples
     --------
@@ -78,6 +82,7 @@ class ImageAttribution:
     spacing_mm: tuple[float, ...] | None = None
     unit: str = "units of the output"
     extent: Extent | None = field(default=None, repr=False)
+    elsewhere: float = 0.0
 
     def __post_init__(self) -> None:
         values = _as_map(self.values, "values")
@@ -85,6 +90,7 @@ class ImageAttribution:
         if image.shape != values.shape:
             msg = f"image: expected the shape of values, {values.shape}, got {image.shape}."
             raise ShapeError(msg)
+        check_number(self.elsewhere, "elsewhere")
         object.__setattr__(self, "values", values)
         object.__setattr__(self, "image", np.clip(image, 0.0, 1.0))
         if self.spacing_mm is not None:
@@ -103,7 +109,9 @@ class ImageAttribution:
     def __repr__(self) -> str:
         size = " x ".join(str(extent) for extent in self.values.shape)
         gap = "" if self.gap is None else f", gap={self.gap:.3g}"
-        return f"ImageAttribution({size}, method={self.method!r}, total={self.total:.4g}{gap})"
+        rest = f", elsewhere={self.elsewhere:.4g}" if self.elsewhere else ""
+        words = f"method={self.method!r}, total={self.total:.4g}{rest}{gap}"
+        return f"ImageAttribution({size}, {words})"
 
     def _repr_html_(self) -> str:
         from asfusion.explanation._image_plots import as_html

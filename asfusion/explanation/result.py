@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import quoted
+from asfusion._checks import check_integer, quoted
 from asfusion._files import write_file
 from asfusion.evaluation import _html
 from asfusion.evaluation._plots import check_axes
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation import _curves, _draw, _trust
+from asfusion.explanation._parts import parts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,17 @@ Floats = NDArray[np.float64]
 _ABSENT = {
     "missing": "left out as missing",
     "background": "left out by putting background rows in its place",
+}
+
+
+_UNKNOWN = {
+    "trees": (
+        "a column that is not known is averaged along the trees' own branches, by the training "
+        "rows in each"
+    ),
+    "average": "a column that is not known is replaced by the average training row's",
+    "background": "a column that is not known is replaced by that of background rows",
+    "none": "the model says the same of every row",
 }
 
 
@@ -58,8 +70,8 @@ class Explanation:
         Which modalities each row has.
     output_names : tuple of str
         Name of the explained output of each row.
-    absence : {"missing", "background"}
-        What it means for a modality to be left out.
+    absence : {"missing", "background", "trees", "average", "none"}
+        What it means for a modality to be left out; in a clinical index, for a column.
     details : Details or dict
         Attributions within modalities, or what computes them.
     """
@@ -106,7 +118,8 @@ class Explanation:
         -------
         DataFrame
             Columns ``row``, ``modality``, ``part`` (column, word; empty for the modality as
-            a whole) and ``value``, in units of the output. Pixels are not listed.
+            a whole) and ``value``, in units of the output. The pixels of an image are one
+            part, ``(pixels)``. Parts of a modality add up to its value.
         """
         import pandas as pd
 
@@ -114,7 +127,7 @@ class Explanation:
         for m, name in enumerate(self.names):
             for row in range(len(self)):
                 records.append((row, name, "", float(self.values[row, m])))
-                records += [(row, name, *part) for part in _draw.parts_of(self[name], row)]
+                records += [(row, name, *part) for part in parts_of(self[name], row)]
         return pd.DataFrame(records, columns=["row", "modality", "part", "value"])
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -129,8 +142,13 @@ class Explanation:
         -------
         matplotlib Axes
             The axes drawn into.
+
+        Raises
+        ------
+        ConfigurationError
+            If `ax` is no Axes.
         """
-        return _draw.all_rows(self, ax)
+        return _draw.all_rows(self, None if ax is None else check_axes(ax, 1)[0])
 
     def plot_patient(self, row: int = 0) -> Figure:
         """Draw one row: modalities from base value to prediction, and what lies within each.
@@ -239,6 +257,8 @@ class Explanation:
 
     def about(self) -> list[str]:
         """Return what the numbers mean, in sentences."""
+        if isinstance(self.details, Mapping):
+            return self._about_columns()
         how = "exact" if self.errors is None else "sampled, with standard errors"
         meaning = (
             f"Shapley values of modalities ({how}) in units of the output; a modality is "
@@ -250,12 +270,23 @@ class Explanation:
                 f"Columns are replaced from the {len(self)} explained rows themselves: pass "
                 "background= with the training rows for a steadier reference."
             )
-        if self.failed_checks:
-            said.append(f"Not to be trusted: {', '.join(self.failed_checks)} failed.")
-        return said
+        return said + self._failed()
+
+    def _about_columns(self) -> list[str]:
+        meaning = (
+            f"SHAP values of columns in units of the output; {_UNKNOWN[self.absence]}. Base "
+            "value and values add up to the prediction."
+        )
+        return [meaning, *self._failed()]
+
+    def _failed(self) -> list[str]:
+        if not self.failed_checks:
+            return []
+        return [f"Not to be trusted: {', '.join(self.failed_checks)} failed."]
 
     def _check_row(self, row: int) -> None:
-        if not 0 <= row < len(self):
+        check_integer(row, "row", minimum=0)
+        if row >= len(self):
             msg = f"row: expected a position from 0 to {len(self) - 1}, got {row}."
             raise ConfigurationError(msg)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -497,6 +497,16 @@ def _check_names(names: Sequence[str], units: Mapping[str, str | None]) -> None:
     if unknown:
         hint = suggestion(unknown[0], names)
         msg = f"units: expected names of features, got {quoted(unknown)}.{hint}"
+        raise ConfigurationError(msg)
+
+
+def check_unit_names(units: Mapping[str, str], known: Iterable[str]) -> None:
+    """Raise if a unit is given for a name that is not known."""
+    names = sorted(known)
+    unknown = [str(name) for name in units if name not in names]
+    if unknown:
+        hint = suggestion(unknown[0], names)
+        msg = f"units: expected columns of the model, got {quoted(unknown)}.{hint}"
         raise ConfigurationError(msg)
 
 

@@ -69,7 +69,8 @@ class TextAttribution:
     method : {"shapley", "deletion", "integrated_gradients"}
         How the values were found.
     elsewhere : float, default=0.0
-        What belongs to no word: tokens that open and close a note, spaces.
+        What belongs to no word: tokens that open and close a note, spaces, and, where `explain`
+        asks for gradients, what a note without content is worth against none at all.
     standard_errors : tuple of float, default=()
         Standard error of each span's value from the sampling of orders; empty for methods
         that draw nothing.

@@ -18,6 +18,7 @@ from asfusion._checks import quoted
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.slices import SliceEncoder
+from asfusion.evaluation import _html
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._game import Game
 from asfusion.explanation._gradients import map_layer, worth_of_tokens
@@ -46,6 +47,10 @@ class VolumeAttribution:
         are.
     attention : mapping of str to ndarray of shape (Z,)
         What each slice weighs in its sequence, for encoders that attend to slices.
+    elsewhere : float, default=0.0
+        What of the modality's value no voxel holds, in units of the output: what series
+        without content are worth against none at all, and the method's gap. `total` and
+        `elsewhere` add up to the modality's value.
 
     Examples
     --------
@@ -62,6 +67,7 @@ class VolumeAttribution:
 
     maps: Mapping[str, ImageAttribution]
     attention: Mapping[str, Floats] = field(default_factory=dict)
+    elsewhere: float = 0.0
 
     def __getitem__(self, column: str) -> ImageAttribution:
         """Return the attribution of one sequence."""
@@ -95,7 +101,8 @@ class VolumeAttribution:
         shapes = [
             f"{name}: {' x '.join(map(str, part.values.shape))}" for name, part in self.maps.items()
         ]
-        words = f"total={self.total:.3g}, method={self.method!r}"
+        rest = f", elsewhere={self.elsewhere:.3g}" if self.elsewhere else ""
+        words = f"total={self.total:.3g}{rest}, method={self.method!r}"
         return f"VolumeAttribution({', '.join(shapes)}, {words})"
 
     def plot(self, ax: Axes | None = None, limit: float | None = None) -> Axes:
@@ -138,7 +145,11 @@ class VolumeAttribution:
         return figure
 
     def _repr_html_(self) -> str:
-        return "".join(part._repr_html_() for part in self.maps.values())
+        pages = "".join(part._repr_html_() for part in self.maps.values())
+        if not self.elsewhere:
+            return pages
+        words = f"In no voxel (having it at all): {self.elsewhere:+.4g} units of the output."
+        return pages + _html.paragraph(words)
 
 
 def attribute_row(
@@ -188,7 +199,9 @@ def attribute_row(
             continue
         found = _on_grid(game, row, name, prepared, s, method)
         maps[column] = _on_files(found, encoder, path)
-    return VolumeAttribution(maps, _attention(encoder, prepared, paths))
+    held = sum(part.total for part in maps.values())
+    rest = game.own_value(row, name) - held
+    return VolumeAttribution(maps, _attention(encoder, prepared, paths), elsewhere=rest)
 
 
 def _on_grid(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import math
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +16,12 @@ import polars
 import pytest
 from matplotlib import pyplot
 from PIL import Image
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 
+from asfusion._frames import Frame
 from asfusion.baselines import BasdaiRegressor, BasfiRegressor, ClinicalIndexRegressor
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
@@ -23,13 +29,14 @@ from asfusion.encoders.text import TextEncoder
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.explanation._details import PRESENCE
 from asfusion.explanation.explainer import explain
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.result import Explanation
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.tabular.preprocess import TablePreprocessor
 from tests.browser import NO_BROWSER, find_chromium, rendered
 
 pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
@@ -275,13 +282,7 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
     e = explain(early, X[:1], background=X, verbose=0)
     assert e["film"][0].method == "occlusion"
     with pytest.raises(ConfigurationError, match="expected 'occlusion' for EarlyFusionClassifier"):
-        explain(early, X[:1], background=X, image_method="grad_cam", verbose=0)["film"]
-    e = explain(
-        model, X[:1], background=X, absence="background", n_background=2,
-        image_method="grad_cam", verbose=0,
-    )  # fmt: skip
-    with pytest.raises(ConfigurationError, match="expected 'occlusion' with absence"):
-        e["film"]
+        explain(early, X[:1], background=X, image_method="grad_cam", verbose=0)
 
 
 @pytest.mark.filterwarnings("default:grad_cam. the evidence:asfusion.exceptions.AsfusionWarning")
@@ -305,11 +306,11 @@ def test_grad_cam_of_every_kind_of_network(backbone: str, tmp_path: Path) -> Non
     X, y = pd.DataFrame({"film": paths}), np.arange(8) % 2
     encoder = ImageEncoder("film", size=64, backbone=backbone, mode="full", d_out=8)
     model = JointFusionClassifier({"film": encoder}, max_epochs=1, **QUIET).fit(X, y)
-    e = explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
     if backbone == "vit_tiny":
         with pytest.raises(ConfigurationError, match="expected a network of convolutions"):
-            e["film"]
+            explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
         return
+    e = explain(model, X[:2], background=X, image_method="grad_cam", verbose=0)
     for part in e["film"]:
         assert part.values.shape == (64, 64)
         assert np.isfinite(part.values).all() and np.ptp(part.values) > 0
@@ -326,7 +327,7 @@ def test_words_by_gradient(rows: Any) -> None:
     ).fit(X, y)
     chosen: dict[str, Any] = {"background": X, "verbose": 0, "n_samples": 8}
     e = explain(model, X[10:22], word_method="integrated_gradients", **chosen)
-    strong = [note for note in e["notes"] if abs(note.total) > 0.2]
+    strong = [note for note in e["notes"] if abs(note.total - note.elsewhere) > 0.2]
     assert strong
     for note in strong:
         assert note.word(note.top(1)[0]) in ("stiffness", "nothing")
@@ -337,10 +338,10 @@ def test_words_by_gradient(rows: Any) -> None:
     assert all(note.method == "deletion" for note in by_leaving_out["notes"])
     early = EarlyFusionClassifier({"notes": encoders()["notes"]}, **QUIET).fit(X, y)
     with pytest.raises(ConfigurationError, match="word_method: expected 'shapley' for Early"):
-        explain(early, X[10:12], word_method="integrated_gradients", **chosen)["notes"]
+        explain(early, X[10:12], word_method="integrated_gradients", **chosen)
     counted = JointFusionClassifier({"notes": encoders()["notes"]}, max_epochs=1, **QUIET)
     with pytest.raises(ConfigurationError, match="have no embeddings"):
-        explain(counted.fit(X, y), X[10:12], word_method="integrated_gradients", **chosen)["notes"]
+        explain(counted.fit(X, y), X[10:12], word_method="integrated_gradients", **chosen)
     with pytest.raises(ConfigurationError, match="word_method: expected"):
         explain(early, X[10:12], word_method="attention", **chosen)
 
@@ -551,6 +552,89 @@ def test_known_indices_are_explained(rows: Any, known: Any) -> None:
     np.testing.assert_allclose(e.predictions, model.predict(X[:3]), atol=1e-6)
 
 
+def test_the_limits_of_a_scale_are_a_part_of_their_own() -> None:
+    X = pd.DataFrame({"crp": np.linspace(0.0, 10.0, 40), "bmi": np.tile([20.0, 30.0], 20)})
+    model = BasdaiRegressor("linear", interval_folds=0).fit(X, X["crp"])
+    far = pd.DataFrame({"crp": [25.0, 5.0, -13.0], "bmi": [20.0, 30.0, 20.0]})
+    e = explain(model, far)
+    np.testing.assert_array_equal(e.predictions, model.predict(far))
+    assert e.predictions.tolist()[::2] == [10.0, 0.0]
+    table = e["table"]
+    assert table.feature_names == ("crp", "bmi", "(limits of the scale)")
+    unlimited = model.model_.predict(
+        TablePreprocessor.from_state(model.plan_).transform(Frame.read(far))
+    )
+    np.testing.assert_allclose(table.values[:, 2], e.predictions - unlimited, atol=1e-9)
+    assert abs(table.values[1, 2]) < 1e-9
+    assert table.data[:, 2].tolist() == [True, False, True]
+    np.testing.assert_allclose(table.outputs, e.predictions, atol=1e-9)
+    assert e.check()["passed"].all()
+    assert not replace(e, predictions=e.predictions + 0.1).check()["passed"].any()
+    inside = explain(model, X[3:6])
+    assert inside["table"].feature_names == ("crp", "bmi")
+
+
+def test_cells_of_a_baseline_are_what_they_are_in_its_table() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(
+        {
+            "CRP": rng.gamma(2.0, 5.0, 40),
+            "flag": rng.random(40) > 0.5,
+            "seen": pd.to_datetime("2021-05-08") + pd.to_timedelta(np.arange(40), "D"),
+            "site": rng.choice(["a", "b"], 40),
+        }
+    )
+    X.loc[1, "CRP"] = np.nan
+    names = {"crp": "CRP", "flag": "flag", "seen": "seen", "site": "site"}
+    model = BasdaiRegressor("forest", columns=names, interval_folds=0, random_state=0)
+    model.fit(X, np.linspace(2.0, 8.0, 40))
+    e = explain(model, X[:3], units={"crp": "mg/L"})
+    table = e["table"]
+    assert table.data[0].tolist() == [X["CRP"][0], bool(X["flag"][0]), "2021-05-08", X["site"][0]]
+    assert table.data[1, 0] is None
+    np.testing.assert_allclose(table.to_shap().data[[0, 2], 0], X["CRP"][[0, 2]])
+    assert table.output_name == e.output_names[0] == "predicted BASDAI (0 to 10)"
+    labels = [t.get_text() for t in table.waterfall(0).get_yticklabels()]
+    assert f"crp = {X['CRP'][0]:.4g} mg/L" in labels and "seen = 2021-05-08" in labels
+    assert pyplot.gcf().axes[0].get_xlabel() == "predicted BASDAI (0 to 10)"
+    ticks = table.dependence("crp").get_xticklabels()
+    assert max(len(tick.get_text()) for tick in ticks) < 9
+    mean = explain(BasdaiRegressor("mean", interval_folds=0).fit(X, np.full(40, 4.0)), X[:2])
+    [note] = mean.plot_patient(0).axes[1].texts
+    assert note.get_text() == "no part adds anything"
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "complaint"),
+    [
+        ("forest", {"background": True}, "background: expected None for a RandomForest"),
+        ("mean", {"background": True}, "background: expected None for a Dummy.* no column"),
+        ("xgboost", {"absence": "background"}, "absence: expected the default for a XGB"),
+        ("linear", {"output": 1}, "output: expected None for a clinical index"),
+        ("linear", {"units": {"crpp": "mg/L"}}, "units: expected columns .* 'crpp'.*'crp'"),
+    ],
+)
+def test_a_baseline_is_not_asked_in_vain(kind: str, given: Any, complaint: str) -> None:
+    X = pd.DataFrame({"crp": np.linspace(0.0, 10.0, 40), "bmi": np.tile([20.0, 30.0], 20)})
+    model = BasdaiRegressor(kind, interval_folds=0, random_state=0).fit(X, X["crp"])  # type: ignore[arg-type]
+    given = {**given, **({"background": X} if "background" in given else {})}
+    with pytest.raises(ConfigurationError, match=complaint):
+        explain(model, X[:2], **given)
+
+
+def test_what_a_baseline_says_of_a_column_that_is_not_known() -> None:
+    X = pd.DataFrame({"crp": np.linspace(0.0, 10.0, 40), "bmi": np.tile([20.0, 30.0], 20)})
+
+    def said(kind: Any, background: Any = None) -> str:
+        model = BasdaiRegressor(kind, interval_folds=0, random_state=0).fit(X, X["crp"])
+        return explain(model, X[:2], background=background).about()[0]
+
+    assert "along the trees' own branches" in said("forest")
+    assert "replaced by the average training row's" in said("linear")
+    assert "replaced by that of background rows" in said("linear", X[:3])
+    assert "the same of every row" in said("mean")
+
+
 def test_baselines_are_explained_in_units_of_the_index(rows: Any) -> None:
     X, _ = rows
     y = 3.0 + X["bmi"].to_numpy()
@@ -598,3 +682,191 @@ def test_what_cannot_be_explained(rows: Any, fitted: dict[str, Any]) -> None:
     e = explain(fitted["early"], rows[0][:2], background=gone, verbose=0)
     with pytest.raises(ConfigurationError, match="background: expected rows that have .* 'labs'"):
         e["labs"]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return rows whose class is in a bright square of a film; row 1 has no film."""
+    rng = np.random.default_rng(0)
+    folder = tmp_path_factory.mktemp("films")
+    y = np.arange(40) % 2
+    paths: list[str | None] = []
+    for i, label in enumerate(y):
+        pixels = rng.integers(20, 90, (24, 24))
+        pixels[8:16, 8:16] += 120 * label
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+        paths.append(str(folder / f"{i}.png"))
+    paths[1] = None
+    note = ["reports stiffness" if v else "reports nothing" for v in y]
+    return pd.DataFrame({"film": paths, "age": rng.normal(size=40), "note": note}), y
+
+
+def film_parts() -> dict[str, Any]:
+    return {
+        "film": ImageEncoder("film", size=32, augment=False, d_out=8),
+        "age": TabularEncoder(["age"], d_out=8),
+    }
+
+
+FILM_MODELS: dict[str, Any] = {
+    "joint": lambda: JointFusionClassifier(film_parts(), max_epochs=3, **QUIET),
+    "joint numbers": lambda: JointFusionRegressor(film_parts(), max_epochs=3, **QUIET),
+    "late": lambda: LateFusionClassifier(
+        film_parts(),
+        {"film": JointFusionClassifier(max_epochs=2), "age": LogisticRegression()},
+        **QUIET,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("joint", "integrated_gradients"),
+        ("joint", "grad_cam"),
+        ("joint", "occlusion"),
+        ("joint numbers", "integrated_gradients"),
+        ("late", "occlusion"),
+    ],
+)
+def test_pixels_and_the_rest_share_the_value_of_their_image(
+    name: str, method: Any, films: Any
+) -> None:
+    X, y = films
+    model = FILM_MODELS[name]().fit(X, 3.0 * y if "numbers" in name else y)
+    e = explain(model, X[:4], background=X, image_method=method, verbose=0)
+    frame = e.to_frame().query("modality == 'film'")
+    for row, part in enumerate(e["film"]):
+        parts = frame[(frame["row"] == row) & (frame["part"] != "")].set_index("part")["value"]
+        value = e.values[row, e.names.index("film")]
+        if part is None:
+            assert value == 0.0 and parts.empty
+            continue
+        assert part.total + part.elsewhere == pytest.approx(value, abs=1e-6)
+        assert parts.to_dict() == {"(pixels)": part.total, PRESENCE: part.elsewhere}
+    checks = e.check()
+    assert checks.loc["film: parts add up", "passed"]
+    assert ("film: pixels add up" in checks.index) == (method == "integrated_gradients")
+    labels = [t.get_text() for a in e.plot_patient(0).axes for t in a.get_yticklabels()]
+    assert {"(pixels)", PRESENCE} <= set(labels)
+    assert PRESENCE in repr(e["film"][0]._repr_html_())
+    # A picture that claims what the modality is not worth is caught.
+    e["film"][0] = replace(e["film"][0], elsewhere=9.0)
+    assert not e.check().loc["film: parts add up", "passed"]
+
+
+def test_words_by_gradient_and_the_rest_share_the_value_of_their_note(films: Any) -> None:
+    X, y = films
+    parts = {
+        "note": TextEncoder("note", vocab_size=300, max_tokens=8, d_out=8),
+        "age": TabularEncoder(["age"], d_out=8),
+    }
+    model = JointFusionClassifier(parts, max_epochs=5, **QUIET).fit(X, y)
+    e = explain(model, X[:4], background=X, word_method="integrated_gradients", verbose=0)
+    frame = e.to_frame().query("modality == 'note'")
+    for row, note in enumerate(e["note"]):
+        value = e.values[row, e.names.index("note")]
+        whole = sum(span.value for span in note.spans) + note.elsewhere + note.gap
+        assert (note.total, whole) == pytest.approx((value, value), abs=1e-6)
+        own = frame[(frame["row"] == row) & (frame["part"] != "")]
+        assert own["value"].sum() == pytest.approx(value, abs=1e-6)
+        assert PRESENCE in own["part"].tolist()
+    checks = e.check()
+    assert checks.loc["note: parts add up", "passed"]
+    assert checks.loc["note: words add up", "value"] == max(abs(n.gap) for n in e["note"])
+    assert PRESENCE in [t.get_text() for t in e.plot_patient(0).axes[1].get_yticklabels()]
+
+
+def test_long_names_keep_their_cells_and_differ() -> None:
+    names = [f"a_quite_long_laboratory_column_name_{i}" for i in range(12)]
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 12)), columns=names)
+    X["flag"] = rng.random(60) > 0.5
+    X["seen"] = pd.to_datetime("2021-05-08") + pd.to_timedelta(np.arange(60), "D")
+    y = (X.iloc[:, :12].sum(axis=1) + 2 * X["flag"] > 1).astype(int)
+    model = EarlyFusionClassifier({"labs": TabularEncoder([*names, "flag", "seen"])}, **QUIET)
+    e = explain(model.fit(X, y), X[:2], background=X, units={names[0]: "mg/L"}, verbose=0)
+    assert e["labs"].data[0, -2:].tolist() == [bool(X["flag"][0]), "2021-05-08"]
+    axis = e.plot_patient(0).axes[1]
+    labels = [t.get_text() for t in axis.get_yticklabels()]
+    assert len(set(labels)) == len(labels) == 8
+    cells = [label for label in labels if label.startswith("a_quite")]
+    assert cells and all(" = " in label and "…" in label for label in cells)
+    drawn = {bar.get_width() for bar in axis.patches}
+    assert sum(drawn) == pytest.approx(e.values[0, 0])  # the others share a bar
+    ax = e["labs"].waterfall(0)
+    ax.figure.savefig(io.BytesIO())
+    edge = ax.get_window_extent().x0
+    for number in ax.texts:  # no number lies on the names
+        assert number.get_window_extent().x0 > edge - 1
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"image_method": "gradcam"}, "image_method: expected"),
+        (
+            {"image_method": "grad_cam", "absence": "background"},
+            "image_method: expected 'occlusion' with absence='background'",
+        ),
+        ({"units": {"agee": "years"}}, "units: expected columns of the model, got 'agee'.*'age'"),
+    ],
+)
+def test_what_cannot_work_is_said_at_the_call(given: Any, complaint: str, films: Any) -> None:
+    X, y = films
+    model = JointFusionClassifier(film_parts(), max_epochs=1, **QUIET).fit(X, y)
+    with pytest.raises(ConfigurationError, match=complaint):
+        explain(model, X[:2], background=X, verbose=0, **given)
+
+
+def test_units_may_be_those_of_any_column_of_the_table(rows: Any, fitted: Any) -> None:
+    X = rows[0][10:12].assign(hb=13.0)
+    e = explain(fitted["early"], X, background=rows[0], units={"hb": "g/dL"}, verbose=0)
+    assert e["labs"].units == {PRESENCE: None, "crp": None, "esr": None}
+
+
+def test_grad_cam_warns_once_on_the_line_that_asked(films: Any) -> None:
+    X, y = films
+    model = JointFusionClassifier(film_parts(), max_epochs=1, **QUIET).fit(X, y)
+    e = explain(model, X[2:6], background=X, image_method="grad_cam", verbose=0)
+
+    def warn_too(*args: Any, **choices: Any) -> ImageAttribution:
+        warnings.warn("grad_cam: it cancels", AsfusionWarning, stacklevel=2)
+        return ImageAttribution(np.zeros((32, 32)), np.zeros((32, 32)), "grad_cam")
+
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as said:
+        patch.setattr("asfusion.explanation._details.attribute_image", warn_too)
+        warnings.simplefilter("always")
+        e["film"]
+    assert [str(w.message) for w in said] == ["grad_cam: it cancels"]
+    assert said[0].filename == __file__
+
+
+def test_one_row_by_itself_is_no_table(rows: Any, fitted: Any) -> None:
+    alone = rows[0].iloc[10]
+    for given in ({"X": alone}, {"X": rows[0][:2], "background": polars.Series([1.0])}):
+        with pytest.raises(InputError, match=r"expected rows of a table, got one Series.*iloc"):
+            explain(fitted["early"], **given)
+
+
+def test_models_around_a_fusion_are_named(rows: Any) -> None:
+    X, y = rows
+    model = EarlyFusionClassifier({"body": encoders()["body"]}, **QUIET)
+    search = GridSearchCV(model, {"random_state": [0, 1]}, cv=2)
+    with pytest.raises(ConfigurationError, match="around one. Fit it"):
+        explain(search, X[:2])
+    with pytest.raises(ConfigurationError, match=r"explain\(model.best_estimator_, X\)"):
+        explain(search.fit(X, y), X[:2])
+    calibrated = CalibratedClassifierCV(model, cv=2).fit(X, y)
+    inner = r"explain\(model.calibrated_classifiers_\[0\].estimator, X\)"
+    with pytest.raises(ConfigurationError, match=inner):
+        explain(calibrated, X[:2])
+    assert len(explain(calibrated.calibrated_classifiers_[0].estimator, X[:2], verbose=0)) == 2
+
+
+def test_rows_and_axes_are_checked(rows: Any, fitted: Any) -> None:
+    e = explain(fitted["early"], rows[0][10:12], background=rows[0], verbose=0)
+    with pytest.raises(ConfigurationError, match="row: expected an integer of at least 0"):
+        e.plot_patient("0")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="axes: expected 1 matplotlib Axes"):
+        e.plot(ax="x")  # type: ignore[arg-type]

@@ -703,3 +703,11 @@ def test_a_notebook_shows_picture_and_numbers():
     assert "completeness gap): +0.12" in page
     assert "not a medical device" in page
     assert "completeness gap" not in attribution((40, 40))._repr_html_()
+
+
+def test_what_no_pixel_holds_is_a_finite_number():
+    with pytest.raises(ConfigurationError, match="elsewhere: expected a number"):
+        ImageAttribution(np.zeros((2, 2)), np.zeros((2, 2)), "occlusion", elsewhere=float("nan"))
+    part = ImageAttribution(np.ones((2, 2)), np.zeros((2, 2)), "occlusion", elsewhere=-0.5)
+    assert "total=4, elsewhere=-0.5" in repr(part)
+    assert part.at_original((4, 4)).elsewhere == -0.5

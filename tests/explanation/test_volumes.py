@@ -74,6 +74,13 @@ def test_voxels_of_the_cube_are_found_in_their_file(cohort: Any, model: Any, met
         assert share > 2 * chance
     if method == "integrated_gradients":
         assert abs(part.gap) < 0.05
+    value = e.values[0, e.names.index("mri")]
+    assert part.total + part.elsewhere == pytest.approx(value, abs=1e-6)
+    parts = e.to_frame().query("modality == 'mri'").set_index("part")["value"]
+    labels = ["", "(voxels of stir)", "(voxels of t1)", "(having it at all)"]
+    assert set(parts.index) <= set(labels)  # zeros are left out
+    assert parts.drop("").sum() == pytest.approx(value, abs=1e-6)
+    assert "In no voxel (having it at all)" in part._repr_html_()
 
 
 def test_a_missing_sequence_has_no_map_and_a_missing_modality_no_value(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -491,3 +493,45 @@ def test_import_leaves_numba_alone() -> None:
         "assert 'numba' not in sys.modules and 'xgboost' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+_EXPLAIN = """
+import sys
+from numba.core.caching import CompileResultCacheImpl
+import numpy as np
+from sklearn.tree import DecisionTreeRegressor
+if "nowhere" in sys.argv:  # a read-only installation, and a user without a home
+    CompileResultCacheImpl._locator_classes = []
+from asfusion.trees._arrays import read_ensemble
+from asfusion.trees._kernel import expectation, make_edges
+from asfusion.trees import _compiled
+X = np.random.default_rng(0).normal(size=(40, 3))
+model = DecisionTreeRegressor(max_depth=3, random_state=0).fit(X, X[:, 0])
+[tree] = read_ensemble(model).trees
+assert np.allclose(expectation(tree, make_edges(tree)), X[:, 0].mean())
+stats = _compiled.order.stats
+assert stats.cache_path is None or _compiled.walk.stats.cache_path
+print(sum(stats.cache_hits.values()) if stats.cache_path else "not kept")
+"""
+
+
+def compile_in_a_new_process(folder: Path, *argv: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", _EXPLAIN, *argv],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(folder)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_the_next_process_finds_what_was_compiled(tmp_path: Path) -> None:
+    assert compile_in_a_new_process(tmp_path) == "0"
+    assert list(tmp_path.rglob("*.nbi"))
+    assert compile_in_a_new_process(tmp_path) == "1"
+
+
+def test_where_nothing_can_be_kept_it_is_compiled_again(tmp_path: Path) -> None:
+    assert compile_in_a_new_process(tmp_path, "nowhere") == "not kept"
+    assert not list(tmp_path.rglob("*.nbi"))
