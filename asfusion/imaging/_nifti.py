@@ -14,6 +14,7 @@ from asfusion._optional import import_optional
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._geometry import orientation_of
 from asfusion.imaging._limits import LARGE, MAX_VOLUME_BYTES
+from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.volume import Volume, volume_window
 
 _MAGIC = (b"n+1\x00", b"ni1\x00", b"n+2\x00", b"ni2\x00")
@@ -68,7 +69,7 @@ def read_nifti(path: Path) -> Volume:
         msg = "expected a NIfTI file, got one of another kind under its name."
         raise ImageReadError(msg)
     try:
-        with path.open("rb") as file:
+        with quiet_readers(), path.open("rb") as file:  # again: nibabel is imported by now
             packed = file.read(2) == _GZIP
             file.seek(0)
             stream: Any = gzip.GzipFile(fileobj=file) if packed else file

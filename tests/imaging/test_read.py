@@ -343,25 +343,83 @@ def test_readers_neither_warn_nor_log(
     assert "Jane" not in "".join(capfd.readouterr())
 
 
-def test_filters_and_loggers_are_as_before_also_after_threads() -> None:
-    before = (list(warnings.filters), logging.getLogger("pydicom").propagate)
-    gate = threading.Barrier(4)
+def _with_a_bad_date(path: Path) -> Path:
+    dataset = dicom(gradient())
+    dataset.add_new("StudyDate", "LO", "Jane Doe, 1971")
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _reading(path: Path, stop: threading.Event, said: list[str]) -> threading.Thread:
+    """Return a started thread that reads a file again and again."""
 
     def work() -> None:
-        for _ in range(50):
-            with quiet_readers():
-                warnings.warn("not seen", UserWarning, stacklevel=1)
-            gate.wait(5)
+        while not stop.wait(0.001):
+            try:
+                read_image(path)
+            except Exception as error:
+                said.append(str(error))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("action", ["always", "error"])
+def test_warnings_of_others_are_theirs_while_a_thread_reads(tmp_path: Path, action: str) -> None:
+    path = _with_a_bad_date(tmp_path / "a.dcm")
+    read_image(path)
+    before, stop, said = list(warnings.filters), threading.Event(), []
+    readers = [_reading(path, stop, said) for _ in range(2)]
+    seen, foreign = 0, []
+    try:
+        for _ in range(150):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter(action)
+                stop.wait(0.002)
+                try:
+                    warnings.warn("mine", UserWarning, stacklevel=1)
+                except UserWarning:
+                    seen += 1
+                seen += sum(str(w.message) == "mine" for w in caught)
+                foreign += [str(w.message) for w in caught if str(w.message) != "mine"]
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert (seen, foreign, said) == (150, [], [])
+    assert list(warnings.filters) == before
+
+
+def test_silence_is_of_readers_and_of_this_thread_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from pydicom.misc import warn_and_log
+
+    caplog.set_level(logging.WARNING)
+    with quiet_readers():
+        with quiet_readers():
+            pass
+        warn_and_log("unheard")
+        logging.getLogger("PIL.TiffImagePlugin").warning("unheard")
+        with pytest.warns(UserWarning, match="ours"):
+            warnings.warn("ours", UserWarning, stacklevel=1)
+        heard: list[str] = []
+
+        def other() -> None:
+            try:
+                warn_and_log("heard")
+            except UserWarning as warning:  # as these tests set the filters
+                heard.append(str(warning))
+
+        thread = threading.Thread(target=other)
         thread.start()
-    for thread in threads:
         thread.join()
-    assert (list(warnings.filters), logging.getLogger("pydicom").propagate) == before
-    assert logging.getLogger("PIL").handlers == []
-    with pytest.warns(UserWarning, match="seen"):
-        warnings.warn("seen", UserWarning, stacklevel=1)
+    assert heard == ["heard"]
+    assert [record.getMessage() for record in caplog.records] == ["heard"]
+    with pytest.warns(UserWarning, match="afterwards") as caught:
+        warn_and_log("afterwards")
+    assert caught[0].filename == __file__
 
 
 def test_import_is_light() -> None:
