@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from pydicom.uid import BasicTextSRStorage, DeflatedExplicitVRLittleEndian
 
 from asfusion.datasets import make_axspa_cohort
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
@@ -291,8 +292,8 @@ def test_other_files_are_counted(tmp_path: Path) -> None:
     write_slices(tmp_path, VALUES)
     (tmp_path / "note.txt").write_text(SECRET)
     (tmp_path / "empty").touch()
-    report = one_slice(VALUES[0], 0)
-    del report.PixelData
+    report = one_slice(VALUES[0], 0, SOPClassUID=BasicTextSRStorage)
+    del report.PixelData, report.Rows
     save(report, tmp_path / "report.dcm")
     assert read_series(tmp_path).notes == (
         "2 files that are no DICOM files were left out",
@@ -312,6 +313,30 @@ def test_damaged_file_of_a_folder(tmp_path: Path) -> None:
     refuse(tmp_path, "ends before its pixel data")
     files[0].write_bytes(b"\0" * 128 + b"DICM" + b"\x02\0\x10\0UI\x06\0" + b"9.9.9\0" + bytes(40))
     refuse(tmp_path, "got 1 of 6 that are damaged")
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_slice_that_is_cut_anywhere_does_not_vanish(tmp_path: Path, level: int) -> None:
+    files = write_slices(tmp_path, VALUES)
+    whole = files[level].read_bytes()
+    for n_bytes in range(133, 720, 1 if level else 7):
+        files[level].write_bytes(whole[:n_bytes])
+        refuse(tmp_path, "got 1 of 6 that are damaged, cut short|ends before its pixel data")
+    refuse(files[level], "ends before its pixel data")
+    files[level].write_bytes(whole[:400])
+    refuse(files[level], "without pixel data: it is damaged or cut short inside its header")
+    with pytest.raises(DicomReadError, match="damaged or cut short inside its header"):
+        read_image(files[level])
+
+
+def test_deflated_slice_that_is_cut_does_not_vanish(tmp_path: Path) -> None:
+    files = write_slices(tmp_path, VALUES, syntax=DeflatedExplicitVRLittleEndian)
+    whole = files[0].read_bytes()
+    assert np.array_equal(read_series(tmp_path).values, VALUES)
+    for n_bytes in (len(whole) // 2, len(whole) - 5):
+        files[0].write_bytes(whole[:n_bytes])
+        refuse(tmp_path, "got 1 of 6 that are damaged, cut short")
+        refuse(files[0], "a deflated DICOM file that is cut short")
 
 
 def test_other_kinds_of_path(tmp_path: Path) -> None:
