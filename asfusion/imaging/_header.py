@@ -96,7 +96,10 @@ _SERIES_NUMBERS = (
     "FlipAngle", "DiffusionBValue", "GridFrameOffsetVector",
 )  # fmt: skip
 _CODES = ("PhotometricInterpretation", "VOILUTFunction", "Modality", "ImageType")
-_UIDS = ("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+_UIDS = (
+    "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID",
+    "FrameOfReferenceUID",
+)  # fmt: skip
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _FOR_PIXELS = {*_IMAGE_NUMBERS, "PhotometricInterpretation"}
 _TABLES = {"ModalityLUTSequence": "modality", "VOILUTSequence": "voi"}

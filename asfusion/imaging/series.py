@@ -18,7 +18,7 @@ from asfusion.imaging._geometry import Stack, orientation_of, stack_slices
 from asfusion.imaging._guard import guarded
 from asfusion.imaging._limits import MAX_FRAMES, MAX_VOLUME_BYTES
 from asfusion.imaging._nifti import is_nifti, read_nifti
-from asfusion.imaging._slices import Slice, choose, listing, series_of
+from asfusion.imaging._slices import Slice, choose, is_inverted, listing, series_of
 from asfusion.imaging._sources import find_slices
 from asfusion.imaging._tables import apply_palette, apply_table
 from asfusion.imaging.volume import Volume, volume_window
@@ -60,8 +60,10 @@ def read_series(
     Raises
     ------
     DicomReadError
-        If the slices make no volume: several series, mixed orientation, gantry tilt,
-        repeated or missing slices, uneven distances, slices without a place; or if a file
+        If the slices make no volume: several series (also under one UID, if slices differ in
+        study, frame of reference, modality, size, bits or in whether low values are bright),
+        mixed orientation, gantry tilt, repeated or missing slices, uneven distances, slices
+        without a place; or if a file
         cannot be read. The message names counts and distances, never a name.
     ImageReadError
         If there is no such file or folder, or a NIfTI file that cannot be read.
@@ -148,7 +150,7 @@ def _read(path: Path, on_gap: str, series: int | None) -> Volume:
     if stack.n_missing:
         values = _filled(values, stack)
         notes.append(f"{stack.n_missing} missing slices were filled in between their neighbours")
-    if any(one.header.code("PhotometricInterpretation") == "MONOCHROME1" for one in ordered):
+    if is_inverted(ordered[0].header):
         notes.append("values are stored the other way round (MONOCHROME1): low is bright")
     return Volume(
         values=values,

@@ -255,6 +255,39 @@ def test_several_series_are_listed_and_chosen(tmp_path: Path) -> None:
     refuse(tmp_path, "expected series=2 to exist, got 2 series", series=2)
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {"PhotometricInterpretation": "MONOCHROME1"}, "low is bright"),
+        ({"FrameOfReferenceUID": "1.9.1"}, {"FrameOfReferenceUID": "1.9.2"}, ""),
+        ({"SeriesInstanceUID": "", "StudyInstanceUID": "1.8.1"},
+         {"SeriesInstanceUID": "", "StudyInstanceUID": "1.8.2"}, ""),
+        ({"SeriesInstanceUID": "", "SeriesNumber": 1},
+         {"SeriesInstanceUID": "", "SeriesNumber": 2}, ""),
+        ({}, {"Modality": "PT"}, "PT, 3 slices"),
+    ],
+)  # fmt: skip
+def test_slices_that_differ_under_one_uid_are_not_stacked(
+    tmp_path: Path, first: dict[str, object], second: dict[str, object], words: str
+) -> None:
+    for level, pixels in enumerate(VALUES):
+        header = first if level < 3 else second
+        save(one_slice(pixels, 4.0 * level, **header), tmp_path / f"{level}.dcm")
+    assert words in refuse(tmp_path, "expected one series, got 2")
+    parts = [read_series(tmp_path, series=i).values for i in (0, 1)]
+    assert sorted(int(part[0, 0, 0]) for part in parts) == [0, 300]
+    assert [len(part) for part in parts] == [3, 3]
+
+
+def test_slices_of_another_depth_are_not_stacked(tmp_path: Path) -> None:
+    for level, pixels in enumerate(VALUES):
+        stored = (pixels >> 4).astype(np.uint8) if level == 5 else pixels
+        save(one_slice(stored, 4.0 * level), tmp_path / f"{level}.dcm")
+    words = refuse(tmp_path, "expected one series, got 2")
+    assert "5 slices of 20 x 24, axial, 16 bits" in words
+    assert "1 slices of 20 x 24, axial, 8 bits" in words
+
+
 def test_series_in_folders_below(tmp_path: Path) -> None:
     write_slices(tmp_path / "DICOM" / "ST000", VALUES)
     assert read_series(tmp_path).n_slices == 6
