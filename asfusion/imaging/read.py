@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WHO = "Image file: "
 _FORMATS = ("PNG", "JPEG", "TIFF")
-_ORIENTATION = 0x0112
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
 
 
 def read_image(
@@ -46,7 +46,7 @@ def read_image(
     Returns
     -------
     ndarray of shape (channels, H, W), uint8
-        Bright is dense, also for DICOM files stored the other way round.
+        Bright is dense, also for DICOM and TIFF files stored the other way round.
 
     Raises
     ------
@@ -160,9 +160,9 @@ def _read_pillow(path: Path, size: int | None, channels: int) -> Image.Image | P
         image.load()
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             values = np.asarray(image)
-            return Picture(
-                values if turn is None else np.asarray(Image.fromarray(values).transpose(turn))
-            )
+            if turn is not None:
+                values = np.asarray(Image.fromarray(values).transpose(turn))
+            return Picture(values, inverted=_is_white_zero(image))
         flat = _without_transparency(image)
         return flat if turn is None else flat.transpose(turn)
 
@@ -176,6 +176,11 @@ def _check_ratio(image: Image.Image, path: Path) -> None:
             "pixels take, got less. The file is cut short or made to exhaust memory."
         )
         raise ImageReadError(msg)
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Return whether low values are bright, which Pillow turns round for eight bits alone."""
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
 def _orientation(image: Image.Image) -> Any:

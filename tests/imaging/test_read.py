@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import struct
 import subprocess
 import sys
 import threading
@@ -322,6 +323,32 @@ def check_bytes(content: bytes) -> None:
         else:
             assert pixels.shape == (1, 32, 32)
             assert pixels.dtype == np.uint8
+
+
+def white_is_zero(path: Path, values: np.ndarray) -> Path:
+    """Write an uncompressed grey TIFF file of which low values are bright."""
+    data, (height, width) = values.astype(values.dtype.newbyteorder("<")).tobytes(), values.shape
+    entries = [
+        (256, 3, width), (257, 3, height), (258, 3, 8 * values.itemsize), (259, 3, 1), (262, 3, 0),
+        (273, 4, 8), (277, 3, 1), (278, 3, height), (279, 4, len(data)),
+    ]  # fmt: skip
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    path.write_bytes(head + data + struct.pack("<H", len(entries)) + table + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [None, 30])
+def test_tiff_whose_low_values_are_bright(
+    tmp_path: Path, kind: type[np.generic], size: int | None
+) -> None:
+    values = gradient().astype(np.uint16) * (1 if kind is np.uint8 else 16)
+    pixels = read_image(white_is_zero(tmp_path / "a.tif", values.astype(kind)), size=size)
+    row = pixels[0, pixels.shape[1] // 2].astype(int)
+    assert row[0] > 240
+    assert row[-1] < 15
+    assert (np.diff(row) <= 0).all()
 
 
 # -- silence ---------------------------------------------------------------------------
