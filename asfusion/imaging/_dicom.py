@@ -88,8 +88,8 @@ def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
         "inverted": header.code("PhotometricInterpretation") == "MONOCHROME1",
         "aspect": _aspect(header),
     }
-    slope = header.number("RescaleSlope", 0) or 1.0
-    intercept = header.number("RescaleIntercept", 0) or 0.0
+    has_table = modality is not None and stored.dtype.kind in "iu"
+    slope, intercept = (1.0, 0.0) if has_table else header.rescale(0)
     straight = {"slope": slope, "intercept": intercept}
     is_padded = header.number("PixelPaddingValue") is not None
     if isinstance(stored, PlainRows):
@@ -98,9 +98,8 @@ def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
         stored = stored.whole()
     look["padding"] = _padding(stored, header) if is_padded else None
     signed = header.integer("PixelRepresentation", 0) == 1
-    if modality is not None and stored.dtype.kind in "iu":
-        stored, slope, intercept = apply_table(modality, stored, signed), 1.0, 0.0
-        straight = {}
+    if modality is not None and has_table:
+        stored = apply_table(modality, stored, signed)
     if voi is not None:
         # A table takes whole numbers, so it comes before the resize.
         steps: NDArray[Any] = stored

@@ -194,6 +194,31 @@ class Header:
         value = self.number(keyword)
         return default if value is None else int(value)
 
+    def rescale(self, frame: int | None = None) -> tuple[float, float]:
+        """Return slope and intercept from stored to shown values; 1 and 0 where none are said.
+
+        Raises
+        ------
+        DicomReadError
+            If one is said that cannot be used: without it, values have another meaning.
+        """
+        slope, intercept = (
+            default if self._is_absent(keyword, frame) else self.number(keyword, frame)
+            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+        )
+        if slope is None or intercept is None or slope == 0.0:
+            msg = (
+                "expected a rescale slope and intercept that are numbers, the slope not 0, got a "
+                "header with others. Correct the header; `read_stored_values` reads the values "
+                "before any rescale."
+            )
+            raise DicomReadError(msg)
+        return slope, intercept
+
+    def _is_absent(self, keyword: str, frame: int | None) -> bool:
+        own = self.frames[frame] if frame is not None and frame < len(self.frames) else {}
+        return not (own.get(keyword) or self.entries.get(keyword))
+
     def code(self, keyword: str) -> str:
         """Return the first code of an entry; empty where there is none."""
         values = self.entries.get(keyword)
@@ -451,13 +476,18 @@ def _wanted_tags() -> list[Any]:
 
 def values_of(dataset: Any, keyword: str) -> list[Any]:
     """Return the values of an entry; none where it is absent or cannot be read."""
+    try:
+        return _stated(dataset, keyword)
+    except Exception:  # pydicom converts what it reads when it is asked for
+        return []
+
+
+def _stated(dataset: Any, keyword: str) -> list[Any]:
+    """Return the values of an entry; pydicom raises what it likes where it cannot be read."""
     tag = _tag(keyword)
     if tag not in dataset:  # as most are; by attribute, pydicom takes its time to say so
         return []
-    try:
-        value = dataset[tag].value
-    except Exception:  # pydicom converts what it reads when it is asked for
-        return []
+    value = dataset[tag].value
     if value is None or value == "":
         return []
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
@@ -466,10 +496,14 @@ def values_of(dataset: Any, keyword: str) -> list[Any]:
 
 
 def _entries(dataset: Any, keywords: Iterable[str]) -> dict[str, list[Any]]:
-    """Return entries of numbers; what is no number is None."""
-    found = {}
+    """Return entries of numbers; what is there and no number is None."""
+    found: dict[str, list[Any]] = {}
     for keyword in keywords:
-        if values := values_of(dataset, keyword):
+        try:
+            values = _stated(dataset, keyword)
+        except Exception:
+            values = [None]
+        if values:
             found[keyword] = [_number(value) for value in values]
     return found
 

@@ -61,8 +61,9 @@ def read_image(
     -----
     Eight-bit images keep their grey values. DICOM files are shown as their header says:
     modality table or rescale, then VOI table or first window, MONOCHROME1 inverted,
-    padding black. Where no window is given, and for 16-bit PNG and TIFF files,
-    percentiles 0.5 and 99.5 of the pixels are black and white.
+    padding black. Where no usable window is given, and for 16-bit PNG and TIFF files,
+    percentiles 0.5 and 99.5 of the pixels are black and white. A rescale that is there and
+    no number, or a slope of 0, is refused.
     A photo's EXIF orientation is applied. Transparent pixels are black.
 
     Smaller means, for every format, that a pixel is the mean over exactly the area of the

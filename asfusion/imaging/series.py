@@ -75,8 +75,9 @@ def read_series(
     Notes
     -----
     Values are the stored whole numbers, or float32 after the rescale or modality table of the
-    header. Files that are not images are left out and counted in `Volume.notes`, localizers
-    too. Colours are turned to grey.
+    header; a rescale that is there and no number is refused. Where slices do not share one usable
+    window, `Volume.window` leaves out the tails of the values. Files that are not images are left
+    out and counted in `Volume.notes`, localizers too. Colours are turned to grey.
 
     Examples
     --------
@@ -266,8 +267,7 @@ def _rescaled(values: NDArray[Any], one: Slice) -> NDArray[Any]:
     table = one.header.tables.get("modality")
     if table is not None and values.dtype.kind in "iu":
         return apply_table(table, values, values.dtype.kind == "i")
-    slope = one.number("RescaleSlope") or 1.0
-    intercept = one.number("RescaleIntercept") or 0.0
+    slope, intercept = one.header.rescale(one.frame)
     if (slope, intercept) == (1.0, 0.0):
         return values
     return np.asarray(values * np.float64(slope) + intercept, dtype=np.float32)

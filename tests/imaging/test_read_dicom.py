@@ -21,8 +21,8 @@ from pydicom.uid import (
 )
 
 from asfusion.exceptions import DicomReadError, ImageReadError
-from asfusion.imaging import read_image
-from tests.imaging.files import SECRET, dicom, gradient, write_dicom
+from asfusion.imaging import read_image, read_stored_values
+from tests.imaging.files import SECRET, dicom, gradient, raw, write_dicom
 
 RAMP = np.arange(0, 1000, dtype=np.uint16).reshape(25, 40)  # grey values 0 to 999
 
@@ -85,6 +85,44 @@ def test_impossible_window_counts_as_missing(tmp_path: Path, width: int) -> None
 def test_window_that_misses_the_pixels_counts_as_missing(tmp_path: Path) -> None:
     shown = show(tmp_path, RAMP, WindowCenter=50000, WindowWidth=100)
     assert np.array_equal(shown, show(tmp_path, RAMP))
+
+
+def broken(folder: Path, **entries: bytes) -> Path:
+    """Write an image of which some decimal texts are no numbers."""
+    dataset = dicom(RAMP)
+    for keyword, value in entries.items():
+        dataset[keyword] = raw(keyword, value)
+    dataset.save_as(folder / "a.dcm", enforce_file_format=True)
+    return folder / "a.dcm"
+
+
+BROKEN_RESCALES = [
+    {"RescaleSlope": b"1,5"}, {"RescaleSlope": b"NaN"}, {"RescaleSlope": b"0"},
+    {"RescaleIntercept": b"NaN", "RescaleSlope": b"1"}, {"RescaleIntercept": b"about 5"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entries", BROKEN_RESCALES)
+@pytest.mark.parametrize("size", [None, 8])
+def test_broken_rescale_is_refused(
+    tmp_path: Path, entries: dict[str, bytes], size: int | None
+) -> None:
+    path = broken(tmp_path, **entries)
+    with pytest.raises(DicomReadError, match="slope and intercept that are numbers") as caught:
+        read_image(path, size=size)
+    assert not any(value.decode() in str(caught.value) for value in (b"1,5", b"about"))
+    assert np.array_equal(read_stored_values(path), RAMP)
+
+
+def test_empty_rescale_is_none(tmp_path: Path) -> None:
+    path = broken(tmp_path, RescaleSlope=b"", RescaleIntercept=b"")
+    assert np.array_equal(read_image(path)[0], show(tmp_path, RAMP))
+
+
+@pytest.mark.parametrize("entries", [{"WindowCenter": b"abc"}, {"WindowWidth": b"1,5"}])
+def test_unusable_window_is_none(tmp_path: Path, entries: dict[str, bytes]) -> None:
+    path = broken(tmp_path, **({"WindowCenter": b"5", "WindowWidth": b"9"} | entries))
+    assert np.array_equal(read_image(path)[0], show(tmp_path, RAMP))
 
 
 def test_padding_is_black_and_sets_no_window(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
@@ -14,7 +15,7 @@ from pydicom.uid import BasicTextSRStorage, DeflatedExplicitVRLittleEndian
 from asfusion.datasets import make_axspa_cohort
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging import Volume, read_image, read_series
-from tests.imaging.files import SECRET, gradient, write_dicom
+from tests.imaging.files import SECRET, gradient, raw, write_dicom
 from tests.imaging.slices import (
     AXIAL,
     SAGITTAL,
@@ -233,6 +234,15 @@ def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_slices(tmp_path, VALUES)
     monkeypatch.setattr("asfusion.imaging.series.MAX_VOLUME_BYTES", 2**10)
     refuse(tmp_path, "expected a volume of at most 0 MiB")
+
+
+def test_broken_rescale_of_one_slice_is_refused(tmp_path: Path) -> None:
+    write_slices(tmp_path, VALUES, RescaleSlope=2, RescaleIntercept=-1024)
+    file = sorted(tmp_path.iterdir())[2]
+    dataset = pydicom.dcmread(file)
+    dataset["RescaleSlope"] = raw("RescaleSlope", b"1,5")
+    dataset.save_as(file)
+    assert "1,5" not in refuse(tmp_path, "slope and intercept that are numbers")
 
 
 # -- which series ----------------------------------------------------------------------
