@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._dicom_file import header_of, reduced_values, stored_of
 from asfusion.imaging._header import Header
+from asfusion.imaging._padding import is_padding
 from asfusion.imaging._picture import Picture
 from asfusion.imaging._plain import PlainRows, plain_rows
 from asfusion.imaging._stored import check_size
@@ -96,7 +97,9 @@ def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
         if not (is_padded or modality or voi):
             return _windowed(stored, header, look | straight)
         stored = stored.whole()
-    look["padding"] = _padding(stored, header) if is_padded else None
+    outside = is_padding(stored, header)
+    # Padding everywhere is not believed.
+    look["padding"] = outside if outside is not None and not outside.all() else None
     signed = header.integer("PixelRepresentation", 0) == 1
     if modality is not None and has_table:
         stored = apply_table(modality, stored, signed)
@@ -127,17 +130,6 @@ def _windowed(values: PlainRows | NDArray[Any], header: Header, look: dict[str, 
     if function == "LINEAR" and width > 1:
         return Picture(values, (center - width / 2, center + width / 2 - 1.0), **look)
     return Picture(values, (center - width / 2, center + width / 2), **look)
-
-
-def _padding(pixels: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
-    """Return the pixels outside the scanned field, in stored values, if there are any."""
-    value = header.number("PixelPaddingValue")
-    if value is None:
-        return None
-    limit = header.number("PixelPaddingRangeLimit")
-    low, high = sorted((value, value if limit is None else limit))
-    padding: NDArray[np.bool_] = (pixels >= low) & (pixels <= high)
-    return padding if padding.any() and not padding.all() else None
 
 
 def _aspect(header: Header) -> float:

@@ -245,6 +245,35 @@ def test_broken_rescale_of_one_slice_is_refused(tmp_path: Path) -> None:
     assert "1,5" not in refuse(tmp_path, "slope and intercept that are numbers")
 
 
+@pytest.mark.parametrize("said", [("SS", -2000), ("US", 63536)])
+@pytest.mark.parametrize("colour", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_dark_and_sets_no_window(
+    tmp_path: Path, said: tuple[str, int], colour: str
+) -> None:
+    values = VALUES.astype(np.int16)
+    values[:, :3] = -2000
+    values[5] = -2000
+    for level, pixels in enumerate(values):
+        dataset = one_slice(pixels, 4.0 * level, Modality="CT", RescaleSlope=1,
+                            RescaleIntercept=-1024, PhotometricInterpretation=colour)  # fmt: skip
+        dataset.add_new("PixelPaddingValue", *said)
+        save(dataset, tmp_path / f"{level}.dcm")
+    volume = read_series(tmp_path)
+    inside = values[values != -2000] - 1024.0
+    assert np.array_equal(volume.values[values != -2000], inside)
+    dark = inside.max() if colour == "MONOCHROME1" else inside.min()
+    assert (volume.values[values == -2000] == dark).all()
+    assert volume.window == pytest.approx(np.percentile(inside, [0.5, 99.5]), abs=3.0)
+    assert "padding outside the scanned field got the darkest value inside it" in volume.notes
+
+
+def test_padding_everywhere_is_not_believed(tmp_path: Path) -> None:
+    write_slices(tmp_path, np.full((3, 8, 8), 7, np.uint16), PixelPaddingValue=7)
+    volume = read_series(tmp_path)
+    assert (volume.values == 7).all()
+    assert volume.notes == ()
+
+
 # -- which series ----------------------------------------------------------------------
 
 
