@@ -79,7 +79,9 @@ def read_series(
     header; a rescale that is there and no number is refused. Where slices do not share one usable
     window, `Volume.window` leaves out the tails of the values. Files that are not images are left
     out and counted in `Volume.notes`, localizers too. Padding outside the scanned field gets the
-    darkest value inside it, with a note. Colours are turned to grey.
+    darkest value inside it, with a note. Colours are turned to grey. Lengths of a NIfTI file are
+    in mm unless it says metres or micrometres. Where `size` is given, voxels that are no number
+    count as the lowest value, and infinite ones as the lowest or the highest.
 
     Examples
     --------
