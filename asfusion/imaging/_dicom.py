@@ -73,9 +73,6 @@ def _check_single(header: Header) -> None:
 def _decode(path: Path, header: Header) -> NDArray[Any]:
     """Return stored values (H, W), or colours (H, W, 3) as RGB."""
     pixels: NDArray[Any] = stored_of(path, header)[0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        msg = f"expected one grey or RGB frame, got {pixels.shape[-1]} samples per pixel."
-        raise DicomReadError(msg)
     return pixels
 
 

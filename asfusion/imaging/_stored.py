@@ -36,7 +36,7 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
     Returns
     -------
     shape : tuple of int
-        (frames, H, W), and 3 or 4 samples where pixels have colours.
+        (frames, H, W), and 3 samples where pixels have colours.
     dtype : dtype
         Type of the values, in the byte order of this machine.
 
@@ -51,9 +51,9 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
     samples, bits = header.integer("SamplesPerPixel", 1), header.integer("BitsAllocated", 16)
     floats = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
     bits = floats.get(header.pixels, bits)
-    if samples not in (1, 3, 4) or bits not in _DEPTHS:
+    if samples not in (1, 3) or bits not in _DEPTHS:
         msg = (
-            "expected pixels of 1, 3 or 4 samples of 1, 8, 16, 32 or 64 bits, got "
+            "expected pixels of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, got "
             f"{samples} of {bits}."
         )
         raise DicomReadError(msg)
@@ -65,6 +65,12 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
         msg = (
             f"expected at most {MAX_FRAMES} frames and {MAX_VOLUME_BYTES // 2**20} MiB, got a "
             f"file that declares {n_frames} frames of {rows} x {columns}."
+        )
+        raise DicomReadError(msg)
+    if header.pixels not in floats and not 1 <= header.integer("BitsStored", bits) <= bits:
+        msg = (
+            f"expected 1 to {bits} bits stored of {bits} that are allocated, got "
+            f"{header.integer('BitsStored', bits)}."
         )
         raise DicomReadError(msg)
     kind = "f" if header.pixels in floats else "i" if header.integer(
@@ -149,8 +155,8 @@ def stored_frames(
         raise
     except Exception:
         msg = (
-            f"expected pixel data that can be decoded here, got {name} that is damaged or "
-            "that needs another decoder (12-bit JPEG needs python-gdcm, for example)."
+            f"expected pixel data that can be decoded here, got {name} that is damaged or of a "
+            "kind that none of the decoders here reads."
         )
         raise DicomReadError(msg) from None
     if n_done != n_wanted:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging._dicom import read_dicom
-from asfusion.imaging._guard import guarded
+from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._header import looks_like_dicom
 from asfusion.imaging._limits import LARGE, check_declared
 from asfusion.imaging._picture import Picture, inside, on_square, resize_inside
@@ -96,8 +96,9 @@ def read_pixels(
     path: str | os.PathLike[str], size: int | None, channels: int, bits: int = 8
 ) -> NDArray[Any]:
     """Return what `read_image` does, with 8 or 16 `bits` per pixel, its parameters checked."""
+    file = checked_path(WHO, path)
     with guarded(WHO, "PNG, JPEG, TIFF or single-frame DICOM file", ImageReadError):
-        pixels = _read(Path(path), size, channels, bits)
+        pixels = _read(file, size, channels, bits)
     return np.ascontiguousarray(pixels)
 
 

@@ -15,7 +15,7 @@ from asfusion.exceptions import ConfigurationError, DicomReadError
 from asfusion.imaging._dicom_file import stored_of
 from asfusion.imaging._fit import fit_volume
 from asfusion.imaging._geometry import Stack, orientation_of, stack_slices
-from asfusion.imaging._guard import guarded
+from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._limits import MAX_FRAMES, MAX_VOLUME_BYTES
 from asfusion.imaging._nifti import is_nifti, read_nifti
 from asfusion.imaging._padding import is_padding
@@ -108,8 +108,9 @@ def read_series(
     if series is not None:
         check_integer(series, "series", minimum=0)
     _check_size(size)
+    source = checked_path(WHO, path)
     with guarded(WHO, "DICOM series or NIfTI file", DicomReadError):
-        volume = _read(Path(path), on_gap, series)
+        volume = _read(source, on_gap, series)
         return volume if size is None else fit_volume(volume, size)
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._dicom_file import header_of, stored_of
-from asfusion.imaging._guard import guarded
+from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._header import looks_like_dicom
 from asfusion.imaging._sources import first_bytes
 
@@ -63,8 +62,8 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     ((4, 5), dtype('uint16'), 700)
     >>> folder.cleanup()
     """
+    file = checked_path(_WHO, path)
     with guarded(_WHO, "DICOM file", DicomReadError):
-        file = Path(path)
         if not looks_like_dicom(first_bytes(file)):
             msg = "expected a DICOM file, got another kind."
             raise DicomReadError(msg)

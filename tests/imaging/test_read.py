@@ -11,7 +11,9 @@ import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
-from asfusion.imaging import read_image
+from asfusion.imaging import read_image, read_series, read_stored_values
 from asfusion.imaging._quiet import quiet_readers
 from tests.imaging.files import dicom, gradient, write_dicom
 
@@ -204,10 +206,21 @@ def test_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("path", [None, 3, b"a.png", "a\x00b.png", "x" * 5000])
-def test_what_is_no_path_is_refused(path: object) -> None:
-    with pytest.raises(ImageReadError, match="Image file: expected"):
-        read_image(path)  # type: ignore[arg-type]
+@pytest.mark.parametrize("read", [read_image, read_series, read_stored_values])
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (None, "expected the path of a file as str or PathLike, got NoneType"),
+        (3, "expected the path of a file as str or PathLike, got int"),
+        (b"a.png", "expected the path of a file as str or PathLike, got bytes"),
+        ("", "expected an existing file, got an empty path"),
+        ("a\x00b.png", "expected an existing file, got an empty path, one of bytes or with a null"),
+        ("x" * 5000, "expected an existing file, got a path that is longer than this system"),
+    ],
+)
+def test_what_is_no_path_is_refused(read: Callable[[Any], object], path: Any, words: str) -> None:
+    with pytest.raises(ImageReadError, match=f"(Image file|DICOM file|Series): {words}"):
+        read(path)
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:

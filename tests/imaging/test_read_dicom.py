@@ -392,8 +392,15 @@ def test_short_pixel_data(tmp_path: Path) -> None:
 
 
 def test_four_samples(tmp_path: Path) -> None:
-    refuse(tmp_path, "damaged|dimensions", np.zeros((9, 9, 3), np.uint8), SamplesPerPixel=4,
-           PixelData=bytes(9 * 9 * 4))  # fmt: skip
+    words = "of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, got 4 of 8"
+    pixels = np.zeros((9, 9, 3), np.uint8)
+    refuse(tmp_path, words, pixels, SamplesPerPixel=4, PixelData=bytes(9 * 9 * 4))
+
+
+@pytest.mark.parametrize("stored", [0, 20])
+def test_more_bits_stored_than_allocated(tmp_path: Path, stored: int) -> None:
+    refuse(tmp_path, f"expected 1 to 16 bits stored of 16 that are allocated, got {stored}",
+           BitsStored=stored)  # fmt: skip
 
 
 def test_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -440,7 +447,7 @@ def encapsulated(folder: Path, frame: bytes, **header: object) -> Path:
 
 
 def test_damaged_compressed_data(tmp_path: Path) -> None:
-    with pytest.raises(ImageReadError, match="got RLE Lossless that is damaged or"):
+    with pytest.raises(ImageReadError, match="got RLE Lossless that is damaged or of a kind"):
         read_image(encapsulated(tmp_path, bytes(100)))
 
 
