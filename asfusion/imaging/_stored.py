@@ -22,6 +22,7 @@ from asfusion.imaging._jpeg12 import register
 from asfusion.imaging._limits import LARGE, MAX_FRAMES, MAX_VOLUME_BYTES, check_declared
 
 NO_PIXELS = "expected a DICOM image, got a DICOM file without pixel data."
+_RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _DEPTHS = (1, 8, 16, 32, 64)
 
 
@@ -71,6 +72,12 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
         msg = (
             f"expected 1 to {bits} bits stored of {bits} that are allocated, got "
             f"{header.integer('BitsStored', bits)}."
+        )
+        raise DicomReadError(msg)
+    if _bits_below(header) > bits - header.integer("BitsStored", bits):
+        msg = (
+            f"expected a high bit below the {bits} bits that are allocated, got "
+            f"{header.integer('HighBit', 0)}."
         )
         raise DicomReadError(msg)
     kind = "f" if header.pixels in floats else "i" if header.integer(
@@ -141,6 +148,7 @@ def stored_frames(
     if header.is_compressed:
         _check_frames(dataset, header)
     shape, dtype = declared(header)
+    n_below = _bits_below(header)
     n_done, n_wanted = 0, shape[0] if frame is None else 1
     try:
         for pixels in _decoded(dataset, frame):
@@ -148,7 +156,8 @@ def stored_frames(
             if n_done == n_wanted or values.shape != shape[1:]:
                 break
             n_done += 1
-            yield values.astype(dtype, copy=False)
+            values = values.astype(dtype, copy=False)
+            yield values >> n_below if n_below else values
     except DicomReadError:
         raise
     except MemoryError:
@@ -162,6 +171,17 @@ def stored_frames(
     if n_done != n_wanted:
         msg = f"expected {n_wanted} frames as the header declares, got pixel data of another size."
         raise DicomReadError(msg)
+
+
+def _bits_below(header: Header) -> int:
+    """Return how many bits lie below the stored ones, PS3.5 8.1.1.
+
+    A codestream says itself where its samples lie; run lengths are plain bytes.
+    """
+    if header.pixels != "PixelData" or (header.is_compressed and header.syntax != _RUN_LENGTHS):
+        return 0
+    stored = header.integer("BitsStored", header.integer("BitsAllocated", 16))
+    return max(0, header.integer("HighBit", stored - 1) + 1 - stored)
 
 
 def _decoded(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
@@ -205,8 +225,8 @@ def decoder_dataset(file: BinaryIO, header: Header) -> Any:
     if samples > 1:
         dataset.PlanarConfiguration = header.integer("PlanarConfiguration", 0)
     if header.pixels == "PixelData":
-        stored = header.integer("BitsStored", bits)
-        dataset.BitsStored = stored
+        stored = header.integer("BitsStored", bits) + _bits_below(header)
+        dataset.BitsStored = stored  # all up to the high bit; those below are dropped later
         dataset.HighBit = header.integer("HighBit", stored - 1)
         dataset.PixelRepresentation = header.integer("PixelRepresentation", 0)
     data = _data(file, header)

@@ -28,7 +28,8 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     -------
     ndarray of shape (H, W), (frames, H, W), (H, W, samples) or (frames, H, W, samples)
         Stored values in the type that the header says and the byte order of the machine:
-        no rescale, no window, no palette. Colours that are stored as luminance and
+        no rescale, no window, no palette; values that are kept at higher bits are moved down
+        (PS3.5, 8.1.1). Colours that are stored as luminance and
         difference are returned as RGB.
 
     Raises

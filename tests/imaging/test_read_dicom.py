@@ -15,6 +15,7 @@ from pydicom import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
@@ -150,6 +151,40 @@ def test_padding_everywhere_is_not_believed(tmp_path: Path) -> None:
 
 
 # -- stored values ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", [
+    ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian, RLELossless,
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+@pytest.mark.parametrize("high", [11, 13, 15])
+def test_values_at_higher_bits_are_moved_down(
+    tmp_path: Path, syntax: str, kind: type[np.generic], high: int
+) -> None:
+    values = (RAMP.astype(np.int32) - (500 if kind is np.int16 else 0)).astype(kind)
+    mask = np.uint16((1 << 12) - 1)
+    up = (values.view(np.uint16) & mask) << np.uint16(high - 11)
+    up |= np.uint16((1 << (high - 11)) - 1)  # what lies below, such as an overlay
+    if high < 15:
+        up |= np.uint16(0x8000)
+    header = {"BitsStored": 12, "HighBit": high, "PixelRepresentation": int(kind is np.int16)}
+    dataset = dicom(up, **header)
+    if syntax == RLELossless:
+        dataset.compress(RLELossless)
+    else:
+        stored = up.byteswap() if syntax == ExplicitVRBigEndian else up
+        dataset.PixelData, dataset.file_meta.TransferSyntaxUID = stored.tobytes(), syntax
+        dataset["PixelData"].VR = "OW"
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert np.array_equal(read_stored_values(tmp_path / "a.dcm"), values)
+    low, top = np.percentile(values, [0.5, 99.5])
+    shown = read_image(tmp_path / "a.dcm")[0].astype(int)
+    assert np.abs(shown - expected_line(values, low, top)).max() <= 1
+
+
+def test_high_bit_beyond_what_is_allocated(tmp_path: Path) -> None:
+    refuse(tmp_path, "expected a high bit below the 16 bits that are allocated, got 16", HighBit=16)
 
 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
