@@ -68,8 +68,9 @@ def read_image(
 
     Smaller means, for every format, that a pixel is the mean over exactly the area of the
     source that it covers; the window is applied to the means. JPEG and JPEG 2000 files that
-    are at least four times too large are decoded at a fraction of their size first, which
-    changes grey levels by less than 1 of 255 on average.
+    are at least four times too large are decoded at a fraction of their size first (JPEG 2000
+    less so where the window is narrow or missing), which changes the grey levels of radiographs
+    by less than 1 of 255 on average, and by more at sharp edges.
 
     Examples
     --------
