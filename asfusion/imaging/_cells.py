@@ -14,6 +14,14 @@ def image_cells(paths: Iterable[Any]) -> list[str | None]:
     if isinstance(paths, str | bytes | os.PathLike):
         msg = "paths: expected several paths, such as a column or a list, got a single one."
         raise InputError(msg)
+    shape = getattr(paths, "shape", ())
+    if len(shape) > 1:
+        # To walk along a table gives the names of its columns.
+        msg = (
+            f"paths: expected one column, got a table of {len(shape)} dimensions. Choose its "
+            'column of paths, such as table["xray"].'
+        )
+        raise InputError(msg)
     return [_cell(i, value) for i, value in enumerate(paths)]
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._dicom_file import header_of, reduced_values, stored_of
 from asfusion.imaging._header import Header
+from asfusion.imaging._padding import is_padding
 from asfusion.imaging._picture import Picture
 from asfusion.imaging._plain import PlainRows, plain_rows
 from asfusion.imaging._stored import check_size
@@ -72,9 +73,6 @@ def _check_single(header: Header) -> None:
 def _decode(path: Path, header: Header) -> NDArray[Any]:
     """Return stored values (H, W), or colours (H, W, 3) as RGB."""
     pixels: NDArray[Any] = stored_of(path, header)[0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-        msg = f"expected one grey or RGB frame, got {pixels.shape[-1]} samples per pixel."
-        raise DicomReadError(msg)
     return pixels
 
 
@@ -88,19 +86,20 @@ def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
         "inverted": header.code("PhotometricInterpretation") == "MONOCHROME1",
         "aspect": _aspect(header),
     }
-    slope = header.number("RescaleSlope", 0) or 1.0
-    intercept = header.number("RescaleIntercept", 0) or 0.0
+    has_table = modality is not None and stored.dtype.kind in "iu"
+    slope, intercept = (1.0, 0.0) if has_table else header.rescale(0)
     straight = {"slope": slope, "intercept": intercept}
     is_padded = header.number("PixelPaddingValue") is not None
     if isinstance(stored, PlainRows):
         if not (is_padded or modality or voi):
             return _windowed(stored, header, look | straight)
         stored = stored.whole()
-    look["padding"] = _padding(stored, header) if is_padded else None
+    outside = is_padding(stored, header)
+    # Padding everywhere is not believed.
+    look["padding"] = outside if outside is not None and not outside.all() else None
     signed = header.integer("PixelRepresentation", 0) == 1
-    if modality is not None and stored.dtype.kind in "iu":
-        stored, slope, intercept = apply_table(modality, stored, signed), 1.0, 0.0
-        straight = {}
+    if modality is not None and has_table:
+        stored = apply_table(modality, stored, signed)
     if voi is not None:
         # A table takes whole numbers, so it comes before the resize.
         steps: NDArray[Any] = stored
@@ -128,17 +127,6 @@ def _windowed(values: PlainRows | NDArray[Any], header: Header, look: dict[str, 
     if function == "LINEAR" and width > 1:
         return Picture(values, (center - width / 2, center + width / 2 - 1.0), **look)
     return Picture(values, (center - width / 2, center + width / 2), **look)
-
-
-def _padding(pixels: NDArray[Any], header: Header) -> NDArray[np.bool_] | None:
-    """Return the pixels outside the scanned field, in stored values, if there are any."""
-    value = header.number("PixelPaddingValue")
-    if value is None:
-        return None
-    limit = header.number("PixelPaddingRangeLimit")
-    low, high = sorted((value, value if limit is None else limit))
-    padding: NDArray[np.bool_] = (pixels >= low) & (pixels <= high)
-    return padding if padding.any() and not padding.all() else None
 
 
 def _aspect(header: Header) -> float:

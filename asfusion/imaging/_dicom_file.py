@@ -88,6 +88,7 @@ def reduced_values(path: Path, header: Header, size: int | None) -> NDArray[Any]
     if size is None or not is_reducible(header.view(), header.syntax):
         return None
     rows, columns = header.integer("Rows", 0), header.integer("Columns", 0)
+    size = _careful(size, header)
     count = halvings(rows, columns, size)
     if not count:
         return None
@@ -97,3 +98,18 @@ def reduced_values(path: Path, header: Header, size: int | None) -> NDArray[Any]
     except DicomReadError:
         return None  # for the general decoder to say
     return np.asarray(values[0])
+
+
+def _careful(size: int, header: Header) -> int:
+    """Return the size to reduce for, larger where the window shows more of what that changes.
+
+    What a halving changes of the values, a window that spans less than half of what can be
+    stored makes visible: then one halving less. Where none is said it is found from the pixels,
+    whose tails get shorter with each: then one at most.
+    """
+    width, center = header.number("WindowWidth", 0), header.number("WindowCenter", 0)
+    if width is None or center is None or width <= 0:
+        longest = max(header.integer("Rows", 0), header.integer("Columns", 0))
+        return max(2 * size, longest // 8 + 1)
+    span = 2.0 ** header.integer("BitsStored", 16)
+    return 2 * size if width / abs(header.rescale(0)[0]) < span / 2 else size

@@ -28,8 +28,7 @@ def fit_volume(volume: Volume, size: int | tuple[int, int, int]) -> Volume:
     pixel = max(n_rows * dy / height, n_columns * dx / width)  # mm, square from here on
     rows = min(height, max(1, round(n_rows * dy / pixel)))
     columns = min(width, max(1, round(n_columns * dx / pixel)))
-    values = volume.values.astype(np.float32, copy=False)
-    values = np.nan_to_num(values, copy=False, nan=float(np.nanmin(values)) if values.size else 0.0)
+    values = _finite(volume.values.astype(np.float32, copy=False))
     for axis, n_out in ((1, rows), (2, columns), (0, n_slices)):
         values = _along(values, axis, n_out)
     if volume.values.dtype.kind in "iu":
@@ -50,6 +49,16 @@ def fit_volume(volume: Volume, size: int | tuple[int, int, int]) -> Volume:
         spacing=spacing,
         origin=volume.origin + np.asarray(steps) @ volume.directions,
     )
+
+
+def _finite(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return values of which those that are not finite are the lowest, or highest, that are."""
+    usable = np.isfinite(values)
+    if usable.all():
+        return values
+    found = values[usable]
+    low, high = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+    return np.nan_to_num(values, nan=low, neginf=low, posinf=high)
 
 
 def _along(values: NDArray[np.float32], axis: int, n_out: int) -> NDArray[np.float32]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from asfusion.exceptions import ConfigurationError, ImageReadError, MissingDependencyError
 from asfusion.imaging._quiet import quiet_readers
@@ -38,12 +41,39 @@ def guarded(who: str, kind: str, error: type[ImageReadError]) -> Iterator[None]:
         raise error(who + reason(problem, kind)) from None
 
 
+def checked_path(who: str, path: str | os.PathLike[str]) -> Path:
+    """Return a path that could be one.
+
+    Parameters
+    ----------
+    who : str
+        Start of the message.
+    path : str or PathLike
+        What was given.
+
+    Raises
+    ------
+    ImageReadError
+        If it is of another type, empty, or holds a null byte.
+    """
+    if not isinstance(path, str | os.PathLike):
+        msg = f"expected the path of a file as str or PathLike, got {type(path).__name__}."
+        raise ImageReadError(who + msg)
+    name = os.fspath(path)
+    if not isinstance(name, str) or not name or "\0" in name:
+        msg = "expected an existing file, got an empty path, one of bytes or with a null byte."
+        raise ImageReadError(who + msg)
+    return Path(name)
+
+
 def reason(error: Exception, kind: str) -> str:
     """Return what went wrong in words that show nothing of the file."""
     if isinstance(error, ImageReadError):
         return str(error)
     if isinstance(error, FileNotFoundError | NotADirectoryError):
         return "expected an existing file, got a path where there is none."
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return "expected an existing file, got a path that is longer than this system allows."
     if isinstance(error, PermissionError):
         return "expected a file that may be read, got one without permission."
     if isinstance(error, MemoryError):

@@ -32,6 +32,11 @@ _IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2.2",
 )
+_SYNTAX, _CLASS = b"\x10\x00", b"\x02\x00"  # elements of the meta group
+CUT_IMAGE = (
+    "expected a complete DICOM image, got a DICOM file without pixel data: it is damaged or cut "
+    "short inside its header."
+)
 _GUESSED = {
     (True, True): _IMPLICIT_LITTLE,
     (False, True): _EXPLICIT_LITTLE,
@@ -91,7 +96,10 @@ _SERIES_NUMBERS = (
     "FlipAngle", "DiffusionBValue", "GridFrameOffsetVector",
 )  # fmt: skip
 _CODES = ("PhotometricInterpretation", "VOILUTFunction", "Modality", "ImageType")
-_UIDS = ("SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID", "FrameOfReferenceUID")
+_UIDS = (
+    "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID",
+    "FrameOfReferenceUID",
+)  # fmt: skip
 _GROUPS = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
 _FOR_PIXELS = {*_IMAGE_NUMBERS, "PhotometricInterpretation"}
 _TABLES = {"ModalityLUTSequence": "modality", "VOILUTSequence": "voi"}
@@ -186,6 +194,31 @@ class Header:
         value = self.number(keyword)
         return default if value is None else int(value)
 
+    def rescale(self, frame: int | None = None) -> tuple[float, float]:
+        """Return slope and intercept from stored to shown values; 1 and 0 where none are said.
+
+        Raises
+        ------
+        DicomReadError
+            If one is said that cannot be used: without it, values have another meaning.
+        """
+        slope, intercept = (
+            default if self._is_absent(keyword, frame) else self.number(keyword, frame)
+            for keyword, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+        )
+        if slope is None or intercept is None or slope == 0.0:
+            msg = (
+                "expected a rescale slope and intercept that are numbers, the slope not 0, got a "
+                "header with others. Correct the header; `read_stored_values` reads the values "
+                "before any rescale."
+            )
+            raise DicomReadError(msg)
+        return slope, intercept
+
+    def _is_absent(self, keyword: str, frame: int | None) -> bool:
+        own = self.frames[frame] if frame is not None and frame < len(self.frames) else {}
+        return not (own.get(keyword) or self.entries.get(keyword))
+
     def code(self, keyword: str) -> str:
         """Return the first code of an entry; empty where there is none."""
         values = self.entries.get(keyword)
@@ -275,11 +308,12 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
     HeaderTooLarge
         If the header takes more bytes than `budget`, or is deflated and there is one.
     DicomReadError
-        If the header cannot be used.
+        If the header cannot be used, or is that of an image that ends before its pixels.
     """
     from pydicom.filereader import read_dataset
 
-    syntax, start = transfer_syntax(file)
+    meta, start = _meta_group(file)
+    syntax = (meta or {}).get(_SYNTAX, "")
     if syntax == DEFLATED:
         if budget is not None:
             raise HeaderTooLarge
@@ -295,9 +329,12 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
     )
     keyword, first, length = _pixel_element(metered, little)
     numbers = (*_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS)
+    entries = _entries(dataset, numbers) | _words(dataset)
+    if keyword is None and _is_cut_image(entries, meta):
+        raise DicomReadError(CUT_IMAGE)
     return Header(
         syntax=_known(syntax) if syntax else _GUESSED[implicit, little],
-        entries=_entries(dataset, numbers) | _words(dataset),
+        entries=entries,
         frames=_frames(dataset),
         tables=read_tables(dataset, little),
         pixels=keyword,
@@ -322,6 +359,9 @@ def inflate(file: BinaryIO, start: int) -> bytes:
                     "file, got a deflated DICOM file that holds more."
                 )
                 raise DicomReadError(msg)
+    if not inflater.eof:
+        msg = "expected a complete file, got a deflated DICOM file that is cut short."
+        raise DicomReadError(msg)
     return b"".join(parts)
 
 
@@ -336,15 +376,22 @@ def looks_like_dicom(start: bytes) -> bool:
 
 def transfer_syntax(file: BinaryIO) -> tuple[str, int]:
     """Return the transfer syntax that the file meta group names and where the group ends."""
+    meta, start = _meta_group(file)
+    return (meta or {}).get(_SYNTAX, ""), start
+
+
+def _meta_group(file: BinaryIO) -> tuple[dict[bytes, str] | None, int]:
+    """Return identifiers of the file meta group, None without preamble, and where it ends."""
     file.seek(128)
-    if file.read(4) != b"DICM":
+    has_preamble = file.read(4) == b"DICM"
+    if not has_preamble:
         file.seek(0)
-    syntax = b""
+    found: dict[bytes, str] = {}
     while True:
         start = file.tell()
         head = file.read(8)
         if len(head) < 8 or head[:2] != b"\x02\x00":
-            return syntax.rstrip(b"\x00 ").decode("ascii", "replace"), start
+            return found if has_preamble or found else None, start
         skip = 8
         if head[4:6] in _LONG_FORMS:
             (length,) = struct.unpack("<L", file.read(4).ljust(4, b"\x00"))
@@ -353,9 +400,24 @@ def transfer_syntax(file: BinaryIO) -> tuple[str, int]:
             (length,) = struct.unpack("<H", head[6:8])
         else:
             (length,) = struct.unpack("<L", head[4:8])
-        if head[2:4] == b"\x10\x00":
-            syntax = file.read(min(length, 64))
+        if head[2:4] in (_SYNTAX, _CLASS):
+            value = file.read(min(length, 64))
+            if len(value) == length:  # else cut, or no identifier
+                found[head[2:4]] = value.rstrip(b"\x00 ").decode("ascii", "replace")
         file.seek(start + skip + length)
+
+
+def _is_cut_image(entries: dict[str, list[Any]], meta: dict[bytes, str] | None) -> bool:
+    """Return whether a header without pixels is that of an image, or not even says of what.
+
+    A report has no pixels either, but it has a class of its own.
+    """
+    from pydicom.uid import UID
+
+    named = [*entries.get("SOPClassUID", []), (meta or {}).get(_CLASS, "")]
+    classes = [UID(uid).name for uid in named if _UID.fullmatch(uid)]
+    is_image = "Rows" in entries or any("Image Storage" in name for name in classes)
+    return is_image or (meta is not None and not classes)
 
 
 def _known(syntax: str) -> str:
@@ -414,13 +476,18 @@ def _wanted_tags() -> list[Any]:
 
 def values_of(dataset: Any, keyword: str) -> list[Any]:
     """Return the values of an entry; none where it is absent or cannot be read."""
+    try:
+        return _stated(dataset, keyword)
+    except Exception:  # pydicom converts what it reads when it is asked for
+        return []
+
+
+def _stated(dataset: Any, keyword: str) -> list[Any]:
+    """Return the values of an entry; pydicom raises what it likes where it cannot be read."""
     tag = _tag(keyword)
     if tag not in dataset:  # as most are; by attribute, pydicom takes its time to say so
         return []
-    try:
-        value = dataset[tag].value
-    except Exception:  # pydicom converts what it reads when it is asked for
-        return []
+    value = dataset[tag].value
     if value is None or value == "":
         return []
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
@@ -429,10 +496,14 @@ def values_of(dataset: Any, keyword: str) -> list[Any]:
 
 
 def _entries(dataset: Any, keywords: Iterable[str]) -> dict[str, list[Any]]:
-    """Return entries of numbers; what is no number is None."""
-    found = {}
+    """Return entries of numbers; what is there and no number is None."""
+    found: dict[str, list[Any]] = {}
     for keyword in keywords:
-        if values := values_of(dataset, keyword):
+        try:
+            values = _stated(dataset, keyword)
+        except Exception:
+            values = [None]
+        if values:
             found[keyword] = [_number(value) for value in values]
     return found
 

@@ -14,10 +14,16 @@ from asfusion._optional import import_optional
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._geometry import orientation_of
 from asfusion.imaging._limits import LARGE, MAX_VOLUME_BYTES
+from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.volume import Volume, volume_window
 
 _MAGIC = (b"n+1\x00", b"ni1\x00", b"n+2\x00", b"ni2\x00")
 _GZIP = b"\x1f\x8b"
+_PAIR = (b"ni1\x00", b"ni2\x00")
+_MM = {1: 1000.0, 2: 1.0, 3: 0.001}  # metre, millimetre, micrometre
+_NO_PLACE = (
+    "the file does not say how its voxels lie in the patient: directions and origin are made up"
+)
 # NIfTI's x runs to the right and y to the front; DICOM's to the left and the back.
 _TO_DICOM = np.diag([-1.0, -1.0, 1.0])
 
@@ -58,7 +64,8 @@ def read_nifti(path: Path) -> Volume:
     Raises
     ------
     ImageReadError
-        If the file is damaged, of more than three dimensions, sheared or too large.
+        If the file is damaged, the header of a pair, of more than three dimensions, sheared or
+        too large.
     MissingDependencyError
         If nibabel is not installed.
     """
@@ -67,8 +74,14 @@ def read_nifti(path: Path) -> Volume:
     if start[344:348] not in _MAGIC and start[4:8] not in _MAGIC:
         msg = "expected a NIfTI file, got one of another kind under its name."
         raise ImageReadError(msg)
+    if start[344:348] in _PAIR or start[4:8] in _PAIR:
+        msg = (
+            "expected a NIfTI file of header and voxels in one, got the header of a pair. Save the "
+            "pair as one .nii file."
+        )
+        raise ImageReadError(msg)
     try:
-        with path.open("rb") as file:
+        with quiet_readers(), path.open("rb") as file:  # again: nibabel is imported by now
             packed = file.read(2) == _GZIP
             file.seek(0)
             stream: Any = gzip.GzipFile(fileobj=file) if packed else file
@@ -82,7 +95,15 @@ def read_nifti(path: Path) -> Volume:
     except (struct.error, Exception):
         msg = "expected a readable NIfTI file, got one that is damaged or cut short."
         raise ImageReadError(msg) from None
-    return _volume(values.reshape(image.shape[:3]), np.asarray(image.affine, dtype=np.float64))
+    affine = np.asarray(image.affine, dtype=np.float64).copy()
+    affine[:3] *= _MM.get(int(image.header["xyzt_units"]) & 7, 1.0)
+    notes = () if _is_placed(image.header) else (_NO_PLACE,)
+    return _volume(values.reshape(image.shape[:3]), affine, notes)
+
+
+def _is_placed(header: Any) -> bool:
+    """Return whether a header says where voxels lie; else nibabel makes an affine up."""
+    return bool(int(header["qform_code"]) > 0 or int(header["sform_code"]) > 0)
 
 
 def _check(image: Any, file_size: int, packed: bool) -> None:
@@ -110,7 +131,7 @@ def _check(image: Any, file_size: int, packed: bool) -> None:
         raise ImageReadError(msg)
 
 
-def _volume(values: Any, affine: Any) -> Volume:
+def _volume(values: Any, affine: Any, notes: tuple[str, ...]) -> Volume:
     """Return a volume from an array (i, j, k) and the affine of its voxels."""
     axes = (_TO_DICOM @ affine[:3, :3]).T[::-1]  # rows: along Z, Y and X
     lengths = np.linalg.norm(axes, axis=1)
@@ -132,4 +153,5 @@ def _volume(values: Any, affine: Any) -> Volume:
         directions=directions,
         origin=_TO_DICOM @ affine[:3, 3],
         window=volume_window(values),
+        notes=notes,
     )

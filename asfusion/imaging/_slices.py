@@ -16,6 +16,7 @@ from asfusion.imaging._geometry import directions_of, orientation_of
 from asfusion.imaging._header import Header
 
 _LISTED = 12
+_FRAME_UID = "FrameOfReferenceUID"
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,32 @@ def series_of(slices: Iterable[Slice]) -> list[list[Slice]]:
     """Return slices by series, in the order of the examination.
 
     A series in which each place comes once for every echo, time or kind of image is as many
-    series.
+    series. So is one whose slices are not of one patient's coordinates or scale of values.
     """
     groups: dict[Any, list[Slice]] = defaultdict(list)
     for one in slices:
-        header = one.header
-        uid = header.code("SeriesInstanceUID")
-        groups[uid, header.integer("Rows", 0), header.integer("Columns", 0)].append(one)
+        groups[_identity(one.header)].append(one)
     parts = [part for group in groups.values() for part in _split(group)]
     return sorted(parts, key=_turn)
+
+
+def _identity(header: Header) -> tuple[Any, ...]:
+    """Return what slices must share to be stacked."""
+    uids = [header.code(k) for k in ("SeriesInstanceUID", "StudyInstanceUID", _FRAME_UID)]
+    number = None if uids[0] else header.number("SeriesNumber")
+    return (
+        *uids,
+        number,
+        header.code("Modality"),
+        *(header.integer(keyword, 0) for keyword in ("Rows", "Columns", "BitsAllocated")),
+        header.pixels,
+        is_inverted(header),
+    )
+
+
+def is_inverted(header: Header) -> bool:
+    """Return whether low values are bright."""
+    return header.code("PhotometricInterpretation") == "MONOCHROME1"
 
 
 def _turn(group: Sequence[Slice]) -> tuple[float, float, float]:
@@ -159,12 +177,13 @@ def choose(groups: list[list[Slice]], series: int | None) -> tuple[list[Slice], 
 
 def listing(groups: Sequence[Sequence[Slice]]) -> str:
     """Return one line for each series: numbers and planes, no names."""
-    lines = [f"\n  {number}: {_described(group)}" for number, group in enumerate(groups)]
+    tell_bits = len({group[0].header.integer("BitsAllocated", 0) for group in groups}) > 1
+    lines = [f"\n  {n}: {_described(group, tell_bits)}" for n, group in enumerate(groups)]
     more = f"\n  and {len(lines) - _LISTED} more" if len(lines) > _LISTED else ""
     return "".join(lines[:_LISTED]) + more
 
 
-def _described(group: Sequence[Slice]) -> str:
+def _described(group: Sequence[Slice], tell_bits: bool) -> str:
     one = group[len(group) // 2]
     header = one.header
     size = f"{header.integer('Rows', 0)} x {header.integer('Columns', 0)}"
@@ -179,5 +198,7 @@ def _described(group: Sequence[Slice]) -> str:
     ):  # fmt: skip
         value = one.number(keyword)
         parts += [f"{short} {value:g} ms"] if value is not None else []
+    parts += [f"{header.integer('BitsAllocated', 0)} bits"] if tell_bits else []
+    parts += ["low is bright"] if is_inverted(header) else []
     parts += ["localizer"] if one.is_localizer else []
     return ", ".join(part for part in parts if part)

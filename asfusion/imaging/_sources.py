@@ -138,7 +138,10 @@ def _from_files(files: Iterable[Path]) -> tuple[list[Slice], list[str]]:
         else:
             slices += _frames_of(path, header)
     if n_damaged:
-        msg = f"expected readable DICOM files, got {n_damaged} of {n_files} that are damaged."
+        msg = (
+            f"expected readable DICOM files, got {n_damaged} of {n_files} that are damaged, cut "
+            "short or images without pixels. Copy them again, or move them out of the folder."
+        )
         raise DicomReadError(msg)
     if not slices:
         msg = (

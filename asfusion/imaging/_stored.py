@@ -22,6 +22,7 @@ from asfusion.imaging._jpeg12 import register
 from asfusion.imaging._limits import LARGE, MAX_FRAMES, MAX_VOLUME_BYTES, check_declared
 
 NO_PIXELS = "expected a DICOM image, got a DICOM file without pixel data."
+_RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _DEPTHS = (1, 8, 16, 32, 64)
 
 
@@ -36,7 +37,7 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
     Returns
     -------
     shape : tuple of int
-        (frames, H, W), and 3 or 4 samples where pixels have colours.
+        (frames, H, W), and 3 samples where pixels have colours.
     dtype : dtype
         Type of the values, in the byte order of this machine.
 
@@ -51,9 +52,9 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
     samples, bits = header.integer("SamplesPerPixel", 1), header.integer("BitsAllocated", 16)
     floats = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
     bits = floats.get(header.pixels, bits)
-    if samples not in (1, 3, 4) or bits not in _DEPTHS:
+    if samples not in (1, 3) or bits not in _DEPTHS:
         msg = (
-            "expected pixels of 1, 3 or 4 samples of 1, 8, 16, 32 or 64 bits, got "
+            "expected pixels of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, got "
             f"{samples} of {bits}."
         )
         raise DicomReadError(msg)
@@ -65,6 +66,18 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
         msg = (
             f"expected at most {MAX_FRAMES} frames and {MAX_VOLUME_BYTES // 2**20} MiB, got a "
             f"file that declares {n_frames} frames of {rows} x {columns}."
+        )
+        raise DicomReadError(msg)
+    if header.pixels not in floats and not 1 <= header.integer("BitsStored", bits) <= bits:
+        msg = (
+            f"expected 1 to {bits} bits stored of {bits} that are allocated, got "
+            f"{header.integer('BitsStored', bits)}."
+        )
+        raise DicomReadError(msg)
+    if _bits_below(header) > bits - header.integer("BitsStored", bits):
+        msg = (
+            f"expected a high bit below the {bits} bits that are allocated, got "
+            f"{header.integer('HighBit', 0)}."
         )
         raise DicomReadError(msg)
     kind = "f" if header.pixels in floats else "i" if header.integer(
@@ -135,6 +148,7 @@ def stored_frames(
     if header.is_compressed:
         _check_frames(dataset, header)
     shape, dtype = declared(header)
+    n_below = _bits_below(header)
     n_done, n_wanted = 0, shape[0] if frame is None else 1
     try:
         for pixels in _decoded(dataset, frame):
@@ -142,20 +156,32 @@ def stored_frames(
             if n_done == n_wanted or values.shape != shape[1:]:
                 break
             n_done += 1
-            yield values.astype(dtype, copy=False)
+            values = values.astype(dtype, copy=False)
+            yield values >> n_below if n_below else values
     except DicomReadError:
         raise
     except MemoryError:
         raise
     except Exception:
         msg = (
-            f"expected pixel data that can be decoded here, got {name} that is damaged or "
-            "that needs another decoder (12-bit JPEG needs python-gdcm, for example)."
+            f"expected pixel data that can be decoded here, got {name} that is damaged or of a "
+            "kind that none of the decoders here reads."
         )
         raise DicomReadError(msg) from None
     if n_done != n_wanted:
         msg = f"expected {n_wanted} frames as the header declares, got pixel data of another size."
         raise DicomReadError(msg)
+
+
+def _bits_below(header: Header) -> int:
+    """Return how many bits lie below the stored ones, PS3.5 8.1.1.
+
+    A codestream says itself where its samples lie; run lengths are plain bytes.
+    """
+    if header.pixels != "PixelData" or (header.is_compressed and header.syntax != _RUN_LENGTHS):
+        return 0
+    stored = header.integer("BitsStored", header.integer("BitsAllocated", 16))
+    return max(0, header.integer("HighBit", stored - 1) + 1 - stored)
 
 
 def _decoded(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
@@ -199,8 +225,8 @@ def decoder_dataset(file: BinaryIO, header: Header) -> Any:
     if samples > 1:
         dataset.PlanarConfiguration = header.integer("PlanarConfiguration", 0)
     if header.pixels == "PixelData":
-        stored = header.integer("BitsStored", bits)
-        dataset.BitsStored = stored
+        stored = header.integer("BitsStored", bits) + _bits_below(header)
+        dataset.BitsStored = stored  # all up to the high bit; those below are dropped later
         dataset.HighBit = header.integer("HighBit", stored - 1)
         dataset.PixelRepresentation = header.integer("PixelRepresentation", 0)
     data = _data(file, header)

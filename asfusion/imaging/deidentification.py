@@ -21,6 +21,7 @@ from asfusion._optional import import_optional
 from asfusion._progress import progress
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
+from asfusion.imaging._dicom_file import header_of
 from asfusion.imaging._limits import MAX_BYTES
 from asfusion.imaging._profile import PatientProfile, patient_of, pseudonym
 from asfusion.imaging._quiet import quiet_readers
@@ -238,6 +239,7 @@ def _read(file: Path) -> Any:
     except InvalidDicomError:
         raise _Refusal("no image") from None
     if not any(k in dataset for k in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
+        header_of(file)  # raises for an image that was cut before its pixels
         raise _Refusal("no image")
     return dataset
 

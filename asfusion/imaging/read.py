@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging._dicom import read_dicom
-from asfusion.imaging._guard import guarded
+from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._header import looks_like_dicom
 from asfusion.imaging._limits import LARGE, check_declared
 from asfusion.imaging._picture import Picture, inside, on_square, resize_inside
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 WHO = "Image file: "
 _FORMATS = ("PNG", "JPEG", "TIFF")
-_ORIENTATION = 0x0112
+_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
 
 
 def read_image(
@@ -46,7 +46,7 @@ def read_image(
     Returns
     -------
     ndarray of shape (channels, H, W), uint8
-        Bright is dense, also for DICOM files stored the other way round.
+        Bright is dense, also for DICOM and TIFF files stored the other way round.
 
     Raises
     ------
@@ -61,14 +61,16 @@ def read_image(
     -----
     Eight-bit images keep their grey values. DICOM files are shown as their header says:
     modality table or rescale, then VOI table or first window, MONOCHROME1 inverted,
-    padding black. Where no window is given, and for 16-bit PNG and TIFF files,
-    percentiles 0.5 and 99.5 of the pixels are black and white.
+    padding black. Where no usable window is given, and for 16-bit PNG and TIFF files,
+    percentiles 0.5 and 99.5 of the pixels are black and white. A rescale that is there and
+    no number, or a slope of 0, is refused.
     A photo's EXIF orientation is applied. Transparent pixels are black.
 
     Smaller means, for every format, that a pixel is the mean over exactly the area of the
     source that it covers; the window is applied to the means. JPEG and JPEG 2000 files that
-    are at least four times too large are decoded at a fraction of their size first, which
-    changes grey levels by less than 1 of 255 on average.
+    are at least four times too large are decoded at a fraction of their size first (JPEG 2000
+    less so where the window is narrow or missing), which changes the grey levels of radiographs
+    by less than 1 of 255 on average, and by more at sharp edges.
 
     Examples
     --------
@@ -95,8 +97,9 @@ def read_pixels(
     path: str | os.PathLike[str], size: int | None, channels: int, bits: int = 8
 ) -> NDArray[Any]:
     """Return what `read_image` does, with 8 or 16 `bits` per pixel, its parameters checked."""
+    file = checked_path(WHO, path)
     with guarded(WHO, "PNG, JPEG, TIFF or single-frame DICOM file", ImageReadError):
-        pixels = _read(Path(path), size, channels, bits)
+        pixels = _read(file, size, channels, bits)
     return np.ascontiguousarray(pixels)
 
 
@@ -160,9 +163,9 @@ def _read_pillow(path: Path, size: int | None, channels: int) -> Image.Image | P
         image.load()
         if image.mode in ("I", "F") or image.mode.startswith("I;16"):
             values = np.asarray(image)
-            return Picture(
-                values if turn is None else np.asarray(Image.fromarray(values).transpose(turn))
-            )
+            if turn is not None:
+                values = np.asarray(Image.fromarray(values).transpose(turn))
+            return Picture(values, inverted=_is_white_zero(image))
         flat = _without_transparency(image)
         return flat if turn is None else flat.transpose(turn)
 
@@ -176,6 +179,11 @@ def _check_ratio(image: Image.Image, path: Path) -> None:
             "pixels take, got less. The file is cut short or made to exhaust memory."
         )
         raise ImageReadError(msg)
+
+
+def _is_white_zero(image: Image.Image) -> bool:
+    """Return whether low values are bright, which Pillow turns round for eight bits alone."""
+    return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
 def _orientation(image: Image.Image) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +15,11 @@ from asfusion.exceptions import ConfigurationError, DicomReadError
 from asfusion.imaging._dicom_file import stored_of
 from asfusion.imaging._fit import fit_volume
 from asfusion.imaging._geometry import Stack, orientation_of, stack_slices
-from asfusion.imaging._guard import guarded
+from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._limits import MAX_FRAMES, MAX_VOLUME_BYTES
 from asfusion.imaging._nifti import is_nifti, read_nifti
-from asfusion.imaging._slices import Slice, choose, listing, series_of
+from asfusion.imaging._padding import is_padding
+from asfusion.imaging._slices import Slice, choose, is_inverted, listing, series_of
 from asfusion.imaging._sources import find_slices
 from asfusion.imaging._tables import apply_palette, apply_table
 from asfusion.imaging.volume import Volume, volume_window
@@ -60,8 +61,10 @@ def read_series(
     Raises
     ------
     DicomReadError
-        If the slices make no volume: several series, mixed orientation, gantry tilt,
-        repeated or missing slices, uneven distances, slices without a place; or if a file
+        If the slices make no volume: several series (also under one UID, if slices differ in
+        study, frame of reference, modality, size, bits or in whether low values are bright),
+        mixed orientation, gantry tilt, repeated or missing slices, uneven distances, slices
+        without a place; or if a file
         cannot be read. The message names counts and distances, never a name.
     ImageReadError
         If there is no such file or folder, or a NIfTI file that cannot be read.
@@ -73,8 +76,12 @@ def read_series(
     Notes
     -----
     Values are the stored whole numbers, or float32 after the rescale or modality table of the
-    header. Files that are not images are left out and counted in `Volume.notes`, localizers
-    too. Colours are turned to grey.
+    header; a rescale that is there and no number is refused. Where slices do not share one usable
+    window, `Volume.window` leaves out the tails of the values. Files that are not images are left
+    out and counted in `Volume.notes`, localizers too. Padding outside the scanned field gets the
+    darkest value inside it, with a note. Colours are turned to grey. Lengths of a NIfTI file are
+    in mm unless it says metres or micrometres. Where `size` is given, voxels that are no number
+    count as the lowest value, and infinite ones as the lowest or the highest.
 
     Examples
     --------
@@ -101,8 +108,9 @@ def read_series(
     if series is not None:
         check_integer(series, "series", minimum=0)
     _check_size(size)
+    source = checked_path(WHO, path)
     with guarded(WHO, "DICOM series or NIfTI file", DicomReadError):
-        volume = _read(Path(path), on_gap, series)
+        volume = _read(source, on_gap, series)
         return volume if size is None else fit_volume(volume, size)
 
 
@@ -144,11 +152,14 @@ def _read(path: Path, on_gap: str, series: int | None) -> Volume:
         )
         raise DicomReadError(msg)
     ordered = [chosen[i] for i in stack.order]
-    values = _values(ordered, notes)
+    values, outside = _values(ordered, notes)
+    if outside is not None:
+        _blacken(values, outside, ordered[0], notes)
+    window = _window(ordered, values, outside)
     if stack.n_missing:
         values = _filled(values, stack)
         notes.append(f"{stack.n_missing} missing slices were filled in between their neighbours")
-    if any(one.header.code("PhotometricInterpretation") == "MONOCHROME1" for one in ordered):
+    if is_inverted(ordered[0].header):
         notes.append("values are stored the other way round (MONOCHROME1): low is bright")
     return Volume(
         values=values,
@@ -157,7 +168,7 @@ def _read(path: Path, on_gap: str, series: int | None) -> Volume:
         directions=stack.directions,
         origin=stack.origin,
         modality=ordered[0].header.code("Modality"),
-        window=_window(ordered, values),
+        window=window,
         notes=tuple(notes),
     )
 
@@ -211,8 +222,10 @@ def _distance(stack: Stack, slices: Sequence[Slice], notes: list[str]) -> float:
     return 1.0
 
 
-def _values(slices: Sequence[Slice], notes: list[str]) -> NDArray[Any]:
-    """Return the values of slices, in this order."""
+def _values(
+    slices: Sequence[Slice], notes: list[str]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Return the values of slices, in this order, and which are padding, if any are."""
     first = slices[0].header
     n_bytes = len(slices) * first.integer("Rows", 0) * first.integer("Columns", 0) * 4
     if len(slices) > MAX_FRAMES or n_bytes > MAX_VOLUME_BYTES:
@@ -221,27 +234,52 @@ def _values(slices: Sequence[Slice], notes: list[str]) -> NDArray[Any]:
             "Read fewer slices."
         )
         raise DicomReadError(msg)
-    whole = len({one.path for one in slices}) == 1 and len(slices) > 1
-    frames = stored_of(slices[0].path, first) if whole else None
     out: NDArray[Any] | None = None
+    outside: NDArray[np.bool_] | None = None
     coloured = False
-    for level, one in enumerate(slices):
-        stored = stored_of(one.path, one.header, one.frame)[0] if frames is None else frames[
-            one.frame
-        ]  # fmt: skip
-        coloured |= stored.ndim == 3 or _is_palette(one.header)
+    for level, (one, stored) in enumerate(_stored(slices)):
+        has_colours = stored.ndim == 3 or _is_palette(one.header)
+        padding = None if has_colours else is_padding(stored, one.header)
+        coloured |= has_colours
         values = _rescaled(_grey(stored, one), one)
         if out is None:
             out = np.empty((len(slices), *values.shape), values.dtype)
         elif np.result_type(out.dtype, values.dtype) != out.dtype:
             out = out.astype(np.result_type(out.dtype, values.dtype))
         out[level] = values
+        if padding is not None and padding.any():
+            outside = np.zeros(out.shape, dtype=bool) if outside is None else outside
+            outside[level] = padding
     if coloured:
         notes.append("colours were turned to grey")
     if out is None:
         msg = "expected slices, got none."
         raise DicomReadError(msg)
-    return out.astype(np.float32) if out.dtype.itemsize > 4 else out
+    # Padding everywhere is not believed.
+    outside = None if outside is None or outside.all() else outside
+    return out.astype(np.float32) if out.dtype.itemsize > 4 else out, outside
+
+
+def _stored(slices: Sequence[Slice]) -> Iterator[tuple[Slice, NDArray[Any]]]:
+    """Yield slices with their stored values; a file of many frames is read once."""
+    whole = len({one.path for one in slices}) == 1 and len(slices) > 1
+    frames = stored_of(slices[0].path, slices[0].header) if whole else None
+    for one in slices:
+        if frames is not None:
+            yield one, frames[one.frame]
+        else:
+            yield one, stored_of(one.path, one.header, one.frame)[0]
+
+
+def _blacken(
+    values: NDArray[Any], outside: NDArray[np.bool_], first: Slice, notes: list[str]
+) -> None:
+    """Give padding the value of what is darkest of the scanned field."""
+    inside = values[~outside]
+    inside = inside[np.isfinite(inside)]
+    if inside.size:
+        values[outside] = inside.max() if is_inverted(first.header) else inside.min()
+        notes.append("padding outside the scanned field got the darkest value inside it")
 
 
 def _is_palette(header: Any) -> bool:
@@ -264,8 +302,7 @@ def _rescaled(values: NDArray[Any], one: Slice) -> NDArray[Any]:
     table = one.header.tables.get("modality")
     if table is not None and values.dtype.kind in "iu":
         return apply_table(table, values, values.dtype.kind == "i")
-    slope = one.number("RescaleSlope") or 1.0
-    intercept = one.number("RescaleIntercept") or 0.0
+    slope, intercept = one.header.rescale(one.frame)
     if (slope, intercept) == (1.0, 0.0):
         return values
     return np.asarray(values * np.float64(slope) + intercept, dtype=np.float32)
@@ -287,10 +324,12 @@ def _filled(values: NDArray[Any], stack: Stack) -> NDArray[Any]:
     return out
 
 
-def _window(slices: Sequence[Slice], values: NDArray[Any]) -> tuple[float, float]:
+def _window(
+    slices: Sequence[Slice], values: NDArray[Any], outside: NDArray[np.bool_] | None
+) -> tuple[float, float]:
     """Return the window that all slices share; else what leaves out the tails."""
     windows = {(one.number("WindowCenter"), one.number("WindowWidth")) for one in slices}
     center, width = windows.pop()
     if not windows and center is not None and width is not None and width > 1:
         return center - width / 2, center + width / 2 - 1.0
-    return volume_window(values)
+    return volume_window(values, outside)

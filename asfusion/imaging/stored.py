@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._dicom_file import header_of, stored_of
-from asfusion.imaging._guard import guarded
+from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._header import looks_like_dicom
 from asfusion.imaging._sources import first_bytes
 
@@ -29,7 +28,8 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     -------
     ndarray of shape (H, W), (frames, H, W), (H, W, samples) or (frames, H, W, samples)
         Stored values in the type that the header says and the byte order of the machine:
-        no rescale, no window, no palette. Colours that are stored as luminance and
+        no rescale, no window, no palette; values that are kept at higher bits are moved down
+        (PS3.5, 8.1.1). Colours that are stored as luminance and
         difference are returned as RGB.
 
     Raises
@@ -63,8 +63,8 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     ((4, 5), dtype('uint16'), 700)
     >>> folder.cleanup()
     """
+    file = checked_path(_WHO, path)
     with guarded(_WHO, "DICOM file", DicomReadError):
-        file = Path(path)
         if not looks_like_dicom(first_bytes(file)):
             msg = "expected a DICOM file, got another kind."
             raise DicomReadError(msg)

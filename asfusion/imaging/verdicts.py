@@ -125,7 +125,7 @@ def quality(paths: Iterable[Any], *, n_jobs: int | None = None) -> ImageQuality:
     Raises
     ------
     InputError
-        If a cell is neither a path nor missing.
+        If `paths` is a table or a single path, or a cell is neither a path nor missing.
 
     Notes
     -----

@@ -141,14 +141,19 @@ class Volume:
         )
 
 
-def volume_window(values: NDArray[Any]) -> tuple[float, float]:
-    """Return the values between which all but the tails of the voxels lie."""
+def volume_window(
+    values: NDArray[Any], padding: NDArray[np.bool_] | None = None
+) -> tuple[float, float]:
+    """Return the values between which all but the tails of the voxels lie, less the padding."""
     n_slices, n_rows, n_columns = values.shape
     steps = [max(1, extent // 96) for extent in (n_slices, n_rows, n_columns)]
-    sample = values[:: steps[0], :: steps[1], :: steps[2]]
+    grid = tuple(slice(None, None, step) for step in steps)
+    sample = values[grid].reshape(-1)
+    if padding is not None:
+        sample = sample[~padding[grid].reshape(-1)]
     side = math.isqrt(sample.size)
     # As square as it comes: `robust_window` looks at some rows and columns of a picture.
-    low, high = robust_window(sample.reshape(-1)[: side * side].reshape(side, side))
+    low, high = robust_window(sample[: side * side].reshape(side, side))
     return (low, high) if high > low else (low, low + 1.0)
 
 

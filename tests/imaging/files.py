@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from pydicom import Dataset, FileMetaDataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage, generate_uid
 
 SECRET = "DOE^JANE^1971"
@@ -45,3 +47,9 @@ def write_dicom(path: Path, pixels: np.ndarray, **header: Any) -> Path:
     """Write `dicom` to a file."""
     dicom(pixels, **header).save_as(path, enforce_file_format=True)
     return path
+
+
+def raw(keyword: str, value: bytes) -> RawDataElement:
+    """Return an entry of decimal text as it stands in a file, whatever it says."""
+    value += b" " * (len(value) % 2)
+    return RawDataElement(Tag(keyword), "DS", len(value), value, 0, False, True)

@@ -21,6 +21,7 @@ from pydicom.uid import (
 
 import asfusion.imaging._dicom as dicom_module
 import asfusion.imaging._resize as resize_module
+from asfusion.datasets import make_axspa_cohort
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging import read_image
 from asfusion.imaging._jpeg2000 import halvings
@@ -268,6 +269,37 @@ def test_reduced_jpeg_2000_is_close_to_the_whole(
     difference = np.abs(read_image(path, size=96).astype(int) - whole)
     assert difference.mean() < 0.7
     assert difference.max() <= 4
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
+    """Return the stored values of a radiograph of a pelvis, of a detector's size."""
+    cohort = make_axspa_cohort(
+        4,
+        random_state=0,
+        path=tmp_path_factory.mktemp("cohort"),
+        modalities=["labs", "xray"],
+        missing=0.0,
+    )
+    from scipy.ndimage import zoom
+
+    small = pydicom.dcmread(cohort.X["pelvis_xray"].dropna().iloc[0]).pixel_array
+    large = zoom(small.astype(float), 8, order=3)
+    noise = np.random.default_rng(0).normal(0, 40, large.shape)
+    return (large + noise).clip(0, 4095).astype(np.uint16)
+
+
+@pytest.mark.parametrize(
+    ("size", "width"), [(112, 4096), (112, 1500), (112, 600), (64, 300), (112, None), (64, None)]
+)
+def test_reduced_film_keeps_its_bound_whatever_the_window(
+    tmp_path: Path, film: np.ndarray, size: int, width: int | None
+) -> None:
+    header = {} if width is None else {"WindowCenter": 2000, "WindowWidth": width}
+    reduced = read_image(jpeg2000(tmp_path / "a.dcm", film, 12, **header), size=size)
+    plain = write_dicom(tmp_path / "b.dcm", film, BitsStored=12, HighBit=11, **header)
+    whole = read_image(plain, size=size)
+    assert np.abs(reduced.astype(int) - whole).mean() < (1.0 if width == 4096 else 0.6)
 
 
 @pytest.mark.parametrize(

@@ -118,3 +118,44 @@ def test_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(MissingDependencyError, match=r"asfusion\[nifti\]"):
         read_series(path)
+
+
+@pytest.mark.parametrize(("code", "mm"), [(0, 1.0), (1, 1000.0), (2, 1.0), (3, 0.001)])
+def test_lengths_are_in_mm_whatever_their_unit(tmp_path: Path, code: int, mm: float) -> None:
+    affine = np.diag([-7.5, -5.0, 40.0, 1.0])
+    affine[:3, 3] = [10.0, 20.0, 30.0]
+    affine[:3] *= 0.01 if code == 1 else 1.0
+    volume = read_series(write(tmp_path / "a.nii", VALUES, affine, xyzt_units=code | 8))
+    scale = mm * (0.01 if code == 1 else 1.0)
+    assert volume.spacing == pytest.approx((40.0 * scale, 5.0 * scale, 7.5 * scale))
+    assert np.allclose(volume.origin, np.array([-10.0, -20.0, 30.0]) * scale)
+
+
+def test_unknown_place_is_noted(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(VALUES.T, None)
+    image.header.set_zooms((0.75, 0.5, 4.0))
+    nibabel.save(image, tmp_path / "a.nii")
+    volume = read_series(tmp_path / "a.nii")
+    assert volume.spacing == pytest.approx((4.0, 0.5, 0.75))
+    (note,) = volume.notes
+    assert note.endswith("its voxels lie in the patient: directions and origin are made up")
+    assert read_series(write(tmp_path / "b.nii", VALUES)).notes == ()
+
+
+def test_infinite_voxels_do_not_spread(tmp_path: Path) -> None:
+    values = VALUES.astype(np.float32)
+    values[0, 0, 0], values[1, 2, 3], values[4, 4, 4] = np.nan, np.inf, -np.inf
+    path = write(tmp_path / "a.nii", values)
+    usable = values[np.isfinite(values)]
+    small = read_series(path, size=(3, 10, 12)).values
+    assert np.isfinite(small).all()
+    assert usable.min() <= small.min() <= small.max() <= usable.max()
+    assert np.isinf(read_series(path).values).sum() == 2
+    path = write(tmp_path / "b.nii", np.full((4, 4, 4), np.nan, np.float32))
+    assert (read_series(path, size=2).values == 0).all()
+
+
+@pytest.mark.parametrize("kind", ["Nifti1Pair", "Nifti2Pair"])
+def test_header_of_a_pair_is_named(tmp_path: Path, kind: str) -> None:
+    nibabel.save(getattr(nibabel, kind)(VALUES.T, AFFINE), tmp_path / "a.img")
+    refuse(tmp_path / "a.hdr", "got the header of a pair. Save the pair as one .nii file")

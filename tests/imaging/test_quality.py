@@ -52,6 +52,8 @@ def test_nothing_at_all(tmp_path: Path) -> None:
     assert len(quality([])) == 0
     assert quality([None]).table["file"].tolist() == ["missing"]
     assert "0 images" in quality([None])._repr_html_()
+    with pytest.raises(InputError, match="got a table of 2 dimensions. Choose its"):
+        quality(pd.DataFrame({"xray": ["a.png"]}))
     with pytest.raises(InputError, match="paths: expected paths or missing cells, got int at 0"):
         quality([3])
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import logging
 import os
+import struct
 import subprocess
 import sys
 import threading
 import warnings
 import zlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
-from asfusion.imaging import read_image
+from asfusion.imaging import read_image, read_series, read_stored_values
 from asfusion.imaging._quiet import quiet_readers
 from tests.imaging.files import dicom, gradient, write_dicom
 
@@ -203,10 +206,21 @@ def test_unreadable_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         read_image(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("path", [None, 3, b"a.png", "a\x00b.png", "x" * 5000])
-def test_what_is_no_path_is_refused(path: object) -> None:
-    with pytest.raises(ImageReadError, match="Image file: expected"):
-        read_image(path)  # type: ignore[arg-type]
+@pytest.mark.parametrize("read", [read_image, read_series, read_stored_values])
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (None, "expected the path of a file as str or PathLike, got NoneType"),
+        (3, "expected the path of a file as str or PathLike, got int"),
+        (b"a.png", "expected the path of a file as str or PathLike, got bytes"),
+        ("", "expected an existing file, got an empty path"),
+        ("a\x00b.png", "expected an existing file, got an empty path, one of bytes or with a null"),
+        ("x" * 5000, "expected an existing file, got a path that is longer than this system"),
+    ],
+)
+def test_what_is_no_path_is_refused(read: Callable[[Any], object], path: Any, words: str) -> None:
+    with pytest.raises(ImageReadError, match=f"(Image file|DICOM file|Series): {words}"):
+        read(path)
 
 
 def test_other_formats_are_refused(tmp_path: Path) -> None:
@@ -324,6 +338,32 @@ def check_bytes(content: bytes) -> None:
             assert pixels.dtype == np.uint8
 
 
+def white_is_zero(path: Path, values: np.ndarray) -> Path:
+    """Write an uncompressed grey TIFF file of which low values are bright."""
+    data, (height, width) = values.astype(values.dtype.newbyteorder("<")).tobytes(), values.shape
+    entries = [
+        (256, 3, width), (257, 3, height), (258, 3, 8 * values.itemsize), (259, 3, 1), (262, 3, 0),
+        (273, 4, 8), (277, 3, 1), (278, 3, height), (279, 4, len(data)),
+    ]  # fmt: skip
+    table = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    head = b"II*\0" + struct.pack("<I", 8 + len(data))
+    path.write_bytes(head + data + struct.pack("<H", len(entries)) + table + bytes(4))
+    return path
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("size", [None, 30])
+def test_tiff_whose_low_values_are_bright(
+    tmp_path: Path, kind: type[np.generic], size: int | None
+) -> None:
+    values = gradient().astype(np.uint16) * (1 if kind is np.uint8 else 16)
+    pixels = read_image(white_is_zero(tmp_path / "a.tif", values.astype(kind)), size=size)
+    row = pixels[0, pixels.shape[1] // 2].astype(int)
+    assert row[0] > 240
+    assert row[-1] < 15
+    assert (np.diff(row) <= 0).all()
+
+
 # -- silence ---------------------------------------------------------------------------
 
 
@@ -343,25 +383,83 @@ def test_readers_neither_warn_nor_log(
     assert "Jane" not in "".join(capfd.readouterr())
 
 
-def test_filters_and_loggers_are_as_before_also_after_threads() -> None:
-    before = (list(warnings.filters), logging.getLogger("pydicom").propagate)
-    gate = threading.Barrier(4)
+def _with_a_bad_date(path: Path) -> Path:
+    dataset = dicom(gradient())
+    dataset.add_new("StudyDate", "LO", "Jane Doe, 1971")
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _reading(path: Path, stop: threading.Event, said: list[str]) -> threading.Thread:
+    """Return a started thread that reads a file again and again."""
 
     def work() -> None:
-        for _ in range(50):
-            with quiet_readers():
-                warnings.warn("not seen", UserWarning, stacklevel=1)
-            gate.wait(5)
+        while not stop.wait(0.001):
+            try:
+                read_image(path)
+            except Exception as error:
+                said.append(str(error))
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("action", ["always", "error"])
+def test_warnings_of_others_are_theirs_while_a_thread_reads(tmp_path: Path, action: str) -> None:
+    path = _with_a_bad_date(tmp_path / "a.dcm")
+    read_image(path)
+    before, stop, said = list(warnings.filters), threading.Event(), []
+    readers = [_reading(path, stop, said) for _ in range(2)]
+    seen, foreign = 0, []
+    try:
+        for _ in range(150):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter(action)
+                stop.wait(0.002)
+                try:
+                    warnings.warn("mine", UserWarning, stacklevel=1)
+                except UserWarning:
+                    seen += 1
+                seen += sum(str(w.message) == "mine" for w in caught)
+                foreign += [str(w.message) for w in caught if str(w.message) != "mine"]
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert (seen, foreign, said) == (150, [], [])
+    assert list(warnings.filters) == before
+
+
+def test_silence_is_of_readers_and_of_this_thread_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from pydicom.misc import warn_and_log
+
+    caplog.set_level(logging.WARNING)
+    with quiet_readers():
+        with quiet_readers():
+            pass
+        warn_and_log("unheard")
+        logging.getLogger("PIL.TiffImagePlugin").warning("unheard")
+        with pytest.warns(UserWarning, match="ours"):
+            warnings.warn("ours", UserWarning, stacklevel=1)
+        heard: list[str] = []
+
+        def other() -> None:
+            try:
+                warn_and_log("heard")
+            except UserWarning as warning:  # as these tests set the filters
+                heard.append(str(warning))
+
+        thread = threading.Thread(target=other)
         thread.start()
-    for thread in threads:
         thread.join()
-    assert (list(warnings.filters), logging.getLogger("pydicom").propagate) == before
-    assert logging.getLogger("PIL").handlers == []
-    with pytest.warns(UserWarning, match="seen"):
-        warnings.warn("seen", UserWarning, stacklevel=1)
+    assert heard == ["heard"]
+    assert [record.getMessage() for record in caplog.records] == ["heard"]
+    with pytest.warns(UserWarning, match="afterwards") as caught:
+        warn_and_log("afterwards")
+    assert caught[0].filename == __file__
 
 
 def test_import_is_light() -> None:

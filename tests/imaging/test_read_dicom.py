@@ -15,14 +15,15 @@ from pydicom import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEGLSLossless,
     RLELossless,
 )
 
 from asfusion.exceptions import DicomReadError, ImageReadError
-from asfusion.imaging import read_image
-from tests.imaging.files import SECRET, dicom, gradient, write_dicom
+from asfusion.imaging import read_image, read_stored_values
+from tests.imaging.files import SECRET, dicom, gradient, raw, write_dicom
 
 RAMP = np.arange(0, 1000, dtype=np.uint16).reshape(25, 40)  # grey values 0 to 999
 
@@ -87,6 +88,44 @@ def test_window_that_misses_the_pixels_counts_as_missing(tmp_path: Path) -> None
     assert np.array_equal(shown, show(tmp_path, RAMP))
 
 
+def broken(folder: Path, **entries: bytes) -> Path:
+    """Write an image of which some decimal texts are no numbers."""
+    dataset = dicom(RAMP)
+    for keyword, value in entries.items():
+        dataset[keyword] = raw(keyword, value)
+    dataset.save_as(folder / "a.dcm", enforce_file_format=True)
+    return folder / "a.dcm"
+
+
+BROKEN_RESCALES = [
+    {"RescaleSlope": b"1,5"}, {"RescaleSlope": b"NaN"}, {"RescaleSlope": b"0"},
+    {"RescaleIntercept": b"NaN", "RescaleSlope": b"1"}, {"RescaleIntercept": b"about 5"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entries", BROKEN_RESCALES)
+@pytest.mark.parametrize("size", [None, 8])
+def test_broken_rescale_is_refused(
+    tmp_path: Path, entries: dict[str, bytes], size: int | None
+) -> None:
+    path = broken(tmp_path, **entries)
+    with pytest.raises(DicomReadError, match="slope and intercept that are numbers") as caught:
+        read_image(path, size=size)
+    assert not any(value.decode() in str(caught.value) for value in (b"1,5", b"about"))
+    assert np.array_equal(read_stored_values(path), RAMP)
+
+
+def test_empty_rescale_is_none(tmp_path: Path) -> None:
+    path = broken(tmp_path, RescaleSlope=b"", RescaleIntercept=b"")
+    assert np.array_equal(read_image(path)[0], show(tmp_path, RAMP))
+
+
+@pytest.mark.parametrize("entries", [{"WindowCenter": b"abc"}, {"WindowWidth": b"1,5"}])
+def test_unusable_window_is_none(tmp_path: Path, entries: dict[str, bytes]) -> None:
+    path = broken(tmp_path, **({"WindowCenter": b"5", "WindowWidth": b"9"} | entries))
+    assert np.array_equal(read_image(path)[0], show(tmp_path, RAMP))
+
+
 def test_padding_is_black_and_sets_no_window(tmp_path: Path) -> None:
     values = RAMP.astype(np.int16)
     values[:5] = -2000
@@ -112,6 +151,40 @@ def test_padding_everywhere_is_not_believed(tmp_path: Path) -> None:
 
 
 # -- stored values ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("syntax", [
+    ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian,
+    DeflatedExplicitVRLittleEndian, RLELossless,
+])  # fmt: skip
+@pytest.mark.parametrize("kind", [np.uint16, np.int16])
+@pytest.mark.parametrize("high", [11, 13, 15])
+def test_values_at_higher_bits_are_moved_down(
+    tmp_path: Path, syntax: str, kind: type[np.generic], high: int
+) -> None:
+    values = (RAMP.astype(np.int32) - (500 if kind is np.int16 else 0)).astype(kind)
+    mask = np.uint16((1 << 12) - 1)
+    up = (values.view(np.uint16) & mask) << np.uint16(high - 11)
+    up |= np.uint16((1 << (high - 11)) - 1)  # what lies below, such as an overlay
+    if high < 15:
+        up |= np.uint16(0x8000)
+    header = {"BitsStored": 12, "HighBit": high, "PixelRepresentation": int(kind is np.int16)}
+    dataset = dicom(up, **header)
+    if syntax == RLELossless:
+        dataset.compress(RLELossless)
+    else:
+        stored = up.byteswap() if syntax == ExplicitVRBigEndian else up
+        dataset.PixelData, dataset.file_meta.TransferSyntaxUID = stored.tobytes(), syntax
+        dataset["PixelData"].VR = "OW"
+    dataset.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    assert np.array_equal(read_stored_values(tmp_path / "a.dcm"), values)
+    low, top = np.percentile(values, [0.5, 99.5])
+    shown = read_image(tmp_path / "a.dcm")[0].astype(int)
+    assert np.abs(shown - expected_line(values, low, top)).max() <= 1
+
+
+def test_high_bit_beyond_what_is_allocated(tmp_path: Path) -> None:
+    refuse(tmp_path, "expected a high bit below the 16 bits that are allocated, got 16", HighBit=16)
 
 
 def test_monochrome1_is_inverted(tmp_path: Path) -> None:
@@ -354,8 +427,15 @@ def test_short_pixel_data(tmp_path: Path) -> None:
 
 
 def test_four_samples(tmp_path: Path) -> None:
-    refuse(tmp_path, "damaged|dimensions", np.zeros((9, 9, 3), np.uint8), SamplesPerPixel=4,
-           PixelData=bytes(9 * 9 * 4))  # fmt: skip
+    words = "of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, got 4 of 8"
+    pixels = np.zeros((9, 9, 3), np.uint8)
+    refuse(tmp_path, words, pixels, SamplesPerPixel=4, PixelData=bytes(9 * 9 * 4))
+
+
+@pytest.mark.parametrize("stored", [0, 20])
+def test_more_bits_stored_than_allocated(tmp_path: Path, stored: int) -> None:
+    refuse(tmp_path, f"expected 1 to 16 bits stored of 16 that are allocated, got {stored}",
+           BitsStored=stored)  # fmt: skip
 
 
 def test_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +482,7 @@ def encapsulated(folder: Path, frame: bytes, **header: object) -> Path:
 
 
 def test_damaged_compressed_data(tmp_path: Path) -> None:
-    with pytest.raises(ImageReadError, match="got RLE Lossless that is damaged or"):
+    with pytest.raises(ImageReadError, match="got RLE Lossless that is damaged or of a kind"):
         read_image(encapsulated(tmp_path, bytes(100)))
 
 

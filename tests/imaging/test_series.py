@@ -6,14 +6,16 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from pydicom.uid import BasicTextSRStorage, DeflatedExplicitVRLittleEndian
 
 from asfusion.datasets import make_axspa_cohort
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging import Volume, read_image, read_series
-from tests.imaging.files import SECRET, gradient, write_dicom
+from tests.imaging.files import SECRET, gradient, raw, write_dicom
 from tests.imaging.slices import (
     AXIAL,
     SAGITTAL,
@@ -234,6 +236,44 @@ def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse(tmp_path, "expected a volume of at most 0 MiB")
 
 
+def test_broken_rescale_of_one_slice_is_refused(tmp_path: Path) -> None:
+    write_slices(tmp_path, VALUES, RescaleSlope=2, RescaleIntercept=-1024)
+    file = sorted(tmp_path.iterdir())[2]
+    dataset = pydicom.dcmread(file)
+    dataset["RescaleSlope"] = raw("RescaleSlope", b"1,5")
+    dataset.save_as(file)
+    assert "1,5" not in refuse(tmp_path, "slope and intercept that are numbers")
+
+
+@pytest.mark.parametrize("said", [("SS", -2000), ("US", 63536)])
+@pytest.mark.parametrize("colour", ["MONOCHROME1", "MONOCHROME2"])
+def test_padding_is_dark_and_sets_no_window(
+    tmp_path: Path, said: tuple[str, int], colour: str
+) -> None:
+    values = VALUES.astype(np.int16)
+    values[:, :3] = -2000
+    values[5] = -2000
+    for level, pixels in enumerate(values):
+        dataset = one_slice(pixels, 4.0 * level, Modality="CT", RescaleSlope=1,
+                            RescaleIntercept=-1024, PhotometricInterpretation=colour)  # fmt: skip
+        dataset.add_new("PixelPaddingValue", *said)
+        save(dataset, tmp_path / f"{level}.dcm")
+    volume = read_series(tmp_path)
+    inside = values[values != -2000] - 1024.0
+    assert np.array_equal(volume.values[values != -2000], inside)
+    dark = inside.max() if colour == "MONOCHROME1" else inside.min()
+    assert (volume.values[values == -2000] == dark).all()
+    assert volume.window == pytest.approx(np.percentile(inside, [0.5, 99.5]), abs=3.0)
+    assert "padding outside the scanned field got the darkest value inside it" in volume.notes
+
+
+def test_padding_everywhere_is_not_believed(tmp_path: Path) -> None:
+    write_slices(tmp_path, np.full((3, 8, 8), 7, np.uint16), PixelPaddingValue=7)
+    volume = read_series(tmp_path)
+    assert (volume.values == 7).all()
+    assert volume.notes == ()
+
+
 # -- which series ----------------------------------------------------------------------
 
 
@@ -252,6 +292,39 @@ def test_several_series_are_listed_and_chosen(tmp_path: Path) -> None:
     assert np.array_equal(read_series(tmp_path, series=1).values, VALUES)
     assert np.array_equal(read_series(tmp_path, series=0).values, VALUES[:4] + 1)
     refuse(tmp_path, "expected series=2 to exist, got 2 series", series=2)
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "words"),
+    [
+        ({}, {"PhotometricInterpretation": "MONOCHROME1"}, "low is bright"),
+        ({"FrameOfReferenceUID": "1.9.1"}, {"FrameOfReferenceUID": "1.9.2"}, ""),
+        ({"SeriesInstanceUID": "", "StudyInstanceUID": "1.8.1"},
+         {"SeriesInstanceUID": "", "StudyInstanceUID": "1.8.2"}, ""),
+        ({"SeriesInstanceUID": "", "SeriesNumber": 1},
+         {"SeriesInstanceUID": "", "SeriesNumber": 2}, ""),
+        ({}, {"Modality": "PT"}, "PT, 3 slices"),
+    ],
+)  # fmt: skip
+def test_slices_that_differ_under_one_uid_are_not_stacked(
+    tmp_path: Path, first: dict[str, object], second: dict[str, object], words: str
+) -> None:
+    for level, pixels in enumerate(VALUES):
+        header = first if level < 3 else second
+        save(one_slice(pixels, 4.0 * level, **header), tmp_path / f"{level}.dcm")
+    assert words in refuse(tmp_path, "expected one series, got 2")
+    parts = [read_series(tmp_path, series=i).values for i in (0, 1)]
+    assert sorted(int(part[0, 0, 0]) for part in parts) == [0, 300]
+    assert [len(part) for part in parts] == [3, 3]
+
+
+def test_slices_of_another_depth_are_not_stacked(tmp_path: Path) -> None:
+    for level, pixels in enumerate(VALUES):
+        stored = (pixels >> 4).astype(np.uint8) if level == 5 else pixels
+        save(one_slice(stored, 4.0 * level), tmp_path / f"{level}.dcm")
+    words = refuse(tmp_path, "expected one series, got 2")
+    assert "5 slices of 20 x 24, axial, 16 bits" in words
+    assert "1 slices of 20 x 24, axial, 8 bits" in words
 
 
 def test_series_in_folders_below(tmp_path: Path) -> None:
@@ -291,8 +364,8 @@ def test_other_files_are_counted(tmp_path: Path) -> None:
     write_slices(tmp_path, VALUES)
     (tmp_path / "note.txt").write_text(SECRET)
     (tmp_path / "empty").touch()
-    report = one_slice(VALUES[0], 0)
-    del report.PixelData
+    report = one_slice(VALUES[0], 0, SOPClassUID=BasicTextSRStorage)
+    del report.PixelData, report.Rows
     save(report, tmp_path / "report.dcm")
     assert read_series(tmp_path).notes == (
         "2 files that are no DICOM files were left out",
@@ -312,6 +385,30 @@ def test_damaged_file_of_a_folder(tmp_path: Path) -> None:
     refuse(tmp_path, "ends before its pixel data")
     files[0].write_bytes(b"\0" * 128 + b"DICM" + b"\x02\0\x10\0UI\x06\0" + b"9.9.9\0" + bytes(40))
     refuse(tmp_path, "got 1 of 6 that are damaged")
+
+
+@pytest.mark.parametrize("level", [0, 2])
+def test_slice_that_is_cut_anywhere_does_not_vanish(tmp_path: Path, level: int) -> None:
+    files = write_slices(tmp_path, VALUES)
+    whole = files[level].read_bytes()
+    for n_bytes in range(133, 720, 1 if level else 7):
+        files[level].write_bytes(whole[:n_bytes])
+        refuse(tmp_path, "got 1 of 6 that are damaged, cut short|ends before its pixel data")
+    refuse(files[level], "ends before its pixel data")
+    files[level].write_bytes(whole[:400])
+    refuse(files[level], "without pixel data: it is damaged or cut short inside its header")
+    with pytest.raises(DicomReadError, match="damaged or cut short inside its header"):
+        read_image(files[level])
+
+
+def test_deflated_slice_that_is_cut_does_not_vanish(tmp_path: Path) -> None:
+    files = write_slices(tmp_path, VALUES, syntax=DeflatedExplicitVRLittleEndian)
+    whole = files[0].read_bytes()
+    assert np.array_equal(read_series(tmp_path).values, VALUES)
+    for n_bytes in (len(whole) // 2, len(whole) - 5):
+        files[0].write_bytes(whole[:n_bytes])
+        refuse(tmp_path, "got 1 of 6 that are damaged, cut short")
+        refuse(files[0], "a deflated DICOM file that is cut short")
 
 
 def test_other_kinds_of_path(tmp_path: Path) -> None:
