@@ -312,8 +312,40 @@ def test_files_of_the_catalog_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("stated", "weights", "read"),
+    [
+        ("OR", ["1.5", "0.8"], ("log(OR)", [math.log(1.5), math.log(0.8)])),
+        ("odds ratio", ["1.5", "0.8"], ("log(OR)", [math.log(1.5), math.log(0.8)])),
+        ("HR", ["2", "1"], ("log(HR)", [math.log(2), 0.0])),
+        ("log(OR)", ["0.5", "-0.25"], ("log(OR)", [0.5, -0.25])),
+        ("beta", ["0.5", "-0.25"], ("beta", [0.5, -0.25])),
+        ("NR", ["0.5", "-0.25"], ("NR", [0.5, -0.25])),
+        ("", ["0.5", "-0.25"], ("", [0.5, -0.25])),
+    ],
+)
+def test_ratios_are_read_as_their_logarithms(tmp_path, stated, weights, read):
+    text = CATALOG.replace("0.5", weights[0]).replace("-0.25", weights[1])
+    file = tmp_path / "w.txt"
+    file.write_text(text.replace("#pgs_id=none", f"#pgs_id=none\n#weight_type={stated}"))
+    found = read_weights(file)
+    assert found["weight_type"].tolist() == [read[0]] * 2
+    np.testing.assert_allclose(found["weight"], read[1])
+    people = genotypes([[2, 1, 0]])
+    np.testing.assert_allclose(risk_score(people, found).scores, 2 * read[1][0] + read[1][1])
+
+
+def test_older_files_state_the_type_of_each_weight(tmp_path):
+    file = tmp_path / "w.csv"
+    file.write_text("rsID,effect_allele,effect_weight,weight_type\nrs1,A,1.5,OR\nrs2,C,-0.2,beta\n")
+    found = read_weights(file)
+    assert found["weight_type"].tolist() == ["log(OR)", "beta"]
+    np.testing.assert_allclose(found["weight"], [math.log(1.5), -0.2])
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("#pgs_id=none", "#weight_type=OR", "expected ratios above 0, .* got another number in 1"),
         ("effect_weight", "beta", "expected the column"),
         ("0.5", "half", "expected numbers in 'weight', got something else in 1 rows"),
         ("0.5", "inf", "expected a finite weight in every row"),
