@@ -122,10 +122,9 @@ def test_a_weight_finds_its_variant_by_place():
 
 
 def test_a_score_by_hand():
-    found = risk_score(
-        genotypes([[2, 0, 1], [np.nan, 1, 1], [1, 2, 1]]),
-        table("rs1 G A 1.0", "rs2 G A 10.0", "rs3 A T 100", "rs9 A C 7"),
-    )
+    people = genotypes([[2, 0, 1], [np.nan, 1, 1], [1, 2, 1]])
+    with pytest.warns(AsfusionWarning, match="1 of 2 weights that are used .* other strand"):
+        found = risk_score(people, table("rs1 G A 1.0", "rs2 G A 10.0", "rs3 A T 100", "rs9 A C 7"))
     # rs1: 2 less the dosages is 0, missing, 1, of mean one half; rs2 on the other strand.
     np.testing.assert_allclose(found.scores, [0.0, 0.5 + 10.0, 1.0 + 20.0])
     assert found.harmonised.counts == {
@@ -271,6 +270,18 @@ def test_what_spoils_a_score_is_said():
         found = risk_score(people, far)
     assert len(said) == 1 and len(found.notes) == 1
     assert risk_score(people, studied, ancestry="EUR").notes == ()
+
+
+def test_weights_of_the_other_strand_are_counted_and_said():
+    people = genotypes([[1, 2, 0], [0, 1, 0]])
+    turned = table("rs1 T C 1", "rs2 A G 2")
+    with pytest.warns(AsfusionWarning, match="risk_score: 2 of 2 weights .* other strand") as said:
+        found = risk_score(people, turned)
+    assert len(said) == 1 and found.notes[0].startswith("2 of 2 weights that are used")
+    assert found.harmonised.counts["strand"] == 1 and found.scores.tolist() == [1.0, 2.0]
+    with pytest.warns(AsfusionWarning, match="1 of 2 weights"):
+        risk_score(people, table("rs1 A G 1", "rs2 A G 2"))
+    assert risk_score(people, table("rs1 A G 1", "rs2 C T 2")).notes == ()
 
 
 @given(st.lists(st.floats(1.01, 5), min_size=2, max_size=6), st.integers(0, 1000))
