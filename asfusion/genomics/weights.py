@@ -313,7 +313,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         if "weight_type" not in table:
             table["weight_type"] = _stated_type(path)
     except FileNotFoundError:
-        raise InputError("read_weights: expected a file, got none.") from None
+        raise InputError("read_weights: expected a file, got none. Check the path.") from None
     except (OSError, ValueError, EOFError, IndexError) as error:
         msg = (
             f"read_weights: the file cannot be read as a table ({type(error).__name__}). Expected "
