@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from asfusion._checks import quoted
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
-from asfusion.genomics.harmonised import harmonise_checked
+from asfusion.genomics.harmonised import harmonise_checked, strand_note
 from asfusion.genomics.loci import B27_TAGS, ERAP1, LOCI
 from asfusion.genomics.weights import check_weights, published_weights
 
@@ -138,6 +138,8 @@ def _terms_of_table(
             f"{quoted(lost)}."
         )
         warnings.warn(msg, AsfusionWarning, stacklevel=4)
+    if note := strand_note(found[~assumed]):
+        warnings.warn(f"GenotypeEncoder: {note}", AsfusionWarning, stacklevel=4)
     flipped = found["flipped"] & ~assumed
     terms = zip(
         found["id"].tolist(),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import numbers
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from asfusion._checks import quoted, suggestion
 from asfusion._frames import Frame, is_missing
-from asfusion.exceptions import ColumnError, InputError
+from asfusion.exceptions import AsfusionWarning, ColumnError, InputError
 
 Floats: TypeAlias = NDArray[np.float64]
 AfterIndex: TypeAlias = Literal["error", "drop"]
@@ -78,6 +79,7 @@ def read_visits(
     time: str,
     values: Sequence[str] | None,
     after_index: AfterIndex,
+    learned: bool = False,
 ) -> tuple[Visits, tuple[str, ...]]:
     """Return the visits in the cells of a column, and the names of their values.
 
@@ -93,6 +95,8 @@ def read_visits(
         Fields to read; None for all others, in the order in which they are first met.
     after_index : {"error", "drop"}
         What becomes of a visit after day 0.
+    learned : bool
+        Whether `values` are those of training rows; it is said where they seem renamed.
 
     Raises
     ------
@@ -106,6 +110,8 @@ def read_visits(
     per_row = np.asarray([count for count, _ in cells], dtype=np.int64)
     row = np.repeat(np.arange(len(cells)), per_row)
     names = tuple(values) if values is not None else _names(cells, time)
+    if learned:
+        _warn_if_renamed(cells, names, column, time)
     day = _days(_flat(cells, time), row, column, time)
     table = [_numbers(_flat(cells, name), row, column, name) for name in names]
     measured = np.stack(table, axis=1) if table else np.empty((len(row), 0))
@@ -180,6 +186,26 @@ def _names(cells: Sequence[tuple[int, Fields]], time: str) -> tuple[str, ...]:
             if not known.setdefault(str(name), False):
                 known[str(name)] = not all(map(is_missing, column))
     return tuple(name for name, is_known in known.items() if is_known and name != time)
+
+
+def _warn_if_renamed(
+    cells: Sequence[tuple[int, Fields]], learned: Sequence[str], column: str, time: str
+) -> None:
+    """Say so where visits have other fields than in training: all others, or spelled otherwise."""
+    fields = dict.fromkeys(name for _, fields in cells for name in fields)
+    others = [name for name in fields if name not in (*learned, time)]
+    absent = [name for name in learned if name not in fields]
+    spelled = {name.casefold().strip() for name in others}
+    renamed = [name for name in absent if name.casefold().strip() in spelled]
+    if not others or not (renamed or len(absent) == len(learned)):
+        return
+    msg = (
+        f"Column {column!r}: expected visits with {quoted(renamed or absent)}, as in training, got "
+        f"{quoted(others)} and not one of them."
+    )
+    if len(absent) == len(learned):
+        msg += f" {sum(count > 0 for count, _ in cells)} of {len(cells)} rows lack the modality."
+    warnings.warn(f"{msg} Rename the fields.", AsfusionWarning, stacklevel=5)
 
 
 def _days(cells: list[Any], row: NDArray[np.int64], column: str, time: str) -> Floats:

@@ -31,6 +31,8 @@ def nest_visits(
     """Return one cell per key, as a Series of the library of the keys, or else of `visits`."""
     check_choice(after_index, "after_index", get_args(AfterIndex))
     check_choice(same_day, "same_day", get_args(SameDay))
+    if hasattr(visits, "reset_index"):  # keys say whose visits are, the index says nothing
+        visits = visits.reset_index(drop=True)
     frame, wanted = Frame.read(visits), _as_list(keys)
     frame.check_columns([key, time], _WHO)
     owner = frame.cells(key)
@@ -88,10 +90,13 @@ def _check_keys(owner: list[Any], wanted: list[Any], key: str) -> None:
         raise InputError(msg)
     if not set(owner) & set(wanted):
         kinds = [type(cells[0]).__name__ if cells else "nothing" for cells in (wanted, owner)]
-        msg = (
-            f"keys: expected some that stand in column {key!r} of visits, got none (keys of type "
-            f"{kinds[0]}, and {kinds[1]} in the column). Give both one type."
-        )
+        got = f"none (keys of type {kinds[0]}, and {kinds[1]} in the column). Give both one type."
+        if kinds[0] == kinds[1]:
+            got = (
+                f"none of {len(wanted)}, which are {kinds[0]} as the column is. Are they of the "
+                "same people, and is key= the column that they stand in?"
+            )
+        msg = f"keys: expected some that stand in column {key!r} of visits, got {got}"
         raise InputError(msg)
 
 

@@ -91,8 +91,8 @@ class GenotypeEncoder(FeatureEncoder):
     Warns
     -----
     AsfusionWarning
-        On `fit`, if alleles of weights and columns do not fit; later, if frequencies look as if
-        the other allele were counted than in training.
+        On `fit`, if alleles of weights and columns do not fit, or only on the other strand;
+        later, if frequencies look as if the other allele were counted than in training.
 
     Notes
     -----

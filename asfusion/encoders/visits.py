@@ -311,9 +311,15 @@ class VisitEncoder(FeatureEncoder):
         -------
         Visits
             In the order of rows and days; at most `max_visits` of each row.
+
+        Warns
+        -----
+        AsfusionWarning
+            Once if rows have more visits than that; and if visits have none of the values of
+            training, or one that is spelled otherwise.
         """
         check_is_fitted(self)
-        visits, _ = self._read_cells(self._read(X), self.values_)
+        visits, _ = self._read_cells(self._read(X), self.values_, learned=True)
         latest = visits.latest(self.max_visits)
         if len(latest) < len(visits) and not getattr(self, "_cut_told", False):
             self._cut_told = True
@@ -390,10 +396,15 @@ class VisitEncoder(FeatureEncoder):
         return EncoderNetwork(backbone, d_out=self.d_out, dropout=self.dropout)
 
     def _read_cells(
-        self, frame: Frame, values: Sequence[str] | None
+        self, frame: Frame, values: Sequence[str] | None, *, learned: bool = False
     ) -> tuple[Visits, tuple[str, ...]]:
         return read_visits(
-            frame, self.column, time=self.time, values=values, after_index=self.after_index
+            frame,
+            self.column,
+            time=self.time,
+            values=values,
+            after_index=self.after_index,
+            learned=learned,
         )
 
     def _check_parameters(self) -> tuple[str, ...] | None:

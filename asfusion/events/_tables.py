@@ -18,8 +18,8 @@ from asfusion._frames import is_missing
 from asfusion.exceptions import ColumnError, InputError
 
 
-def read_events(events: Any, own: Mapping[str, str | None]) -> pl.LazyFrame:
-    """Return the columns of the events under our names, lazily.
+def read_events(events: Any, own: Mapping[str, str | None]) -> tuple[pl.LazyFrame, bool]:
+    """Return the columns of the events under our names, lazily, and whether times have a zone.
 
     Parameters
     ----------
@@ -54,13 +54,14 @@ def read_events(events: Any, own: Mapping[str, str | None]) -> pl.LazyFrame:
     }
     patient, time, value = (str(own[ours]) for ours in ("patient", "time", "value"))
     _check_value(value, schema[value])
-    return lazy.select(
+    table = lazy.select(
         patient_key(patient, schema[patient], "events").alias("patient"),
         microseconds(time, schema[time], "events").alias("time"),
         texts["code"],
         pl.col(value).alias("value"),
         texts["unit"],
     )
+    return table, _has_zone(schema[time])
 
 
 def _text(name: str, dtype: pl.DataType) -> pl.Expr:
@@ -117,8 +118,10 @@ def from_pandas(table: Any, columns: Sequence[str], what: str) -> pl.DataFrame:
 def _from_series(series: Any, name: str) -> pl.Series:
     kind = getattr(series.dtype, "kind", "O")
     if kind == "M":
-        naive = series.dt.tz_convert(None) if getattr(series.dt, "tz", None) else series
-        return pl.Series(name, naive.to_numpy("datetime64[us]"))
+        if getattr(series.dt, "tz", None) is None:
+            return pl.Series(name, series.to_numpy("datetime64[us]"))
+        times = pl.Series(name, series.dt.tz_convert(None).to_numpy("datetime64[us]"))
+        return times.dt.replace_time_zone("UTC")
     if kind in "fiub" and isinstance(series.dtype, np.dtype):
         return pl.Series(name, series.to_numpy())
     cells = [None if is_missing(cell) else cell for cell in series.tolist()]
@@ -167,8 +170,31 @@ def microseconds(name: str, dtype: pl.DataType, what: str) -> pl.Expr:
     raise ColumnError(msg)
 
 
-def read_index(index_dates: Any, patient: str, index_date: str) -> pl.DataFrame:
-    """Return ``patient`` and ``at`` (microseconds) of each row, in their order.
+def _has_zone(dtype: pl.DataType) -> bool:
+    return isinstance(dtype, pl.Datetime) and dtype.time_zone is not None
+
+
+def check_zones(time: str, index_date: str, *, of_events: bool, of_index: bool) -> None:
+    """Raise where times have a zone on one side alone: what was before what nobody can say.
+
+    Raises
+    ------
+    ColumnError
+        If they do.
+    """
+    if of_events != of_index:
+        bare = "index_dates" if of_events else "events"
+        msg = (
+            f"Times of events and index dates: expected a zone in both or in neither, got none in "
+            f"{bare}, column {(index_date if of_events else time)!r}. Give it one with pandas' "
+            "dt.tz_localize or polars' dt.replace_time_zone, or bring the other to local time and "
+            "take its zone away."
+        )
+        raise ColumnError(msg)
+
+
+def read_index(index_dates: Any, patient: str, index_date: str) -> tuple[pl.DataFrame, bool]:
+    """Return ``patient`` and ``at`` (microseconds) of each row, and whether dates have a zone.
 
     Raises
     ------
@@ -195,4 +221,4 @@ def read_index(index_dates: Any, patient: str, index_date: str) -> pl.DataFrame:
                 f"{n_missing} missing. Leave those rows out, or fill them."
             )
             raise InputError(msg)
-    return rows
+    return rows, _has_zone(table.schema[index_date])

@@ -22,7 +22,7 @@ from asfusion.events._checked import (
     read_values,
     refuse,
 )
-from asfusion.events._tables import read_events, read_index
+from asfusion.events._tables import check_zones, read_events, read_index
 from asfusion.events._vocabulary import Lab, check_known, read_labs
 from asfusion.events._wide import (
     SUFFIXES,
@@ -96,7 +96,8 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
     Notes
     -----
     *Leakage.* An event counts if it is at or before the index date. A date without a time
-    means its first moment: labs of that same day are not used. Give a time to use them.
+    means its first moment: labs of that same day are not used. Give a time to use them. Times
+    with a zone are compared as moments; a zone in events or index dates alone is an error.
 
     *Moments.* Values of one lab of one patient in one second count as one, their mean.
 
@@ -191,16 +192,18 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
         ConfigurationError
             If a parameter is unusable.
         ColumnError
-            If a column is missing or of another type.
+            If a column is missing or of another type, or only one of times and index dates has
+            a zone.
         UnitError
             If an event has no known unit, or an impossible value.
         InputError
             If a value is no number, an event lacks patient or time, or no event has a code.
         """
         labs, wanted, window_us = self._read_parameters()
-        index = read_index(index_dates, self.patient, self.index_date)
+        index, of_index = read_index(index_dates, self.patient, self.index_date)
         rows, position = _distinct(index)
-        lazy, reading = self._read_events(events)
+        lazy, reading, of_events = self._read_events(events)
+        check_zones(self.time, self.index_date, of_events=of_events, of_index=of_index)
         rows = _as_patients(rows, lazy.collect_schema()["patient"])
         units = find_units(lazy, labs, dict(self.default_units or {}))
         kept = events_before(lazy, reading, units, rows, window_us)
@@ -262,11 +265,12 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
     def _names(labs: Sequence[Lab], wanted: Sequence[str]) -> list[str]:
         return [f"{lab.name}_{SUFFIXES[name]}" for lab in labs for name in wanted]
 
-    def _read_events(self, events: Any) -> tuple[pl.LazyFrame, Reading]:
+    def _read_events(self, events: Any) -> tuple[pl.LazyFrame, Reading, bool]:
+        """Return events, how values are read, and whether times have a zone."""
         names = ("patient", "time", "code", "value", "unit")
-        lazy = read_events(events, {name: getattr(self, name) for name in names})
+        lazy, has_zone = read_events(events, {name: getattr(self, name) for name in names})
         kind = lazy.collect_schema()["value"]
-        return lazy, Reading(kind, decimal=self.decimal, below=self.below_limit)
+        return lazy, Reading(kind, decimal=self.decimal, below=self.below_limit), has_zone
 
     def _read_parameters(self) -> tuple[tuple[Lab, ...], list[str], int | None]:
         labs = read_labs(self.codes, self.units, self.ranges)

@@ -82,7 +82,8 @@ def check_ends(path: Path) -> None:
             end = file.read()
     except OSError as error:
         got = "none" if isinstance(error, FileNotFoundError) else "one that cannot be opened"
-        raise InputError(f"read_vcf: expected a VCF file, got {got}.") from None
+        msg = f"read_vcf: expected a VCF file, got {got}. Check the path and who may read it."
+        raise InputError(msg) from None
     text, compressed = head, head.startswith(GZIP)
     if compressed:
         try:
@@ -90,11 +91,17 @@ def check_ends(path: Path) -> None:
         except zlib.error:
             text = b""
     if not text.startswith(_FIRST):
-        msg = "read_vcf: expected a VCF file, plain or compressed, got one with another beginning."
+        msg = (
+            "read_vcf: expected a VCF file, plain or compressed, got one with another beginning. "
+            "Unpack archives; bcftools view -Oz makes a VCF of a BCF file."
+        )
         raise InputError(msg)
     blocked = compressed and head[12:14] == b"BC"
     if (blocked and end != _BLOCKED_END) or (not compressed and not end.endswith(b"\n")):
-        msg = "read_vcf: expected a whole VCF file, got one that was cut before its end."
+        msg = (
+            "read_vcf: expected a whole VCF file, got one that was cut before its end. Copy or "
+            "download it again."
+        )
         raise InputError(msg)
 
 

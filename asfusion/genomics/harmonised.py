@@ -20,6 +20,7 @@ Match: TypeAlias = Literal["auto", "id", "position"]
 Palindromic: TypeAlias = Literal["drop", "keep", "frequency"]
 
 USED = ("same", "flipped", "strand", "strand_flipped")
+_TURNED = ("strand", "strand_flipped")
 DROPPED = ("palindromic", "mismatch", "absent")
 _COMPLEMENT = str.maketrans("ACGT", "TGCA")
 _NEAR_HALF = 0.08  # nearer than that to one half, a frequency does not tell two alleles apart
@@ -156,6 +157,18 @@ def harmonise_checked(
         theirs = weights["effect_frequency"].to_numpy()[weight[ambiguous]]
         status[ambiguous] = _by_frequency(status[ambiguous], ours, theirs)
     return Harmonised(_best(weights, weight, variant, status))
+
+
+def strand_note(table: pd.DataFrame) -> str | None:
+    """Return what to know of weights that are read on the other strand, None without any."""
+    n_turned = int(table["status"].isin(_TURNED).sum())
+    if not n_turned:
+        return None
+    return (
+        f"{n_turned} of {int(table['status'].isin(USED).sum())} weights that are used name alleles "
+        "of the other strand than the genotypes (A for T, C for G), and are read on it. Check that "
+        "ids and assembly are the same; A/T and C/G variants cannot be told apart by letters."
+    )
 
 
 _PALINDROMIC, _MISMATCH, _ABSENT = -1, -2, -3

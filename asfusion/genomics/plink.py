@@ -110,10 +110,16 @@ def _content(path: Path) -> bytes:
         content = path.read_bytes()
         content.decode("utf-8")
     except FileNotFoundError:
-        msg = f"read_plink: expected a {path.suffix} file beside the others, got none."
+        msg = (
+            f"read_plink: expected a {path.suffix} file beside the others, got none. Copy it there "
+            "under their name; plink --make-bed writes all three."
+        )
         raise InputError(msg) from None
     except (OSError, UnicodeDecodeError) as error:
-        msg = f"read_plink: the {path.suffix} file cannot be read as text ({type(error).__name__})."
+        msg = (
+            f"read_plink: expected the {path.suffix} file as UTF-8 text, got one that cannot be "
+            f"read as text ({type(error).__name__}). Unpack it, or check its encoding."
+        )
         raise InputError(msg) from None
     return content
 
@@ -161,9 +167,13 @@ def _check_bed(path: Path, n_samples: int, n_variants: int) -> None:
             head = file.read(3)
     except OSError as error:
         got = "none" if isinstance(error, FileNotFoundError) else "one that cannot be opened"
-        raise InputError(f"read_plink: expected a .bed file, got {got}.") from None
+        msg = f"read_plink: expected a .bed file, got {got}. Check the path and who may read it."
+        raise InputError(msg) from None
     if head[:2] != _MAGIC or len(head) < 3 or head[2] not in (_BY_VARIANT, _BY_SAMPLE):
-        msg = "read_plink: expected a PLINK 1 .bed file, got one with another beginning."
+        msg = (
+            "read_plink: expected a PLINK 1 .bed file, got one with another beginning. Unpack it, "
+            "or write it anew: plink --make-bed."
+        )
         raise InputError(msg)
     if head[2] == _BY_SAMPLE:
         msg = (

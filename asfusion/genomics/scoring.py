@@ -14,7 +14,7 @@ from asfusion._checks import check_choice, check_number, quoted
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError, ShapeError
 from asfusion.genomics._sums import Sums, weighted_sums
 from asfusion.genomics.genotypes import Genotypes
-from asfusion.genomics.harmonised import Match, Palindromic, harmonise_checked
+from asfusion.genomics.harmonised import Match, Palindromic, harmonise_checked, strand_note
 from asfusion.genomics.loci import B27_ODDS_RATIO, B27_TAGS
 from asfusion.genomics.risk import RiskScore
 from asfusion.genomics.weights import check_weights, published_weights
@@ -86,9 +86,9 @@ def risk_score(
     Warns
     -----
     AsfusionWarning
-        If fewer than half of the weights find a variant, if the ancestry of samples is unknown
-        or another than that of the weights, or if allele frequencies differ grossly (by more
-        than 0.2 in more than one variant of twenty).
+        If fewer than half of the weights find a variant, if some are read on the other strand,
+        if the ancestry of samples is unknown or another than that of the weights, or if allele
+        frequencies differ grossly (by more than 0.2 in more than one variant of twenty).
 
     Notes
     -----
@@ -289,6 +289,8 @@ def _notes(table: pd.DataFrame, n_used: int, ancestry: str | None, is_published:
     said, warned = [], []
     if n_used < _FEW * len(table):
         warned.append(f"Only {n_used} of {len(table)} weights found their variant.")
+    if note := strand_note(table):
+        warned.append(note)
     studied = sorted(set(table["ancestry"].unique()) - {""})
     if studied and ancestry is None:
         warned.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from asfusion.genomics.genotypes import Genotypes, bare_chromosome, parse_region
 
 Field: TypeAlias = Literal["GT", "DS"]
 
+_LEVEL_VARIABLE = "CYVCF2_HTSLIB_LOG_LEVEL"
+_SILENT, _WARNINGS = 0, 3  # levels of htslib; the latter is its default
 _MISSING, _PADDING = -1, -2  # of an allele, as cyvcf2 gives them
 
 
@@ -200,10 +203,16 @@ class VcfSource(Source):
         cyvcf2 = import_optional("cyvcf2", needed_for="read_vcf", extra="genomics")
         number = 0
         try:
-            vcf = cyvcf2.VCF(str(self.path))
+            with _quietly():
+                vcf = cyvcf2.VCF(str(self.path))
+                records = iter(vcf(self._limits(vcf)) if self._has_index() else vcf)
             if len(vcf.samples) != len(self.samples):
                 raise InputError(UNREADABLE.format(1))
-            for record in vcf(self._limits(vcf)) if self._has_index() else vcf:
+            while True:
+                with _quietly():
+                    record = next(records, None)
+                if record is None:
+                    return
                 number += 1
                 yield record
         except (InputError, GeneratorExit):
@@ -221,7 +230,8 @@ class VcfSource(Source):
     def _understood(self, record: Any) -> NDArray[Any]:
         """Return the calls of a record; of those that no rule foresees, one error, too."""
         try:
-            return self._calls(record)
+            with _quietly():
+                return self._calls(record)
         except InputError:
             raise
         except Exception:  # cyvcf2 raises bare Exceptions, and their text may show a cell
@@ -248,7 +258,7 @@ class VcfSource(Source):
         if dosages.shape[1] != len(record.ALT) or (dosages < 0).any() or (dosages > 2).any():
             msg = (
                 f"read_vcf: expected a dosage from 0 to 2 for each alternative allele in the "
-                f"record at {where}, got something else."
+                f"record at {where}, got something else. Pass field='GT' if there are calls."
             )
             raise InputError(msg)
         return dosages
@@ -256,7 +266,10 @@ class VcfSource(Source):
     def _checked(self, alleles: NDArray[Any], n_alternatives: int, where: str) -> NDArray[Any]:
         """Return two alleles a sample, both missing where the call is."""
         if alleles.shape[1] > 2 and (alleles[:, 2:] != _PADDING).any():
-            msg = f"read_vcf: expected at most two alleles a sample at {where}, got more."
+            msg = (
+                f"read_vcf: expected at most two alleles a sample at {where}, got more. Leave the "
+                f"record out: bcftools view --targets ^{where}."
+            )
             raise InputError(msg)
         first, last = alleles[:, 0], alleles[:, min(1, alleles.shape[1] - 1)]
         alone = (last == _PADDING) | (alleles.shape[1] == 1)
@@ -276,7 +289,10 @@ class VcfSource(Source):
             )
             raise InputError(msg)
         if (first > n_alternatives).any() or (second > n_alternatives).any():
-            msg = f"read_vcf: a call at {where} names an allele that the record does not have."
+            msg = (
+                f"read_vcf: expected calls at {where} to name an allele of the record, got another "
+                f"number. Correct the record, or leave it out: bcftools view --targets ^{where}."
+            )
             raise InputError(msg)
         pair = np.stack([first, second], axis=1)
         pair[half] = _MISSING
@@ -286,6 +302,25 @@ class VcfSource(Source):
         if self.reading.field == "DS":
             return calls[:, allele - 1]
         return np.where(calls[:, 0] == _MISSING, np.nan, (calls == allele).sum(axis=1))
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Keep htslib from writing to the standard error what may hold parts of a file.
+
+    What is wrong is said by errors of ours. Whoever sets the level for all of cyvcf2 by its
+    variable of the environment keeps it; older versions of cyvcf2 have no level to set.
+    """
+    lib = import_optional("cyvcf2", needed_for="read_vcf", extra="genomics").cyvcf2
+    set_level = getattr(lib, "set_htslib_log_level", None)
+    if set_level is None or _LEVEL_VARIABLE in os.environ:
+        yield
+        return
+    set_level(_SILENT)
+    try:
+        yield
+    finally:
+        set_level(_WARNINGS)
 
 
 def _alternatives(

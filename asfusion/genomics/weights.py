@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -36,6 +37,13 @@ _NOT_ADDITIVE = (
 )  # fmt: skip
 _TEXT = ("id", "chrom", "effect_allele", "other_allele", "gene", "source", "ancestry")
 _NO = {"", "false", "0", "f", "no"}
+# Of a ratio the logarithm is summed. Types are free text: "OR", "Odds ratio", "log(OR)".
+_RATIOS = {
+    "or": "log(OR)", "oddsratio": "log(OR)", "hr": "log(HR)", "hazardratio": "log(HR)",
+    "rr": "log(RR)", "riskratio": "log(RR)", "relativerisk": "log(RR)",
+}  # fmt: skip
+_STATED = re.compile(r"#+\s*weight_type\s*=\s*(.*)", re.IGNORECASE)
+_LONGEST_HEADER = 1000  # lines
 
 
 def read_weights(
@@ -43,10 +51,11 @@ def read_weights(
 ) -> pd.DataFrame:
     r"""Read the weights of a polygenic score from a file as the PGS Catalog gives them.
 
-    Lines that begin with ``#`` are comments; columns are separated by tabs or commas; the file
+    Lines that begin with ``#`` are the header; columns are separated by tabs or commas; the file
     may be compressed. Needed are ``effect_allele`` and ``effect_weight``, and either ``rsID``
     or ``chr_name`` and ``chr_position``; ``other_allele`` and ``allelefrequency_effect`` make
-    the match surer.
+    the match surer. Where header or a column state as ``weight_type`` that weights are ratios
+    (``OR``, ``HR``), their natural logarithm is taken.
 
     Parameters
     ----------
@@ -60,20 +69,24 @@ def read_weights(
     -------
     pandas.DataFrame
         Columns ``id``, ``chrom``, ``pos``, ``effect_allele``, ``other_allele``, ``weight``,
-        ``effect_frequency``, ``only_with_b27``, ``gene``, ``source`` and ``ancestry``; what the
-        file lacks is blank.
+        ``effect_frequency``, ``only_with_b27``, ``gene``, ``source``, ``ancestry`` and
+        ``weight_type``: what ``weight`` is, ``"log(OR)"`` where the file gave odds ratios,
+        otherwise as the file has it. What the file lacks is blank.
 
     Raises
     ------
     InputError
-        If the file cannot be read as a table, if a weight is not a finite number, if a variant
-        repeats, or if a weight is of something other than copies of one allele.
+        If the file cannot be read as a table, if a weight is not a finite number, or a ratio
+        not above 0, if a variant repeats, or if a weight is of something other than copies of
+        one allele.
     ColumnError
         If a column is missing.
 
     Notes
     -----
-    Units: of ``weight``, what the study states per copy, mostly log odds.
+    Units: of ``weight``, per copy, as ``weight_type`` has it; mostly log odds. Where the file
+    does not state it, look it up in the study: ratios that are taken for their logarithms
+    make a wrong score, and cannot be told by their numbers.
 
     References
     ----------
@@ -102,7 +115,25 @@ def read_weights(
         found = next((name for name in given if name in raw), own if own in raw else None)
         if found is not None:
             table[own] = raw[found]
-    return check_weights(pd.DataFrame(table))
+    return _with_types(check_weights(pd.DataFrame(table)), _texts(raw["weight_type"]))
+
+
+def _with_types(table: pd.DataFrame, stated: NDArray[Any]) -> pd.DataFrame:
+    """Return weights to be summed: of a ratio, as the file states, the logarithm."""
+    logs = [_RATIOS.get(re.sub(r"[^a-z]", "", text.lower())) for text in stated]
+    is_ratio = np.asarray([log is not None for log in logs], dtype=bool)
+    weight = table["weight"].to_numpy()
+    wrong = is_ratio & (weight <= 0)
+    if wrong.any():
+        msg = (
+            "read_weights: expected ratios above 0, as the file states by weight_type, got another "
+            f"number in {int(wrong.sum())} row(s), the first at position "
+            f"{int(np.flatnonzero(wrong)[0])}. If they are logarithms, state weight_type=log(OR)."
+        )
+        raise InputError(msg)
+    table["weight"] = np.where(is_ratio, np.log(np.where(is_ratio, weight, 1.0)), weight)
+    table["weight_type"] = [log or text for log, text in zip(logs, stated, strict=True)]
+    return table
 
 
 def published_weights(*, recalled: bool = False) -> pd.DataFrame:
@@ -279,8 +310,10 @@ def _read_table(path: Path) -> pd.DataFrame:
         table: pd.DataFrame = pd.read_csv(
             path, sep=separator, index_col=False, on_bad_lines="error", **options
         )
+        if "weight_type" not in table:
+            table["weight_type"] = _stated_type(path)
     except FileNotFoundError:
-        raise InputError("read_weights: expected a file, got none.") from None
+        raise InputError("read_weights: expected a file, got none. Check the path.") from None
     except (OSError, ValueError, EOFError, IndexError) as error:
         msg = (
             f"read_weights: the file cannot be read as a table ({type(error).__name__}). Expected "
@@ -288,6 +321,19 @@ def _read_table(path: Path) -> pd.DataFrame:
         )
         raise InputError(msg) from None
     return table
+
+
+def _stated_type(path: Path) -> str:
+    """Return the ``weight_type`` of the header, blank without one."""
+    import pandas as pd
+
+    lines = pd.read_csv(path, sep="\x01", header=None, nrows=_LONGEST_HEADER, dtype=str, quoting=3)
+    for line in lines[0].fillna(""):
+        if not line.startswith("#"):
+            break
+        if match := _STATED.fullmatch(line.strip()):
+            return match[1]
+    return ""
 
 
 def _refuse_other_models(raw: pd.DataFrame) -> None:

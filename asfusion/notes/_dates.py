@@ -93,9 +93,11 @@ def find_dates(text: str, *, day_first: bool = True) -> list[NoteDate]:
     if not day_first:
         forms[1], forms[2] = forms[2], forms[1]
     found: list[NoteDate] = []
+    taken = bytearray(len(text))
     for form in forms:
         for match in form.finditer(text):
-            if all(match.end() <= d.start or d.end <= match.start() for d in found):
+            if taken.find(1, match.start(), match.end()) < 0:
+                taken[match.start() : match.end()] = b"\1" * len(match[0])
                 found.append(NoteDate(match.start(), match.end(), _earliest(match), match))
     return sorted(found, key=lambda date: date.start)
 

@@ -22,6 +22,10 @@ _FEWEST_PHONE_DIGITS = 5
 _NOT_A_NAME = "NOT A NAME"
 _TRIMMED = ("NAME", "PLACE")
 _OF_TOWNS = ("new", "old", "bath")
+_WORD = re.compile(r"\w+")
+_LONGEST_WORD = 60
+_FEWEST_CAPITALS = 4
+_SURNAME = re.compile(rf"(?<!\w)([A-ZÀ-ÖØ-Þ](?:[A-ZÀ-ÖØ-Þ]|[{_APOSTROPHES}{_HYPHENS}](?=\w))+), $")
 
 
 def find_identifiers(text: str) -> Iterator[Found]:
@@ -63,33 +67,50 @@ def find_capitals(text: str) -> Iterator[Found]:
         follows = place + 1 in odd and text[end : words[place + 1][0]] in (" ", ", ")
         if not opens or follows:
             yield start, end, "NAME"
+            yield from _surname_before(text, start)
+
+
+def _surname_before(text: str, start: int) -> Iterator[Found]:
+    """Yield the surname of "SMITH, John"; few capitals alone are an abbreviation in a list."""
+    match = _SURNAME.search(text, max(0, start - _LONGEST_WORD), start)
+    if match is None or _bare(match[1]) in _plain_words():
+        return
+    if len(match[1]) >= _FEWEST_CAPITALS or _opens_sentence(text, match.start(1)):
+        yield match.start(1), match.end(1), "NAME"
 
 
 def _opens_sentence(text: str, start: int) -> bool:
-    before = text[:start].rstrip(" \t\"'(*-")
-    return not before or before[-1] in ".!?:;\n\f"
+    while start and text[start - 1] in " \t\"'(*-":
+        start -= 1
+    return not start or text[start - 1] in ".!?:;\n\f"
 
 
 def spread_names(text: str, names: Iterable[str]) -> Iterator[Found]:
     """Yield every other place of the words of names that were found or given."""
     word = re.compile(rf"[^\W\d_](?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))+")
     names = list(names)
-    whole = sorted({name for name in names if " " in name}, key=len, reverse=True)
-    yield from find_terms(text, whole, "NAME", ignore_case=False)
     words = {w for name in names for w in word.findall(name)}
-    kept = [w for w in words if len(w) > 2 and w[0].isupper() and w.lower() not in _plain_words()]
-    yield from find_terms(text, sorted(kept, key=len, reverse=True), "NAME", ignore_case=False)
+    kept = {w for w in words if len(w) > 2 and w[0].isupper() and w.lower() not in _plain_words()}
+    kept |= {w.capitalize() for w in kept if w.isupper()}
+    # By their first word: one look at each word of the text, however many names there are.
+    opened: dict[str, list[str]] = {}
+    for name in (*kept, *(name for name in names if " " in name)):
+        for spelled in {name, name.upper()}:
+            if first := _WORD.search(spelled):
+                opened.setdefault(first[0], []).append(spelled[first.start() :])
+    for match in _WORD.finditer(text):
+        for name in opened.get(match[0], ()):
+            end = match.start() + len(name)
+            if text.startswith(name, match.start()) and not _WORD.match(text, end):
+                yield match.start(), end, "NAME"
 
 
-def find_terms(
-    text: str, terms: Sequence[str], category: str, *, ignore_case: bool = True
-) -> Iterator[Found]:
-    """Yield the places of given words, also in capitals."""
+def find_terms(text: str, terms: Sequence[str], category: str) -> Iterator[Found]:
+    """Yield the places of given words, whatever the case."""
     if not terms:
         return
-    spelled = dict.fromkeys([*terms, *(term.upper() for term in terms)])
-    joined = "|".join(re.escape(term) for term in spelled)
-    pattern = re.compile(rf"(?<!\w)(?:{joined})(?!\w)", re.IGNORECASE if ignore_case else 0)
+    joined = "|".join(re.escape(term) for term in dict.fromkeys(terms))
+    pattern = re.compile(rf"(?<!\w)(?:{joined})(?!\w)", re.IGNORECASE)
     for match in pattern.finditer(text):
         yield match.start(), match.end(), category
 
@@ -113,7 +134,7 @@ def _bare(word: str) -> str:
 def _capital_words() -> re.Pattern[str]:
     letter = rf"(?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))"
     return re.compile(
-        rf"(?<!\w)[A-ZÀ-ÖØ-ÞĀ-Ž](?=[a-zß-öø-ÿ]|{letter}*[a-zß-öø-ÿ]{{2}})(?!\w*\d){letter}+"
+        rf"(?<!\w)[A-ZÀ-ÖØ-ÞĀ-Ž](?=[a-zß-öø-ÿ]|{letter}{{0,{_LONGEST_WORD}}}[a-zß-öø-ÿ]{{2}})(?!\w*\d){letter}+"
     )
 
 

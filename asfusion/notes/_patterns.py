@@ -24,7 +24,7 @@ def compile_pattern(pattern: str, macros: Mapping[str, str] | None = None) -> re
     for _ in range(3):  # a macro may name another
         pattern = _MACRO.sub(lambda match: f"(?:{known[match[1]]})", pattern)
     spaced = _PIECE.sub(lambda match: _GAPS.get(match[0], match[0]), pattern)
-    if pattern.startswith(("\\?", "\\(", "\\+")):  # signs stand beside words without a space
+    if pattern.startswith(("\\?", "\\(", "\\+", "\\-")):  # signs stand beside words without a space
         return re.compile(spaced, re.IGNORECASE)
     return re.compile(rf"(?<!\w)(?:{spaced})(?!\w)", re.IGNORECASE)
 

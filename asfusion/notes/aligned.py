@@ -78,7 +78,30 @@ def clean_with_offsets(text: str) -> CleanNote:
     >>> note.text, note.original_span(9, 13)
     ('WBC 12 x 10^9/L', (10, 13))
     """
-    cells: _Cells = [(c, i, i + 1) for i, c in enumerate(text)]
+    cells = _in_one_spelling([(c, i, i + 1) for i, c in enumerate(text)])
+    while (plain := _without_entities(cells)) is not None:
+        cells = _in_one_spelling(plain)
+    return CleanNote(
+        "".join(c for c, _, _ in cells),
+        tuple(s for _, s, _ in cells),
+        tuple(e for _, _, e in cells),
+    )
+
+
+def _without_entities(cells: _Cells) -> _Cells | None:
+    """Put for each entity of HTML its sign, which stands for all of it; None without any."""
+    out: _Cells = []
+    place = 0
+    for match in cleaning.ENTITY.finditer("".join(c for c, _, _ in cells)):
+        sign = cleaning.entity_sign(match)
+        if sign != match[0]:
+            start, end = cells[match.start()][1], cells[match.end() - 1][2]
+            out += [*cells[place : match.start()], *((c, start, end) for c in sign)]
+            place = match.end()
+    return [*out, *cells[place:]] if place else None
+
+
+def _in_one_spelling(cells: _Cells) -> _Cells:
     cells = _each(cells, lambda c: cleaning.UNUSUAL.sub(cleaning.visible, c))
     cells = _insert(cells, cleaning.POWER, "^")
     cells = _insert(cells, cleaning.FRACTION_AFTER_DIGIT, " ")
@@ -86,12 +109,7 @@ def clean_with_offsets(text: str) -> CleanNote:
     cells = _each(cells, lambda c: c.translate(cleaning.BEFORE_NFKC))
     cells = _compose(cells)
     cells = _each(cells, lambda c: c.translate(cleaning.AFTER_NFKC))
-    cells = _single_spaces(cells)
-    return CleanNote(
-        "".join(c for c, _, _ in cells),
-        tuple(s for _, s, _ in cells),
-        tuple(e for _, _, e in cells),
-    )
+    return _single_spaces(cells)
 
 
 def _each(cells: _Cells, change: Callable[[str], str]) -> _Cells:

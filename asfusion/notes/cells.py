@@ -88,7 +88,7 @@ def read_raw_notes(
     columns: Sequence[str],
     who: str,
     *,
-    clean: Callable[[str], str] = lambda text: "" if text.isspace() else text,
+    clean: Callable[[str], str] = lambda text: text if clean_note(text) else "",
 ) -> list[list[str]]:
     """Return the notes of each row as `clean` leaves them; see `read_notes`.
 
@@ -101,7 +101,8 @@ def read_raw_notes(
     who : str
         Who reads, for messages.
     clean : callable
-        From a note to what is read of it; an empty text is no note.
+        From a note to what is read of it; an empty text is no note. By default as it stands,
+        if a character in it is visible.
 
     Returns
     -------

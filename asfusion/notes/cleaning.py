@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from html import unescape
+from html.entities import html5
 
 # NFKC turns 10⁹ into 109 and 1½ into 11/2: other numbers. Both are rewritten before it.
 POWER = re.compile("(?<=[0-9])([⁺⁻]?[²³¹⁰⁴-⁹]+)")
@@ -19,6 +21,8 @@ AFTER_NFKC = {
     0x2044: "/",
 }
 UNUSUAL = re.compile("[^ -~\n]")  # the rest is printable ASCII
+# What exports of web pages write for a sign, also escaped twice: &nbsp; and &amp;nbsp;.
+ENTITY = re.compile(r"&(?:(?:amp|#38|#x26);)*(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
 _LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 
 
@@ -26,7 +30,8 @@ def clean_note(text: str) -> str:
     """Return one note in one spelling of characters, lines kept.
 
     Unicode is brought to NFKC (``㎎`` becomes ``mg``, ``ﬁ`` becomes ``fi``), dashes,
-    quotes and degree signs to one form; control and invisible characters go, runs of
+    quotes and degree signs to one form, entities of HTML (``&nbsp;``, ``&lt;``) to their
+    signs; control and invisible characters go, runs of
     spaces become one, empty lines vanish. Letter case, accents, digits, signs and line
     breaks stay, and numbers keep their value: ``10⁹`` becomes ``10^9``, not ``109``, and
     ``1½`` becomes ``1 1/2``.
@@ -46,6 +51,20 @@ def clean_note(text: str) -> str:
     >>> clean_note("WBC 12 x 10⁹/L,  temp. 38 ºC")
     'WBC 12 x 10^9/L, temp. 38 °C'
     """
+    text = _in_one_spelling(text)
+    # A sign that an entity stood for needs cleaning as any other.
+    while (plain := ENTITY.sub(entity_sign, text)) != text:
+        text = _in_one_spelling(plain)
+    return text
+
+
+def entity_sign(match: re.Match[str]) -> str:
+    """Return the sign that an entity of HTML stands for; what is none stays as it is."""
+    name = f"{match[1]};"
+    return unescape(f"&{name}") if name.startswith("#") else html5.get(name, match[0])
+
+
+def _in_one_spelling(text: str) -> str:
     text = UNUSUAL.sub(visible, text)
     text = POWER.sub(r"^\1", text)
     text = FRACTION_BEFORE_DIGIT.sub(" ", FRACTION_AFTER_DIGIT.sub(" ", text))

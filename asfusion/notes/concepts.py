@@ -8,6 +8,7 @@ from asfusion.exceptions import InputError
 from asfusion.notes._context import Mention, resolve_contexts
 from asfusion.notes._lexicon import Lexicon, build_lexicon
 from asfusion.notes.aligned import clean_with_offsets
+from asfusion.notes.cleaning import ENTITY
 from asfusion.notes.found import ConceptMention, FoundConcepts
 
 
@@ -68,9 +69,9 @@ def find_concepts(
 
 def mentions_of(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
     """Return the mentions of a text; the longest of overlapping ones is kept."""
-    if text.isascii():
+    if text.isascii() and not ENTITY.search(text):
         return _mentions_in(text, lexicon)
-    # Dashes, quotes and spaces of word processors are read as the plain ones.
+    # Dashes, quotes and spaces of word processors and web pages are read as the plain ones.
     note = clean_with_offsets(text)
     return tuple(
         mention._replace(

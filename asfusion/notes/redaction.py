@@ -155,14 +155,16 @@ def _find_names(text: str, *, strict: bool) -> list[Found]:
 def _resolve(found: Iterable[Found], tags: Mapping[str, Any]) -> list[Found]:
     """Return spans without overlap, in order: the longer first, then by category."""
     order = {name: number for number, name in enumerate([*tags, *_ORDER])}
+    spans = sorted(set(found), key=lambda f: (f[0] - f[1], order[f[2]], f[0]))
+    taken = bytearray(max((end for _, end, _ in spans), default=0))
     kept: list[Found] = []
-    for start, end, category in sorted(set(found), key=lambda f: (f[0] - f[1], order[f[2]], f[0])):
+    for start, end, category in spans:
         # What sticks out of a longer span is cut off and kept, so that nothing half-shown stays.
-        for a, b, _ in kept:
-            if start < b and a < end:
-                start, end = (b, end) if a <= start else (start, a)
-        if end - start > 0 and all(end <= a or b <= start for a, b, _ in kept):
-            kept.append((start, end, category))
+        while (first := taken.find(0, start, end)) >= 0:
+            last = taken.find(1, first, end)
+            start = last if last >= 0 else end
+            taken[first:start] = b"\1" * (start - first)
+            kept.append((first, start, category))
     return sorted(kept)
 
 

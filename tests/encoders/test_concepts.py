@@ -56,6 +56,14 @@ def test_notes_of_one_patient_add_up() -> None:
     assert np.isnan(expected[1]).all() and expected[0].sum() == 5
 
 
+@pytest.mark.parametrize("blank", ["", " \n", "\u200b", "\ufeff", " \x00", "&nbsp;", "\f", None])
+def test_what_is_a_note_is_the_same_for_concepts_and_text(blank: str | None) -> None:
+    X = pd.DataFrame({"note": [STORIES[0], blank, "\u200bNo uveitis."]})
+    for encoder in (af.ConceptEncoder("note"), af.TextEncoder("note")):
+        present = encoder.fit(X).prepare(X).present
+        assert present.tolist() == [True, False, True], type(encoder).__name__
+
+
 def test_own_concepts_and_chosen_contexts() -> None:
     X = pd.DataFrame({"note": ["Vapes daily.", "No vaping."]})
     encoder = af.ConceptEncoder(

@@ -63,8 +63,6 @@ def test_a_row_of_weight_two_is_two_rows():
         # The columns count A; the weight is of G, the other allele.
         (("rs11209026", "G", "A", 1.0), [2, 2, 1, 1, 2]),
         (("rs11209026", "A", "G", 1.0), [0, 0, 1, 1, 0]),
-        # T and C are A and G on the other strand.
-        (("rs11209026", "C", "T", 1.0), [2, 2, 1, 1, 2]),
         # Nothing says which allele this column counts: the effect allele.
         (("rs2910686", "C", "T", 1.0), [2, 1, 1, 0, 0]),
     ],
@@ -75,6 +73,21 @@ def test_the_score_counts_the_allele_of_the_weight(weights, score):
         weights = pd.DataFrame([weights], columns=names)
     found = features(GenotypeEncoder(weights=weights).fit(X))["risk_score"][:5].to_numpy()
     score = np.asarray(score, dtype=float)
+    np.testing.assert_allclose(found, (score - score.mean()) / score.std(), atol=1e-12)
+
+
+def test_alleles_of_the_other_strand_are_read_so_and_said():
+    # T and C are A and G on the other strand; the last column does not say what it counts.
+    weights = pd.DataFrame(
+        [("rs11209026", "C", "T", 1.0), ("rs2910686", "C", "T", 0.0)],
+        columns=["id", "effect_allele", "other_allele", "weight"],
+    )
+    with pytest.warns(
+        AsfusionWarning, match="1 of 1 weights that are used .* other strand"
+    ) as said:
+        found = features(GenotypeEncoder(weights=weights).fit(X))["risk_score"][:5].to_numpy()
+    assert len(said) == 1
+    score = np.array([2.0, 2, 1, 1, 2])
     np.testing.assert_allclose(found, (score - score.mean()) / score.std(), atol=1e-12)
 
 

@@ -305,6 +305,39 @@ def test_a_wrong_long_table_is_refused(change, keys, given, error, match):
         af.VisitEncoder.nest(LONG.assign(**change), keys, **given)
 
 
+def test_the_index_of_a_long_table_means_nothing():
+    yearly = pd.concat([LONG[:2], LONG[2:].reset_index(drop=True)])
+    keys = pd.Series(["a", "b"], index=["same", "same"])
+    made = af.VisitEncoder.nest(yearly, keys)
+    assert made.tolist() == af.VisitEncoder.nest(LONG, ["a", "b"]).tolist()
+    assert list(made.index) == ["same", "same"]
+
+
+def test_keys_of_the_right_type_that_nobody_has_are_named_as_such():
+    numbered = LONG.assign(patient=[1, 2, 1])
+    with pytest.raises(InputError, match=r"got none .keys of type str, and int .* Give both one"):
+        af.VisitEncoder.nest(numbered, ["77", "78"])
+    with pytest.raises(InputError, match="got none of 2, which are int as the column is. Are they"):
+        af.VisitEncoder.nest(numbered, np.array([77, 78]))
+
+
+def test_fields_that_were_renamed_since_training_are_noticed():
+    encoder = af.VisitEncoder("visits").fit(table(VISITS))
+    assert set(encoder.values_) == {"crp", "esr"}
+    renamed = [[{"day": -3, "CRP": 3.0, "esr": 4.0}], None]
+    with pytest.warns(
+        AsfusionWarning, match="'visits': expected visits with 'crp', as in trai.*CRP"
+    ):
+        assert encoder.prepare(table(renamed)).present.tolist() == [True, False]
+    other = pl.DataFrame({"visits": [[{"day": -3, "x": 3.0}], [{"day": -3, "x": 4.0}]]})
+    with pytest.warns(AsfusionWarning, match=r"with 'crp', 'esr', .* got 'x' .* 2 of 2 rows lack"):
+        assert not encoder.prepare(other).present.any()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        encoder.prepare(table([[{"day": -3, "crp": 3.0, "x": 1.0}], [], None]))
+        encoder.prepare(table([[{"day": -3, "esr": 3.0}], [{"day": -3}]]))
+
+
 def test_a_long_table_needs_values():
     with pytest.raises(ColumnError, match="expected columns of values beside 'patient', 'day'"):
         af.VisitEncoder.nest(LONG[["patient", "day"]], ["a"])

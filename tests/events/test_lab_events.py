@@ -255,11 +255,38 @@ def test_values_may_be_numbers_and_patients_numbers() -> None:
 def test_times_with_a_zone_are_taken_to_utc() -> None:
     events = events_of([("a", "2024-01-01 23:30", "CRP", "4", "mg/L")])
     visits = visits_of(("a", "2024-01-02 00:00"))
+    utc = visits.assign(index_date=visits["index_date"].dt.tz_localize("UTC"))
     labs = af.LabEvents({"crp": "CRP"}, statistics="last")
     west = events.assign(time=events["time"].dt.tz_localize("America/New_York"))
     assert labs.transform(events, visits)["crp_last"].tolist() == [4.0]
-    assert labs.transform(west, visits)["crp_last"].isna().all()
-    assert labs.transform(pl.from_pandas(west), visits)["crp_last"].isna().all()
+    assert labs.transform(west, utc)["crp_last"].isna().all()
+    assert labs.transform(pl.from_pandas(west), pl.from_pandas(utc))["crp_last"].is_null().all()
+    east = utc.assign(index_date=pd.to_datetime(["2024-01-02 00:00"]).tz_localize("Asia/Tokyo"))
+    assert labs.transform(west, east)["crp_last"].isna().all()
+    later = utc.assign(index_date=utc["index_date"] + pd.Timedelta(hours=5))
+    assert labs.transform(west, later)["crp_last"].tolist() == [4.0]
+    cells = west.assign(time=west["time"].astype(object))
+    assert labs.transform(cells, later)["crp_last"].tolist() == [4.0]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_zone_on_one_side_alone_is_refused(library: str) -> None:
+    events = events_of([("a", "2024-01-01 23:30", "CRP", "4", "mg/L")])
+    visits = visits_of(("a", "2024-01-02 00:00"))
+    zoned_events = events.assign(time=events["time"].dt.tz_localize("America/New_York"))
+    zoned_visits = visits.assign(index_date=visits["index_date"].dt.tz_localize("UTC"))
+    days = visits.assign(index_date=visits["index_date"].dt.date)
+    labs = af.LabEvents({"crp": "CRP"}, statistics="last")
+    for one, other, bare in (
+        (zoned_events, visits, "got none in index_dates, column 'index_date'"),
+        (zoned_events, days, "got none in index_dates, column 'index_date'"),
+        (events, zoned_visits, "got none in events, column 'time'"),
+    ):
+        if library == "polars":
+            one, other = pl.from_pandas(one), pl.from_pandas(other)
+        with pytest.raises(ColumnError, match=f"a zone in both or in neither, {bare}") as raised:
+            labs.transform(one, other)
+        assert "2024" not in str(raised.value)
 
 
 def test_columns_may_have_other_names(events: pd.DataFrame, visits: pd.DataFrame) -> None:

@@ -122,10 +122,9 @@ def test_a_weight_finds_its_variant_by_place():
 
 
 def test_a_score_by_hand():
-    found = risk_score(
-        genotypes([[2, 0, 1], [np.nan, 1, 1], [1, 2, 1]]),
-        table("rs1 G A 1.0", "rs2 G A 10.0", "rs3 A T 100", "rs9 A C 7"),
-    )
+    people = genotypes([[2, 0, 1], [np.nan, 1, 1], [1, 2, 1]])
+    with pytest.warns(AsfusionWarning, match="1 of 2 weights that are used .* other strand"):
+        found = risk_score(people, table("rs1 G A 1.0", "rs2 G A 10.0", "rs3 A T 100", "rs9 A C 7"))
     # rs1: 2 less the dosages is 0, missing, 1, of mean one half; rs2 on the other strand.
     np.testing.assert_allclose(found.scores, [0.0, 0.5 + 10.0, 1.0 + 20.0])
     assert found.harmonised.counts == {
@@ -273,6 +272,18 @@ def test_what_spoils_a_score_is_said():
     assert risk_score(people, studied, ancestry="EUR").notes == ()
 
 
+def test_weights_of_the_other_strand_are_counted_and_said():
+    people = genotypes([[1, 2, 0], [0, 1, 0]])
+    turned = table("rs1 T C 1", "rs2 A G 2")
+    with pytest.warns(AsfusionWarning, match="risk_score: 2 of 2 weights .* other strand") as said:
+        found = risk_score(people, turned)
+    assert len(said) == 1 and found.notes[0].startswith("2 of 2 weights that are used")
+    assert found.harmonised.counts["strand"] == 1 and found.scores.tolist() == [1.0, 2.0]
+    with pytest.warns(AsfusionWarning, match="1 of 2 weights"):
+        risk_score(people, table("rs1 A G 1", "rs2 A G 2"))
+    assert risk_score(people, table("rs1 A G 1", "rs2 C T 2")).notes == ()
+
+
 @given(st.lists(st.floats(1.01, 5), min_size=2, max_size=6), st.integers(0, 1000))
 def test_a_score_of_odds_ratios_is_that_of_the_clinical_room(ratios, seed):
     copies = np.random.default_rng(seed).integers(0, 3, (5, len(ratios)))
@@ -312,8 +323,40 @@ def test_files_of_the_catalog_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("stated", "weights", "read"),
+    [
+        ("OR", ["1.5", "0.8"], ("log(OR)", [math.log(1.5), math.log(0.8)])),
+        ("odds ratio", ["1.5", "0.8"], ("log(OR)", [math.log(1.5), math.log(0.8)])),
+        ("HR", ["2", "1"], ("log(HR)", [math.log(2), 0.0])),
+        ("log(OR)", ["0.5", "-0.25"], ("log(OR)", [0.5, -0.25])),
+        ("beta", ["0.5", "-0.25"], ("beta", [0.5, -0.25])),
+        ("NR", ["0.5", "-0.25"], ("NR", [0.5, -0.25])),
+        ("", ["0.5", "-0.25"], ("", [0.5, -0.25])),
+    ],
+)
+def test_ratios_are_read_as_their_logarithms(tmp_path, stated, weights, read):
+    text = CATALOG.replace("0.5", weights[0]).replace("-0.25", weights[1])
+    file = tmp_path / "w.txt"
+    file.write_text(text.replace("#pgs_id=none", f"#pgs_id=none\n#weight_type={stated}"))
+    found = read_weights(file)
+    assert found["weight_type"].tolist() == [read[0]] * 2
+    np.testing.assert_allclose(found["weight"], read[1])
+    people = genotypes([[2, 1, 0]])
+    np.testing.assert_allclose(risk_score(people, found).scores, 2 * read[1][0] + read[1][1])
+
+
+def test_older_files_state_the_type_of_each_weight(tmp_path):
+    file = tmp_path / "w.csv"
+    file.write_text("rsID,effect_allele,effect_weight,weight_type\nrs1,A,1.5,OR\nrs2,C,-0.2,beta\n")
+    found = read_weights(file)
+    assert found["weight_type"].tolist() == ["log(OR)", "beta"]
+    np.testing.assert_allclose(found["weight"], [math.log(1.5), -0.2])
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("#pgs_id=none", "#weight_type=OR", "expected ratios above 0, .* got another number in 1"),
         ("effect_weight", "beta", "expected the column"),
         ("0.5", "half", "expected numbers in 'weight', got something else in 1 rows"),
         ("0.5", "inf", "expected a finite weight in every row"),

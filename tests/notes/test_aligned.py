@@ -11,7 +11,13 @@ HARD = "a 1½²⁹\n\r\t ́̈éﬁ㎎한ᄀ\N{NON-BREAKING HYPHEN}\N{EN DASH}ºA
 
 
 @settings(max_examples=300)
-@given(st.text(st.characters(), max_size=40) | st.text(st.sampled_from(HARD), max_size=30))
+@given(
+    st.text(st.characters(), max_size=40)
+    | st.text(st.sampled_from(HARD), max_size=30)
+    | st.lists(
+        st.sampled_from([*HARD, "&", "amp;", "&nbsp;", "&#189;", "&#38;", "lt;", "&gt"])
+    ).map("".join)
+)
 def test_text_is_that_of_clean_note_and_offsets_fit(text: str) -> None:
     note = clean_with_offsets(text)
     assert note.text == clean_note(text)

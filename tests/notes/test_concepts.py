@@ -59,6 +59,33 @@ def test_denials_are_understood_in_hard_sentences(split: str, n_at_least: int) -
         ("uveitis?", ["possible"]),
         ("no HLA\N{NON-BREAKING HYPHEN}B27", ["negated"]),
         ("Mother of two with psoriasis.", ["present"]),
+        ("HLA-B27 -ve", ["negated"]),
+        ("HLA-B27 (-ve), CRP raised", ["negated", "present"]),
+        ("HLA-B27-ve axial SpA", ["negated", "present"]),
+        ("HLA-B27 \N{MINUS SIGN}ve.", ["negated"]),
+        ("-ve for psoriasis and uveitis", ["negated", "negated"]),
+        ("HLA-B27 +ve, uveitis -ve", ["present", "negated"]),
+        ("+ve for HLA-B27", ["present"]),
+        ("HLA-B27 -", ["negated"]),
+        ("HLA-B27 -\nPsoriasis +", ["negated", "present"]),
+        ("HLA-B27 +/-", ["possible"]),
+        ("Uveitis (2011-), psoriasis - plaques.", ["historical", "present"]),
+        ("Self-ventilating, uveitis", ["present"]),
+        ("HLA-B27 not tested", ["hypothetical"]),
+        ("HLA-B27 has not yet been done", ["hypothetical"]),
+        ("HLA-B27 hasn't been tested", ["hypothetical"]),
+        ("HLA-B27: not available", ["hypothetical"]),
+        ("HLA-B27 status unknown.", ["hypothetical"]),
+        ("Uveitis of unknown cause, psoriasis whose cause is unknown.", ["present", "present"]),
+        ("HLA-B27 testing was declined", ["hypothetical"]),
+        ("Night pain has declined.", ["present"]),
+        ("Order HLA-B27 in view of the uveitis.", ["hypothetical", "present"]),
+        ("In order to settle the uveitis, drops.", ["present"]),
+        ("Without dactylitis, with enthesitis", ["negated", "present"]),
+        ("Without fever and with enthesitis", ["present"]),
+        ("No uveitis, with or without psoriasis", ["negated", "negated"]),
+        ("No&nbsp;uveitis, HLA&#8209;B27 &plus;", ["negated", "present"]),
+        ("No&amp;nbsp;uveitis; R&D, psoriasis", ["negated", "present"]),
     ],
 )
 def test_contexts(text: str, expected: list[str]) -> None:
@@ -71,6 +98,28 @@ def test_offsets_are_those_of_the_note_as_it_was_given() -> None:
     assert text[uveitis.start : uveitis.end] == "uveitis"
     assert text[allele.start : allele.end] == "HLA\N{NON-BREAKING HYPHEN}B27"
     assert [text[a:b] for a, b in uveitis.cues] == ["No"]
+
+
+def test_entities_of_html_are_read_and_offsets_lead_back() -> None:
+    text = "CRP &lt;5.&#10;No&nbsp;uveitis &ndash; HLA&#45;B27&nbsp;+"
+    uveitis, allele = find_concepts(text)
+    assert (uveitis.context, allele.context) == ("negated", "present")
+    assert text[uveitis.start : uveitis.end] == "uveitis"
+    assert text[allele.start : allele.end] == "HLA&#45;B27"
+
+
+@pytest.mark.parametrize(
+    ("text", "context"),
+    [
+        ("The pain improves with NSAIDs.", "present"),
+        ("Back pain eases quickly on ibuprofen.", "present"),
+        ("Pain is relieved by naproxen", "present"),
+        ("No improvement with NSAIDs", "negated"),
+    ],
+)
+def test_relief_by_anti_inflammatories_is_met(text: str, context: str) -> None:
+    [found] = [m for m in find_concepts(text) if m.concept == "nsaid_response"]
+    assert found.context == context
 
 
 def test_own_concepts_extend_and_replace() -> None:

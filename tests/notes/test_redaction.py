@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime
+import random
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +77,68 @@ def test_strict_finds_names_that_nothing_points_to() -> None:
     text = "We met Ysolde again. Her Crohn's disease and MRI are stable. FHx of PsO."
     assert redact(text, strict=False).texts[0] == text
     assert redact(text).texts[0] == text.replace("Ysolde", "[NAME]")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("SMITH, John was seen.", "[NAME], [NAME] was seen."),
+        ("We saw O'BRIEN-WOLFE, Ysolde.", "We saw [NAME], [NAME]."),
+        (
+            "LEE, Wei. She and Lee rang, as did LEE.",
+            "[NAME], [NAME]. She and [NAME] rang, as did [",
+        ),
+        ("Had an MRI, Humira was given. IBD, Psoriasis.", "Had an MRI, Humira was given. IBD, Ps"),
+        ("Lives at 12 Baker Street.", "Lives at [PLACE]"),
+        ("At 221b, Graves Bath Rd, since May.", "At [PLACE], since May."),
+        ("She has 3 Baker cysts.", "She has 3 Baker cysts."),
+    ],
+)
+def test_names_in_capitals_and_streets_named_like_diseases(text: str, expected: str) -> None:
+    [out] = redact(text).texts
+    assert out is not None and out.startswith(expected)
+
+
+REPEATED = {
+    "digits": ("1", 1500), "capitals": ("A", 1500), "letters": ("Ab", 800), "words": ("Aa ", 600),
+    "names": ("Pat. Smith ", 150), "hyphens": ("A-", 600), "hyphenated": ("Aa-", 500),
+    "apostrophes": ("A'", 600), "at": ("a@", 800), "houses": ("University ", 150),
+    "titles": ("Dr. ", 400), "dates": ("2021-03-12 ", 150), "in a list": ("SMITH, John ", 120),
+    "phone": ("012 123", 300), "spaces": (" ", 2000),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", REPEATED)
+def test_no_note_takes_time_out_of_proportion(piece: str) -> None:
+    part, count = REPEATED[piece]
+
+    def seconds(n: int) -> float:
+        begun = time.process_time()
+        redact([part * n])
+        return time.process_time() - begun
+
+    redact([part])
+    # Of eight times the text a quadratic rule takes 64 times as long.
+    short = min(seconds(count) for _ in range(3))
+    assert min(seconds(8 * count) for _ in range(2)) < 24 * short
+
+
+def test_a_number_that_goes_on_ends_the_search_for_a_telephone() -> None:
+    text = f"012 {'1' * 60}x"  # 2 ** 30 ways to part the digits, if they were all tried
+    assert redact(text, strict=False).texts == (text,)
+
+
+def test_a_note_of_many_names_takes_time_in_proportion() -> None:
+    def seconds(n: int) -> float:
+        rng = random.Random(0)
+        words = ["".join(rng.choices("bcdfgklmnprst", k=7)).capitalize() for _ in range(n)]
+        begun = time.process_time()
+        [out] = redact([" met ".join(words) + "."]).texts
+        assert out is not None and out.count("[NAME]") >= n - 1
+        return time.process_time() - begun
+
+    seconds(5)
+    assert min(seconds(1600) for _ in range(2)) < 24 * min(seconds(200) for _ in range(3))
 
 
 def test_own_terms_have_tags_of_their_own() -> None:
