@@ -7,17 +7,25 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
+from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    ShuffleSplit,
+    TunedThresholdClassifierCV,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import asfusion as af
 from asfusion.crossvalidation import cross_validate, permute_labels
+from asfusion.evaluation.report import Report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
 QUICK = {"n_bootstrap": 50, "verbose": 0}
@@ -341,6 +349,85 @@ def test_classes_by_name_and_one_that_a_fold_lacks():
     lacking = cross_validate(LogisticRegression(), X, y, cv=by_class, **QUICK)
     assert (lacking.predictions[severe][:, 2] == 0).all()
     assert np.isnan(lacking.fold_scores[0].scores["auc"])
+
+
+# --- thresholds -----------------------------------------------------------------------
+
+
+def _rare(n_rows=240):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(n_rows, 3)), columns=list("abc"))
+    return X, (rng.random(n_rows) < 1 / (1 + np.exp(1 - X["a"]))).to_numpy().astype(int)
+
+
+def _fusion(threshold):
+    encoders = {"labs": af.TabularEncoder(list("abc"))}
+    return af.EarlyFusionClassifier(
+        encoders, LogisticRegression(), threshold=threshold, verbose=0, random_state=0
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _fusion(0.2),
+        _fusion("prevalence"),
+        _fusion({"sensitivity": 0.9}),
+        FixedThresholdClassifier(LogisticRegression(), threshold=0.2),
+        make_pipeline(StandardScaler(), TunedThresholdClassifierCV(LogisticRegression())),
+    ],
+)
+def test_each_row_is_called_by_the_threshold_of_its_fold(model):
+    X, y = _rare()
+    X = X if isinstance(model, af.EarlyFusionClassifier) else X.to_numpy()
+    cv = list(KFold(3, shuffle=True, random_state=0).split(X))
+    result = cross_validate(model, X, y, cv=cv, **QUICK)
+    called, cuts = np.empty(len(y), int), []
+    for fold, (train, test) in zip(result.fold_scores, cv, strict=True):
+        rows = X.iloc if isinstance(X, pd.DataFrame) else X
+        alone = clone(model).fit(rows[train], y[train])
+        called[test] = alone.predict(rows[test])
+        cuts.append(af.evaluate(alone, rows[test], y[test], n_bootstrap=2).threshold)
+        assert fold.scores["sensitivity"] == pytest.approx(recall_score(y[test], called[test]))
+        price = cuts[-1] / (1 - cuts[-1])
+        gain = (called[test] * (y[test] - price * (1 - y[test]))).mean()
+        assert fold.scores["net_benefit"] == pytest.approx(gain)
+    report = result.report
+    assert report.scores["sensitivity"].estimate == pytest.approx(recall_score(y, called))
+    assert report.scores["accuracy"].estimate == pytest.approx((called == y).mean())
+    assert report.threshold_source == "folds"
+    assert report.threshold_range == (min(cuts), max(cuts))
+    assert min(cuts) <= report.threshold <= max(cuts)
+
+
+def test_thresholds_of_folds_leave_net_benefit_on_the_decision_curve():
+    X, y = _rare()
+    result = cross_validate(_fusion("prevalence"), X, y, cv=3, repeats=2, **QUICK)
+    plain = cross_validate(_fusion(0.5), X, y, cv=3, repeats=2, **QUICK)
+    assert result.report.curves == plain.report.curves
+    at = result.report.threshold
+    by_one = af.evaluate(result.predictions, y=y, threshold=at, n_bootstrap=2).scores
+    assert result.report.scores["net_benefit"].estimate == by_one["net_benefit"].estimate
+    low, high = result.report.threshold_range
+    assert low < high
+    said = f"Threshold {low:.3g} to {high:.3g}, stored in the model of each fold"
+    assert said in repr(result) and f"at their median, {at:.3g}" in repr(result)
+    assert f"{low:.4g} to {high:.4g}, stored" in str(result.report.model_card())
+    again = Report.from_json(result.report.to_json())
+    assert again.threshold_range == (low, high)
+    labels = [text.get_text() for text in result.report.plot()[0].get_legend().get_texts()]
+    assert f"thresholds {low:.2g} to {high:.2g}" in labels
+    plt.close("all")
+
+
+def test_one_threshold_in_all_folds_and_repeats_is_that_one():
+    X, y = _rare()
+    report = cross_validate(_fusion(0.2), X, y, cv=3, repeats=3, **QUICK).report
+    assert report.threshold == 0.2 and report.threshold_range == (0.2, 0.2)
+    assert "Threshold 0.2, stored in the model of each fold" in repr(report)
+    default = cross_validate(LogisticRegression(), X.to_numpy(), y, cv=3, **QUICK).report
+    assert default.threshold == 0.5 and default.threshold_source == "default"
+    assert default.threshold_range is None
 
 
 # --- what is shown --------------------------------------------------------------------

@@ -34,6 +34,9 @@ class Judged:
         Number from 0 of the patient of each row.
     is_grouped : bool
         Whether patients were given; each row is one otherwise.
+    cuts : ndarray of shape (N,) or None
+        From which probability on each row is called positive, where rows were judged by
+        several models that each have a threshold of their own.
     """
 
     task: Task
@@ -42,6 +45,7 @@ class Judged:
     classes: tuple[str, ...]
     groups: NDArray[np.int64]
     is_grouped: bool
+    cuts: Floats | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -62,6 +66,7 @@ class Judged:
             self.classes,
             groups,
             self.is_grouped,
+            None if self.cuts is None else self.cuts[rows],
         )
 
 

@@ -24,7 +24,7 @@ class Rules:
     threshold : float or None
         From which probability on a row is called positive; None unless binary.
     source : str or None
-        Where it comes from: ``"given"``, ``"model"`` or ``"default"``.
+        Where it comes from: ``"given"``, ``"model"``, ``"folds"`` or ``"default"``.
     prevalence : float or None
         Stated share of positives; None for that of the rows.
     thresholds : ndarray of shape (T,)
@@ -177,6 +177,15 @@ def find_threshold(
     return 0.5, "default"
 
 
+def fold_rules(judged: Judged) -> Rules:
+    """Return the rules for rows that were each judged by the model of a fold."""
+    if judged.task != "binary":
+        return Rules()
+    if judged.cuts is None:
+        return Rules(0.5, "default")
+    return Rules(float(np.median(judged.cuts)), "folds")
+
+
 def stored_threshold(model: Any) -> Any:
     """Return the threshold by which a fitted model calls a class, or None if it has none.
 
@@ -198,12 +207,14 @@ def make_scorer(
     judged: Judged, *, threshold: float | None = None, rules: Rules | None = None
 ) -> Scorer:
     """Return the scorer of the task, by `rules` or else by a threshold alone."""
-    rules = Rules(threshold) if rules is None else rules
+    if rules is None:
+        rules = fold_rules(judged) if threshold is None else Rules(threshold)
     if judged.task == "binary":
         return BinaryScorer(
             judged.y == 1,
             judged.predicted,
             threshold=0.5 if rules.threshold is None else rules.threshold,
+            cuts=judged.cuts,
             prevalence=rules.prevalence,
             groups=judged.groups,
         )

@@ -95,6 +95,13 @@ def _plain(names: Sequence[str]) -> list[str]:
     return [name.replace("$", r"\$") for name in names]
 
 
+def _threshold(report: Report) -> str:
+    """Return by which threshold, or those of which folds, rows were called."""
+    ends = report.threshold_range or (report.threshold, report.threshold)
+    shown = dict.fromkeys(f"{end:.2g}" for end in ends)
+    return f"threshold{'s' if len(shown) > 1 else ''} {' to '.join(shown)}"
+
+
 def _percent(confidence: float) -> str:
     return f"{100 * confidence:g} %"
 
@@ -127,7 +134,7 @@ def _draw_roc(report: Report, axis: Axes) -> None:
         marker="D",
         color=RED,
         linestyle="none",
-        label=f"threshold {report.threshold:.2g}",
+        label=_threshold(report),
     )
     axis.legend(loc="lower right", frameon=False, fontsize="small")
 

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from asfusion.evaluation.report import Report
 
 FEWEST = 10  # smaller cells are not shown: their numbers say little and may tell on people
-_SOURCES = {"given": "as given", "model": "stored in the model", "default": "the default"}
+_SOURCES = {
+    "given": "as given",
+    "model": "stored in the model",
+    "folds": "stored in the model of each fold",
+    "default": "the default",
+}
 
 
 def score_label(name: str) -> str:
@@ -39,6 +44,12 @@ def show_interval(score: Interval, *, sign: bool = False) -> str:
         return "-"
     plus = ["+" if sign and value > 0 else "" for value in (score.low, score.high)]
     return f"{plus[0]}{show_number(score.low)} to {plus[1]}{show_number(score.high)}"
+
+
+def show_threshold(report: Report, digits: int = 6) -> str:
+    """Return the threshold as text, or from which to which one those of the folds go."""
+    ends = report.threshold_range or (report.threshold, report.threshold)
+    return " to ".join(dict.fromkeys(f"{end:.{digits}g}" for end in ends))
 
 
 def as_text(report: Report) -> str:
@@ -104,7 +115,10 @@ def _remarks(report: Report) -> list[str]:
         remarks[0] += " The second one of the AUC is DeLong's."
     if report.threshold_source is not None:
         source, positive = _SOURCES[report.threshold_source], report.classes[-1]
-        remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
+        cut = show_threshold(report, 3 if report.threshold_range else 6)
+        remarks.append(f"Threshold {cut}, {source}: class {positive} from there on.")
+        if " to " in cut:
+            remarks.append(f"Net benefit as a score is at their median, {report.threshold:.3g}.")
         remarks.append(_prevalence_remark(report))
         useful = where_useful(report.curves["decision"])
         remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")

@@ -20,9 +20,9 @@ from asfusion.evaluation import _html, _plots, _words
 from asfusion.evaluation._card import Sheet, make_card
 from asfusion.evaluation._checklists import make_checklist
 from asfusion.evaluation._curves import make_curves
-from asfusion.evaluation._factors import read_factors
+from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
-from asfusion.evaluation._judge import judge, make_scorer, read_rules
+from asfusion.evaluation._judge import Rules, judge, make_scorer, read_rules
 from asfusion.evaluation._patterns import group_by_pattern, read_presence
 from asfusion.evaluation._words import FEWEST
 from asfusion.evaluation.delong import delong_interval
@@ -79,9 +79,11 @@ class Report:
     shares : tuple of float
         Share of each class among the rows.
     threshold : float or None
-        From which probability on a row is called positive; None unless binary.
-    threshold_source : {"given", "model", "default"} or None
-        Where it comes from. It is never chosen on the rows that are judged.
+        From which probability on a row is called positive; None unless binary. After a
+        cross-validation the median of those of the folds' models.
+    threshold_source : {"given", "model", "folds", "default"} or None
+        Where it comes from. It is never chosen on the rows that are judged. With
+        ``"folds"`` each row was called by the threshold of the model that judged it.
     prevalence : float or None
         Share of positives that predictive values and net benefit are for, as it was
         stated; None for that of the rows.
@@ -105,6 +107,9 @@ class Report:
         Version of asfusion that made the report.
     subgroups : SubgroupAudit or None
         The scores by subgroup, if they were asked for.
+    threshold_range : tuple of two floats, or None
+        Lowest and highest threshold of the folds, averaged over repeats as predictions are;
+        None where there is one for all rows.
 
     Examples
     --------
@@ -135,6 +140,7 @@ class Report:
     curves: Mapping[str, Any] = field(repr=False)
     version: str = __version__
     subgroups: SubgroupAudit | None = None
+    threshold_range: tuple[float, float] | None = None
 
     @property
     def primary(self) -> str:
@@ -249,6 +255,8 @@ class Report:
                 for p in state["patterns"]
             )
             state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
+            spread = state.get("threshold_range")
+            state["threshold_range"] = spread and (float(spread[0]), float(spread[1]))
             audit = state.get("subgroups")
             state["subgroups"] = audit and SubgroupAudit._from_state(audit)
             return cls(**state)
@@ -453,16 +461,32 @@ def evaluate(
         ordinal=ordinal,
     )
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
+    presence = {} if X is None else read_presence(model, X)
+    factors = None if subgroups is None else read_factors(subgroups, X, model, len(judged), bands)
+    return make_report(judged, rules, presence, factors, **options)
+
+
+def make_report(
+    judged: Judged,
+    rules: Rules,
+    presence: Mapping[str, NDArray[np.bool_]],
+    factors: Mapping[str, Levels] | None,
+    *,
+    n_bootstrap: int,
+    confidence: float,
+    seed: int,
+) -> Report:
+    """Return the report on rows that are read already."""
+    options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     scorer = make_scorer(judged, rules=rules)
     scores, _ = score_intervals(scorer, width=len(judged), **options)
     if judged.task == "binary":
         scores = _with_delong(scores, judged, float(confidence))
-    presence = {} if X is None else read_presence(model, X)
     n_classes = len(judged.classes)
     audit = None
-    if subgroups is not None:
-        factors = read_factors(subgroups, X, model, len(judged), bands)
+    if factors is not None:
         audit = audit_judged(judged, factors, rules.threshold, **options)
+    spread = None if judged.cuts is None else (min(judged.cuts), max(judged.cuts))
     counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
     return Report(
         task=judged.task,
@@ -483,6 +507,7 @@ def evaluate(
         patterns=_score_patterns(judged, presence, options),
         curves=make_curves(judged, rules, **options),
         subgroups=audit,
+        threshold_range=spread and (float(spread[0]), float(spread[1])),
     )
 
 
