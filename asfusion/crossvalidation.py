@@ -24,6 +24,7 @@ from asfusion.evaluation._inputs import (
     read_complete,
     read_groups,
     read_judged,
+    read_targets,
 )
 from asfusion.evaluation._judge import fold_rules, make_scorer
 from asfusion.evaluation.cross_validation import Canary, CrossValidation, score_folds
@@ -214,6 +215,8 @@ def _read(
     native = X if isinstance(X, np.ndarray) else frame.to_native()
     # A Series keeps its name, by which an estimator knows a score that it must not see.
     labels = y if hasattr(y, "to_numpy") else target
+    if hasattr(y, "columns") and target.ndim == 1:
+        labels = y[y.columns[0]]
     if not is_classifier(model):
         if target.dtype.kind not in "biuf" or not np.isfinite(target.astype(np.float64)).all():
             raise InputError("y: expected finite numbers for a regressor, got other values.")
@@ -381,14 +384,11 @@ def _result(
     numbers = _fold_numbers(folds, len(rows.y))
     predicted, tested = _average(answers, numbers)
     groups = rows.groups
-    # A column of targets, so that two distinct ones are not taken for classes.
-    truth = rows.y if rows.classes is None else target
-    together = read_judged(
-        predicted[tested],
-        truth[tested],
-        None if groups is None else groups[tested],
-        classes=rows.classes,
-    )
+    mine = None if groups is None else groups[tested]
+    if rows.classes is None:
+        together = read_targets(predicted[tested], rows.y[tested], mine)
+    else:
+        together = read_judged(predicted[tested], target[tested], mine, classes=rows.classes)
     if cuts is not None:
         together = replace(together, cuts=_average(cuts[:, :, None], numbers)[0][tested, 0])
     report = make_report(together, fold_rules(together), {}, None, **options)

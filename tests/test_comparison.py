@@ -190,6 +190,16 @@ def test_whole_numbers_are_classes_only_while_they_are_few():
     assert compare(rows.X, rows.y, encoders(), task="regression", **FAST).task == "regression"
 
 
+@pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
+def test_labels_in_one_column_are_classes(column):
+    rows = make(60)
+    options = {**FAST, "cv": 2, "families": ["early"]}
+    one = compare(rows.X, rows.y, encoders(), **options)
+    same = compare(rows.X, column({"y": rows.y}), encoders(), **options)
+    assert same.task == "binary"
+    assert [s.score for s in same.standings] == [s.score for s in one.standings]
+
+
 def test_explicit_split_judges_its_test_rows_only():
     rows = make()
     split = [(np.arange(80), np.arange(80, 120))]

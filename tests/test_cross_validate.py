@@ -307,6 +307,18 @@ def test_number_of_processes_changes_nothing():
     assert not np.array_equal(one.predictions, other.predictions)
 
 
+@pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
+@pytest.mark.parametrize("model", [LogisticRegression(), Ridge()])
+def test_targets_in_one_column_are_as_good_as_in_a_row(model, column):
+    X, y, patient = cohort(20)
+    settings = {"groups": patient, "cv": 2, **QUICK}
+    one = cross_validate(model, X, y, **settings)
+    same = cross_validate(model, X, column({"y": y}), **settings)
+    assert same.report.task == one.report.task
+    assert np.array_equal(same.predictions, one.predictions)
+    assert same.fold_scores == one.fold_scores
+
+
 def test_regression():
     X, _, patient = cohort(40)
     y = 3 * X["lab_0"] + 0.5 * X["lab_1"]

@@ -101,13 +101,18 @@ def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> 
 
 
 def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
-    """Return an array with `n_rows` entries, none of them missing."""
+    """Return an array with `n_rows` entries, none of them missing.
+
+    A single column is its entries: a frame of one column means what its Series means.
+    """
     if values is None:
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got None.")
     array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
     if array.ndim == 0 or len(array) != n_rows:
         got = "a single value" if array.ndim == 0 else str(len(array))
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got {got}.")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     missing = _count_missing(array)
     if missing:
         msg = (

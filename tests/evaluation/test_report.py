@@ -66,6 +66,16 @@ TASKS = ["binary", "multiclass", "regression", "two targets"]
 # -- numbers ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
+def test_labels_in_one_column_are_labels(rows, column):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    model = LogisticRegression().fit(rows.X, rows.y)
+    for asked in [(p,), (model, rows.X)]:
+        report = evaluate(*asked, y=column({"y": rows.y}), **FAST)
+        assert report.task == "binary"
+        assert report.scores == evaluate(*asked, y=rows.y, **FAST).scores
+
+
 def test_scores_of_a_model_equal_scikit_learn(rows):
     model = LogisticRegression().fit(rows.X, rows.y)
     report = evaluate(model, rows.X, rows.y, groups=rows.groups, **FAST)
