@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
@@ -20,7 +21,7 @@ from asfusion._progress import progress
 from asfusion._random import derive_seed
 from asfusion.evaluation._judge import find_threshold
 from asfusion.evaluation.splits import Split, make_folds
-from asfusion.exceptions import InputError
+from asfusion.exceptions import ConfigurationError, InputError
 
 Floats = NDArray[np.float64]
 
@@ -110,6 +111,30 @@ def take_rows(table: Any, rows: NDArray[np.int64]) -> Any:
     if hasattr(table, "columns"):
         return Frame.read(table).take(rows).to_native()
     return table[rows.tolist()]  # a polars Series
+
+
+def check_unfitted(model: Any, name: str) -> None:
+    """Raise if a part of `model` was fitted before and stays so in every copy.
+
+    Such a part may have seen the very rows that a fold is to be judged on.
+    """
+    params = {"": model, **model.get_params(deep=True)}
+    for key, value in params.items():
+        last = key.rpartition("__")[2]
+        if isinstance(value, FrozenEstimator):
+            got, fix = "a FrozenEstimator", "the estimator in it"
+        elif last == "prefit" and value is True:
+            got, fix = "one with prefit=True", "prefit=False"
+        elif last == "cv" and isinstance(value, str) and value == "prefit":
+            got, fix = "one with cv='prefit'", "a number of folds as cv"
+        else:
+            continue
+        msg = (
+            f"{name}: expected an estimator that each fold fits, got {got}, which was fitted "
+            "before and may have seen the rows that it is judged on. "
+            f"Pass {fix}, or judge it by evaluate on rows that it has not seen."
+        )
+        raise ConfigurationError(msg)
 
 
 def prepare_model(

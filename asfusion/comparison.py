@@ -22,6 +22,7 @@ from asfusion._comparison_runs import (
     TablesRun,
 )
 from asfusion._comparison_store import AnswerStore
+from asfusion._fold_runs import check_unfitted
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -333,6 +334,7 @@ def _check_estimators(estimators: Any, data: ComparedRows) -> Mapping[str, Any]:
         raise ConfigurationError(msg)
     for name, estimator in estimators.items():
         check_part(estimator, f"estimators[{name!r}]", classify=data.classes is not None)
+        check_unfitted(estimator, f"estimators[{name!r}]")
     return {str(name): estimator for name, estimator in estimators.items()}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from asfusion._checks import check_choice, check_integer
-from asfusion._fold_runs import FoldRows, run_folds
+from asfusion._fold_runs import FoldRows, check_unfitted, run_folds
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -116,7 +116,8 @@ def cross_validate(
         sites, there are too few patients for the folds, or contents are shared and
         `duplicates` is ``"raise"``.
     ConfigurationError
-        If a parameter is unusable, a split mixes a patient's rows, or a row is tested twice.
+        If a parameter is unusable, a part of the model was fitted before and stays so, a split
+        mixes a patient's rows, or a row is tested twice.
 
     Notes
     -----
@@ -182,6 +183,7 @@ def _check_model(model: Any) -> None:
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         msg = f"model: expected an unfitted scikit-learn or asfusion estimator, got {got}."
         raise ConfigurationError(msg)
+    check_unfitted(model, "model")
     if is_classifier(model) and not hasattr(model, "predict_proba"):
         msg = (
             f"model: expected a classifier with predict_proba, got {type(model).__name__}. "

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from matplotlib import pyplot as plt
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold
@@ -404,6 +405,10 @@ def test_text_html_and_picture(board, tmp_path):
         ),
         ({"estimators": [1]}, "estimators: expected a dict of name to scikit-learn estimator"),
         ({"estimators": {"svm": LinearSVC()}}, "svm.*expected a classifier with predict_proba"),
+        (
+            {"estimators": {"ice": FrozenEstimator(LogisticRegression())}},
+            "'ice'.*expected an estimator that each fold fits, got a FrozenEstimator",
+        ),
         ({"network": JointFusionRegressor()}, "network: expected None or a JointFusionClassifier"),
         ({"cv": KFold(3, shuffle=True)}, r"expected each group \(patient\) on one side"),
         ({"families": ["joint"], "fusions": ["concat", "concat"]}, "each name once, got 'joint"),

@@ -8,7 +8,8 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import recall_score, roc_auc_score
 from sklearn.model_selection import (
@@ -482,6 +483,38 @@ def test_undefined_fold_is_told():
 
 
 # --- refusals -------------------------------------------------------------------------
+
+
+def _fitted_before():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 2
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    sigmoid = af.RecalibratedClassifier(forest, "sigmoid", prefit=True)
+    frozen = FrozenEstimator(forest)
+    late = {"estimators": {"labs": frozen}}
+    return [
+        (sigmoid, "prefit=True.*Pass prefit=False"),
+        (af.ConformalClassifier(forest, prefit=True), "prefit=True"),
+        (make_pipeline(StandardScaler(), sigmoid), "prefit=True"),
+        (frozen, "a FrozenEstimator.*Pass the estimator in it"),
+        (af.LateFusionClassifier({"labs": af.TabularEncoder("lab_0")}, **late), "FrozenEstimator"),
+        (StackingClassifier([("a", forest)], LogisticRegression(), cv="prefit"), "cv='prefit'"),
+    ]
+
+
+@pytest.mark.parametrize(("model", "match"), _fitted_before())
+def test_model_that_was_fitted_before_is_refused(model, match):
+    X, y, _ = cohort(20)
+    with pytest.raises(
+        ConfigurationError, match=f"model: expected .* each fold fits, got .*{match}"
+    ):
+        cross_validate(model, X, y, **QUICK)
+
+
+def test_fitted_model_that_a_copy_forgets_is_taken():
+    X, y, _ = cohort(20)
+    fitted = LogisticRegression().fit(X, y)
+    assert cross_validate(fitted, X, y, **QUICK).report.n_rows == 60
 
 
 @pytest.mark.parametrize(
