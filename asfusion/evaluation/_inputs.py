@@ -79,6 +79,9 @@ def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> 
     if classes is None and _looks_numeric(labels, guesses):
         return _regression(labels, guesses, numbers, is_grouped)
     known = np.unique(labels) if classes is None else np.asarray(classes)
+    if is_matrix and hasattr(predicted, "columns"):
+        known, order = _read_names(list(predicted.columns), known, stated=classes is not None)
+        guesses = guesses[:, order]
     coded = _class_numbers(labels, known)
     if not is_matrix and len(known) != 2:
         msg = (
@@ -162,6 +165,30 @@ def _read_predictions(predicted: Any) -> Floats:
         msg = f"predictions: expected finite numbers, got NaN or infinity in {unusable} row(s)."
         raise InputError(msg)
     return array
+
+
+def _read_names(
+    columns: list[Any], known: NDArray[Any], *, stated: bool
+) -> tuple[NDArray[Any], list[int]]:
+    """Return the classes and where the column of each stands, by name if columns have names.
+
+    Columns in an order of their own would otherwise be taken for other classes. Classes that
+    only columns name are known, too.
+    """
+    as_they_stand = list(range(len(columns)))
+    if not stated and set(known.tolist()) < set(columns):
+        known = np.unique(np.asarray(columns))
+    names, wanted = ([str(name) for name in part] for part in (columns, known.tolist()))
+    if sorted(names) == sorted(wanted):
+        return known, [names.index(name) for name in wanted]
+    if columns == as_they_stand or len(columns) < 2 or (stated and not set(names) & set(wanted)):
+        return known, as_they_stand
+    msg = (
+        f"predictions: expected columns named by the {len(wanted)} classes of y, got "
+        f"{len(set(names) - set(wanted))} other name(s). Rename them, or pass an array with the "
+        "columns in the order of classes=."
+    )
+    raise InputError(msg)
 
 
 def _looks_numeric(labels: NDArray[Any], guesses: Floats) -> bool:

@@ -402,6 +402,7 @@ def evaluate(
     classes : array, optional
         Classes in the order of the columns of predictions; for two classes the second
         is the positive one. By default those of the model, or the sorted ones in `y`.
+        Columns of a frame of predictions are found by name.
     subgroups : str, sequence of str, or dict of str to array, optional
         What `audit_subgroups` takes as `by`: columns of X, ``"modalities"``, or values.
     bands : dict of str to sequence of float, optional

@@ -66,6 +66,37 @@ TASKS = ["binary", "multiclass", "regression", "two targets"]
 # -- numbers ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_predictions_are_found_by_name(rows, frame):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    y = np.where(rows.y == 1, "yes", "no")
+    plain = evaluate(p, y=rows.y, **FAST).scores
+    turned = frame({"yes": p, "no": 1 - p})
+    report = evaluate(turned, y=y, **FAST)
+    assert report.classes == ("no", "yes") and report.scores == plain
+    stated = evaluate(turned, y=y, classes=["no", "yes"], **FAST)
+    assert stated.scores == plain
+    assert evaluate(frame({"1": p, "0": 1 - p}), y=rows.y, **FAST).scores == plain
+    table, labels = rng_classes(rows)
+    kept = labels != "slip"
+    two = table[kept][:, :2] / table[kept][:, :2].sum(axis=1, keepdims=True)
+    named = frame({"slip": np.zeros(kept.sum()), "normal": two[:, 1], "hernia": two[:, 0]})
+    assert evaluate(named, y=labels[kept], **FAST).classes == ("hernia", "normal", "slip")
+
+
+def test_columns_of_predictions_without_names_are_in_order(rows):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    plain = evaluate(p, y=rows.y, **FAST).scores
+    table = np.stack([1 - p, p], axis=1)
+    assert evaluate(pd.DataFrame(table), y=rows.y + 1, **FAST).scores == plain
+    other = pd.DataFrame(table, columns=["p_healthy", "p_ill"])
+    assert evaluate(other, y=rows.y, classes=[0, 1], **FAST).scores == plain
+    with pytest.raises(InputError, match="columns named by the 2 classes of y, got 2 other name"):
+        evaluate(other, y=rows.y, **FAST)
+    with pytest.raises(InputError, match="columns named by the 2 classes of y, got 1 other name"):
+        evaluate(other.set_axis(["0", "ill"], axis=1), y=rows.y, classes=[0, 1], **FAST)
+
+
 @pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
 def test_labels_in_one_column_are_labels(rows, column):
     p = 1 / (1 + np.exp(-rows.X[:, 0]))
@@ -448,7 +479,7 @@ P = [0.2, 0.4, 0.6, 0.8]
         ([[0.1, 0.9]] * 4, {"y": ["a", "b", "c", "a"]}, "each of 3 classes, got 2 column"),
         (P, {"y": [0, 1, 0, 1], "groups": [1, 2]}, "groups: expected 4 entries, one per row"),
         (P, {"y": [0, 1, 0, 1], "groups": ["a", None, "b", "c"]}, "groups: .* got 1 missing"),
-        (P, {"y": [0, 1, 0, 1], "groups": [[1]] * 4}, "groups: expected one label per row"),
+        (P, {"y": [0, 1, 0, 1], "groups": [[1, 1]] * 4}, "groups: expected one label per row"),
         (P, {"X": [1, 2], "y": [0, 1, 0, 1]}, "X: expected None beside predictions"),
     ],
 )
