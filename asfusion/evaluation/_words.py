@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,15 @@ _SOURCES = {
     "folds": "stored in the model of each fold",
     "default": "the default",
 }
+
+
+def hidden_cells(counts: Mapping[str, tuple[int, int]]) -> set[str]:
+    """Return which parts of all rows are not shown, by their numbers of rows and of patients."""
+    hidden = {name for name, count in counts.items() if min(count) < FEWEST}
+    if len(hidden) == 1 and len(counts) > 1:
+        # The number of all rows is known: one missing number would follow from the others.
+        hidden.add(min(set(counts) - hidden, key=lambda name: (counts[name], name)))
+    return hidden
 
 
 def score_label(name: str) -> str:
@@ -122,6 +132,11 @@ def _remarks(report: Report) -> list[str]:
         remarks.append(_prevalence_remark(report))
         useful = where_useful(report.curves["decision"])
         remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")
+    if any(pattern.n_rows is None for pattern in report.patterns):
+        remarks.append(
+            f"By modalities present, numbers below {FEWEST} are not shown, nor one from which such "
+            "a number would follow."
+        )
     if report.mic:
         sizes = ", ".join(f"{size:g}" for size in report.mic)
         remarks.append(f"Minimal important change: {sizes}, in the units of y.")
@@ -158,9 +173,10 @@ def _pattern_rows(report: Report) -> list[list[str]]:
     rows = []
     for pattern in report.patterns:
         names = " + ".join(pattern.present) or "none"
-        n_rows = f"under {FEWEST}" if pattern.n_rows is None else str(pattern.n_rows)
+        n_rows = "not shown" if pattern.n_rows is None else str(pattern.n_rows)
         numbers = ["-", "-"]
         if pattern.score is not None:
+            n_rows = n_rows if pattern.n_rows else f"{FEWEST} or more"
             numbers = [show_number(pattern.score.estimate), show_interval(pattern.score)]
         rows.append([names, n_rows, *numbers])
     return rows

@@ -24,7 +24,7 @@ from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
 from asfusion.evaluation._judge import Rules, judge, make_scorer, read_rules
 from asfusion.evaluation._patterns import group_by_pattern, read_presence
-from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation._words import FEWEST, hidden_cells
 from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval, score_intervals
 from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
@@ -48,7 +48,8 @@ class Pattern:
     present : tuple of str
         Modalities that these rows have.
     n_rows : int or None
-        Number of rows; None below 10, which are not shown.
+        Number of rows; None where it is not shown: below 10 rows or patients, and where such
+        a number would follow from the others.
     score : Interval or None
         The report's first score on these rows; None for fewer than 10 rows or patients,
         or where it is undefined.
@@ -533,13 +534,16 @@ def _score_patterns(
         return ()
     name = PRIMARY[judged.task]
     patterns = []
-    for present, rows in group_by_pattern(presence):
-        part = judged.take(rows)
+    parts = {present: judged.take(rows) for present, rows in group_by_pattern(presence)}
+    # Named as by an audit of "modalities", which then hides the same ones.
+    names = {present: " + ".join(present) or "none" for present in parts}
+    hidden = hidden_cells({names[p]: (len(part), part.n_groups) for p, part in parts.items()})
+    for present, part in parts.items():
         score = None
         if min(len(part), part.n_groups) >= FEWEST:
             found = score_intervals(make_scorer(part), width=len(part), **options)[0][name]
             score = found if np.isfinite(found.estimate) else None
-        shown = len(rows) if len(rows) >= FEWEST else None
+        shown = None if names[present] in hidden else len(part)
         patterns.append(Pattern(present, shown, score))
     return tuple(patterns)
 

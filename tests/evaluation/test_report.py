@@ -312,14 +312,34 @@ def test_scores_by_present_modalities(rows):
     report = evaluate(model, X, rows.y, groups=rows.groups, **FAST)
     assert [(p.present, p.n_rows) for p in report.patterns] == [
         (("labs",), 100),
-        (("labs", "who"), 55),
+        (("labs", "who"), None),  # 160 - 100 - 55 would tell the last one
         (("who",), None),
     ]
+    for shown in (repr(report), str(report.model_card())):
+        assert not re.search(r"\b55\b", shown)
     part = slice(0, 100)
     expected = roc_auc_score(rows.y[part], model.predict_proba(X[part])[:, 1])
     assert report.patterns[0].score.estimate == pytest.approx(expected)
     assert report.patterns[2].score is None
-    assert re.search(r"^who +under 10 +- +-$", repr(report), re.M)
+    assert re.search(r"^labs \+ who +10 or more +0", repr(report), re.M)
+    assert re.search(r"^who +not shown +- +-$", repr(report), re.M)
+    assert "nor one from which such a number would follow" in repr(report)
+
+
+def test_small_cells_stay_hidden_beside_an_audit_of_the_same(rows):
+    model, X = fused_model(rows)
+    report = evaluate(model, X, rows.y, subgroups="modalities", **FAST)
+    told = {" + ".join(pattern.present): pattern.n_rows for pattern in report.patterns}
+    assert told == {part.level: part.n_rows for part in report.subgroups.subgroups}
+    assert sorted(told.values(), key=str) == [100, None, None]
+
+
+def test_numbers_of_modalities_are_shown_where_none_is_small(rows):
+    model, X = fused_model(rows)
+    X.loc[100:104, ["crp", "esr"]] = 0.0
+    report = evaluate(model, X, rows.y, **FAST)
+    assert [pattern.n_rows for pattern in report.patterns] == [100, 60]
+    assert "not shown" not in repr(report)
 
 
 def test_modalities_of_late_fusion_and_of_a_search_are_found(rows):
