@@ -147,6 +147,7 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
     from sklearn.base import is_classifier
+    from sklearn.utils.validation import check_is_fitted
 
     if not is_classifier(model):
         return read_targets(model.predict(X), y, groups)
@@ -156,6 +157,8 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
             "Wrap it in sklearn.calibration.CalibratedClassifierCV."
         )
         raise ConfigurationError(msg)
+    if classes is None:
+        check_is_fitted(model, "classes_")
     known = model.classes_ if classes is None else classes
     return read_judged(model.predict_proba(X), y, groups, classes=known)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from matplotlib import pyplot as plt
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import (
     cohen_kappa_score,
@@ -18,9 +19,14 @@ from sklearn.metrics import (
     mean_absolute_error,
     roc_auc_score,
 )
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from asfusion.estimators.early import EarlyFusionClassifier
 from asfusion.evaluation.report import Report, evaluate
+from asfusion.evaluation.subgroups import audit_subgroups
 from asfusion.exceptions import ConfigurationError, InputError
 
 N = 160
@@ -284,6 +290,23 @@ def test_infinite_limits_are_shown_and_saved():
     assert np.isfinite(score.estimate) and np.isinf(score.high)
     assert re.search(r"Positive likelihood ratio .* to ∞", repr(report))
     assert Report.from_json(report.to_json()).scores["lr_positive"] == score
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        LinearRegression(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        GridSearchCV(LogisticRegression(), {"C": [1.0]}),
+        EarlyFusionClassifier(verbose=0),
+    ],
+)
+def test_models_that_are_not_fitted_say_so(rows, model):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        evaluate(model, rows.X, rows.y, **FAST)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        audit_subgroups(model, rows.X, rows.y, by={"sex": rows.y}, **FAST)
 
 
 # -- modalities ------------------------------------------------------------------------
