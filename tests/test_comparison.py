@@ -422,6 +422,32 @@ def test_unusable_parameters_are_refused(options, message):
         compare(rows.X, rows.y, chosen, groups=rows.groups, **{**FAST, **options})
 
 
+class Unfittable(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise AssertionError("fitted before everything was checked")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fusions": ["concat", "blend"]}, "fusion: expected one of"),
+        ({"fusions": [Gated(), 3]}, "fusion: expected one of .* or a head such as .* got int"),
+        ({"combines": ["mean", "median"]}, "combine: expected one of .* got 'median'"),
+    ],
+)
+def test_unusable_parameters_are_refused_before_anything_is_fitted(options, message):
+    rows = make(60)
+    families = {"families": ["early", "joint", "late"], "estimators": {"x": Unfittable()}}
+    with pytest.raises(ConfigurationError, match=message):
+        compare(rows.X, rows.y, encoders(), **{**FAST, **families, **options})
+
+
+def test_vote_over_numbers_is_refused_before_anything_is_fitted():
+    rows = make(60)
+    with pytest.raises(ConfigurationError, match="combine: expected one for numbers"):
+        compare(rows.X, rows.score, encoders(), **{**FAST, "families": ["late"]}, combines=["vote"])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
