@@ -463,6 +463,10 @@ def test_vote_over_numbers_is_refused_before_anything_is_fitted():
         ({"y": np.r_[np.nan, np.ones(59)]}, "y: expected a value for every row, got 1 missing"),
         ({"groups": [1, 2]}, "groups: expected 60 entries"),
         ({"cv": 50}, "cv: expected at least 50 rows of each class"),
+        (
+            {"y": np.arange(60) // 30, "cv": KFold(2)},
+            "cv, split 0: expected training rows of at least 2 classes, got 1 class in 30 rows",
+        ),
     ],
 )
 def test_unusable_input_is_refused(change, message):

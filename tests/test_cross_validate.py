@@ -541,6 +541,17 @@ def test_unusable_parameters(change, match):
         cross_validate(settings.pop("model"), X, y, **settings)
 
 
+@pytest.mark.parametrize("model", [LogisticRegression(), RandomForestClassifier(5)])
+def test_fold_without_a_class_to_learn_from_is_named(model):
+    X, *_ = cohort(20)
+    y, told = np.arange(60) // 30, "split 0: expected training rows of at least 2 classes, got 1"
+    with pytest.raises(InputError, match=f"{told} class in 30 rows. It tests on row 0 and 29 more"):
+        cross_validate(model, X, y, cv=[(np.arange(30, 60), np.arange(30))], **QUICK)
+    site = {"cv": "leave-one-site-out", "sites": np.where(y, "a", "b")}
+    with pytest.raises(InputError, match=told):
+        cross_validate(model, X, y, **site, **QUICK)
+
+
 def test_unusable_rows():
     X, y, patient = cohort(20)
     with pytest.raises(InputError, match="y: expected at least 2 classes, got 1"):

@@ -188,6 +188,12 @@ class _LateFusion(FusionEstimator):
             decisions, present, judged = self._out_of_fold(rows)
             usable = judged.take(np.flatnonzero(present.any(axis=1)))
             decisions, present = decisions[present.any(axis=1)], present[present.any(axis=1)]
+            if self.is_classifier and len(np.unique(usable.y)) < 2:
+                msg = (
+                    "combine='stacking': expected rows of at least 2 classes among those predicted "
+                    "unseen, got 1 class. Use combine='mean', or fit on more rows."
+                )
+                raise InputError(msg)
             self.stacker_ = self._stacker().fit(decisions, present, usable.y, usable.loss_weight)
 
     def _learned_weights(self, rows: TrainingRows) -> NDArray[np.float64]:
