@@ -383,6 +383,16 @@ def test_text_html_and_picture(board, tmp_path):
     assert board.plot(given) is given
 
 
+def test_long_names_of_modalities_leave_room():
+    rows = make(60)
+    name = "a_very_long_name_for_the_mri_of_both_sacroiliac_joints_and_so_on"
+    found = compare(rows.X, rows.y, {name: TabularEncoder(["crp"]), **encoders()}, **FAST)
+    axis = found.plot()
+    axis.figure.canvas.draw()
+    assert axis.get_position().width > 0.3
+    assert name in repr(found)
+
+
 # -- refusals --------------------------------------------------------------------------
 
 

@@ -473,6 +473,18 @@ def test_text_page_and_picture(tmp_path):
     plt.close("all")
 
 
+def test_long_names_of_sites_leave_room():
+    X, y, patient = cohort(30, 1)
+    sites = np.array(["Universitätsklinikum Hamburg-Eppendorf, Klinik für Rheumatologie", "b"])
+    where = {"cv": "leave-one-site-out", "sites": sites[np.arange(30) % 2]}
+    result = cross_validate(LogisticRegression(), X, y, groups=patient, **where, **QUICK)
+    axis = result.plot()
+    axis.figure.canvas.draw()
+    assert axis.get_position().width > 0.4
+    assert "Rheumatologie" in axis.get_yticklabels()[0].get_text() and sites[0] in repr(result)
+    plt.close("all")
+
+
 def test_undefined_fold_is_told():
     X, *_ = cohort(20, 1)
     y = np.array([0, 1] * 5 + [0] * 10)

@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from asfusion.estimators.early import EarlyFusionClassifier
+from asfusion.evaluation._plots import tick_names
 from asfusion.evaluation.report import Report, evaluate
 from asfusion.evaluation.subgroups import audit_subgroups
 from asfusion.exceptions import ConfigurationError, InputError
@@ -385,6 +386,62 @@ def test_unknown_modalities_are_no_error(rows):
     model, X = fused_model(rows)
     renamed = X.rename(columns={"age": "years"})
     assert evaluate(model, renamed, rows.y, **FAST).patterns == ()
+
+
+# -- pictures of what is long, rare or manifold ----------------------------------------
+
+
+def _drawn(axes):
+    """Draw, and return the width of the first axes as a share of the figure."""
+    figure = axes[0].figure
+    figure.canvas.draw()  # warns, which fails a test, where there is no room
+    return axes[0].get_position().width
+
+
+def test_long_names_of_classes_leave_room(rows):
+    table, labels = rng_classes(rows)
+    long = {n: f"a class of many words, {n}, " + "and so on" * 4 for n in np.unique(labels)}
+    report = evaluate(table, y=[long[n] for n in labels], **FAST)
+    axes = report.plot()
+    assert _drawn(axes) > 0.2
+    ticks = [text.get_text() for text in axes[1].get_yticklabels()]
+    assert len(set(ticks)) == 3 and all("…" in text and len(text) < 25 for text in ticks)
+    assert "so on" in repr(report)  # tables have room for all
+    two = evaluate(table[:, 0], y=np.where(rows.y, *list(long.values())[:2]), **FAST)
+    assert _drawn(two.plot()) > 0.2
+
+
+def test_ten_classes_have_colours_of_their_own_and_a_legend_beside():
+    rng = np.random.default_rng(0)
+    report = evaluate(rng.dirichlet(np.ones(10), 200), y=np.arange(200) % 10, **FAST)
+    axes = report.plot()
+    _drawn(axes)
+    curves = axes[0].get_lines()[1:]
+    assert len({str(line.get_color()) for line in curves}) == 10
+    box = axes[0].get_legend().get_window_extent()
+    assert box.x0 >= axes[0].get_window_extent().x1 - 1
+
+
+def test_pictures_of_a_rare_outcome_are_not_in_a_corner():
+    rng = np.random.default_rng(0)
+    p = 1 / (1 + np.exp(4.5 - rng.normal(size=3000)))
+    report = evaluate(p, y=(rng.random(3000) < p).astype(int), **FAST)
+    roc, calibration, decision, bars = report.plot()
+    assert roc.get_xlim()[1] > 1
+    assert max(report.curves["calibration"]["predicted"]) > 0.25 * calibration.get_xlim()[1]
+    assert decision.get_xlim()[1] < 0.5
+    assert max(report.curves["decision"]["net_benefit"]) > 0.2 * decision.get_ylim()[1]
+    assert bars.get_xlim()[1] < 0.3
+    held = report.curves["histogram"]
+    assert sum(held["negative"]) + sum(held["positive"]) == 3000
+    usual = evaluate(rng.random(200), y=np.arange(200) % 2, **FAST).plot()
+    assert [axis.get_xlim()[1] for axis in usual] == [1.02, 1.02, 0.99, 1.0]
+
+
+def test_short_names_stay_apart():
+    names = ["a" * 30 + "1" + "b" * 30, "a" * 30 + "2" + "b" * 30, "mild $"]
+    first, second, third = tick_names(names, 20)
+    assert first != second and second.startswith(first) and third == r"mild \$"
 
 
 # -- words, pictures, files ------------------------------------------------------------
