@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.pipeline import Pipeline
 from sklearn.utils.parallel import Parallel, delayed
@@ -18,8 +19,9 @@ from asfusion._frames import Frame
 from asfusion._processes import steady_workers
 from asfusion._progress import progress
 from asfusion._random import derive_seed
+from asfusion.evaluation._judge import find_threshold
 from asfusion.evaluation.splits import Split, make_folds
-from asfusion.exceptions import InputError
+from asfusion.exceptions import ConfigurationError, InputError
 
 Floats = NDArray[np.float64]
 
@@ -58,14 +60,20 @@ class FoldRows:
 
 def run_folds(
     model: Any, rows: FoldRows, repeats: Sequence[Sequence[Split]], *, seed: int, n_jobs: int | None
-) -> Floats:
-    """Return out-of-fold predictions (R, N, K), NaN in rows that no fold of a repeat tests."""
+) -> tuple[Floats, Floats | None]:
+    """Return out-of-fold predictions (R, N, K), and the thresholds (R, N) by which to call them.
+
+    Both are NaN in rows that no fold of a repeat tests. There are thresholds where models of
+    two classes bring one.
+    """
     answers = np.full((len(repeats), len(rows.y), rows.n_outputs), np.nan)
+    cuts = np.full(answers.shape[:2], np.nan)
+    has_cuts = False
     places = [
         (r, number, fold) for r, folds in enumerate(repeats) for number, fold in enumerate(folds)
     ]
 
-    def tasks() -> Iterator[Callable[[], Floats]]:
+    def tasks() -> Iterator[Callable[[], tuple[Floats, float | None]]]:
         for repeat, number, (train, test) in places:
             groups = None if rows.groups is None else rows.groups[train]
             yield delayed(_fit_and_ask)(
@@ -87,9 +95,11 @@ def run_folds(
     with steady_workers():
         found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks())
         shown = progress(found, "Cross-validating", total=len(places), unit="fit")
-        for (repeat, _, (_, test)), answer in zip(places, shown, strict=True):
+        for (repeat, _, (_, test)), (answer, cut) in zip(places, shown, strict=True):
             answers[repeat, test] = answer
-    return answers
+            cuts[repeat, test] = 0.5 if cut is None else cut
+            has_cuts |= cut is not None
+    return answers, cuts if has_cuts else None
 
 
 def take_rows(table: Any, rows: NDArray[np.int64]) -> Any:
@@ -101,6 +111,30 @@ def take_rows(table: Any, rows: NDArray[np.int64]) -> Any:
     if hasattr(table, "columns"):
         return Frame.read(table).take(rows).to_native()
     return table[rows.tolist()]  # a polars Series
+
+
+def check_unfitted(model: Any, name: str) -> None:
+    """Raise if a part of `model` was fitted before and stays so in every copy.
+
+    Such a part may have seen the very rows that a fold is to be judged on.
+    """
+    params = {"": model, **model.get_params(deep=True)}
+    for key, value in params.items():
+        last = key.rpartition("__")[2]
+        if isinstance(value, FrozenEstimator):
+            got, fix = "a FrozenEstimator", "the estimator in it"
+        elif last == "prefit" and value is True:
+            got, fix = "one with prefit=True", "prefit=False"
+        elif last == "cv" and isinstance(value, str) and value == "prefit":
+            got, fix = "one with cv='prefit'", "a number of folds as cv"
+        else:
+            continue
+        msg = (
+            f"{name}: expected an estimator that each fold fits, got {got}, which was fitted "
+            "before and may have seen the rows that it is judged on. "
+            f"Pass {fix}, or judge it by evaluate on rows that it has not seen."
+        )
+        raise ConfigurationError(msg)
 
 
 def prepare_model(
@@ -159,15 +193,19 @@ def _fit_and_ask(
     groups: NDArray[np.int64] | None,
     asked: Any,
     classes: NDArray[Any] | None,
-) -> Floats:
-    """Return predictions (n, K) of a fitted copy, a class that it has not seen at zero."""
+) -> tuple[Floats, float | None]:
+    """Return predictions (n, K) of a fitted copy, a class that it has not seen at zero.
+
+    And the threshold by which it calls the second of two classes, if it has one.
+    """
     options = {} if groups is None else _group_options(model, groups)
     model.fit(X, y, **options)
     if classes is None:
-        return np.asarray(model.predict(asked), dtype=np.float64).reshape(len(asked), -1)
+        return np.asarray(model.predict(asked), dtype=np.float64).reshape(len(asked), -1), None
     answers = np.zeros((len(asked), len(classes)))
     answers[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(asked)
-    return answers
+    cut, source = find_threshold(model, None, "binary" if len(classes) == 2 else "multiclass")
+    return answers, cut if source == "model" else None
 
 
 def _group_options(model: Any, groups: NDArray[np.int64]) -> dict[str, Any]:

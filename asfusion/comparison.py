@@ -22,6 +22,7 @@ from asfusion._comparison_runs import (
     TablesRun,
 )
 from asfusion._comparison_store import AnswerStore
+from asfusion._fold_runs import check_unfitted
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -35,7 +36,7 @@ from asfusion.estimators._rows import cells_present
 from asfusion.estimators._sklearn import check_part
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
-from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
+from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor, check_combine
 from asfusion.evaluation._board_scores import make_board
 from asfusion.evaluation._inputs import (
     Judged,
@@ -48,6 +49,7 @@ from asfusion.evaluation._inputs import (
 from asfusion.evaluation.board import Board, Entry
 from asfusion.evaluation.splits import Split, make_folds
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.fusion._resolve import resolve_head
 
 Floats = NDArray[np.float64]
 Folds = dict[int, list[Split]]
@@ -307,6 +309,9 @@ def _plan(
         raise ConfigurationError(msg)
     for family in families:
         check_choice(family, "families", _FAMILIES)
+    # What else only a late fit would find out.
+    for combine in combines if "late" in families else ():
+        check_combine(combine, classify=data.classes is not None)
     plan = _Plan(data, network)
     for name, estimator in {"": None, **_check_estimators(estimators, data)}.items():
         plan.add_variant(name, estimator, families, combines)
@@ -333,6 +338,7 @@ def _check_estimators(estimators: Any, data: ComparedRows) -> Mapping[str, Any]:
         raise ConfigurationError(msg)
     for name, estimator in estimators.items():
         check_part(estimator, f"estimators[{name!r}]", classify=data.classes is not None)
+        check_unfitted(estimator, f"estimators[{name!r}]")
     return {str(name): estimator for name, estimator in estimators.items()}
 
 
@@ -381,6 +387,7 @@ class _Plan:
         """Add joint fusion with each head."""
         template = self.joint() if self.network is None else self.network
         for fusion in [fusions] if isinstance(fusions, str) else fusions:
+            resolve_head(fusion)  # raises before anything is fitted
             label = fusion if isinstance(fusion, str) else type(fusion).__name__
             model = clone(template).set_params(encoders=self.encoders, fusion=fusion, verbose=0)
             self.runs.append(EstimatorRun(model, Entry(f"joint: {label}", "fusion")))

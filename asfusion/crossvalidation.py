@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -11,17 +12,25 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from asfusion._checks import check_choice, check_integer
-from asfusion._fold_runs import FoldRows, run_folds
+from asfusion._fold_runs import FoldRows, check_unfitted, run_folds
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.duplicates import find_duplicates
-from asfusion.evaluation._inputs import Judged, Task, check_confidence, read_complete, read_groups
-from asfusion.evaluation._judge import make_scorer
+from asfusion.evaluation._inputs import (
+    Judged,
+    Task,
+    check_confidence,
+    read_complete,
+    read_groups,
+    read_judged,
+    read_targets,
+)
+from asfusion.evaluation._judge import fold_rules, make_scorer
 from asfusion.evaluation.cross_validation import Canary, CrossValidation, score_folds
 from asfusion.evaluation.intervals import score_intervals
 from asfusion.evaluation.leakage import Duplicates
-from asfusion.evaluation.report import evaluate
+from asfusion.evaluation.report import make_report
 from asfusion.evaluation.splits import Split, make_folds, site_folds
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
@@ -107,7 +116,8 @@ def cross_validate(
         sites, there are too few patients for the folds, or contents are shared and
         `duplicates` is ``"raise"``.
     ConfigurationError
-        If a parameter is unusable, a split mixes a patient's rows, or a row is tested twice.
+        If a parameter is unusable, a part of the model was fitted before and stays so, a split
+        mixes a patient's rows, or a row is tested twice.
 
     Notes
     -----
@@ -115,6 +125,9 @@ def cross_validate(
     by folds of the training patients, stratified for classes. So it chooses by patients that
     were not fitted, too. A splitter in its place gets the groups. `groups` are passed to
     ``fit`` where it takes them.
+
+    Each row is called positive or not by the threshold of the copy that judged it, where that
+    has one. Net benefit, which has one price, is at the median of those thresholds.
 
     The canary gives each patient the labels of another, all visits together, and makes folds
     anew. Patients who share a content count as one there, so copies on both sides of a fold
@@ -149,15 +162,15 @@ def cross_validate(
     plan = _Plan(cv, sites, int(repeats), rows, seed)
     folds = plan.folds(rows.y)
     options: dict[str, Any] = {"n_bootstrap": int(n_bootstrap), "confidence": float(confidence)}
-    options["random_state"] = derive_seed(seed, "bootstrap")
+    options["seed"] = derive_seed(seed, "bootstrap")
     trial = None
     if canary:
         units = numbers if found is None else found.joined_groups
         trial = _CanaryRun(rows, plan, target, units)
     with progress_shown(bool(verbose)):
-        answers = run_folds(model, rows, folds, seed=seed, n_jobs=n_jobs)
+        answers, cuts = run_folds(model, rows, folds, seed=seed, n_jobs=n_jobs)
         sung = None if trial is None else trial.run(model, seed, n_jobs, options)
-    return _result(rows, target, answers, folds, plan.names, found, sung, options)
+    return _result(rows, target, answers, cuts, folds, plan.names, found, sung, options)
 
 
 # -- rows ------------------------------------------------------------------------------
@@ -170,6 +183,7 @@ def _check_model(model: Any) -> None:
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         msg = f"model: expected an unfitted scikit-learn or asfusion estimator, got {got}."
         raise ConfigurationError(msg)
+    check_unfitted(model, "model")
     if is_classifier(model) and not hasattr(model, "predict_proba"):
         msg = (
             f"model: expected a classifier with predict_proba, got {type(model).__name__}. "
@@ -203,6 +217,8 @@ def _read(
     native = X if isinstance(X, np.ndarray) else frame.to_native()
     # A Series keeps its name, by which an estimator knows a score that it must not see.
     labels = y if hasattr(y, "to_numpy") else target
+    if hasattr(y, "columns") and target.ndim == 1:
+        labels = y[y.columns[0]]
     if not is_classifier(model):
         if target.dtype.kind not in "biuf" or not np.isfinite(target.astype(np.float64)).all():
             raise InputError("y: expected finite numbers for a regressor, got other values.")
@@ -305,19 +321,13 @@ class _CanaryRun:
         self, model: Any, seed: int, n_jobs: int | None, options: dict[str, Any]
     ) -> Canary | None:
         """Return the score of a model that was fitted to permuted labels."""
-        answers = run_folds(
+        answers, _ = run_folds(
             model, self.rows, self.folds, seed=derive_seed(seed, "canary"), n_jobs=n_jobs
         )
         predicted, tested = _average(answers, _fold_numbers(self.folds, len(self.rows.y)))
         part = _judged(self.rows, predicted, self.units, True).take(tested)
         name, chance = ("r2", 0.0) if self.rows.classes is None else ("auc", 0.5)
-        scores, _ = score_intervals(
-            make_scorer(part),
-            width=len(part),
-            n_bootstrap=options["n_bootstrap"],
-            confidence=options["confidence"],
-            seed=options["random_state"],
-        )
+        scores, _ = score_intervals(make_scorer(part), width=len(part), **options)
         return Canary(name, scores[name], chance)
 
 
@@ -343,23 +353,30 @@ def _average(
     mean = np.full(total.shape, np.nan)
     tested = np.flatnonzero(count)
     mean[tested] = total[tested] / count[tested, None]
+    # What is equal in every repeat stays so: a rounded mean may miss a threshold.
+    least = np.where(known[:, :, None], answers, np.inf).min(axis=0)
+    most = np.where(known[:, :, None], answers, -np.inf).max(axis=0)
+    mean[tested] = np.clip(mean[tested], least[tested], most[tested])
     return mean, tested
 
 
-def _judged(rows: FoldRows, predicted: Any, groups: Rows, is_grouped: bool) -> Judged:
-    """Return all rows with predictions (N, K) of them."""
+def _judged(
+    rows: FoldRows, predicted: Any, groups: Rows, is_grouped: bool, cuts: Any = None
+) -> Judged:
+    """Return all rows with predictions (N, K) of them, and thresholds (N,) if there are any."""
     if rows.classes is None:
         return Judged("regression", rows.y, predicted, (), groups, is_grouped)
     names = tuple(str(name) for name in rows.classes)
     task: Task = "binary" if len(names) == 2 else "multiclass"
     shown = predicted[:, 1] if task == "binary" else predicted
-    return Judged(task, rows.y, shown, names, groups, is_grouped)
+    return Judged(task, rows.y, shown, names, groups, is_grouped, cuts)
 
 
 def _result(
     rows: FoldRows,
     target: NDArray[Any],
     answers: NDArray[np.float64],
+    cuts: NDArray[np.float64] | None,
     folds: Repeats,
     names: Sequence[str],
     found: Duplicates | None,
@@ -369,17 +386,19 @@ def _result(
     numbers = _fold_numbers(folds, len(rows.y))
     predicted, tested = _average(answers, numbers)
     groups = rows.groups
-    # A column of targets, so that two distinct ones are not taken for classes.
-    truth = rows.y if rows.classes is None else target
-    report = evaluate(
-        predicted[tested],
-        y=truth[tested],
-        groups=None if groups is None else groups[tested],
-        classes=rows.classes,
-        **options,
-    )
-    units = np.arange(len(rows.y)) if groups is None else groups
-    judged = [_judged(rows, answer, units, groups is not None) for answer in answers]
+    mine = None if groups is None else groups[tested]
+    if rows.classes is None:
+        together = read_targets(predicted[tested], rows.y[tested], mine)
+    else:
+        together = read_judged(predicted[tested], target[tested], mine, classes=rows.classes)
+    if cuts is not None:
+        together = replace(together, cuts=_average(cuts[:, :, None], numbers)[0][tested, 0])
+    report = make_report(together, fold_rules(together), {}, None, **options)
+    units, is_grouped = read_groups(groups, len(rows.y))
+    judged = [
+        _judged(rows, answer, units, is_grouped, None if cuts is None else cuts[repeat])
+        for repeat, answer in enumerate(answers)
+    ]
     narrow = report.task == "binary" or predicted.shape[1] == 1
     return CrossValidation(
         report=report,

@@ -63,7 +63,8 @@ def find_duplicates(
     Images are compared by the bytes of their files, by decoded pixels, and by a perceptual
     hash of 255 bits, of which at most 23 may differ: enough for another compression, size or
     brightness, too little for two films of one region. Turned, mirrored or cropped copies are
-    not found. Notes of at least ten words are compared without case and punctuation,
+    not found. Notes of at least ten words, also in a column of mostly shorter texts, are
+    compared without case and punctuation,
     and are near duplicates if they share six in ten of their runs of three words. Rows of a
     table are equal if all their cells are, and if that is no coincidence; near duplicates
     among numbers are not looked for: a lab value that was rounded or converted hides a copy.
@@ -96,6 +97,8 @@ def find_duplicates(
                 found.add_notes(name)
             elif role == "series":
                 found.add_folders(name)
+            elif role in ("table", "identifier") and _holds_a_note(frame, name):
+                found.add_notes(name)
     for role, label in _TABLES.items():
         found.add_table(label, [name for name, is_of in roles.items() if is_of == role])
     return Duplicates(
@@ -186,6 +189,12 @@ def _fingerprint(path: str) -> Fingerprint | None:
         return fingerprint_image(path)
     except (ImageReadError, OSError):
         return None
+
+
+def _holds_a_note(frame: Frame, name: str) -> bool:
+    """Return whether a column of texts, most of them short, has one that is long enough."""
+    texts = frame.strings(name) if frame.kind(name) == "text" else ()
+    return any(text and len(text.split()) >= _twins.SHORTEST_NOTE for text in texts)
 
 
 def _cells(frame: Frame, name: str) -> list[Hashable | None]:

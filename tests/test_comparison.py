@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 from matplotlib import pyplot as plt
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold
@@ -188,6 +189,16 @@ def test_whole_numbers_are_classes_only_while_they_are_few():
     many = np.arange(120) // 4
     assert compare(rows.X, many, encoders(), **FAST).task == "regression"
     assert compare(rows.X, rows.y, encoders(), task="regression", **FAST).task == "regression"
+
+
+@pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
+def test_labels_in_one_column_are_classes(column):
+    rows = make(60)
+    options = {**FAST, "cv": 2, "families": ["early"]}
+    one = compare(rows.X, rows.y, encoders(), **options)
+    same = compare(rows.X, column({"y": rows.y}), encoders(), **options)
+    assert same.task == "binary"
+    assert [s.score for s in same.standings] == [s.score for s in one.standings]
 
 
 def test_explicit_split_judges_its_test_rows_only():
@@ -372,6 +383,16 @@ def test_text_html_and_picture(board, tmp_path):
     assert board.plot(given) is given
 
 
+def test_long_names_of_modalities_leave_room():
+    rows = make(60)
+    name = "a_very_long_name_for_the_mri_of_both_sacroiliac_joints_and_so_on"
+    found = compare(rows.X, rows.y, {name: TabularEncoder(["crp"]), **encoders()}, **FAST)
+    axis = found.plot()
+    axis.figure.canvas.draw()
+    assert axis.get_position().width > 0.3
+    assert name in repr(found)
+
+
 # -- refusals --------------------------------------------------------------------------
 
 
@@ -394,6 +415,10 @@ def test_text_html_and_picture(board, tmp_path):
         ),
         ({"estimators": [1]}, "estimators: expected a dict of name to scikit-learn estimator"),
         ({"estimators": {"svm": LinearSVC()}}, "svm.*expected a classifier with predict_proba"),
+        (
+            {"estimators": {"ice": FrozenEstimator(LogisticRegression())}},
+            "'ice'.*expected an estimator that each fold fits, got a FrozenEstimator",
+        ),
         ({"network": JointFusionRegressor()}, "network: expected None or a JointFusionClassifier"),
         ({"cv": KFold(3, shuffle=True)}, r"expected each group \(patient\) on one side"),
         ({"families": ["joint"], "fusions": ["concat", "concat"]}, "each name once, got 'joint"),
@@ -405,6 +430,32 @@ def test_unusable_parameters_are_refused(options, message):
     chosen = options.pop("encoders", encoders())
     with pytest.raises(ConfigurationError, match=message):
         compare(rows.X, rows.y, chosen, groups=rows.groups, **{**FAST, **options})
+
+
+class Unfittable(LogisticRegression):
+    def fit(self, X, y, sample_weight=None):
+        raise AssertionError("fitted before everything was checked")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"fusions": ["concat", "blend"]}, "fusion: expected one of"),
+        ({"fusions": [Gated(), 3]}, "fusion: expected one of .* or a head such as .* got int"),
+        ({"combines": ["mean", "median"]}, "combine: expected one of .* got 'median'"),
+    ],
+)
+def test_unusable_parameters_are_refused_before_anything_is_fitted(options, message):
+    rows = make(60)
+    families = {"families": ["early", "joint", "late"], "estimators": {"x": Unfittable()}}
+    with pytest.raises(ConfigurationError, match=message):
+        compare(rows.X, rows.y, encoders(), **{**FAST, **families, **options})
+
+
+def test_vote_over_numbers_is_refused_before_anything_is_fitted():
+    rows = make(60)
+    with pytest.raises(ConfigurationError, match="combine: expected one for numbers"):
+        compare(rows.X, rows.score, encoders(), **{**FAST, "families": ["late"]}, combines=["vote"])
 
 
 @pytest.mark.parametrize(
@@ -422,6 +473,10 @@ def test_unusable_parameters_are_refused(options, message):
         ({"y": np.r_[np.nan, np.ones(59)]}, "y: expected a value for every row, got 1 missing"),
         ({"groups": [1, 2]}, "groups: expected 60 entries"),
         ({"cv": 50}, "cv: expected at least 50 rows of each class"),
+        (
+            {"y": np.arange(60) // 30, "cv": KFold(2)},
+            "cv, split 0: expected training rows of at least 2 classes, got 1 class in 30 rows",
+        ),
     ],
 )
 def test_unusable_input_is_refused(change, message):

@@ -7,17 +7,26 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, ShuffleSplit
+from sklearn.metrics import recall_score, roc_auc_score
+from sklearn.model_selection import (
+    FixedThresholdClassifier,
+    GridSearchCV,
+    GroupKFold,
+    KFold,
+    ShuffleSplit,
+    TunedThresholdClassifierCV,
+)
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import asfusion as af
 from asfusion.crossvalidation import cross_validate, permute_labels
+from asfusion.evaluation.report import Report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
 QUICK = {"n_bootstrap": 50, "verbose": 0}
@@ -299,6 +308,18 @@ def test_number_of_processes_changes_nothing():
     assert not np.array_equal(one.predictions, other.predictions)
 
 
+@pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
+@pytest.mark.parametrize("model", [LogisticRegression(), Ridge()])
+def test_targets_in_one_column_are_as_good_as_in_a_row(model, column):
+    X, y, patient = cohort(20)
+    settings = {"groups": patient, "cv": 2, **QUICK}
+    one = cross_validate(model, X, y, **settings)
+    same = cross_validate(model, X, column({"y": y}), **settings)
+    assert same.report.task == one.report.task
+    assert np.array_equal(same.predictions, one.predictions)
+    assert same.fold_scores == one.fold_scores
+
+
 def test_regression():
     X, _, patient = cohort(40)
     y = 3 * X["lab_0"] + 0.5 * X["lab_1"]
@@ -343,6 +364,85 @@ def test_classes_by_name_and_one_that_a_fold_lacks():
     assert np.isnan(lacking.fold_scores[0].scores["auc"])
 
 
+# --- thresholds -----------------------------------------------------------------------
+
+
+def _rare(n_rows=240):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(n_rows, 3)), columns=list("abc"))
+    return X, (rng.random(n_rows) < 1 / (1 + np.exp(1 - X["a"]))).to_numpy().astype(int)
+
+
+def _fusion(threshold):
+    encoders = {"labs": af.TabularEncoder(list("abc"))}
+    return af.EarlyFusionClassifier(
+        encoders, LogisticRegression(), threshold=threshold, verbose=0, random_state=0
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        _fusion(0.2),
+        _fusion("prevalence"),
+        _fusion({"sensitivity": 0.9}),
+        FixedThresholdClassifier(LogisticRegression(), threshold=0.2),
+        make_pipeline(StandardScaler(), TunedThresholdClassifierCV(LogisticRegression())),
+    ],
+)
+def test_each_row_is_called_by_the_threshold_of_its_fold(model):
+    X, y = _rare()
+    X = X if isinstance(model, af.EarlyFusionClassifier) else X.to_numpy()
+    cv = list(KFold(3, shuffle=True, random_state=0).split(X))
+    result = cross_validate(model, X, y, cv=cv, **QUICK)
+    called, cuts = np.empty(len(y), int), []
+    for fold, (train, test) in zip(result.fold_scores, cv, strict=True):
+        rows = X.iloc if isinstance(X, pd.DataFrame) else X
+        alone = clone(model).fit(rows[train], y[train])
+        called[test] = alone.predict(rows[test])
+        cuts.append(af.evaluate(alone, rows[test], y[test], n_bootstrap=2).threshold)
+        assert fold.scores["sensitivity"] == pytest.approx(recall_score(y[test], called[test]))
+        price = cuts[-1] / (1 - cuts[-1])
+        gain = (called[test] * (y[test] - price * (1 - y[test]))).mean()
+        assert fold.scores["net_benefit"] == pytest.approx(gain)
+    report = result.report
+    assert report.scores["sensitivity"].estimate == pytest.approx(recall_score(y, called))
+    assert report.scores["accuracy"].estimate == pytest.approx((called == y).mean())
+    assert report.threshold_source == "folds"
+    assert report.threshold_range == (min(cuts), max(cuts))
+    assert min(cuts) <= report.threshold <= max(cuts)
+
+
+def test_thresholds_of_folds_leave_net_benefit_on_the_decision_curve():
+    X, y = _rare()
+    result = cross_validate(_fusion("prevalence"), X, y, cv=3, repeats=2, **QUICK)
+    plain = cross_validate(_fusion(0.5), X, y, cv=3, repeats=2, **QUICK)
+    assert result.report.curves == plain.report.curves
+    at = result.report.threshold
+    by_one = af.evaluate(result.predictions, y=y, threshold=at, n_bootstrap=2).scores
+    assert result.report.scores["net_benefit"].estimate == by_one["net_benefit"].estimate
+    low, high = result.report.threshold_range
+    assert low < high
+    said = f"Threshold {low:.3g} to {high:.3g}, stored in the model of each fold"
+    assert said in repr(result) and f"at their median, {at:.3g}" in repr(result)
+    assert f"{low:.4g} to {high:.4g}, stored" in str(result.report.model_card())
+    again = Report.from_json(result.report.to_json())
+    assert again.threshold_range == (low, high)
+    labels = [text.get_text() for text in result.report.plot()[0].get_legend().get_texts()]
+    assert f"thresholds {low:.2g} to {high:.2g}" in labels
+    plt.close("all")
+
+
+def test_one_threshold_in_all_folds_and_repeats_is_that_one():
+    X, y = _rare()
+    report = cross_validate(_fusion(0.2), X, y, cv=3, repeats=3, **QUICK).report
+    assert report.threshold == 0.2 and report.threshold_range == (0.2, 0.2)
+    assert "Threshold 0.2, stored in the model of each fold" in repr(report)
+    default = cross_validate(LogisticRegression(), X.to_numpy(), y, cv=3, **QUICK).report
+    assert default.threshold == 0.5 and default.threshold_source == "default"
+    assert default.threshold_range is None
+
+
 # --- what is shown --------------------------------------------------------------------
 
 
@@ -373,6 +473,18 @@ def test_text_page_and_picture(tmp_path):
     plt.close("all")
 
 
+def test_long_names_of_sites_leave_room():
+    X, y, patient = cohort(30, 1)
+    sites = np.array(["Universitätsklinikum Hamburg-Eppendorf, Klinik für Rheumatologie", "b"])
+    where = {"cv": "leave-one-site-out", "sites": sites[np.arange(30) % 2]}
+    result = cross_validate(LogisticRegression(), X, y, groups=patient, **where, **QUICK)
+    axis = result.plot()
+    axis.figure.canvas.draw()
+    assert axis.get_position().width > 0.4
+    assert "Rheumatologie" in axis.get_yticklabels()[0].get_text() and sites[0] in repr(result)
+    plt.close("all")
+
+
 def test_undefined_fold_is_told():
     X, *_ = cohort(20, 1)
     y = np.array([0, 1] * 5 + [0] * 10)
@@ -383,6 +495,38 @@ def test_undefined_fold_is_told():
 
 
 # --- refusals -------------------------------------------------------------------------
+
+
+def _fitted_before():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 4)), np.arange(60) % 2
+    forest = RandomForestClassifier(5, random_state=0).fit(X, y)
+    sigmoid = af.RecalibratedClassifier(forest, "sigmoid", prefit=True)
+    frozen = FrozenEstimator(forest)
+    late = {"estimators": {"labs": frozen}}
+    return [
+        (sigmoid, "prefit=True.*Pass prefit=False"),
+        (af.ConformalClassifier(forest, prefit=True), "prefit=True"),
+        (make_pipeline(StandardScaler(), sigmoid), "prefit=True"),
+        (frozen, "a FrozenEstimator.*Pass the estimator in it"),
+        (af.LateFusionClassifier({"labs": af.TabularEncoder("lab_0")}, **late), "FrozenEstimator"),
+        (StackingClassifier([("a", forest)], LogisticRegression(), cv="prefit"), "cv='prefit'"),
+    ]
+
+
+@pytest.mark.parametrize(("model", "match"), _fitted_before())
+def test_model_that_was_fitted_before_is_refused(model, match):
+    X, y, _ = cohort(20)
+    with pytest.raises(
+        ConfigurationError, match=f"model: expected .* each fold fits, got .*{match}"
+    ):
+        cross_validate(model, X, y, **QUICK)
+
+
+def test_fitted_model_that_a_copy_forgets_is_taken():
+    X, y, _ = cohort(20)
+    fitted = LogisticRegression().fit(X, y)
+    assert cross_validate(fitted, X, y, **QUICK).report.n_rows == 60
 
 
 @pytest.mark.parametrize(
@@ -407,6 +551,17 @@ def test_unusable_parameters(change, match):
     settings = {"model": LogisticRegression(), **QUICK, **change}
     with pytest.raises(ConfigurationError, match=match):
         cross_validate(settings.pop("model"), X, y, **settings)
+
+
+@pytest.mark.parametrize("model", [LogisticRegression(), RandomForestClassifier(5)])
+def test_fold_without_a_class_to_learn_from_is_named(model):
+    X, *_ = cohort(20)
+    y, told = np.arange(60) // 30, "split 0: expected training rows of at least 2 classes, got 1"
+    with pytest.raises(InputError, match=f"{told} class in 30 rows. It tests on row 0 and 29 more"):
+        cross_validate(model, X, y, cv=[(np.arange(30, 60), np.arange(30))], **QUICK)
+    site = {"cv": "leave-one-site-out", "sites": np.where(y, "a", "b")}
+    with pytest.raises(InputError, match=told):
+        cross_validate(model, X, y, **site, **QUICK)
 
 
 def test_unusable_rows():

@@ -110,6 +110,17 @@ def test_notes_exact_and_edited():
     }
 
 
+@pytest.mark.parametrize("columns", [None, ["note"]])
+def test_long_notes_among_short_ones_are_compared(columns):
+    long, other = notes(2)
+    for short in (["Back pain."] * 6, [f"Back pain {i}" for i in range(40)]):
+        X = pd.DataFrame({"note": [*short, long, other, long], "crp": np.arange(len(short) + 3.0)})
+        found = find_duplicates(X, np.arange(len(X)), columns=columns, verbose=0)
+        last = len(X) - 1
+        assert [(x.kind, x.first, x.second) for x in found.links] == [("note", last - 2, last)]
+        assert found.checked["note"] == 3
+
+
 def test_short_notes_are_phrases_not_duplicates():
     X = pd.DataFrame({"note": ["no acute findings in either joint today", *notes(9)] * 2})
     found = find_duplicates(X, np.arange(20))

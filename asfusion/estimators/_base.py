@@ -38,7 +38,7 @@ from asfusion.estimators._rows import (
     read_weights,
     warn_user,
 )
-from asfusion.estimators._splits import Split, inner_splits
+from asfusion.estimators._splits import Split, check_learnable, inner_splits
 from asfusion.estimators._threshold import (
     DEFAULT,
     call_classes,
@@ -146,6 +146,7 @@ class FusionEstimator(Bundled, PartsMixin):
                 "rows. Give a number instead."
             )
             raise InputError(msg)
+        check_learnable(rows.y, splits, "threshold", "a number as threshold")
         return splits
 
     @abstractmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from sklearn.model_selection import (
 )
 
 from asfusion.estimators._rows import TrainingRows
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import ConfigurationError, InputError
 
 Split = tuple[NDArray[Any], NDArray[Any]]
 
@@ -101,6 +102,30 @@ def patient_folds(
         # A class with fewer rows than folds is spread as far as it goes.
         warnings.filterwarnings("ignore", message="The least populated class")
         return list(kind(**options).split(np.zeros(len(y)), y, groups))
+
+
+def check_learnable(y: NDArray[np.int64], splits: Sequence[Split], asks: str, fix: str) -> None:
+    """Raise if the rows to learn from in an inner fold are all of one class.
+
+    Parameters
+    ----------
+    y : ndarray of shape (N,)
+        Class numbers.
+    splits : sequence of (learn, judge)
+        The folds.
+    asks : str
+        Who needs predictions of rows that were not learned from, to begin the message.
+    fix : str
+        What else to do than to use more rows.
+    """
+    poor = sum(len(np.unique(y[learn])) < 2 for learn, _ in splits)
+    if poor:
+        msg = (
+            f"{asks}: expected rows of at least 2 classes to learn from in each of {len(splits)} "
+            f"inner folds, got 1 class in {poor}. Of the rarest class there are "
+            f"{int(np.bincount(y).min())} row(s), perhaps of one patient. Use more rows, or {fix}."
+        )
+        raise InputError(msg)
 
 
 def _refuse_shared_groups(splits: list[Split], rows: TrainingRows) -> None:

@@ -21,7 +21,7 @@ from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import check_part, class_probabilities, fit_part
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._budget import at_most_values
 
 
@@ -58,6 +58,12 @@ class _EarlyFusion(FusionEstimator):
         kept = np.flatnonzero(present)
         if len(kept) < len(rows):
             rows, features = rows.take(kept), features[kept]
+        if self.is_classifier and len(np.unique(rows.y)) < 2:
+            msg = (
+                "X: expected rows of at least 2 classes among those with a modality, got 1 class "
+                f"in {len(rows)} rows. The other rows have no cell that an encoder reads."
+            )
+            raise InputError(msg)
         self.estimator_ = fit_part(
             self._estimator(),
             self._scaled(features),

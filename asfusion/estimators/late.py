@@ -42,6 +42,14 @@ Combine = Literal["mean", "vote", "weighted", "product", "stacking"]
 _COMBINE = ("mean", "vote", "weighted", "product", "stacking")
 
 
+def check_combine(combine: object, *, classify: bool) -> None:
+    """Raise unless decisions of the task can be combined so."""
+    check_choice(combine, "combine", _COMBINE)
+    if combine == "vote" and not classify:
+        msg = "combine: expected one for numbers, which have no majority, got 'vote'."
+        raise ConfigurationError(msg)
+
+
 class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
@@ -71,10 +79,7 @@ class _LateFusion(FusionEstimator):
         self.random_state = random_state
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
-        check_choice(self.combine, "combine", _COMBINE)
-        if self.combine == "vote" and not self.is_classifier:
-            msg = "combine: expected one for numbers, which have no majority, got 'vote'."
-            raise ConfigurationError(msg)
+        check_combine(self.combine, classify=self.is_classifier)
         encoders = self._choose_encoders(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)
@@ -183,6 +188,12 @@ class _LateFusion(FusionEstimator):
             decisions, present, judged = self._out_of_fold(rows)
             usable = judged.take(np.flatnonzero(present.any(axis=1)))
             decisions, present = decisions[present.any(axis=1)], present[present.any(axis=1)]
+            if self.is_classifier and len(np.unique(usable.y)) < 2:
+                msg = (
+                    "combine='stacking': expected rows of at least 2 classes among those predicted "
+                    "unseen, got 1 class. Use combine='mean', or fit on more rows."
+                )
+                raise InputError(msg)
             self.stacker_ = self._stacker().fit(decisions, present, usable.y, usable.loss_weight)
 
     def _learned_weights(self, rows: TrainingRows) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ from asfusion._random import draw_seed
 from asfusion.estimators import _recalibration as maps
 from asfusion.estimators._rows import read_classes, read_groups, read_weights
 from asfusion.estimators._sklearn import check_part
-from asfusion.estimators._splits import patient_folds
+from asfusion.estimators._splits import check_learnable, patient_folds
 from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.estimators._wrapped import (
     Wrapper,
@@ -192,6 +192,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
                 f"{len(self.classes_)} class(es) in {len(labels)} rows."
             )
             raise InputError(msg)
+        check_learnable(numbers, folds, "cv", "prefit=True")
         unseen = np.zeros((len(labels), len(self.classes_)))
         for learn, judge in folds:
             own = None if groups is None else groups[learn]

@@ -156,7 +156,8 @@ def as_html(board: Board) -> str:
 
 def figure_size(board: Board) -> tuple[float, float]:
     """Return width and height of the picture, in inches."""
-    return 8.0, 1.3 + 0.34 * len(board.standings)
+    width = 6.0 + max(2.0, _plots.room_for(_ticks(board)))
+    return width, 1.3 + 0.34 * len(board.standings)
 
 
 def draw(board: Board, axis: Axes) -> None:
@@ -176,7 +177,7 @@ def draw(board: Board, axis: Axes) -> None:
             capsize=2.5,
             lw=1.5,
         )
-    axis.set_yticks(range(len(board.standings)), [_tick(board, s) for s in board.standings])
+    axis.set_yticks(range(len(board.standings)), _ticks(board))
     axis.set_ylim(len(board.standings) - 0.4, -0.6)
     interval = f"{100 * board.confidence:g} % interval, resampling "
     interval += "patients" if board.is_grouped else "rows"
@@ -203,9 +204,11 @@ def _legend(board: Board) -> list[Any]:
     return handles
 
 
-def _tick(board: Board, standing: Standing) -> str:
-    name = standing.name.replace("$", r"\$")
-    return f"{name} (best single)" if standing is board.best_single else name
+def _ticks(board: Board) -> list[str]:
+    names = _plots.tick_names([standing.name for standing in board.standings], 40)
+    best = board.standings.index(board.best_single)
+    names[best] += " (best single)"
+    return names
 
 
 def _arms(standing: Standing) -> Any:

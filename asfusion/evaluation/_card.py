@@ -13,7 +13,7 @@ from asfusion._checks import quoted, suggestion
 from asfusion._files import write_file
 from asfusion.evaluation import _html
 from asfusion.evaluation._subgroup_show import label
-from asfusion.evaluation._words import score_label, show_interval, show_number
+from asfusion.evaluation._words import score_label, show_interval, show_number, show_threshold
 from asfusion.evaluation.intervals import Interval
 from asfusion.exceptions import ConfigurationError
 
@@ -25,6 +25,7 @@ _HIDDEN = "not shown"
 _SOURCES = {
     "given": "given to the evaluation",
     "model": "stored in the model",
+    "folds": "stored in the model of each fold",
     "default": "the default",
 }
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~$])")
@@ -186,7 +187,7 @@ def size_of(report: Report) -> str:
 
 def threshold_of(report: Report) -> str:
     """Return the threshold and where it comes from."""
-    return f"{report.threshold:.4g}, {_SOURCES[str(report.threshold_source)]}"
+    return f"{show_threshold(report, 4)}, {_SOURCES[str(report.threshold_source)]}"
 
 
 def intervals_of(report: Report) -> str:

@@ -23,7 +23,8 @@ Curves = dict[str, Any]
 _GRID = np.linspace(0.0, 1.0, 101)
 _BANDS = 500  # replicates behind the band of a ROC curve
 _PER_BIN = 20  # rows wanted in each point of a calibration curve; never fewer than half
-_HISTOGRAM = np.linspace(0.0, 1.0, 21)
+_BARS = 20
+_ENDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)  # where the bars of predictions may end
 _CELLS = 48  # side of the grid on which predicted and true numbers are counted
 
 
@@ -109,8 +110,12 @@ def _calibration(judged: Judged, n_bootstrap: int, confidence: float, seed: int)
 
 
 def _histogram(judged: Judged) -> Curves:
-    counts = [np.histogram(judged.predicted[judged.y == k], _HISTOGRAM)[0] for k in (0, 1)]
-    return _plain(edges=_HISTOGRAM, negative=counts[0], positive=counts[1])
+    # Of a rare outcome nearly all predictions are small: the last bar holds those above as well.
+    reach = float(np.quantile(judged.predicted, 0.99))
+    end = next(end for end in _ENDS if reach <= end)
+    edges, shown = np.linspace(0.0, end, _BARS + 1), np.minimum(judged.predicted, end)
+    counts = [np.histogram(shown[judged.y == k], edges)[0] for k in (0, 1)]
+    return _plain(edges=edges, negative=counts[0], positive=counts[1])
 
 
 def _multiclass(judged: Judged, rules: Rules) -> Curves:

@@ -34,6 +34,9 @@ class Judged:
         Number from 0 of the patient of each row.
     is_grouped : bool
         Whether patients were given; each row is one otherwise.
+    cuts : ndarray of shape (N,) or None
+        From which probability on each row is called positive, where rows were judged by
+        several models that each have a threshold of their own.
     """
 
     task: Task
@@ -42,6 +45,7 @@ class Judged:
     classes: tuple[str, ...]
     groups: NDArray[np.int64]
     is_grouped: bool
+    cuts: Floats | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -62,6 +66,7 @@ class Judged:
             self.classes,
             groups,
             self.is_grouped,
+            None if self.cuts is None else self.cuts[rows],
         )
 
 
@@ -74,6 +79,9 @@ def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> 
     if classes is None and _looks_numeric(labels, guesses):
         return _regression(labels, guesses, numbers, is_grouped)
     known = np.unique(labels) if classes is None else np.asarray(classes)
+    if is_matrix and hasattr(predicted, "columns"):
+        known, order = _read_names(list(predicted.columns), known, stated=classes is not None)
+        guesses = guesses[:, order]
     coded = _class_numbers(labels, known)
     if not is_matrix and len(known) != 2:
         msg = (
@@ -96,13 +104,18 @@ def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> 
 
 
 def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
-    """Return an array with `n_rows` entries, none of them missing."""
+    """Return an array with `n_rows` entries, none of them missing.
+
+    A single column is its entries: a frame of one column means what its Series means.
+    """
     if values is None:
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got None.")
     array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
     if array.ndim == 0 or len(array) != n_rows:
         got = "a single value" if array.ndim == 0 else str(len(array))
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got {got}.")
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
     missing = _count_missing(array)
     if missing:
         msg = (
@@ -152,6 +165,30 @@ def _read_predictions(predicted: Any) -> Floats:
         msg = f"predictions: expected finite numbers, got NaN or infinity in {unusable} row(s)."
         raise InputError(msg)
     return array
+
+
+def _read_names(
+    columns: list[Any], known: NDArray[Any], *, stated: bool
+) -> tuple[NDArray[Any], list[int]]:
+    """Return the classes and where the column of each stands, by name if columns have names.
+
+    Columns in an order of their own would otherwise be taken for other classes. Classes that
+    only columns name are known, too.
+    """
+    as_they_stand = list(range(len(columns)))
+    if not stated and set(known.tolist()) < set(columns):
+        known = np.unique(np.asarray(columns))
+    names, wanted = ([str(name) for name in part] for part in (columns, known.tolist()))
+    if sorted(names) == sorted(wanted):
+        return known, [names.index(name) for name in wanted]
+    if columns == as_they_stand or len(columns) < 2 or (stated and not set(names) & set(wanted)):
+        return known, as_they_stand
+    msg = (
+        f"predictions: expected columns named by the {len(wanted)} classes of y, got "
+        f"{len(set(names) - set(wanted))} other name(s). Rename them, or pass an array with the "
+        "columns in the order of classes=."
+    )
+    raise InputError(msg)
 
 
 def _looks_numeric(labels: NDArray[Any], guesses: Floats) -> bool:

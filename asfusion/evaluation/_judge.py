@@ -24,7 +24,7 @@ class Rules:
     threshold : float or None
         From which probability on a row is called positive; None unless binary.
     source : str or None
-        Where it comes from: ``"given"``, ``"model"`` or ``"default"``.
+        Where it comes from: ``"given"``, ``"model"``, ``"folds"`` or ``"default"``.
     prevalence : float or None
         Stated share of positives; None for that of the rows.
     thresholds : ndarray of shape (T,)
@@ -147,6 +147,7 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
     from sklearn.base import is_classifier
+    from sklearn.utils.validation import check_is_fitted
 
     if not is_classifier(model):
         return read_targets(model.predict(X), y, groups)
@@ -156,6 +157,8 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
             "Wrap it in sklearn.calibration.CalibratedClassifierCV."
         )
         raise ConfigurationError(msg)
+    if classes is None:
+        check_is_fitted(model, "classes_")
     known = model.classes_ if classes is None else classes
     return read_judged(model.predict_proba(X), y, groups, classes=known)
 
@@ -175,6 +178,15 @@ def find_threshold(
     if stored is not None:
         return check_number(stored, "model.threshold_", minimum=0.0, maximum=1.0), "model"
     return 0.5, "default"
+
+
+def fold_rules(judged: Judged) -> Rules:
+    """Return the rules for rows that were each judged by the model of a fold."""
+    if judged.task != "binary":
+        return Rules()
+    if judged.cuts is None:
+        return Rules(0.5, "default")
+    return Rules(float(np.median(judged.cuts)), "folds")
 
 
 def stored_threshold(model: Any) -> Any:
@@ -198,12 +210,14 @@ def make_scorer(
     judged: Judged, *, threshold: float | None = None, rules: Rules | None = None
 ) -> Scorer:
     """Return the scorer of the task, by `rules` or else by a threshold alone."""
-    rules = Rules(threshold) if rules is None else rules
+    if rules is None:
+        rules = fold_rules(judged) if threshold is None else Rules(threshold)
     if judged.task == "binary":
         return BinaryScorer(
             judged.y == 1,
             judged.predicted,
             threshold=0.5 if rules.threshold is None else rules.threshold,
+            cuts=judged.cuts,
             prevalence=rules.prevalence,
             groups=judged.groups,
         )

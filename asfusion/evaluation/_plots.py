@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asfusion.exceptions import ConfigurationError
 
@@ -26,6 +27,7 @@ BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
     "#CC79A7",
 )
 GREY = "#767676"
+COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 LINES = ("-", "--", "-.", ":")
 
 
@@ -42,7 +44,8 @@ def new_figure(report: Report, *, show: bool) -> tuple[Figure, list[Axes]]:
     # Four stand two by two: in a row they would be too small on a page.
     n_columns = 2 if report.task == "binary" else count
     n_lines = count // n_columns
-    size = (4.2 * n_columns, 4.0 * n_lines)
+    beside = 1.6 if _is_crowded(report) else 0.0  # the legend
+    size = (4.2 * n_columns + beside, 4.0 * n_lines)
     options: dict[str, Any] = {"figsize": size, "layout": "constrained"}
     if show:
         from matplotlib import pyplot
@@ -90,9 +93,44 @@ def as_svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _plain(names: Sequence[str]) -> list[str]:
-    """Return names in which matplotlib sees no formula."""
-    return [name.replace("$", r"\$") for name in names]
+def tick_names(names: Sequence[str], longest: int = 28) -> list[str]:
+    """Return names that leave room for a picture, and in which matplotlib sees no formula.
+
+    Of a long one the middle is left out; those that would look the same then are numbered.
+    """
+    short = [shorten(name, longest) for name in names]
+    seen: dict[str, int] = {}
+    for place, (name, text) in enumerate(zip(names, short, strict=True)):
+        seen[text] = seen.get(text, 0) + 1
+        if seen[text] > 1 and text != name:
+            short[place] = f"{text} ({seen[text]})"
+    return [text.replace("$", r"\$") for text in short]
+
+
+def shorten(name: str, longest: int) -> str:
+    """Return a name without line breaks, and without its middle if it is long."""
+    text = " ".join(name.split())
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head].rstrip()}…{text[head + 1 - longest :].lstrip()}"
+
+
+def room_for(names: Sequence[str]) -> float:
+    """Return the width in inches that the names of lines need beside a picture."""
+    return 0.08 * max(len(name) for name in names)
+
+
+def _is_crowded(report: Report) -> bool:
+    """Return whether there are too many classes for a legend among their curves."""
+    return report.task == "multiclass" and len(report.classes) > len(COLOURS)
+
+
+def _threshold(report: Report) -> str:
+    """Return by which threshold, or those of which folds, rows were called."""
+    ends = report.threshold_range or (report.threshold, report.threshold)
+    shown = dict.fromkeys(f"{end:.2g}" for end in ends)
+    return f"threshold{'s' if len(shown) > 1 else ''} {' to '.join(shown)}"
 
 
 def _percent(confidence: float) -> str:
@@ -127,7 +165,7 @@ def _draw_roc(report: Report, axis: Axes) -> None:
         marker="D",
         color=RED,
         linestyle="none",
-        label=f"threshold {report.threshold:.2g}",
+        label=_threshold(report),
     )
     axis.legend(loc="lower right", frameon=False, fontsize="small")
 
@@ -149,6 +187,9 @@ def _draw_calibration(report: Report, axis: Axes) -> None:
             capsize=2,
             lw=1.5,
         )
+        top = max([*points["predicted"], *observed, *np.nan_to_num(points["high"])])
+        if top < 0.5:  # of a rare outcome all points would stand in a corner
+            axis.set(xlim=(-0.02 * top, 1.1 * top), ylim=(-0.02 * top, 1.1 * top))
     else:
         axis.text(0.5, 0.5, "too few rows", ha="center", va="center", color=GREY)
     slope, shift = (report.scores[f"calibration_{k}"].estimate for k in ("slope", "intercept"))
@@ -166,7 +207,8 @@ def _draw_decision(report: Report, axis: Axes) -> None:
     axis.plot(at, curve["treat_all"], color=ORANGE, lw=1.5, ls="--", label="treat all")
     axis.plot(at, np.zeros_like(at), color="black", lw=1, ls=":", label="treat none")
     axis.plot(at, model, color=BLUE, lw=2, label="predictions")
-    if report.threshold is not None and at[0] <= report.threshold <= at[-1]:
+    end = _end_of_use(curve)
+    if report.threshold is not None and at[0] <= report.threshold <= end:
         axis.plot(
             [report.threshold],
             [report.scores["net_benefit"].estimate],
@@ -176,15 +218,23 @@ def _draw_decision(report: Report, axis: Axes) -> None:
             label=f"threshold {report.threshold:.2g}",
         )
     # Treating all, and a useless model, fall far below zero: that they do is enough to see.
-    top = float(np.nanmax([*model, *curve["treat_all"], *curve["high"], 0.01]))
+    top = float(np.nanmax([*model, *curve["treat_all"], *curve["high"], 1e-6]))
     axis.set(
         xlabel="Threshold probability",
         ylabel="Net benefit",
         title="Decision curve",
-        xlim=(at[0], at[-1]),
+        xlim=(at[0], end),
         ylim=(-0.3 * top, 1.08 * top),
     )
     axis.legend(loc="upper right", frameon=False, fontsize="small")
+
+
+def _end_of_use(curve: dict[str, NDArray[np.float64]]) -> float:
+    """Return the last threshold to draw: of a rare outcome nothing happens beyond the first few."""
+    at = curve["threshold"]
+    happens = (np.abs(curve["net_benefit"]) > 1e-12) | (curve["treat_all"] > 0)
+    last = 1.25 * float(at[np.flatnonzero(happens)].max(initial=at[0]))
+    return last if at[0] < last < 0.5 * at[-1] else float(at[-1])
 
 
 def _draw_histogram(report: Report, axis: Axes) -> None:
@@ -192,50 +242,65 @@ def _draw_histogram(report: Report, axis: Axes) -> None:
     width = bars["edges"][1] - bars["edges"][0]
     left = np.asarray(bars["edges"][:-1])
     negative, positive = np.asarray(bars["negative"]), np.asarray(bars["positive"])
-    names = [f"class {name}" for name in _plain(report.classes)]
+    names = [f"class {name}" for name in tick_names(report.classes, 12)]
     style = {"width": width, "align": "edge", "edgecolor": "white", "linewidth": 0.5}
     # One above, one below the line: overlapping bars hide each other.
     axis.bar(left, positive, color=RED, label=names[1], **style)
     axis.bar(left, -negative, color=BLUE, label=names[0], hatch="///", **style)
     axis.axhline(0, color="black", lw=0.8)
-    axis.axvline(report.threshold or 0.5, color="black", lw=1, ls="--", label="threshold")
+    end = bars["edges"][-1]
+    threshold = 0.5 if report.threshold is None else report.threshold
+    if threshold <= end:
+        axis.axvline(threshold, color="black", lw=1, ls="--", label="threshold")
     top = 1.1 * max(positive.max(), negative.max())
-    axis.set(
-        xlabel="Predicted probability", ylabel="Rows", title="Predictions", ylim=(-top, 1.35 * top)
-    )
-    axis.set_xlim(0, 1)
+    label = "Predicted probability" + (" (last bar: all above)" if end < 1 else "")
+    axis.set(xlabel=label, ylabel="Rows", title="Predictions", ylim=(-top, 1.4 * top))
+    axis.set_xlim(0, end)
     axis.yaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
-    axis.legend(loc="upper center", ncols=3, frameon=False, fontsize="small")
+    n_columns = 3 if max(map(len, names)) < 14 else 2
+    axis.legend(loc="upper center", ncols=n_columns, frameon=False, fontsize="small")
 
 
 def _draw_rocs(report: Report, axis: Axes) -> None:
     _unit_square(axis, "1 - specificity", "Sensitivity", "Each class against the rest")
-    colours = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
+    shown = tick_names(report.classes, 18)
+    colours = _colours(len(shown))
     for number, (name, roc) in enumerate(zip(report.classes, report.curves["rocs"], strict=True)):
         auc = report.scores[f"auc[{name}]"].estimate
-        (shown,) = _plain([name])
         axis.plot(
             [0.0, *roc["false_positive"]],
             [0.0, *roc["true_positive"]],
-            color=colours[number % len(colours)],
+            color=colours[number],
             ls=LINES[number % len(LINES)],
-            label=f"class {shown}: AUC {auc:.2f}",
+            label=f"class {shown[number]}: AUC {auc:.2f}",
         )
-    axis.legend(loc="lower right", frameon=False, fontsize="small")
+    beside = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+    place = beside if _is_crowded(report) else {"loc": "lower right"}
+    axis.legend(**place, frameon=False, fontsize="small")
+
+
+def _colours(count: int) -> Sequence[Any]:
+    """Return as many colours that differ."""
+    if count <= len(COLOURS):
+        return COLOURS
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(0.0, 0.92, count)))
 
 
 def _draw_called(report: Report, axis: Axes) -> None:
     shares = np.asarray(report.curves["called"])
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(report.classes))
-    names = _plain(report.order or report.classes)
+    names = tick_names(report.order or report.classes, 18)
+    size = "medium" if len(names) <= len(COLOURS) else "x-small"
     axis.set_xticks(ticks, names, rotation=30, ha="right")
     axis.set_yticks(ticks, names)
     axis.set(xlabel="Most probable class", ylabel="True class", title="Share of each true class")
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
             colour = "white" if share > 0.6 else "black"
-            axis.text(j, i, f"{share:.2f}", ha="center", va="center", color=colour)
+            axis.text(j, i, f"{share:.2f}", ha="center", va="center", color=colour, size=size)
 
 
 def _draw_target(report: Report, axis: Axes, number: int) -> None:

@@ -188,7 +188,8 @@ def _new_figure(
     audit: SubgroupAudit, names: Sequence[str], *, shown: bool
 ) -> tuple[Any, list[Any]]:
     height = 1.4 + 0.28 * (len(_lines(audit)) + 1)
-    options: dict[str, Any] = {"figsize": (2.2 + 3.4 * len(names), height), "layout": "constrained"}
+    width = max(2.2, _plots.room_for(_ticks(audit))) + 3.4 * len(names)
+    options: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
     if shown:
         from matplotlib import pyplot
 
@@ -203,6 +204,16 @@ def _new_figure(
 
 def _lines(audit: SubgroupAudit) -> list[Subgroup]:
     return [part for part in audit.subgroups if part.scores]
+
+
+def _ticks(audit: SubgroupAudit) -> list[str]:
+    """Return the names of the lines, that of all rows first."""
+    parts = _lines(audit)
+    levels = _plots.tick_names([p.level for p in parts], 26)
+    factors = [_plots.tick_names([p.factor], 22)[0] for p in parts]
+    sizes = [f" ({p.n_rows})" if p.n_rows else "" for p in parts]
+    lines = zip(factors, levels, sizes, strict=True)
+    return [f"all ({audit.n_rows})", *(f"{factor} = {level}{n}" for factor, level, n in lines)]
 
 
 def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> None:
@@ -226,9 +237,7 @@ def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> No
             if a != b:
                 axis.axhline(place - 0.5, color=_plots.GREY, lw=0.5)
         axis.set(title=label(name), ylim=(-len(parts) - 0.7, 0.7))
-    texts = [f"all ({audit.n_rows})"]
-    texts += [f"{p.factor} = {p.level}" + (f" ({p.n_rows})" if p.n_rows else "") for p in parts]
-    axes[0].set_yticks([0.0, *places], [text.replace("$", r"\$") for text in texts])
+    axes[0].set_yticks([0.0, *places], _ticks(audit))
     kinds = (("o", _plots.BLUE, "no gap seen"), ("D", _plots.RED, "gap to the rest excludes zero"))
     for marker, colour, text in kinds:
         axes[-1].plot([], [], marker=marker, color=colour, label=text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,21 @@ if TYPE_CHECKING:
     from asfusion.evaluation.report import Report
 
 FEWEST = 10  # smaller cells are not shown: their numbers say little and may tell on people
-_SOURCES = {"given": "as given", "model": "stored in the model", "default": "the default"}
+_SOURCES = {
+    "given": "as given",
+    "model": "stored in the model",
+    "folds": "stored in the model of each fold",
+    "default": "the default",
+}
+
+
+def hidden_cells(counts: Mapping[str, tuple[int, int]]) -> set[str]:
+    """Return which parts of all rows are not shown, by their numbers of rows and of patients."""
+    hidden = {name for name, count in counts.items() if min(count) < FEWEST}
+    if len(hidden) == 1 and len(counts) > 1:
+        # The number of all rows is known: one missing number would follow from the others.
+        hidden.add(min(set(counts) - hidden, key=lambda name: (counts[name], name)))
+    return hidden
 
 
 def score_label(name: str) -> str:
@@ -39,6 +54,12 @@ def show_interval(score: Interval, *, sign: bool = False) -> str:
         return "-"
     plus = ["+" if sign and value > 0 else "" for value in (score.low, score.high)]
     return f"{plus[0]}{show_number(score.low)} to {plus[1]}{show_number(score.high)}"
+
+
+def show_threshold(report: Report, digits: int = 6) -> str:
+    """Return the threshold as text, or from which to which one those of the folds go."""
+    ends = report.threshold_range or (report.threshold, report.threshold)
+    return " to ".join(dict.fromkeys(f"{end:.{digits}g}" for end in ends))
 
 
 def as_text(report: Report) -> str:
@@ -104,10 +125,18 @@ def _remarks(report: Report) -> list[str]:
         remarks[0] += " The second one of the AUC is DeLong's."
     if report.threshold_source is not None:
         source, positive = _SOURCES[report.threshold_source], report.classes[-1]
-        remarks.append(f"Threshold {report.threshold:g}, {source}: class {positive} from there on.")
+        cut = show_threshold(report, 3 if report.threshold_range else 6)
+        remarks.append(f"Threshold {cut}, {source}: class {positive} from there on.")
+        if " to " in cut:
+            remarks.append(f"Net benefit as a score is at their median, {report.threshold:.3g}.")
         remarks.append(_prevalence_remark(report))
         useful = where_useful(report.curves["decision"])
         remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")
+    if any(pattern.n_rows is None for pattern in report.patterns):
+        remarks.append(
+            f"By modalities present, numbers below {FEWEST} are not shown, nor one from which such "
+            "a number would follow."
+        )
     if report.mic:
         sizes = ", ".join(f"{size:g}" for size in report.mic)
         remarks.append(f"Minimal important change: {sizes}, in the units of y.")
@@ -144,9 +173,10 @@ def _pattern_rows(report: Report) -> list[list[str]]:
     rows = []
     for pattern in report.patterns:
         names = " + ".join(pattern.present) or "none"
-        n_rows = f"under {FEWEST}" if pattern.n_rows is None else str(pattern.n_rows)
+        n_rows = "not shown" if pattern.n_rows is None else str(pattern.n_rows)
         numbers = ["-", "-"]
         if pattern.score is not None:
+            n_rows = n_rows if pattern.n_rows else f"{FEWEST} or more"
             numbers = [show_number(pattern.score.estimate), show_interval(pattern.score)]
         rows.append([names, n_rows, *numbers])
     return rows

@@ -295,7 +295,13 @@ def _table(result: CrossValidation) -> list[list[str]]:
 
 
 def _figure_size(result: CrossValidation) -> tuple[float, float]:
-    return 6.8, 1.6 + 0.3 * (len({fold.number for fold in result.fold_scores}) + 1)
+    width = 6.0 + max(0.8, _plots.room_for(_ticks(result)))
+    return width, 1.6 + 0.3 * (len({fold.number for fold in result.fold_scores}) + 1)
+
+
+def _ticks(result: CrossValidation) -> list[str]:
+    n_folds = 1 + max(fold.number for fold in result.fold_scores)
+    return _plots.tick_names(result.sites) or [f"fold {number}" for number in range(n_folds)]
 
 
 def _draw(result: CrossValidation, axis: Axes) -> None:
@@ -322,10 +328,9 @@ def _draw(result: CrossValidation, axis: Axes) -> None:
     if canary is not None and canary.name == name:
         shown = f"permuted labels: {show_number(canary.score.estimate)}"
         axis.axvline(canary.score.estimate, color=_plots.GREY, lw=1.5, ls="--", label=shown)
-    n_folds = 1 + max(fold.number for fold in result.fold_scores)
-    sites = [site.replace("$", r"\$") for site in result.sites]
-    axis.set_yticks(range(n_folds), sites or [f"fold {number}" for number in range(n_folds)])
-    axis.set_ylim(n_folds - 0.4, -0.6)
+    ticks = _ticks(result)
+    axis.set_yticks(range(len(ticks)), ticks)
+    axis.set_ylim(len(ticks) - 0.4, -0.6)
     axis.set(xlabel=score_label(name), title="Out-of-fold scores")
     axis.grid(axis="x", color="#dddddd", lw=0.6)
     axis.set_axisbelow(True)

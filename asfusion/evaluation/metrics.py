@@ -110,6 +110,9 @@ class BinaryScorer(Calibrated):
         Predicted probability of it.
     threshold : float
         Rows with at least this probability are called positive.
+    cuts : ndarray of shape (N,), optional
+        Such a threshold for each row, by which it is called instead. Net benefit has one
+        price for a false positive, and stays that of `threshold`.
     prevalence : float, optional
         Share of positives for predictive values and net benefit; that of the rows, each
         time as they are weighted, by default.
@@ -123,6 +126,7 @@ class BinaryScorer(Calibrated):
         probability: Floats,
         *,
         threshold: float = 0.5,
+        cuts: Floats | None = None,
         prevalence: float | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> None:
@@ -133,8 +137,9 @@ class BinaryScorer(Calibrated):
         self.groups = self.groups[order]
         self._positive, self._probability = positive[order], probability[order]
         self._threshold, self._prevalence = threshold, prevalence
-        self._sums = self._row_sums(threshold)
+        self._sums = self._row_sums(threshold if cuts is None else cuts[order])
         self._gaps = self._sums[:, 6:]
+        self._at_threshold = None if cuts is None else self.sums(self._cells(threshold))
         self._recalibration = Recalibration(self._positive, self._probability)
 
     def __call__(self, counts: Floats) -> dict[str, Floats]:
@@ -143,7 +148,11 @@ class BinaryScorer(Calibrated):
         curve = self.ranking.cumulate(weights)
         scores = {"auc": area_under_curve(*curve), "average_precision": average_precision(*curve)}
         sums = counts @ self._sums
-        scores |= confusion_scores(sums[:, :4], self._threshold, self._prevalence)
+        rule = self._threshold, self._prevalence
+        scores |= confusion_scores(sums[:, :4], *rule)
+        if self._at_threshold is not None:
+            by_one = confusion_scores(counts @ self._at_threshold, *rule)
+            scores["net_benefit"] = by_one["net_benefit"]
         total = sums[:, :4].sum(axis=1)
         scores["log_loss"] = divide(sums[:, 4], total)
         scores["brier"] = divide(sums[:, 5], total)
@@ -156,16 +165,18 @@ class BinaryScorer(Calibrated):
         """Return the weight of each row (R, N), rows in the order of the ranking."""
         return np.take(counts, self.groups, axis=1)
 
-    def _row_sums(self, threshold: float) -> Floats:
+    def _cells(self, threshold: float | Floats) -> list[Floats]:
+        """Return which rows are true and false positives, false and true negatives."""
+        y, called = self._positive, self._probability >= threshold
+        cells = (y & called, ~y & called, y & ~called, ~y & ~called)
+        return [cell.astype(np.float64) for cell in cells]
+
+    def _row_sums(self, threshold: float | Floats) -> Floats:
         """Return sums of each group: the confusion table, two losses, calibration by bin."""
         y, p = self._positive, self._probability
-        called = p >= threshold
-        cells = [y & called, ~y & called, y & ~called, ~y & ~called]
         losses = [_surprise(np.where(y, p, 1.0 - p)), (p - y) ** 2]
         in_bin = bin_numbers(p)[None, :] == np.arange(N_BINS)[:, None]
-        return self.sums(
-            [*(cell.astype(np.float64) for cell in cells), *losses, *(in_bin * (y - p))]
-        )
+        return self.sums([*self._cells(threshold), *losses, *(in_bin * (y - p))])
 
 
 class MulticlassScorer(Calibrated):

@@ -20,11 +20,11 @@ from asfusion.evaluation import _html, _plots, _words
 from asfusion.evaluation._card import Sheet, make_card
 from asfusion.evaluation._checklists import make_checklist
 from asfusion.evaluation._curves import make_curves
-from asfusion.evaluation._factors import read_factors
+from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
-from asfusion.evaluation._judge import judge, make_scorer, read_rules
+from asfusion.evaluation._judge import Rules, judge, make_scorer, read_rules
 from asfusion.evaluation._patterns import group_by_pattern, read_presence
-from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation._words import FEWEST, hidden_cells
 from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval, score_intervals
 from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
@@ -48,7 +48,8 @@ class Pattern:
     present : tuple of str
         Modalities that these rows have.
     n_rows : int or None
-        Number of rows; None below 10, which are not shown.
+        Number of rows; None where it is not shown: below 10 rows or patients, and where such
+        a number would follow from the others.
     score : Interval or None
         The report's first score on these rows; None for fewer than 10 rows or patients,
         or where it is undefined.
@@ -79,9 +80,11 @@ class Report:
     shares : tuple of float
         Share of each class among the rows.
     threshold : float or None
-        From which probability on a row is called positive; None unless binary.
-    threshold_source : {"given", "model", "default"} or None
-        Where it comes from. It is never chosen on the rows that are judged.
+        From which probability on a row is called positive; None unless binary. After a
+        cross-validation the median of those of the folds' models.
+    threshold_source : {"given", "model", "folds", "default"} or None
+        Where it comes from. It is never chosen on the rows that are judged. With
+        ``"folds"`` each row was called by the threshold of the model that judged it.
     prevalence : float or None
         Share of positives that predictive values and net benefit are for, as it was
         stated; None for that of the rows.
@@ -105,6 +108,9 @@ class Report:
         Version of asfusion that made the report.
     subgroups : SubgroupAudit or None
         The scores by subgroup, if they were asked for.
+    threshold_range : tuple of two floats, or None
+        Lowest and highest threshold of the folds, averaged over repeats as predictions are;
+        None where there is one for all rows.
 
     Examples
     --------
@@ -135,6 +141,7 @@ class Report:
     curves: Mapping[str, Any] = field(repr=False)
     version: str = __version__
     subgroups: SubgroupAudit | None = None
+    threshold_range: tuple[float, float] | None = None
 
     @property
     def primary(self) -> str:
@@ -249,6 +256,8 @@ class Report:
                 for p in state["patterns"]
             )
             state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
+            spread = state.get("threshold_range")
+            state["threshold_range"] = spread and (float(spread[0]), float(spread[1]))
             audit = state.get("subgroups")
             state["subgroups"] = audit and SubgroupAudit._from_state(audit)
             return cls(**state)
@@ -394,6 +403,7 @@ def evaluate(
     classes : array, optional
         Classes in the order of the columns of predictions; for two classes the second
         is the positive one. By default those of the model, or the sorted ones in `y`.
+        Columns of a frame of predictions are found by name.
     subgroups : str, sequence of str, or dict of str to array, optional
         What `audit_subgroups` takes as `by`: columns of X, ``"modalities"``, or values.
     bands : dict of str to sequence of float, optional
@@ -453,16 +463,32 @@ def evaluate(
         ordinal=ordinal,
     )
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
+    presence = {} if X is None else read_presence(model, X)
+    factors = None if subgroups is None else read_factors(subgroups, X, model, len(judged), bands)
+    return make_report(judged, rules, presence, factors, **options)
+
+
+def make_report(
+    judged: Judged,
+    rules: Rules,
+    presence: Mapping[str, NDArray[np.bool_]],
+    factors: Mapping[str, Levels] | None,
+    *,
+    n_bootstrap: int,
+    confidence: float,
+    seed: int,
+) -> Report:
+    """Return the report on rows that are read already."""
+    options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     scorer = make_scorer(judged, rules=rules)
     scores, _ = score_intervals(scorer, width=len(judged), **options)
     if judged.task == "binary":
         scores = _with_delong(scores, judged, float(confidence))
-    presence = {} if X is None else read_presence(model, X)
     n_classes = len(judged.classes)
     audit = None
-    if subgroups is not None:
-        factors = read_factors(subgroups, X, model, len(judged), bands)
+    if factors is not None:
         audit = audit_judged(judged, factors, rules.threshold, **options)
+    spread = None if judged.cuts is None else (min(judged.cuts), max(judged.cuts))
     counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
     return Report(
         task=judged.task,
@@ -483,6 +509,7 @@ def evaluate(
         patterns=_score_patterns(judged, presence, options),
         curves=make_curves(judged, rules, **options),
         subgroups=audit,
+        threshold_range=spread and (float(spread[0]), float(spread[1])),
     )
 
 
@@ -507,13 +534,16 @@ def _score_patterns(
         return ()
     name = PRIMARY[judged.task]
     patterns = []
-    for present, rows in group_by_pattern(presence):
-        part = judged.take(rows)
+    parts = {present: judged.take(rows) for present, rows in group_by_pattern(presence)}
+    # Named as by an audit of "modalities", which then hides the same ones.
+    names = {present: " + ".join(present) or "none" for present in parts}
+    hidden = hidden_cells({names[p]: (len(part), part.n_groups) for p, part in parts.items()})
+    for present, part in parts.items():
         score = None
         if min(len(part), part.n_groups) >= FEWEST:
             found = score_intervals(make_scorer(part), width=len(part), **options)[0][name]
             score = found if np.isfinite(found.estimate) else None
-        shown = len(rows) if len(rows) >= FEWEST else None
+        shown = None if names[present] in hidden else len(part)
         patterns.append(Pattern(present, shown, score))
     return tuple(patterns)
 

@@ -70,7 +70,10 @@ def make_folds(
         folds = list(cv)
     else:
         folds = _shuffled(y, check_integer(cv, "cv", minimum=2), groups, stratify, seed)
-    return [_checked(fold, number, len(y), groups) for number, fold in enumerate(folds)]
+    made = [_checked(fold, number, len(y), groups) for number, fold in enumerate(folds)]
+    if stratify:
+        _refuse_one_class(y, made)
+    return made
 
 
 def site_folds(sites: NDArray[np.int64], groups: NDArray[np.int64] | None) -> list[Split]:
@@ -172,6 +175,18 @@ def _checked(fold: Any, number: int, n_rows: int, groups: NDArray[np.int64] | No
             )
             raise ConfigurationError(msg)
     return train, test
+
+
+def _refuse_one_class(y: NDArray[Any], folds: list[Split]) -> None:
+    """Raise if nothing can be learned from a training part, whatever the model."""
+    for number, (train, test) in enumerate(folds):
+        if len(np.unique(y[train])) < 2:
+            msg = (
+                f"cv, split {number}: expected training rows of at least 2 classes, got 1 class in "
+                f"{len(train)} rows. It tests on row {test[0]} and {len(test) - 1} more. Use an "
+                "integer as cv, or other splits or sites."
+            )
+            raise InputError(msg)
 
 
 def _positions(part: Any) -> NDArray[np.int64]:

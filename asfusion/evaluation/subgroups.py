@@ -16,7 +16,7 @@ from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
 from asfusion.evaluation._judge import find_threshold, judge
 from asfusion.evaluation._subgroup_scores import SHOWN, Gap, SubgroupScores, holm, why_refused
-from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation._words import hidden_cells
 from asfusion.evaluation.intervals import Interval
 
 if TYPE_CHECKING:
@@ -308,10 +308,7 @@ def _parts(judged: Judged, scores: SubgroupScores, factor: str, levels: Levels) 
     counts = {
         level: (len(rows), len(np.unique(judged.groups[rows]))) for level, rows in levels.items()
     }
-    hidden = {level for level, count in counts.items() if min(count) < FEWEST}
-    if len(hidden) == 1 and len(levels) > 1:
-        # The number of all rows is known: one missing number would follow from the others.
-        hidden.add(min(set(levels) - hidden, key=lambda level: counts[level]))
+    hidden = hidden_cells(counts)
     parts = []
     for level, rows in levels.items():
         refused = why_refused(judged, rows)

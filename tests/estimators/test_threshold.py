@@ -31,6 +31,48 @@ def rows():
     return X, y
 
 
+@pytest.mark.parametrize("estimator", [None, LogisticRegression(), RandomForestClassifier(5)])
+def test_cases_of_one_patient_are_too_few_to_choose_by(rows, estimator):
+    X, y = rows[0].head(30), np.r_[1, 1, np.zeros(28, int)]
+    groups = np.r_[0, 0, np.arange(1, 29)]
+    model = af.EarlyFusionClassifier(encoders(), estimator, threshold="youden", **QUIET)
+    with pytest.raises(
+        InputError, match="threshold: .* 2 classes to learn from .* got 1 class in 1"
+    ):
+        model.fit(X, y, groups=groups)
+
+
+@pytest.mark.filterwarnings("ignore:.*too few training rows:UserWarning")
+@pytest.mark.parametrize(
+    ("make", "match"),
+    [
+        (
+            lambda: af.LateFusionClassifier(
+                encoders(), LogisticRegression(), combine="stacking", **QUIET
+            ),
+            "combine='stacking': expected rows of at least 2 classes among those predicted unseen",
+        ),
+        (
+            lambda: af.RecalibratedClassifier(LogisticRegression(), random_state=0),
+            "cv: expected rows of at least 2 classes to learn from in each of 5 inner folds",
+        ),
+    ],
+)
+def test_one_case_is_too_few_to_learn_from_unseen_predictions(rows, make, match):
+    with pytest.raises(InputError, match=match):
+        make().fit(rows[0].head(12), np.r_[0, 1, np.zeros(10, int)])
+
+
+def test_modality_that_only_one_class_has_teaches_nothing_alone(rows):
+    X, y = rows[0].copy(), rows[1]
+    X.loc[y == 1, "bmi"] = np.nan
+    model = af.EarlyFusionClassifier(
+        {"body": af.TabularEncoder("bmi")}, LogisticRegression(), **QUIET
+    )
+    with pytest.raises(InputError, match="X: expected rows of at least 2 classes among those with"):
+        model.fit(X, y)
+
+
 def encoders():
     return {
         "labs": af.TabularEncoder(["crp", "esr"], d_hidden=8, d_out=8),

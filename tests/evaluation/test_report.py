@@ -11,6 +11,7 @@ import pandas as pd
 import polars as pl
 import pytest
 from matplotlib import pyplot as plt
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import (
     cohen_kappa_score,
@@ -18,9 +19,15 @@ from sklearn.metrics import (
     mean_absolute_error,
     roc_auc_score,
 )
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from asfusion.estimators.early import EarlyFusionClassifier
+from asfusion.evaluation._plots import tick_names
 from asfusion.evaluation.report import Report, evaluate
+from asfusion.evaluation.subgroups import audit_subgroups
 from asfusion.exceptions import ConfigurationError, InputError
 
 N = 160
@@ -64,6 +71,47 @@ TASKS = ["binary", "multiclass", "regression", "two targets"]
 
 
 # -- numbers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frame", [pd.DataFrame, pl.DataFrame])
+def test_columns_of_predictions_are_found_by_name(rows, frame):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    y = np.where(rows.y == 1, "yes", "no")
+    plain = evaluate(p, y=rows.y, **FAST).scores
+    turned = frame({"yes": p, "no": 1 - p})
+    report = evaluate(turned, y=y, **FAST)
+    assert report.classes == ("no", "yes") and report.scores == plain
+    stated = evaluate(turned, y=y, classes=["no", "yes"], **FAST)
+    assert stated.scores == plain
+    assert evaluate(frame({"1": p, "0": 1 - p}), y=rows.y, **FAST).scores == plain
+    table, labels = rng_classes(rows)
+    kept = labels != "slip"
+    two = table[kept][:, :2] / table[kept][:, :2].sum(axis=1, keepdims=True)
+    named = frame({"slip": np.zeros(kept.sum()), "normal": two[:, 1], "hernia": two[:, 0]})
+    assert evaluate(named, y=labels[kept], **FAST).classes == ("hernia", "normal", "slip")
+
+
+def test_columns_of_predictions_without_names_are_in_order(rows):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    plain = evaluate(p, y=rows.y, **FAST).scores
+    table = np.stack([1 - p, p], axis=1)
+    assert evaluate(pd.DataFrame(table), y=rows.y + 1, **FAST).scores == plain
+    other = pd.DataFrame(table, columns=["p_healthy", "p_ill"])
+    assert evaluate(other, y=rows.y, classes=[0, 1], **FAST).scores == plain
+    with pytest.raises(InputError, match="columns named by the 2 classes of y, got 2 other name"):
+        evaluate(other, y=rows.y, **FAST)
+    with pytest.raises(InputError, match="columns named by the 2 classes of y, got 1 other name"):
+        evaluate(other.set_axis(["0", "ill"], axis=1), y=rows.y, classes=[0, 1], **FAST)
+
+
+@pytest.mark.parametrize("column", [pd.DataFrame, pl.DataFrame, lambda d: d["y"][:, None]])
+def test_labels_in_one_column_are_labels(rows, column):
+    p = 1 / (1 + np.exp(-rows.X[:, 0]))
+    model = LogisticRegression().fit(rows.X, rows.y)
+    for asked in [(p,), (model, rows.X)]:
+        report = evaluate(*asked, y=column({"y": rows.y}), **FAST)
+        assert report.task == "binary"
+        assert report.scores == evaluate(*asked, y=rows.y, **FAST).scores
 
 
 def test_scores_of_a_model_equal_scikit_learn(rows):
@@ -245,6 +293,23 @@ def test_infinite_limits_are_shown_and_saved():
     assert Report.from_json(report.to_json()).scores["lr_positive"] == score
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegression(),
+        LinearRegression(),
+        make_pipeline(StandardScaler(), LogisticRegression()),
+        GridSearchCV(LogisticRegression(), {"C": [1.0]}),
+        EarlyFusionClassifier(verbose=0),
+    ],
+)
+def test_models_that_are_not_fitted_say_so(rows, model):
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        evaluate(model, rows.X, rows.y, **FAST)
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        audit_subgroups(model, rows.X, rows.y, by={"sex": rows.y}, **FAST)
+
+
 # -- modalities ------------------------------------------------------------------------
 
 
@@ -271,14 +336,34 @@ def test_scores_by_present_modalities(rows):
     report = evaluate(model, X, rows.y, groups=rows.groups, **FAST)
     assert [(p.present, p.n_rows) for p in report.patterns] == [
         (("labs",), 100),
-        (("labs", "who"), 55),
+        (("labs", "who"), None),  # 160 - 100 - 55 would tell the last one
         (("who",), None),
     ]
+    for shown in (repr(report), str(report.model_card())):
+        assert not re.search(r"\b55\b", shown)
     part = slice(0, 100)
     expected = roc_auc_score(rows.y[part], model.predict_proba(X[part])[:, 1])
     assert report.patterns[0].score.estimate == pytest.approx(expected)
     assert report.patterns[2].score is None
-    assert re.search(r"^who +under 10 +- +-$", repr(report), re.M)
+    assert re.search(r"^labs \+ who +10 or more +0", repr(report), re.M)
+    assert re.search(r"^who +not shown +- +-$", repr(report), re.M)
+    assert "nor one from which such a number would follow" in repr(report)
+
+
+def test_small_cells_stay_hidden_beside_an_audit_of_the_same(rows):
+    model, X = fused_model(rows)
+    report = evaluate(model, X, rows.y, subgroups="modalities", **FAST)
+    told = {" + ".join(pattern.present): pattern.n_rows for pattern in report.patterns}
+    assert told == {part.level: part.n_rows for part in report.subgroups.subgroups}
+    assert sorted(told.values(), key=str) == [100, None, None]
+
+
+def test_numbers_of_modalities_are_shown_where_none_is_small(rows):
+    model, X = fused_model(rows)
+    X.loc[100:104, ["crp", "esr"]] = 0.0
+    report = evaluate(model, X, rows.y, **FAST)
+    assert [pattern.n_rows for pattern in report.patterns] == [100, 60]
+    assert "not shown" not in repr(report)
 
 
 def test_modalities_of_late_fusion_and_of_a_search_are_found(rows):
@@ -301,6 +386,62 @@ def test_unknown_modalities_are_no_error(rows):
     model, X = fused_model(rows)
     renamed = X.rename(columns={"age": "years"})
     assert evaluate(model, renamed, rows.y, **FAST).patterns == ()
+
+
+# -- pictures of what is long, rare or manifold ----------------------------------------
+
+
+def _drawn(axes):
+    """Draw, and return the width of the first axes as a share of the figure."""
+    figure = axes[0].figure
+    figure.canvas.draw()  # warns, which fails a test, where there is no room
+    return axes[0].get_position().width
+
+
+def test_long_names_of_classes_leave_room(rows):
+    table, labels = rng_classes(rows)
+    long = {n: f"a class of many words, {n}, " + "and so on" * 4 for n in np.unique(labels)}
+    report = evaluate(table, y=[long[n] for n in labels], **FAST)
+    axes = report.plot()
+    assert _drawn(axes) > 0.2
+    ticks = [text.get_text() for text in axes[1].get_yticklabels()]
+    assert len(set(ticks)) == 3 and all("…" in text and len(text) < 25 for text in ticks)
+    assert "so on" in repr(report)  # tables have room for all
+    two = evaluate(table[:, 0], y=np.where(rows.y, *list(long.values())[:2]), **FAST)
+    assert _drawn(two.plot()) > 0.2
+
+
+def test_ten_classes_have_colours_of_their_own_and_a_legend_beside():
+    rng = np.random.default_rng(0)
+    report = evaluate(rng.dirichlet(np.ones(10), 200), y=np.arange(200) % 10, **FAST)
+    axes = report.plot()
+    _drawn(axes)
+    curves = axes[0].get_lines()[1:]
+    assert len({str(line.get_color()) for line in curves}) == 10
+    box = axes[0].get_legend().get_window_extent()
+    assert box.x0 >= axes[0].get_window_extent().x1 - 1
+
+
+def test_pictures_of_a_rare_outcome_are_not_in_a_corner():
+    rng = np.random.default_rng(0)
+    p = 1 / (1 + np.exp(4.5 - rng.normal(size=3000)))
+    report = evaluate(p, y=(rng.random(3000) < p).astype(int), **FAST)
+    roc, calibration, decision, bars = report.plot()
+    assert roc.get_xlim()[1] > 1
+    assert max(report.curves["calibration"]["predicted"]) > 0.25 * calibration.get_xlim()[1]
+    assert decision.get_xlim()[1] < 0.5
+    assert max(report.curves["decision"]["net_benefit"]) > 0.2 * decision.get_ylim()[1]
+    assert bars.get_xlim()[1] < 0.3
+    held = report.curves["histogram"]
+    assert sum(held["negative"]) + sum(held["positive"]) == 3000
+    usual = evaluate(rng.random(200), y=np.arange(200) % 2, **FAST).plot()
+    assert [axis.get_xlim()[1] for axis in usual] == [1.02, 1.02, 0.99, 1.0]
+
+
+def test_short_names_stay_apart():
+    names = ["a" * 30 + "1" + "b" * 30, "a" * 30 + "2" + "b" * 30, "mild $"]
+    first, second, third = tick_names(names, 20)
+    assert first != second and second.startswith(first) and third == r"mild \$"
 
 
 # -- words, pictures, files ------------------------------------------------------------
@@ -438,7 +579,7 @@ P = [0.2, 0.4, 0.6, 0.8]
         ([[0.1, 0.9]] * 4, {"y": ["a", "b", "c", "a"]}, "each of 3 classes, got 2 column"),
         (P, {"y": [0, 1, 0, 1], "groups": [1, 2]}, "groups: expected 4 entries, one per row"),
         (P, {"y": [0, 1, 0, 1], "groups": ["a", None, "b", "c"]}, "groups: .* got 1 missing"),
-        (P, {"y": [0, 1, 0, 1], "groups": [[1]] * 4}, "groups: expected one label per row"),
+        (P, {"y": [0, 1, 0, 1], "groups": [[1, 1]] * 4}, "groups: expected one label per row"),
         (P, {"X": [1, 2], "y": [0, 1, 0, 1]}, "X: expected None beside predictions"),
     ],
 )

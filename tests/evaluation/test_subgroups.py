@@ -248,3 +248,15 @@ def test_what_divides_nothing_is_refused(table):
     for edges in ((60, 40), "old", (), (np.nan,)):
         with pytest.raises(ConfigurationError, match=r"bands\['age'\]: expected rising numbers"):
             audit(model, X, y, by="age", bands={"age": edges})
+
+
+def test_long_names_of_factors_and_levels_leave_room():
+    by, y, p, _ = people(200, 0)
+    name = "the department that the ward wrote down at admission " * 2
+    levels = {"f": "x" * 100, "m": "a level of many words " * 5}
+    audit = af.audit_subgroups(p, y=y, by={name: [levels[s] for s in by["sex"]]}, **FAST)
+    axes = audit.plot()
+    axes[0].figure.canvas.draw()  # warns, which fails a test, where there is no room
+    assert axes[0].get_position().width > 0.2
+    assert name.strip() in repr(audit)
+    plt.close("all")
