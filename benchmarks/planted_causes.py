@@ -18,7 +18,7 @@ import argparse
 import tempfile
 import time
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -135,7 +135,7 @@ def learned(model: Any, X: pd.DataFrame, y: np.ndarray, split: int) -> float:
     return float(roc_auc_score(y[split:], model.predict_proba(X[split:])[:, 1]))
 
 
-def films(n: int, epochs: int) -> None:
+def films(n: int, epochs: int, link: Literal["identity", "logit"]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cohort = af.datasets.make_axspa_cohort(
             n, random_state=1, path=folder, modalities=["xray"], missing=0.0
@@ -155,9 +155,8 @@ def films(n: int, epochs: int) -> None:
         print(f"films: AUC {auc:.3f} on {n - split} unseen, {time.perf_counter() - begun:.0f} s")
         rows = split + np.flatnonzero(y[split:])
         for method in ("grad_cam", "integrated_gradients", "occlusion"):
-            # By log odds: of a sure prediction, the probability no longer moves.
             e = af.explain(
-                model, cohort.X.iloc[rows], background=cohort.X[:10], link="logit",
+                model, cohort.X.iloc[rows], background=cohort.X[:10], link=link,
                 image_method=method, verbose=0,
             )  # fmt: skip
             shares: dict[str, list[tuple[float, float]]] = {}
@@ -190,6 +189,8 @@ def main() -> None:
     parser.add_argument("--notes", type=int, default=4000)
     parser.add_argument("--films", type=int, default=1300)
     parser.add_argument("--epochs", type=int, default=10)
+    # Of a sure prediction, the probability no longer moves; its log odds do.
+    parser.add_argument("--link", choices=("identity", "logit"), default="logit")
     parser.add_argument("--part", choices=("all", "tables", "notes", "films"), default="all")
     options = parser.parse_args()
     # Grad-CAM says so where its map does not add up, film by film.
@@ -200,7 +201,7 @@ def main() -> None:
         notes(options.notes)
     if options.part not in ("all", "films"):
         return
-    films(options.films, options.epochs)
+    films(options.films, options.epochs, options.link)
 
 
 if __name__ == "__main__":
