@@ -80,6 +80,7 @@ def test_denials_are_understood_in_hard_sentences(split: str, n_at_least: int) -
         ("HLA-B27 testing was declined", ["hypothetical"]),
         ("Night pain has declined.", ["present"]),
         ("Order HLA-B27 in view of the uveitis.", ["hypothetical", "present"]),
+        ("We arranged HLA-B27.", ["hypothetical"]),
         ("In order to settle the uveitis, drops.", ["present"]),
         ("Without dactylitis, with enthesitis", ["negated", "present"]),
         ("Without fever and with enthesitis", ["present"]),
