@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -211,15 +210,7 @@ def test_any_text_gives_spans_in_order_inside_it(text: str) -> None:
     found._repr_html_()
 
 
+@pytest.mark.timeout(120)  # a rule that is not linear takes hours
 def test_long_notes_take_time_in_proportion() -> None:
-    import time
-
-    def seconds(n: int) -> float:
-        text = "No uveitis, father with psoriasis, CRP normal, heel pain in 2011. " * n
-        begun = time.perf_counter()
-        assert len(find_concepts(text)) == 4 * n
-        return time.perf_counter() - begun
-
-    seconds(2)
-    short = np.median([seconds(10) for _ in range(3)])
-    assert seconds(80) < 40 * short
+    text = "No uveitis, father with psoriasis, CRP normal, heel pain in 2011. "
+    assert len(find_concepts(2000 * text)) == 8000

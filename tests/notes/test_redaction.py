@@ -6,7 +6,6 @@ import datetime
 import random
 import re
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -108,19 +107,12 @@ REPEATED = {
 }  # fmt: skip
 
 
+@pytest.mark.timeout(120)  # a rule that is not linear takes hours
 @pytest.mark.parametrize("piece", REPEATED)
 def test_no_note_takes_time_out_of_proportion(piece: str) -> None:
     part, count = REPEATED[piece]
-
-    def seconds(n: int) -> float:
-        begun = time.process_time()
-        redact([part * n])
-        return time.process_time() - begun
-
-    redact([part])
-    # Of eight times the text a quadratic rule takes 64 times as long.
-    short = min(seconds(count) for _ in range(3))
-    assert min(seconds(8 * count) for _ in range(2)) < 24 * short
+    [out] = redact([part * 100 * count]).texts
+    assert out is not None
 
 
 def test_a_number_that_goes_on_ends_the_search_for_a_telephone() -> None:
@@ -128,17 +120,12 @@ def test_a_number_that_goes_on_ends_the_search_for_a_telephone() -> None:
     assert redact(text, strict=False).texts == (text,)
 
 
+@pytest.mark.timeout(120)
 def test_a_note_of_many_names_takes_time_in_proportion() -> None:
-    def seconds(n: int) -> float:
-        rng = random.Random(0)
-        words = ["".join(rng.choices("bcdfgklmnprst", k=7)).capitalize() for _ in range(n)]
-        begun = time.process_time()
-        [out] = redact([" met ".join(words) + "."]).texts
-        assert out is not None and out.count("[NAME]") >= n - 1
-        return time.process_time() - begun
-
-    seconds(5)
-    assert min(seconds(1600) for _ in range(2)) < 24 * min(seconds(200) for _ in range(3))
+    rng = random.Random(0)
+    words = ["".join(rng.choices("bcdfgklmnprst", k=7)).capitalize() for _ in range(10_000)]
+    [out] = redact([" met ".join(words) + "."]).texts
+    assert out is not None and out.count("[NAME]") >= len(words) - 1
 
 
 def test_own_terms_have_tags_of_their_own() -> None:
