@@ -402,7 +402,7 @@ def _meta_group(file: BinaryIO) -> tuple[dict[bytes, str] | None, int]:
             (length,) = struct.unpack("<L", head[4:8])
         if head[2:4] in (_SYNTAX, _CLASS):
             value = file.read(min(length, 64))
-            if len(value) == length:  # else cut, or no identifier
+            if len(value) == min(length, 64):  # else cut
                 found[head[2:4]] = value.rstrip(b"\x00 ").decode("ascii", "replace")
         file.seek(start + skip + length)
 
