@@ -42,6 +42,13 @@ def check_integer(value: object, name: str, *, minimum: int) -> int:
     raise ConfigurationError(msg)
 
 
+def check_jobs(n_jobs: object) -> int | None:
+    """Return a number of processes: None, -1 for all processors, or at least 1."""
+    if n_jobs is not None and check_integer(n_jobs, "n_jobs", minimum=-1) == 0:
+        raise ConfigurationError("n_jobs: expected None, -1 or at least 1, got 0.")
+    return n_jobs  # type: ignore[return-value]
+
+
 def check_number(
     value: object,
     name: str,

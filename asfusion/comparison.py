@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from asfusion._checks import check_choice, check_integer, check_modality_name, quoted
+from asfusion._checks import check_choice, check_integer, check_jobs, check_modality_name, quoted
 from asfusion._comparison_jobs import answer_all
 from asfusion._comparison_runs import (
     AloneRun,
@@ -179,8 +179,7 @@ def compare(
         raise ConfigurationError(msg)
     seed = draw_seed(random_state)
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
-    if n_jobs is not None and check_integer(n_jobs, "n_jobs", minimum=-1) == 0:
-        raise ConfigurationError("n_jobs: expected None, -1 or at least 1, got 0.")
+    check_jobs(n_jobs)
     check_confidence(confidence)
     data = _read(X, y, groups, encoders, task, verbose)
     runs = _plan(data, families, fusions, combines, estimators, network)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from asfusion._checks import check_choice, check_integer
+from asfusion._checks import check_choice, check_integer, check_jobs
 from asfusion._fold_runs import FoldRows, check_unfitted, run_folds
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
@@ -150,6 +150,7 @@ def cross_validate(
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
     check_confidence(confidence)
     check_integer(repeats, "repeats", minimum=1)
+    check_jobs(n_jobs)
     check_choice(duplicates, "duplicates", _ON_COPIES)
     _check_model(model)
     frame = Frame.read(X)

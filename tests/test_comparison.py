@@ -10,7 +10,7 @@ import pytest
 from matplotlib import pyplot as plt
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.svm import LinearSVC
@@ -414,6 +414,7 @@ def test_long_names_of_modalities_leave_room():
             "encoders: expected 'auto' or a dict of name to encoder, got 'best'",
         ),
         ({"estimators": [1]}, "estimators: expected a dict of name to scikit-learn estimator"),
+        ({"estimators": {"r": Ridge()}}, "got Ridge. That is a regressor: pass a classifier"),
         ({"estimators": {"svm": LinearSVC()}}, "svm.*expected a classifier with predict_proba"),
         (
             {"estimators": {"ice": FrozenEstimator(LogisticRegression())}},

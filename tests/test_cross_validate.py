@@ -543,6 +543,8 @@ def test_fitted_model_that_a_copy_forgets_is_taken():
         ({"cv": None}, "cv: expected an integer of at least 2, got None"),
         ({"repeats": 0}, "repeats: expected an integer of at least 1"),
         ({"duplicates": "drop"}, "duplicates: expected one of"),
+        ({"n_jobs": 0}, "n_jobs: expected None, -1 or at least 1, got 0"),
+        ({"n_jobs": 2.5}, "n_jobs: expected an integer of at least -1, got 2.5"),
         ({"n_bootstrap": 0}, "n_bootstrap: expected an integer"),
     ],
 )

@@ -195,3 +195,11 @@ def test_refusals():
         find_duplicates(X, columns=["nota"])
     with pytest.raises(InputError, match="groups: expected 3 entries"):
         find_duplicates(X, groups=[1])
+
+
+def test_example_rows_are_named_once():
+    texts = notes(4)
+    X = pd.DataFrame({"note": texts[:2] * 2, "other": texts[2:] * 2, "crp": np.arange(4.0)})
+    found = find_duplicates(X, np.arange(4), verbose=0)
+    assert len(found.links) == 4
+    assert "for example rows 0 and 2, 1 and 3." in found.verdict

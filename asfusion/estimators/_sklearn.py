@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone, is_classifier
+from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multioutput import MultiOutputRegressor
@@ -30,9 +30,12 @@ def check_part(estimator: Any, name: str, *, classify: bool) -> None:
         msg = f"{name}: expected a scikit-learn estimator, got {type(estimator).__name__}."
         raise ConfigurationError(msg)
     if classify and not hasattr(estimator, "predict_proba"):
+        fix = "Wrap it in sklearn.calibration.CalibratedClassifierCV."
+        if is_regressor(estimator):
+            fix = "That is a regressor: pass a classifier, or use a Regressor for numbers."
         msg = (
             f"{name}: expected a classifier with predict_proba, got {type(estimator).__name__}. "
-            "Wrap it in sklearn.calibration.CalibratedClassifierCV."
+            f"{fix}"
         )
         raise ConfigurationError(msg)
     if not classify and is_classifier(estimator):

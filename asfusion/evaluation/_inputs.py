@@ -83,6 +83,12 @@ def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> 
         known, order = _read_names(list(predicted.columns), known, stated=classes is not None)
         guesses = guesses[:, order]
     coded = _class_numbers(labels, known)
+    if len(np.unique(coded)) < 2:
+        msg = (
+            "y: expected rows of at least 2 classes, got rows of 1 class. "
+            "Nothing can be told apart; judge on more rows."
+        )
+        raise InputError(msg)
     if not is_matrix and len(known) != 2:
         msg = (
             f"y: expected 2 classes with one probability per row, got {len(known)} classes. Pass "
@@ -91,12 +97,6 @@ def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> 
         raise InputError(msg)
     table = np.stack([1.0 - guesses, guesses], axis=1) if not is_matrix else guesses
     _check_probabilities(table, len(known))
-    if len(np.unique(coded)) < 2:
-        msg = (
-            "y: expected rows of at least 2 classes, got rows of 1 class. "
-            "Nothing can be told apart; judge on more rows."
-        )
-        raise InputError(msg)
     names = tuple(str(name) for name in known)
     if len(known) == 2:
         return Judged("binary", coded, table[:, 1], names, numbers, is_grouped)
@@ -199,7 +199,8 @@ def _looks_numeric(labels: NDArray[Any], guesses: Floats) -> bool:
         return True
     if guesses.ndim == 2 and guesses.shape[1] > 1:
         return False
-    return len(np.unique(labels)) > 2
+    # Fractions are measured: nobody calls a class 2.5.
+    return len(np.unique(labels)) > 2 or bool((labels != np.round(labels)).any())
 
 
 def _regression(

@@ -121,6 +121,11 @@ def _remarks(report: Report) -> list[str]:
     unit = "patients" if report.is_grouped else "rows (no groups were given)"
     drawn = f"Intervals: percentiles of {report.n_bootstrap} bootstrap replicates of {unit}."
     remarks = [drawn]
+    if report.n_groups < FEWEST:
+        remarks.append(
+            f"Only {report.n_groups} {unit}: scores of so few are mostly chance, and their "
+            "intervals are too narrow."
+        )
     if "auc_delong" in report.scores:
         remarks[0] += " The second one of the AUC is DeLong's."
     if report.threshold_source is not None:

@@ -127,7 +127,8 @@ class Duplicates:
         for link in self.links:
             counts[link.kind, link.columns] = counts.get((link.kind, link.columns), 0) + 1
         parts = [f"{_WHAT[kind]} in {name!r} ({n})" for (kind, name), n in counts.items()]
-        some = ", ".join(f"{link.first} and {link.second}" for link in self.links[:3])
+        pairs = dict.fromkeys((link.first, link.second) for link in self.links)
+        some = ", ".join(f"{first} and {second}" for first, second in list(pairs)[:3])
         return (
             f"{self.n_patients} {unit} share content with another: {', '.join(parts)}; for example "
             f"rows {some}.{skipped}"

@@ -71,6 +71,8 @@ class SiteProbe:
         By modality; ``"presence"`` is which modalities a row has, nothing else.
     skipped : tuple of str
         Modalities that too few rows have.
+    is_testable : bool
+        Whether sites could be permuted at all: not where the label says which site it is.
     """
 
     sites: tuple[str, ...]
@@ -78,10 +80,17 @@ class SiteProbe:
     n_permutations: int
     embeddings: Mapping[str, Probed]
     skipped: tuple[str, ...]
+    is_testable: bool = True
 
     @property
     def verdict(self) -> str:
         """Which embeddings give the site away, in sentences."""
+        if not self.is_testable:
+            return (
+                "Whether an embedding gives the site away cannot be tested: all patients of one "
+                "label are of one site. A model cannot tell the disease from the site here; judge "
+                "it on rows of another site."
+            )
         clear = {k: v for k, v in self.embeddings.items() if v.adjusted <= _CLEAR}
         beyond = "" if self.label_auc is None else " beyond what the label explains"
         if clear:
@@ -250,6 +259,7 @@ def site_probe(
         n_permutations=int(n_permutations),
         embeddings={name: replace(probed, adjusted=p) for (name, probed), p in adjusted},
         skipped=tuple(name for name in embeddings if name not in found),
+        is_testable=bool((permuted != of_patient).any()),
     )
 
 

@@ -27,6 +27,7 @@ from asfusion.evaluation._patterns import group_by_pattern, read_presence
 from asfusion.evaluation._words import FEWEST, hidden_cells
 from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval, score_intervals
+from asfusion.evaluation.metrics import SCORES
 from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
 from asfusion.exceptions import ConfigurationError, InputError
 
@@ -248,6 +249,10 @@ class Report:
         try:
             state = json.loads(text)
             if state.pop("format") != _FORMAT:
+                raise ValueError
+            counts = [state[k] for k in ("n_rows", "n_groups", "n_bootstrap", "seed")]
+            known = all(name.partition("[")[0] in SCORES for name in state["scores"])
+            if not known or not all(type(count) is int for count in counts):
                 raise ValueError
             state["curves"] = _with_nan(state["curves"])
             state["scores"] = {k: _interval(v) for k, v in state["scores"].items()}

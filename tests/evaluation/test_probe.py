@@ -128,3 +128,13 @@ def test_what_cannot_be_probed_is_refused():
     rare[:8] = 0
     assert probe({"a": E, "rare": rare}, site=site, **FAST).skipped == ("rare",)
     assert "Too few rows have: rare." in repr(probe({"a": E, "rare": rare}, site=site, **FAST))
+
+
+def test_site_that_is_the_label_cannot_be_tested():
+    rng = np.random.default_rng(0)
+    site = np.repeat(["a", "b"], 40)
+    film = rng.normal(size=(80, 3)) + (site == "b")[:, None]
+    probe = af.site_probe({"film": film}, site=site, y=(site == "b").astype(int), n_permutations=19)
+    assert not probe.is_testable
+    assert "cannot be tested" in probe.verdict and "No embedding" not in probe.verdict
+    assert af.site_probe({"film": film}, site=site, n_permutations=19).is_testable

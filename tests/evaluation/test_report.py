@@ -388,6 +388,32 @@ def test_unknown_modalities_are_no_error(rows):
     assert evaluate(model, renamed, rows.y, **FAST).patterns == ()
 
 
+@pytest.mark.parametrize("change", [{"scores": {"luck": {}}}, {"n_rows": "x"}, {"seed": None}])
+def test_reports_with_unknown_contents_are_refused(reports, change):
+    state = json.loads(reports["binary"].to_json()) | change
+    state["scores"] = {
+        n: {"estimate": 1, "low": 0, "high": 1, "n_undefined": 0} for n in state["scores"]
+    }
+    with pytest.raises(InputError, match="Report.from_json: expected a report as JSON"):
+        Report.from_json(json.dumps(state))
+
+
+def test_few_rows_are_told():
+    few = repr(evaluate([0.1, 0.9, 0.8], y=[0, 1, 1], **FAST))
+    assert "Only 3 rows (no groups were given): scores of so few are mostly chance" in few
+    assert "mostly chance" not in repr(evaluate(np.linspace(0, 1, 20), y=np.arange(20) % 2, **FAST))
+
+
+def test_fractions_are_measured_and_one_class_is_named():
+    report = evaluate([1.5], y=[2.5], **FAST)
+    assert report.task == "regression" and report.scores["mae"].estimate == 1.0
+    for y in ([1, 1], ["a", "a"]):
+        with pytest.raises(InputError, match="at least 2 classes, got rows of 1 class"):
+            evaluate([0.5, 0.6], y=y, **FAST)
+        with pytest.raises(InputError, match="at least 2 classes, got rows of 1 class"):
+            evaluate([[0.5, 0.5], [0.4, 0.6]], y=y, **FAST)
+
+
 # -- pictures of what is long, rare or manifold ----------------------------------------
 
 
@@ -564,7 +590,12 @@ P = [0.2, 0.4, 0.6, 0.8]
         (P, {"y": 1}, "y: expected 4 entries, one per row, got a single value"),
         (P, {"y": [0, 1, None, 1]}, "y: expected a value for every row, got 1 missing"),
         (P, {"y": [0, 1, np.nan, 1]}, "y: expected a value for every row, got 1 missing"),
-        (P, {"y": [1, 1, 1, 1]}, "y: expected 2 classes with one probability per row, got 1"),
+        (
+            P,
+            {"y": ["a", "b", "c", "a"]},
+            "y: expected 2 classes with one probability per row, got 3",
+        ),
+        (P, {"y": [1, 1, 1, 1]}, "y: expected rows of at least 2 classes, got rows of 1"),
         (P, {"y": ["a", "b", "c", "a"]}, "y: expected 2 classes with one .*, got 3"),
         (P, {"y": [[0, 1]] * 4, "classes": [0, 1]}, "y: expected one label per row, got 2"),
         (P, {"y": [1, 1, 1, 1], "classes": [0, 1]}, "y: expected rows of at least 2 classes"),
