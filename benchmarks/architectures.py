@@ -148,7 +148,7 @@ def run_ensemble(n: int, given: argparse.Namespace) -> None:
         y = ((grades >= 2).all(axis=1) | (grades >= 3).any(axis=1)).astype(int)
         rows = np.arange(n)
         network = af.JointFusionClassifier(
-            max_epochs=15, early_stopping=False, class_weight="balanced", device=given.device
+            max_epochs=10, early_stopping=False, class_weight="balanced", device=given.device
         )
         board = af.compare(
             cohort.X, y, parts, groups=cohort.groups, cv=[(rows[: n // 2], rows[n // 2 :])],
