@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
-from asfusion.imaging._header import Header, HeaderTooLarge, read_directory, read_header
+from asfusion.imaging._encoding import HeaderTooLarge
+from asfusion.imaging._header import Header, read_directory, read_header
 from asfusion.imaging._jpeg2000 import halvings, is_reducible
 from asfusion.imaging._limits import HEADER_BUDGET
 from asfusion.imaging._stored import check_size, declared, stored_frames

@@ -10,76 +10,31 @@ from __future__ import annotations
 import io
 import math
 import re
-import struct
-import zlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, BinaryIO
 
 from asfusion.exceptions import DicomReadError
-from asfusion.imaging._limits import LARGE, MAX_BYTES, MAX_FRAMES
+from asfusion.imaging._encoding import (
+    CUT_IMAGE,
+    DEFLATED,
+    GUESSED,
+    PIXEL_TAGS,
+    SOP_CLASS,
+    SYNTAX,
+    HeaderTooLarge,
+    Metered,
+    encoding_of,
+    inflate,
+    known_syntax,
+    meta_group,
+    pixel_element,
+    transfer_syntax,
+)
+from asfusion.imaging._limits import MAX_FRAMES
 from asfusion.imaging._tables import TABLE_KEYWORDS, read_tables
 
-DEFLATED = "1.2.840.10008.1.2.1.99"
-_PIXEL_TAGS = {
-    0x7FE00010: "PixelData",
-    0x7FE00008: "FloatPixelData",
-    0x7FE00009: "DoubleFloatPixelData",
-}
-_IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG = (
-    "1.2.840.10008.1.2",
-    "1.2.840.10008.1.2.1",
-    "1.2.840.10008.1.2.2",
-)
-_SYNTAX, _CLASS = b"\x10\x00", b"\x02\x00"  # elements of the meta group
-CUT_IMAGE = (
-    "expected a complete DICOM image, got a DICOM file without pixel data: it is damaged or cut "
-    "short inside its header."
-)
-_GUESSED = {
-    (True, True): _IMPLICIT_LITTLE,
-    (False, True): _EXPLICIT_LITTLE,
-    (False, False): _EXPLICIT_BIG,
-}
-_LONG_FORMS = (
-    b"OB",
-    b"OW",
-    b"OF",
-    b"OD",
-    b"OL",
-    b"OV",
-    b"SQ",
-    b"UC",
-    b"UR",
-    b"UT",
-    b"UN",
-    b"SV",
-    b"UV",
-)
-_SHORT_FORMS = (
-    b"AE",
-    b"AS",
-    b"AT",
-    b"CS",
-    b"DA",
-    b"DS",
-    b"DT",
-    b"FD",
-    b"FL",
-    b"IS",
-    b"LO",
-    b"LT",
-    b"PN",
-    b"SH",
-    b"SL",
-    b"SS",
-    b"ST",
-    b"TM",
-    b"UI",
-    b"UL",
-    b"US",
-)
 _IMAGE_NUMBERS = (
     "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
@@ -126,10 +81,6 @@ _CODE = re.compile(r"[A-Z0-9_ ]{1,16}")
 _UID = re.compile(r"[0-9.]{1,64}")
 _PER_FRAME = 6
 _MANY = 4096  # values of one entry that are looked at
-
-
-class HeaderTooLarge(Exception):
-    """The header needs more bytes than the budget allows."""
 
 
 @dataclass(frozen=True)
@@ -267,32 +218,6 @@ class HeaderView:
         return self.get(keyword) is not None
 
 
-class _Metered:
-    """A file of which only so many bytes may be read."""
-
-    def __init__(self, file: BinaryIO, start: int, budget: int | None) -> None:
-        self._file = file
-        self._left = budget
-        self._size = file.seek(0, io.SEEK_END)
-        file.seek(start)
-
-    def read(self, n: int = -1) -> bytes:
-        # Never ask for more than is there: a file makes room before it looks.
-        rest = max(0, self._size - self._file.tell())
-        n = rest if n is None or n < 0 else min(n, rest)
-        if self._left is not None:
-            self._left -= n
-            if self._left < 0:
-                raise HeaderTooLarge
-        return self._file.read(n)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        return self._file.tell()
-
-
 def read_header(file: BinaryIO, budget: int | None) -> Header:
     """Return the header of a DICOM file.
 
@@ -312,28 +237,28 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
     """
     from pydicom.filereader import read_dataset
 
-    meta, start = _meta_group(file)
-    syntax = (meta or {}).get(_SYNTAX, "")
+    meta, start = meta_group(file)
+    syntax = (meta or {}).get(SYNTAX, "")
     if syntax == DEFLATED:
         if budget is not None:
             raise HeaderTooLarge
         file, start = io.BytesIO(inflate(file, start)), 0
-    implicit, little = _encoding(file, syntax, start)
-    metered = _Metered(file, start, budget)
+    implicit, little = encoding_of(file, syntax, start)
+    metered = Metered(file, start, budget)
     dataset = read_dataset(
         metered,
         implicit,
         little,
-        stop_when=lambda tag, *_: tag in _PIXEL_TAGS,
+        stop_when=lambda tag, *_: tag in PIXEL_TAGS,
         specific_tags=_wanted_tags(),
     )
-    keyword, first, length = _pixel_element(metered, little)
+    keyword, first, length = pixel_element(metered, little)
     numbers = (*_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS)
     entries = _entries(dataset, numbers) | _words(dataset)
     if keyword is None and _is_cut_image(entries, meta):
         raise DicomReadError(CUT_IMAGE)
     return Header(
-        syntax=_known(syntax) if syntax else _GUESSED[implicit, little],
+        syntax=known_syntax(syntax) if syntax else GUESSED[implicit, little],
         entries=entries,
         frames=_frames(dataset),
         tables=read_tables(dataset, little),
@@ -344,69 +269,6 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
     )
 
 
-def inflate(file: BinaryIO, start: int) -> bytes:
-    """Return what a deflated file holds behind its meta group, if that is no bomb."""
-    file.seek(start)
-    inflater, parts, n_bytes = zlib.decompressobj(-zlib.MAX_WBITS), [], 0
-    while data := file.read(2**16):
-        while data:
-            parts.append(inflater.decompress(data, 2**20))
-            n_bytes += len(parts[-1])
-            data = inflater.unconsumed_tail
-            if n_bytes > MAX_BYTES or n_bytes > max(LARGE, 250 * file.tell()):
-                msg = (
-                    f"expected at most {MAX_BYTES // 2**20} MiB and 250 times the size of the "
-                    "file, got a deflated DICOM file that holds more."
-                )
-                raise DicomReadError(msg)
-    if not inflater.eof:
-        msg = "expected a complete file, got a deflated DICOM file that is cut short."
-        raise DicomReadError(msg)
-    return b"".join(parts)
-
-
-# -- how a file is encoded -------------------------------------------------------------
-
-
-def looks_like_dicom(start: bytes) -> bool:
-    """Return whether a file starts as DICOM does, with its preamble or without one."""
-    bare = start[:2] in (b"\x02\x00", b"\x08\x00") and start[3:4] == b"\x00"
-    return start[128:132] == b"DICM" or bare
-
-
-def transfer_syntax(file: BinaryIO) -> tuple[str, int]:
-    """Return the transfer syntax that the file meta group names and where the group ends."""
-    meta, start = _meta_group(file)
-    return (meta or {}).get(_SYNTAX, ""), start
-
-
-def _meta_group(file: BinaryIO) -> tuple[dict[bytes, str] | None, int]:
-    """Return identifiers of the file meta group, None without preamble, and where it ends."""
-    file.seek(128)
-    has_preamble = file.read(4) == b"DICM"
-    if not has_preamble:
-        file.seek(0)
-    found: dict[bytes, str] = {}
-    while True:
-        start = file.tell()
-        head = file.read(8)
-        if len(head) < 8 or head[:2] != b"\x02\x00":
-            return found if has_preamble or found else None, start
-        skip = 8
-        if head[4:6] in _LONG_FORMS:
-            (length,) = struct.unpack("<L", file.read(4).ljust(4, b"\x00"))
-            skip = 12
-        elif head[4:6] in _SHORT_FORMS:
-            (length,) = struct.unpack("<H", head[6:8])
-        else:
-            (length,) = struct.unpack("<L", head[4:8])
-        if head[2:4] in (_SYNTAX, _CLASS):
-            value = file.read(min(length, 64))
-            if len(value) == min(length, 64):  # else cut
-                found[head[2:4]] = value.rstrip(b"\x00 ").decode("ascii", "replace")
-        file.seek(start + skip + length)
-
-
 def _is_cut_image(entries: dict[str, list[Any]], meta: dict[bytes, str] | None) -> bool:
     """Return whether a header without pixels is that of an image, or not even says of what.
 
@@ -414,48 +276,10 @@ def _is_cut_image(entries: dict[str, list[Any]], meta: dict[bytes, str] | None) 
     """
     from pydicom.uid import UID
 
-    named = [*entries.get("SOPClassUID", []), (meta or {}).get(_CLASS, "")]
+    named = [*entries.get("SOPClassUID", []), (meta or {}).get(SOP_CLASS, "")]
     classes = [UID(uid).name for uid in named if _UID.fullmatch(uid)]
     is_image = "Rows" in entries or any("Image Storage" in name for name in classes)
     return is_image or (meta is not None and not classes)
-
-
-def _known(syntax: str) -> str:
-    from pydicom import uid
-
-    if uid.UID(syntax) not in uid.AllTransferSyntaxes:
-        msg = "expected pixel data that can be decoded here, got an unknown transfer syntax."
-        raise DicomReadError(msg)
-    return syntax
-
-
-def _encoding(file: BinaryIO, syntax: str, start: int) -> tuple[bool, bool]:
-    """Return whether value representations are implicit, and numbers little endian."""
-    if syntax:
-        return syntax == _IMPLICIT_LITTLE, syntax != _EXPLICIT_BIG
-    file.seek(start)
-    head = file.read(6).ljust(6, b"\x00")
-    if head[4:6] not in _LONG_FORMS + _SHORT_FORMS:
-        return True, True
-    # The first group of a big endian file, 0x0008, is 0x0800 the other way round.
-    return False, struct.unpack("<H", head[:2])[0] < 1024
-
-
-def _pixel_element(file: _Metered, little: bool) -> tuple[str | None, int, int]:
-    """Return keyword, first byte and length of the pixel data at which a reader stopped."""
-    order = "<" if little else ">"
-    head = file.read(8)
-    if len(head) < 8:
-        return None, -1, -1
-    group, element = struct.unpack(f"{order}HH", head[:4])
-    keyword = _PIXEL_TAGS.get(group << 16 | element)
-    if keyword is None:
-        return None, -1, -1
-    (length,) = struct.unpack(f"{order}L", head[4:])
-    # No implicit length looks like one of these: it would be odd.
-    if head[4:6] in _LONG_FORMS:
-        (length,) = struct.unpack(f"{order}L", file.read(4).ljust(4, b"\x00"))
-    return keyword, file.tell(), -1 if length == 0xFFFFFFFF else length
 
 
 # -- what it says ----------------------------------------------------------------------
@@ -576,8 +400,8 @@ def read_directory(file: BinaryIO, budget: int | None) -> list[list[str]]:
     syntax, start = transfer_syntax(file)
     if syntax == DEFLATED:
         return []  # no medium has a directory like that
-    metered = _Metered(file, start, budget)
-    implicit, little = _encoding(file, syntax, start)
+    metered = Metered(file, start, budget)
+    implicit, little = encoding_of(file, syntax, start)
     metered.seek(start)
     dataset = read_dataset(
         metered,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from asfusion.exceptions import DicomReadError, ImageReadError
 from asfusion.imaging._dicom_file import directory_of, header_of
-from asfusion.imaging._header import Header, looks_like_dicom
+from asfusion.imaging._encoding import looks_like_dicom
+from asfusion.imaging._header import Header
 from asfusion.imaging._limits import MAX_BYTES, MAX_FRAMES
 from asfusion.imaging._nifti import is_nifti
 from asfusion.imaging._slices import Slice, slices_of

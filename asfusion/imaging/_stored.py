@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._codestream import check_codestream
-from asfusion.imaging._header import Header, inflate, transfer_syntax
+from asfusion.imaging._encoding import inflate, transfer_syntax
+from asfusion.imaging._header import Header
 from asfusion.imaging._jpeg12 import register
 from asfusion.imaging._limits import LARGE, MAX_FRAMES, MAX_VOLUME_BYTES, check_declared
 

@@ -266,6 +266,7 @@ def test_killed_while_it_decodes(tmp_path: Path, pool: Any, monkeypatch: Any) ->
     ask = workers._Worker.ask
 
     def ask_and_kill(self: Any, question: dict[str, Any]) -> None:
+        self.process.send_signal(19)  # SIGSTOP: else it may have answered before it dies
         ask(self, question)
         self.process.kill()
 
