@@ -179,13 +179,15 @@ def cross_validate(
 
 def _check_model(model: Any) -> None:
     if isinstance(model, type) or not all(
-        hasattr(model, n) for n in ("fit", "predict", "get_params")
+        hasattr(model, n) or hasattr(type(model), n) for n in ("fit", "predict", "get_params")
     ):
         got = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
         msg = f"model: expected an unfitted scikit-learn or asfusion estimator, got {got}."
         raise ConfigurationError(msg)
     check_unfitted(model, "model")
-    if is_classifier(model) and not hasattr(model, "predict_proba"):
+    # Some, such as StackingClassifier, know what they can say only once they are fitted.
+    knows = hasattr(model, "predict")
+    if knows and is_classifier(model) and not hasattr(model, "predict_proba"):
         msg = (
             f"model: expected a classifier with predict_proba, got {type(model).__name__}. "
             "Wrap it in sklearn.calibration.CalibratedClassifierCV."

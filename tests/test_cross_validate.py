@@ -296,6 +296,16 @@ def test_label_keeps_its_name_for_those_who_check_it():
         cross_validate(model, X, pd.Series(y, name="asdas_crp"), groups=patient, cv=2, **QUICK)
 
 
+def test_models_that_can_say_what_they_do_only_once_fitted():
+    X, y, patient = cohort(40)
+    stack = StackingClassifier(
+        [("a", LogisticRegression()), ("b", RandomForestClassifier(5))], cv=2
+    )
+    assert not hasattr(stack, "predict")
+    found = cross_validate(stack, X, y, groups=patient, cv=2, **QUICK)
+    assert found.report.task == "binary" and np.isfinite(found.predictions).all()
+
+
 def test_number_of_processes_changes_nothing():
     X, y, patient = cohort(20)
     forest = RandomForestClassifier(5)  # its seed comes from ours
