@@ -433,14 +433,22 @@ class Details:
                 continue
             alone = encoder.prepare(self.frame.take(np.array([row])))
             own = {c: paths[c][row] for c in encoder.columns_}
-            found.append(attribute_row(self.game, row, name, encoder, alone, own, method))
+            part = attribute_row(self.game, row, name, encoder, alone, own, method)
+            maps = {k: replace(m, unit=self._unit(row)) for k, m in part.maps.items()}
+            found.append(replace(part, maps=maps))
         return found
 
     def _on_file(self, part: ImageAttribution, row: int, encoder: ImageEncoder) -> ImageAttribution:
         """Return the attribution with the size of its file, for scale bars and the way back."""
         path = self.frame.take(np.array([row])).strings(encoder.columns_[0])[0]
         extent = read_extent(str(path))
-        return replace(part, extent=extent, spacing_mm=extent.spacing_at(part.values.shape[-1]))
+        spacing = extent.spacing_at(part.values.shape[-1])
+        return replace(part, extent=extent, spacing_mm=spacing, unit=self._unit(row))
+
+    def _unit(self, row: int) -> str:
+        """Return what a row's output is measured in."""
+        kind, is_class, _ = self.output_names[row].partition(" of class ")
+        return kind if is_class else "units of the output"
 
     def _pixels(self, encoder: ImageEncoder, rows: Sequence[int]) -> Tensor:
         """Return the images of rows, from 0 to 1."""

@@ -262,6 +262,7 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
     for part, value in zip(odds["film"], odds.values[:, odds.names.index("film")], strict=True):
         assert part.top_share(part.image > 0.8, 0.5) > 0.9
         assert part.total > 0 and value > 0
+        assert part.unit == "log odds" and "log odds" in part._repr_html_()
     for method in ("integrated_gradients", "occlusion", "grad_cam"):
         e = explain(model, bright, background=X, image_method=method, verbose=0)
         found = np.mean([np.abs(part.values[6:22, 6:22]).sum() / np.abs(part.values).sum()

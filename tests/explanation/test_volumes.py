@@ -63,6 +63,7 @@ def test_voxels_of_the_cube_are_found_in_their_file(cohort: Any, model: Any, met
     e = af.explain(model, rows, output=1, image_method=method, verbose=0)
     [part] = e["mri"]
     assert set(part.maps) == {"stir", "t1"} and part.method == method
+    assert part["stir"].unit == "probability"
     stir = part["stir"]
     assert stir.values.shape == (6, 40, 32)
     assert stir.spacing_mm == pytest.approx((4.0, 1.0, 1.0))
