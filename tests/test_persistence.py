@@ -8,7 +8,6 @@ import os
 import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -334,14 +333,8 @@ def test_description_of_a_huge_network_costs_nothing(saved: Path, tmp_path: Path
     """Every whole number of a model in turn becomes a billion."""
     parts, _ = read_bundle(saved, max_bytes=MOST)
     state = json.loads(parts["state.json"])
-    places = [
-        (node, index)
-        for node in walk(state)
-        for index in (node if isinstance(node, dict) else range(len(node)))
-        if type(node[index]) is int
-    ] if False else list(numbers(state))  # fmt: skip
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    refused = 0
+    places = list(numbers(state))
+    before, refused = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 0
     for number, (node, index) in enumerate(places):
         kept, node[index] = node[index], 10**9
         write_bundle(
@@ -356,7 +349,7 @@ def test_description_of_a_huge_network_costs_nothing(saved: Path, tmp_path: Path
         node[index] = kept
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
         assert grown < 400 << 10, (number, node)  # KiB
-    print(len(places), refused, time.monotonic() - start)
+    assert 0 < refused < len(places)  # a seed, say, may be any number
 
 
 def numbers(node: Any) -> Iterator[tuple[Any, Any]]:
