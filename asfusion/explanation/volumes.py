@@ -148,7 +148,8 @@ class VolumeAttribution:
         pages = "".join(part._repr_html_() for part in self.maps.values())
         if not self.elsewhere:
             return pages
-        words = f"In no voxel (having it at all): {self.elsewhere:+.4g} units of the output."
+        unit = next((part.unit for part in self.maps.values()), "units of the output")
+        words = f"In no voxel (having it at all): {self.elsewhere:+.4g} {unit}."
         return pages + _html.paragraph(words)
 
 
