@@ -50,7 +50,7 @@ from asfusion.explanation._parts import PRESENCE, cells_of
 from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.genotypes import GenotypeAttribution
-from asfusion.explanation.images import ImageAttribution, attribute_image
+from asfusion.explanation.images import METHODS, ImageAttribution, attribute_image
 from asfusion.explanation.players import (
     AUTO_EXACT,
     exact_shapley,
@@ -74,9 +74,11 @@ Detail: TypeAlias = (
     | list[VolumeAttribution | None]
 )
 WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
-ImageMethod: TypeAlias = Literal["auto", "integrated_gradients", "grad_cam", "occlusion"]
+ImageMethod: TypeAlias = Literal[
+    "auto", "integrated_gradients", "smoothgrad", "grad_cam", "occlusion"
+]
 
-IMAGE_METHODS = ("auto", "integrated_gradients", "grad_cam", "occlusion")
+IMAGE_METHODS = ("auto", *METHODS)
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
 _BLOCKS = 8

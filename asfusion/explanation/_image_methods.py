@@ -131,20 +131,47 @@ def blurred(picture: Tensor, share: float = _BLUR) -> Tensor:
 
 
 def integrated_gradients(
-    forward: Forward, image: Tensor, baseline: Tensor, *, n_steps: int, batch_size: int
+    forward: Forward,
+    image: Tensor,
+    baseline: Tensor,
+    *,
+    n_steps: int,
+    noise: float,
+    batch_size: int,
 ) -> Tensor:
-    """Return attributions (H, W) or (Z, Y, X) whose sum is about the change of the output."""
+    """Return attributions (H, W) or (Z, Y, X) whose sum is about the change of the output.
+
+    With noise, each step between baseline and image is seen through noise of its own, which
+    averages out what a gradient owes to single pixels, and with it some of that sum.
+    """
     from captum.attr import IntegratedGradients
 
-    with captum_in_our_words(forward, "integrated_gradients"):
+    seen = _through_noise(forward, image, baseline, noise) if noise else forward
+    with captum_in_our_words(forward, "smoothgrad" if noise else "integrated_gradients"):
         _check_differentiable(forward, image)
-        values: Tensor = IntegratedGradients(forward).attribute(
+        values: Tensor = IntegratedGradients(seen).attribute(
             image[None].clone().requires_grad_(True),
             baselines=baseline[None],
             n_steps=n_steps,
             internal_batch_size=batch_size,
         )
     return values.detach()[0].sum(dim=0)
+
+
+def _through_noise(
+    forward: Forward, image: Tensor, baseline: Tensor, noise: float
+) -> Callable[[Tensor], Tensor]:
+    """Return a function that sees images through noise, where image and baseline differ."""
+    place = (image != baseline).any(dim=0)
+    generator = torch.Generator().manual_seed(0)
+
+    def seen(images: Tensor) -> Tensor:
+        # Drawn one by one, so that the size of a batch changes nothing; on the CPU, so that
+        # a graphics card sees the same.
+        drawn = [torch.randn(image.shape, generator=generator) for _ in images]
+        return forward((images + noise * place * torch.stack(drawn).to(images)).clamp(0.0, 1.0))
+
+    return seen
 
 
 def occlusion(
@@ -246,9 +273,9 @@ def _check_differentiable(forward: Forward, image: Tensor) -> None:
         (gradient,) = torch.autograd.grad(output.sum(), leaf, allow_unused=True)
     if gradient is None:
         msg = (
-            "forward: expected a function that gradients pass through for "
-            "method='integrated_gradients', got one that detaches its input. Remove no_grad, "
-            "detach and conversions to numpy, or use method='occlusion'."
+            "forward: expected a function that gradients pass through for integrated gradients, "
+            "got one that detaches its input. Remove no_grad, detach and conversions to numpy, "
+            "or use method='occlusion'."
         )
         raise ConfigurationError(msg)
 

@@ -84,9 +84,11 @@ def explain(
         Background rows that are drawn; more is steadier and slower.
     units : mapping of str to str, optional
         Unit of a column, such as ``{"crp": "mg/L"}``, to stand on axes; names must be known.
-    image_method : {"auto", "integrated_gradients", "grad_cam", "occlusion"}
+    image_method : {"auto", "integrated_gradients", "smoothgrad", "grad_cam", "occlusion"}
         How pixels are attributed. ``"auto"`` is integrated gradients in joint fusion, and
-        occlusion where there is no gradient from output to pixel.
+        occlusion where there is no gradient from output to pixel. ``"smoothgrad"`` points
+        more sharply at what counts and takes as long as integrated gradients, but its pixels
+        do not add up by themselves.
     word_method : {"shapley", "deletion", "integrated_gradients"}
         How words are attributed: by leaving them out, in many orders or one by one, or, in
         joint fusion over networks, by gradients to their embeddings, which is quicker.

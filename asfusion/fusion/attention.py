@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from asfusion._checks import check_integer
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.fusion._base import Fusion
@@ -40,7 +41,7 @@ class CrossAttention(Fusion):
     Raises
     ------
     ConfigurationError
-        On `build`, if `d_out` is not a multiple of `n_heads`.
+        On `build`, if `d_out` is not a multiple of `n_heads`, or there is no layer.
 
     References
     ----------
@@ -74,6 +75,7 @@ class CrossAttention(Fusion):
                 f"d_out={self.d_out} and n_heads={self.n_heads}."
             )
             raise ConfigurationError(msg)
+        check_integer(self.n_layers, "n_layers", minimum=1)
         self.project = nn.ModuleDict(
             {name: nn.Linear(width, self.d_out) for name, width in dims.items()}
         )
@@ -88,16 +90,22 @@ class CrossAttention(Fusion):
 
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the summary token (B, d_out)."""
-        n_rows = next(iter(tokens.values())).values.shape[0]
+        n_rows, device = len(next(iter(tokens.values())).mask), self.summary.device
+        if not self.training and not torch.compiler.is_compiling():
+            # Nobody attends to a modality that no row of the batch has. In training it stays,
+            # so that its weights have a gradient, if one of zeros, in every step.
+            tokens = {name: t for name, t in tokens.items() if bool(t.mask.any())}
         summary = self.summary.expand(n_rows, 1, self.d_out)
         parts = [self.project[name](t.values) + self.mark[name] for name, t in tokens.items()]
-        masks = [t.mask for t in tokens.values()]
         # The summary token is always visible: no row of keys is ever empty.
+        always = torch.ones(n_rows, 1, dtype=torch.bool, device=device)
         sequence = torch.cat([summary, *parts], dim=1)
-        mask = torch.cat([masks[0].new_ones(n_rows, 1), *masks], dim=1)
-        for layer in self.layers:
+        mask = torch.cat([always, *[t.mask for t in tokens.values()]], dim=1)
+        *layers, last = self.layers
+        for layer in layers:
             sequence = layer(sequence, mask)
-        return self.norm(sequence[:, 0])  # type: ignore[no-any-return]
+        # Of the last layer only the summary is read.
+        return self.norm(last(sequence, mask, n_out=1)[:, 0])  # type: ignore[no-any-return]
 
 
 class _Layer(nn.Module):
@@ -118,16 +126,25 @@ class _Layer(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, sequence: Tensor, mask: Tensor) -> Tensor:
-        """Return the sequence (B, T, D) after one layer; masked keys are not attended to."""
-        sequence = sequence + self.dropout(self._attend(self.norm_attention(sequence), mask))
-        return sequence + self.dropout(self.feed_forward(sequence))  # type: ignore[no-any-return]
+    def forward(self, sequence: Tensor, mask: Tensor, n_out: int | None = None) -> Tensor:
+        """Return the first `n_out` tokens, by default all T, after one layer.
 
-    def _attend(self, sequence: Tensor, mask: Tensor) -> Tensor:
-        n_rows, length, width = sequence.shape
-        split = self.queries_keys_values(sequence).reshape(n_rows, length, 3, self.n_heads, -1)
-        queries, keys, values = split.permute(2, 0, 3, 1, 4)  # each (B, heads, T, D / heads)
+        All tokens of `sequence` (B, T, D) are attended to but those that `mask` (B, T) hides.
+        """
+        kept = sequence[:, :n_out]
+        kept = kept + self.dropout(self._attend(self.norm_attention(sequence), mask, n_out))
+        return kept + self.dropout(self.feed_forward(kept))  # type: ignore[no-any-return]
+
+    def _attend(self, sequence: Tensor, mask: Tensor, n_out: int | None) -> Tensor:
+        n_rows, _, width = sequence.shape
+        heads = (self.n_heads, width // self.n_heads)
+        weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
+        asking = nn.functional.linear(sequence[:, :n_out], weight[:width], bias[:width])
+        asked = nn.functional.linear(sequence, weight[width:], bias[width:])
+        # (B, heads, T, D / heads)
+        queries = asking.reshape(n_rows, -1, *heads).transpose(1, 2)
+        keys, values = asked.reshape(n_rows, -1, 2, *heads).permute(2, 0, 3, 1, 4)
         attended = nn.functional.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask[:, None, None, :]
         )
-        return self.out(attended.transpose(1, 2).reshape(n_rows, length, width))  # type: ignore[no-any-return]
+        return self.out(attended.transpose(1, 2).reshape(n_rows, -1, width))  # type: ignore[no-any-return]

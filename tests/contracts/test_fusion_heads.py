@@ -101,6 +101,17 @@ def test_rows_do_not_see_each_other(described):
 
 
 @every_head
+@pytest.mark.parametrize("absent", list(DIMS))
+def test_what_nobody_has_counts_as_where_somebody_has_it(described, absent):
+    head = built(described)
+    present = torch.ones(5, 3, dtype=torch.bool)
+    present[:4, list(DIMS).index(absent)] = False
+    tokens = make_tokens(present=present)
+    nobody = {name: Tokens(t.values[:4], t.mask[:4]) for name, t in tokens.items()}
+    torch.testing.assert_close(head(nobody), head(tokens)[:4])
+
+
+@every_head
 def test_a_row_without_any_modality_is_finite(described):
     head = built(described)
     nothing = make_tokens(present=torch.zeros(5, 3, dtype=torch.bool))
@@ -186,6 +197,8 @@ def test_names_and_descriptions_resolve():
         resolve_head(3)
     with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
         CrossAttention(d_out=6, n_heads=4).build(DIMS)
+    with pytest.raises(ConfigurationError, match="n_layers: expected an integer of at least 1, got 0"):
+        CrossAttention(n_layers=0).build(DIMS)
 
 
 def test_a_head_of_ones_own_needs_two_methods():

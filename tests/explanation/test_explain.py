@@ -263,7 +263,7 @@ def test_images_by_gradient_and_by_occlusion(tmp_path: Path) -> None:
         assert part.top_share(part.image > 0.8, 0.5) > 0.9
         assert part.total > 0 and value > 0
         assert part.unit == "log odds" and "log odds" in part._repr_html_()
-    for method in ("integrated_gradients", "occlusion", "grad_cam"):
+    for method in ("integrated_gradients", "smoothgrad", "occlusion", "grad_cam"):
         e = explain(model, bright, background=X, image_method=method, verbose=0)
         found = np.mean([np.abs(part.values[6:22, 6:22]).sum() / np.abs(part.values).sum()
                          for part in e["film"]])  # fmt: skip
@@ -724,6 +724,7 @@ FILM_MODELS: dict[str, Any] = {
     ("name", "method"),
     [
         ("joint", "integrated_gradients"),
+        ("joint", "smoothgrad"),
         ("joint", "grad_cam"),
         ("joint", "occlusion"),
         ("joint numbers", "integrated_gradients"),

@@ -113,6 +113,27 @@ def test_steps_and_batches_do_not_change_integrated_gradients():
     np.testing.assert_array_equal(other.values, again.values)
 
 
+def test_smoothgrad_without_noise_is_integrated_gradients():
+    network, image = small_network(), noise(1, 32, 32)
+    plain = attribute_image(network, image)
+    still = attribute_image(network, image, method="smoothgrad", noise=0.0)
+    np.testing.assert_array_equal(still.values, plain.values)
+    assert plain.gap is not None
+    assert still.gap is None  # it promises no sum
+
+
+def test_the_noise_of_smoothgrad_is_the_same_in_every_batch_and_run():
+    network, image = small_network(), noise(1, 32, 32)
+    one = attribute_image(network, image, method="smoothgrad", noise=0.1, batch_size=3)
+    torch.manual_seed(5)
+    before = torch.random.get_rng_state()
+    other = attribute_image(network, image, method="smoothgrad", noise=0.1, batch_size=32)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    np.testing.assert_allclose(one.values, other.values, atol=1e-6)
+    plain = attribute_image(network, image)
+    assert np.abs(one.values - plain.values).max() > 1e-3 * np.abs(plain.values).max()
+
+
 @pytest.mark.parametrize("n_axes", [2, 3])
 @pytest.mark.parametrize("method", METHODS)
 def test_a_planted_square_is_found(method, n_axes):
@@ -320,6 +341,7 @@ def first(images):
         ({"method": "grad_cam"}, r"layer: method='grad_cam' expected the module"),
         ({"baseline": "white"}, r"baseline: expected one of 'blur'"),
         ({"n_steps": 0}, r"n_steps: expected an integer of at least 1"),
+        ({"method": "smoothgrad", "noise": -0.1}, r"noise: expected a number .*got -0.1"),
         ({"batch_size": 1.5}, r"batch_size: expected an integer"),
         ({"method": "occlusion", "window": 4, "stride": 5}, r"stride: expected at most window=4"),
         ({"expected_difference": math.nan}, r"expected_difference: expected a number"),
@@ -368,7 +390,7 @@ def test_unusable_baselines_are_refused(baseline, error, match):
         (
             lambda images: first(images.detach()) * nn.Parameter(torch.ones(1)),
             ConfigurationError,
-            r"forward: .*method='integrated_gradients'",
+            r"forward: .*for integrated gradients",
         ),
     ],
 )

@@ -56,7 +56,7 @@ def model(cohort: Any) -> Any:
 
 # Grad-CAM says so where evidence cancels in its two positions a side.
 @pytest.mark.filterwarnings("default:grad_cam. the evidence:asfusion.exceptions.AsfusionWarning")
-@pytest.mark.parametrize("method", ["integrated_gradients", "grad_cam", "occlusion"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "smoothgrad", "grad_cam", "occlusion"])
 def test_voxels_of_the_cube_are_found_in_their_file(cohort: Any, model: Any, method: str) -> None:
     X, y = cohort
     rows = X[(y == 1) & (X.index > 6)].head(1)
