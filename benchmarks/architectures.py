@@ -8,6 +8,9 @@ Run: ``python benchmarks/architectures.py [--device auto] [--patients 32] [--par
 - ``memory``: forward and backward of the 3-D ResNet-101 on 2 x 20 x 224 x 224 voxels.
 - ``fusion``: MRI, radiograph and labs, alone and together, on the same five folds by patient
   (at least 300 patients, frozen EfficientNet-Lite0).
+- ``ensemble``: three networks trained on radiographs to tell those that meet the radiological
+  criterion of New York, each alone, averaged, weighted and stacked (at least 400 patients, half
+  of them unseen).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 import asfusion as af
@@ -30,7 +34,7 @@ FLAT = (
     "compact", "resnet18", "resnet34", "resnet50", "resnet101", "densenet121", "mobilenet_v2",
     "efficientnet_b0", "efficientnet_lite0", "convnext_tiny", "vit_tiny",
 )  # fmt: skip
-PARTS = ("all", "epoch", "memory", "fusion")
+PARTS = ("all", "epoch", "memory", "fusion", "ensemble")
 DEEP = ("compact_3d", "resnet18_3d", "resnet50_3d", "resnet101_3d", "densenet121_3d")
 
 
@@ -129,6 +133,34 @@ def run_fusion(n: int, given: argparse.Namespace) -> None:
         board.plot().figure.savefig(given.plot, dpi=150, bbox_inches="tight")
 
 
+def run_ensemble(n: int, given: argparse.Namespace) -> None:
+    parts = {
+        name: af.ImageEncoder("pelvis_xray", backbone=name, size=given.size, mode=mode)
+        for name, mode in (
+            ("efficientnet_lite0", "full"), ("mobilenet_v2", "auto"), ("resnet18", "auto")
+        )
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        cohort = af.datasets.make_axspa_cohort(
+            n, random_state=2, path=folder, modalities=["xray"], missing=0.0
+        )
+        grades = cohort.targets[["mny_right", "mny_left"]].to_numpy()
+        y = ((grades >= 2).all(axis=1) | (grades >= 3).any(axis=1)).astype(int)
+        rows = np.arange(n)
+        network = af.JointFusionClassifier(
+            max_epochs=10, early_stopping=False, class_weight="balanced", device=given.device
+        )
+        board = af.compare(
+            cohort.X, y, parts, groups=cohort.groups, cv=[(rows[: n // 2], rows[n // 2 :])],
+            network=network, families=["late"], combines=("mean", "weighted", "stacking"),
+            checkpoint=given.checkpoint,
+        )  # fmt: skip
+    print(f"{y.mean():.2f} of {n} films meet the criterion")
+    print(board)
+    if given.plot:
+        board.plot().figure.savefig(given.plot, dpi=150, bbox_inches="tight")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="auto")
@@ -144,6 +176,8 @@ def main() -> None:
         run_epochs(given.patients, given.size, given.device)
     if given.part == "fusion":
         run_fusion(max(300, given.patients), given)
+    if given.part == "ensemble":
+        run_ensemble(max(400, given.patients), given)
 
 
 if __name__ == "__main__":

@@ -144,6 +144,7 @@ def films(n: int, epochs: int, link: Literal["identity", "logit"], seed: int) ->
         worst = grades.max(axis=1)
         y = (worst >= 3).astype(int)
         split = n - UNSEEN
+        rows = split + np.flatnonzero(y[split:])
         encoder = af.ImageEncoder("pelvis_xray", backbone="efficientnet_lite0", mode="full")
         begun = time.perf_counter()
         model = af.JointFusionClassifier(
@@ -153,22 +154,23 @@ def films(n: int, epochs: int, link: Literal["identity", "logit"], seed: int) ->
         model.fit(cohort.X[:split], y[:split])
         auc = roc_auc_score(y[split:], model.predict_proba(cohort.X[split:])[:, 1])
         print(f"films: AUC {auc:.3f} on {n - split} unseen, {time.perf_counter() - begun:.0f} s")
-        rows = split + np.flatnonzero(y[split:])
         for method in ("grad_cam", "integrated_gradients", "smoothgrad", "occlusion"):
             e = af.explain(
                 model, cohort.X.iloc[rows], background=cohort.X[:10], link=link,
                 image_method=method, verbose=0,
             )  # fmt: skip
-            shares: dict[str, list[tuple[float, float]]] = {}
+            shares: dict[str, list[tuple[float, ...]]] = {}
             for part, row in zip(e["film"], rows, strict=True):
                 on_file = part.at_original()
-                for name, region in regions(cohort, row, on_file.spacing_mm).items():
-                    found = (on_file.top_share(region, 0.1), region.mean())
+                where = regions(cohort, row, on_file.spacing_mm)
+                changed = next(iter(where.values()))
+                for name, region in where.items():
+                    found = (on_file.top_share(region, 0.1), region.mean(), region[changed].mean())
                     shares.setdefault(name, []).append(found)
             print(f"  {method}: top tenth of attribution, {len(rows)} films")
             for name, found in shares.items():
-                share, area = np.nanmean(found, axis=0)
-                print(f"    {share:.2f} {name} ({area:.3f} of the film)")
+                share, area, own = np.nanmean(found, axis=0)
+                print(f"    {share:.2f} {name} ({area:.3f} of the film, {own:.2f} of the change)")
 
 
 def regions(

@@ -177,6 +177,13 @@ BENCHES = (
         ("--part", "epoch", "--patients", "12", "--size", "32"),
     ),
     Bench(
+        "ensemble",
+        "networks averaged and stacked against each alone",
+        "architectures.py",
+        ("--part", "ensemble", "--patients", "600"),
+        ("--part", "epoch", "--patients", "12", "--size", "32"),
+    ),
+    Bench(
         "visits",
         "a recurrent network on visits beats the last visit alone",
         "visits.py",
