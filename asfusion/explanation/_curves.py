@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.explanation._table_plots import axis_label
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -109,5 +111,5 @@ def draw(curves: Curves, axes: tuple[Axes, Axes], name: str, output: str) -> Non
         )
         ax.set_xlim(0, 1)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel(f"Change of the {output}")
+    axes[0].set_ylabel(axis_label(f"Change of the {output}", 36))
     axes[0].legend(frameon=False, fontsize=8)

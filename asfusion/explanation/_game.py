@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asfusion._progress import progress
 from asfusion._tokens import Prepared
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts, choose_rows
@@ -25,6 +26,7 @@ Ints = NDArray[np.int64]
 
 Link = Literal["identity", "logit"]
 
+LEAVING_OUT = "Leaving modalities out"
 _MOST_ROWS = 16_384
 _SUREST = 1e-6  # probabilities nearer to 0 or 1 count as this near: a forest may be certain
 
@@ -78,6 +80,8 @@ class Game:
         name: str | None = None,
         content: Content | None = None,
         there: Bools | None = None,
+        *,
+        work: str = "",
     ) -> Floats:
         """Return the outcome (R,) of each pair of a row and a coalition.
 
@@ -89,10 +93,13 @@ class Game:
             The coalition of each.
         name, content, there : optional
             A modality whose content (R rows) and presence (R,) stand in for the row's own.
+        work : str
+            What a progress bar calls this; none is shown without.
         """
         step = max(1, _MOST_ROWS // max(1, self.n_background))
         out = np.empty(len(rows))
-        for start in range(0, len(rows), step):
+        starts: Any = range(0, len(rows), step)
+        for start in progress(starts, work, unit="batch") if work else starts:
             part = slice(start, start + step)
             own = None
             if name is not None and content is not None and there is not None:
@@ -133,6 +140,12 @@ class Game:
         outputs = self.model._decided(parts)
         return self.linked(outputs[np.arange(len(rows)), self.columns[rows]])
 
+    def alone(self, row: int) -> Game:
+        """Return the game of one row, with the same background."""
+        rows = np.concatenate([[row], np.arange(self.n_rows, len(self.parts))])
+        parts, columns = self.parts.take(rows), self.columns[[row]]
+        return Game(self.model, parts, columns, self.n_background, self.link)
+
     def linked(self, outputs: Floats) -> Floats:
         """Return outputs as outcomes."""
         if self.link == "identity":
@@ -152,7 +165,8 @@ class Game:
         numbers = np.arange(n_sets)
         kept = (numbers[:, None] >> np.arange(len(self.names)) & 1).astype(bool)
         rows = np.tile(np.arange(self.n_rows), n_sets)
-        return self.values(rows, np.repeat(kept, self.n_rows, axis=0)).reshape(n_sets, -1)
+        outcome = self.values(rows, np.repeat(kept, self.n_rows, axis=0), work=LEAVING_OUT)
+        return outcome.reshape(n_sets, -1)
 
     def marginal(self, row: int, name: str) -> Callable[[Content, Bools], Floats]:
         """Return what a content of one modality is worth to a row, over all coalitions.
