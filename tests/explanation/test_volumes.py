@@ -60,7 +60,7 @@ def model(cohort: Any) -> Any:
 def test_voxels_of_the_cube_are_found_in_their_file(cohort: Any, model: Any, method: str) -> None:
     X, y = cohort
     rows = X[(y == 1) & (X.index > 6)].head(1)
-    e = af.explain(model, rows, output=1, image_method=method, verbose=0)
+    e = af.explain(model, rows, background=X, output=1, image_method=method, verbose=0)
     [part] = e["mri"]
     assert set(part.maps) == {"stir", "t1"} and part.method == method
     assert part["stir"].unit == "probability"
@@ -98,7 +98,7 @@ def test_a_missing_sequence_has_no_map_and_a_missing_modality_no_value(
 
 def test_pictures_and_pages(cohort: Any, model: Any, tmp_path: Path) -> None:
     X, y = cohort
-    e = af.explain(model, X[y == 1].iloc[[0]], output=1, verbose=0)
+    e = af.explain(model, X[y == 1].iloc[[0]], background=X, output=1, verbose=0)
     part = e["mri"][0]
     assert "slice" in part.plot().get_title()
     figure = part.montage(4, column="t1")

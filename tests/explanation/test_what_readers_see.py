@@ -197,7 +197,7 @@ def test_one_row_is_drawn_without_the_work_of_all(model: Any, rows: Any) -> None
             e._repr_html_()
         return e, count
 
-    few, at_five = asked(5)
+    _, at_five = asked(5)
     many, at_thirty = asked(30)
     assert at_thirty == at_five
     # What it finds alone is what it finds among all.
