@@ -105,7 +105,7 @@ def draw(curves: Curves, axes: tuple[Axes, Axes], name: str, output: str) -> Non
         ax.fill_between(SHARES, low, high, color=_CHANCE, alpha=0.3, lw=0, label="90 % of them")
         ax.plot(SHARES, chance.mean(axis=0), color=_CHANCE, ls="--", label="random orders")
         ax.plot(SHARES, getattr(curves, kind), color=_COLOUR, lw=2, label="largest value first")
-        ax.set_xlabel(f"Share of {name} {done}")
+        ax.set_xlabel(axis_label(f"Share of {name} {done}", 44))
         ax.set_title(
             f"{kind.capitalize()}: area above random {curves.gain(kind):+.3f}", fontsize=10
         )

@@ -94,7 +94,7 @@ def all_rows(e: Explanation, ax: Axes | None) -> Axes:
                 marker="|", s=28, color=NEUTRAL, zorder=3,
             )  # fmt: skip
     ax.axvline(0, color="black", lw=0.8, zorder=2)
-    ax.set_yticks(range(len(order)), [e.names[m] for m in order])
+    ax.set_yticks(range(len(order)), [shorten(e.names[m], _LONGEST_LABEL) for m in order])
     ax.set_xlabel(axis_label(f"Shapley value (change of the {output_of(e)})"))
     ax.set_title("Bars: mean size. Dots: rows; ticks below: rows without it", fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
@@ -104,7 +104,8 @@ def all_rows(e: Explanation, ax: Axes | None) -> Axes:
 def _size_of_all(e: Explanation) -> tuple[float, float]:
     if isinstance(e.details, Mapping):
         return size_of(min(len(e["table"].feature_names), 13))
-    return 6.5, 1.3 + 0.55 * len(e.names)
+    beside = min(max(map(len, e.names)), _LONGEST_LABEL)  # signs of the longest name
+    return 6.5 + 0.08 * max(0, beside - 12), 1.3 + 0.55 * len(e.names)
 
 
 def one_row(e: Explanation, row: int, *, managed: bool) -> Figure:
@@ -153,7 +154,7 @@ def waterfall(e: Explanation, row: int, ax: Axes) -> Axes:
         left += value
     ax.axvline(float(e.base_values[row]), color=NEUTRAL, lw=0.9, ls=":")
     ax.axvline(left, color="black", lw=0.9)
-    ax.set_yticks(range(len(order)), [e.names[m] for m in order])
+    ax.set_yticks(range(len(order)), [shorten(e.names[m], 20) for m in order])
     ax.use_sticky_edges = False  # or the margin ends where a bar begins
     ax.margins(x=0.2)
     ax.locator_params(axis="x", nbins=5)

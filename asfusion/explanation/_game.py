@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from asfusion._progress import progress
+from asfusion._random import derive_seed
 from asfusion._tokens import Prepared
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts, choose_rows
@@ -28,6 +29,8 @@ Link = Literal["identity", "logit"]
 
 LEAVING_OUT = "Leaving modalities out"
 _MOST_ROWS = 16_384
+_MOST_FREE = 10  # other modalities whose coalitions are all asked about
+_DRAWN_OF_A_SIZE = 8
 _SUREST = 1e-6  # probabilities nearer to 0 or 1 count as this near: a forest may be certain
 
 
@@ -208,7 +211,11 @@ class Game:
         return float((self.values(rows, joined) - self.values(rows, kept)) @ weights)
 
     def coalitions_without(self, name: str, row: int) -> tuple[Bools, Floats]:
-        """Return coalitions (C, M) of the other modalities, and their Shapley weights (C,)."""
+        """Return coalitions (C, M) of the other modalities, and their Shapley weights (C,).
+
+        Where all of them would be too many, some are drawn, each size as often as any other,
+        and the same whenever this modality is asked about.
+        """
         n_names, m = len(self.names), self.names.index(name)
         if self.n_background:
             free = [i for i in range(n_names) if i != m]
@@ -216,6 +223,11 @@ class Game:
             # What the row lacks anyway changes no outcome: fewer coalitions say the same.
             free = [i for i in range(n_names) if i != m and self.present[row, i]]
         n_free = len(free)
+        if n_free > _MOST_FREE:
+            drawn = _draw_coalitions(n_free, derive_seed(0, "coalitions", name))
+            some = np.zeros((len(drawn), n_names), dtype=bool)
+            some[:, free] = drawn
+            return some, np.full(len(drawn), 1.0 / len(drawn))
         kept = np.zeros((1 << n_free, n_names), dtype=bool)
         numbers = np.arange(1 << n_free)
         for bit, i in enumerate(free):
@@ -235,3 +247,12 @@ class Game:
         """Return the content and presence of the rows of a frame."""
         parts = self.model._encode(frame, [name])
         return parts.contents[name], parts.present[:, 0]
+
+
+def _draw_coalitions(n_players: int, seed: int) -> Bools:
+    """Return random coalitions (C, P), as many of each size, each with its complement."""
+    rng = np.random.default_rng(seed)
+    sizes = np.repeat(np.arange(n_players + 1), _DRAWN_OF_A_SIZE)
+    ranks = rng.random((len(sizes), n_players)).argsort(axis=1).argsort(axis=1)
+    drawn = ranks < sizes[:, None]
+    return np.concatenate([drawn, ~drawn])

@@ -171,7 +171,8 @@ def bar(found: TableAttribution, axis: Axes, count: int) -> Axes:
     _name_lines(axis, labels)
     axis.set_xlim(0, max(float(np.add(up, down).max(initial=0.0)) * 1.14, 1e-12))
     axis.set_xlabel(axis_label(f"Mean size of the effect on the {found.output_name}"))
-    axis.legend(loc="lower right", frameon=False, fontsize="small")
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2, "borderaxespad": 0.2}
+    axis.legend(**place, frameon=False, fontsize="small")  # above: any bar may be long
     return axis
 
 
@@ -237,7 +238,7 @@ def dependence(found: TableAttribution, column: int, other: int | None, axis: Ax
         _scatter_by(found, other, axis, places, effects)
     if ticks:
         _mark_places(axis, ticks, numeric=numeric)
-    axis.set_xlabel(_name_with_unit(found, column))
+    axis.set_xlabel(_name_with_unit(found, column, 56))
     axis.set_ylabel(axis_label(f"Effect on the {found.output_name}", 36))
     axis.spines[["top", "right"]].set_visible(False)
     return axis
@@ -272,7 +273,7 @@ def shorten(text: str, longest: int) -> str:
     return f"{text[:ahead]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - (longest - 1 - ahead) :]}"
 
 
-def _name_with_unit(found: TableAttribution, i: int, longest: int = 80) -> str:
+def _name_with_unit(found: TableAttribution, i: int, longest: int) -> str:
     name = found.feature_names[i]
     unit = found.units[name]
     told = f" ({unit})" if unit else ""
@@ -455,7 +456,7 @@ def _scatter_by(
     cells = found.data[:, other]
     missing = np.array([is_missing(cell) for cell in cells])
     amounts, numeric, write = as_amounts(cells)
-    name = _name_with_unit(found, other)
+    name = _name_with_unit(found, other, 32)
     handles = []
     if numeric and not missing.all():
         known = amounts[~missing]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _SUMS, _AGREEMENT, _ALIKE = 1e-5, 0.8, 0.9
+_STANDARD_ERRORS = 5
 _RANDOM_ORDERS, _ORDERS_WITHIN = 20, 5
 
 
@@ -79,31 +80,35 @@ def _efficiency(e: Explanation) -> Check:
 def _within(e: Explanation, name: str) -> list[Check]:
     """Return whether what lies within a modality adds up to its value, and repeats."""
     detail = e[name]
-    totals = e.values[:, e.names.index(name)]
+    m = e.names.index(name)
+    totals = e.values[:, m]
+    # Sampled values and their parts come from different coalitions.
+    limit = _SUMS if e.errors is None else max(_SUMS, _STANDARD_ERRORS * e.errors[:, m].max())
     checks = []
     if isinstance(detail, TableAttribution):
         gap = float(np.abs(detail.values.sum(axis=1) - totals).max())
-        checks.append(_sum_check(name, gap))
+        checks.append(_sum_check(name, gap, limit))
     elif isinstance(detail, VisitAttribution):
         apart = np.abs(detail.cells.sum(axis=1) - detail.values).max(initial=0.0)
-        there = e.present[:, e.names.index(name)]
+        there = e.present[:, m]
         missed = np.abs(detail.totals - totals)[there].max(initial=0.0)
         gap = float(max(missed, apart))
-        checks.append(_sum_check(name, gap))
+        checks.append(_sum_check(name, gap, limit))
     else:
-        checks += _within_rows(e, name, detail, totals)
+        checks += _within_rows(e, name, detail, limit)
     again = _agreement(e, name)
     return [*checks, *([] if again is None else [again]), *_curve_checks(e, name)]
 
 
-def _within_rows(e: Explanation, name: str, detail: Any, totals: Floats) -> list[Check]:
+def _within_rows(e: Explanation, name: str, detail: Any, most: float) -> list[Check]:
     """Return whether words, pixels or voxels and the rest add up, and what the method misses."""
     there = [(row, part) for row, part in enumerate(detail) if part is not None]
     if not there:
         return []
+    totals = e.values[:, e.names.index(name)]
     sums = [sum(value for _, value in parts_of(detail, row)) for row, _ in there]
     apart = [abs(total - totals[row]) for total, (row, _) in zip(sums, there, strict=True)]
-    checks = [_sum_check(name, max(apart))]
+    checks = [_sum_check(name, max(apart), most)]
     gaps = [abs(p.gap) for _, p in there if p.gap is not None and p.method != "shapley"]
     if gaps:
         limit = 0.05 * max(1e-9, float(np.abs(e.predictions).max()))
@@ -114,9 +119,9 @@ def _within_rows(e: Explanation, name: str, detail: Any, totals: Floats) -> list
     return checks
 
 
-def _sum_check(name: str, gap: float) -> Check:
+def _sum_check(name: str, gap: float, limit: float) -> Check:
     meaning = "largest gap between the parts' sum and the modality's value"
-    return Check(f"{name}: parts add up", gap, _SUMS, gap <= _SUMS, meaning)
+    return Check(f"{name}: parts add up", gap, limit, gap <= limit, meaning)
 
 
 def _agreement(e: Explanation, name: str) -> Check | None:

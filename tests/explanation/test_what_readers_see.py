@@ -294,3 +294,46 @@ def test_smoothgrad_goes_all_the_way_from_a_baseline_of_ones_own() -> None:
         baseline=baseline, noise=0.001,
     )  # fmt: skip
     assert found.total == pytest.approx(64 * 1.5, rel=0.03)
+
+
+def test_many_modalities_have_details_that_agree_within_their_errors() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(80, 16)), columns=[f"c{i}" for i in range(16)])
+    y = (X["c0"] + X["c1"] * X["c2"] > 0).to_numpy().astype(int)
+    parts = {f"m{i}": af.TabularEncoder(f"c{i}") for i in range(16)}
+    e = af.explain(
+        af.EarlyFusionClassifier(parts, **QUIET).fit(X, y), X[:3], background=X, verbose=0
+    )
+    before = e.details.game.n_decided
+    own = e["m0"]
+    assert e.details.game.n_decided - before < 100_000  # all coalitions would be 4 million
+    gap = np.abs(own.values.sum(axis=1) - e.values[:, 0])
+    assert 0 < gap.max() < 5 * e.errors[:, 0].max()
+    checks = e.check()
+    assert checks["passed"][[name for name in checks.index if name.endswith("add up")]].all()
+    assert checks["limit"]["m0: parts add up"] == pytest.approx(5 * e.errors[:, 0].max())
+
+
+@pytest.mark.parametrize("plot", ["bar", "dependence", "beeswarm"])
+def test_long_names_are_not_cut(plot: str) -> None:
+    rng = np.random.default_rng(0)
+    names = tuple(
+        f"serum_protein_concentration_measured_at_visit_{i:02d}_fasting" for i in range(20)
+    )
+    found = TableAttribution(
+        rng.normal(size=(9, 20)), 0.0, rng.normal(size=(9, 20)), names, units={names[0]: "mg/L"}
+    )
+    axis = found.dependence(names[0], color_by=names[1]) if plot == "dependence" else None
+    figure = (getattr(found, plot)() if axis is None else axis).figure
+    figure.canvas.draw()
+    for axes in figure.axes:
+        for label in (axes.xaxis.label, axes.yaxis.label):
+            if not label.get_text():
+                continue
+            box = label.get_window_extent()
+            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1
+            assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1
+    legend = figure.axes[0].get_legend()
+    if plot == "bar":
+        bars = figure.axes[0].patches
+        assert not any(bar.get_window_extent().overlaps(legend.get_window_extent()) for bar in bars)
