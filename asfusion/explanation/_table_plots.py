@@ -171,7 +171,12 @@ def bar(found: TableAttribution, axis: Axes, count: int) -> Axes:
     _name_lines(axis, labels)
     axis.set_xlim(0, max(float(np.add(up, down).max(initial=0.0)) * 1.14, 1e-12))
     axis.set_xlabel(axis_label(f"Mean size of the effect on the {found.output_name}"))
-    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2, "borderaxespad": 0.2}
+    place: dict[str, Any] = {
+        "loc": "lower right",
+        "bbox_to_anchor": (1.0, 1.0),
+        "ncols": 2,
+        "borderaxespad": 0.2,
+    }
     axis.legend(**place, frameon=False, fontsize="small")  # above: any bar may be long
     return axis
 

@@ -337,3 +337,22 @@ def test_long_names_are_not_cut(plot: str) -> None:
     if plot == "bar":
         bars = figure.axes[0].patches
         assert not any(bar.get_window_extent().overlaps(legend.get_window_extent()) for bar in bars)
+
+
+def test_long_work_shows_how_far_it_is_and_can_be_silent(
+    model: Any, rows: Any, tmp_path: Any, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr("asfusion._progress._DELAY_S", 0.0)
+
+    def told(verbose: int) -> str:
+        given: dict[str, Any] = {"background": rows, "n_background": 2, "n_samples": 4}
+        e = af.explain(model, rows[:3], output="no", verbose=verbose, **given)
+        e.check()
+        e.plot_curves("labs")
+        e.to_html(tmp_path / "page.html")
+        return str(capsys.readouterr().err)
+
+    assert told(0) == ""
+    shown = told(1)
+    for work in ("Leaving modalities out", "Explaining notes", "Checking labs", "Drawing rows"):
+        assert work in shown
