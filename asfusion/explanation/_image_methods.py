@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -323,7 +324,7 @@ def _check_layer(forward: Forward, image: Tensor, layer: nn.Module) -> None:
 
 
 @contextmanager
-def captum_in_our_words(forward: Forward, method: str) -> Iterator[None]:
+def captum_in_our_words(forward: Any, method: str, instead: str = "occlusion") -> Iterator[None]:
     """Run captum: gradients on, its warnings and errors reworded, those of others as they are."""
     with warnings.catch_warnings(record=True) as caught, torch.inference_mode(False):
         warnings.simplefilter("always")
@@ -338,7 +339,7 @@ def captum_in_our_words(forward: Forward, method: str) -> Iterator[None]:
             msg = (
                 f"method={method!r}: expected a forward that captum can explain, got "
                 f"{type(error).__name__} while it did. Check that every operation in forward "
-                "has a gradient, or use method='occlusion'."
+                f"has a gradient, or use method={instead!r}."
             )
             raise ConfigurationError(msg) from error
     _pass_on(caught, method)

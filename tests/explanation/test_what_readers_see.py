@@ -356,3 +356,67 @@ def test_long_work_shows_how_far_it_is_and_can_be_silent(
     shown = told(1)
     for work in ("Leaving modalities out", "Explaining notes", "Checking labs", "Drawing rows"):
         assert work in shown
+
+
+# -- shap and captum, in the words of the library ----------------------------------------
+
+
+def test_failures_of_shap_are_said_in_our_words(model: Any, rows: Any, monkeypatch: Any) -> None:
+    import shap
+
+    e = af.explain(model, rows[4:6], background=rows, algorithm="shap", verbose=0)
+    ask = shap.KernelExplainer.shap_values
+
+    def loud(self: Any, *args: Any, **kwargs: Any) -> Any:
+        namespace: dict[str, Any] = {}
+        code = "def warn():\n    import warnings\n    warnings.warn('few samples')"
+        exec(compile(code, "/site-packages/shap/it.py", "exec"), namespace)
+        namespace["warn"]()
+        return ask(self, *args, **kwargs)
+
+    monkeypatch.setattr(shap.KernelExplainer, "shap_values", loud)
+    with pytest.warns(AsfusionWarning, match="algorithm: the package shap reports: few samples"):
+        e["labs"]
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("crp of 41.25")
+
+    monkeypatch.setattr(shap.KernelExplainer, "shap_values", fail)
+    with pytest.raises(ConfigurationError, match="algorithm: expected the package shap.*ValueErr"):
+        af.explain(model, rows[4:6], background=rows, algorithm="shap", verbose=0)["labs"]
+
+
+def test_errors_of_what_shap_asks_stay_their_own() -> None:
+    from asfusion.explanation._with_shap import ask_kernel_explainer
+
+    def play(masks: Any) -> Any:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        ask_kernel_explainer(play, 3, seed=0)
+
+
+def test_a_baseline_that_shap_cannot_read_says_so(rows: Any, monkeypatch: Any) -> None:
+    import shap
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise ValueError("no")
+
+    model = af.BasdaiRegressor("forest", interval_folds=0, random_state=0)
+    model.fit(rows[["esr", "bmi"]], np.linspace(1, 9, len(rows)))
+    monkeypatch.setattr(shap.TreeExplainer, "__call__", fail)
+    with pytest.raises(ConfigurationError, match="algorithm: expected the package shap"):
+        af.explain(model, rows[["esr", "bmi"]][:2], algorithm="shap")
+
+
+def test_failures_of_captum_in_notes_are_said_in_our_words(monkeypatch: Any) -> None:
+    from captum.attr import IntegratedGradients
+
+    from asfusion.explanation.text import attribute_tokens
+
+    def fail(self: Any, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(IntegratedGradients, "attribute", fail)
+    with pytest.raises(ConfigurationError, match="captum can explain, got Runtime.*'shapley'"):
+        attribute_tokens(lambda x: x.sum(dim=(1, 2)), torch.ones(1, 1, 2), [(0, 4)], "pain")
