@@ -113,9 +113,15 @@ def explain(
     Raises
     ------
     ConfigurationError
-        If a parameter is unusable, means nothing for this model, or the model is of another kind.
+        If a parameter is unusable, means nothing for this model, or the model is of another kind;
+        or if ``absence="background"`` is asked of a single row without a background.
     InputError
         If X or background is no table, or a row has no modality.
+
+    Warns
+    -----
+    AsfusionWarning
+        Where columns of a single row are asked for without a background.
 
     Notes
     -----
