@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asfusion._progress import progress
+from asfusion._progress import progress, progress_shown
 from asfusion.evaluation import _html
 from asfusion.explanation._parts import name_outputs, shown_parts
 from asfusion.explanation._table_plots import axis_label, by_size, cell_label, shorten, size_of
@@ -174,11 +174,12 @@ def as_html(e: Explanation, rows: Iterable[int]) -> str:
         parts.append(_html.paragraph(sentence, "verdict" if failed else ""))
     parts.append(_html.table(*summary(e)))
     parts.append(_picture(lambda axes: all_rows(e, axes), _size_of_all(e)))
-    for row in progress(rows, "Drawing rows", unit="row"):
-        parts.append(_html.heading(f"Row {row}"))
-        figure = one_row(e, row, managed=False)
-        parts.append(_html.picture(_svg(figure), f"Explanation of row {row}"))
-        parts += _notes_and_visits(*e._alone(row))
+    with progress_shown(getattr(e.details, "verbose", True)):
+        for row in progress(rows, "Drawing rows", unit="row"):
+            parts.append(_html.heading(f"Row {row}"))
+            figure = one_row(e, row, managed=False)
+            parts.append(_html.picture(_svg(figure), f"Explanation of row {row}"))
+            parts += _notes_and_visits(*e._alone(row))
     parts.append(_html.paragraph(_html.RESEARCH_TOOL, "note"))
     return _html.fragment(parts)
 

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted
 from asfusion._files import write_file
-from asfusion._progress import progress_shown
 from asfusion.evaluation import _html
 from asfusion.evaluation._plots import check_axes
 from asfusion.exceptions import ConfigurationError
@@ -204,8 +203,7 @@ class Explanation:
         """
         for name in self.names:
             self[name]  # all rows at once, with one progress bar for each
-        with progress_shown(getattr(self.details, "verbose", True)):
-            text = _html.page("asfusion explanation", _draw.as_html(self, range(len(self))))
+        text = _html.page("asfusion explanation", _draw.as_html(self, range(len(self))))
         write_file(Path(path), text.encode("utf-8"))
         return Path(path)
 

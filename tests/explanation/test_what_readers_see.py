@@ -347,6 +347,7 @@ def test_long_work_shows_how_far_it_is_and_can_be_silent(
     def told(verbose: int) -> str:
         given: dict[str, Any] = {"background": rows, "n_background": 2, "n_samples": 4}
         e = af.explain(model, rows[:3], output="no", verbose=verbose, **given)
+        e._repr_html_()
         e.check()
         e.plot_curves("labs")
         e.to_html(tmp_path / "page.html")
