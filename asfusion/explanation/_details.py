@@ -38,6 +38,7 @@ from asfusion.explanation._gradients import (
 )
 from asfusion.explanation._part_games import (
     Play,
+    number_blocks,
     play_blocks,
     play_columns,
     play_dosages,
@@ -61,7 +62,7 @@ from asfusion.explanation.players import (
 from asfusion.explanation.tables import TableAttribution, check_unit_names
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
 from asfusion.explanation.visits import VisitAttribution
-from asfusion.explanation.volumes import VolumeAttribution, attribute_row
+from asfusion.explanation.volumes import VolumeAttribution, attribute_row, blocks_of_row
 from asfusion.imaging.extent import read_extent
 from asfusion.notes.cells import join_patient, read_notes
 
@@ -81,7 +82,6 @@ ImageMethod: TypeAlias = Literal[
 IMAGE_METHODS = ("auto", *METHODS)
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
-_BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
 
@@ -212,9 +212,12 @@ class Details:
                 yield Parts(values, play_words(told, part.text, places))
             elif isinstance(part, ImageAttribution) and isinstance(encoder, ImageEncoder):
                 image = self._pixels(encoder, [row])[0]
-                blocks = _blocks(image.shape[1:])
+                blocks = number_blocks(image.shape[1:])
                 values = np.bincount(blocks.ravel(), part.values.ravel()).astype(np.float64)
                 yield Parts(values, play_blocks(score_images(self.game, row, name), image, blocks))
+            elif isinstance(part, VolumeAttribution) and isinstance(encoder, SeriesEncoder):
+                alone = encoder.prepare(self.frame.take(np.array([row])))
+                yield blocks_of_row(self.game, row, name, alone, part.method)
 
     # -- tables ------------------------------------------------------------------------
 
@@ -508,11 +511,3 @@ def _say_once(caught: Sequence[warnings.WarningMessage]) -> None:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
-
-
-def _blocks(shape: Sequence[int]) -> NDArray[np.int64]:
-    """Return the number of the block that each pixel or voxel lies in, 8 along each side."""
-    places = [np.arange(extent) * min(_BLOCKS, extent) // extent for extent in shape]
-    sides = [min(_BLOCKS, extent) for extent in shape]
-    grid = np.meshgrid(*places, indexing="ij")
-    return np.asarray(np.ravel_multi_index(grid, sides), dtype=np.int64)

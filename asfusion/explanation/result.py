@@ -236,7 +236,7 @@ class Explanation:
         Parameters
         ----------
         name : str, optional
-            A modality, whose columns, words or blocks of pixels are the parts. By default
+            A modality, whose columns, words or blocks of pixels or voxels are the parts. By default
             the modalities themselves.
         axes : array of two matplotlib Axes, optional
             Where to draw deletion and insertion; a new figure by default.
@@ -258,7 +258,7 @@ class Explanation:
         if curves is None:
             msg = (
                 "plot_curves: expected the explanation of a fusion estimator with at least two "
-                "parts in a row, got fewer, a series, or a single table. There is no order to draw."
+                "parts in a row, got fewer, or a single table. There is no order to draw."
             )
             raise ConfigurationError(msg)
         if axes is None:

@@ -153,3 +153,21 @@ def test_the_strongest_sequence_and_the_sum() -> None:
     two = ImageAttribution(np.full((2, 3, 3), -1.0), np.zeros((2, 3, 3)), "occlusion")
     both = VolumeAttribution({"one": one, "two": two})
     assert both.strongest == "two" and both.total == -9.0 and both.gap is None
+
+
+def test_black_blocks_move_the_output_as_their_voxels_say(cohort: Any, model: Any) -> None:
+    X, y = cohort
+    rows = X[(y == 1) & (X.index > 6)].iloc[[0, 2]].assign(t1=[None, X["t1"][9]])
+    e = af.explain(model, rows, background=X, output=1, verbose=0)
+    checks = e.check()
+    assert checks["value"]["mri: deletion beats random order"] > 0.01
+    assert checks["value"]["mri: insertion beats random order"] > 0.01
+    axes = e.plot_curves("mri")
+    assert axes[0].get_xlabel() == "Share of mri taken away"
+    # With every block in place the row is worth what it is; with none, a black series.
+    part = next(iter(e.details.parts("mri", e["mri"])))
+    full, black = part.play(np.array([[True], [False]]).repeat(len(part.values), axis=1))
+    base = e.details.game.without(0, "mri")
+    assert full - base == pytest.approx(e.modalities["mri"][0], abs=1e-6)
+    assert black != pytest.approx(full, abs=0.01)
+    assert len(part.values) == 6 * 8 * 8  # one sequence: the other is not there
