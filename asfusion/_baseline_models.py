@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from asfusion._asked import Asked
 from asfusion._checks import check_choice
 from asfusion.estimators._sklearn import check_part
+from asfusion.exceptions import AsfusionWarning, ConfigurationError
 from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
 Floats = NDArray[np.float64]
@@ -83,14 +89,38 @@ def _mean() -> Any:
 
 def import_shap() -> Any:
     """Return the module, silently: it uses calls that matplotlib is about to retire."""
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", PendingDeprecationWarning)
         import shap
 
     return shap
+
+
+@contextmanager
+def shap_in_our_words(asked: Asked | None = None) -> Iterator[None]:
+    """Run shap: its warnings and errors reworded, those of what it asks as they are."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            yield
+        except Exception as error:
+            if asked is not None and error is asked.error:
+                raise
+            # The message may hold a cell: it is left to who looks at the cause.
+            msg = (
+                "algorithm: expected the package shap to explain this model, got "
+                f"{type(error).__name__} while it did. Leave algorithm at 'auto'."
+            )
+            raise ConfigurationError(msg) from error
+    for warning in caught:
+        if "shap" not in Path(warning.filename).parts:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+        elif issubclass(warning.category, UserWarning | RuntimeWarning):
+            msg = f"algorithm: the package shap reports: {warning.message}"
+            warnings.warn(msg, AsfusionWarning, stacklevel=4)
 
 
 class Explained(NamedTuple):
@@ -134,14 +164,16 @@ def _ask_shap(kind: str, model: Any, features: Floats, background: Floats, seed:
     from sklearn.ensemble import AdaBoostRegressor
 
     shap = import_shap()
-    if kind == "tree" and not isinstance(model, AdaBoostRegressor):  # which shap does not know
-        return shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")(features)
-    masker = shap.maskers.Independent(background, max_samples=len(background))
-    if kind == "linear":
-        return shap.LinearExplainer(model, masker)(features)
-    explainer = shap.PermutationExplainer(model.predict, masker, seed=seed)
-    evaluations = _ROUNDS * (2 * features.shape[1] + 1)
-    return explainer(features, max_evals=evaluations, silent=True)
+    predict = Asked(model.predict)
+    with shap_in_our_words(predict):
+        if kind == "tree" and not isinstance(model, AdaBoostRegressor):  # unknown to shap
+            return shap.TreeExplainer(model, feature_perturbation="tree_path_dependent")(features)
+        masker = shap.maskers.Independent(background, max_samples=len(background))
+        if kind == "linear":
+            return shap.LinearExplainer(model, masker)(features)
+        explainer = shap.PermutationExplainer(predict, masker, seed=seed)
+        evaluations = _ROUNDS * (2 * features.shape[1] + 1)
+        return explainer(features, max_evals=evaluations, silent=True)
 
 
 def reference_of(model: Any, algorithm: Algorithm = "auto") -> Literal["none", "trees", "rows"]:

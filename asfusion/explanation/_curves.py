@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.explanation._table_plots import axis_label
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -103,11 +105,11 @@ def draw(curves: Curves, axes: tuple[Axes, Axes], name: str, output: str) -> Non
         ax.fill_between(SHARES, low, high, color=_CHANCE, alpha=0.3, lw=0, label="90 % of them")
         ax.plot(SHARES, chance.mean(axis=0), color=_CHANCE, ls="--", label="random orders")
         ax.plot(SHARES, getattr(curves, kind), color=_COLOUR, lw=2, label="largest value first")
-        ax.set_xlabel(f"Share of {name} {done}")
+        ax.set_xlabel(axis_label(f"Share of {name} {done}", 44))
         ax.set_title(
             f"{kind.capitalize()}: area above random {curves.gain(kind):+.3f}", fontsize=10
         )
         ax.set_xlim(0, 1)
         ax.spines[["top", "right"]].set_visible(False)
-    axes[0].set_ylabel(f"Change of the {output}")
+    axes[0].set_ylabel(axis_label(f"Change of the {output}", 36))
     axes[0].legend(frameon=False, fontsize=8)

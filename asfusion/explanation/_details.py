@@ -38,6 +38,7 @@ from asfusion.explanation._gradients import (
 )
 from asfusion.explanation._part_games import (
     Play,
+    number_blocks,
     play_blocks,
     play_columns,
     play_dosages,
@@ -46,7 +47,7 @@ from asfusion.explanation._part_games import (
     score_images,
     score_notes,
 )
-from asfusion.explanation._parts import PRESENCE, cells_of
+from asfusion.explanation._parts import PRESENCE, cells_of, name_outputs
 from asfusion.explanation._visit_games import attribute_visits, play_visits, score_visits
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.genotypes import GenotypeAttribution
@@ -61,7 +62,7 @@ from asfusion.explanation.players import (
 from asfusion.explanation.tables import TableAttribution, check_unit_names
 from asfusion.explanation.text import TextAttribution, attribute_tokens, attribute_words
 from asfusion.explanation.visits import VisitAttribution
-from asfusion.explanation.volumes import VolumeAttribution, attribute_row
+from asfusion.explanation.volumes import VolumeAttribution, attribute_row, blocks_of_row
 from asfusion.imaging.extent import read_extent
 from asfusion.notes.cells import join_patient, read_notes
 
@@ -81,7 +82,6 @@ ImageMethod: TypeAlias = Literal[
 IMAGE_METHODS = ("auto", *METHODS)
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
 _PACKAGE = str(Path(__file__).parents[1]) + os.sep
-_BLOCKS = 8
 _NOTE_STEPS = 128  # the way from empty embeddings bends sharply behind a layer norm
 
 
@@ -111,6 +111,9 @@ class Details:
         Whether progress bars are shown.
     seed : int
         Seeds everything that is drawn.
+    first : int
+        Position of the first row among all that were explained, so that a row alone is
+        given the draws that it has among the others.
     """
 
     game: Game
@@ -124,6 +127,7 @@ class Details:
     has_background: bool
     verbose: bool
     seed: int
+    first: int = 0
     _known_references: dict[str, NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
     def of(self, name: str) -> Detail:
@@ -133,6 +137,18 @@ class Details:
             found = self._of(name)
         _say_once(caught)
         return found
+
+    def alone(self, row: int) -> Details:
+        """Return what attributes one row, without the time that the others take."""
+        rows = np.concatenate([[row], np.arange(self.game.n_rows, len(self.frame))])
+        return replace(
+            self,
+            game=self.game.alone(row),
+            frame=self.frame.take(rows),
+            output_names=(self.output_names[row],),
+            first=self.first + row,
+            _known_references={},
+        )
 
     def check_methods(self) -> None:
         """Raise if pixels or words cannot be attributed as asked, before anything is computed."""
@@ -170,8 +186,8 @@ class Details:
             return self._genotypes(name, encoder)
         return self._table(name, encoder)
 
-    def _rows(self, name: str) -> Any:
-        return progress(range(self.game.n_rows), f"Explaining {name}", unit="row")
+    def _rows(self, name: str, what: str = "Explaining") -> Any:
+        return progress(range(self.game.n_rows), f"{what} {name}", unit="row")
 
     def _has(self, row: int, name: str) -> bool:
         return bool(self.game.present[row, self.game.names.index(name)])
@@ -179,7 +195,7 @@ class Details:
     def parts(self, name: str, detail: Detail) -> Iterator[Parts]:
         """Yield the parts of each row that has the modality, to be taken away or put in."""
         encoder = self.game.model._modality_encoders()[name]
-        for row in range(self.game.n_rows):
+        for row in self._rows(name, "Checking"):
             if not self._has(row, name):
                 continue
             if isinstance(detail, TableAttribution):
@@ -196,9 +212,12 @@ class Details:
                 yield Parts(values, play_words(told, part.text, places))
             elif isinstance(part, ImageAttribution) and isinstance(encoder, ImageEncoder):
                 image = self._pixels(encoder, [row])[0]
-                blocks = _blocks(image.shape[1:])
+                blocks = number_blocks(image.shape[1:])
                 values = np.bincount(blocks.ravel(), part.values.ravel()).astype(np.float64)
                 yield Parts(values, play_blocks(score_images(self.game, row, name), image, blocks))
+            elif isinstance(part, VolumeAttribution) and isinstance(encoder, SeriesEncoder):
+                alone = encoder.prepare(self.frame.take(np.array([row])))
+                yield blocks_of_row(self.game, row, name, alone, part.method)
 
     # -- tables ------------------------------------------------------------------------
 
@@ -223,6 +242,8 @@ class Details:
         for row in self._rows(name):
             base[row] = self.game.without(row, name)
             if not self._has(row, name):
+                if self.game.n_background:  # others have it: to lack it counts, too
+                    values[row, 0] = pairs[row, 0, 0] = self.game.own_value(row, name)
                 continue
             found = self._columns(row, name, columns)
             values[row, 0] = pairs[row, 0, 0] = found.base - base[row]
@@ -242,7 +263,7 @@ class Details:
             base_value=base,
             data=cells,
             feature_names=tuple(names),
-            output_name=", ".join(dict.fromkeys(self.output_names)),
+            output_name=name_outputs(self.output_names),
             units={c: self.units[c] for c in names if c in self.units},
             method=f"Shapley values over {kind if players is None else 'loci'}",
             error=errors if errors.any() else None,
@@ -255,7 +276,7 @@ class Details:
     def _columns(self, row: int, name: str, columns: list[str]) -> ShapleyOfColumns:
         """Return the values of one row's columns, with their pairs where all are played."""
         play = self._play_columns(row, name, columns)
-        seed = derive_seed(self.seed, "columns", name, row)
+        seed = derive_seed(self.seed, "columns", name, self.first + row)
         if self.algorithm == "shap":
             return ask_kernel_explainer(play, len(columns), seed=seed)
         if not self._plays_every_column(columns):
@@ -311,6 +332,14 @@ class Details:
         if name in self._known_references:
             return self._known_references[name]
         n = self.game.n_rows
+        if not self.has_background and len(self.frame) - n == 1:
+            warnings.warn(
+                f"background: expected rows to replace the columns of {name!r} from, got none, "
+                "and a row by itself can only be replaced by itself: its columns are worth 0. "
+                "Pass the training rows.",
+                AsfusionWarning,
+                stacklevel=2,
+            )
         _, there = self.game.encode_frame(name, self.frame.take(np.arange(n, len(self.frame))))
         found = n + np.flatnonzero(there)
         if not len(found):
@@ -341,7 +370,7 @@ class Details:
                         text,
                         method=self.word_method,
                         n_samples=self.n_samples,
-                        seed=derive_seed(self.seed, "words", name, row),
+                        seed=derive_seed(self.seed, "words", name, self.first + row),
                     )
                 )
         return found
@@ -387,7 +416,7 @@ class Details:
                     score_visits(self.game, row, name, encoder, visits),
                     visits,
                     n_samples=self.n_samples,
-                    seed=derive_seed(self.seed, "visits", name, row),
+                    seed=derive_seed(self.seed, "visits", name, self.first + row),
                 )
             )
         empty = np.empty((0, len(encoder.values_)))
@@ -399,7 +428,7 @@ class Details:
             data=every.values,
             variables=encoder.values_,
             n_rows=self.game.n_rows,
-            output_name=", ".join(dict.fromkeys(self.output_names)),
+            output_name=name_outputs(self.output_names),
             units={c: self.units[c] for c in encoder.values_ if c in self.units},
             errors=np.concatenate([np.empty(0), *(part.errors for part in found)]),
         )
@@ -408,7 +437,6 @@ class Details:
 
     def _images(self, name: str, encoder: ImageEncoder) -> list[ImageAttribution | None]:
         method = self._image_method()
-        pixels = self._pixels(encoder, range(self.game.n_rows))
         found: list[ImageAttribution | None] = []
         for row in self._rows(name):
             if not self._has(row, name):
@@ -420,7 +448,8 @@ class Details:
             else:
                 forward = worth_of_images(self.game, row, name)
                 layer = map_layer(self.game, name) if method == "grad_cam" else None
-            part = attribute_image(forward, pixels[row], method=method, layer=layer)
+            pixels = self._pixels(encoder, [row])[0]  # one by one: films of many rows are large
+            part = attribute_image(forward, pixels, method=method, layer=layer)
             rest = self.game.own_value(row, name) - part.total
             found.append(replace(self._on_file(part, row, encoder), elsewhere=rest))
         return found
@@ -454,7 +483,7 @@ class Details:
 
     def _pixels(self, encoder: ImageEncoder, rows: Sequence[int]) -> Tensor:
         """Return the images of rows, from 0 to 1."""
-        prepared = encoder.prepare(self.frame.take(np.asarray(rows)))
+        prepared = encoder._prepare_rows(self.frame, np.asarray(rows))
         return prepared.tensors["pixels"].to(torch.float32) / 255.0
 
     def _image_method(self) -> Any:
@@ -482,11 +511,3 @@ def _say_once(caught: Sequence[warnings.WarningMessage]) -> None:
             warnings.warn_explicit(
                 warning.message, warning.category, warning.filename, warning.lineno
             )
-
-
-def _blocks(shape: Sequence[int]) -> NDArray[np.int64]:
-    """Return the number of the block that each pixel or voxel lies in, 8 along each side."""
-    places = [np.arange(extent) * min(_BLOCKS, extent) // extent for extent in shape]
-    sides = [min(_BLOCKS, extent) for extent in shape]
-    grid = np.meshgrid(*places, indexing="ij")
-    return np.asarray(np.ravel_multi_index(grid, sides), dtype=np.int64)

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from asfusion._progress import progress
+from asfusion._random import derive_seed
 from asfusion._tokens import Prepared
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts, choose_rows
@@ -25,7 +27,10 @@ Ints = NDArray[np.int64]
 
 Link = Literal["identity", "logit"]
 
+LEAVING_OUT = "Leaving modalities out"
 _MOST_ROWS = 16_384
+_MOST_FREE = 10  # other modalities whose coalitions are all asked about
+_DRAWN_OF_A_SIZE = 8
 _SUREST = 1e-6  # probabilities nearer to 0 or 1 count as this near: a forest may be certain
 
 
@@ -78,6 +83,8 @@ class Game:
         name: str | None = None,
         content: Content | None = None,
         there: Bools | None = None,
+        *,
+        work: str = "",
     ) -> Floats:
         """Return the outcome (R,) of each pair of a row and a coalition.
 
@@ -89,10 +96,13 @@ class Game:
             The coalition of each.
         name, content, there : optional
             A modality whose content (R rows) and presence (R,) stand in for the row's own.
+        work : str
+            What a progress bar calls this; none is shown without.
         """
         step = max(1, _MOST_ROWS // max(1, self.n_background))
         out = np.empty(len(rows))
-        for start in range(0, len(rows), step):
+        starts: Any = range(0, len(rows), step)
+        for start in progress(starts, work, unit="batch") if work else starts:
             part = slice(start, start + step)
             own = None
             if name is not None and content is not None and there is not None:
@@ -133,6 +143,12 @@ class Game:
         outputs = self.model._decided(parts)
         return self.linked(outputs[np.arange(len(rows)), self.columns[rows]])
 
+    def alone(self, row: int) -> Game:
+        """Return the game of one row, with the same background."""
+        rows = np.concatenate([[row], np.arange(self.n_rows, len(self.parts))])
+        parts, columns = self.parts.take(rows), self.columns[[row]]
+        return Game(self.model, parts, columns, self.n_background, self.link)
+
     def linked(self, outputs: Floats) -> Floats:
         """Return outputs as outcomes."""
         if self.link == "identity":
@@ -152,7 +168,8 @@ class Game:
         numbers = np.arange(n_sets)
         kept = (numbers[:, None] >> np.arange(len(self.names)) & 1).astype(bool)
         rows = np.tile(np.arange(self.n_rows), n_sets)
-        return self.values(rows, np.repeat(kept, self.n_rows, axis=0)).reshape(n_sets, -1)
+        outcome = self.values(rows, np.repeat(kept, self.n_rows, axis=0), work=LEAVING_OUT)
+        return outcome.reshape(n_sets, -1)
 
     def marginal(self, row: int, name: str) -> Callable[[Content, Bools], Floats]:
         """Return what a content of one modality is worth to a row, over all coalitions.
@@ -194,7 +211,11 @@ class Game:
         return float((self.values(rows, joined) - self.values(rows, kept)) @ weights)
 
     def coalitions_without(self, name: str, row: int) -> tuple[Bools, Floats]:
-        """Return coalitions (C, M) of the other modalities, and their Shapley weights (C,)."""
+        """Return coalitions (C, M) of the other modalities, and their Shapley weights (C,).
+
+        Where all of them would be too many, some are drawn, each size as often as any other,
+        and the same whenever this modality is asked about.
+        """
         n_names, m = len(self.names), self.names.index(name)
         if self.n_background:
             free = [i for i in range(n_names) if i != m]
@@ -202,6 +223,11 @@ class Game:
             # What the row lacks anyway changes no outcome: fewer coalitions say the same.
             free = [i for i in range(n_names) if i != m and self.present[row, i]]
         n_free = len(free)
+        if n_free > _MOST_FREE:
+            drawn = _draw_coalitions(n_free, derive_seed(0, "coalitions", name))
+            some = np.zeros((len(drawn), n_names), dtype=bool)
+            some[:, free] = drawn
+            return some, np.full(len(drawn), 1.0 / len(drawn))
         kept = np.zeros((1 << n_free, n_names), dtype=bool)
         numbers = np.arange(1 << n_free)
         for bit, i in enumerate(free):
@@ -221,3 +247,12 @@ class Game:
         """Return the content and presence of the rows of a frame."""
         parts = self.model._encode(frame, [name])
         return parts.contents[name], parts.present[:, 0]
+
+
+def _draw_coalitions(n_players: int, seed: int) -> Bools:
+    """Return random coalitions (C, P), as many of each size, each with its complement."""
+    rng = np.random.default_rng(seed)
+    sizes = np.repeat(np.arange(n_players + 1), _DRAWN_OF_A_SIZE)
+    ranks = rng.random((len(sizes), n_players)).argsort(axis=1).argsort(axis=1)
+    drawn = ranks < sizes[:, None]
+    return np.concatenate([drawn, ~drawn])

@@ -27,6 +27,7 @@ Play = Callable[[NDArray[np.bool_]], Floats]
 
 _MOST_CELLS = 400_000
 _MOST_IMAGES = 16
+_BLOCKS = 8  # along each side
 
 
 def play_columns(
@@ -190,3 +191,11 @@ def play_blocks(forward: Callable[[Tensor], Any], image: Tensor, blocks: NDArray
         return np.concatenate(found)
 
     return play
+
+
+def number_blocks(shape: Sequence[int]) -> NDArray[np.int64]:
+    """Return the number of the block that each pixel or voxel lies in, 8 along each side."""
+    places = [np.arange(extent) * min(_BLOCKS, extent) // extent for extent in shape]
+    sides = [min(_BLOCKS, extent) for extent in shape]
+    grid = np.meshgrid(*places, indexing="ij")
+    return np.asarray(np.ravel_multi_index(grid, sides), dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from asfusion._frames import Frame
@@ -15,6 +16,14 @@ PRESENCE = "(having it at all)"
 GAP = "(not explained)"
 
 _ROUNDING = 1e-9
+
+
+def name_outputs(names: Sequence[str]) -> str:
+    """Return one name for what was explained of all rows, short enough for an axis."""
+    different = list(dict.fromkeys(names))
+    if len(different) == 1:
+        return different[0]
+    return f"{different[0].split(' of class ')[0]} of the predicted class"
 
 
 def parts_of(detail: Any, row: int) -> list[tuple[str, float]]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import numbers
+import textwrap
+from collections.abc import Callable
+from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from asfusion._frames import looks_like_date
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +24,10 @@ if TYPE_CHECKING:
 RAISES, LOWERS = "#E66101", "#5E3C99"
 GREY = "#767676"
 KINDS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
+# Among points, the points of a legend need a frame to be told apart.
+_FRAMED: dict[str, Any] = {"fontsize": "small", "edgecolor": "#CCCCCC", "framealpha": 0.9}
 _LONGEST, _LONGEST_LABEL = 24, 40
+_MOST_TICKS, _TICK_SIGNS = 16, 56  # words below an axis, and their signs in one line
 _NUMBER, _SIGN = 0.62, 0.082  # inches: an effect in small print, a sign of a label
 
 
@@ -50,6 +58,33 @@ def as_numbers(cells: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
         else:
             numeric = False
     return found, numeric
+
+
+def as_amounts(
+    cells: NDArray[Any],
+) -> tuple[NDArray[np.float64], bool, Callable[[float], str]]:
+    """Return what `as_numbers` does, with dates as days, and how to write an amount."""
+    found, numeric = as_numbers(cells)
+    days = None if numeric else _days_of(cells)
+    if days is None:
+        return found, numeric, lambda amount: f"{amount:.3g}"
+    return days, True, lambda day: date.fromordinal(round(day)).isoformat()
+
+
+def _days_of(cells: NDArray[Any]) -> NDArray[np.float64] | None:
+    """Return dates as days, NaN where one is missing; None if a cell is anything else."""
+    days = np.full(len(cells), np.nan)
+    for i, cell in enumerate(cells):
+        if is_missing(cell):
+            continue
+        try:
+            if isinstance(cell, str) and looks_like_date(cell):
+                cell = np.datetime64(cell.strip()[:10])
+            day = cell.astype("datetime64[D]").item() if isinstance(cell, np.datetime64) else cell
+            days[i] = day.toordinal()
+        except (AttributeError, ValueError):
+            return None
+    return days
 
 
 def signed(number: float) -> str:
@@ -109,7 +144,7 @@ def waterfall(found: TableAttribution, row: int, axis: Axes, count: int) -> Axes
     axis.set_title(f"base {base:.3g} (dashed), output {output:.3g}", fontsize="medium")
     _name_lines(axis, labels)
     _widen(axis, [*starts, *ends], labels)
-    axis.set_xlabel(_plain(found.output_name))
+    axis.set_xlabel(axis_label(found.output_name))
     return axis
 
 
@@ -135,8 +170,14 @@ def bar(found: TableAttribution, axis: Axes, count: int) -> Axes:
         )
     _name_lines(axis, labels)
     axis.set_xlim(0, max(float(np.add(up, down).max(initial=0.0)) * 1.14, 1e-12))
-    axis.set_xlabel(f"Mean size of the effect on the {_plain(found.output_name)}")
-    axis.legend(loc="lower right", frameon=False, fontsize="small")
+    axis.set_xlabel(axis_label(f"Mean size of the effect on the {found.output_name}"))
+    place: dict[str, Any] = {
+        "loc": "lower right",
+        "bbox_to_anchor": (1.0, 1.0),
+        "ncols": 2,
+        "borderaxespad": 0.2,
+    }
+    axis.legend(**place, frameon=False, fontsize="small")  # above: any bar may be long
     return axis
 
 
@@ -173,7 +214,7 @@ def beeswarm(found: TableAttribution, axis: Axes, count: int) -> Axes:
     axis.axvline(0, color=GREY, lw=1, zorder=1)
     _name_lines(axis, labels)
     words_of = f" ({len(rest)} smaller ones not shown)" if rest else ""
-    axis.set_xlabel(f"Effect on the {_plain(found.output_name)}{words_of}")
+    axis.set_xlabel(axis_label(f"Effect on the {found.output_name}{words_of}"))
     if any_numbers:
         _colour_bar(axis, scale, ("low", "high"), "Cell, within its feature")
     _explain_marks(axis, missing=any_missing, words=any_words)
@@ -183,7 +224,7 @@ def beeswarm(found: TableAttribution, axis: Axes, count: int) -> Axes:
 def dependence(found: TableAttribution, column: int, other: int | None, axis: Axes) -> Axes:
     """Draw effects against cells; cells that are missing stand on the left, apart."""
     effects = found.values[:, column]
-    places, ticks = _places(found.data[:, column])
+    places, ticks, numeric = _places(found.data[:, column])
     axis.axhline(0, color=GREY, lw=1, zorder=1)
     if found.error is not None:
         axis.errorbar(
@@ -201,9 +242,9 @@ def dependence(found: TableAttribution, column: int, other: int | None, axis: Ax
     else:
         _scatter_by(found, other, axis, places, effects)
     if ticks:
-        _mark_places(axis, ticks, numeric=as_numbers(found.data[:, column])[1])
-    axis.set_xlabel(_name_with_unit(found, column))
-    axis.set_ylabel(f"Effect on the {_plain(found.output_name)}")
+        _mark_places(axis, ticks, numeric=numeric)
+    axis.set_xlabel(_name_with_unit(found, column, 56))
+    axis.set_ylabel(axis_label(f"Effect on the {found.output_name}", 36))
     axis.spines[["top", "right"]].set_visible(False)
     return axis
 
@@ -220,6 +261,11 @@ def _plain(name: str) -> str:
     return name.replace("$", r"\$")
 
 
+def axis_label(text: str, width: int = 56) -> str:
+    """Return a text in lines that an axis has room for, in which matplotlib sees no formula."""
+    return _plain("\n".join(textwrap.wrap(text, width)))
+
+
 def _short(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "\N{HORIZONTAL ELLIPSIS}"
 
@@ -232,7 +278,7 @@ def shorten(text: str, longest: int) -> str:
     return f"{text[:ahead]}\N{HORIZONTAL ELLIPSIS}{text[len(text) - (longest - 1 - ahead) :]}"
 
 
-def _name_with_unit(found: TableAttribution, i: int, longest: int = 80) -> str:
+def _name_with_unit(found: TableAttribution, i: int, longest: int) -> str:
     name = found.feature_names[i]
     unit = found.units[name]
     told = f" ({unit})" if unit else ""
@@ -313,7 +359,7 @@ def _ranks(cells: NDArray[Any]) -> tuple[NDArray[np.float64], bool]:
     """Return each number's rank from 0 to 1, NaN elsewhere, and whether there are words."""
     from scipy.stats import rankdata
 
-    found, numeric = as_numbers(cells)
+    found, numeric, _ = as_amounts(cells)
     known = np.isfinite(found)
     ranks = np.full(len(found), np.nan)
     if known.any():
@@ -356,15 +402,19 @@ def _explain_marks(axis: Axes, *, missing: bool, words: bool) -> None:
     if words:
         marks.append(axis.scatter([], [], color="#B0B0B0", s=14, label="category"))
     if marks:
-        axis.legend(handles=marks, loc="best", frameon=False, fontsize="small")
+        axis.legend(handles=marks, loc="best", **_FRAMED)
 
 
-def _places(cells: NDArray[Any]) -> tuple[NDArray[np.float64], dict[float, str]]:
-    """Return where cells stand on an axis, and the ticks that need a word."""
-    places, numeric = as_numbers(cells)
+def _places(cells: NDArray[Any]) -> tuple[NDArray[np.float64], dict[float, str], bool]:
+    """Return where cells stand on an axis, ticks that need a word, and if others are numbers."""
+    places, numeric, write = as_amounts(cells)
+    dates = numeric and not as_numbers(cells)[1]
     missing = np.array([is_missing(cell) for cell in cells])
     ticks: dict[float, str] = {}
-    if not numeric:
+    if dates:
+        low, high = places[~missing].min(), places[~missing].max()
+        ticks = {float(day): write(day) for day in np.unique(np.linspace(low, high, 4).round())}
+    elif not numeric:
         words = sorted({str(cell) for cell in cells[~missing]})
         places = np.full(len(cells), np.nan)
         for k, word in enumerate(words):
@@ -379,12 +429,18 @@ def _places(cells: NDArray[Any]) -> tuple[NDArray[np.float64], dict[float, str]]
         spot = float(low - (0.12 * (high - low) or 1.0) if numeric else -1.0)
         places[missing] = spot
         ticks[spot] = "missing"
-    return places, ticks
+    return places, ticks, numeric and not dates
 
 
 def _mark_places(axis: Axes, ticks: dict[float, str], *, numeric: bool) -> None:
     if not numeric:
-        axis.set_xticks(list(ticks), [_plain(word) for word in ticks.values()])
+        step = -(-len(ticks) // _MOST_TICKS)  # more of them could not be read
+        shown = [tick for k, tick in enumerate(ticks.items()) if not k % step]
+        axis.set_xticks([place for place, _ in shown], [_plain(word) for _, word in shown])
+        if sum(len(word) + 3 for _, word in shown) > _TICK_SIGNS:
+            axis.tick_params(axis="x", rotation=30)
+            for label in axis.get_xticklabels():
+                label.set_horizontalalignment("right")
         return
     (spot,) = ticks
     low, high = axis.get_xlim()
@@ -404,8 +460,8 @@ def _scatter_by(
     """Draw points coloured by another feature's cells."""
     cells = found.data[:, other]
     missing = np.array([is_missing(cell) for cell in cells])
-    amounts, numeric = as_numbers(cells)
-    name = _name_with_unit(found, other)
+    amounts, numeric, write = as_amounts(cells)
+    name = _name_with_unit(found, other, 32)
     handles = []
     if numeric and not missing.all():
         known = amounts[~missing]
@@ -421,7 +477,7 @@ def _scatter_by(
             edgecolors="#555555",
             zorder=3,
         )
-        _colour_bar(axis, scale, (f"{low:.3g}", f"{high:.3g}"), name)
+        _colour_bar(axis, scale, (write(low), write(high)), name)
     elif not numeric:
         handles = _scatter_words(axis, cells, missing, places, effects)
     if missing.any():
@@ -438,7 +494,7 @@ def _scatter_by(
             )
         )
     if handles:
-        axis.legend(handles=handles, title=name, frameon=False, fontsize="small", loc="best")
+        axis.legend(handles=handles, title=name, loc="best", **_FRAMED)
 
 
 def _scatter_words(

@@ -197,5 +197,6 @@ def draw(attribution: TextAttribution, spans: Sequence[Span], ax: Axes) -> None:
     for tick in ax.get_yticklabels():
         tick.set_parse_math(False)  # a dollar sign of the note is no formula
     ax.invert_yaxis()
+    ax.locator_params(axis="x", nbins=6)
     ax.set_xlabel("adds to the output (its units)")
     ax.spines[["top", "right", "left"]].set_visible(False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._asked import Asked
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.explanation._text_words import Offsets
 
@@ -28,6 +29,8 @@ def integrate_gradients(
     import torch
     from captum.attr import IntegratedGradients
 
+    from asfusion.explanation._image_methods import captum_in_our_words
+
     embeddings = embeddings.detach()
     start = torch.zeros_like(embeddings) if baseline is None else baseline.detach()
     _check_embeddings(embeddings, start)
@@ -41,7 +44,9 @@ def integrate_gradients(
                 "backbone is called by itself."
             )
             raise ConfigurationError(msg)
-        attributed = IntegratedGradients(forward).attribute(
+    asked = Asked(forward)
+    with captum_in_our_words(asked, "integrated_gradients", "shapley"):
+        attributed = IntegratedGradients(asked).attribute(
             embeddings, baselines=start, n_steps=n_steps
         )
     values = attributed.detach().to(device="cpu", dtype=torch.float64)[0].sum(dim=-1).numpy()

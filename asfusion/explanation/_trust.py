@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._progress import progress_shown
 from asfusion._random import torch_seed
 from asfusion.estimators._joint import JointFusion
 from asfusion.explanation._curves import Curves, Parts, trace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 _SUMS, _AGREEMENT, _ALIKE = 1e-5, 0.8, 0.9
+_STANDARD_ERRORS = 5
 _RANDOM_ORDERS, _ORDERS_WITHIN = 20, 5
 
 
@@ -60,10 +62,11 @@ def run(e: Explanation) -> list[Check]:
     checks = [_efficiency(e)]
     if isinstance(e.details, dict):
         return checks
-    checks += [check for name in e.names for check in _within(e, name)]
-    checks += _curve_checks(e)
-    checks.append(_exchanged(e))
-    untrained = _untrained(e)
+    with progress_shown(e.details.verbose):
+        checks += [check for name in e.names for check in _within(e, name)]
+        checks += _curve_checks(e)
+        checks.append(_exchanged(e))
+        untrained = _untrained(e)
     return checks if untrained is None else [*checks, untrained]
 
 
@@ -77,29 +80,35 @@ def _efficiency(e: Explanation) -> Check:
 def _within(e: Explanation, name: str) -> list[Check]:
     """Return whether what lies within a modality adds up to its value, and repeats."""
     detail = e[name]
-    totals = e.values[:, e.names.index(name)]
+    m = e.names.index(name)
+    totals = e.values[:, m]
+    # Sampled values and their parts come from different coalitions.
+    limit = _SUMS if e.errors is None else max(_SUMS, _STANDARD_ERRORS * e.errors[:, m].max())
     checks = []
     if isinstance(detail, TableAttribution):
         gap = float(np.abs(detail.values.sum(axis=1) - totals).max())
-        checks.append(_sum_check(name, gap))
+        checks.append(_sum_check(name, gap, limit))
     elif isinstance(detail, VisitAttribution):
         apart = np.abs(detail.cells.sum(axis=1) - detail.values).max(initial=0.0)
-        gap = float(max(np.abs(detail.totals - totals).max(), apart))
-        checks.append(_sum_check(name, gap))
+        there = e.present[:, m]
+        missed = np.abs(detail.totals - totals)[there].max(initial=0.0)
+        gap = float(max(missed, apart))
+        checks.append(_sum_check(name, gap, limit))
     else:
-        checks += _within_rows(e, name, detail, totals)
+        checks += _within_rows(e, name, detail, limit)
     again = _agreement(e, name)
     return [*checks, *([] if again is None else [again]), *_curve_checks(e, name)]
 
 
-def _within_rows(e: Explanation, name: str, detail: Any, totals: Floats) -> list[Check]:
+def _within_rows(e: Explanation, name: str, detail: Any, most: float) -> list[Check]:
     """Return whether words, pixels or voxels and the rest add up, and what the method misses."""
     there = [(row, part) for row, part in enumerate(detail) if part is not None]
     if not there:
         return []
+    totals = e.values[:, e.names.index(name)]
     sums = [sum(value for _, value in parts_of(detail, row)) for row, _ in there]
     apart = [abs(total - totals[row]) for total, (row, _) in zip(sums, there, strict=True)]
-    checks = [_sum_check(name, max(apart))]
+    checks = [_sum_check(name, max(apart), most)]
     gaps = [abs(p.gap) for _, p in there if p.gap is not None and p.method != "shapley"]
     if gaps:
         limit = 0.05 * max(1e-9, float(np.abs(e.predictions).max()))
@@ -110,9 +119,9 @@ def _within_rows(e: Explanation, name: str, detail: Any, totals: Floats) -> list
     return checks
 
 
-def _sum_check(name: str, gap: float) -> Check:
+def _sum_check(name: str, gap: float, limit: float) -> Check:
     meaning = "largest gap between the parts' sum and the modality's value"
-    return Check(f"{name}: parts add up", gap, _SUMS, gap <= _SUMS, meaning)
+    return Check(f"{name}: parts add up", gap, limit, gap <= limit, meaning)
 
 
 def _agreement(e: Explanation, name: str) -> Check | None:
@@ -150,15 +159,17 @@ def _as_vectors(detail: Any) -> list[Floats] | None:
 def curves_of(e: Explanation, name: str | None = None) -> Curves | None:
     """Return the curves over modalities, or over the parts within one of them."""
     if name is not None:
-        parts = e.details.parts(name, e[name])
-        return trace(parts, n_random=_ORDERS_WITHIN, seed=0)
+        with progress_shown(e.details.verbose):
+            parts = e.details.parts(name, e[name])
+            return trace(parts, n_random=_ORDERS_WITHIN, seed=0)
     return trace(_modality_parts(e), n_random=_RANDOM_ORDERS, seed=0)
 
 
 def _modality_parts(e: Explanation) -> Iterator[Parts]:
     game = e.details.game
     for row in range(len(e)):
-        there = np.flatnonzero(e.present[row])
+        # What a row lacks is a part, too, where others have it in its place.
+        there = np.flatnonzero(e.present[row] | bool(game.n_background))
 
         def play(masks: NDArray[np.bool_], row: int = row, there: Any = there) -> Floats:
             kept = np.zeros((len(masks), len(game.names)), dtype=bool)
@@ -198,7 +209,8 @@ def _exchanged(e: Explanation) -> Check:
         return Check(name, float("nan"), _ALIKE, True, f"{meaning}; needs three rows")
     order = np.roll(np.arange(game.n_rows), 1)
     rows = np.concatenate([order, np.arange(game.n_rows, len(game.parts))])
-    alike = _alike(e, Game(game.model, game.parts.take(rows), game.columns, game.n_background))
+    parts = game.parts.take(rows)
+    alike = _alike(e, Game(game.model, parts, game.columns, game.n_background, game.link))
     return Check(name, alike, _ALIKE, alike < _ALIKE, meaning)
 
 
@@ -217,7 +229,7 @@ def _untrained(e: Explanation) -> Check | None:
     dtype = next(game.model.network_.parameters()).dtype
     model.network_.to(dtype).eval()
     parts = model._encode(e.details.frame)
-    alike = _alike(e, Game(model, parts, game.columns, game.n_background))
+    alike = _alike(e, Game(model, parts, game.columns, game.n_background, game.link))
     meaning = "correlation of modality values with those of an untrained network"
     return Check("values need training", alike, _ALIKE, alike < _ALIKE, meaning)
 
@@ -225,5 +237,6 @@ def _untrained(e: Explanation) -> Check | None:
 def _alike(e: Explanation, other: Game) -> float:
     """Return the correlation of modality values with those of another game."""
     values = exact_shapley(other.all_subsets()).T
-    one, two = e.values.ravel(), np.where(other.present, values, 0.0).ravel()
+    kept = other.present | bool(other.n_background)
+    one, two = e.values.ravel(), np.where(kept, values, 0.0).ravel()
     return float(np.corrcoef(one, two)[0, 1]) if one.std() and two.std() else 0.0

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.explanation._table_plots import axis_label
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -34,7 +36,7 @@ def pins(found: VisitAttribution, own: NDArray[np.int64], ax: Axes) -> Axes:
     ax.axhline(0, color="black", lw=0.8)
     ax.set_xlim(-1.06 * span, 0.06 * span)
     ax.set_xlabel("Days from the index date")
-    ax.set_ylabel(f"Adds to the {found.output_name}", fontsize=9)
+    ax.set_ylabel(axis_label(f"Adds to the {found.output_name}", 34), fontsize=9)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from asfusion._asked import Asked
+from asfusion._baseline_models import import_shap, shap_in_our_words
 
 Floats = NDArray[np.float64]
 
@@ -30,20 +32,16 @@ def ask_kernel_explainer(
     Whether a column is there becomes a feature of its own, one in the row and zero in the
     background, so that shap plays the very coalitions of the game.
     """
-    from asfusion._baseline_models import import_shap
-
     shap = import_shap()
+    asked = Asked(lambda masks: play(np.asarray(masks) > 0.5))
     before = np.random.get_state()  # noqa: NPY002 (shap draws from numpy's global state)
     loud = logging.getLogger("shap")
     level = loud.level
     try:
         np.random.seed(seed % 2**32)  # noqa: NPY002
         loud.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            explainer = shap.KernelExplainer(
-                lambda masks: play(np.asarray(masks) > 0.5), np.zeros((1, n_players))
-            )
+        with shap_in_our_words(asked):
+            explainer = shap.KernelExplainer(asked, np.zeros((1, n_players)))
             values = explainer.shap_values(np.ones((1, n_players)), silent=True, l1_reg=False)
     finally:
         np.random.set_state(before)  # noqa: NPY002

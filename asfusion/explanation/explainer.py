@@ -23,7 +23,7 @@ from asfusion.explanation._details import (
     ImageMethod,
     WordMethod,
 )
-from asfusion.explanation._game import Game, Link
+from asfusion.explanation._game import LEAVING_OUT, Game, Link
 from asfusion.explanation._of_baseline import explain_baseline
 from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
 from asfusion.explanation.result import Explanation
@@ -113,9 +113,15 @@ def explain(
     Raises
     ------
     ConfigurationError
-        If a parameter is unusable, means nothing for this model, or the model is of another kind.
+        If a parameter is unusable, means nothing for this model, or the model is of another kind;
+        or if ``absence="background"`` is asked of a single row without a background.
     InputError
         If X or background is no table, or a row has no modality.
+
+    Warns
+    -----
+    AsfusionWarning
+        Where columns of a single row are asked for without a background.
 
     Notes
     -----
@@ -154,6 +160,12 @@ def explain(
         raise ConfigurationError(msg)
     _check_table(X, "X")
     _check_table(background, "background")
+    if not isinstance(units, Mapping | None):
+        msg = (
+            f"units: expected a mapping of columns, such as {{'crp': 'mg/L'}}, got "
+            f"{type(units).__name__}."
+        )
+        raise ConfigurationError(msg)
     if isinstance(model, IndexRegressor):
         return explain_baseline(
             model,
@@ -171,6 +183,12 @@ def explain(
     seed = draw_seed(random_state)
     with progress_shown(bool(verbose)):
         frame, n_rows = _read(model, X, background, n_background, seed)
+        if absence == "background" and background is None and n_rows == 1:
+            msg = (
+                "background: expected rows with absence='background', got none, and a row by "
+                "itself can only be replaced by itself. Pass the training rows."
+            )
+            raise ConfigurationError(msg)
         parts = model._encode(frame)
         if not parts.present[:n_rows].any(axis=1).all():
             lacking = np.flatnonzero(~parts.present[:n_rows].any(axis=1))
@@ -228,8 +246,13 @@ def _check_table(X: Any, name: str) -> None:
 
 def _advise(model: Any) -> str:
     """Return what to explain in place of a model that is no fusion."""
-    got = type(model).__name__
     explained = FusionEstimator | IndexRegressor
+    if isinstance(model, type) and issubclass(model, explained):
+        return (
+            f"model: expected a fitted estimator, got the class {model.__name__} itself. Pass "
+            f"{model.__name__}().fit(X, y)."
+        )
+    got = type(model).__name__
     calibrated = getattr(model, "calibrated_classifiers_", None)
     inner = {
         "estimator_": getattr(model, "estimator_", None),
@@ -280,7 +303,8 @@ def _choose_output(
         name = "prediction" if n_outputs == 1 else f"target {position}"
         return np.full(n_rows, position), (name,) * n_rows
     if output is not None:
-        found = [k for k, label in enumerate(classes.tolist()) if label == output]
+        one = np.ndim(output) == 0
+        found = [k for k, label in enumerate(classes.tolist()) if one and label == output]
         if not found:
             msg = f"output: expected one of the classes {quoted(map(str, classes))}, got another."
             raise ConfigurationError(msg)
@@ -307,7 +331,7 @@ def _modalities(
 
     def play(masks: NDArray[np.bool_]) -> NDArray[np.float64]:
         rows = np.tile(np.arange(game.n_rows), len(masks))
-        outcome = game.values(rows, np.repeat(masks, game.n_rows, axis=0))
+        outcome = game.values(rows, np.repeat(masks, game.n_rows, axis=0), work=LEAVING_OUT)
         return outcome.reshape(len(masks), -1)
 
     found = permutation_shapley(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from asfusion.evaluation import _html
 from asfusion.evaluation._plots import check_axes
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation import _curves, _draw, _trust
-from asfusion.explanation._parts import parts_of
+from asfusion.explanation._parts import PRESENCE, parts_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,7 @@ class Explanation:
     details: Any = field(repr=False)
     _known: dict[str, Any] = field(default_factory=dict, repr=False)
     _checks: list[_trust.Check] = field(default_factory=list, repr=False)
+    _rows: dict[int, Explanation] = field(default_factory=dict, repr=False)
 
     @property
     def modalities(self) -> pd.DataFrame:
@@ -99,6 +100,10 @@ class Explanation:
     def __len__(self) -> int:
         """Return the number of explained rows."""
         return len(self.values)
+
+    def __iter__(self) -> Iterator[str]:
+        """Return the names of the modalities, in order."""
+        return iter(self.names)
 
     def __getitem__(self, name: str) -> Any:
         """Return the attribution within a modality."""
@@ -127,11 +132,21 @@ class Explanation:
         for m, name in enumerate(self.names):
             for row in range(len(self)):
                 records.append((row, name, "", float(self.values[row, m])))
-                records += [(row, name, *part) for part in parts_of(self[name], row)]
+                records += [(row, name, *part) for part in self._parts(m, row)]
         return pd.DataFrame(records, columns=["row", "modality", "part", "value"])
+
+    def _parts(self, m: int, row: int) -> list[tuple[str, float]]:
+        """Return what lies within a modality of a row, so that it adds up to its value."""
+        found = parts_of(self[self.names[m]], row)
+        value = float(self.values[row, m])
+        if found or self.present[row, m] or not value:
+            return found
+        return [(PRESENCE, value)]  # no note, say, where others have one in its place
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the value of each modality in each row, and its mean size.
+
+        Of a clinical index, whose one modality is a table, draw the columns.
 
         Parameters
         ----------
@@ -152,6 +167,8 @@ class Explanation:
 
     def plot_patient(self, row: int = 0) -> Figure:
         """Draw one row: modalities from base value to prediction, and what lies within each.
+
+        Only this row is attributed, where attributions were not asked for before.
 
         Parameters
         ----------
@@ -184,6 +201,8 @@ class Explanation:
         Path
             The file.
         """
+        for name in self.names:
+            self[name]  # all rows at once, with one progress bar for each
         text = _html.page("asfusion explanation", _draw.as_html(self, range(len(self))))
         write_file(Path(path), text.encode("utf-8"))
         return Path(path)
@@ -217,7 +236,7 @@ class Explanation:
         Parameters
         ----------
         name : str, optional
-            A modality, whose columns, words or blocks of pixels are the parts. By default
+            A modality, whose columns, words or blocks of pixels or voxels are the parts. By default
             the modalities themselves.
         axes : array of two matplotlib Axes, optional
             Where to draw deletion and insertion; a new figure by default.
@@ -284,6 +303,32 @@ class Explanation:
             return []
         return [f"Not to be trusted: {', '.join(self.failed_checks)} failed."]
 
+    def _alone(self, row: int) -> tuple[Explanation, int]:
+        """Return an explanation that holds a row, and its place there, at the least cost.
+
+        What was not yet attributed within modalities will be for this row alone.
+        """
+        known = isinstance(self.details, Mapping) or len(self._known) == len(self.names)
+        if known or len(self) == 1:
+            return self, row
+        if row not in self._rows:
+            own = slice(row, row + 1)
+            self._rows[row] = replace(
+                self,
+                values=self.values[own],
+                errors=None if self.errors is None else self.errors[own],
+                interactions=None if self.interactions is None else self.interactions[own],
+                base_values=self.base_values[own],
+                predictions=self.predictions[own],
+                present=self.present[own],
+                output_names=self.output_names[own],
+                details=self.details.alone(row),
+                _known={},
+                _checks=[],
+                _rows={},
+            )
+        return self._rows[row], 0
+
     def _check_row(self, row: int) -> None:
         check_integer(row, "row", minimum=0)
         if row >= len(self):
@@ -292,21 +337,9 @@ class Explanation:
 
     def __repr__(self) -> str:
         """Return the values as text."""
-        header = ("row", "base", *self.names, "prediction")
-        rows = [
-            (
-                str(row),
-                f"{self.base_values[row]:.3f}",
-                *(
-                    f"{v:+.3f}" if there else "absent"
-                    for v, there in zip(self.values[row], self.present[row], strict=True)
-                ),
-                f"{self.predictions[row]:.3f}",
-            )
-            for row in range(len(self))
-        ]
         names = ", ".join(dict.fromkeys(self.output_names))
-        lines = [f"Explanation of {len(self)} rows ({names})", _html.text_table(header, rows)]
+        table = _html.text_table(*_draw.summary(self))
+        lines = [f"Explanation of {len(self)} rows ({names})", table]
         return "\n".join([*lines, *self.about()])
 
     def _repr_html_(self) -> str:

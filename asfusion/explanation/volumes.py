@@ -20,8 +20,10 @@ from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.slices import SliceEncoder
 from asfusion.evaluation import _html
 from asfusion.exceptions import ConfigurationError
+from asfusion.explanation._curves import Parts
 from asfusion.explanation._game import Game
 from asfusion.explanation._gradients import map_layer, worth_of_tokens
+from asfusion.explanation._part_games import number_blocks
 from asfusion.explanation.images import ImageAttribution, attribute_image
 from asfusion.imaging.grid import to_eight_bits, window_of
 from asfusion.imaging.series import read_series
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Floats = NDArray[np.float64]
+
+_MOST_VOLUMES = 8
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -203,6 +207,30 @@ def attribute_row(
     held = sum(part.total for part in maps.values())
     rest = game.own_value(row, name) - held
     return VolumeAttribution(maps, _attention(encoder, prepared, paths), elsewhere=rest)
+
+
+def blocks_of_row(game: Game, row: int, name: str, prepared: Prepared, method: Any) -> Parts:
+    """Return blocks of the voxels that a network reads of a row, to be made black or put in."""
+    n_sequences = prepared.tensors["voxels"].shape[1]
+    there = prepared.tensors["mask"][0].reshape(n_sequences, -1).any(dim=1)
+    sequences = torch.nonzero(there).flatten().tolist()
+    blocks = number_blocks(prepared.tensors["voxels"].shape[2:])
+    maps = [_on_grid(game, row, name, prepared, s, method).values for s in sequences]
+    values = [np.bincount(blocks.ravel(), part.ravel()) for part in maps]
+    worth, numbers = game.marginal(row, name), torch.from_numpy(blocks)
+
+    def some(masks: NDArray[np.bool_]) -> Floats:
+        b = len(masks)
+        tensors = {k: v.expand(b, *v.shape[1:]).clone() for k, v in prepared.tensors.items()}
+        shown = torch.from_numpy(masks).reshape(b, len(sequences), -1)[:, :, numbers]
+        tensors["voxels"][:, sequences] *= shown
+        return worth(*game.encode(name, Prepared(tensors, torch.ones(b, dtype=torch.bool))))
+
+    def play(masks: NDArray[np.bool_]) -> Floats:
+        starts = range(0, len(masks), _MOST_VOLUMES)
+        return np.concatenate([some(masks[start : start + _MOST_VOLUMES]) for start in starts])
+
+    return Parts(np.concatenate(values), play)
 
 
 def _on_grid(

@@ -60,7 +60,7 @@ def model(cohort: Any) -> Any:
 def test_voxels_of_the_cube_are_found_in_their_file(cohort: Any, model: Any, method: str) -> None:
     X, y = cohort
     rows = X[(y == 1) & (X.index > 6)].head(1)
-    e = af.explain(model, rows, output=1, image_method=method, verbose=0)
+    e = af.explain(model, rows, background=X, output=1, image_method=method, verbose=0)
     [part] = e["mri"]
     assert set(part.maps) == {"stir", "t1"} and part.method == method
     assert part["stir"].unit == "probability"
@@ -98,7 +98,7 @@ def test_a_missing_sequence_has_no_map_and_a_missing_modality_no_value(
 
 def test_pictures_and_pages(cohort: Any, model: Any, tmp_path: Path) -> None:
     X, y = cohort
-    e = af.explain(model, X[y == 1].iloc[[0]], output=1, verbose=0)
+    e = af.explain(model, X[y == 1].iloc[[0]], background=X, output=1, verbose=0)
     part = e["mri"][0]
     assert "slice" in part.plot().get_title()
     figure = part.montage(4, column="t1")
@@ -153,3 +153,21 @@ def test_the_strongest_sequence_and_the_sum() -> None:
     two = ImageAttribution(np.full((2, 3, 3), -1.0), np.zeros((2, 3, 3)), "occlusion")
     both = VolumeAttribution({"one": one, "two": two})
     assert both.strongest == "two" and both.total == -9.0 and both.gap is None
+
+
+def test_black_blocks_move_the_output_as_their_voxels_say(cohort: Any, model: Any) -> None:
+    X, y = cohort
+    rows = X[(y == 1) & (X.index > 6)].iloc[[0, 2]].assign(t1=[None, X["t1"][9]])
+    e = af.explain(model, rows, background=X, output=1, verbose=0)
+    checks = e.check()
+    assert checks["value"]["mri: deletion beats random order"] > 0.01
+    assert checks["value"]["mri: insertion beats random order"] > 0.01
+    axes = e.plot_curves("mri")
+    assert axes[0].get_xlabel() == "Share of mri taken away"
+    # With every block in place the row is worth what it is; with none, a black series.
+    part = next(iter(e.details.parts("mri", e["mri"])))
+    full, black = part.play(np.array([[True], [False]]).repeat(len(part.values), axis=1))
+    base = e.details.game.without(0, "mri")
+    assert full - base == pytest.approx(e.modalities["mri"][0], abs=1e-6)
+    assert black != pytest.approx(full, abs=0.01)
+    assert len(part.values) == 6 * 8 * 8  # one sequence: the other is not there
