@@ -181,7 +181,7 @@ BENCHES = (
         "networks averaged and stacked against each alone",
         "architectures.py",
         ("--part", "ensemble", "--patients", "500", "--size", "96"),
-        ("--part", "ensemble", "--patients", "400", "--size", "32"),
+        ("--part", "epoch", "--patients", "12", "--size", "32"),
     ),
     Bench(
         "visits",
