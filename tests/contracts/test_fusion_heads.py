@@ -197,7 +197,9 @@ def test_names_and_descriptions_resolve():
         resolve_head(3)
     with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
         CrossAttention(d_out=6, n_heads=4).build(DIMS)
-    with pytest.raises(ConfigurationError, match="n_layers: expected an integer of at least 1, got 0"):
+    with pytest.raises(
+        ConfigurationError, match="n_layers: expected an integer of at least 1, got 0"
+    ):
         CrossAttention(n_layers=0).build(DIMS)
 
 
