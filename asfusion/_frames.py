@@ -29,6 +29,10 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
 )
+# Also with a limit of detection, a decimal comma or a percent sign; 007 is a code.
+_NUMBER_TEXT = re.compile(
+    r"[<>≤≥]?=?\s*[-+]?(0|[1-9]\d*|(?=[.,]))([.,]\d+)?(e[-+]?\d+)?\s*%?", re.ASCII | re.IGNORECASE
+)
 _NUMBERS = (numbers.Real, Decimal, np.bool_, datetime.timedelta)
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
 
@@ -263,6 +267,11 @@ def looks_like_date(text: str) -> bool:
     slip of the pen does not turn a column of dates into one of categories.
     """
     return _DATE.fullmatch(text.strip()) is not None
+
+
+def looks_like_number(text: str) -> bool:
+    """Return whether a text is a measured number, such as ``5.2``, ``5,2`` or ``<5``."""
+    return _NUMBER_TEXT.fullmatch(text.strip()) is not None
 
 
 def _is_numeric(dtype: Any) -> bool:

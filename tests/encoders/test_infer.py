@@ -125,6 +125,34 @@ def test_a_numbering_is_an_identifier_as_long_as_all_differ(
     assert _roles({name: [0, 1, 2, 2]}, df_module) == {name: "table"}
 
 
+@pytest.mark.parametrize("name", ["", "__index_level_0__", "Unnamed: 0.1", "level_0"])
+def test_an_index_that_was_written_into_a_file_is_no_measurement(name: str) -> None:
+    assert _roles({name: [0, 3, 7, 8]}, pl) == {name: "identifier"}
+    assert _roles({name: [0.5, 3.0, 7.0, 8.0]}, pl) == {name: "table"}
+
+
+NUMBERS_AS_TEXT = [f"{'<' * (i % 5 == 0)}{i / 4}".replace(".", ".,"[i % 2]) for i in range(N)]
+
+
+def test_numbers_as_text_are_told_as_such(df_module: ModuleType) -> None:
+    X = df_module.DataFrame(
+        {
+            "crp": NUMBERS_AS_TEXT,
+            "esr": [str(i) for i in range(N - 1)] + ["not done"],
+            "patient_id": [str(i) for i in range(N)],
+            "site": [f"0{i}" for i in range(N)],
+            "grade": [str(i % 5) for i in range(N)],
+        }
+    )
+    expected = ["number_text", "number_text", "identifier", "identifier", "table"]
+    assert list(column_roles(Frame.read(X)).values()) == expected
+    told = describe_encoders(infer_encoders(X), X).splitlines()
+    assert told[-1] == (
+        "  left out: 'crp', 'esr' (numbers written as text; convert them, for example with "
+        "pandas.to_numeric)"
+    )
+
+
 @pytest.mark.parametrize("name", ["patient_id", "case", "pid"])
 def test_two_levels_or_fractions_tell_nobody_apart(df_module: ModuleType, name: str) -> None:
     assert _roles({name: [0, 1, 1, 0]}, df_module) == {name: "table"}
