@@ -258,9 +258,10 @@ class FusionEstimator(Bundled, PartsMixin):
 
     def _check_encoders(self) -> dict[str, Encoder]:
         if not isinstance(self.encoders, Mapping) or not self.encoders:
+            is_text = isinstance(self.encoders, str)
+            got = repr(self.encoders) if is_text else type(self.encoders).__name__
             msg = (
-                "encoders: expected 'auto' or a non-empty dict of name to encoder, got "
-                f"{self.encoders if isinstance(self.encoders, str) else type(self.encoders)!r}. "
+                f"encoders: expected 'auto' or a non-empty dict of name to encoder, got {got}. "
                 "For example {'labs': asfusion.TabularEncoder(['crp', 'esr'])}."
             )
             raise ConfigurationError(msg)

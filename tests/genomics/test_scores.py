@@ -438,5 +438,5 @@ def test_paths_are_no_genotypes_and_no_weights(tmp_path):
         with pytest.raises(InputError, match="genotypes: expected Genotypes, as read_plink and"):
             risk_score(wrong, weights)
     for wrong in ("PGS000001.txt.gz", tmp_path):
-        with pytest.raises((ConfigurationError, InputError), match="weights: .* read_weights"):
+        with pytest.raises((ConfigurationError, InputError), match="weights: .*read_weights"):
             risk_score(genotypes([[1, 1, 0]]), wrong)
