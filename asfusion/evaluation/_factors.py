@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from asfusion._checks import quoted
 from asfusion._frames import Frame, is_missing
 from asfusion.evaluation._patterns import read_presence
+from asfusion.evaluation._words import FEWEST
 from asfusion.exceptions import ConfigurationError, InputError
 
 MODALITIES = "modalities"
 _MOST_VALUES = 10  # numbers with more distinct values are cut into bands
+_MOST_CODES = 3  # numbers with at most so many are codes, however few rows there are
 _MOST_LEVELS = 50
 _MISSING = "missing"
 
@@ -152,7 +154,9 @@ def _number_levels(
 ) -> tuple[list[str], list[str]]:
     known = numbers[~np.isnan(numbers)]
     distinct = np.unique(known)
-    if edges is None and len(distinct) <= _MOST_VALUES:
+    # Values of a handful of rows each would not be scored, and tell on people.
+    is_code = len(distinct) <= _MOST_CODES or len(known) >= FEWEST * len(distinct)
+    if edges is None and len(distinct) <= _MOST_VALUES and is_code:
         order = [f"{value:g}" for value in distinct]
         labels = [_MISSING if np.isnan(v) else f"{v:g}" for v in numbers]
         return labels, [*order, _MISSING]

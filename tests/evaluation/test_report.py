@@ -178,6 +178,22 @@ def test_threshold_is_given_stored_or_the_default(rows):
     assert "Threshold 0.7, stored in the model: class 1 from there on." in repr(stored)
 
 
+def test_it_is_said_which_of_two_names_is_counted(rows):
+    names = np.where(rows.y == 1, "ill", "well")
+    report = evaluate(LogisticRegression().fit(rows.X, names), rows.X, names, **FAST)
+    said = (
+        "Sensitivity, predictive values, net benefit and average precision count class well, the "
+        "last in order. To count class ill, fit and judge with y == 'ill'."
+    )
+    assert said in repr(report) and "y == &#x27;ill&#x27;" in report._repr_html_()
+    called = LogisticRegression().fit(rows.X, names).predict(rows.X) == "well"
+    assert report.scores["sensitivity"].estimate == pytest.approx(called[rows.y == 0].mean())
+    for clear in (rows.y, rows.y == 1, 2.0 * rows.y - 1):
+        assert "last in order" not in repr(
+            evaluate(LogisticRegression().fit(rows.X, clear), rows.X, clear, **FAST)
+        )
+
+
 def test_regression_of_models_and_predictions(rows, reports):
     model = LinearRegression().fit(rows.X, rows.target)
     assert evaluate(model, rows.X, rows.target, **FAST).scores["r2"].estimate == pytest.approx(1.0)
