@@ -24,7 +24,7 @@ from asfusion._comparison_runs import (
 from asfusion._comparison_store import AnswerStore
 from asfusion._fold_runs import check_unfitted
 from asfusion._frames import Frame
-from asfusion._progress import progress_shown
+from asfusion._progress import progress_shown, tell
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -241,7 +241,7 @@ def _read_encoders(encoders: Any, frame: Frame, verbose: int) -> dict[str, Encod
     if isinstance(encoders, str) and encoders == "auto":
         chosen = infer_encoders(frame)
         if verbose and not frame.is_array:
-            print(describe_encoders(chosen, frame))  # noqa: T201 (the choice is said)
+            tell(describe_encoders(chosen, frame))
     elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
         chosen = {check_modality_name(name): encoder for name, encoder in encoders.items()}
     else:

@@ -14,7 +14,7 @@ from sklearn.base import is_classifier
 from asfusion._checks import check_choice, check_integer, check_jobs
 from asfusion._fold_runs import FoldRows, check_unfitted, run_folds
 from asfusion._frames import Frame
-from asfusion._progress import progress_shown
+from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.duplicates import find_duplicates
 from asfusion.evaluation._inputs import (
@@ -168,7 +168,7 @@ def cross_validate(
     if canary:
         units = numbers if found is None else found.joined_groups
         trial = _CanaryRun(rows, plan, target, units)
-    with progress_shown(bool(verbose)):
+    with progress_shown(bool(verbose)), told_once(bool(verbose)):
         answers, cuts = run_folds(model, rows, folds, seed=seed, n_jobs=n_jobs)
         sung = None if trial is None else trial.run(model, seed, n_jobs, options)
     return _result(rows, target, answers, cuts, folds, plan.names, found, sung, options)

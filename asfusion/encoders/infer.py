@@ -132,10 +132,11 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     """
     frame = Frame.read(X)
     lines = [f"encoders='auto' chose for {len(frame)} rows:"]
+    width = max(12, *map(len, encoders))
     for name, encoder in encoders.items():
         names = quoted(encoder._columns_among(frame.columns) or frame.columns, limit=8)
         network = _network_in_words(encoder, frame)
-        lines.append(f"  {name:<12} {type(encoder).__name__:<15} {names}{network}")
+        lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {names}{network}")
     left_out = {} if frame.is_array else column_roles(frame)
     for role, reason in _REASONS.items():
         found = [name for name, role_found in left_out.items() if role_found == role]

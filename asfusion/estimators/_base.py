@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._bundle import Bundled, save_bundle
 from asfusion._checks import check_modality_name
 from asfusion._frames import Frame
-from asfusion._progress import progress_shown
+from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._tokens import Prepared
 from asfusion.clinical.provenance import check_circularity
@@ -280,7 +280,7 @@ class FusionEstimator(Bundled, PartsMixin):
         if isinstance(self.encoders, str) and self.encoders == "auto":
             encoders = infer_encoders(rows.frame)
             if self.verbose and not rows.frame.is_array:
-                print(describe_encoders(encoders, rows.frame))  # noqa: T201 (the choice is said)
+                tell(describe_encoders(encoders, rows.frame))
         else:
             encoders = {name: clone(part) for name, part in self._check_encoders().items()}
         fitted = {}
