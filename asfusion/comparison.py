@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from asfusion._checks import check_choice, check_integer, check_jobs, check_modality_name, quoted
+from asfusion._checks import (
+    check_choice,
+    check_integer,
+    check_jobs,
+    check_modality_name,
+    check_row_labels,
+    quoted,
+)
 from asfusion._comparison_jobs import answer_all
 from asfusion._comparison_runs import (
     AloneRun,
@@ -207,6 +214,7 @@ def compare(
 def _read(X: Any, y: Any, groups: Any, encoders: Any, task: str, verbose: int) -> ComparedRows:
     check_choice(task, "task", ("auto", "classification", "regression"))
     frame = Frame.read(X)
+    check_row_labels(X, y=y, groups=groups)
     target = read_complete(y, "y", len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     chosen = _read_encoders(encoders, frame, verbose)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from asfusion._checks import check_choice, check_integer, check_jobs
+from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels
 from asfusion._fold_runs import FoldRows, check_unfitted, run_folds
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
@@ -154,6 +154,7 @@ def cross_validate(
     check_choice(duplicates, "duplicates", _ON_COPIES)
     _check_model(model)
     frame = Frame.read(X)
+    check_row_labels(X, y=y, groups=groups, sites=sites)
     target = read_complete(y, "y", len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     found = _look_for_copies(frame, numbers if is_grouped else None, duplicates, verbose)

@@ -15,7 +15,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._bundle import Bundled, save_bundle
-from asfusion._checks import check_modality_name
+from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
@@ -28,7 +28,6 @@ from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
     TrainingRows,
     cells_present,
-    check_row_labels,
     is_table,
     read_array,
     read_classes,
@@ -212,7 +211,7 @@ class FusionEstimator(Bundled, PartsMixin):
     def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
         frame = self._read_X(X, reset=True)
         n_rows = len(frame)
-        check_row_labels(X, y)
+        check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         check_circularity(() if frame.is_array else frame.columns, y)
         targets = self._read_y(y, n_rows)
         if n_rows < 2:

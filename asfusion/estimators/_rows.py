@@ -140,19 +140,6 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     return Frame.read(pd.DataFrame(array, columns=list(names)))
 
 
-def check_row_labels(X: Any, y: Any) -> None:
-    """Raise when X and y carry the same row labels in another order."""
-    left, right = getattr(X, "index", None), getattr(y, "index", None)
-    if left is None or right is None or callable(left) or callable(right):
-        return
-    if len(left) == len(right) and not left.equals(right) and set(left) == set(right):
-        msg = (
-            "X and y: expected rows in one order, got the same index labels in another order. "
-            "Use y = y.loc[X.index]."
-        )
-        raise InputError(msg)
-
-
 def read_classes(y: Any, n_rows: int) -> NDArray[Any]:
     """Return class labels as a 1-D array without missing entries."""
     labels = column_or_1d(_as_complete_array(y, n_rows), warn=True)

@@ -130,7 +130,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         n_folds = check_integer(self.cv, "cv", minimum=2)
         given = self._given()
         check_part(self.estimator if given is None else given, "estimator", classify=True)
-        X, n_rows = read_rows(X, y)
+        X, n_rows = read_rows(X, y, groups=groups, sample_weight=sample_weight)
         labels = read_classes(y, n_rows)
         patients = read_groups(groups, n_rows)
         weight = read_weights(sample_weight, n_rows)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import quoted
+from asfusion._checks import check_row_labels, quoted
 from asfusion._frames import Frame, is_missing
 from asfusion.evaluation._patterns import read_presence
 from asfusion.evaluation._words import FEWEST
@@ -57,6 +57,8 @@ def read_factors(
         if len(column) != n_rows:
             msg = f"by[{name!r}]: expected {n_rows} values, one per row, got {len(column)}."
             raise InputError(msg)
+        if isinstance(by, Mapping):
+            check_row_labels(X, **{f"by[{name!r}]": by.get(name)})
         factors[name] = _levels(name, column, (bands or {}).get(name))
     return factors
 

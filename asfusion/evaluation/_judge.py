@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_number
+from asfusion._checks import check_number, check_row_labels
 from asfusion.evaluation._decision import percent_grid
 from asfusion.evaluation._inputs import Judged, Task, read_judged, read_targets
 from asfusion.evaluation.metrics import BinaryScorer, MulticlassScorer, RegressionScorer, Scorer
@@ -143,9 +143,11 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
                 "evaluate(predictions, y=y), or pass the fitted model first."
             )
             raise InputError(msg)
+        check_row_labels(model, "predictions", y=y, groups=groups)
         return read_judged(model, y, groups, classes=classes)
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
+    check_row_labels(X, y=y, groups=groups)
     from sklearn.base import is_classifier
     from sklearn.utils.validation import check_is_fitted
 
