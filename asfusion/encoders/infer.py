@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import quoted
-from asfusion._frames import Frame, looks_like_date, looks_like_number
+from asfusion._frames import Frame, looks_like_date, looks_measured
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder
@@ -59,8 +59,8 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     NIfTI files, are read likewise: slice by slice with attention where weights are installed,
     and else by a small 3-D network; columns that share the start of their name (``mri_stir``,
     ``mri_t1``) are sequences of one modality. A column of nested visits, each with its ``day``, is
-    read by a small GRU. Identifiers, empty columns and numbers that are written as text are left
-    out. The estimators print what was chosen.
+    read by a small GRU. Identifiers, empty columns, and numbers and dates that are written as text
+    are left out. The estimators print what was chosen.
 
     Parameters
     ----------
@@ -147,7 +147,10 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
 
 _REASONS = {
     "identifier": "identifiers would leak; name them in a TabularEncoder to use them",
-    "number_text": "numbers written as text; convert them, for example with pandas.to_numeric",
+    "number_text": (
+        "numbers or dates written as text; convert them, for example with pandas.to_numeric or "
+        "pandas.to_datetime"
+    ),
     "empty": "no known cell, or the same in every row",
 }
 
@@ -216,7 +219,7 @@ def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
         return "note"
     if _is_identifier(name, cells, n_distinct):
         return "identifier"
-    if not is_category and _share(list(set(cells)), looks_like_number) >= _MOSTLY:
+    if not is_category and _share(list(set(cells)), looks_measured) >= _MOSTLY:
         return "number_text"
     return "table" if is_category else "identifier"
 

@@ -141,15 +141,16 @@ def test_numbers_as_text_are_told_as_such(df_module: ModuleType) -> None:
             "esr": [str(i) for i in range(N - 1)] + ["not done"],
             "patient_id": [str(i) for i in range(N)],
             "site": [f"0{i}" for i in range(N)],
+            "seen": [f"{1 + i % 28}.{1 + i // 28}.2024" for i in range(N)],
             "grade": [str(i % 5) for i in range(N)],
         }
     )
-    expected = ["number_text", "number_text", "identifier", "identifier", "table"]
+    expected = ["number_text", "number_text", "identifier", "identifier", "number_text", "table"]
     assert list(column_roles(Frame.read(X)).values()) == expected
     told = describe_encoders(infer_encoders(X), X).splitlines()
     assert told[-1] == (
-        "  left out: 'crp', 'esr' (numbers written as text; convert them, for example with "
-        "pandas.to_numeric)"
+        "  left out: 'crp', 'esr', 'seen' (numbers or dates written as text; convert them, for "
+        "example with pandas.to_numeric or pandas.to_datetime)"
     )
 
 
@@ -176,7 +177,7 @@ def test_categories_by_type_are_told_like_text() -> None:
 def test_dates_as_text_go_to_the_table_only_if_all_are(df_module: ModuleType) -> None:
     days = [f"2024-02-{1 + i:02d}" for i in range(25)]
     assert _roles({"seen": days}, df_module) == {"seen": "table"}
-    assert _roles({"seen": [*days, "not known"]}, df_module) == {"seen": "identifier"}
+    assert _roles({"seen": [*days, "not known"]}, df_module) == {"seen": "number_text"}
 
 
 @pytest.mark.parametrize(("n_other", "role"), [(4, "image"), (5, "identifier")])
