@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from asfusion._frames import Frame, is_missing
-from asfusion.exceptions import InputError
+from asfusion.exceptions import ColumnError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,13 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
     """
     frame = Frame.read(X)
     if columns is not None:
-        frame = frame.select(list(columns), type(estimator).__name__)
+        try:
+            frame = frame.select(list(columns), type(estimator).__name__)
+        except ColumnError as error:
+            if reset:
+                raise
+            msg = f"{error} Give what is absent as a column of missing cells."
+            raise ColumnError(msg) from None
     if not len(frame) or not frame.columns:
         msg = (
             f"X: expected at least 1 row and 1 column, got shape=({len(frame)}, "

@@ -68,7 +68,8 @@ def test_a_column_that_is_not_there(family):
         ColumnError,
     )
     model = make(family, labs()).fit(X, y)
-    with pytest.raises(ColumnError, match="expected the column 'esr' in X"):
+    told = "expected the column 'esr' in X.* Give what is absent as a column of missing cells"
+    with pytest.raises(ColumnError, match=told):
         model.predict(X[["crp"]])
     assert len(model.predict(X[["bmi", "esr", "crp"]])) == 20, "order and more columns are fine"
 
