@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,9 @@ from asfusion._checks import check_number, check_row_labels
 from asfusion.evaluation._decision import percent_grid
 from asfusion.evaluation._inputs import Judged, Task, read_judged, read_targets
 from asfusion.evaluation.metrics import BinaryScorer, MulticlassScorer, RegressionScorer, Scorer
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+
+_SEVERAL = 10  # rows: a handful may well be certain
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,7 +147,15 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
             )
             raise InputError(msg)
         check_row_labels(model, "predictions", y=y, groups=groups)
-        return read_judged(model, y, groups, classes=classes)
+        judged = read_judged(model, y, groups, classes=classes)
+        are_labels = bool(np.isin(judged.predicted, (0.0, 1.0)).all())
+        if judged.task == "binary" and are_labels and len(judged) >= _SEVERAL:
+            msg = (
+                "predictions: expected probabilities, got 0 or 1 in every row, as labels are. "
+                "Ranking and calibration of labels mean little; pass what predict_proba gives."
+            )
+            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+        return judged
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
     check_row_labels(X, y=y, groups=groups)

@@ -28,7 +28,7 @@ from asfusion.estimators.early import EarlyFusionClassifier
 from asfusion.evaluation._plots import tick_names
 from asfusion.evaluation.report import Report, evaluate
 from asfusion.evaluation.subgroups import audit_subgroups
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
 N = 160
 FAST = {"n_bootstrap": 200}
@@ -176,6 +176,13 @@ def test_threshold_is_given_stored_or_the_default(rows):
     called = model.predict_proba(rows.X)[:, 1] >= 0.7
     assert stored.scores["sensitivity"].estimate == pytest.approx(called[rows.y == 1].mean())
     assert "Threshold 0.7, stored in the model: class 1 from there on." in repr(stored)
+
+
+def test_labels_in_the_place_of_probabilities_are_told(rows):
+    model = LogisticRegression().fit(rows.X, rows.y)
+    with pytest.warns(AsfusionWarning, match="got 0 or 1 in every row, as labels are"):
+        evaluate(model.predict(rows.X), y=rows.y, **FAST)
+    evaluate(model.predict_proba(rows.X), y=rows.y, **FAST)
 
 
 def test_it_is_said_which_of_two_names_is_counted(rows):
