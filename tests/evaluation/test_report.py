@@ -210,7 +210,7 @@ def test_regression_of_models_and_predictions(rows, reports):
 
 
 def test_classes_name_the_columns_of_predictions(rows):
-    p = np.c_[rows.X[:, 0] > 0, rows.X[:, 0] <= 0] * 1.0
+    p = np.c_[rows.X[:, 0] > 0, rows.X[:, 0] <= 0] * 0.8 + 0.1
     turned = evaluate(p, y=rows.y, classes=[1, 0], **FAST)
     assert turned.classes == ("1", "0")
     assert turned.scores["auc"].estimate > 0.6
