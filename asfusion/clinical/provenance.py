@@ -116,9 +116,9 @@ def check_circularity(features: Any, target: Any) -> None:
     the target, or a score that shares an ingredient with it: BASDAI is not to be predicted
     from the answers that it shares with ASDAS, nor ASDAS from CRP. CRP is fine for BASDAI.
 
-    Names decide, in any usual spelling, with or without a unit. A name that is not known is
-    refused only where a column has the very same. A visit in the name counts:
-    ``crp_baseline`` may predict ``asdas_m6``, and a target without a visit is of now.
+    Names decide, in any usual spelling, with or without a unit. What is not known raises
+    nothing. A visit in the name counts: ``crp_baseline`` may predict ``asdas_m6``, and a
+    target without a visit is of now.
 
     Parameters
     ----------
@@ -147,12 +147,6 @@ def check_circularity(features: Any, target: Any) -> None:
     for name, standard, visit in known:
         if standard is not None:
             _check_one(columns, name, standard, visit)
-        elif name in columns:
-            msg = (
-                f"Target {name!r}: expected features without it, got a column of that name. Drop "
-                "the column, or give the target a name of its own if it is another thing."
-            )
-            raise CircularityError(msg)
 
 
 def _check_one(columns: list[str], target: str, standard: str, visit: str | None) -> None:

@@ -28,6 +28,7 @@ from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
     TrainingRows,
     cells_present,
+    check_target_apart,
     is_table,
     read_array,
     read_classes,
@@ -213,6 +214,7 @@ class FusionEstimator(Bundled, PartsMixin):
         n_rows = len(frame)
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         check_circularity(() if frame.is_array else frame.columns, y)
+        check_target_apart(frame, y)
         targets = self._read_y(y, n_rows)
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from asfusion._frames import Frame, is_missing
-from asfusion.exceptions import ColumnError, InputError
+from asfusion.exceptions import CircularityError, ColumnError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +144,22 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     import pandas as pd
 
     return Frame.read(pd.DataFrame(array, columns=list(names)))
+
+
+def check_target_apart(frame: Frame, y: Any) -> None:
+    """Raise when the target itself stands among the columns, under its own name.
+
+    The name alone says little: what is computed from a column inherits it.
+    """
+    name = getattr(y, "name", None)
+    if frame.is_array or not isinstance(name, str) or name not in frame.columns:
+        return
+    if len(y) == len(frame) and frame.cells(name) == list(y):
+        msg = (
+            f"Target {name!r}: expected features without it, got it as a column of X. Drop the "
+            "column."
+        )
+        raise CircularityError(msg)
 
 
 def read_classes(y: Any, n_rows: int) -> NDArray[Any]:
