@@ -26,13 +26,12 @@ from asfusion._baseline_models import (
 from asfusion._baseline_runs import BoardOptions, judge_models
 from asfusion._baseline_scores import IndexInfo, cv_plus, patient_weights
 from asfusion._bundle import Bundled, save_bundle
-from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.clinical.provenance import check_circularity, standard_name
 from asfusion.estimators._rows import (
     TrainingRows,
-    check_row_labels,
     is_table,
     read_array,
     read_groups,
@@ -122,7 +121,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
     def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
         frame = self._read_X(X, reset=True)
         n_rows = len(frame)
-        check_row_labels(X, y)
+        check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         self._check_circularity(frame, y)
         targets = column_or_1d(read_targets(y, n_rows), warn=True)
         if n_rows < 2:

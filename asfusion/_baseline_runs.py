@@ -14,10 +14,10 @@ from sklearn.utils.validation import column_or_1d
 
 from asfusion._baseline_board import BaselineBoard, BaselineStanding
 from asfusion._baseline_scores import IndexInfo, IndexScorer
-from asfusion._checks import check_integer
+from asfusion._checks import check_integer, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.estimators._rows import check_row_labels, is_table
+from asfusion.estimators._rows import is_table
 from asfusion.evaluation._inputs import check_confidence, read_complete, read_groups
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
 from asfusion.evaluation.splits import Split, make_folds
@@ -94,7 +94,7 @@ class _Answer:
 
 def _read(X: Any, y: Any, groups: Any) -> _Rows:
     table: Any = Frame.read(X) if is_table(X) else np.asarray(X)
-    check_row_labels(X, y)
+    check_row_labels(X, y=y, groups=groups)
     target = read_complete(y, "y", len(table))
     if target.dtype.kind not in "biuf" or not np.isfinite(target.astype(np.float64)).all():
         raise InputError("y: expected a finite number for every row, got other values.")

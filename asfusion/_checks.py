@@ -6,8 +6,9 @@ import difflib
 import math
 import numbers
 from collections.abc import Collection, Iterable
+from typing import Any
 
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import ConfigurationError, InputError
 
 
 def quoted(names: Iterable[object], limit: int = 5) -> str:
@@ -66,6 +67,32 @@ def check_number(
     left, right = ("(", ")") if exclusive else ("[", "]")
     msg = f"{name}: expected a number in {left}{minimum:g}, {maximum:g}{right}, got {value!r}."
     raise ConfigurationError(msg)
+
+
+def check_row_labels(X: Any, what: str = "X", /, **columns: Any) -> None:
+    """Raise when a column carries the row labels of X in another order.
+
+    Parameters
+    ----------
+    X : object
+        The rows, with or without an index of their own.
+    what : str
+        What the rows are called.
+    **columns : object
+        What belongs to the rows, by the name of the argument; None for nothing.
+    """
+    own = getattr(X, "index", None)
+    for name, column in columns.items():
+        other = getattr(column, "index", None)
+        if own is None or other is None or callable(own) or callable(other):
+            continue
+        if len(own) == len(other) and not own.equals(other) and set(own) == set(other):
+            msg = (
+                f"{what} and {name}: expected rows in one order, got the same index labels in "
+                f"another order. Use {name} = {name}.loc[{what}.index], or {name}.to_numpy() if "
+                "the rows are right as they stand."
+            )
+            raise InputError(msg)
 
 
 def check_modality_name(name: object) -> str:

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     import polars
 
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null"]
-_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".nii", ".nii.gz")
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt")
 
 
 def read_table(file: Path) -> polars.DataFrame:
-    """Return the rows of a CSV, TSV or Parquet file, image paths relative to it made whole.
+    """Return the rows of a CSV, TSV or Parquet file, paths relative to it made whole.
 
     Raises
     ------
@@ -48,9 +48,12 @@ def read_table(file: Path) -> polars.DataFrame:
             )
     except polars.exceptions.PolarsError as error:
         # The parser's own words quote cells, which are patients' data.
-        kind = "Parquet" if ending in _PARQUET else "comma-separated text in UTF-8"
-        msg = f"{file.name}: expected {kind}, got a file that fails with {type(error).__name__}."
-        raise InputError(msg) from None
+        got = f"a file that fails with {type(error).__name__}."
+        if ending in _PARQUET:
+            raise InputError(f"{file.name}: expected Parquet, got {got}") from None
+        raise InputError(_not_csv(file, _oddity(file) or got)) from None
+    if table.width == 1 and (odd := _oddity(file)):
+        raise InputError(_not_csv(file, odd))
     if not len(table):
         raise InputError(f"{file.name}: expected at least one row, got none.")
     return _with_whole_paths(table, file.parent.absolute())
@@ -68,6 +71,9 @@ def split_columns(
     InputError
         If a target or a patient is missing in some row.
     """
+    if group == target:
+        msg = f"--group: expected another column than the target, got {target!r} for both."
+        raise ColumnError(msg)
     named = [target, *([group] if group else []), *dropped]
     for name in named:
         if name not in table.columns:
@@ -101,8 +107,27 @@ def write_table(table: polars.DataFrame, file: Path) -> Path:
     return file
 
 
+def _not_csv(file: Path, got: str) -> str:
+    kind = "tab" if file.suffix.lower() == ".tsv" else "comma"
+    return f"{file.name}: expected {kind}-separated text in UTF-8, got {got}"
+
+
+def _oddity(file: Path) -> str:
+    """Return what a spreadsheet of another country may have written, and the fix."""
+    content = file.read_bytes()
+    if not content.strip():
+        return "an empty file."
+    try:
+        header = content.decode("utf-8").splitlines()[0]
+    except UnicodeDecodeError:
+        return "bytes of another encoding. Save it as UTF-8."
+    if ";" in header and "," not in header and "\t" not in header:
+        return "columns between ';'. Save it with commas between columns and decimal points."
+    return ""
+
+
 def _with_whole_paths(table: polars.DataFrame, folder: Path) -> polars.DataFrame:
-    """Return the table with image paths that are relative to its own folder made absolute.
+    """Return the table with paths of images and series made absolute that start at its folder.
 
     A table travels together with its images, and is read from any working directory.
     """
@@ -111,12 +136,15 @@ def _with_whole_paths(table: polars.DataFrame, folder: Path) -> polars.DataFrame
     changed = []
     for name in table.columns:
         column = table[name]
-        if column.dtype != polars.String or not _holds_paths(column.drop_nulls().head(20)):
+        if column.dtype != polars.String or not _holds_paths(column.drop_nulls().head(20), folder):
             continue
         whole = [cell if cell is None else str(folder / cell) for cell in column]
         changed.append(polars.Series(name, whole, dtype=polars.String))
     return table.with_columns(changed)
 
 
-def _holds_paths(cells: Any) -> bool:
-    return len(cells) > 0 and all(cell.strip().lower().endswith(_IMAGES) for cell in cells)
+def _holds_paths(cells: Any, folder: Path) -> bool:
+    if all(cell.strip().lower().endswith(_IMAGES) for cell in cells):
+        return len(cells) > 0
+    # The name of a site may be that of a folder, too: a path has a part above it.
+    return all("/" in cell and (folder / cell).is_dir() for cell in cells)

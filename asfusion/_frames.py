@@ -29,6 +29,11 @@ _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 _DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
 )
+# Also with a limit of detection, a decimal comma or a percent sign; 007 is a code.
+_NUMBER_TEXT = re.compile(
+    r"[<>≤≥]?=?\s*[-+]?(0|[1-9]\d*|(?=[.,]))([.,]\d+)?(e[-+]?\d+)?\s*%?", re.ASCII | re.IGNORECASE
+)
+_OTHER_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}([ T].{1,20})?", re.ASCII)
 _NUMBERS = (numbers.Real, Decimal, np.bool_, datetime.timedelta)
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
 
@@ -265,6 +270,12 @@ def looks_like_date(text: str) -> bool:
     return _DATE.fullmatch(text.strip()) is not None
 
 
+def looks_measured(text: str) -> bool:
+    """Return whether a text is a number such as ``5,2`` or ``<5``, or a date such as 31.1.2024."""
+    bare = text.strip()
+    return any(form.fullmatch(bare) is not None for form in (_NUMBER_TEXT, _OTHER_DATE))
+
+
 def _is_numeric(dtype: Any) -> bool:
     return bool(dtype.is_numeric() or dtype == nw.Duration)
 
@@ -299,7 +310,12 @@ def _is_known(cell: object) -> bool:
 
 
 def _text_of(cell: Any) -> str | None:
-    """Return a cell as text, all of it: tables and long arrays print themselves cut short."""
+    """Return a cell as text, all of it: tables and long arrays print themselves cut short.
+
+    A level 1 that has become 1.0, as numbers do beside a missing one, is the same level.
+    """
+    if isinstance(cell, float | np.floating) and float(cell).is_integer():
+        return str(int(cell))
     if hasattr(cell, "to_dict"):
         plain = hasattr(cell, "select")  # polars gives Series otherwise
         cell = cell.to_dict(as_series=False) if plain else cell.to_dict()

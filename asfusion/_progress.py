@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 _shown: ContextVar[bool] = ContextVar("asfusion_progress_shown", default=True)
+# What was told inside a block that tells once; None outside of any.
+_told: ContextVar[list[str] | None] = ContextVar("asfusion_told", default=None)
 _DELAY_S = 2.0  # short work shows nothing
 
 
@@ -21,6 +23,27 @@ def progress_shown(shown: bool) -> Iterator[None]:
         yield
     finally:
         _shown.reset(token)
+
+
+@contextmanager
+def told_once(shown: bool) -> Iterator[None]:
+    """Let `tell` print once in the block, or never: folds are many and say much the same."""
+    outer = _told.get()
+    token = _told.set(([] if shown else [""]) if outer is None else outer)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def tell(text: str) -> None:
+    """Print a text, unless something was told in this block before."""
+    told = _told.get()
+    if told:
+        return
+    if told is not None:
+        told.append(text)
+    print(text)  # noqa: T201 (this is what is told)
 
 
 def progress(items: Iterable[T], what: str, *, total: int | None = None, unit: str = "it") -> Any:

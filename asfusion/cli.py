@@ -215,10 +215,13 @@ def _make_model(options: argparse.Namespace, y: Any) -> Any:
     module = {"early": early, "joint": joint, "late": late}[options.family]
     family = getattr(module, f"{options.family.capitalize()}Fusion{kind}")
     choices: dict[str, Any] = {"random_state": options.seed}
-    if options.family == "joint":
-        choices["fusion"] = options.fusion
-    if options.family == "late":
-        choices["combine"] = options.combine
+    for name, needed in (("fusion", "joint"), ("combine", "late")):
+        if (chosen := getattr(options, name)) is None:
+            continue
+        if options.family != needed:
+            msg = f"--{name}: expected the family {needed!r} beside it, got {options.family!r}."
+            raise ConfigurationError(msg)
+        choices[name] = chosen
     if options.estimator is not None:
         if options.family == "joint":
             msg = "--estimator: expected the family 'early' or 'late' beside it, got 'joint'."
@@ -320,8 +323,8 @@ def _add_fit(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a model on a table and save it")
     _add_rows(fit)
     fit.add_argument("--family", choices=_FAMILIES, default="early", help="(early)")
-    fit.add_argument("--fusion", choices=_HEADS, default="concat", help="head of joint fusion")
-    fit.add_argument("--combine", choices=_COMBINES, default="mean", help="of late fusion")
+    fit.add_argument("--fusion", choices=_HEADS, help="head of joint fusion (concat)")
+    fit.add_argument("--combine", choices=_COMBINES, help="of late fusion (mean)")
     fit.add_argument("--estimator", choices=_ESTIMATORS, help="of early and late fusion")
     fit.add_argument(
         "--test-share",

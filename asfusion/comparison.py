@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from asfusion._checks import check_choice, check_integer, check_jobs, check_modality_name, quoted
+from asfusion._checks import (
+    check_choice,
+    check_integer,
+    check_jobs,
+    check_modality_name,
+    check_row_labels,
+    quoted,
+)
 from asfusion._comparison_jobs import answer_all
 from asfusion._comparison_runs import (
     AloneRun,
@@ -24,7 +31,7 @@ from asfusion._comparison_runs import (
 from asfusion._comparison_store import AnswerStore
 from asfusion._fold_runs import check_unfitted
 from asfusion._frames import Frame
-from asfusion._progress import progress_shown
+from asfusion._progress import progress_shown, tell
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -207,6 +214,7 @@ def compare(
 def _read(X: Any, y: Any, groups: Any, encoders: Any, task: str, verbose: int) -> ComparedRows:
     check_choice(task, "task", ("auto", "classification", "regression"))
     frame = Frame.read(X)
+    check_row_labels(X, y=y, groups=groups)
     target = read_complete(y, "y", len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     chosen = _read_encoders(encoders, frame, verbose)
@@ -241,7 +249,7 @@ def _read_encoders(encoders: Any, frame: Frame, verbose: int) -> dict[str, Encod
     if isinstance(encoders, str) and encoders == "auto":
         chosen = infer_encoders(frame)
         if verbose and not frame.is_array:
-            print(describe_encoders(chosen, frame))  # noqa: T201 (the choice is said)
+            tell(describe_encoders(chosen, frame))
     elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
         chosen = {check_modality_name(name): encoder for name, encoder in encoders.items()}
     else:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
-from asfusion._checks import check_choice, check_integer, check_jobs
+from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels
 from asfusion._fold_runs import FoldRows, check_unfitted, run_folds
 from asfusion._frames import Frame
-from asfusion._progress import progress_shown
+from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.duplicates import find_duplicates
 from asfusion.evaluation._inputs import (
@@ -154,6 +154,7 @@ def cross_validate(
     check_choice(duplicates, "duplicates", _ON_COPIES)
     _check_model(model)
     frame = Frame.read(X)
+    check_row_labels(X, y=y, groups=groups, sites=sites)
     target = read_complete(y, "y", len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     found = _look_for_copies(frame, numbers if is_grouped else None, duplicates, verbose)
@@ -168,7 +169,7 @@ def cross_validate(
     if canary:
         units = numbers if found is None else found.joined_groups
         trial = _CanaryRun(rows, plan, target, units)
-    with progress_shown(bool(verbose)):
+    with progress_shown(bool(verbose)), told_once(bool(verbose)):
         answers, cuts = run_folds(model, rows, folds, seed=seed, n_jobs=n_jobs)
         sung = None if trial is None else trial.run(model, seed, n_jobs, options)
     return _result(rows, target, answers, cuts, folds, plan.names, found, sung, options)

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._checks import check_row_labels
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion.encoders.infer import column_roles
@@ -84,6 +85,7 @@ def find_duplicates(
     [0, 1, 0]
     """
     frame = Frame.read(X)
+    check_row_labels(X, groups=groups)
     numbers, is_grouped = read_groups(groups, len(frame))
     if columns is not None:
         frame = frame.select(list(columns), "columns")

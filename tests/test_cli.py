@@ -13,6 +13,7 @@ import polars
 import pytest
 from PIL import Image
 
+from asfusion._cli_data import read_table
 from asfusion._version import __version__
 from asfusion.cli import main
 from asfusion.persistence import load
@@ -150,6 +151,17 @@ def test_image_paths_are_relative_to_the_table(
     assert main(["predict", "model.asf", "study/patients.csv"]) == 0
 
 
+def test_series_and_volumes_are_relative_to_the_table_too(tmp_path: Path) -> None:
+    (tmp_path / "mri" / "p1").mkdir(parents=True)
+    table = polars.DataFrame(
+        {"mri": ["mri/p1"], "ct": ["ct/p1.nii.gz"], "site": ["mri"], "ratio": ["1/2"]}
+    )
+    table.write_csv(tmp_path / "patients.csv")
+    [row] = read_table(tmp_path / "patients.csv").to_dicts()
+    assert row["mri"] == str(tmp_path / "mri/p1") and row["ct"] == str(tmp_path / "ct/p1.nii.gz")
+    assert (row["site"], row["ratio"]) == ("mri", "1/2")
+
+
 def test_demo_leaves_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polars.from_pandas", None)  # needs pyarrow, which `make demo` lacks
     monkeypatch.chdir(tmp_path)
@@ -198,6 +210,23 @@ ERRORS = {
         "expected the family 'early' or 'late'",
     ),
     "infinite": (["fit", "infinite.csv", *FIT], "expected finite numbers"),
+    "head of early fusion": (
+        ["fit", "patients.csv", *FIT, "--fusion", "gated"],
+        "--fusion: expected the family 'joint' beside it, got 'early'",
+    ),
+    "combination of joint fusion": (
+        ["fit", "patients.csv", *FIT, "--family", "joint", "--combine", "vote"],
+        "--combine: expected the family 'late' beside it, got 'joint'",
+    ),
+    "target as patient": (
+        ["fit", "patients.csv", "--target", "flare", "--group", "flare"],
+        "--group: expected another column than the target",
+    ),
+    "semicolons": (["fit", "semicolons.csv", *FIT], "got columns between ';'"),
+    "semicolons alone": (["fit", "plain.csv", *FIT], "got columns between ';'"),
+    "latin": (["fit", "latin.csv", *FIT], "got bytes of another encoding"),
+    "nothing": (["fit", "nothing.csv", *FIT], "got an empty file"),
+    "ragged": (["fit", "ragged.csv", *FIT], "got a file that fails with"),
 }
 
 
@@ -210,6 +239,11 @@ def test_error_is_one_line_without_a_traceback(
     rows[:0].to_csv("empty.csv", index=False)
     rows.assign(crp=[np.inf, *rows["crp"][1:]]).to_csv("infinite.csv", index=False)
     Path("broken.parquet").write_bytes(b"PAR1 not really")
+    rows.assign(note="stiff, sore").to_csv("semicolons.csv", index=False, sep=";", decimal=",")
+    rows.to_csv("plain.csv", index=False, sep=";")
+    rows.assign(note="Übel").to_csv("latin.csv", index=False, encoding="latin-1")
+    Path("nothing.csv").write_bytes(b"")
+    Path("ragged.csv").write_text("a,b\n1,2,3\n")
     words, told = ERRORS[name]
     assert main(words) == 1
     error = capsys.readouterr().err

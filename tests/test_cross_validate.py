@@ -112,6 +112,22 @@ def test_duplicates_raise_before_anything_is_fitted():
     assert Spy.seen == []
 
 
+def test_inferred_encoders_are_told_once_and_not_in_every_fold(capsys):
+    X, y, groups = cohort()
+    model = af.EarlyFusionClassifier(random_state=0)
+    cross_validate(model, X, y, groups=groups, cv=3, n_bootstrap=50)
+    assert capsys.readouterr().out.count("encoders='auto' chose") == 1
+    cross_validate(model, X, y, groups=groups, cv=3, **QUICK)
+    twice = af.RecalibratedClassifier(model, cv=2, random_state=0)
+    cross_validate(twice, X, y, groups=groups, cv=2, **QUICK)
+    assert capsys.readouterr().out == ""
+    twice.fit(X, y)
+    assert capsys.readouterr().out.count("encoders='auto' chose") == 1
+    model.fit(X, y)
+    model.fit(X, y)
+    assert capsys.readouterr().out.count("encoders='auto' chose") == 2
+
+
 def test_duplicates_can_be_ignored():
     X, y, _ = cohort(20, 1)
     X = pd.concat([X, X], ignore_index=True)

@@ -138,6 +138,13 @@ def find_unit(unit: object, name: str) -> str:
         If the quantity has no such unit.
     """
     known = {key.lower(): key for key in find_quantity(name).factors}
+    if not isinstance(unit, str) and hasattr(unit, "__len__"):
+        # Shown, a column of units would be cells.
+        msg = (
+            f"Unit of {name!r}: expected one unit, got {type(unit).__name__}. Convert the rows of "
+            "each unit by themselves; LabEvents reads a column of units."
+        )
+        raise UnitError(msg)
     spelled = spell_unit(str(unit)) if unit is not None else ""
     for candidate in (spelled, _ALIASES.get(spelled, "")):
         if candidate in known:

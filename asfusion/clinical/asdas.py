@@ -126,7 +126,7 @@ def asdas_crp(
         morning_stiffness_duration=morning_stiffness_duration,
         patient_global=patient_global,
         peripheral=peripheral,
-        crp=crp if crp_unit == "mg/L" else to_mg_per_l(crp, crp_unit),
+        crp=crp if str(crp_unit) == "mg/L" else to_mg_per_l(crp, crp_unit),
     )
     level = given.numbers("crp", 0, 1000, "mg/L", fix="Check the unit of CRP.")
     inflammation = 0.579 * np.log(np.maximum(level, CRP_FLOOR_MG_L) + 1.0)

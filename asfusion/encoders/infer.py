@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import quoted
-from asfusion._frames import Frame, looks_like_date
+from asfusion._frames import Frame, looks_like_date, looks_measured
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder
@@ -20,7 +20,7 @@ from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 
 Role: TypeAlias = Literal[
-    "table", "gene", "image", "note", "visits", "identifier", "series", "empty"
+    "table", "gene", "image", "note", "visits", "identifier", "number_text", "series", "empty"
 ]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
@@ -42,6 +42,8 @@ _COUNTED = (*_PEOPLE, "case", "record", "admission", "encounter", "hospital", "s
 _NAMES_ONE = frozenset({"id", "ids", "uid", "uuid", "guid", "mrn", "identifier", "accession"})
 _JOINED = re.compile(rf"({'|'.join((*_COUNTED, 'hadm', 'pat', 'subj', 'sample', 'visit'))})_?ids?")
 _NUMBER_WORDS = frozenset({"number", "num", "no", "nr", "code", "key"})
+# What pandas and polars call an index that was written into a file.
+_WRITTEN_INDEX = re.compile(r"|(__index_)?level_\d+(__)?")
 _NUMBERING = frozenset({"case", "index", "key", "pid", "record", "row", "unnamed", *_NUMBER_WORDS})
 
 
@@ -57,8 +59,8 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     NIfTI files, are read likewise: slice by slice with attention where weights are installed,
     and else by a small 3-D network; columns that share the start of their name (``mri_stir``,
     ``mri_t1``) are sequences of one modality. A column of nested visits, each with its ``day``, is
-    read by a small GRU. Identifiers and empty columns are left out. The estimators print what
-    was chosen.
+    read by a small GRU. Identifiers, empty columns, and numbers and dates that are written as text
+    are left out. The estimators print what was chosen.
 
     Parameters
     ----------
@@ -130,10 +132,11 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     """
     frame = Frame.read(X)
     lines = [f"encoders='auto' chose for {len(frame)} rows:"]
+    width = max(12, *map(len, encoders))
     for name, encoder in encoders.items():
         names = quoted(encoder._columns_among(frame.columns) or frame.columns, limit=8)
         network = _network_in_words(encoder, frame)
-        lines.append(f"  {name:<12} {type(encoder).__name__:<15} {names}{network}")
+        lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {names}{network}")
     left_out = {} if frame.is_array else column_roles(frame)
     for role, reason in _REASONS.items():
         found = [name for name, role_found in left_out.items() if role_found == role]
@@ -144,6 +147,10 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
 
 _REASONS = {
     "identifier": "identifiers would leak; name them in a TabularEncoder to use them",
+    "number_text": (
+        "numbers or dates written as text; convert them, for example with pandas.to_numeric or "
+        "pandas.to_datetime"
+    ),
     "empty": "no known cell, or the same in every row",
 }
 
@@ -210,7 +217,11 @@ def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
     is_category = is_few and (n_distinct < len(cells) or len(cells) == 1)
     if n_words >= _NOTE_WORDS and (n_words >= _LONG_NOTE_WORDS or not is_category):
         return "note"
-    return "table" if is_category and not _is_identifier(name, cells, n_distinct) else "identifier"
+    if _is_identifier(name, cells, n_distinct):
+        return "identifier"
+    if not is_category and _share(list(set(cells)), looks_measured) >= _MOSTLY:
+        return "number_text"
+    return "table" if is_category else "identifier"
 
 
 def _is_identifier(name: str, cells: list[str], n_distinct: int) -> bool:
@@ -220,7 +231,10 @@ def _is_identifier(name: str, cells: list[str], n_distinct: int) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if _names_identifier(name, words):
         return True
-    return n_distinct == len(cells) and bool(words) and words[0] in _NUMBERING and _is_bare(words)
+    if n_distinct < len(cells):
+        return False
+    numbers = bool(words) and words[0] in _NUMBERING and _is_bare(words)
+    return numbers or _WRITTEN_INDEX.fullmatch(name) is not None
 
 
 def _names_identifier(name: str, words: list[str]) -> bool:

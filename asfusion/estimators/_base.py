@@ -15,9 +15,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._bundle import Bundled, save_bundle
-from asfusion._checks import check_modality_name
+from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._frames import Frame
-from asfusion._progress import progress_shown
+from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._tokens import Prepared
 from asfusion.clinical.provenance import check_circularity
@@ -28,7 +28,7 @@ from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
     TrainingRows,
     cells_present,
-    check_row_labels,
+    check_target_apart,
     is_table,
     read_array,
     read_classes,
@@ -212,8 +212,9 @@ class FusionEstimator(Bundled, PartsMixin):
     def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
         frame = self._read_X(X, reset=True)
         n_rows = len(frame)
-        check_row_labels(X, y)
+        check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         check_circularity(() if frame.is_array else frame.columns, y)
+        check_target_apart(frame, y)
         targets = self._read_y(y, n_rows)
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
@@ -258,9 +259,10 @@ class FusionEstimator(Bundled, PartsMixin):
 
     def _check_encoders(self) -> dict[str, Encoder]:
         if not isinstance(self.encoders, Mapping) or not self.encoders:
+            is_text = isinstance(self.encoders, str)
+            got = repr(self.encoders) if is_text else type(self.encoders).__name__
             msg = (
-                "encoders: expected 'auto' or a non-empty dict of name to encoder, got "
-                f"{self.encoders if isinstance(self.encoders, str) else type(self.encoders)!r}. "
+                f"encoders: expected 'auto' or a non-empty dict of name to encoder, got {got}. "
                 "For example {'labs': asfusion.TabularEncoder(['crp', 'esr'])}."
             )
             raise ConfigurationError(msg)
@@ -279,7 +281,7 @@ class FusionEstimator(Bundled, PartsMixin):
         if isinstance(self.encoders, str) and self.encoders == "auto":
             encoders = infer_encoders(rows.frame)
             if self.verbose and not rows.frame.is_array:
-                print(describe_encoders(encoders, rows.frame))  # noqa: T201 (the choice is said)
+                tell(describe_encoders(encoders, rows.frame))
         else:
             encoders = {name: clone(part) for name, part in self._check_encoders().items()}
         fitted = {}

@@ -9,6 +9,12 @@ from sklearn.base import BaseEstimator, clone
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError
 
+_PARTS = {
+    "encoders": ("a dict of encoders", ", such as asfusion.infer_encoders(X)"),
+    "estimators": ("a dict of estimators", ", a model for each modality"),
+    "fusion": ("a fusion head", ", such as asfusion.fusion.Gated()"),
+}
+
 
 class PartsMixin(BaseEstimator):  # type: ignore[misc]
     """Let ``encoders={"labs": ...}`` answer to ``encoders__labs__d_out``.
@@ -38,8 +44,9 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         ConfigurationError
-            If a part is named that is not there.
+            If a part is named that is not there, or that has no parameters.
         """
+        self._check_nested(params)
         fields = self._part_dicts()
         plain = {k: v for k, v in params.items() if k.partition("__")[0] not in fields}
         nested = {k: v for k, v in params.items() if k not in plain}
@@ -49,6 +56,18 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
             if key not in whole:
                 self._set_part(key, value)
         return self
+
+    def _check_nested(self, params: dict[str, Any]) -> None:
+        """Raise where a parameter is set of a name, such as ``"auto"``, or of None."""
+        for key in params:
+            field, nested, _ = key.partition("__")
+            part = params.get(field, getattr(self, field, self))
+            if not nested or isinstance(part, dict) or hasattr(part, "set_params"):
+                continue
+            wanted, example = _PARTS.get(field, ("an estimator", ""))
+            got = repr(part) if part is None or isinstance(part, str) else type(part).__name__
+            msg = f"{field}: expected {wanted} to set {key!r} in, got {got}. "
+            raise ConfigurationError(f"{msg}Pass one{example}.")
 
     def _set_part(self, key: str, value: Any) -> None:
         field, _, rest = key.partition("__")

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from asfusion._frames import Frame, is_missing
-from asfusion.exceptions import InputError
+from asfusion.exceptions import CircularityError, ColumnError, InputError
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +96,13 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
     """
     frame = Frame.read(X)
     if columns is not None:
-        frame = frame.select(list(columns), type(estimator).__name__)
+        try:
+            frame = frame.select(list(columns), type(estimator).__name__)
+        except ColumnError as error:
+            if reset:
+                raise
+            msg = f"{error} Give what is absent as a column of missing cells."
+            raise ColumnError(msg) from None
     if not len(frame) or not frame.columns:
         msg = (
             f"X: expected at least 1 row and 1 column, got shape=({len(frame)}, "
@@ -140,17 +146,20 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     return Frame.read(pd.DataFrame(array, columns=list(names)))
 
 
-def check_row_labels(X: Any, y: Any) -> None:
-    """Raise when X and y carry the same row labels in another order."""
-    left, right = getattr(X, "index", None), getattr(y, "index", None)
-    if left is None or right is None or callable(left) or callable(right):
+def check_target_apart(frame: Frame, y: Any) -> None:
+    """Raise when the target itself stands among the columns, under its own name.
+
+    The name alone says little: what is computed from a column inherits it.
+    """
+    name = getattr(y, "name", None)
+    if frame.is_array or not isinstance(name, str) or name not in frame.columns:
         return
-    if len(left) == len(right) and not left.equals(right) and set(left) == set(right):
+    if len(y) == len(frame) and frame.cells(name) == list(y):
         msg = (
-            "X and y: expected rows in one order, got the same index labels in another order. "
-            "Use y = y.loc[X.index]."
+            f"Target {name!r}: expected features without it, got it as a column of X. Drop the "
+            "column."
         )
-        raise InputError(msg)
+        raise CircularityError(msg)
 
 
 def read_classes(y: Any, n_rows: int) -> NDArray[Any]:

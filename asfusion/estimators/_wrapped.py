@@ -13,7 +13,7 @@ from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from asfusion._bundle import Bundled, save_bundle
-from asfusion.estimators._rows import check_row_labels
+from asfusion._checks import check_row_labels
 from asfusion.exceptions import ConfigurationError, InputError
 
 
@@ -130,12 +130,12 @@ def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:
     return _safe_indexing(X, rows)
 
 
-def read_rows(X: Any, y: Any) -> tuple[Any, int]:
+def read_rows(X: Any, y: Any, **columns: Any) -> tuple[Any, int]:
     """Return X as something that `take_rows` can divide, and its number of rows.
 
-    The labels of rows must not contradict those of y.
+    The labels of rows must not contradict those of y, nor of other columns.
     """
-    check_row_labels(X, y)
+    check_row_labels(X, y=y, **columns)
     (divisible,) = indexable(X)
     return divisible, int(_num_samples(divisible))
 

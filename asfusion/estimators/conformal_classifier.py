@@ -136,7 +136,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         check_choice(self.method, "method", _METHODS)
         given = self._given()
         check_part(self.estimator if given is None else given, "estimator", classify=True)
-        X, n_rows = read_rows(X, y)
+        X, n_rows = read_rows(X, y, groups=groups)
         labels = read_classes(y, n_rows)
         self.classes_ = np.unique(labels) if given is None else np.asarray(given.classes_)
         numbers = class_numbers(labels, self.classes_)

@@ -110,7 +110,7 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
         """
         given = self._given()
         check_part(self.estimator if given is None else given, "estimator", classify=False)
-        X, n_rows = read_rows(X, y)
+        X, n_rows = read_rows(X, y, groups=groups)
         targets = read_targets(y, n_rows)
         if targets.ndim > 1 and targets.shape[1] > 1:
             msg = (

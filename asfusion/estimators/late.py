@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from asfusion._checks import check_choice, quoted
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import progress, tell
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
@@ -115,7 +115,7 @@ class _LateFusion(FusionEstimator):
         if isinstance(self.encoders, str) and self.encoders == "auto":
             encoders: dict[str, Encoder] = infer_encoders(rows.frame)
             if self.verbose and not rows.frame.is_array:
-                print(describe_encoders(encoders, rows.frame))  # noqa: T201 (the choice is said)
+                tell(describe_encoders(encoders, rows.frame))
             return encoders
         return self._check_encoders()
 

@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._progress import told_once
 from asfusion._random import draw_seed
 from asfusion.estimators import _recalibration as maps
 from asfusion.estimators._rows import read_classes, read_groups, read_weights
@@ -129,7 +130,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         n_folds = check_integer(self.cv, "cv", minimum=2)
         given = self._given()
         check_part(self.estimator if given is None else given, "estimator", classify=True)
-        X, n_rows = read_rows(X, y)
+        X, n_rows = read_rows(X, y, groups=groups, sample_weight=sample_weight)
         labels = read_classes(y, n_rows)
         patients = read_groups(groups, n_rows)
         weight = read_weights(sample_weight, n_rows)
@@ -143,8 +144,9 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         else:
             self.classes_ = np.unique(labels)
             passed = None if sample_weight is None else weight
-            unseen = self._unseen(X, labels, patients, passed, n_folds)
-            self.estimator_ = fit_copy(self.estimator, X, labels, patients, passed)
+            with told_once(True):
+                unseen = self._unseen(X, labels, patients, passed, n_folds)
+                self.estimator_ = fit_copy(self.estimator, X, labels, patients, passed)
         self._learn(unseen, class_numbers(labels, self.classes_), weight)
         return self
 

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import quoted
+from asfusion._checks import check_row_labels, quoted
 from asfusion._frames import Frame, is_missing
 from asfusion.evaluation._patterns import read_presence
+from asfusion.evaluation._words import FEWEST
 from asfusion.exceptions import ConfigurationError, InputError
 
 MODALITIES = "modalities"
 _MOST_VALUES = 10  # numbers with more distinct values are cut into bands
+_MOST_CODES = 3  # numbers with at most so many are codes, however few rows there are
 _MOST_LEVELS = 50
 _MISSING = "missing"
 
@@ -55,6 +57,8 @@ def read_factors(
         if len(column) != n_rows:
             msg = f"by[{name!r}]: expected {n_rows} values, one per row, got {len(column)}."
             raise InputError(msg)
+        if isinstance(by, Mapping):
+            check_row_labels(X, **{f"by[{name!r}]": by.get(name)})
         factors[name] = _levels(name, column, (bands or {}).get(name))
     return factors
 
@@ -152,7 +156,9 @@ def _number_levels(
 ) -> tuple[list[str], list[str]]:
     known = numbers[~np.isnan(numbers)]
     distinct = np.unique(known)
-    if edges is None and len(distinct) <= _MOST_VALUES:
+    # Values of a handful of rows each would not be scored, and tell on people.
+    is_code = len(distinct) <= _MOST_CODES or len(known) >= FEWEST * len(distinct)
+    if edges is None and len(distinct) <= _MOST_VALUES and is_code:
         order = [f"{value:g}" for value in distinct]
         labels = [_MISSING if np.isnan(v) else f"{v:g}" for v in numbers]
         return labels, [*order, _MISSING]

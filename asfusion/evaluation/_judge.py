@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_number
+from asfusion._checks import check_number, check_row_labels
 from asfusion.evaluation._decision import percent_grid
 from asfusion.evaluation._inputs import Judged, Task, read_judged, read_targets
 from asfusion.evaluation.metrics import BinaryScorer, MulticlassScorer, RegressionScorer, Scorer
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+
+_SEVERAL = 10  # rows: a handful may well be certain
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,9 +146,19 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
                 "evaluate(predictions, y=y), or pass the fitted model first."
             )
             raise InputError(msg)
-        return read_judged(model, y, groups, classes=classes)
+        check_row_labels(model, "predictions", y=y, groups=groups)
+        judged = read_judged(model, y, groups, classes=classes)
+        are_labels = bool(np.isin(judged.predicted, (0.0, 1.0)).all())
+        if judged.task == "binary" and are_labels and len(judged) >= _SEVERAL:
+            msg = (
+                "predictions: expected probabilities, got 0 or 1 in every row, as labels are. "
+                "Ranking and calibration of labels mean little; pass what predict_proba gives."
+            )
+            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+        return judged
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
+    check_row_labels(X, y=y, groups=groups)
     from sklearn.base import is_classifier
     from sklearn.utils.validation import check_is_fitted
 

@@ -128,15 +128,7 @@ def _remarks(report: Report) -> list[str]:
         )
     if "auc_delong" in report.scores:
         remarks[0] += " The second one of the AUC is DeLong's."
-    if report.threshold_source is not None:
-        source, positive = _SOURCES[report.threshold_source], report.classes[-1]
-        cut = show_threshold(report, 3 if report.threshold_range else 6)
-        remarks.append(f"Threshold {cut}, {source}: class {positive} from there on.")
-        if " to " in cut:
-            remarks.append(f"Net benefit as a score is at their median, {report.threshold:.3g}.")
-        remarks.append(_prevalence_remark(report))
-        useful = where_useful(report.curves["decision"])
-        remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")
+    remarks += _threshold_remarks(report)
     if any(pattern.n_rows is None for pattern in report.patterns):
         remarks.append(
             f"By modalities present, numbers below {FEWEST} are not shown, nor one from which such "
@@ -158,6 +150,37 @@ def _remarks(report: Report) -> list[str]:
             f"Some score is undefined in up to {undefined} replicates; those are left out."
         )
     return remarks
+
+
+def _threshold_remarks(report: Report) -> list[str]:
+    """Return what holds for two classes: the threshold, and which of them is counted."""
+    if report.threshold_source is None:
+        return []
+    source, positive = _SOURCES[report.threshold_source], report.classes[-1]
+    cut = show_threshold(report, 3 if report.threshold_range else 6)
+    remarks = [f"Threshold {cut}, {source}: class {positive} from there on."]
+    if not all(map(_is_number_or_truth, report.classes)):
+        other = report.classes[0]
+        remarks.append(
+            "Sensitivity, predictive values, net benefit and average precision count class "
+            f"{positive}, the last in order. To count class {other}, fit and judge with "
+            f"y == {other!r}."
+        )
+    if " to " in cut:
+        remarks.append(f"Net benefit as a score is at their median, {report.threshold:.3g}.")
+    remarks.append(_prevalence_remark(report))
+    useful = where_useful(report.curves["decision"])
+    remarks.append(f"Net benefit is above that of treating all and treating none {useful}.")
+    return remarks
+
+
+def _is_number_or_truth(name: str) -> bool:
+    """Return whether a class says by its name which of two it is."""
+    try:
+        float(name)
+    except ValueError:
+        return name in ("False", "True")
+    return True
 
 
 def _prevalence_remark(report: Report) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_integer
+from asfusion._checks import check_integer, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.evaluation import _html
@@ -228,6 +228,7 @@ def site_probe(
     """
     n_folds = check_integer(cv, "cv", minimum=2)
     check_integer(n_permutations, "n_permutations", minimum=19)
+    check_row_labels(X, site=site, y=y, groups=groups)
     embeddings = _embeddings(model, X)
     n_rows = len(next(iter(embeddings.values())))
     names, sites = np.unique(_as_text(read_complete(site, "site", n_rows)), return_inverse=True)

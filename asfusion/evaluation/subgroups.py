@@ -210,7 +210,8 @@ def audit_subgroups(
         Patient of each row. Intervals resample patients.
     bands : dict of str to sequence of float, optional
         Edges by which a factor of numbers is cut, as in ``{"age": (40, 60)}``. By
-        default numbers of more than ten distinct values are cut into rounded thirds.
+        default numbers of more than ten distinct values are cut into rounded thirds, and those
+        of more than three where a value has fewer than ten rows on average.
     threshold : float, optional
         From which probability on a row is called positive; as in `evaluate`.
     classes : array, optional

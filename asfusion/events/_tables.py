@@ -17,6 +17,8 @@ from asfusion._checks import quoted, suggestion
 from asfusion._frames import is_missing
 from asfusion.exceptions import ColumnError, InputError
 
+_TEXTS = (".csv", ".tsv", ".txt", ".gz", ".xlsx", ".xls")
+
 
 def read_events(events: Any, own: Mapping[str, str | None]) -> tuple[pl.LazyFrame, bool]:
     """Return the columns of the events under our names, lazily, and whether times have a zone.
@@ -37,7 +39,7 @@ def read_events(events: Any, own: Mapping[str, str | None]) -> tuple[pl.LazyFram
     """
     columns = [name for name in own.values() if name is not None]
     if isinstance(events, str | Path):
-        lazy = pl.scan_parquet(events)
+        lazy = _scanned(Path(events))
     elif isinstance(events, pl.LazyFrame):
         lazy = events
     elif isinstance(events, pl.DataFrame):
@@ -62,6 +64,20 @@ def read_events(events: Any, own: Mapping[str, str | None]) -> tuple[pl.LazyFram
         texts["unit"],
     )
     return table, _has_zone(schema[time])
+
+
+def _scanned(path: Path) -> pl.LazyFrame:
+    expected = "events: expected a Parquet file, a folder of them, or a table, got"
+    if not path.exists() and not any(letter in str(path) for letter in "*?[:"):
+        raise InputError(f"{expected} a path where there is none. Check the path.")
+    if path.suffix.lower() in _TEXTS:
+        msg = (
+            f"{expected} a {path.suffix.lower()!r} file. Read it first, with its times as times: "
+            "polars.scan_csv(path, try_parse_dates=True), or pandas.read_csv(path, "
+            "parse_dates=[...], dtype=str)."
+        )
+        raise InputError(msg)
+    return pl.scan_parquet(path)
 
 
 def _text(name: str, dtype: pl.DataType) -> pl.Expr:

@@ -98,6 +98,14 @@ def events_before(
     )
 
 
+def are_strangers(events: pl.LazyFrame, index: pl.DataFrame) -> bool:
+    """Return whether several patients were asked for, and none of them has any event."""
+    patients = index.select("patient").unique()
+    if len(patients) < 2:
+        return False
+    return collect(events.join(patients.lazy(), on="patient", how="semi").head(1)).is_empty()
+
+
 def in_order(
     kept: pl.DataFrame, read: Read, lab_of_unit: NDArray[np.int64], n_rows: int, n_labs: int
 ) -> Values:

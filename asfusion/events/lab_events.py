@@ -27,6 +27,7 @@ from asfusion.events._vocabulary import Lab, check_known, read_labs
 from asfusion.events._wide import (
     SUFFIXES,
     Statistics,
+    are_strangers,
     events_before,
     in_order,
     spread_out,
@@ -207,6 +208,12 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
         rows = _as_patients(rows, lazy.collect_schema()["patient"])
         units = find_units(lazy, labs, dict(self.default_units or {}))
         kept = events_before(lazy, reading, units, rows, window_us)
+        if kept.is_empty() and are_strangers(lazy, rows):
+            msg = (
+                "LabEvents: none of the patients of index_dates has any event. Are they written "
+                "alike in both tables (case, blanks, leading zeros)?"
+            )
+            warnings.warn(msg, AsfusionWarning, stacklevel=2)
         read = read_values(kept, reading, units, labs)
         if self.invalid == "raise":
             refuse(read.counts, labs, self.decimal)

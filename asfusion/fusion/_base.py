@@ -10,7 +10,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from asfusion._checks import quoted
+from asfusion._checks import check_integer, quoted
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
 
@@ -78,7 +78,7 @@ class Fusion(nn.Module):
         Raises
         ------
         ConfigurationError
-            If `dims` is empty, or the head was built before.
+            If `dims` is empty, a hyperparameter is unusable, or the head was built before.
         """
         if not dims:
             msg = f"{type(self).__name__}.build: expected at least one modality, got none."
@@ -89,6 +89,7 @@ class Fusion(nn.Module):
                 "already. Make a new one."
             )
             raise ConfigurationError(msg)
+        check_integer(self.d_out, "d_out", minimum=1)
         self.make_layers(dims)
         self.dims = dict(dims)
         return self

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from asfusion._checks import check_integer
+from asfusion._checks import check_integer, check_number
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.fusion._base import Fusion
@@ -69,6 +69,7 @@ class CrossAttention(Fusion):
 
     def make_layers(self, dims: Mapping[str, int]) -> None:
         """Create projections, modality marks, the summary token and the transformer."""
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         if self.d_out % self.n_heads:
             msg = (
                 f"CrossAttention: expected d_out as a multiple of n_heads, got "

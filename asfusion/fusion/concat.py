@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from asfusion._checks import check_number
 from asfusion._tokens import Tokens
 from asfusion.fusion._base import Fusion, presence
 
@@ -44,6 +45,7 @@ class Concat(Fusion):
 
     def make_layers(self, dims: Mapping[str, int]) -> None:
         """Create the mixing layer and one learned vector per modality for its absence."""
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         self.absent = nn.ParameterDict(
             {name: nn.Parameter(torch.zeros(width)) for name, width in dims.items()}
         )

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from asfusion._checks import check_number
 from asfusion._tokens import Tokens
 from asfusion.fusion._base import Fusion, presence
 
@@ -57,6 +58,7 @@ class Gated(Fusion):
 
     def make_layers(self, dims: Mapping[str, int]) -> None:
         """Create a projection and a gate for each modality."""
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         self.project = nn.ModuleDict(
             {
                 name: nn.Sequential(

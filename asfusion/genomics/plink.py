@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MAGIC = b"\x6c\x1b"
 _BY_VARIANT, _BY_SAMPLE = 1, 0
 _UNNAMED = [".", "0"]
+_ENDINGS = (".bed", ".bim", ".fam")
 _FIELDS = 6
 
 
@@ -78,7 +79,11 @@ def read_plink(
     check_choice(sample_id, "sample_id", ("sample", "family_and_sample"))
     import_optional("bed_reader", needed_for="read_plink", extra="genomics")
     bed = Path(path)
-    bed = bed if bed.suffix == ".bed" else bed.with_name(f"{bed.name}.bed")
+    known = bed.suffix in _ENDINGS
+    bed = bed.with_suffix(".bed") if known else bed.with_name(f"{bed.name}.bed")
+    if not any(bed.with_suffix(ending).is_file() for ending in _ENDINGS):
+        msg = "read_plink: expected .bed, .bim and .fam files, got none of them. Check the path."
+        raise InputError(msg)
     people = _table(bed.with_suffix(".fam"))
     samples = people["1"].to_list()
     if sample_id == "family_and_sample":

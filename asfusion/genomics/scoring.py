@@ -117,9 +117,20 @@ def risk_score(
     check_choice(missing, "missing", ("mean", "reference", "omit"))
     check_choice(match, "match", ("auto", "id", "position"))
     check_choice(palindromic, "palindromic", ("drop", "keep", "frequency"))
+    if not isinstance(genotypes, Genotypes):
+        msg = (
+            "genotypes: expected Genotypes, as read_plink and read_vcf give them, got "
+            f"{type(genotypes).__name__}. Read the file first."
+        )
+        raise InputError(msg)
     is_published = isinstance(weights, str)
     if is_published:
-        check_choice(weights, "weights", ("published",))
+        if weights != "published":
+            msg = (
+                "weights: expected a table or 'published', got another text. Read a file first, "
+                "with asfusion.genomics.read_weights."
+            )
+            raise ConfigurationError(msg)
         weights = published_weights()
     table = check_weights(weights)
     carriage = _carriage(hla_b27, hla_b27_weight, is_published, genotypes, missing)

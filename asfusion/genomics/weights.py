@@ -215,7 +215,10 @@ def check_weights(weights: Any) -> pd.DataFrame:
         if hasattr(weights, "to_pandas"):
             weights = pd.DataFrame(weights.to_dict(as_series=False))  # to_pandas needs pyarrow
         else:
-            msg = f"weights: expected a DataFrame or 'published', got {type(weights).__name__}."
+            msg = (
+                f"weights: expected a DataFrame or 'published', got {type(weights).__name__}. "
+                "Read a file first, with asfusion.genomics.read_weights."
+            )
             raise InputError(msg)
     absent = [name for name in ("effect_allele", "weight") if name not in weights]
     if not absent and "id" not in weights and not {"chrom", "pos"} <= set(weights.columns):

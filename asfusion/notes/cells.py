@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from asfusion._frames import Frame, is_missing
-from asfusion.exceptions import ColumnError, ConfigurationError
+from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.notes.cleaning import clean_note
 
 NOTE_SEPARATOR = "\n\f"
@@ -160,3 +160,23 @@ def _texts(cell: Any, name: str, row: int, who: str) -> list[str]:
         "numbers and dates."
     )
     raise ColumnError(msg)
+
+
+def check_one_column(cells: Any, who: str, what: str) -> None:
+    """Raise for a table or a dict: to walk along one gives its names, and no cell.
+
+    Parameters
+    ----------
+    cells : object
+        What was handed over.
+    who : str
+        The function that was called.
+    what : str
+        What a cell is, in the plural.
+    """
+    if isinstance(cells, Mapping) or hasattr(cells, "columns"):
+        msg = (
+            f"{who}: expected one column of {what}, got a table ({type(cells).__name__}). Choose "
+            f"its column of {what}, such as table['{what.rstrip('s')}']."
+        )
+        raise InputError(msg)

@@ -14,7 +14,7 @@ from asfusion._frames import Frame, is_missing
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
 from asfusion.notes._lexicon import Lexicon, axspa_lexicon, build_lexicon
-from asfusion.notes.cells import read_raw_notes
+from asfusion.notes.cells import check_one_column, read_raw_notes
 from asfusion.notes.concepts import mentions_of
 
 if TYPE_CHECKING:
@@ -165,6 +165,8 @@ def check_notes(
     if dates is not None and index_date is None:
         msg = "check_notes: expected index_date= to compare dates= with, got none."
         raise ConfigurationError(msg)
+    check_one_column(notes, "check_notes", "notes")
+    check_one_column(dates, "check_notes", "dates")
     rows = read_raw_notes(_as_frame(notes, "notes"), ["notes"], "check_notes")
     there = [row for row, texts in enumerate(rows) if texts]
     outcome_rows, affirmed = _named(rows, _outcome_lexicon(outcome))

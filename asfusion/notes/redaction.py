@@ -18,6 +18,7 @@ from asfusion.notes._identifiers import (
     spread_names,
 )
 from asfusion.notes._lexicon import build_lexicon
+from asfusion.notes.cells import check_one_column
 from asfusion.notes.redacted import RedactedNotes, RedactedSpan
 
 _FARTHEST_WEEKS = 52
@@ -203,6 +204,7 @@ def _shift(key: str | bytes, owner: Any) -> int:
 
 
 def _read_texts(notes: Any) -> list[str | None]:
+    check_one_column(notes, "redact", "notes")
     cells = [notes] if isinstance(notes, str) or notes is None else list(notes)
     for row, cell in enumerate(cells):
         if not isinstance(cell, str) and not is_missing(cell):

@@ -6,6 +6,7 @@ and a row of weight zero as none.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,12 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._frames import Frame, Kind, looks_like_date
-from asfusion.exceptions import ColumnError, InputError
+from asfusion._frames import Frame, Kind, looks_like_date, looks_measured
+from asfusion.exceptions import AsfusionWarning, ColumnError, InputError
 
 Array = NDArray[np.float64]
 _CLIP = 10.0
 _VALUES_PER_BIN = 8
+_MOSTLY = 0.9
+_SEVERAL = 5  # rows: one or two may well be of a level that is new
 _NARROWEST = 1e-4  # of a bin, on the scale of a feature: a narrower one is a step, not a slope
 _LARGEST = float(np.finfo(np.float64).max)
 # Kinds of a column at prediction that can be read as the kind that it had in fit.
@@ -175,7 +178,7 @@ class TablePreprocessor:
         plan.with_flag = not known.all()
         cells, weights = cells[known], weights[known]
         if plan.kind == "category":
-            plan.levels = self._levels(cells, weights)
+            plan.levels = self._levels(name, cells, weights)
         elif plan.kind == "boolean":
             plan.center = weighted_quantile(cells, 0.5, weights)
         else:
@@ -184,9 +187,19 @@ class TablePreprocessor:
                 plan.edges = _bin_edges(_scaled(plan, cells), weights, self.max_bins)
         return plan
 
-    def _levels(self, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
+    def _levels(self, name: str, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
         # As objects: numpy's own strings lose what is invisible at their end.
         levels, position = np.unique(cells, return_inverse=True)
+        if len(levels) > self.max_categories and _are_measured(levels):
+            # No count in it: a warning that reads the same in every fold is shown once.
+            msg = (
+                f"Column {name!r}: numbers or dates written as text are read as a category, of "
+                f"which the {self.max_categories} most frequent levels have a feature. Convert "
+                "them if they measure something, for example with pandas.to_numeric(column, "
+                "errors='coerce') or pandas.to_datetime; raise max_categories if they name "
+                "something."
+            )
+            warnings.warn(msg, AsfusionWarning, stacklevel=2)
         totals = np.bincount(position, weights=weights)
         order = sorted(range(len(levels)), key=lambda i: (-totals[i], levels[i]))
         return tuple(sorted(levels[i] for i in order[: self.max_categories]))
@@ -199,6 +212,10 @@ def column_kind(frame: Frame, name: str) -> Kind:
         return kind
     cells = [cell for cell in frame.strings(name) if cell is not None]
     return "date" if cells and all(looks_like_date(cell) for cell in cells) else "category"
+
+
+def _are_measured(levels: NDArray[Any]) -> bool:
+    return sum(map(looks_measured, levels)) >= _MOSTLY * len(levels)
 
 
 def _read(plan: ColumnPlan, frame: Frame) -> NDArray[Any]:
@@ -250,6 +267,12 @@ def _apply(plan: ColumnPlan, frame: Frame) -> Array:
     if plan.kind == "category":
         numbers = {level: number for number, level in enumerate(plan.levels)}
         level_of = np.asarray([numbers.get(cell, -1) for cell in cells], dtype=np.int64)
+        if known.sum() >= _SEVERAL and (level_of < 0).all():
+            msg = (
+                f"Column {plan.name!r}: none of the cells has a level that has a feature. Are "
+                "they written as in fit?"
+            )
+            warnings.warn(msg, AsfusionWarning, stacklevel=2)
         features = (level_of[:, None] == np.arange(len(numbers))).astype(np.float64)
     elif plan.kind == "boolean":
         features = np.where(known, cells, plan.center)[:, None]

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from asfusion import clinical
 from asfusion.clinical._unit_table import QUANTITIES
 from asfusion.clinical.units import check_units, convert, flag_site_units, to_mg_per_l
 from asfusion.exceptions import AsfusionError, ConfigurationError, InputError, UnitError
@@ -393,3 +394,13 @@ def test_lengths_must_match() -> None:
         flag_site_units([1.0, 2.0, 3.0], ["A", "B"], "crp")
     with pytest.raises(InputError, match="site: expected one for each of the 3 values, got 1"):
         flag_site_units([1.0, 2.0, 3.0], "A", "crp")
+
+
+def test_a_column_of_units_is_no_unit() -> None:
+    units = pd.Series(["mg/L", "mg/dL"])
+    with pytest.raises(UnitError, match="expected one unit, got Series. Convert the rows of each"):
+        convert(pd.Series([10.0, 1.0]), "crp", units)
+    with pytest.raises(UnitError, match="expected one unit, got list"):
+        clinical.asdas_crp(5, 5, 5, 5, crp=[10.0, 1.0], crp_unit=["mg/L", "mg/dL"])  # type: ignore[arg-type]
+    with pytest.raises(UnitError, match="expected one unit, got Series"):
+        clinical.asdas_crp(5, 5, 5, 5, crp=[10.0, 1.0], crp_unit=units)  # type: ignore[arg-type]

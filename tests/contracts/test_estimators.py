@@ -20,7 +20,7 @@ from asfusion.encoders.text import TextEncoder
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
-from asfusion.exceptions import AsfusionWarning
+from asfusion.exceptions import AsfusionWarning, ConfigurationError
 
 FAMILIES = [
     EarlyFusionClassifier,
@@ -237,6 +237,20 @@ def test_nested_parameters_are_read_and_set(family):
     assert given["genes"].columns == ["rs30187"], "a replaced part leaves the caller's dict"
     with pytest.raises(ValueError, match=r"encoders: expected one of 'labs', .* got 'mri'"):
         model.set_params(encoders__mri__d_out=4)
+    with pytest.raises(ValueError, match=r"encoders: expected a dict .* asfusion.infer_encoders"):
+        family().set_params(encoders__labs__d_out=4)
+
+
+def test_parts_that_are_names_or_absent_have_no_parameters_to_set():
+    model = JointFusionClassifier(fusion="gated")
+    with pytest.raises(ConfigurationError, match=r"fusion: .* such as asfusion.fusion.Gated\(\)"):
+        model.set_params(fusion__d_out=8)
+    assert model.fusion == "gated"
+    for params in ({"estimator__C": 0.1}, {"network__max_epochs": 3}):
+        with pytest.raises(ConfigurationError, match="expected an estimator to set .* got None"):
+            EarlyFusionClassifier().set_params(**params)
+    with pytest.raises(ConfigurationError, match="estimators: expected a dict"):
+        LateFusionClassifier().set_params(estimators__labs__C=0.1)
 
 
 @every_family

@@ -197,8 +197,20 @@ def test_names_and_descriptions_resolve():
         resolve_head(3)
     with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
         CrossAttention(d_out=6, n_heads=4).build(DIMS)
-    with pytest.raises(ConfigurationError, match="n_layers: expected an integer of at"):
+    with pytest.raises(
+        ConfigurationError, match="n_layers: expected an integer of at least 1, got 0"
+    ):
         CrossAttention(n_layers=0).build(DIMS)
+
+
+@pytest.mark.parametrize("head", [Concat, Gated, CrossAttention])
+def test_unusable_hyperparameters_are_told_before_torch_does(head):
+    for d_out in (0, -1, 2.5, "64"):
+        with pytest.raises(ConfigurationError, match="d_out: expected an integer of at least 1"):
+            head(d_out=d_out).build(DIMS)
+    for dropout in (2, -0.1, None):
+        with pytest.raises(ConfigurationError, match="dropout: expected a number in"):
+            head(dropout=dropout).build(DIMS)
 
 
 def test_a_head_of_ones_own_needs_two_methods():

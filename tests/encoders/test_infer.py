@@ -125,6 +125,35 @@ def test_a_numbering_is_an_identifier_as_long_as_all_differ(
     assert _roles({name: [0, 1, 2, 2]}, df_module) == {name: "table"}
 
 
+@pytest.mark.parametrize("name", ["", "__index_level_0__", "Unnamed: 0.1", "level_0"])
+def test_an_index_that_was_written_into_a_file_is_no_measurement(name: str) -> None:
+    assert _roles({name: [0, 3, 7, 8]}, pl) == {name: "identifier"}
+    assert _roles({name: [0.5, 3.0, 7.0, 8.0]}, pl) == {name: "table"}
+
+
+NUMBERS_AS_TEXT = [f"{'<' * (i % 5 == 0)}{i / 4}".replace(".", ".,"[i % 2]) for i in range(N)]
+
+
+def test_numbers_as_text_are_told_as_such(df_module: ModuleType) -> None:
+    X = df_module.DataFrame(
+        {
+            "crp": NUMBERS_AS_TEXT,
+            "esr": [str(i) for i in range(N - 1)] + ["not done"],
+            "patient_id": [str(i) for i in range(N)],
+            "site": [f"0{i}" for i in range(N)],
+            "seen": [f"{1 + i % 28}.{1 + i // 28}.2024" for i in range(N)],
+            "grade": [str(i % 5) for i in range(N)],
+        }
+    )
+    expected = ["number_text", "number_text", "identifier", "identifier", "number_text", "table"]
+    assert list(column_roles(Frame.read(X)).values()) == expected
+    told = describe_encoders(infer_encoders(X), X).splitlines()
+    assert told[-1] == (
+        "  left out: 'crp', 'esr', 'seen' (numbers or dates written as text; convert them, for "
+        "example with pandas.to_numeric or pandas.to_datetime)"
+    )
+
+
 @pytest.mark.parametrize("name", ["patient_id", "case", "pid"])
 def test_two_levels_or_fractions_tell_nobody_apart(df_module: ModuleType, name: str) -> None:
     assert _roles({name: [0, 1, 1, 0]}, df_module) == {name: "table"}
@@ -148,7 +177,7 @@ def test_categories_by_type_are_told_like_text() -> None:
 def test_dates_as_text_go_to_the_table_only_if_all_are(df_module: ModuleType) -> None:
     days = [f"2024-02-{1 + i:02d}" for i in range(25)]
     assert _roles({"seen": days}, df_module) == {"seen": "table"}
-    assert _roles({"seen": [*days, "not known"]}, df_module) == {"seen": "identifier"}
+    assert _roles({"seen": [*days, "not known"]}, df_module) == {"seen": "number_text"}
 
 
 @pytest.mark.parametrize(("n_other", "role"), [(4, "image"), (5, "identifier")])

@@ -68,7 +68,8 @@ def test_a_column_that_is_not_there(family):
         ColumnError,
     )
     model = make(family, labs()).fit(X, y)
-    with pytest.raises(ColumnError, match="expected the column 'esr' in X"):
+    told = "expected the column 'esr' in X.* Give what is absent as a column of missing cells"
+    with pytest.raises(ColumnError, match=told):
         model.predict(X[["crp"]])
     assert len(model.predict(X[["bmi", "esr", "crp"]])) == 20, "order and more columns are fine"
 
@@ -179,6 +180,9 @@ def test_weights_and_groups(family):
 def test_encoders_that_are_not_encoders(family):
     X, y = table()
     fails(family, X, y, "expected 'auto' or a non-empty dict", ConfigurationError, encoders={})
+    one = TabularEncoder()
+    told = r"got TabularEncoder. For example {'labs': asfusion.Tab"
+    fails(family, X, y, told, ConfigurationError, encoders=one)
     fails(family, X, y, "expected 'auto' or a", ConfigurationError, encoders="all")
     fails(
         family,

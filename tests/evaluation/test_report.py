@@ -28,7 +28,7 @@ from asfusion.estimators.early import EarlyFusionClassifier
 from asfusion.evaluation._plots import tick_names
 from asfusion.evaluation.report import Report, evaluate
 from asfusion.evaluation.subgroups import audit_subgroups
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
 N = 160
 FAST = {"n_bootstrap": 200}
@@ -178,6 +178,29 @@ def test_threshold_is_given_stored_or_the_default(rows):
     assert "Threshold 0.7, stored in the model: class 1 from there on." in repr(stored)
 
 
+def test_labels_in_the_place_of_probabilities_are_told(rows):
+    model = LogisticRegression().fit(rows.X, rows.y)
+    with pytest.warns(AsfusionWarning, match="got 0 or 1 in every row, as labels are"):
+        evaluate(model.predict(rows.X), y=rows.y, **FAST)
+    evaluate(model.predict_proba(rows.X), y=rows.y, **FAST)
+
+
+def test_it_is_said_which_of_two_names_is_counted(rows):
+    names = np.where(rows.y == 1, "ill", "well")
+    report = evaluate(LogisticRegression().fit(rows.X, names), rows.X, names, **FAST)
+    said = (
+        "Sensitivity, predictive values, net benefit and average precision count class well, the "
+        "last in order. To count class ill, fit and judge with y == 'ill'."
+    )
+    assert said in repr(report) and "y == &#x27;ill&#x27;" in report._repr_html_()
+    called = LogisticRegression().fit(rows.X, names).predict(rows.X) == "well"
+    assert report.scores["sensitivity"].estimate == pytest.approx(called[rows.y == 0].mean())
+    for clear in (rows.y, rows.y == 1, 2.0 * rows.y - 1):
+        assert "last in order" not in repr(
+            evaluate(LogisticRegression().fit(rows.X, clear), rows.X, clear, **FAST)
+        )
+
+
 def test_regression_of_models_and_predictions(rows, reports):
     model = LinearRegression().fit(rows.X, rows.target)
     assert evaluate(model, rows.X, rows.target, **FAST).scores["r2"].estimate == pytest.approx(1.0)
@@ -187,7 +210,7 @@ def test_regression_of_models_and_predictions(rows, reports):
 
 
 def test_classes_name_the_columns_of_predictions(rows):
-    p = np.c_[rows.X[:, 0] > 0, rows.X[:, 0] <= 0] * 1.0
+    p = np.c_[rows.X[:, 0] > 0, rows.X[:, 0] <= 0] * 0.8 + 0.1
     turned = evaluate(p, y=rows.y, classes=[1, 0], **FAST)
     assert turned.classes == ("1", "0")
     assert turned.scores["auc"].estimate > 0.6

@@ -161,6 +161,23 @@ def test_columns_bands_and_modalities(table, library):
     pd.testing.assert_frame_equal(audit.to_frame(), again.to_frame())
 
 
+def test_few_rows_of_many_numbers_are_cut_rather_than_listed(table):
+    model, X, y = table
+    ages = np.repeat([34.0, 39, 51, 55, 61, 64, 65, 74], 5)
+    audit = af.audit_subgroups(model, X[:40], y[:40], by={"age": ages}, **FAST)
+    assert levels(audit, "age") == ["under 51", "51 to under 64", "64 and over"]
+    grades = np.arange(40) % 8
+    assert (
+        len(levels(af.audit_subgroups(model, X[:40], y[:40], by={"g": grades}, **FAST), "g")) == 3
+    )
+    for few in ([0, 1, 2], [0, 1]):
+        by = {"code": np.resize(few, 12)}
+        audit = af.audit_subgroups(model, X[:12], y[:12], by=by, **FAST)
+        assert levels(audit, "code") == [str(code) for code in few]
+    plenty = af.audit_subgroups(model, X, y, by={"g": np.arange(300) % 8}, **FAST)
+    assert levels(plenty, "g") == [str(grade) for grade in range(8)]
+
+
 def test_the_report_carries_the_audit(table):
     model, X, y = table
     report = af.evaluate(model, X, y, subgroups=["sex"], **FAST)

@@ -97,6 +97,17 @@ def test_patients_without_events_are_rows_of_missing(
     assert b["crp_count"] == 0 and math.isnan(b["crp_last"]) and b["esr_last"] == 12.0
 
 
+def test_patients_of_whom_nobody_has_events_are_told(events: pd.DataFrame) -> None:
+    labs = af.LabEvents(LABS)
+    strangers = visits_of(("A", "2024-04-01"), ("B", "2024-04-01"))
+    with pytest.warns(AsfusionWarning, match="none of the patients .* written alike"):
+        assert labs.transform(events, strangers)["crp_last"].isna().all()
+    early = visits_of(("a", "1999-04-01"), ("B", "1999-04-01"))
+    assert labs.transform(events, early)["crp_last"].isna().all()
+    # One patient may well have none.
+    assert labs.transform(events, strangers[:1])["crp_last"].isna().all()
+
+
 def test_nothing_after_the_index_date_is_used(events: pd.DataFrame, visits: pd.DataFrame) -> None:
     labs = af.LabEvents(LABS, statistics=ALL)
     before = labs.transform(events, visits)
@@ -578,6 +589,21 @@ def test_files_that_cannot_be_read_are_not_named(visits: pd.DataFrame, tmp_path:
         with pytest.raises(InputError, match="expected a Parquet file, a folder of them") as caught:
             labs.transform(path, visits)
         assert "jane" not in str(caught.value)
+
+
+def test_files_of_another_kind_are_told_how_to_be_read(
+    visits: pd.DataFrame, tmp_path: Path
+) -> None:
+    labs = af.LabEvents(LABS)
+    file = tmp_path / "Mueller.csv"
+    with pytest.raises(InputError, match="expected a Parquet file, .* got a path where") as error:
+        labs.transform(file, visits)
+    assert "Mueller" not in str(error.value)
+    events_of(EVENTS).to_csv(file, index=False)
+    with pytest.raises(InputError, match=r"got a '.csv' file. Read it first, .*polars.scan_csv"):
+        labs.transform(file, visits)
+    lazy = pl.scan_csv(file, try_parse_dates=True)
+    assert labs.transform(lazy, visits)["crp_last"][0] == 2.0
 
 
 def test_parts_that_differ_are_an_error_in_our_words(

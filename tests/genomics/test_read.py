@@ -50,7 +50,7 @@ def cohort_files(cohort, tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", ["c", "c.bed", "c.vcf", "c.vcf.gz"])
+@pytest.mark.parametrize("name", ["c", "c.bed", "c.bim", "c.fam", "c.vcf", "c.vcf.gz"])
 def test_the_cohort_comes_back(cohort, cohort_files, name):
     read = read_vcf if "vcf" in name else read_plink
     genotypes = read(cohort_files / name)
@@ -153,6 +153,11 @@ def test_damaged_plink_files_are_refused(tmp_path, ending, change, message):
     file.write_bytes(change(file.read_bytes()))
     with pytest.raises(InputError, match=message):
         read_plink(tmp_path / "x")
+
+
+def test_no_file_at_all_is_a_wrong_path(tmp_path):
+    with pytest.raises(InputError, match="expected .bed, .bim and .fam files, got none of them"):
+        read_plink(tmp_path / "nobody.bed")
 
 
 @pytest.mark.parametrize("ending", [".bed", ".bim", ".fam"])

@@ -430,3 +430,13 @@ def test_a_tag_needs_its_allele():
         hla_b27_from_tag(one("rs1"))
     with pytest.raises(ConfigurationError, match="rsid: expected one of 'rs4349859'"):
         hla_b27_from_tag(one("rs1"), "rs1")
+
+
+def test_paths_are_no_genotypes_and_no_weights(tmp_path):
+    weights = table("rs1 T C 1")
+    for wrong in ("cohort.bed", tmp_path, pd.DataFrame({"rs1": [1.0]})):
+        with pytest.raises(InputError, match="genotypes: expected Genotypes, as read_plink and"):
+            risk_score(wrong, weights)
+    for wrong in ("PGS000001.txt.gz", tmp_path):
+        with pytest.raises((ConfigurationError, InputError), match="weights: .*read_weights"):
+            risk_score(genotypes([[1, 1, 0]]), wrong)

@@ -83,6 +83,11 @@ def test_bad_arguments_are_refused(arguments: Any, error: Any, match: str) -> No
 
 
 def test_notes_are_a_column_of_texts() -> None:
+    for table in (pd.DataFrame({"note": ["axSpA"]}), {"note": ["axSpA"]}):
+        with pytest.raises(InputError, match="expected one column of notes, got .*table"):
+            check_notes(table, outcome="axspa")
+        with pytest.raises(InputError, match="expected one column of dates, got .*table"):
+            check_notes(["axSpA"], dates=table, index_date="2020-01-01")
     with pytest.raises(InputError, match="expected notes as a list or a column, got str"):
         check_notes("note", outcome="ibd")
     with pytest.raises(ColumnError, match="column 'notes', row 0: expected text, got int"):

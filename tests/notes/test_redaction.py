@@ -212,6 +212,12 @@ def test_columns_lists_and_missing_notes() -> None:
     ("arguments", "error", "match"),
     [
         ({"notes": ["a", 5]}, InputError, "redact: note 1: expected text, got int"),
+        (
+            {"notes": pd.DataFrame({"note": ["Dr. Quill"]})},
+            InputError,
+            "Choose its column of notes",
+        ),
+        ({"notes": {"p1": "Dr. Quill"}}, InputError, r"column of notes, got a table \(di"),
         ({"notes": ["a"], "names": "Bo"}, ConfigurationError, "names: expected a list of words"),
         ({"notes": ["a"], "places": [" "]}, ConfigurationError, "places: expected a list of words"),
         ({"notes": ["a"], "date_key": "k"}, ConfigurationError, "date_key: expected patients="),

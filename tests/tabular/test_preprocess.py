@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asfusion._frames import Frame
-from asfusion.exceptions import ColumnError, InputError
+from asfusion.exceptions import AsfusionWarning, ColumnError, InputError
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, column_kind
 
 NAN = float("nan")
@@ -98,6 +98,33 @@ def test_levels_that_were_not_seen_or_are_rare_have_no_feature(df_module: Module
     new = df_module.DataFrame({"hla": ["b7", "b51", "b8"]})
     assert plan.transform(new).tolist() == [[0, 0], [0, 0], [0, 1]]
     assert plan.present(new).all()
+
+
+def test_numbers_as_text_are_no_silent_category(df_module: ModuleType) -> None:
+    texts = ["not done", *(f"{'<' * (i % 3 == 0)}{i},5" for i in range(24))]
+    with pytest.warns(AsfusionWarning, match="Column 'crp': numbers or dates written as text"):
+        plan = _fit(df_module.DataFrame({"crp": texts}))
+    assert len(plan.feature_names()) == 20
+    # Few levels are grades; leading zeros and letters are codes.
+    for codes in ([str(i % 5) for i in range(40)], [f"0{i}" for i in range(40)], list("abcd" * 9)):
+        _fit(df_module.DataFrame({"code": codes}), max_categories=9)
+
+
+def test_levels_that_are_numbers_stay_the_same_beside_a_missing_one() -> None:
+    plan = _fit(pd.DataFrame({"grade": pd.Categorical([0, 1, 2])}))
+    assert plan.feature_names() == ["grade_0", "grade_1", "grade_2"]
+    later = pd.DataFrame({"grade": pd.Categorical([1.0, None, 2.0])})
+    assert plan.transform(later).tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 1]]
+    assert plan.present(later).tolist() == [True, False, True]
+
+
+def test_a_column_of_nothing_but_new_levels_is_told(df_module: ModuleType) -> None:
+    plan = _fit(df_module.DataFrame({"sex": ["female", "male"] * 3}))
+    with pytest.warns(AsfusionWarning, match="Column 'sex': none of the cells has a level that"):
+        plan.transform(df_module.DataFrame({"sex": ["F", "M"] * 3}))
+    # A few rows, or one that is known, are no reason.
+    plan.transform(df_module.DataFrame({"sex": ["F", "M"]}))
+    plan.transform(df_module.DataFrame({"sex": [*(["F", "M"] * 3), "male"]}))
 
 
 def test_equally_frequent_levels_are_kept_in_alphabetical_order() -> None:
