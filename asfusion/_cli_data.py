@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,15 @@ _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt")
 
 
-def read_table(file: Path) -> polars.DataFrame:
+def read_table(file: Path, as_text: Collection[str] = ()) -> polars.DataFrame:
     """Return the rows of a CSV, TSV or Parquet file, paths relative to it made whole.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+    as_text : collection of str
+        Columns of a text file that are codes, also where these rows have nothing but numbers.
 
     Raises
     ------
@@ -45,6 +53,7 @@ def read_table(file: Path) -> polars.DataFrame:
                 infer_schema_length=None,
                 null_values=_MISSING,
                 try_parse_dates=True,
+                schema_overrides=dict.fromkeys(as_text, polars.String),
             )
     except polars.exceptions.PolarsError as error:
         # The parser's own words quote cells, which are patients' data.

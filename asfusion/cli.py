@@ -126,7 +126,7 @@ def _predict(options: argparse.Namespace) -> None:
     from asfusion.persistence import load
 
     model = load(options.model)
-    table = read_table(options.data)
+    table = read_table(options.data, _categories(model))
     kept = table.select(_present(table, options.keep, "--keep"))
     X = table.select(_present(table, list(model.feature_names_in_), "The model"))
     # A number for each row, so that rows can be matched whatever happens to the file.
@@ -179,10 +179,7 @@ def _info(options: argparse.Namespace) -> None:
 
     model = load(options.model)
     print(f"{type(model).__name__}, {options.model}")
-    for name, encoder in model.encoders_.items() if hasattr(model, "encoders_") else ():
-        print(f"  {name:<12} {type(encoder).__name__:<15} {quoted(encoder.columns_, limit=8)}")
-    for name, part in getattr(model, "models_", {}).items():
-        encoder = part.encoders_[name]
+    for name, encoder in _encoders(model).items():
         print(f"  {name:<12} {type(encoder).__name__:<15} {quoted(encoder.columns_, limit=8)}")
     if hasattr(model, "classes_"):
         print(f"  classes      {quoted([str(label) for label in model.classes_])}")
@@ -191,6 +188,24 @@ def _info(options: argparse.Namespace) -> None:
 
 
 # -- parts -----------------------------------------------------------------------------
+
+
+def _encoders(model: Any) -> dict[str, Any]:
+    """Return the encoders of a fitted model, within what is wrapped around it; none of an index."""
+    while not hasattr(model, "_modality_encoders") and hasattr(model, "estimator_"):
+        model = model.estimator_
+    return model._modality_encoders() if hasattr(model, "_modality_encoders") else {}
+
+
+def _categories(model: Any) -> list[str]:
+    """Return the columns that a fitted model read as categories."""
+    from asfusion.encoders.tabular import TabularEncoder
+    from asfusion.tabular.preprocess import TablePreprocessor
+
+    tables = [e for e in _encoders(model).values() if isinstance(e, TabularEncoder)]
+    learned = [table.plan_ for table in tables] or [getattr(model, "plan_", [])]
+    plans = [plan for state in learned for plan in TablePreprocessor.from_state(state).plans]
+    return [plan.name for plan in plans if plan.kind == "category"]
 
 
 def _read(

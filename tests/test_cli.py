@@ -13,6 +13,7 @@ import polars
 import pytest
 from PIL import Image
 
+import asfusion
 from asfusion._cli_data import read_table
 from asfusion._version import __version__
 from asfusion.cli import main
@@ -65,6 +66,33 @@ def test_fit_predict_info(file: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert told.startswith("EarlyFusionClassifier")
     assert "'crp', 'sex'" in told
     assert "'no', 'yes'" in told
+
+
+@pytest.mark.parametrize("family", ["early", "late"])
+def test_codes_stay_codes_where_the_new_rows_have_only_numbers(file: Path, family: str) -> None:
+    table = patients().assign(ward=["01", "2", "A", "B"] * 10)
+    table.to_csv(file, index=False)
+    fit = ["fit", str(file), *FIT, "--family", family, "--estimator", "logistic"]
+    assert main([*fit, "--out", "m.asf"]) == 0
+    new = table[table["ward"].isin(["01", "2"])].drop(columns="flare")
+    new.to_csv("new.csv", index=False)
+    assert main(["predict", "m.asf", "new.csv", "--out", "p.csv"]) == 0
+    made = pd.read_csv("p.csv")["probability_yes"]
+    expected = load("m.asf").predict_proba(new.drop(columns=["patient", "basdai"]))[:, 1]
+    np.testing.assert_allclose(made, expected, atol=1e-12)
+    new.drop(columns="ward").assign(ward="").to_csv("empty.csv", index=False)
+    assert main(["predict", "m.asf", "empty.csv", "--out", "p.csv"]) == 0
+
+
+def test_what_a_wrapped_model_reads_is_told(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table = patients()[["crp", "sex", "flare"]]
+    inner = asfusion.EarlyFusionClassifier(verbose=0, random_state=0)
+    asfusion.RecalibratedClassifier(inner, cv=2).fit(table[["crp", "sex"]], table["flare"]).save(
+        "m.asf"
+    )
+    assert main(["info", "m.asf"]) == 0
+    assert "'crp', 'sex'" in capsys.readouterr().out
+    assert main(["predict", "m.asf", str(file), "--out", "p.csv"]) == 0
 
 
 def test_table_without_the_target_can_be_predicted(file: Path) -> None:
