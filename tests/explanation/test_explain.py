@@ -191,7 +191,7 @@ def test_log_odds_equal_a_brute_force(name: str, rows: Any, fitted: dict[str, An
 
 
 def test_numbers_have_no_log_odds(rows: Any) -> None:
-    model = EarlyFusionRegressor({"body": TabularEncoder(["bmi", "age"])}, **QUIET)
+    model = EarlyFusionRegressor({"body": TabularEncoder("bmi")}, **QUIET)
     model.fit(rows[0], rows[0]["age"])
     with pytest.raises(ConfigurationError, match="link: expected 'identity' for a model of num"):
         explain(model, rows[0][:2], link="logit")
