@@ -160,7 +160,8 @@ def waterfall(e: Explanation, row: int, ax: Axes) -> Axes:
     ax.locator_params(axis="x", nbins=5)
     ax.set_xlabel(axis_label(e.output_names[row], 40))
     base, prediction = e.base_values[row], e.predictions[row]
-    ax.set_title(f"Row {row}: from {base:.3f} (nothing known) to {prediction:.3f}", fontsize=10)
+    start = "background rows" if e.absence == "background" else "nothing known"
+    ax.set_title(f"Row {row}: from {base:.3f} ({start}) to {prediction:.3f}", fontsize=10)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 

@@ -98,6 +98,16 @@ def test_to_lack_what_the_background_has_is_a_part_of_its_own(model: Any, rows: 
 # -- labels ------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("absence", "start"), [("missing", "nothing known"), ("background", "background rows")]
+)
+def test_a_row_says_what_it_starts_from(model: Any, rows: Any, absence: Any, start: str) -> None:
+    e = af.explain(
+        model, rows[:1], background=rows, absence=absence, n_background=3, n_samples=4, verbose=0
+    )
+    assert f"({start})" in e.plot_patient(0).axes[0].get_title()
+
+
 def test_rows_of_several_classes_say_which_is_whose(explained: Any) -> None:
     assert len(set(explained.output_names)) > 1
     assert explained["labs"].output_name == "probability of the predicted class"
