@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,5 +156,6 @@ def _with_whole_paths(table: polars.DataFrame, folder: Path) -> polars.DataFrame
 def _holds_paths(cells: Any, folder: Path) -> bool:
     if all(cell.strip().lower().endswith(_IMAGES) for cell in cells):
         return len(cells) > 0
-    # The name of a site may be that of a folder, too: a path has a part above it.
-    return all("/" in cell and (folder / cell).is_dir() for cell in cells)
+    # The name of a site may be that of a folder, too: a path has a part above it. Unlike
+    # `Path.is_dir`, `isdir` takes a long note for no folder, where that would raise and quote it.
+    return all("/" in cell and os.path.isdir(folder / cell) for cell in cells)  # noqa: PTH112

@@ -190,6 +190,15 @@ def test_series_and_volumes_are_relative_to_the_table_too(tmp_path: Path) -> Non
     assert (row["site"], row["ratio"]) == ("mri", "1/2")
 
 
+@pytest.mark.parametrize(
+    "note", ["Better at rest/with NSAIDs." + " No trauma." * 60, "a/b\0c", "yes/no", "../x"]
+)
+def test_notes_are_no_folders(file: Path, note: str) -> None:
+    table = patients().assign(note=note)
+    table.to_csv(file, index=False)
+    assert read_table(file)["note"].to_list() == [note] * len(table)
+
+
 def test_demo_leaves_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polars.from_pandas", None)  # needs pyarrow, which `make demo` lacks
     monkeypatch.chdir(tmp_path)
