@@ -142,8 +142,10 @@ def check_circularity(features: Any, target: Any) -> None:
     asfusion.exceptions.CircularityError: Target 'asdas': expected features ...
     """
     targets = _target_names(target)
-    columns = [c for c in _column_names(features) if isinstance(c, str)]
     known = [(name, *_read_name(name)) for name in targets]
+    if not any(standard for _, standard, _ in known):
+        return
+    columns = [c for c in _column_names(features) if isinstance(c, str)]
     for name, standard, visit in known:
         if standard is not None:
             _check_one(columns, name, standard, visit)

@@ -52,6 +52,7 @@ from asfusion.explanation._visit_games import attribute_visits, play_visits, sco
 from asfusion.explanation._with_shap import ShapleyOfColumns, ask_kernel_explainer
 from asfusion.explanation.genotypes import GenotypeAttribution
 from asfusion.explanation.images import METHODS, ImageAttribution, attribute_image
+from asfusion.explanation.images import ImageMethod as PixelMethod
 from asfusion.explanation.players import (
     AUTO_EXACT,
     exact_shapley,
@@ -75,9 +76,7 @@ Detail: TypeAlias = (
     | list[VolumeAttribution | None]
 )
 WordMethod: TypeAlias = Literal["shapley", "deletion", "integrated_gradients"]
-ImageMethod: TypeAlias = Literal[
-    "auto", "integrated_gradients", "smoothgrad", "grad_cam", "occlusion"
-]
+ImageMethod: TypeAlias = Literal["auto"] | PixelMethod
 
 IMAGE_METHODS = ("auto", *METHODS)
 WORD_METHODS = ("shapley", "deletion", "integrated_gradients")
