@@ -7,13 +7,17 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from asfusion._bundle import Bundled, describe_bundle, load_bundle
 from asfusion._checks import suggestion
+from asfusion.bundle.objects import Bundled, describe_bundle, load_bundle
 from asfusion.exceptions import BundleError, ConfigurationError
 from asfusion.fusion._resolve import head_class, head_names
 
 _MODULES = {
-    "asfusion.baselines": ("BasdaiRegressor", "BasfiRegressor", "ClinicalIndexRegressor"),
+    "asfusion.baselines.regressors": (
+        "BasdaiRegressor",
+        "BasfiRegressor",
+        "ClinicalIndexRegressor",
+    ),
     "asfusion.estimators.early": ("EarlyFusionClassifier", "EarlyFusionRegressor"),
     "asfusion.estimators.joint": ("JointFusionClassifier", "JointFusionRegressor"),
     "asfusion.estimators.late": ("LateFusionClassifier", "LateFusionRegressor"),

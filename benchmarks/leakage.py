@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 import asfusion as af
-from asfusion.evaluation._twins import ALIKE_IMAGES
+from asfusion.duplicates._twins import ALIKE_IMAGES
 from asfusion.imaging.fingerprint import N_BITS, perceptual_hash
 from asfusion.imaging.read import read_image
 

@@ -20,9 +20,6 @@ from sklearn.tree import DecisionTreeRegressor
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import asfusion as af
-from asfusion._baseline_models import MODELS
-from asfusion._baseline_regressor import MEDIAN
-from asfusion._baseline_scores import IndexInfo, IndexScorer, cv_plus, patient_weights
 from asfusion._frames import Frame
 from asfusion.baselines import (
     BasdaiRegressor,
@@ -30,6 +27,9 @@ from asfusion.baselines import (
     ClinicalIndexRegressor,
     compare_baselines,
 )
+from asfusion.baselines._index import MEDIAN
+from asfusion.baselines._models import MODELS
+from asfusion.baselines._scores import IndexInfo, IndexScorer, cv_plus, patient_weights
 from asfusion.exceptions import (
     BundleError,
     CircularityError,

@@ -25,8 +25,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asfusion._bundle import describe_bundle, load_bundle, save_bundle
-from asfusion._bundle_files import MANIFEST, read_bundle, write_bundle
+from asfusion.bundle.folder import MANIFEST, read_bundle, write_bundle
+from asfusion.bundle.objects import describe_bundle, load_bundle, save_bundle
 from asfusion.exceptions import BundleError
 
 MOST = 1 << 30
@@ -154,7 +154,7 @@ def test_value_that_holds_itself(tmp_path: Path) -> None:
 _SAVE = """
 import sys
 from pathlib import Path
-from asfusion._bundle import save_bundle
+from asfusion.bundle.objects import save_bundle
 from tests.test_bundle import a_model
 save_bundle(a_model(), Path(sys.argv[1]))
 """

@@ -43,9 +43,9 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
-from asfusion._bundle import load_bundle, save_bundle
-from asfusion._bundle_files import write_bundle
-from asfusion._bundle_sklearn import dump_skops, load_skops, load_xgboost
+from asfusion.bundle.folder import write_bundle
+from asfusion.bundle.objects import load_bundle, save_bundle
+from asfusion.bundle.sklearn_parts import dump_skops, load_skops, load_xgboost
 from asfusion.exceptions import BundleError
 
 MOST = 1 << 30
@@ -294,8 +294,8 @@ def test_pipeline_with_a_cache_folder_is_refused(tmp_path: Path) -> None:
 def test_foreign_pipeline_with_a_cache_folder_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asfusion._bundle as bundle
-    import asfusion._bundle_sklearn as parts
+    import asfusion.bundle.objects as bundle
+    import asfusion.bundle.sklearn_parts as parts
 
     for number, cached in enumerate(
         [

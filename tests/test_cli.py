@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import asfusion
-from asfusion._cli_data import read_table
 from asfusion._version import __version__
-from asfusion.cli import main
+from asfusion.cli._data import read_table
+from asfusion.cli.commands import main
 from asfusion.persistence import load
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -130,7 +130,7 @@ def test_families_and_estimators(
 
 
 def test_no_patient_is_on_both_sides(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from asfusion.cli import _hold_out
+    from asfusion.cli.commands import _hold_out
 
     groups = patients()["patient"].to_numpy()
     train, test = _hold_out(patients()["flare"].to_numpy(), groups, 0.3, 0)
@@ -312,7 +312,7 @@ def test_error_quotes_no_cell(file: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_reader_that_goes_away_is_no_error(file: Path) -> None:
     """As in ``asfusion info | head -1``: nothing is printed about a pipe."""
     run = subprocess.run(
-        f"{sys.executable} -m asfusion.cli info | head -c 1",
+        f"{sys.executable} -m asfusion.cli.commands info | head -c 1",
         shell=True, capture_output=True, text=True, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold, KFold
 from sklearn.svm import LinearSVC
 
-from asfusion.comparison import compare
+from asfusion.comparison.comparer import compare
 from asfusion.datasets.axspa_cohort import make_axspa_cohort
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder

@@ -17,10 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from asfusion import _comparison_jobs as jobs_module
-from asfusion import _comparison_store as store_module
-from asfusion._comparison_store import describe
-from asfusion.comparison import compare
+from asfusion.comparison import _jobs as jobs_module
+from asfusion.comparison import _store as store_module
+from asfusion.comparison._store import describe
+from asfusion.comparison.comparer import compare
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators.joint import JointFusionClassifier
@@ -250,7 +250,7 @@ def test_any_flipped_byte_is_found_or_harmless(tmp_path, fits):
 SCRIPT = """
 import sys, time
 import numpy as np, pandas as pd
-from asfusion import _comparison_store as store_module
+from asfusion.comparison import _store as store_module
 from tests.test_comparison_store import run
 
 real = store_module.AnswerStore.write

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import asfusion as af
-from asfusion.crossvalidation import cross_validate, permute_labels
+from asfusion.crossvalidation.validator import cross_validate, permute_labels
 from asfusion.evaluation.report import Report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 

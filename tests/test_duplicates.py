@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from asfusion.datasets.axspa_cohort import make_axspa_cohort
-from asfusion.duplicates import find_duplicates
+from asfusion.duplicates.finder import find_duplicates
 from asfusion.exceptions import ColumnError, InputError
 from asfusion.imaging.fingerprint import perceptual_hash
 from asfusion.imaging.read import read_image

@@ -67,7 +67,7 @@ def test_import_adds_few_modules() -> None:
 def test_command_line_starts_without_torch() -> None:
     statement = (
         "import contextlib\n"
-        "from asfusion.cli import main\n"
+        "from asfusion.cli.commands import main\n"
         "with contextlib.suppress(SystemExit): main(['--help'])"
     )
     assert not top_level(modules_after(statement)) & {"torch", "pandas", "sklearn", "transformers"}

@@ -25,7 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from xgboost import XGBClassifier, XGBRegressor
 
-from asfusion._bundle_files import read_bundle, write_bundle
+from asfusion.bundle.folder import read_bundle, write_bundle
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder

@@ -13,7 +13,7 @@ from joblib import Parallel, delayed
 from sklearn.linear_model import Ridge
 
 from asfusion._processes import steady_workers
-from asfusion.crossvalidation import cross_validate
+from asfusion.crossvalidation.validator import cross_validate
 
 pytest.importorskip("psutil")  # without it joblib replaces no worker that grows
 PACKAGE = Path(__file__).resolve().parents[1] / "asfusion"

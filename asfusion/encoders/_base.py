@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._bundle import Bundled
 from asfusion._frames import Frame
 from asfusion._progress import progress
 from asfusion._tokens import Prepared, Tokens
+from asfusion.bundle.objects import Bundled
 from asfusion.encoders._cache import (
     EMBEDDINGS,
     Embedding,

@@ -24,13 +24,13 @@ from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
 from asfusion.encoders.image import check_store, in_threads, paths_of
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
-from asfusion.imaging._grid_plan import GridPlan, Window, check_window
 from asfusion.imaging._quiet import quiet_readers
-from asfusion.imaging._sources import members
-from asfusion.imaging.grid import Grid
-from asfusion.imaging.series import read_series
-from asfusion.imaging.series_store import SeriesStore
-from asfusion.imaging.volume import Volume
+from asfusion.imaging.stores.series_store import SeriesStore
+from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window
+from asfusion.imaging.volumes._sources import members
+from asfusion.imaging.volumes.grid import Grid
+from asfusion.imaging.volumes.series import read_series
+from asfusion.imaging.volumes.volume import Volume
 from asfusion.nn._norms import NORMS
 from asfusion.nn.network import Training
 

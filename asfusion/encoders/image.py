@@ -28,8 +28,8 @@ from asfusion.exceptions import (
 )
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.augment import RadiographAugment
-from asfusion.imaging.image_store import ImageStore
 from asfusion.imaging.read import WHO, read_image
+from asfusion.imaging.stores.image_store import ImageStore
 from asfusion.nn._norms import NORMS, Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
 from asfusion.nn.network import EncoderNetwork, Training

@@ -17,8 +17,8 @@ from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._base import Mode, embed_prepared
 from asfusion.encoders._series import PRETRAINED_RATE, SeriesEncoder
 from asfusion.exceptions import ConfigurationError
-from asfusion.imaging._grid_plan import GridPlan, Window, check_window
 from asfusion.imaging.augment import StackAugment
+from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window
 from asfusion.nn._norms import Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
 from asfusion.nn.network import EncoderNetwork

@@ -16,14 +16,14 @@ from asfusion.encoders._series import (
     PRETRAINED_RATE,
     SeriesEncoder,
 )
-from asfusion.imaging._grid_plan import (
+from asfusion.imaging.augment import StackAugment
+from asfusion.imaging.volumes._grid_plan import (
     GridPlan,
     Window,
     check_shape,
     check_spacing,
     check_window,
 )
-from asfusion.imaging.augment import StackAugment
 from asfusion.nn._norms import Norm, resolve_norm
 from asfusion.nn.network import EncoderNetwork
 from asfusion.nn.volume import build_volume_backbone, describe_volume_backbone

@@ -12,8 +12,8 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
-from asfusion._bundle import Bundled, save_bundle
 from asfusion._checks import check_row_labels
+from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import ConfigurationError, InputError
 
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from asfusion._checks import quoted, suggestion
 from asfusion._files import write_file
-from asfusion.evaluation import _html
 from asfusion.evaluation._subgroup_show import label
 from asfusion.evaluation._words import score_label, show_interval, show_number, show_threshold
 from asfusion.evaluation.intervals import Interval
 from asfusion.exceptions import ConfigurationError
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from asfusion.evaluation.report import Report

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from asfusion._checks import check_choice
-from asfusion.evaluation import _html
 from asfusion.evaluation._card import (
     NOT_PROVIDED,
     Section,
@@ -21,6 +20,7 @@ from asfusion.evaluation._card import (
     threshold_of,
 )
 from asfusion.evaluation._words import score_label
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from asfusion.evaluation.report import Report

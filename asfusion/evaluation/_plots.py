@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.exceptions import ConfigurationError
+from asfusion.show.colours import BLUE, COLOURS, GREY, LINES, ORANGE, RED
+from asfusion.show.figures import tick_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from asfusion.evaluation.report import Report
-
-# Okabe and Ito's palette, without its yellow, which is too light for lines.
-BLUE, ORANGE, GREEN, RED, SKY, PURPLE = (
-    "#0072B2",
-    "#E69F00",
-    "#009E73",
-    "#D55E00",
-    "#56B4E9",
-    "#CC79A7",
-)
-GREY = "#767676"
-COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
-LINES = ("-", "--", "-.", ":")
 
 
 def n_axes(report: Report) -> int:
@@ -59,15 +46,6 @@ def new_figure(report: Report, *, show: bool) -> tuple[Figure, list[Axes]]:
     return figure, list(axes.ravel())
 
 
-def check_axes(axes: Any, count: int) -> list[Axes]:
-    """Return `axes` as a list of `count` matplotlib axes."""
-    given = list(np.ravel(np.asarray(axes, dtype=object)))
-    if len(given) != count or not all(hasattr(axis, "plot") for axis in given):
-        msg = f"axes: expected {count} matplotlib Axes, got {len(given)} object(s)."
-        raise ConfigurationError(msg)
-    return given
-
-
 def draw(report: Report, axes: Sequence[Axes]) -> None:
     """Draw a report into as many axes as `n_axes` says."""
     if report.task == "binary":
@@ -81,44 +59,6 @@ def draw(report: Report, axes: Sequence[Axes]) -> None:
     else:
         for number, axis in enumerate(axes):
             _draw_target(report, axis, number)
-
-
-def as_svg(figure: Figure) -> bytes:
-    """Return a figure as an SVG file, the same bytes every time."""
-    import matplotlib as mpl
-
-    buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "asfusion"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None})
-    return buffer.getvalue()
-
-
-def tick_names(names: Sequence[str], longest: int = 28) -> list[str]:
-    """Return names that leave room for a picture, and in which matplotlib sees no formula.
-
-    Of a long one the middle is left out; those that would look the same then are numbered.
-    """
-    short = [shorten(name, longest) for name in names]
-    seen: dict[str, int] = {}
-    for place, (name, text) in enumerate(zip(names, short, strict=True)):
-        seen[text] = seen.get(text, 0) + 1
-        if seen[text] > 1 and text != name:
-            short[place] = f"{text} ({seen[text]})"
-    return [text.replace("$", r"\$") for text in short]
-
-
-def shorten(name: str, longest: int) -> str:
-    """Return a name without line breaks, and without its middle if it is long."""
-    text = " ".join(name.split())
-    if len(text) <= longest:
-        return text
-    head = (longest - 1) // 2
-    return f"{text[:head].rstrip()}…{text[head + 1 - longest :].lstrip()}"
-
-
-def room_for(names: Sequence[str]) -> float:
-    """Return the width in inches that the names of lines need beside a picture."""
-    return 0.08 * max(len(name) for name in names)
 
 
 def _is_crowded(report: Report) -> bool:

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import quoted
-from asfusion.evaluation import _html, _plots
 from asfusion.evaluation._subgroup_scores import SHOWN, Gap
 from asfusion.evaluation._words import FEWEST, score_label, show_interval, show_number
 from asfusion.evaluation.intervals import Interval
 from asfusion.exceptions import ConfigurationError
+from asfusion.show import colours, figures
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from asfusion.evaluation.subgroups import Subgroup, SubgroupAudit
@@ -76,7 +77,7 @@ def html_parts(audit: SubgroupAudit) -> list[str]:
             _html.paragraph(words, "verdict" if k == 1 else "")
             for k, words in enumerate(verdict(audit))
         ),
-        _html.picture(_plots.as_svg(figure), "Scores by subgroup with intervals."),
+        _html.picture(figures.as_svg(figure), "Scores by subgroup with intervals."),
         _html.table(_header(audit), _rows(audit)),
         *(_html.paragraph(remark, "note") for remark in _remarks(audit)),
     ]
@@ -99,7 +100,7 @@ def plot(audit: SubgroupAudit, scores: Any, axes: Any) -> NDArray[np.object_]:
     if axes is None:
         _, given = _new_figure(audit, names, shown=True)
     else:
-        given = _plots.check_axes(axes, len(names))
+        given = figures.check_axes(axes, len(names))
     _draw(audit, names, given)
     return np.asarray(given, dtype=object)
 
@@ -188,7 +189,7 @@ def _new_figure(
     audit: SubgroupAudit, names: Sequence[str], *, shown: bool
 ) -> tuple[Any, list[Any]]:
     height = 1.4 + 0.28 * (len(_lines(audit)) + 1)
-    width = max(2.2, _plots.room_for(_ticks(audit))) + 3.4 * len(names)
+    width = max(2.2, figures.room_for(_ticks(audit))) + 3.4 * len(names)
     options: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
     if shown:
         from matplotlib import pyplot
@@ -209,8 +210,8 @@ def _lines(audit: SubgroupAudit) -> list[Subgroup]:
 def _ticks(audit: SubgroupAudit) -> list[str]:
     """Return the names of the lines, that of all rows first."""
     parts = _lines(audit)
-    levels = _plots.tick_names([p.level for p in parts], 26)
-    factors = [_plots.tick_names([p.factor], 22)[0] for p in parts]
+    levels = figures.tick_names([p.level for p in parts], 26)
+    factors = [figures.tick_names([p.factor], 22)[0] for p in parts]
     sizes = [f" ({p.n_rows})" if p.n_rows else "" for p in parts]
     lines = zip(factors, levels, sizes, strict=True)
     return [f"all ({audit.n_rows})", *(f"{factor} = {level}{n}" for factor, level, n in lines)]
@@ -223,22 +224,25 @@ def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> No
     for name, axis in zip(names, axes, strict=True):
         whole = audit.overall[name]
         if np.isfinite(whole.low):
-            axis.axvspan(whole.low, whole.high, color=_plots.GREY, alpha=0.15, lw=0)
-        axis.axvline(whole.estimate, color=_plots.GREY, lw=1, ls="--")
+            axis.axvspan(whole.low, whole.high, color=colours.GREY, alpha=0.15, lw=0)
+        axis.axvline(whole.estimate, color=colours.GREY, lw=1, ls="--")
         if name in _IDEAL:
             axis.axvline(_IDEAL[name], color="black", lw=0.8, ls=":")
         _draw_line(axis, 0.0, whole, differs=False, colour="black")
         for place, part in zip(places, parts, strict=True):
             gap = part.gaps.get(name)
             differs = gap is not None and gap.excludes_zero
-            colour = _plots.RED if differs else _plots.BLUE
+            colour = colours.RED if differs else colours.BLUE
             _draw_line(axis, place, part.scores[name], differs=differs, colour=colour)
         for place, a, b in zip(places, factors, factors[1:], strict=False):
             if a != b:
-                axis.axhline(place - 0.5, color=_plots.GREY, lw=0.5)
+                axis.axhline(place - 0.5, color=colours.GREY, lw=0.5)
         axis.set(title=label(name), ylim=(-len(parts) - 0.7, 0.7))
     axes[0].set_yticks([0.0, *places], _ticks(audit))
-    kinds = (("o", _plots.BLUE, "no gap seen"), ("D", _plots.RED, "gap to the rest excludes zero"))
+    kinds = (
+        ("o", colours.BLUE, "no gap seen"),
+        ("D", colours.RED, "gap to the rest excludes zero"),
+    )
     for marker, colour, text in kinds:
         axes[-1].plot([], [], marker=marker, color=colour, label=text)
     axes[-1].legend(

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asfusion.evaluation import _html, _plots
+from asfusion.evaluation import _plots
 from asfusion.evaluation._decision import where_useful
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.metrics import SCORES
+from asfusion.show import figures
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from asfusion.evaluation.report import Report
@@ -81,7 +83,7 @@ def as_html(report: Report) -> str:
     parts = [
         _html.heading("Report", 1),
         _html.paragraph(f"On {_rows(report)}."),
-        _html.picture(_plots.as_svg(figure), f"Plots of the report: {titles}."),
+        _html.picture(figures.as_svg(figure), f"Plots of the report: {titles}."),
         _html.heading("Scores"),
         _html.table(_header(report), _score_rows(report)),
         *(_html.paragraph(remark, "note") for remark in _remarks(report)),

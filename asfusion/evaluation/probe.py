@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from asfusion._checks import check_integer, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.evaluation import _html
 from asfusion.evaluation._inputs import guess_task, read_complete, read_groups
 from asfusion.evaluation._patterns import read_presence, unwrapped
 from asfusion.evaluation._probe_scores import SiteRegression, permute_within
 from asfusion.evaluation._subgroup_scores import holm
 from asfusion.evaluation._words import FEWEST, show_number
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,7 +16,7 @@ from asfusion._checks import check_integer
 from asfusion._files import write_file
 from asfusion._random import RandomState, draw_seed
 from asfusion._version import __version__
-from asfusion.evaluation import _html, _plots, _words
+from asfusion.evaluation import _plots, _words
 from asfusion.evaluation._card import Sheet, make_card
 from asfusion.evaluation._checklists import make_checklist
 from asfusion.evaluation._curves import make_curves
@@ -30,6 +30,8 @@ from asfusion.evaluation.intervals import Interval, score_intervals
 from asfusion.evaluation.metrics import SCORES
 from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.show import figures
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +208,7 @@ class Report:
         if axes is None:
             _, given = _plots.new_figure(self, show=True)
         else:
-            given = _plots.check_axes(axes, _plots.n_axes(self))
+            given = figures.check_axes(axes, _plots.n_axes(self))
         _plots.draw(self, given)
         return np.asarray(given, dtype=object)
 

@@ -15,10 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from asfusion._baseline_models import Algorithm
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
+from asfusion.baselines._models import Algorithm
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.concepts import ConceptEncoder

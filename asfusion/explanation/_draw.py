@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._progress import progress, progress_shown
-from asfusion.evaluation import _html
 from asfusion.explanation._parts import name_outputs, shown_parts
 from asfusion.explanation._table_plots import axis_label, by_size, cell_label, shorten, size_of
 from asfusion.explanation.images import ImageAttribution
@@ -18,6 +17,7 @@ from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
 from asfusion.explanation.visits import VisitAttribution
 from asfusion.explanation.volumes import VolumeAttribution
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_number
-from asfusion.evaluation import _html, _plots
+from asfusion.show import figures
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -214,7 +215,7 @@ def as_html(attribution: ImageAttribution) -> str:
     described = f"Attribution by {attribution.method} over the image."
     return _html.fragment(
         [
-            _html.picture(_plots.as_svg(figure), described),
+            _html.picture(figures.as_svg(figure), described),
             _html.paragraph(words),
             _html.paragraph(_html.RESEARCH_TOOL, "note"),
         ]

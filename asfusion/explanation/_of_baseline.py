@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._baseline_models import Algorithm, reference_of
-from asfusion._baseline_regressor import IndexRegressor
 from asfusion._frames import Frame
+from asfusion.baselines._index import IndexRegressor
+from asfusion.baselines._models import Algorithm, reference_of
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._parts import cells_of
 from asfusion.explanation.result import Explanation

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._asked import Asked
-from asfusion._baseline_models import import_shap, shap_in_our_words
+from asfusion.baselines._models import import_shap, shap_in_our_words
 
 Floats = NDArray[np.float64]
 

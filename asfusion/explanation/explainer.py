@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._baseline_regressor import IndexRegressor
 from asfusion._checks import check_choice, check_integer, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion.baselines._index import IndexRegressor
 from asfusion.estimators._base import FusionEstimator, FusionRegressor
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.explanation._details import (

@@ -243,8 +243,8 @@ class ImageAttribution:
         ConfigurationError
             If `ax` is no Axes, or `limit` is not positive.
         """
-        from asfusion.evaluation._plots import check_axes
         from asfusion.explanation._image_plots import draw, symmetric_limit
+        from asfusion.show.figures import check_axes
 
         symmetric_limit(self, limit)  # before a figure is opened for nothing
         if ax is None:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted
 from asfusion._files import write_file
-from asfusion.evaluation import _html
-from asfusion.evaluation._plots import check_axes
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation import _curves, _draw, _trust
 from asfusion.explanation._parts import PRESENCE, parts_of
+from asfusion.show import page as _html
+from asfusion.show.figures import check_axes
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted, suggestion
-from asfusion.evaluation import _html
-from asfusion.evaluation._plots import as_svg
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.explanation import _table_plots
+from asfusion.show import page as _html
+from asfusion.show.figures import as_svg
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.evaluation import _html
-from asfusion.evaluation._plots import as_svg
 from asfusion.exceptions import ConfigurationError, ShapeError
 from asfusion.explanation import _visit_plots
+from asfusion.show import page as _html
+from asfusion.show.figures import as_svg
 
 if TYPE_CHECKING:
     import pandas as pd

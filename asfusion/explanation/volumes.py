@@ -18,15 +18,15 @@ from asfusion._checks import quoted
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._series import SeriesEncoder
 from asfusion.encoders.slices import SliceEncoder
-from asfusion.evaluation import _html
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._curves import Parts
 from asfusion.explanation._game import Game
 from asfusion.explanation._gradients import map_layer, worth_of_tokens
 from asfusion.explanation._part_games import number_blocks
 from asfusion.explanation.images import ImageAttribution, attribute_image
-from asfusion.imaging.grid import to_eight_bits, window_of
-from asfusion.imaging.series import read_series
+from asfusion.imaging.volumes.grid import to_eight_bits, window_of
+from asfusion.imaging.volumes.series import read_series
+from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -3,11 +3,11 @@ from .augment import StackAugment as StackAugment
 from .augment import mirror_sides as mirror_sides
 from .deidentification import DeidentificationReport as DeidentificationReport
 from .deidentification import deidentify as deidentify
-from .image_store import ImageStore as ImageStore
 from .read import read_image as read_image
-from .series import read_series as read_series
-from .series_store import SeriesStore as SeriesStore
 from .stored import read_stored_values as read_stored_values
+from .stores.image_store import ImageStore as ImageStore
+from .stores.series_store import SeriesStore as SeriesStore
 from .verdicts import ImageQuality as ImageQuality
 from .verdicts import quality as quality
-from .volume import Volume as Volume
+from .volumes.series import read_series as read_series
+from .volumes.volume import Volume as Volume

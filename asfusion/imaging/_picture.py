@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.imaging._plain import PlainRows
 from asfusion.imaging._resize import resize
+from asfusion.imaging.dicom._plain import PlainRows
 
 # Share of pixels, in percent, that may fall outside a window found from the pixels:
 # collimator edges and metal markers.

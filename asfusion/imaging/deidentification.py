@@ -21,10 +21,10 @@ from asfusion._optional import import_optional
 from asfusion._progress import progress
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
-from asfusion.imaging._dicom_file import header_of
 from asfusion.imaging._limits import MAX_BYTES
 from asfusion.imaging._profile import PatientProfile, patient_of, pseudonym
 from asfusion.imaging._quiet import quiet_readers
+from asfusion.imaging.dicom.file import header_of
 from asfusion.imaging.read import read_image
 
 _SHORTEST_KEY = 16  # bytes

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from asfusion.exceptions import ImageReadError
-from asfusion.imaging._encoding import looks_like_dicom
 from asfusion.imaging._picture import inside
 from asfusion.imaging._quiet import quiet_readers
+from asfusion.imaging.dicom.encoding import looks_like_dicom
 
 _SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 _TAGS = ["Rows", "Columns", *_SPACINGS, "PixelAspectRatio"]

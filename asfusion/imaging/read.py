@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
-from asfusion.imaging._dicom import read_dicom
-from asfusion.imaging._encoding import looks_like_dicom
 from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._limits import LARGE, check_declared
 from asfusion.imaging._picture import Picture, inside, on_square, resize_inside
-from asfusion.imaging._sources import first_bytes
+from asfusion.imaging.dicom.encoding import looks_like_dicom
+from asfusion.imaging.dicom.picture import read_dicom
+from asfusion.imaging.volumes._sources import first_bytes
 
 if TYPE_CHECKING:
     from PIL import Image

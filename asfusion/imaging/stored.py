@@ -8,10 +8,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
-from asfusion.imaging._dicom_file import header_of, stored_of
-from asfusion.imaging._encoding import looks_like_dicom
 from asfusion.imaging._guard import checked_path, guarded
-from asfusion.imaging._sources import first_bytes
+from asfusion.imaging.dicom.encoding import looks_like_dicom
+from asfusion.imaging.dicom.file import header_of, stored_of
+from asfusion.imaging.volumes._sources import first_bytes
 
 _WHO = "DICOM file: "
 

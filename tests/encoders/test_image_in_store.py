@@ -12,7 +12,7 @@ from PIL import Image
 from sklearn.base import clone
 
 import asfusion as af
-import asfusion.imaging.image_store as store_module
+import asfusion.imaging.stores.image_store as store_module
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError
 
 

@@ -25,7 +25,7 @@ from asfusion.exceptions import (
     ImageReadError,
     InputError,
 )
-from asfusion.imaging.series import read_series
+from asfusion.imaging.volumes.series import read_series
 from tests.contracts.test_encoders import write_stack
 from tests.imaging.slices import dicomdir
 

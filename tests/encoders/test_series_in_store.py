@@ -15,7 +15,7 @@ import torch
 from sklearn.base import clone
 
 import asfusion as af
-import asfusion.imaging.series_store as store_module
+import asfusion.imaging.stores.series_store as store_module
 from asfusion.encoders import _series
 from asfusion.exceptions import (
     AsfusionWarning,

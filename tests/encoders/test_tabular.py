@@ -19,8 +19,8 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from asfusion._bundle import load_bundle, save_bundle
 from asfusion._frames import Frame
+from asfusion.bundle.objects import load_bundle, save_bundle
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.nn.tabular import MLPBackbone, TabNetBackbone

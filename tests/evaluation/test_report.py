@@ -25,10 +25,10 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from asfusion.estimators.early import EarlyFusionClassifier
-from asfusion.evaluation._plots import tick_names
 from asfusion.evaluation.report import Report, evaluate
 from asfusion.evaluation.subgroups import audit_subgroups
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.show.figures import tick_names
 
 N = 160
 FAST = {"n_bootstrap": 200}

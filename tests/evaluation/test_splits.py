@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
-from asfusion.evaluation.splits import make_folds
+from asfusion._splits import make_folds
 from asfusion.exceptions import ConfigurationError, InputError
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import asfusion.imaging._store as store_module
-import asfusion.imaging.image_store as image_module
-import asfusion.imaging.series_store as series_module
+import asfusion.imaging.stores._content as store_module
+import asfusion.imaging.stores.image_store as image_module
+import asfusion.imaging.stores.series_store as series_module
 from asfusion.imaging import ImageStore, SeriesStore, read_image, read_series
-from asfusion.imaging._grid_plan import GridPlan
+from asfusion.imaging.volumes._grid_plan import GridPlan
 from tests.imaging.slices import voxels, write_slices
 
 BOX = (4, 16, 16)

@@ -19,14 +19,14 @@ from pydicom.uid import (
     JPEG2000Lossless,
 )
 
-import asfusion.imaging._dicom as dicom_module
 import asfusion.imaging._resize as resize_module
+import asfusion.imaging.dicom.picture as dicom_module
 from asfusion.datasets import make_axspa_cohort
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging import read_image
-from asfusion.imaging._jpeg2000 import halvings
 from asfusion.imaging._picture import robust_window
 from asfusion.imaging._resize import resize
+from asfusion.imaging.dicom._jpeg2000 import halvings
 from tests.imaging.files import dicom, write_dicom
 
 RNG = np.random.default_rng(0)
@@ -312,7 +312,7 @@ def test_reduced_film_keeps_its_bound_whatever_the_window(
     ],
 )
 def test_jpeg_2000_that_is_unusual_is_decoded_whole(header: dict[str, int]) -> None:
-    from asfusion.imaging._jpeg2000 import reduced_values
+    from asfusion.imaging.dicom._jpeg2000 import reduced_values
 
     dataset = dicom(smooth(512, 512), **header)
     assert reduced_values(dataset, str(JPEG2000Lossless), 64) is None

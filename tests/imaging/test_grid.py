@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from asfusion.exceptions import ConfigurationError, ShapeError
 from asfusion.imaging import RadiographAugment, StackAugment, mirror_sides
-from asfusion.imaging.grid import Grid, to_eight_bits, window_of
+from asfusion.imaging.volumes.grid import Grid, to_eight_bits, window_of
 
 extents = st.tuples(st.integers(1, 9), st.integers(1, 12), st.integers(1, 12))
 steps = st.tuples(*[st.floats(0.3, 6.0)] * 3)

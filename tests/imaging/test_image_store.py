@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-import asfusion.imaging.image_store as store_module
+import asfusion.imaging.stores.image_store as store_module
 from asfusion.exceptions import ConfigurationError, ImageReadError
 from asfusion.imaging import ImageStore, read_image
 from tests.imaging.files import SECRET, write_dicom

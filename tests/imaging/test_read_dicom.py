@@ -442,8 +442,8 @@ def test_missing_decoder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """Workers have the decoders that are installed: the question is asked without one."""
     import pydicom.pixels
 
-    from asfusion.imaging._header import read_header
-    from asfusion.imaging._stored import stored_frames
+    from asfusion.imaging.dicom.frames import stored_frames
+    from asfusion.imaging.dicom.header import read_header
 
     dataset = dicom(RAMP)
     dataset.file_meta.TransferSyntaxUID = JPEGLSLossless

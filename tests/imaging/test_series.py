@@ -232,7 +232,7 @@ def test_slices_without_a_place(tmp_path: Path) -> None:
 
 def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_slices(tmp_path, VALUES)
-    monkeypatch.setattr("asfusion.imaging.series.MAX_VOLUME_BYTES", 2**10)
+    monkeypatch.setattr("asfusion.imaging.volumes.series.MAX_VOLUME_BYTES", 2**10)
     refuse(tmp_path, "expected a volume of at most 0 MiB")
 
 
@@ -426,7 +426,7 @@ def test_other_kinds_of_path(tmp_path: Path) -> None:
 
 def test_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_slices(tmp_path, VALUES)
-    monkeypatch.setattr("asfusion.imaging._sources._MOST_FILES", 5)
+    monkeypatch.setattr("asfusion.imaging.volumes._sources._MOST_FILES", 5)
     refuse(tmp_path, "expected at most 5 files")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import asfusion.imaging.series_store as store_module
+import asfusion.imaging.stores.series_store as store_module
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging import SeriesStore, read_series
-from asfusion.imaging._grid_plan import GridPlan
+from asfusion.imaging.volumes._grid_plan import GridPlan
 from tests.imaging.files import SECRET
 from tests.imaging.slices import dicomdir, enhanced, voxels, write_slices
 from tests.imaging.stores import BOX, SERIES, count_decoded, draw_series, settle_at_once

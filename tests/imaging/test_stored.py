@@ -31,7 +31,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
-import asfusion.imaging._workers as workers
+import asfusion.imaging.dicom._workers as workers
 from asfusion.exceptions import DicomReadError, ImageReadError
 from asfusion.imaging import read_image, read_series, read_stored_values
 from tests.imaging.files import dicom, gradient
@@ -308,7 +308,7 @@ def test_memory_of_a_worker_is_capped(tmp_path: Path, pool: Any) -> None:
 
 
 def test_worker_says_that_memory_ran_out() -> None:
-    from asfusion.imaging._worker import _fault
+    from asfusion.imaging.dicom._worker import _fault
 
     assert _fault(MemoryError()) == {"kind": "memory"}
     assert _fault(KeyError(CANARY)) == {"kind": "other"}
@@ -363,7 +363,7 @@ if child == 0:
 code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 same = np.array_equal(read_stored_values(sys.argv[1]), first)
 print(code, same, sorted(m for m in sys.modules if m in ("torch", "pandas", "sklearn")))
-from asfusion.imaging import _workers
+from asfusion.imaging.dicom import _workers
 print([w.process.pid for w in _workers._pool.idle][0])
 """
 
@@ -404,7 +404,7 @@ def with_canaries(dataset: Dataset, keep: set[str]) -> bytes:
     """Return a file with a name in every entry of text that is there or that is looked at."""
     import io
 
-    from asfusion.imaging._header import _WANTED
+    from asfusion.imaging.dicom.header import _WANTED
 
     true_forms = {}
     for keyword in {*_WANTED, "PatientName", "PatientID", "PatientBirthDate", "StudyDate",

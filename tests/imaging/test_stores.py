@@ -17,7 +17,7 @@ import joblib
 import numpy as np
 import pytest
 
-import asfusion.imaging._store as store_module
+import asfusion.imaging.stores._content as store_module
 from asfusion.exceptions import (
     AsfusionWarning,
     ConfigurationError,
@@ -293,7 +293,7 @@ WORKER = """
 import sys
 from pathlib import Path
 import asfusion.imaging
-import asfusion.imaging._store as module
+import asfusion.imaging.stores._content as module
 module._BATCH = int(sys.argv[3])
 store = {code}
 store.ingest(sorted(Path(sys.argv[2]).iterdir()))
@@ -358,7 +358,7 @@ KILLER = """
 import os, random, signal, sys, time
 from pathlib import Path
 import asfusion.imaging
-import asfusion.imaging._store as module
+import asfusion.imaging.stores._content as module
 module._BATCH, folder, files = 1, Path(sys.argv[1]), sorted(Path(sys.argv[2]).iterdir())
 rng, stored = random.Random(0), 0
 other = folder.with_name("other")

@@ -1,0 +1,595 @@
+"""What the index regressors share: reading a table, fitting, intervals, explanations."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.model_selection import ParameterGrid
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
+from asfusion._frames import Frame
+from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion._splits import make_folds
+from asfusion.baselines._models import (
+    Algorithm,
+    explain_model,
+    import_shap,
+    make_grid,
+    make_model,
+    pairs_of_features,
+)
+from asfusion.baselines._runs import BoardOptions, judge_models
+from asfusion.baselines._scores import IndexInfo, cv_plus, patient_weights
+from asfusion.baselines.board import BaselineBoard
+from asfusion.bundle.objects import Bundled, save_bundle
+from asfusion.clinical.provenance import check_circularity, standard_name
+from asfusion.estimators._rows import (
+    TrainingRows,
+    is_table,
+    read_array,
+    read_groups,
+    read_table,
+    read_targets,
+    read_weights,
+)
+from asfusion.estimators._sklearn import fit_part
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
+
+Floats = NDArray[np.float64]
+Part = dict[str, Any]  # "plan" of the table, fitted "model", "chosen" parameters
+
+MEDIAN = "(median instead of mean)"
+_FEWEST_PER_FOLD = 2  # patients, or there are no intervals
+
+
+class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
+    """Common face of the regressors of clinical indices."""
+
+    model: Any
+    columns: Any
+    tune: bool
+    param_grid: Any
+    tune_folds: int
+    interval_folds: int
+    max_categories: int
+    allow_circular: bool
+    random_state: Any
+
+    @abstractmethod
+    def _index(self) -> IndexInfo:
+        """Return what is known of the index."""
+
+    # -- fitting -----------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
+        """Fit on rows that may lack cells.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame, or array of shape (n_rows, n_columns)
+            One patient (or visit) per row: numbers, categories, booleans or dates.
+        y : array of shape (n_rows,)
+            The measured index.
+        groups : array of shape (n_rows,), optional
+            Patient of each row; a patient's rows stay together in every inner split.
+        sample_weight : array of shape (n_rows,), optional
+            Weight of each row; zero is the same as leaving the row out.
+
+        Returns
+        -------
+        self
+            The fitted regressor.
+
+        Raises
+        ------
+        InputError
+            If rows, targets, groups or weights cannot be used as given, or the index lies
+            outside its range.
+        CircularityError
+            If a column is an ingredient of the index, or shares one with it.
+        ConfigurationError
+            If a parameter is unusable.
+        """
+        self._check_parameters()
+        rows = self._read_training(X, y, groups, sample_weight)
+        self.seed_ = draw_seed(self.random_state)
+        part = self._fit_part(rows, "all")
+        self.plan_, self.model_, self.best_params_ = part["plan"], part["model"], part["chosen"]
+        features = TablePreprocessor.from_state(self.plan_).transform(rows.frame)
+        self.background_ = np.average(features, axis=0, weights=rows.sample_weight)[None, :]
+        self._fit_folds(rows)
+        return self
+
+    def _check_parameters(self) -> None:
+        check_integer(self.tune_folds, "tune_folds", minimum=2)
+        check_integer(self.max_categories, "max_categories", minimum=1)
+        if check_integer(self.interval_folds, "interval_folds", minimum=0) == 1:
+            msg = "interval_folds: expected 0 (no intervals) or at least 2, got 1."
+            raise ConfigurationError(msg)
+        self._names()
+        make_model(self.model)
+
+    def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
+        frame = self._read_X(X, reset=True)
+        n_rows = len(frame)
+        check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
+        self._check_circularity(frame, y)
+        targets = column_or_1d(read_targets(y, n_rows), warn=True)
+        if n_rows < 2:
+            msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
+            raise InputError(msg)
+        check_range(targets, self._index())
+        weights = read_weights(sample_weight, n_rows)
+        rows = TrainingRows(
+            frame=frame,
+            y=targets[:, None],
+            sample_weight=weights,
+            loss_weight=weights,
+            groups=read_groups(groups, n_rows),
+            origin=np.arange(n_rows),
+        )
+        return rows.take(np.flatnonzero(weights)) if (weights == 0).any() else rows
+
+    def _check_circularity(self, frame: Frame, y: Any) -> None:
+        if self.allow_circular or frame.is_array:
+            return
+        names = self._names()
+        used = list(names.values()) if names else list(frame.columns)
+        columns = dict.fromkeys([*names, *used])
+        target, given = self._index().target, getattr(y, "name", None)
+        # The name of y may also say the visit, which decides what is an earlier value.
+        if isinstance(given, str) and target in (None, standard_name(given)):
+            target = given
+        if target is not None:
+            check_circularity(columns, target)
+
+    def _fit_part(self, rows: TrainingRows, *keys: object) -> Part:
+        """Return a table's plan and a fitted model, its parameters tuned if asked for."""
+        chosen = self._choose(rows, *keys) if self.tune else {}
+        plan, features = self._fit_plan(rows)
+        model = self._fit_model(features, rows, chosen, *keys)
+        return {"plan": plan.to_state(), "model": model, "chosen": chosen}
+
+    def _fit_plan(self, rows: TrainingRows) -> tuple[TablePreprocessor, Floats]:
+        columns = list(self._names().values() or rows.frame.columns)
+        check_not_empty(rows.frame, columns)
+        plan = TablePreprocessor(max_categories=self.max_categories)
+        plan.fit(rows.frame, columns, rows.sample_weight)
+        return plan, plan.transform(rows.frame)
+
+    def _fit_model(
+        self, features: Floats, rows: TrainingRows, chosen: dict[str, Any], *keys: object
+    ) -> Any:
+        model = make_model(self.model).set_params(**chosen)
+        seed = derive_seed(self.seed_, "model", *keys)
+        return fit_part(model, features, rows, classify=False, seed=seed, name="model")
+
+    def _choose(self, rows: TrainingRows, *keys: object) -> dict[str, Any]:
+        """Return the parameters with the lowest mean absolute error in inner folds."""
+        tried = list(ParameterGrid(make_grid(self.model, self.param_grid)))
+        if len(tried) < 2:
+            return dict(tried[0])
+        seed = derive_seed(self.seed_, "tune", *keys)
+        errors = np.zeros(len(tried))
+        for train, test in self._folds(rows, self.tune_folds, seed):
+            inner, held_out = rows.take(train), rows.take(test)
+            plan, features = self._fit_plan(inner)
+            unseen = plan.transform(held_out.frame)
+            for number, params in enumerate(tried):
+                model = self._fit_model(features, inner, params, "tune", *keys)
+                missed = np.abs(self._clip(model.predict(unseen)) - held_out.y[:, 0])
+                errors[number] += (held_out.sample_weight * missed).sum()
+        return dict(tried[int(np.argmin(errors))])
+
+    def _fit_folds(self, rows: TrainingRows) -> None:
+        """Keep a model per fold with its errors on unseen patients, for intervals."""
+        patients = np.arange(len(rows)) if rows.groups is None else rows.groups
+        patients = np.unique(patients, return_inverse=True)[1]
+        self.n_patients_ = int(patients.max()) + 1
+        self.fold_parts_: list[Part] = []
+        self.residuals_ = np.empty(0)
+        self.residual_folds_ = np.empty(0, dtype=np.int64)
+        self.residual_weights_ = np.empty(0)
+        if not self.interval_folds or self.n_patients_ < _FEWEST_PER_FOLD * self.interval_folds:
+            return
+        self.residuals_ = np.zeros(len(rows))
+        self.residual_folds_ = np.zeros(len(rows), dtype=np.int64)
+        self.residual_weights_ = patient_weights(patients)
+        seed = derive_seed(self.seed_, "intervals")
+        for number, (train, test) in enumerate(self._folds(rows, self.interval_folds, seed)):
+            part = self._fit_part(rows.take(train), "fold", number)
+            predicted = self._ask(part, rows.take(test).frame)
+            self.residuals_[test] = np.abs(predicted - rows.y[test, 0])
+            self.residual_folds_[test] = number
+            self.fold_parts_.append(part)
+
+    def _folds(self, rows: TrainingRows, n_folds: int, seed: int) -> Any:
+        groups = rows.groups
+        if groups is not None:
+            groups = np.unique(groups, return_inverse=True)[1]
+        return make_folds(rows.y[:, 0], n_folds, groups=groups, stratify=False, seed=seed)
+
+    # -- predicting --------------------------------------------------------------------
+
+    def predict(self, X: Any) -> Floats:
+        """Return the predicted index, never outside its range.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any cell may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            In the units of y.
+        """
+        check_is_fitted(self)
+        return self._ask(self._part(), self._read_X(X, reset=False))
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
+        """Return an interval that a new patient's measured index should lie in (CV+).
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any cell may be missing.
+        coverage : float
+            Share of new patients to cover, between 0 and 1.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, 2)
+            Lower and upper end, in the units of y and within the index's range. Infinite
+            where there is no range, and too few patients for that coverage.
+
+        Raises
+        ------
+        InputError
+            If the regressor was fitted without intervals, or on too few patients.
+        ConfigurationError
+            If `coverage` is not between 0 and 1.
+
+        Notes
+        -----
+        `fit` kept one model per fold of patients, and its absolute errors on the patients
+        of that fold, tuning included. The interval joins what these models say of the row
+        with those errors [1]_. Whatever the model, it covers at least
+        ``1 - 2 * (1 - coverage)`` of new patients, up to a term that goes to zero with more
+        of them, and in practice close to `coverage`. That holds **on average over
+        patients who are exchangeable with those of fit**: not for a clinic with other
+        patients or another assay, and not for each subgroup or each predicted value. It
+        says nothing for weighted rows.
+
+        A patient's rows count together as one patient [2]_, and the new row is one of
+        a new patient.
+
+        References
+        ----------
+        .. [1] Barber, Candès, Ramdas, Tibshirani, "Predictive inference with the
+           jackknife+", Ann Stat 2021. https://doi.org/10.1214/20-AOS1965
+        .. [2] Lee, Barber, Willett, "Distribution-free inference with hierarchical data",
+           2023. https://arxiv.org/abs/2306.06342
+        """
+        check_is_fitted(self)
+        check_number(coverage, "coverage", minimum=0.0, maximum=1.0, exclusive=True)
+        if not self.fold_parts_:
+            least = _FEWEST_PER_FOLD * max(self.interval_folds, 2)
+            msg = (
+                f"predict_interval: expected a fit with interval_folds of at least 2 on at least "
+                f"{least} patients, got interval_folds={self.interval_folds} and "
+                f"{self.n_patients_} patients. Fit again."
+            )
+            raise InputError(msg)
+        frame = self._read_X(X, reset=False)
+        centres = np.column_stack([self._ask(part, frame) for part in self.fold_parts_])
+        folds, weights = self.residual_folds_, self.residual_weights_
+        return self._clip(cv_plus(centres, self.residuals_, folds, weights, coverage))
+
+    def _ask(self, part: Part, frame: Frame) -> Floats:
+        features = TablePreprocessor.from_state(part["plan"]).transform(frame)
+        return self._clip(part["model"].predict(features))
+
+    def _part(self) -> Part:
+        return {"plan": self.plan_, "model": self.model_, "chosen": self.best_params_}
+
+    def _clip(self, values: Any) -> Floats:
+        array = np.asarray(values, dtype=np.float64)
+        limits = self._index().value_range
+        return array if limits is None else np.clip(array, *limits)
+
+    # -- explaining --------------------------------------------------------------------
+
+    def shap_values(self, X: Any, background: Any = None, *, algorithm: Algorithm = "auto") -> Any:
+        """Return what each column adds to the prediction, in the units of the index.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows to explain.
+        background : DataFrame or array, optional
+            Rows against which the linear model and models without a method of their own
+            (support vectors and so on) are measured. By default one row: the mean of the
+            training rows' features, so that no patient is kept in the model. Trees need
+            none.
+        algorithm : {"auto", "shap"}
+            Who computes: ``"auto"`` takes `asfusion.trees` for trees, ``"shap"`` the
+            package shap for everything.
+
+        Returns
+        -------
+        shap.Explanation
+            ``values`` of shape (n_rows, n_columns), one per column that was read: a
+            column's value, its missing flag and its levels are added up. They sum, with
+            ``base_values``, to the prediction before it is clipped to the index's range.
+            ``data`` holds the cells of X. An AdaBoost model of more than 10 features gets
+            one entry more, ``(median instead of mean)``, see Notes.
+
+        Raises
+        ------
+        ConfigurationError
+            If `algorithm` is unknown.
+
+        Notes
+        -----
+        Forest, XGBoost and AdaBoost: exactly, along the trees' own paths
+        (`asfusion.trees`). AdaBoost predicts a weighted median of its trees, which is
+        explained as such for up to 10 features in use. With more, the weighted mean of the
+        trees is explained, and the last entry is its distance from the median, row by row.
+        Linear: shap.LinearExplainer, which takes features as independent. Mean: zeros.
+        Anything else, and AdaBoost by ``"shap"``: shap.PermutationExplainer with the
+        background above; an estimate from ten random orders of the features, the same for
+        the same model.
+
+        Values say what the model uses. They are not effects of the measurements on the
+        patient, and correlated columns (CRP and ESR) share theirs in no unique way.
+
+        References
+        ----------
+        .. [1] Lundberg et al., "From local explanations to global understanding with
+           explainable AI for trees", Nat Mach Intell 2020.
+           https://doi.org/10.1038/s42256-019-0138-9
+        """
+        check_is_fitted(self)
+        check_choice(algorithm, "algorithm", ("auto", "shap"))
+        frame = self._read_X(X, reset=False)
+        plan = TablePreprocessor.from_state(self.plan_)
+        reference = self.background_
+        if background is not None:
+            reference = plan.transform(self._read_X(background, reset=False))
+        seed = derive_seed(self.seed_, "shap") % 2**31
+        found = explain_model(
+            self.model_, plan.transform(frame), reference, seed, algorithm=algorithm
+        )
+        values = found.values @ _columns_of_features(plan)
+        cells = _cells(frame, [column.name for column in plan.plans])
+        names = [self._shown(column.name) for column in plan.plans]
+        if found.remainder is not None:
+            values = np.column_stack([values, found.remainder])
+            cells = np.column_stack([cells, np.full(len(frame), None, dtype=object)])
+            names.append(MEDIAN)
+        return import_shap().Explanation(
+            values,
+            base_values=found.base,
+            data=cells,
+            feature_names=names,
+            output_names=self._index().label,
+        )
+
+    def shap_interactions(self, X: Any) -> Floats:
+        """Return what pairs of columns add together, for models of trees.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows to explain.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns, n_columns)
+            Off the diagonal half of what two columns add together beyond what each adds
+            alone. Rows of a matrix sum to `shap_values`, in the units of the index.
+
+        Raises
+        ------
+        ConfigurationError
+            If the model is not made of trees that `asfusion.trees` reads.
+
+        Examples
+        --------
+        >>> import numpy as np, pandas as pd, asfusion as af
+        >>> rng = np.random.default_rng(0)
+        >>> X = pd.DataFrame(rng.normal(size=(40, 2)), columns=["bmi", "crp"])
+        >>> model = af.ClinicalIndexRegressor("forest", interval_folds=0, random_state=0)
+        >>> pairs = model.fit(X, 4 + X["bmi"] * X["crp"]).shap_interactions(X[:3])
+        >>> bool(np.allclose(pairs.sum(axis=2), model.shap_values(X[:3]).values))
+        True
+        """
+        check_is_fitted(self)
+        plan = TablePreprocessor.from_state(self.plan_)
+        pairs = pairs_of_features(self.model_, plan.transform(self._read_X(X, reset=False)))
+        if pairs is None:
+            msg = (
+                "shap_interactions: expected a forest, AdaBoost or gradient boosting of trees, "
+                f"got a {type(self.model_).__name__}. Interactions are not known for it."
+            )
+            raise ConfigurationError(msg)
+        columns = _columns_of_features(plan)
+        return np.asarray(np.einsum("nfg,fc,gd->ncd", pairs, columns, columns, optimize=True))
+
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
+        """Return the names of the features that the model reads, such as ``crp_missing``.
+
+        Parameters
+        ----------
+        input_features : ignored
+            For scikit-learn's sake.
+
+        Returns
+        -------
+        ndarray of str
+            In the order in which ``model_`` reads them, with the names of `columns`.
+        """
+        check_is_fitted(self)
+        state = [{**column, "name": self._shown(column["name"])} for column in self.plan_]
+        names = TablePreprocessor.from_state(state).feature_names()
+        return np.asarray(names, dtype=object)
+
+    # -- judging -----------------------------------------------------------------------
+
+    def evaluate_nested(
+        self,
+        X: Any,
+        y: Any,
+        groups: Any = None,
+        *,
+        cv: Any = 5,
+        active: Any = None,
+        n_bootstrap: int = 1000,
+        confidence: float = 0.95,
+        random_state: RandomState = 0,
+    ) -> BaselineBoard:
+        """Judge the regressor by nested cross-validation, beside a linear model and the mean.
+
+        Parameters
+        ----------
+        X : pandas or polars DataFrame, or array of shape (n_rows, n_columns)
+            One patient (or visit) per row.
+        y : array of shape (n_rows,)
+            The measured index.
+        groups : array of shape (n_rows,), optional
+            Patient of each row. A patient's rows stay in one fold, in the outer and the
+            inner loop, and intervals resample patients.
+        cv : int, scikit-learn splitter, or iterable of (train, test)
+            The outer folds.
+        active : array of shape (n_rows,), bool, optional
+            Rows of patients with active disease, for whom the important change is larger.
+        n_bootstrap : int
+            Number of bootstrap replicates.
+        confidence : float
+            Coverage that the intervals aim at.
+        random_state : int, RandomState, Generator or None
+            Seeds folds, models and replicates.
+
+        Returns
+        -------
+        BaselineBoard
+            Errors on unseen patients, with intervals, and the paired difference to the
+            mean predictor and to the linear model.
+
+        Notes
+        -----
+        The inner loop always tunes, whatever `tune` says, and sees the outer training rows
+        only: imputation, scaling and parameters. The regressor itself is left as it is.
+        """
+        name = self.model if isinstance(self.model, str) else type(self.model).__name__
+        options = BoardOptions(cv, active, n_bootstrap, confidence, random_state)
+        return judge_models(self, {name: self.model}, X, y, groups, options)
+
+    def save(self, path: str | Path) -> Path:
+        """Save the fitted regressor as a folder that `asfusion.load` reads.
+
+        Parameters
+        ----------
+        path : str or Path
+            Folder to write; a saved model already there is replaced at once or not at all.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        BundleError
+            If a part cannot be saved safely, or `path` holds something else.
+        """
+        check_is_fitted(self)
+        save_bundle(self, Path(path))
+        return Path(path)
+
+    # -- columns -----------------------------------------------------------------------
+
+    def _read_X(self, X: Any, *, reset: bool) -> Frame:
+        if is_table(X):
+            columns = list(self._names().values()) or None
+            return read_table(self, X, columns=columns, reset=reset)
+        frame = read_array(self, X, reset=reset)
+        frame.check_columns(list(self._names().values()), type(self).__name__)
+        return frame
+
+    def _names(self) -> dict[str, str]:
+        """Return the column of X behind each shown name; empty for all columns."""
+        columns = self.columns
+        if columns is None:
+            return {}
+        if isinstance(columns, str):
+            columns = [columns]
+        is_known = isinstance(columns, Mapping | Sequence)
+        pairs = (
+            dict(columns if isinstance(columns, Mapping) else zip(columns, columns, strict=True))
+            if is_known
+            else {}
+        )
+        texts = [*pairs, *pairs.values()]
+        if (
+            not pairs
+            or not all(isinstance(text, str) for text in texts)
+            or len(set(pairs.values())) < len(columns)
+        ):
+            msg = (
+                "columns: expected None, a list of different column names, or a dict of shown name "
+                "to column such as {'crp': 'CRP (mg/L)'}, got something else."
+            )
+            raise ConfigurationError(msg)
+        return pairs
+
+    def _shown(self, column: str) -> str:
+        """Return the name under which a column of X is shown."""
+        return {v: k for k, v in self._names().items()}.get(column, column)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that cells may be missing, and that the mean predictor is poor on purpose."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.regressor_tags.poor_score = isinstance(self.model, str) and self.model == "mean"
+        return tags
+
+
+def check_range(y: Floats, index: IndexInfo) -> None:
+    """Raise if a measured index lies outside its range."""
+    if index.value_range is None:
+        return
+    low, high = index.value_range
+    outside = int(((y < low) | (y > high)).sum())
+    if outside:
+        msg = (
+            f"y: expected {index.label} from {low:g} to {high:g}, got {outside} row(s) outside. "
+            "Convert another scale first (0 to 100 mm: divide by 10), and drop codes for "
+            "missing values."
+        )
+        raise InputError(msg)
+
+
+def _columns_of_features(plan: TablePreprocessor) -> Floats:
+    """Return (F, C), one where a feature is made from a column."""
+    widths = [len(column.feature_names()) for column in plan.plans]
+    return np.repeat(np.eye(len(widths)), widths, axis=0)
+
+
+def _cells(frame: Frame, columns: Sequence[str]) -> NDArray[Any]:
+    """Return the cells of X as numbers, or as objects where some column holds others."""
+    numeric = {name: frame.kind(name) in ("number", "boolean") for name in columns}
+    table = np.empty((len(frame), len(columns)), dtype=object)
+    for number, name in enumerate(columns):
+        table[:, number] = frame.numbers(name) if numeric[name] else frame.strings(name)
+    return table.astype(np.float64) if all(numeric.values()) else table

@@ -1,0 +1,387 @@
+"""The command line: ``asfusion demo | fit | predict | compare | info``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from asfusion._checks import quoted
+from asfusion._progress import progress_shown
+from asfusion._version import __version__
+from asfusion.cli._data import read_table, split_columns, write_table
+from asfusion.exceptions import AsfusionError, ConfigurationError
+
+if TYPE_CHECKING:
+    import polars
+
+_FAMILIES = ("early", "joint", "late")
+_HEADS = ("concat", "gated", "attention")
+_COMBINES = ("mean", "weighted", "product", "vote", "stacking")
+_ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
+_TASKS = ("auto", "classification", "regression")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after ``asfusion``; those of the process by default.
+
+    Returns
+    -------
+    int
+        0, or 1 after an error that was printed. Wrong usage exits with 2.
+
+    Examples
+    --------
+    >>> from asfusion.cli.commands import main
+    >>> main(["info"])
+    asfusion ...
+    0
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        # A log file wants lines, not bars.
+        with progress_shown(sys.stderr.isatty()):
+            options.run(options)
+    except AsfusionError as error:
+        print(f"asfusion {options.command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; the interpreter must not write more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        # Only what failed, not the system's whole message: it may quote more than a path.
+        print(f"asfusion {options.command}: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> None:
+    import polars
+
+    from asfusion.datasets.axspa_cohort import make_axspa_cohort
+
+    out = _fresh_folder(options.out)
+    images = out / "images"
+    print(f"Making {options.rows} synthetic patients: radiographs, notes, labs and genes ...")
+    cohort = make_axspa_cohort(options.rows, random_state=options.seed, path=images)
+    films = cohort.plot()
+    films.savefig(out / "radiographs.png", dpi=120)
+    # By lists: polars.from_pandas needs pyarrow, which a first try does not install.
+    cells = cohort.X.astype(object).where(cohort.X.notna(), None)
+    table = polars.DataFrame(cells.to_dict("list"), infer_schema_length=None).with_columns(
+        polars.Series("axspa", cohort.y),
+        polars.Series("patient", cohort.groups),
+        polars.col("pelvis_xray").str.strip_prefix(f"{out.absolute()}/"),
+    )
+    write_table(table, out / "patients.csv")
+    shared = ["--target", "axspa", "--group", "patient", "--seed", str(options.seed)]
+    data, model = str(out / "patients.csv"), str(out / "model.asf")
+    fit = ["fit", data, *shared, "--test-share", "0.3", "--out", model]
+    for step in (
+        [*fit, "--report", str(out / "report.html")],
+        ["predict", model, data, "--keep", "patient", "--out", str(out / "predictions.csv")],
+        ["compare", data, *shared, "--fusions", "attention", "--out", str(out / "comparison.html")],
+    ):
+        print(f"\n$ asfusion {' '.join(step)}")
+        part = _parser().parse_args(step)
+        part.run(part)
+    print(f"\nLook at {out / 'radiographs.png'}, report.html and comparison.html beside it.")
+    print("All patients are synthetic. asfusion is a research tool, not a medical device.")
+
+
+def _fit(options: argparse.Namespace) -> None:
+    if options.report and not options.test_share:
+        msg = "--report: expected --test-share beside it: a model is judged on unseen rows."
+        raise ConfigurationError(msg)
+    X, y, groups = _read(options)
+    model = _make_model(options, y)
+    if not options.test_share:
+        model.fit(X, y, groups=groups)
+        print(f"Fitted on all {len(y)} rows. Saved {model.save(_with_folder(options.out))}")
+        return
+    from asfusion.evaluation.report import evaluate
+
+    train, test = _hold_out(y, groups, options.test_share, options.seed)
+    of = (lambda rows: None) if groups is None else groups.__getitem__
+    model.fit(X[train], y[train], groups=of(train))
+    report = evaluate(model, X[test], y[test], groups=of(test))
+    print(f"Fitted on {len(train)} rows, judged on the other {len(test)}.\n\n{report}")
+    print(f"Saved {model.save(_with_folder(options.out))}")
+    if options.report:
+        print(f"Wrote {report.to_html(_with_folder(options.report))}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    import polars
+
+    from asfusion.persistence import load
+
+    model = load(options.model)
+    table = read_table(options.data, _categories(model))
+    kept = table.select(_present(table, options.keep, "--keep"))
+    X = table.select(_present(table, list(model.feature_names_in_), "The model"))
+    # A number for each row, so that rows can be matched whatever happens to the file.
+    columns: dict[str, Any] = {"row": range(1, len(table) + 1)}
+    predicted = model.predict(X)
+    if hasattr(model, "predict_proba"):
+        columns["predicted"] = predicted
+        for label, share in zip(model.classes_, model.predict_proba(X).T, strict=True):
+            columns[f"probability_{label}"] = share
+    elif predicted.ndim == 1:
+        columns["predicted"] = predicted
+    else:
+        columns |= {f"predicted_{i + 1}": column for i, column in enumerate(predicted.T)}
+    made = polars.DataFrame(columns)
+    clash = [name for name in kept.columns if name in made.columns]
+    if clash:
+        msg = f"--keep: expected columns other than {quoted(clash)}, which predictions use."
+        raise ConfigurationError(msg)
+    print(f"Wrote {write_table(polars.concat([kept, made], how='horizontal'), options.out)}")
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from asfusion.comparison.comparer import compare
+
+    X, y, groups = _read(options)
+    board = compare(
+        X,
+        y,
+        groups=groups,
+        cv=options.folds,
+        families=options.families,
+        fusions=options.fusions,
+        combines=options.combines,
+        estimators={name: _make_estimator(name, options, y) for name in options.estimators},
+        task=options.task,
+        seeds=range(options.repeats),
+        random_state=options.seed,
+    )
+    print(board)
+    print(f"Wrote {board.to_html(_with_folder(options.out))}")
+
+
+def _info(options: argparse.Namespace) -> None:
+    if options.model is None:
+        from asfusion._versions import show_versions
+
+        show_versions()
+        return
+    from asfusion.persistence import load
+
+    model = load(options.model)
+    print(f"{type(model).__name__}, {options.model}")
+    for name, encoder in _encoders(model).items():
+        print(f"  {name:<12} {type(encoder).__name__:<15} {quoted(encoder.columns_, limit=8)}")
+    if hasattr(model, "classes_"):
+        print(f"  classes      {quoted([str(label) for label in model.classes_])}")
+    size = sum(file.stat().st_size for file in options.model.rglob("*") if file.is_file())
+    print(f"  size         {size / 1e6:.1f} MB, hashes verified")
+
+
+# -- parts -----------------------------------------------------------------------------
+
+
+def _encoders(model: Any) -> dict[str, Any]:
+    """Return the encoders of a fitted model, within what is wrapped around it; none of an index."""
+    while not hasattr(model, "_modality_encoders") and hasattr(model, "estimator_"):
+        model = model.estimator_
+    return model._modality_encoders() if hasattr(model, "_modality_encoders") else {}
+
+
+def _categories(model: Any) -> list[str]:
+    """Return the columns that a fitted model read as categories."""
+    from asfusion.encoders.tabular import TabularEncoder
+    from asfusion.tabular.preprocess import TablePreprocessor
+
+    tables = [e for e in _encoders(model).values() if isinstance(e, TabularEncoder)]
+    learned = [table.plan_ for table in tables] or [getattr(model, "plan_", [])]
+    plans = [plan for state in learned for plan in TablePreprocessor.from_state(state).plans]
+    return [plan.name for plan in plans if plan.kind == "category"]
+
+
+def _read(
+    options: argparse.Namespace,
+) -> tuple[polars.DataFrame, Any, Any]:
+    table = read_table(options.data)
+    X, y, groups = split_columns(table, options.target, options.group, options.drop)
+    return X, y.to_numpy(), None if groups is None else groups.to_numpy()
+
+
+def _is_classification(options: argparse.Namespace, y: Any) -> bool:
+    from asfusion.evaluation._inputs import guess_task
+
+    task: str = options.task if options.task != "auto" else guess_task(y)
+    return task == "classification"
+
+
+def _make_model(options: argparse.Namespace, y: Any) -> Any:
+    from asfusion.estimators import early, joint, late
+
+    kind = "Classifier" if _is_classification(options, y) else "Regressor"
+    module = {"early": early, "joint": joint, "late": late}[options.family]
+    family = getattr(module, f"{options.family.capitalize()}Fusion{kind}")
+    choices: dict[str, Any] = {"random_state": options.seed}
+    for name, needed in (("fusion", "joint"), ("combine", "late")):
+        if (chosen := getattr(options, name)) is None:
+            continue
+        if options.family != needed:
+            msg = f"--{name}: expected the family {needed!r} beside it, got {options.family!r}."
+            raise ConfigurationError(msg)
+        choices[name] = chosen
+    if options.estimator is not None:
+        if options.family == "joint":
+            msg = "--estimator: expected the family 'early' or 'late' beside it, got 'joint'."
+            raise ConfigurationError(msg)
+        name = "estimator" if options.family == "early" else "estimators"
+        choices[name] = _make_estimator(options.estimator, options, y)
+    return family(**choices)
+
+
+def _make_estimator(name: str, options: argparse.Namespace, y: Any) -> Any:
+    from sklearn import ensemble, linear_model
+
+    classify = _is_classification(options, y)
+    if name == "forest":
+        kind = ensemble.RandomForestClassifier if classify else ensemble.RandomForestRegressor
+        return kind(500, min_samples_leaf=3)
+    if name == "adaboost":
+        return ensemble.AdaBoostClassifier() if classify else ensemble.AdaBoostRegressor()
+    if name == "xgboost":
+        import xgboost
+
+        return xgboost.XGBClassifier() if classify else xgboost.XGBRegressor()
+    return linear_model.LogisticRegression(max_iter=5000) if classify else linear_model.Ridge()
+
+
+def _hold_out(y: Any, groups: Any, share: float, seed: int) -> tuple[Any, Any]:
+    """Return positions of training and test rows, no patient on both sides."""
+    import numpy as np
+    from sklearn.model_selection import GroupShuffleSplit
+
+    if not 0 < share < 1:
+        raise ConfigurationError(f"--test-share: expected a share between 0 and 1, got {share}.")
+    patients = np.arange(len(y)) if groups is None else groups
+    splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    train, test = next(splitter.split(y, groups=patients))
+    return train, test
+
+
+def _present(table: polars.DataFrame, names: list[str], who: str) -> list[str]:
+    from asfusion._frames import Frame
+
+    Frame.read(table).check_columns(names, who)
+    return names
+
+
+def _fresh_folder(path: Path) -> Path:
+    """Return the folder, made; an earlier demo in it is replaced, anything else is not."""
+    if path.exists() and not (path.is_dir() and (_is_demo(path) or not any(path.iterdir()))):
+        msg = f"{path}: expected a new or empty folder, got one with other files in it."
+        raise ConfigurationError(msg)
+    if path.exists():
+        import shutil
+
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    return path
+
+
+def _is_demo(path: Path) -> bool:
+    made = {"images", "radiographs.png", "patients.csv", "model.asf", "report.html"}
+    made |= {"comparison.html", "predictions.csv"}
+    return {file.name for file in path.iterdir()} <= made
+
+
+def _with_folder(file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+# -- usage -----------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="asfusion",
+        description="Fuse images, notes and labs into one prediction. A research tool.",
+    )
+    parser.add_argument("--version", action="version", version=f"asfusion {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    _add_demo(commands)
+    _add_fit(commands)
+    _add_predict(commands)
+    _add_compare(commands)
+    info = commands.add_parser("info", help="describe a saved model, or what is installed")
+    info.add_argument("model", type=Path, nargs="?", help="folder of a saved model")
+    info.set_defaults(run=_info)
+    return parser
+
+
+def _add_demo(commands: Any) -> None:
+    demo = commands.add_parser("demo", help="fit and judge a model on synthetic patients")
+    demo.add_argument("--out", type=Path, default=Path("demo-output"), help="folder to write to")
+    demo.add_argument("--rows", type=int, default=300, help="number of patients (300)")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.set_defaults(run=_demo)
+
+
+def _add_fit(commands: Any) -> None:
+    fit = commands.add_parser("fit", help="fit a model on a table and save it")
+    _add_rows(fit)
+    fit.add_argument("--family", choices=_FAMILIES, default="early", help="(early)")
+    fit.add_argument("--fusion", choices=_HEADS, help="head of joint fusion (concat)")
+    fit.add_argument("--combine", choices=_COMBINES, help="of late fusion (mean)")
+    fit.add_argument("--estimator", choices=_ESTIMATORS, help="of early and late fusion")
+    fit.add_argument(
+        "--test-share",
+        type=float,
+        default=0.0,
+        help="share of patients that is held out and judged (none)",
+    )
+    fit.add_argument("--out", type=Path, default=Path("model.asf"), help="folder of the model")
+    fit.add_argument("--report", type=Path, help="page about the held-out patients (.html)")
+    fit.set_defaults(run=_fit)
+
+
+def _add_predict(commands: Any) -> None:
+    predict = commands.add_parser("predict", help="predict the rows of a table")
+    predict.add_argument("model", type=Path, help="folder of a saved model")
+    predict.add_argument("data", type=Path, help="CSV, TSV or Parquet file")
+    predict.add_argument("--keep", nargs="*", default=[], help="columns to copy, such as an id")
+    predict.add_argument("--out", type=Path, default=Path("predictions.csv"))
+    predict.set_defaults(run=_predict)
+
+
+def _add_compare(commands: Any) -> None:
+    compare = commands.add_parser("compare", help="rank fusions against single modalities")
+    _add_rows(compare)
+    compare.add_argument("--families", nargs="+", choices=_FAMILIES, default=_FAMILIES)
+    compare.add_argument("--fusions", nargs="+", choices=_HEADS, default=["concat"])
+    compare.add_argument("--combines", nargs="+", choices=_COMBINES, default=["mean"])
+    compare.add_argument("--estimators", nargs="*", choices=_ESTIMATORS, default=[])
+    compare.add_argument("--folds", type=int, default=5, help="(5)")
+    compare.add_argument("--repeats", type=int, default=1, help="seeds of folds and models (1)")
+    compare.add_argument("--out", type=Path, default=Path("comparison.html"))
+    compare.set_defaults(run=_compare)
+
+
+def _add_rows(command: Any) -> None:
+    command.add_argument("data", type=Path, help="CSV, TSV or Parquet file, one patient per row")
+    command.add_argument("--target", required=True, help="column to predict")
+    command.add_argument("--group", help="column that names the patient of a row")
+    command.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
+    command.add_argument("--task", choices=_TASKS, default="auto", help="(auto)")
+    command.add_argument("--seed", type=int, default=0, help="(0)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

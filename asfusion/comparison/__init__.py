@@ -1,0 +1,1 @@
+"""Every fusion beside every single modality, on the same folds."""

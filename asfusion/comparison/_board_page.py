@@ -1,0 +1,263 @@
+"""A comparison in words and pictures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asfusion.evaluation._words import score_label, show_interval, show_number
+from asfusion.evaluation.metrics import SCORES
+from asfusion.show import colours, figures
+from asfusion.show import page as _html
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from asfusion.comparison.board import Board, Standing
+    from asfusion.evaluation.intervals import Interval
+
+PRESENCE = "presence only"
+PLAIN_MEAN = "plain: mean"
+TABLES = ("tables only: boosted", "tables only: linear")
+_SHOWN = {"fusion": "fusion", "single": "one modality", "baseline": "baseline"}
+_MARKS = {
+    "fusion": ("o", colours.BLUE),
+    "single": ("s", colours.RED),
+    "baseline": ("^", colours.GREY),
+}
+
+
+def verdict(board: Board) -> list[str]:
+    """Return sentences that say whether fusion helped."""
+    return [
+        _on_fusion(board),
+        *_on_tables(board),
+        *_on_choice(board),
+        *_on_plain(board),
+        *_on_presence(board),
+    ]
+
+
+def _on_fusion(board: Board) -> str:
+    fusion, single = board.best_fusion, board.best_single
+    difference = fusion.difference
+    names = f"the best fusion ({fusion.name!r}) and the best single modality ({single.name!r})"
+    if difference is None or not np.isfinite(difference.low):
+        return f"Too few patients to compare {names}."
+    gain, loss = _gain_and_loss(board, difference)
+    shift = _shift(board, difference)
+    if gain:
+        return (
+            f"Fusion helps: {fusion.name!r} is better than the best single modality, "
+            f"{single.name!r} ({shift})."
+        )
+    if loss:
+        return (
+            f"Fusion does not help: even {fusion.name!r}, the best, is worse than {single.name!r} "
+            f"alone ({shift})."
+        )
+    return (
+        f"Fusion does not help as far as these rows can tell: {names} do not differ clearly "
+        f"({shift}). Prefer the single modality, or find more patients."
+    )
+
+
+def _on_tables(board: Board) -> list[str]:
+    """Return that the tables by themselves do as well, unless fusion is clearly better."""
+    fusion, tables, difference = board.best_fusion, board.best_tables, board.over_tables
+    if tables is None or difference is None or not np.isfinite(difference.low):
+        return []
+    gain, loss = _gain_and_loss(board, difference)
+    if gain:
+        return []
+    begin = "But fusion does not" if _helps(board) else "Nor does fusion"
+    if not loss:
+        begin += " clearly"
+    rival = f"{fusion.name!r} against {tables.name!r}: {_shift(board, difference)}"
+    return [f"{begin} beat the tables by themselves ({rival})."]
+
+
+def _helps(board: Board) -> bool:
+    """Return whether the best fusion is clearly better than the best single modality."""
+    difference = board.best_fusion.difference
+    return difference is not None and _gain_and_loss(board, difference)[0]
+
+
+def _gain_and_loss(board: Board, difference: Interval) -> tuple[bool, bool]:
+    """Return whether the first of two models is clearly better, and clearly worse."""
+    gain, loss = difference.low > 0, difference.high < 0
+    return (gain, loss) if SCORES[board.primary].better == "high" else (loss, gain)
+
+
+def _shift(board: Board, difference: Interval) -> str:
+    return (
+        f"{score_label(board.primary)} {difference.estimate:+.3f}, "
+        f"{100 * board.confidence:g} % interval {show_interval(difference, sign=True)}"
+    )
+
+
+def _on_choice(board: Board) -> list[str]:
+    """Return that the best of several was chosen with a look at these rows."""
+    count = sum(s.kind == "fusion" and not s.is_plain for s in board.standings)
+    if count < 2:
+        return []
+    best = f"{board.best_fusion.name!r} is the best of {count} fusions tried on the same rows"
+    return [f"{best}, which flatters it a little."]
+
+
+def _on_plain(board: Board) -> list[str]:
+    """Return whether averaging plain linear models does as well."""
+    plain = next((s for s in board.standings if s.name == PLAIN_MEAN), None)
+    if plain is None or not _is_ahead(board, plain, board.best_fusion):
+        return []
+    score = f"{score_label(board.primary)} {show_number(plain.score.estimate)}"
+    return [f"The plain mean of one linear model per modality leads all fusions ({score})."]
+
+
+def _is_ahead(board: Board, first: Standing, second: Standing) -> bool:
+    return board.standings.index(first) < board.standings.index(second)
+
+
+def _on_presence(board: Board) -> list[str]:
+    """Return a warning when missingness itself predicts the target."""
+    presence = next((s for s in board.standings if s.name == PRESENCE), None)
+    if presence is None or board.primary != "auc" or not presence.score.low > 0.5:
+        return []
+    score = f"AUC {show_number(presence.score.estimate)}, {show_interval(presence.score)}"
+    warning = f"Which modalities a row has predicts the target by itself ({score}): ask why "
+    return [warning + "before you trust any model here."]
+
+
+def as_text(board: Board) -> str:
+    """Return a board for the terminal."""
+    lines = [f"Comparison on {_rows(board)}", _html.text_table(_header(board), _table(board))]
+    return "\n".join([*lines, *_remarks(board), "", *verdict(board)])
+
+
+def as_html(board: Board) -> str:
+    """Return a board as HTML with its picture."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=figure_size(board), layout="constrained")
+    draw(board, figure.subplots())
+    described = f"{score_label(board.primary)} of each model with its interval."
+    made = f"Made by asfusion {board.version}. {_html.RESEARCH_TOOL}"
+    parts = [
+        _html.heading("Comparison", 1),
+        _html.paragraph(f"On {_rows(board)}."),
+        _html.paragraph(board.verdict, "verdict"),
+        _html.picture(figures.as_svg(figure), described),
+        _html.table(_header(board), _table(board)),
+        *(_html.paragraph(remark, "note") for remark in _remarks(board)),
+        _html.paragraph(made, "note"),
+    ]
+    return _html.fragment(parts)
+
+
+def figure_size(board: Board) -> tuple[float, float]:
+    """Return width and height of the picture, in inches."""
+    width = 6.0 + max(2.0, figures.room_for(_ticks(board)))
+    return width, 1.3 + 0.34 * len(board.standings)
+
+
+def draw(board: Board, axis: Axes) -> None:
+    """Draw scores with intervals, one line per model."""
+    label = score_label(board.primary)
+    single = board.best_single
+    axis.axvline(single.score.estimate, color=colours.RED, lw=1, ls="--", zorder=0)
+    for height, standing in enumerate(board.standings):
+        marker, colour = _MARKS[standing.kind]
+        axis.errorbar(
+            standing.score.estimate,
+            height,
+            xerr=_arms(standing),
+            marker=marker,
+            color=colour,
+            mfc="white" if standing.is_plain else colour,
+            capsize=2.5,
+            lw=1.5,
+        )
+    axis.set_yticks(range(len(board.standings)), _ticks(board))
+    axis.set_ylim(len(board.standings) - 0.4, -0.6)
+    interval = f"{100 * board.confidence:g} % interval, resampling "
+    interval += "patients" if board.is_grouped else "rows"
+    better = "higher" if SCORES[board.primary].better == "high" else "lower"
+    axis.set(xlabel=f"{label} ({interval}); {better} is better", title="Out-of-fold comparison")
+    axis.grid(axis="x", color="#dddddd", lw=0.6)
+    axis.set_axisbelow(True)
+    # Outside: intervals of poor models reach anywhere.
+    handles = _legend(board)
+    axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
+
+
+def _legend(board: Board) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    kinds = dict.fromkeys(standing.kind for standing in board.standings)
+    handles = [
+        Line2D([], [], marker=_MARKS[kind][0], color=_MARKS[kind][1], label=_SHOWN[kind])
+        for kind in kinds
+    ]
+    if any(standing.is_plain for standing in board.standings):
+        style: dict[str, Any] = {"marker": "o", "ls": "none", "mfc": "white", "color": "black"}
+        handles.append(Line2D([], [], **style, label="open: plain linear"))
+    return handles
+
+
+def _ticks(board: Board) -> list[str]:
+    names = figures.tick_names([standing.name for standing in board.standings], 40)
+    best = board.standings.index(board.best_single)
+    names[best] += " (best single)"
+    return names
+
+
+def _arms(standing: Standing) -> Any:
+    score = standing.score
+    if not np.isfinite(score.low):
+        return None
+    arms = [[score.estimate - score.low], [score.high - score.estimate]]
+    return np.clip(arms, 0, None)  # a percentile interval may miss the estimate by a hair
+
+
+def _rows(board: Board) -> str:
+    unit = f" of {board.n_groups} patients" if board.is_grouped else ""
+    seeds = f", {len(board.seeds)} seeds" if len(board.seeds) > 1 else ""
+    folds = f"{board.n_folds} fold{'s' * (board.n_folds > 1)}"
+    return f"{board.n_rows} rows{unit}, {folds}{seeds}"
+
+
+def _header(board: Board) -> list[str]:
+    interval = f"{100 * board.confidence:g} % interval"
+    header = ["model", "sees", score_label(board.primary), interval, "to best single", interval]
+    if len(board.seeds) > 1:
+        header.append("one fit (SD)")
+    return header
+
+
+def _table(board: Board) -> list[list[str]]:
+    rows = []
+    for standing in board.standings:
+        score, difference = standing.score, standing.difference
+        row = [standing.name, _SHOWN[standing.kind]]
+        row += [show_number(score.estimate), show_interval(score)]
+        if difference is None:
+            row += ["best single", ""]
+        else:
+            row += [f"{difference.estimate:+.3f}", show_interval(difference, sign=True)]
+        if len(board.seeds) > 1:
+            mean, spread = np.mean(standing.seed_scores), np.std(standing.seed_scores, ddof=1)
+            row.append(f"{show_number(float(mean))} ({spread:.3f})")
+        rows.append(row)
+    return rows
+
+
+def _remarks(board: Board) -> list[str]:
+    unit = "patients" if board.is_grouped else "rows (no groups were given)"
+    drawn = f"Intervals: percentiles of {board.n_bootstrap} bootstrap replicates of {unit}"
+    remarks = [f"{drawn}; differences are paired."]
+    if len(board.seeds) > 1:
+        remarks.append(
+            "Scores are of predictions averaged over seeds; 'one fit' is what one seed reaches."
+        )
+    return remarks

@@ -1,0 +1,149 @@
+"""From out-of-fold predictions to a ranked board."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion.comparison.board import (
+    TABLES_BOOSTED,
+    TABLES_LINEAR,
+    Board,
+    Entry,
+    Standing,
+)
+from asfusion.evaluation._inputs import Judged
+from asfusion.evaluation._judge import make_scorer
+from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
+from asfusion.evaluation.metrics import SCORES
+from asfusion.evaluation.report import PRIMARY
+from asfusion.exceptions import InputError
+
+Floats = NDArray[np.float64]
+
+_OTHERS = {
+    "binary": ("average_precision", "brier", "calibration_slope"),
+    "multiclass": ("balanced_accuracy", "log_loss"),
+    "regression": ("rmse", "r2"),
+}
+
+
+def make_board(
+    truth: Judged,
+    answers: Mapping[Entry, Floats],
+    seconds: Mapping[str, float],
+    *,
+    n_folds: int,
+    seeds: tuple[int, ...],
+    n_bootstrap: int,
+    confidence: float,
+    seed: int,
+) -> Board:
+    """Score all models on the same rows and replicates, and rank them.
+
+    Parameters
+    ----------
+    truth : Judged
+        All N rows; its predictions are not read.
+    answers : mapping of Entry to ndarray of shape (S, N, K)
+        Out-of-fold predictions for each of S seeds, NaN in rows that were not tested.
+    seconds : mapping of str to float
+        Time of each model.
+    n_folds, seeds, n_bootstrap, confidence, seed
+        As on the board; `seed` seeds the replicates.
+
+    Returns
+    -------
+    Board
+        The best model first.
+
+    Raises
+    ------
+    InputError
+        If no row was tested, or only rows of one class.
+    """
+    tested = np.all([np.isfinite(a).all(axis=(0, 2)) for a in answers.values()], axis=0)
+    rows = np.flatnonzero(tested)
+    if not len(rows) or (truth.classes and len(np.unique(truth.y[rows])) < 2):
+        msg = (
+            f"cv: expected test rows{' of at least 2 classes' * bool(truth.classes)}, got "
+            f"{len(rows)} row(s) that cannot be compared on. Use other splits."
+        )
+        raise InputError(msg)
+    primary = PRIMARY[truth.task]
+    options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
+    intervals, replicates, seed_scores = {}, {}, {}
+    for entry, answer in answers.items():
+        judged = _with_predictions(truth, answer.mean(axis=0)).take(rows)
+        found, drawn = score_intervals(make_scorer(judged), width=len(rows), **options)
+        intervals[entry], replicates[entry] = found, drawn[primary]
+        parts = [_with_predictions(truth, part).take(rows) for part in answer]
+        seed_scores[entry] = tuple(_one_score(part, primary) for part in parts)
+    ranked = _ranked({entry: found[primary] for entry, found in intervals.items()}, primary)
+    single = next(entry for entry in ranked if entry.kind == "single")
+
+    def difference(entry: Entry | None, other: Entry | None = single) -> Interval | None:
+        if entry is None or other is None or entry is other:
+            return None
+        pair = intervals[entry][primary].estimate, intervals[other][primary].estimate
+        return paired_difference(pair, (replicates[entry], replicates[other]), confidence)
+
+    fusion = next((e for e in ranked if e.kind == "fusion" and not e.is_plain), None)
+    tables = next((e for e in ranked if e.name in (TABLES_BOOSTED, TABLES_LINEAR)), None)
+
+    standings = tuple(
+        Standing(
+            name=entry.name,
+            kind=entry.kind,
+            is_plain=entry.is_plain,
+            score=intervals[entry][primary],
+            difference=difference(entry),
+            others={name: intervals[entry][name].estimate for name in _OTHERS[truth.task]},
+            seed_scores=seed_scores[entry],
+            seconds=seconds[entry.name],
+        )
+        for entry in ranked
+    )
+    return Board(
+        task=truth.task,
+        primary=primary,
+        standings=standings,
+        n_rows=len(rows),
+        n_groups=len(np.unique(truth.groups[rows])),
+        is_grouped=truth.is_grouped,
+        n_folds=n_folds,
+        seeds=seeds,
+        confidence=confidence,
+        n_bootstrap=n_bootstrap,
+        predictions={
+            entry.name: _with_predictions(truth, answer.mean(axis=0)).predicted
+            for entry, answer in answers.items()
+        },
+        over_tables=difference(fusion, tables),
+    )
+
+
+def _ranked(scores: Mapping[Entry, Interval], primary: str) -> list[Entry]:
+    """Return entries with the best first, undefined ones last."""
+    sign = -1.0 if SCORES[primary].better == "high" else 1.0
+
+    def place(entry: Entry) -> tuple[bool, float]:
+        estimate = scores[entry].estimate
+        return bool(np.isnan(estimate)), sign * estimate
+
+    return sorted(scores, key=place)
+
+
+def _with_predictions(truth: Judged, predictions: Floats) -> Judged:
+    """Return rows with predictions (N, K), of two classes only those of the second."""
+    binary = truth.task == "binary"
+    return replace(truth, predicted=predictions[:, 1] if binary else predictions)
+
+
+def _one_score(judged: Judged, primary: str) -> float:
+    scorer = make_scorer(judged)
+    return float(scorer(np.ones((1, scorer.n_groups)))[primary][0])

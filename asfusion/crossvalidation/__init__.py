@@ -1,0 +1,1 @@
+"""A model judged by others of its kind that did not learn from a row."""

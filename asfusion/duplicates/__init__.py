@@ -1,0 +1,1 @@
+"""Copies among images and notes, found before a split parts them."""

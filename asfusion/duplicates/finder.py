@@ -1,0 +1,210 @@
+"""Find the same image, note or row under different patients, before anything is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import check_row_labels
+from asfusion._frames import Frame
+from asfusion._progress import progress, progress_shown
+from asfusion.duplicates import _twins
+from asfusion.duplicates.found import Duplicates, Link
+from asfusion.encoders.infer import column_roles
+from asfusion.evaluation._inputs import read_groups
+from asfusion.exceptions import ImageReadError
+from asfusion.imaging._quiet import quiet_readers
+from asfusion.imaging.fingerprint import Fingerprint, fingerprint_image, folder_digest
+
+T = TypeVar("T")
+
+_THREADS = 4
+_TABLES: dict[str, str] = {"table": "the table", "gene": "the variants"}
+
+
+def find_duplicates(
+    X: Any, groups: Any = None, *, columns: Sequence[str] | None = None, verbose: int = 1
+) -> Duplicates:
+    """Find exact and near duplicates among rows of different patients.
+
+    A radiograph that is there twice under two numbers, or a note that was copied, may land
+    in training and test rows and make a model look better than it is. Columns are taken
+    for what ``encoders="auto"`` would take them for.
+
+    Parameters
+    ----------
+    X : pandas or polars DataFrame, or array of shape (n_rows, n_columns)
+        One patient (or visit) per row.
+    groups : array of shape (n_rows,), optional
+        Patient of each row. Without them each row counts as a patient, and repeated
+        visits are found, too.
+    columns : sequence of str, optional
+        Columns to compare; all by default.
+    verbose : int
+        0 is silent; 1 shows a progress bar while images are read.
+
+    Returns
+    -------
+    Duplicates
+        Links between rows, a table, a sentence, and ``joined_groups`` to split by.
+
+    Raises
+    ------
+    ColumnError
+        If a column is not there.
+    InputError
+        If X or groups cannot be used as given.
+
+    Notes
+    -----
+    Images are compared by the bytes of their files, by decoded pixels, and by a perceptual
+    hash of 255 bits, of which at most 23 may differ: enough for another compression, size or
+    brightness, too little for two films of one region. Turned, mirrored or cropped copies are
+    not found. Notes of at least ten words, also in a column of mostly shorter texts, are
+    compared without case and punctuation,
+    and are near duplicates if they share six in ten of their runs of three words. Rows of a
+    table are equal if all their cells are, and if that is no coincidence; near duplicates
+    among numbers are not looked for: a lab value that was rounded or converted hides a copy.
+    Folders of slices are compared by the bytes of their files. A file that cannot be read is
+    counted.
+
+    Examples
+    --------
+    >>> import pandas as pd, asfusion as af
+    >>> note = "Morning stiffness for an hour, better with exercise, worse at night and at rest."
+    >>> other = "Pain since lifting a crate last week, better in bed, no stiffness in the morning."
+    >>> X = pd.DataFrame({"note": [note, other, note.upper()], "crp": [9.0, 1.0, 4.0]})
+    >>> found = af.find_duplicates(X, groups=["a", "b", "c"])
+    >>> [(link.kind, link.first, link.second) for link in found.links]
+    [('note', 0, 2)]
+    >>> found.joined_groups.tolist()
+    [0, 1, 0]
+    """
+    frame = Frame.read(X)
+    check_row_labels(X, groups=groups)
+    numbers, is_grouped = read_groups(groups, len(frame))
+    if columns is not None:
+        frame = frame.select(list(columns), "columns")
+    roles = dict.fromkeys(frame.columns, "table") if frame.is_array else column_roles(frame)
+    found = _Search(frame, numbers)
+    with progress_shown(bool(verbose)):
+        for name, role in roles.items():
+            if role == "image":
+                found.add_images(name)
+            elif role == "note":
+                found.add_notes(name)
+            elif role == "series":
+                found.add_folders(name)
+            elif role in ("table", "identifier") and _holds_a_note(frame, name):
+                found.add_notes(name)
+    for role, label in _TABLES.items():
+        found.add_table(label, [name for name, is_of in roles.items() if is_of == role])
+    return Duplicates(
+        tuple(found.links), numbers, is_grouped, dict(found.checked), found.n_unreadable
+    )
+
+
+class _Search:
+    """Collects links, column by column."""
+
+    def __init__(self, frame: Frame, groups: NDArray[np.int64]) -> None:
+        self.frame, self.groups = frame, groups
+        self.links: list[Link] = []
+        self.checked: dict[str, int] = {}
+        self.n_unreadable = 0
+
+    def add_images(self, name: str) -> None:
+        """Compare images by bytes, by pixels, and by how they look."""
+        prints = self._each(name, _fingerprint)
+        joined = self._joined()
+        contents = [p and p.content for p in prints]
+        self._add("file", name, _twins.equal_pairs(contents, self.groups, joined))
+        pixels = [p and p.pixels for p in prints]
+        self._add("pixels", name, _twins.equal_pairs(pixels, self.groups, joined))
+        # Copies that are known by now are not compared again.
+        firsts = {key: row for row, key in reversed(list(enumerate(pixels))) if key is not None}
+        hashes = [
+            p.perceptual if p is not None and firsts[p.pixels] == row else None
+            for row, p in enumerate(prints)
+        ]
+        alike = _twins.image_pairs(hashes)
+        self._add("image", name, _twins.alike_pairs(alike, self.groups, joined))
+
+    def add_folders(self, name: str) -> None:
+        """Compare folders of slices by the bytes of their files."""
+        names = self._each(name, folder_digest)
+        self._add("folder", name, _twins.equal_pairs(names, self.groups, self._joined()))
+
+    def add_notes(self, name: str) -> None:
+        """Compare notes by their words, and by runs of three of them."""
+        notes = [_twins.note_words(note) for note in self.frame.strings(name)]
+        joined = self._joined()
+        keys = _twins.note_keys(notes)
+        self.checked[name] = sum(key is not None for key in keys)
+        self._add("note", name, _twins.equal_pairs(keys, self.groups, joined))
+        firsts = {key: row for row, key in reversed(list(enumerate(keys)))}
+        once = [
+            words if key is not None and firsts[key] == row else []
+            for row, (words, key) in enumerate(zip(notes, keys, strict=True))
+        ]
+        alike = _twins.note_pairs(once)
+        self._add("near note", name, _twins.alike_pairs(alike, self.groups, joined))
+
+    def add_table(self, label: str, columns: Sequence[str]) -> None:
+        """Compare the cells of whole rows."""
+        if not columns:
+            return
+        keys = _twins.row_keys([_cells(self.frame, name) for name in columns])
+        self.checked[label] = sum(key is not None for key in keys)
+        self._add("cells", label, _twins.equal_pairs(keys, self.groups, self._joined()))
+
+    def _each(self, name: str, work: Callable[[str], T | None]) -> list[T | None]:
+        """Return what `work` says of the file in each row, each file read once."""
+        cells = self.frame.strings(name)
+        paths = list(dict.fromkeys(cell for cell in cells if cell is not None))
+        with quiet_readers(), ThreadPoolExecutor(_THREADS) as pool:
+            answers = pool.map(work, paths)
+            told = list(progress(answers, f"Comparing {name}", total=len(paths), unit="file"))
+        known = dict(zip(paths, told, strict=True))
+        self.n_unreadable += sum(answer is None for answer in told)
+        self.checked[name] = len(paths) - sum(answer is None for answer in told)
+        return [None if cell is None else known[cell] for cell in cells]
+
+    def _joined(self) -> _twins.Joined:
+        return _twins.Joined(int(self.groups.max(initial=-1)) + 1)
+
+    def _add(
+        self,
+        kind: Literal["file", "pixels", "image", "note", "near note", "folder", "cells"],
+        columns: str,
+        pairs: Sequence[_twins.Pair],
+    ) -> None:
+        self.links += [Link(kind, columns, *pair) for pair in pairs]
+
+
+def _fingerprint(path: str) -> Fingerprint | None:
+    try:
+        return fingerprint_image(path)
+    except (ImageReadError, OSError):
+        return None
+
+
+def _holds_a_note(frame: Frame, name: str) -> bool:
+    """Return whether a column of texts, most of them short, has one that is long enough."""
+    texts = frame.strings(name) if frame.kind(name) == "text" else ()
+    return any(text and len(text.split()) >= _twins.SHORTEST_NOTE for text in texts)
+
+
+def _cells(frame: Frame, name: str) -> list[Hashable | None]:
+    """Return the cells of a column as values that can be compared, None where missing."""
+    if frame.kind(name) in ("number", "boolean"):
+        numbers = frame.numbers(name)
+        return [
+            None if missing else value
+            for missing, value in zip(np.isnan(numbers), numbers.tolist(), strict=True)
+        ]
+    return list(frame.strings(name))

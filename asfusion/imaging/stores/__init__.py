@@ -1,0 +1,1 @@
+"""Images and series, decoded once."""

@@ -1,0 +1,1 @@
+"""Slices and NIfTI to volumes, and volumes to grids."""

@@ -1,0 +1,1 @@
+"""Colours, axes and pages: how any result is shown."""

@@ -1,0 +1,62 @@
+"""Axes, names on them, and figures as files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from asfusion.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def check_axes(axes: Any, count: int) -> list[Axes]:
+    """Return `axes` as a list of `count` matplotlib axes."""
+    given = list(np.ravel(np.asarray(axes, dtype=object)))
+    if len(given) != count or not all(hasattr(axis, "plot") for axis in given):
+        msg = f"axes: expected {count} matplotlib Axes, got {len(given)} object(s)."
+        raise ConfigurationError(msg)
+    return given
+
+
+def as_svg(figure: Figure) -> bytes:
+    """Return a figure as an SVG file, the same bytes every time."""
+    import matplotlib as mpl
+
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "asfusion"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def tick_names(names: Sequence[str], longest: int = 28) -> list[str]:
+    """Return names that leave room for a picture, and in which matplotlib sees no formula.
+
+    Of a long one the middle is left out; those that would look the same then are numbered.
+    """
+    short = [shorten(name, longest) for name in names]
+    seen: dict[str, int] = {}
+    for place, (name, text) in enumerate(zip(names, short, strict=True)):
+        seen[text] = seen.get(text, 0) + 1
+        if seen[text] > 1 and text != name:
+            short[place] = f"{text} ({seen[text]})"
+    return [text.replace("$", r"\$") for text in short]
+
+
+def shorten(name: str, longest: int) -> str:
+    """Return a name without line breaks, and without its middle if it is long."""
+    text = " ".join(name.split())
+    if len(text) <= longest:
+        return text
+    head = (longest - 1) // 2
+    return f"{text[:head].rstrip()}…{text[head + 1 - longest :].lstrip()}"
+
+
+def room_for(names: Sequence[str]) -> float:
+    """Return the width in inches that the names of lines need beside a picture."""
+    return 0.08 * max(len(name) for name in names)
