@@ -5,6 +5,7 @@ from . import fusion as fusion
 from . import genomics as genomics
 from . import imaging as imaging
 from . import notes as notes
+from . import targets as targets
 from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
 from ._versions import show_versions as show_versions

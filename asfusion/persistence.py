@@ -32,6 +32,8 @@ _MODULES = {
     "asfusion.encoders.slices": ("SliceEncoder",),
     "asfusion.encoders.text": ("TextEncoder",),
     "asfusion.encoders.tabular": ("TabularEncoder",),
+    "asfusion.targets.classes": ("Classes",),
+    "asfusion.targets.numbers": ("Numbers",),
 }
 _ALLOWED = {f"{module}:{name}" for module, names in _MODULES.items() for name in names}
 _MAX_BYTES = 8 << 30

@@ -37,12 +37,12 @@ from asfusion.estimators._rows import (
     read_array,
     read_groups,
     read_table,
-    read_targets,
     read_weights,
 )
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
+from asfusion.targets.numbers import Numbers
 
 Floats = NDArray[np.float64]
 Part = dict[str, Any]  # "plan" of the table, fitted "model", "chosen" parameters
@@ -123,7 +123,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         n_rows = len(frame)
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         self._check_circularity(frame, y)
-        targets = column_or_1d(read_targets(y, n_rows), warn=True)
+        targets = column_or_1d(Numbers().read(y, n_rows), warn=True)
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
             raise InputError(msg)
@@ -171,7 +171,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
     ) -> Any:
         model = make_model(self.model).set_params(**chosen)
         seed = derive_seed(self.seed_, "model", *keys)
-        return fit_part(model, features, rows, classify=False, seed=seed, name="model")
+        return fit_part(model, features, rows, target=Numbers(), seed=seed, name="model")
 
     def _choose(self, rows: TrainingRows, *keys: object) -> dict[str, Any]:
         """Return the parameters with the lowest mean absolute error in inner folds."""

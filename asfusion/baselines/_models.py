@@ -14,8 +14,8 @@ from sklearn.base import clone
 
 from asfusion._asked import Asked
 from asfusion._checks import check_choice
-from asfusion.estimators._sklearn import check_part
 from asfusion.exceptions import AsfusionWarning, ConfigurationError
+from asfusion.targets.numbers import Numbers
 from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
 Floats = NDArray[np.float64]
@@ -37,7 +37,7 @@ _ROUNDS = 10  # passes over the features, there and back, of the model-agnostic 
 def make_model(model: Any) -> Any:
     """Return an unfitted regressor for a name of `MODELS`, or a copy of the one given."""
     if not isinstance(model, str):
-        check_part(model, "model", classify=False)
+        Numbers().check_part(model, "model")
         return clone(model)
     name = check_choice(model, "model", MODELS)
     return {

@@ -14,15 +14,17 @@ from asfusion._progress import progress_shown
 from asfusion._version import __version__
 from asfusion.cli._data import read_table, split_columns, write_table
 from asfusion.exceptions import AsfusionError, ConfigurationError
+from asfusion.targets._tasks import TASKS
 
 if TYPE_CHECKING:
     import polars
+
+    from asfusion.targets._base import Target
 
 _FAMILIES = ("early", "joint", "late")
 _HEADS = ("concat", "gated", "attention")
 _COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
-_TASKS = ("auto", "classification", "regression")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,19 +218,18 @@ def _read(
     return X, y.to_numpy(), None if groups is None else groups.to_numpy()
 
 
-def _is_classification(options: argparse.Namespace, y: Any) -> bool:
-    from asfusion.evaluation._inputs import guess_task
+def _target(options: argparse.Namespace, y: Any) -> Target:
+    from asfusion.targets._guess import read_target
 
-    task: str = options.task if options.task != "auto" else guess_task(y)
-    return task == "classification"
+    return read_target(options.task, y)
 
 
 def _make_model(options: argparse.Namespace, y: Any) -> Any:
     from asfusion.estimators import early, joint, late
+    from asfusion.estimators._base import estimator_class
 
-    kind = "Classifier" if _is_classification(options, y) else "Regressor"
-    module = {"early": early, "joint": joint, "late": late}[options.family]
-    family = getattr(module, f"{options.family.capitalize()}Fusion{kind}")
+    _ = early, joint, late  # each brings its classes
+    family = estimator_class(options.family, _target(options, y))
     choices: dict[str, Any] = {"random_state": options.seed}
     for name, needed in (("fusion", "joint"), ("combine", "late")):
         if (chosen := getattr(options, name)) is None:
@@ -247,19 +248,11 @@ def _make_model(options: argparse.Namespace, y: Any) -> Any:
 
 
 def _make_estimator(name: str, options: argparse.Namespace, y: Any) -> Any:
-    from sklearn import ensemble, linear_model
-
-    classify = _is_classification(options, y)
-    if name == "forest":
-        kind = ensemble.RandomForestClassifier if classify else ensemble.RandomForestRegressor
-        return kind(500, min_samples_leaf=3)
-    if name == "adaboost":
-        return ensemble.AdaBoostClassifier() if classify else ensemble.AdaBoostRegressor()
-    if name == "xgboost":
-        import xgboost
-
-        return xgboost.XGBClassifier() if classify else xgboost.XGBRegressor()
-    return linear_model.LogisticRegression(max_iter=5000) if classify else linear_model.Ridge()
+    target = _target(options, y)
+    settings: dict[str, Any] = (
+        {"n_estimators": 500, "min_samples_leaf": 3} if name == "forest" else {}
+    )
+    return target.linear() if name == "logistic" else target.model(name, **settings)
 
 
 def _hold_out(y: Any, groups: Any, share: float, seed: int) -> tuple[Any, Any]:
@@ -379,7 +372,7 @@ def _add_rows(command: Any) -> None:
     command.add_argument("--target", required=True, help="column to predict")
     command.add_argument("--group", help="column that names the patient of a row")
     command.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
-    command.add_argument("--task", choices=_TASKS, default="auto", help="(auto)")
+    command.add_argument("--task", choices=TASKS, default="auto", help="(auto)")
     command.add_argument("--seed", type=int, default=0, help="(0)")
 
 

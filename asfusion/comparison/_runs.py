@@ -15,8 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -33,6 +31,7 @@ from asfusion.encoders._base import Encoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import AsfusionWarning
+from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -50,8 +49,8 @@ class ComparedRows:
         The columns.
     y : ndarray of shape (N,) or (N, T)
         Class numbers, or targets.
-    classes : ndarray of shape (K,) or None
-        Class labels; None for regression.
+    target : Target
+        What y is.
     groups : ndarray of shape (N,)
         Number of the patient of each row.
     is_grouped : bool
@@ -64,7 +63,7 @@ class ComparedRows:
 
     frame: Frame
     y: NDArray[Any]
-    classes: NDArray[Any] | None
+    target: Target
     groups: Rows
     is_grouped: bool
     encoders: dict[str, Encoder]
@@ -73,7 +72,7 @@ class ComparedRows:
     @property
     def n_outputs(self) -> int:
         """Number K of classes or targets."""
-        return int(self.y.shape[1]) if self.classes is None else len(self.classes)
+        return self.target.n_outputs_
 
     @property
     def split_groups(self) -> Rows | None:
@@ -82,8 +81,7 @@ class ComparedRows:
 
     def labels(self, rows: Rows) -> NDArray[Any]:
         """Return targets as an estimator wants them."""
-        y = self.y[rows]
-        return y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
+        return self.target.decode(self.y[rows])
 
     def can_teach(self, modality: str, rows: Rows) -> bool:
         """Return whether enough of the given rows have a modality to learn from it."""
@@ -95,9 +93,7 @@ class ComparedRows:
 
     def prior(self, rows: Rows) -> Floats:
         """Return the mean (K,) of the given rows: what is known before a row is seen."""
-        if self.classes is None:
-            return np.asarray(self.y[rows].mean(axis=0))
-        return np.asarray(np.bincount(self.y[rows], minlength=self.n_outputs) / len(rows))
+        return self.target.prior(self.y[rows], np.ones(len(rows)))
 
 
 class Run(ABC):
@@ -279,16 +275,8 @@ def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) 
     The penalty grows with the number of features, as if all of them together had variance
     one: a wide embedding is then no worse off than a handful of labs.
     """
-    n_features = features.shape[1]
-    if data.classes is None:
-        ridge = make_pipeline(StandardScaler(), Ridge(alpha=n_features))
-        ridge.fit(features, data.y[rows])
-        return np.asarray(ridge.predict(asked)).reshape(len(asked), -1)
-    model = LogisticRegression(C=1.0 / n_features, max_iter=5000)
-    logistic = make_pipeline(StandardScaler(), model).fit(features, data.y[rows])
-    answers = np.zeros((len(asked), data.n_outputs))  # a class without rows stays at zero
-    answers[:, logistic.classes_] = logistic.predict_proba(asked)
-    return answers
+    linear = make_pipeline(StandardScaler(), data.target.linear(features.shape[1]))
+    return _fit_and_ask(linear, features, data, rows, asked)
 
 
 def fit_boosted(
@@ -308,14 +296,16 @@ def fit_boosted(
         "early_stopping": False,
         "random_state": seed,
     }
-    if data.classes is None:
-        regressor = HistGradientBoostingRegressor(**settings)
-        told = [clone(regressor).fit(features, y).predict(asked) for y in data.y[rows].T]
-        return np.stack(told, axis=1)
-    model = HistGradientBoostingClassifier(**settings).fit(features, data.y[rows])
-    answers = np.zeros((len(asked), data.n_outputs))  # a class without rows stays at zero
-    answers[:, model.classes_] = model.predict_proba(asked)
-    return answers
+    trees = data.target.model("boosted", **settings)
+    return _fit_and_ask(trees, features, data, rows, asked)
+
+
+def _fit_and_ask(
+    model: Any, features: Floats, data: ComparedRows, rows: Rows, asked: Floats
+) -> Floats:
+    """Return the answers (n, K) of a foreign model; a class without rows stays at zero."""
+    model, y = data.target.for_part(model, data.y[rows])
+    return data.target.ask_part(model.fit(features, y), asked)
 
 
 def _any_known(blocks: list[Floats]) -> NDArray[np.bool_]:
@@ -353,8 +343,4 @@ def _ask(model: Any, rows: Any, data: ComparedRows) -> Floats:
     with warnings.catch_warnings():
         # Rows without the modality are answered by the prior, as the board explains.
         warnings.filterwarnings("ignore", r"\d+ row\(s\) have none of", AsfusionWarning)
-        if data.classes is None:
-            return np.asarray(model.predict(rows), dtype=np.float64).reshape(len(rows), -1)
-        answers = np.zeros((len(rows), data.n_outputs))
-        answers[:, model.classes_] = model.predict_proba(rows)
-        return answers
+        return data.target.ask(model, rows)

@@ -130,9 +130,9 @@ def data_digest(data: ComparedRows) -> str:
         for name in columns_of(encoder, data.frame):
             column = _column_digest(data.frame, name, encoder.reads_files)
             columns.setdefault(name, []).append(column)
-    classes = None if data.classes is None else data.classes.tolist()
+    target = (type(data.target).__name__, data.target.get_params(), data.target.class_names())
     rows = [array_digest(part) for part in (data.y, data.groups)]
-    return digest(columns, classes, rows, data.is_grouped, describe(data.encoders))
+    return digest(columns, target, rows, data.is_grouped, describe(data.encoders))
 
 
 def _column_digest(frame: Frame, name: str, reads_files: bool) -> str:

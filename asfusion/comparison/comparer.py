@@ -41,22 +41,19 @@ from asfusion.encoders._base import Encoder
 from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.encoders.tabular import TabularEncoder
-from asfusion.estimators._base import columns_of
+from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
-from asfusion.estimators._sklearn import check_part
-from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
-from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
-from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor, check_combine
+from asfusion.estimators.late import check_combine
 from asfusion.evaluation._inputs import (
     Judged,
-    Task,
     check_confidence,
-    guess_task,
     read_complete,
     read_groups,
 )
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._resolve import resolve_head
+from asfusion.targets._base import Target
+from asfusion.targets._guess import read_target
 
 Floats = NDArray[np.float64]
 Folds = dict[int, list[Split]]
@@ -76,7 +73,7 @@ def compare(
     combines: Sequence[str] = ("mean",),
     estimators: Mapping[str, Any] | None = None,
     network: Any = None,
-    task: Literal["auto", "classification", "regression"] = "auto",
+    task: Literal["auto", "classification", "regression"] | Target = "auto",
     seeds: Sequence[int] = (0,),
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
@@ -117,7 +114,7 @@ def compare(
         and late fusion and on each modality alone.
     network : JointFusionClassifier or JointFusionRegressor, optional
         Training settings of all networks; their defaults otherwise.
-    task : {"auto", "classification", "regression"}
+    task : {"auto", "classification", "regression"} or asfusion.targets.Target
         ``"auto"`` takes text, booleans and whole numbers with at most ten distinct values
         as classes.
     seeds : sequence of int
@@ -211,11 +208,15 @@ def compare(
 # -- rows ------------------------------------------------------------------------------
 
 
-def _read(X: Any, y: Any, groups: Any, encoders: Any, task: str, verbose: int) -> ComparedRows:
-    check_choice(task, "task", ("auto", "classification", "regression"))
+def _read(X: Any, y: Any, groups: Any, encoders: Any, task: Any, verbose: int) -> ComparedRows:
     frame = Frame.read(X)
     check_row_labels(X, y=y, groups=groups)
-    target = read_complete(y, "y", len(frame))
+    values = read_complete(y, "y", len(frame))
+    target = read_target(task, values)
+    values = target.read(values, len(frame))
+    target.fit(values)
+    if target.n_outputs_ < 2 and target.is_probability:
+        raise InputError("y: expected at least 2 classes, got 1. Nothing can be told apart.")
     numbers, is_grouped = read_groups(groups, len(frame))
     chosen = _read_encoders(encoders, frame, verbose)
     presence = {}
@@ -224,25 +225,8 @@ def _read(X: Any, y: Any, groups: Any, encoders: Any, task: str, verbose: int) -
         frame.check_columns(columns, f"Modality {name!r}")
         presence[name] = cells_present(frame, columns)
         check_circularity(() if frame.is_array else columns, y)
-    classify = (guess_task(target) if task == "auto" else task) == "classification"
-    values, classes = _as_classes(target) if classify else (_as_targets(target), None)
-    return ComparedRows(frame, values, classes, numbers, is_grouped, chosen, presence)
-
-
-def _as_classes(target: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[Any]]:
-    if target.ndim != 1:
-        msg = f"y: expected one label per row to classify, got {target.ndim} dimensions."
-        raise InputError(msg)
-    classes, numbers = np.unique(target, return_inverse=True)
-    if len(classes) < 2:
-        raise InputError("y: expected at least 2 classes, got 1. Nothing can be told apart.")
-    return numbers, classes
-
-
-def _as_targets(target: NDArray[Any]) -> Floats:
-    if target.dtype.kind not in "biuf" or not np.isfinite(target.astype(np.float64)).all():
-        raise InputError("y: expected finite numbers for a regression, got other values.")
-    return target.astype(np.float64).reshape(len(target), -1)
+    coded = target.code(values)
+    return ComparedRows(frame, coded, target, numbers, is_grouped, chosen, presence)
 
 
 def _read_encoders(encoders: Any, frame: Frame, verbose: int) -> dict[str, Encoder]:
@@ -281,7 +265,7 @@ def _make_folds(data: ComparedRows, cv: Any, seeds: Sequence[int], seed: int) ->
             data.y,
             cv,
             groups=data.split_groups,
-            stratify=data.classes is not None,
+            stratify=data.target.strata(data.y) is not None,
             seed=derive_seed(seed, "folds", s),
         )
         for s in checked
@@ -290,13 +274,9 @@ def _make_folds(data: ComparedRows, cv: Any, seeds: Sequence[int], seed: int) ->
 
 def _truth(data: ComparedRows) -> Judged:
     """Return all rows with what is true of them, predictions yet to come."""
-    task: Task = "regression"
-    names: tuple[str, ...] = ()
-    if data.classes is not None:
-        task = "binary" if len(data.classes) == 2 else "multiclass"
-        names = tuple(str(name) for name in data.classes)
     nothing = np.empty((len(data.frame), 0))
-    return Judged(task, data.y, nothing, names, data.groups, data.is_grouped)
+    names = data.target.class_names()
+    return Judged(data.target.task, data.y, nothing, names, data.groups, data.is_grouped)
 
 
 # -- models ----------------------------------------------------------------------------
@@ -318,7 +298,7 @@ def _plan(
         check_choice(family, "families", _FAMILIES)
     # What else only a late fit would find out.
     for combine in combines if "late" in families else ():
-        check_combine(combine, classify=data.classes is not None)
+        check_combine(combine, data.target)
     plan = _Plan(data, network)
     for name, estimator in {"": None, **_check_estimators(estimators, data)}.items():
         plan.add_variant(name, estimator, families, combines)
@@ -344,7 +324,7 @@ def _check_estimators(estimators: Any, data: ComparedRows) -> Mapping[str, Any]:
         )
         raise ConfigurationError(msg)
     for name, estimator in estimators.items():
-        check_part(estimator, f"estimators[{name!r}]", classify=data.classes is not None)
+        data.target.check_part(estimator, f"estimators[{name!r}]")
         check_unfitted(estimator, f"estimators[{name!r}]")
     return {str(name): estimator for name, estimator in estimators.items()}
 
@@ -353,10 +333,9 @@ class _Plan:
     """Collects runs; each modality alone comes out of a late fusion where there is one."""
 
     def __init__(self, data: ComparedRows, network: Any) -> None:
-        classify = data.classes is not None
-        self.early: Any = EarlyFusionClassifier if classify else EarlyFusionRegressor
-        self.joint: Any = JointFusionClassifier if classify else JointFusionRegressor
-        self.late: Any = LateFusionClassifier if classify else LateFusionRegressor
+        self.early = estimator_class("early", data.target)
+        self.joint = estimator_class("joint", data.target)
+        self.late = estimator_class("late", data.target)
         if network is not None and not isinstance(network, self.joint):
             msg = (
                 f"network: expected None or a {self.joint.__name__} with the training settings, "
@@ -364,7 +343,8 @@ class _Plan:
             )
             raise ConfigurationError(msg)
         self.encoders, self.network = data.encoders, network
-        self.settings = {"network": network, "verbose": 0}
+        target = clone(data.target)
+        self.settings = {"network": network, "verbose": 0, "target": target}
         self.runs: list[Run] = []
 
     def add_variant(
@@ -396,5 +376,7 @@ class _Plan:
         for fusion in [fusions] if isinstance(fusions, str) else fusions:
             resolve_head(fusion)  # raises before anything is fitted
             label = fusion if isinstance(fusion, str) else type(fusion).__name__
-            model = clone(template).set_params(encoders=self.encoders, fusion=fusion, verbose=0)
+            model = clone(template).set_params(
+                encoders=self.encoders, fusion=fusion, verbose=0, target=self.settings["target"]
+            )
             self.runs.append(EstimatorRun(model, Entry(f"joint: {label}", "fusion")))

@@ -22,6 +22,7 @@ from asfusion._random import derive_seed
 from asfusion._splits import Split, make_folds
 from asfusion.evaluation._judge import find_threshold
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
 
@@ -40,8 +41,8 @@ class FoldRows:
         Class numbers, or targets.
     labels : array, Series or DataFrame of N rows
         Targets as the estimator gets them, with the name that they may carry.
-    classes : ndarray of shape (K,) or None
-        Class labels; None for regression.
+    target : Target
+        What y is.
     groups : ndarray of shape (N,) or None
         Number of the patient of each row; None if none were given.
     """
@@ -49,13 +50,13 @@ class FoldRows:
     X: Any
     y: NDArray[Any]
     labels: Any
-    classes: NDArray[Any] | None
+    target: Target
     groups: NDArray[np.int64] | None
 
     @property
     def n_outputs(self) -> int:
         """Number K of classes or targets."""
-        return int(self.y.shape[1]) if self.classes is None else len(self.classes)
+        return self.target.n_outputs_
 
 
 def run_folds(
@@ -81,14 +82,14 @@ def run_folds(
                     model,
                     rows.y[train],
                     groups,
-                    stratify=rows.classes is not None,
+                    stratify=rows.target.strata(rows.y) is not None,
                     seed=derive_seed(seed, "model", repeat, number),
                 ),
                 take_rows(rows.X, train),
                 take_rows(rows.labels, train),
                 groups,
                 take_rows(rows.X, test),
-                rows.classes,
+                rows.target,
             )
 
     # Processes, not threads: a network seeds generators that threads would share.
@@ -192,7 +193,7 @@ def _fit_and_ask(
     y: Any,
     groups: NDArray[np.int64] | None,
     asked: Any,
-    classes: NDArray[Any] | None,
+    target: Target,
 ) -> tuple[Floats, float | None]:
     """Return predictions (n, K) of a fitted copy, a class that it has not seen at zero.
 
@@ -200,12 +201,8 @@ def _fit_and_ask(
     """
     options = {} if groups is None else _group_options(model, groups)
     model.fit(X, y, **options)
-    if classes is None:
-        return np.asarray(model.predict(asked), dtype=np.float64).reshape(len(asked), -1), None
-    answers = np.zeros((len(asked), len(classes)))
-    answers[:, np.searchsorted(classes, model.classes_)] = model.predict_proba(asked)
-    cut, source = find_threshold(model, None, "binary" if len(classes) == 2 else "multiclass")
-    return answers, cut if source == "model" else None
+    cut, source = find_threshold(model, None, target.task)
+    return target.ask(model, asked), cut if source == "model" else None
 
 
 def _group_options(model: Any, groups: NDArray[np.int64]) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier
 
 from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels
 from asfusion._frames import Frame
@@ -22,17 +21,16 @@ from asfusion.duplicates.finder import find_duplicates
 from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._inputs import (
     Judged,
-    Task,
     check_confidence,
+    read_as,
     read_complete,
     read_groups,
-    read_judged,
-    read_targets,
 )
 from asfusion.evaluation._judge import fold_rules, make_scorer
 from asfusion.evaluation.intervals import score_intervals
 from asfusion.evaluation.report import make_report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.targets._guess import target_of
 
 Rows = NDArray[np.int64]
 Repeats = list[list[Split]]
@@ -187,13 +185,8 @@ def _check_model(model: Any) -> None:
         raise ConfigurationError(msg)
     check_unfitted(model, "model")
     # Some, such as StackingClassifier, know what they can say only once they are fitted.
-    knows = hasattr(model, "predict")
-    if knows and is_classifier(model) and not hasattr(model, "predict_proba"):
-        msg = (
-            f"model: expected a classifier with predict_proba, got {type(model).__name__}. "
-            "Wrap it in sklearn.calibration.CalibratedClassifierCV."
-        )
-        raise ConfigurationError(msg)
+    if hasattr(model, "predict"):
+        target_of(model).check_part(model, "model")
 
 
 def _look_for_copies(
@@ -223,19 +216,12 @@ def _read(
     labels = y if hasattr(y, "to_numpy") else target
     if hasattr(y, "columns") and target.ndim == 1:
         labels = y[y.columns[0]]
-    if not is_classifier(model):
-        if target.dtype.kind not in "biuf" or not np.isfinite(target.astype(np.float64)).all():
-            raise InputError("y: expected finite numbers for a regressor, got other values.")
-        return FoldRows(
-            native, target.astype(np.float64).reshape(len(target), -1), labels, None, groups
-        )
-    if target.ndim != 1:
-        msg = f"y: expected one label per row for a classifier, got {target.ndim} dimensions."
-        raise InputError(msg)
-    classes, numbers = np.unique(target, return_inverse=True)
-    if len(classes) < 2:
+    kind = target_of(model)
+    values = kind.read(target, len(target))
+    kind.fit(values)
+    if kind.is_probability and kind.n_outputs_ < 2:
         raise InputError("y: expected at least 2 classes, got 1. Nothing can be told apart.")
-    return FoldRows(native, numbers, labels, classes, groups)
+    return FoldRows(native, kind.code(values), labels, kind, groups)
 
 
 class _Plan:
@@ -274,7 +260,7 @@ class _Plan:
                 y,
                 self.cv,
                 groups=self.rows.groups,
-                stratify=self.rows.classes is not None,
+                stratify=self.rows.target.strata(y) is not None,
                 seed=derive_seed(self.seed, "folds", repeat, *keys),
             )
             for repeat in range(self.repeats)
@@ -318,7 +304,7 @@ class _CanaryRun:
     def __init__(self, rows: FoldRows, plan: _Plan, target: NDArray[Any], units: Rows) -> None:
         order = permute_labels(np.arange(len(rows.y)), units, derive_seed(plan.seed, "canary"))
         self.units = units
-        self.rows = FoldRows(rows.X, rows.y[order], target[order], rows.classes, rows.groups)
+        self.rows = FoldRows(rows.X, rows.y[order], target[order], rows.target, rows.groups)
         self.folds = plan.folds(self.rows.y, "canary")
 
     def run(
@@ -330,7 +316,7 @@ class _CanaryRun:
         )
         predicted, tested = _average(answers, _fold_numbers(self.folds, len(self.rows.y)))
         part = _judged(self.rows, predicted, self.units, True).take(tested)
-        name, chance = ("r2", 0.0) if self.rows.classes is None else ("auc", 0.5)
+        name, chance = ("auc", 0.5) if self.rows.target.is_probability else ("r2", 0.0)
         scores, _ = score_intervals(make_scorer(part), width=len(part), **options)
         return Canary(name, scores[name], chance)
 
@@ -368,12 +354,9 @@ def _judged(
     rows: FoldRows, predicted: Any, groups: Rows, is_grouped: bool, cuts: Any = None
 ) -> Judged:
     """Return all rows with predictions (N, K) of them, and thresholds (N,) if there are any."""
-    if rows.classes is None:
-        return Judged("regression", rows.y, predicted, (), groups, is_grouped)
-    names = tuple(str(name) for name in rows.classes)
-    task: Task = "binary" if len(names) == 2 else "multiclass"
-    shown = predicted[:, 1] if task == "binary" else predicted
-    return Judged(task, rows.y, shown, names, groups, is_grouped, cuts)
+    kind = rows.target
+    shown = kind.judged(predicted)
+    return Judged(kind.task, rows.y, shown, kind.class_names(), groups, is_grouped, cuts)
 
 
 def _result(
@@ -391,10 +374,7 @@ def _result(
     predicted, tested = _average(answers, numbers)
     groups = rows.groups
     mine = None if groups is None else groups[tested]
-    if rows.classes is None:
-        together = read_targets(predicted[tested], rows.y[tested], mine)
-    else:
-        together = read_judged(predicted[tested], target[tested], mine, classes=rows.classes)
+    together = read_as(rows.target, predicted[tested], target[tested], mine)
     if cuts is not None:
         together = replace(together, cuts=_average(cuts[:, :, None], numbers)[0][tested, 0])
     report = make_report(together, fold_rules(together), {}, None, **options)
@@ -403,10 +383,10 @@ def _result(
         _judged(rows, answer, units, is_grouped, None if cuts is None else cuts[repeat])
         for repeat, answer in enumerate(answers)
     ]
-    narrow = report.task == "binary" or predicted.shape[1] == 1
+    shown = rows.target.judged(predicted)
     return CrossValidation(
         report=report,
-        predictions=predicted[:, -1] if narrow else predicted,
+        predictions=shown[:, 0] if shown.ndim == 2 and shown.shape[1] == 1 else shown,
         folds=numbers,
         fold_scores=score_folds(judged, numbers, tuple(names)),
         sites=tuple(names),

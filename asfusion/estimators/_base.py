@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +32,8 @@ from asfusion.estimators._rows import (
     check_target_apart,
     is_table,
     read_array,
-    read_classes,
     read_groups,
     read_table,
-    read_targets,
     read_weights,
     warn_user,
 )
@@ -47,10 +46,20 @@ from asfusion.estimators._threshold import (
     needs_unseen,
 )
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._base import Target
+from asfusion.targets.classes import Classes
+from asfusion.targets.numbers import Numbers
 
 _FOLDS = 5  # of the predictions by which a threshold is chosen
 
 Encoders = Mapping[str, Encoder]
+
+_CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
+
+
+def estimator_class(family: str, target: Target) -> Any:
+    """Return the class of a family ("early", "joint", "late") that predicts a target."""
+    return _CLASSES[family, target.face]
 
 
 class FusionEstimator(Bundled, PartsMixin):
@@ -61,14 +70,28 @@ class FusionEstimator(Bundled, PartsMixin):
     """
 
     encoders: Any
+    target: Any
     verbose: int
     random_state: Any
     seed_: int
+    target_: Target
     prior_: NDArray[np.float64]
     n_outputs_: int
     n_features_in_: int
     feature_names_in_: NDArray[np.object_]
     columns_in_: tuple[str, ...] | None
+
+    # How the family is named, and what the task mixin adds to it.
+    _family: ClassVar[str]
+    _face: ClassVar[str]
+    _usual_target: ClassVar[type[Target]]
+    _task_attributes: tuple[str, ...]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Remember which class predicts which targets in which family."""
+        super().__init_subclass__(**options)
+        if hasattr(cls, "_family") and hasattr(cls, "_face"):
+            _CLASSES.setdefault((cls._family, cls._face), cls)
 
     def fit(
         self,
@@ -139,7 +162,7 @@ class FusionEstimator(Bundled, PartsMixin):
 
     def _inner_folds(self, rows: TrainingRows) -> list[Split]:
         """Return folds for `_unseen` that keep groups whole."""
-        splits = inner_splits(rows, _FOLDS, stratify=True, seed=self._seed("unseen"))
+        splits = inner_splits(rows, _FOLDS, target=self.target_, seed=self._seed("unseen"))
         if not splits:
             msg = (
                 f"threshold: expected enough rows and groups for inner folds, got {len(rows)} "
@@ -177,13 +200,33 @@ class FusionEstimator(Bundled, PartsMixin):
         """Return the fitted encoder of each modality."""
         return dict(self.encoders_)
 
-    @abstractmethod
-    def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:
-        """Return checked targets, the same for the whole data set (classes not yet numbered)."""
+    def _target(self) -> Target:
+        """Return what y is, nothing of it learned yet."""
+        given = self.target
+        if given is None:
+            return self._usual_target()
+        if not isinstance(given, Target) or given.face != self._face:
+            msg = (
+                f"target: expected None or a target for a {self._face}, such as "
+                f"asfusion.targets.{self._usual_target.__name__}(), got {type(given).__name__}."
+            )
+            raise ConfigurationError(msg)
+        copy: Target = clone(given)
+        return copy
 
-    @abstractmethod
-    def _begin(self, rows: TrainingRows) -> TrainingRows:
-        """Set the task's fitted attributes; return rows with y as the families read it."""
+    def _begin(self, rows: TrainingRows, target: Target) -> TrainingRows:
+        """Learn what is predicted; return rows with y as the families read it."""
+        self.seed_ = draw_seed(self.random_state)
+        self.target_ = target.fit(rows.y)
+        self.n_outputs_ = self.target_.n_outputs_
+        rows = self._weigh(rows)
+        rows = replace(rows, y=self.target_.code(rows.y))
+        self.prior_ = self.target_.prior(rows.y, rows.loss_weight)
+        return rows
+
+    def _weigh(self, rows: TrainingRows) -> TrainingRows:
+        """Return rows with the weights that the loss gives them."""
+        return rows
 
     def save(self, path: str | Path) -> Path:
         """Save the fitted model as a folder that `asfusion.load` reads.
@@ -215,7 +258,8 @@ class FusionEstimator(Bundled, PartsMixin):
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         check_circularity(() if frame.is_array else frame.columns, y)
         check_target_apart(frame, y)
-        targets = self._read_y(y, n_rows)
+        target = self._target()
+        targets = target.read(y, n_rows)
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
             raise InputError(msg)
@@ -230,7 +274,7 @@ class FusionEstimator(Bundled, PartsMixin):
         )
         if (weights == 0).any():
             rows = rows.take(np.flatnonzero(weights))
-        return self._begin(rows)
+        return self._begin(rows, target)
 
     def _read_X(self, X: Any, *, reset: bool) -> Frame:
         if is_table(X):
@@ -335,8 +379,6 @@ class FusionEstimator(Bundled, PartsMixin):
         self.n_features_in_ = len(columns)
         self.feature_names_in_ = np.asarray(columns, dtype=object)
 
-    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_")
-
     def __sklearn_tags__(self) -> Tags:
         """Say that cells may be missing."""
         tags = super().__sklearn_tags__()
@@ -351,8 +393,10 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     threshold: Any
     classes_: NDArray[Any]
     threshold_: float
-    is_classifier = True
-    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "classes_")
+    target_: Any
+    _face: ClassVar[str] = "classifier"
+    _usual_target: ClassVar[type[Target]] = Classes
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_", "classes_")
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class.
@@ -398,14 +442,8 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
             return float(self.prior_[1])
         return float(rule)
 
-    def _read_y(self, y: Any, n_rows: int) -> NDArray[Any]:
-        return read_classes(y, n_rows)
-
-    def _begin(self, rows: TrainingRows) -> TrainingRows:
-        from dataclasses import replace
-
-        self.seed_ = draw_seed(self.random_state)
-        self.classes_, numbers = np.unique(rows.y, return_inverse=True)
+    def _weigh(self, rows: TrainingRows) -> TrainingRows:
+        self.classes_ = self.target_.classes_
         rule = check_threshold(self.threshold)
         if len(self.classes_) > 2 and rule != DEFAULT:
             msg = f"threshold: expected {DEFAULT} for {len(self.classes_)} classes, got another."
@@ -416,16 +454,11 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
                 "Use a Regressor for a continuous target, or more rows."
             )
             raise InputError(msg)
-        class_weight = compute_sample_weight(self._class_weight(), rows.y)
-        loss_weight = rows.sample_weight * class_weight
+        loss_weight = rows.sample_weight * compute_sample_weight(self._class_weight(), rows.y)
         if not loss_weight.any():
             msg = "class_weight: expected at least one class in y to weigh more than zero."
             raise ConfigurationError(msg)
-        numbers = numbers.astype(np.int64)
-        self.n_outputs_ = len(self.classes_)
-        totals = np.bincount(numbers, weights=loss_weight, minlength=self.n_outputs_)
-        self.prior_ = totals / totals.sum()
-        return replace(rows, y=numbers, loss_weight=loss_weight)
+        return replace(rows, loss_weight=loss_weight)
 
     def _class_weight(self) -> Any:
         weight = self.class_weight
@@ -438,8 +471,10 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
 class FusionRegressor(RegressorMixin):  # type: ignore[misc]
     """What regression adds to a family."""
 
-    is_classifier = False
-    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "y_is_matrix_")
+    target_: Target
+    _face: ClassVar[str] = "regressor"
+    _usual_target: ClassVar[type[Target]] = Numbers
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the predicted targets.
@@ -454,21 +489,7 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
         ndarray of shape (n_rows,) or (n_rows, n_targets)
             In the units of y, shaped as y was.
         """
-        outputs = self._outputs(X)
-        return np.asarray(outputs if self.y_is_matrix_ else outputs[:, 0])
-
-    def _read_y(self, y: Any, n_rows: int) -> NDArray[np.float64]:
-        return read_targets(y, n_rows)
-
-    def _begin(self, rows: TrainingRows) -> TrainingRows:
-        from dataclasses import replace
-
-        self.seed_ = draw_seed(self.random_state)
-        self.y_is_matrix_ = rows.y.ndim == 2
-        y = rows.y if self.y_is_matrix_ else rows.y[:, None]
-        self.n_outputs_ = y.shape[1]
-        self.prior_ = np.average(y, axis=0, weights=rows.sample_weight)
-        return replace(rows, y=y)
+        return self.target_.shaped(self._outputs(X))
 
     def __sklearn_tags__(self) -> Tags:
         """Say that several targets may be predicted at once."""

@@ -1,7 +1,7 @@
-"""How late fusion combines the decisions of modalities.
+"""A linear model over the decisions of modalities.
 
-Dimensions: N rows, M modalities, K classes or targets. Decisions are (N, M, K), NaN or
-anything at absent places; `present` is (N, M).
+Dimensions: N rows, M modalities, K outputs. Decisions are (N, M, K), NaN or anything at
+absent places; `present` is (N, M).
 """
 
 from __future__ import annotations
@@ -10,128 +10,31 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import softmax
-from sklearn.linear_model import LogisticRegression, Ridge
+
+from asfusion.targets._base import Target
 
 Array = NDArray[np.float64]
 Present = NDArray[np.bool_]
-
-_FLOOR = 1e-6  # probabilities this small are not told apart from zero
-
-
-def weighted_mean(decisions: Array, present: Present, weights: Array) -> Array:
-    """Return the mean over present modalities (N, K), weights renormalised per row.
-
-    A row whose present modalities all weigh zero gets their plain mean.
-    """
-    shares = present * weights
-    empty = shares.sum(axis=1) <= 0
-    shares[empty] = present[empty]
-    total = np.maximum(shares.sum(axis=1, keepdims=True), _FLOOR)
-    clean = np.where(present[:, :, None], decisions, 0.0)
-    return np.asarray(np.einsum("nm,nmk->nk", shares / total, clean))
-
-
-def majority(decisions: Array, present: Present) -> Array:
-    """Return the share of votes of each class (N, K), one vote per present modality.
-
-    Classes with as many votes are told apart by their mean probability, which counts for
-    less than any vote.
-    """
-    votes = decisions.argmax(axis=2)[:, :, None] == np.arange(decisions.shape[2])
-    even = np.ones(decisions.shape[1])
-    share = weighted_mean(votes.astype(np.float64), present, even)
-    tie = 0.5 / (decisions.shape[1] + 1)
-    return np.asarray((share + tie * weighted_mean(decisions, present, even)) / (1.0 + tie))
-
-
-def product_of_experts(decisions: Array, present: Present, prior: Array) -> Array:
-    """Return the normalised product of probabilities (N, K), each over the prior.
-
-    If modalities are independent given the class, Bayes' rule gives
-    ``p(class | all) ~ prior * prod(p(class | one) / prior)``.
-    """
-    log_prior = np.log(np.clip(prior, _FLOOR, 1.0))
-    evidence = np.log(np.clip(decisions, _FLOOR, 1.0)) - log_prior
-    summed = np.where(present[:, :, None], evidence, 0.0).sum(axis=1)
-    return np.asarray(softmax(summed + log_prior, axis=1))
-
-
-def pooling_weights(
-    decisions: Array, present: Present, y: NDArray[np.int64], row_weights: Array
-) -> Array:
-    """Return the weights (M,) of a linear pool with the least log-loss.
-
-    `decisions` must come from models that did not see the rows. The loss is penalised
-    lightly towards equal weights, which decide where the data do not.
-    """
-    n_modalities = decisions.shape[1]
-    share = row_weights / row_weights.sum()
-
-    def loss(logits: Array) -> float:
-        pooled = weighted_mean(decisions, present, softmax(logits))
-        likelihood = np.clip(pooled[np.arange(len(y)), y], _FLOOR, 1.0)
-        return float(-(share * np.log(likelihood)).sum() + 1e-3 * np.square(logits).sum())
-
-    found = minimize(loss, np.zeros(n_modalities), method="BFGS")
-    return np.asarray(softmax(found.x))
-
-
-def inverse_variances(decisions: Array, present: Present, y: Array, row_weights: Array) -> Array:
-    """Return weights (M,) proportional to one over the mean squared error of each modality.
-
-    This is the product of Gaussian experts with the same mean; `decisions` must come from
-    models that did not see the rows.
-    """
-    scale = np.average(
-        (y - np.average(y, axis=0, weights=row_weights)) ** 2, axis=0, weights=row_weights
-    )
-    scale = np.where(scale > 0, scale, 1.0)
-    errors = np.empty(decisions.shape[1])
-    for m in range(decisions.shape[1]):
-        rows = present[:, m]
-        if not rows.any():
-            errors[m] = np.inf
-            continue
-        squared = ((decisions[rows, m] - y[rows]) ** 2 / scale).mean(axis=1)
-        errors[m] = np.average(squared, weights=row_weights[rows])
-    precision = 1.0 / np.maximum(errors, _FLOOR)
-    return np.asarray(precision / precision.sum())
 
 
 class Stacker:
     """A linear model on the modalities' decisions, with flags for absent ones."""
 
-    def __init__(self, *, classify: bool, prior: Array) -> None:
-        self.classify = classify
+    def __init__(self, target: Target, prior: Array) -> None:
+        self.target = target
         self.prior = prior
 
     def fit(self, decisions: Array, present: Present, y: NDArray[Any], weights: Array) -> Any:
         """Return the fitted linear model, from decisions of models that did not see the rows."""
         features = self.features(decisions, present)
-        model = LogisticRegression(max_iter=5000) if self.classify else Ridge()
-        return model.fit(features, y, sample_weight=weights)
+        return self.target.linear().fit(features, y, sample_weight=weights)
 
     def predict(self, model: Any, decisions: Array, present: Present) -> Array:
         """Return combined decisions (N, K)."""
-        features = self.features(decisions, present)
-        if not self.classify:
-            return np.asarray(model.predict(features)).reshape(len(features), -1)
-        out = np.zeros((len(features), len(self.prior)))
-        out[:, model.classes_] = model.predict_proba(features)
-        return out
+        return self.target.ask_part(model, self.features(decisions, present))
 
     def features(self, decisions: Array, present: Present) -> Array:
         """Return evidence beyond the prior (zero where absent) and presence flags."""
-        if self.classify:
-            evidence = np.log(np.clip(decisions, _FLOOR, 1.0)) - np.log(
-                np.clip(self.prior, _FLOOR, 1.0)
-            )
-            evidence = evidence - evidence.mean(axis=2, keepdims=True)
-            if evidence.shape[2] == 2:
-                evidence = evidence[:, :, 1:]  # the other class says the same
-        else:
-            evidence = decisions - self.prior
+        evidence = self.target.evidence(decisions, self.prior)
         evidence = np.where(present[:, :, None], evidence, 0.0)
         return np.hstack([evidence.reshape(len(evidence), -1), present.astype(np.float64)])

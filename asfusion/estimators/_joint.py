@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.training.halves import decide_rows, encode_rows
 from asfusion.training.loop import predict_rows, train
-from asfusion.training.losses import class_loss, squared_error
+from asfusion.training.losses import row_loss
 from asfusion.training.rows import Rows, precision_of
 from asfusion.training.settings import Average, RateSchedule, TrainingSettings
 
@@ -39,7 +39,7 @@ _TABLE_BATCH, _BATCH, _VOLUME_BATCH = 128, 32, 8
 class JointFusion(FusionEstimator):
     """The family, without the task."""
 
-    is_classifier: ClassVar[bool]
+    _family = "joint"
 
     def __init__(
         self,
@@ -69,6 +69,7 @@ class JointFusion(FusionEstimator):
         checkpoint: str | Path | None = None,
         verbose: int = 1,
         random_state: Any = None,
+        target: Any = None,
     ) -> None:
         self.encoders = encoders
         self.fusion = fusion
@@ -95,6 +96,7 @@ class JointFusion(FusionEstimator):
         self.checkpoint = checkpoint
         self.verbose = verbose
         self.random_state = random_state
+        self.target = target
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
@@ -113,7 +115,7 @@ class JointFusion(FusionEstimator):
             self.network_,
             learn,
             validation,
-            loss=class_loss(settings) if self.is_classifier else squared_error,
+            loss=row_loss(self.target_.loss, settings),
             settings=settings,
             checkpoint=self._checkpoint_file(),
             resume=resume,
@@ -154,9 +156,7 @@ class JointFusion(FusionEstimator):
         return self._scores(decide_rows(self.network_, tokens, device=self.device))
 
     def _scores(self, outputs: torch.Tensor) -> NDArray[np.float64]:
-        if self.is_classifier:
-            return torch.softmax(outputs, dim=1).numpy()
-        return np.asarray(outputs.numpy() * self.y_scale_ + self.y_mean_)
+        return np.asarray(self.target_.activate(outputs, self.scaling_).numpy())
 
     def _tensors(self, frame: Frame) -> tuple[dict[str, Prepared], NDArray[np.bool_]]:
         """Return each modality's rows, embedded where the backbone is frozen."""
@@ -215,14 +215,8 @@ class JointFusion(FusionEstimator):
         return {}
 
     def _targets(self, rows: TrainingRows) -> torch.Tensor:
-        if self.is_classifier:
-            return torch.from_numpy(rows.y.copy())
-        weights = rows.sample_weight
-        self.y_mean_ = np.average(rows.y, axis=0, weights=weights)
-        spread = np.sqrt(np.average((rows.y - self.y_mean_) ** 2, axis=0, weights=weights))
-        # A constant target has no spread; its prediction is the mean.
-        self.y_scale_ = np.where(spread > 0, spread, 1.0)
-        return torch.from_numpy((rows.y - self.y_mean_) / self.y_scale_)
+        self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
+        return torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
 
     def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
         """Split off whole groups to decide when to stop, if that is wanted."""
@@ -245,7 +239,7 @@ class JointFusion(FusionEstimator):
         if not wanted:
             return data, None
         seed = self._seed("validation")
-        split = hold_out(rows, fraction, stratify=self.is_classifier, seed=seed)
+        split = hold_out(rows, fraction, target=self.target_, seed=seed)
         if split is None:
             warn_user(
                 "Too few rows or groups to hold out for early stopping: all are learned from."
@@ -276,8 +270,7 @@ class JointFusion(FusionEstimator):
     def _start_at_prior(self) -> None:
         """Let the untrained network predict the prior, so that rare classes start rare."""
         with torch.no_grad():
-            bias = np.log(np.clip(self.prior_, 1e-6, None)) if self.is_classifier else 0.0
-            self.network_.head.bias.copy_(torch.as_tensor(bias))
+            self.network_.head.bias.copy_(torch.as_tensor(self.target_.start(self.prior_)))
 
     def _share_networks(self) -> None:
         """Let each fitted encoder's `transform` use the network trained here."""

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d, validate_data
+from sklearn.utils.validation import validate_data
 
 from asfusion._frames import Frame, is_missing
 from asfusion.exceptions import CircularityError, ColumnError, InputError
@@ -160,59 +159,6 @@ def check_target_apart(frame: Frame, y: Any) -> None:
             "column."
         )
         raise CircularityError(msg)
-
-
-def read_classes(y: Any, n_rows: int) -> NDArray[Any]:
-    """Return class labels as a 1-D array without missing entries."""
-    labels = column_or_1d(_as_complete_array(y, n_rows), warn=True)
-    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
-        raise InputError("y: expected class labels, got infinity. Replace or drop those rows.")
-    check_classification_targets(labels)
-    return np.asarray(labels)
-
-
-def read_targets(y: Any, n_rows: int) -> NDArray[np.float64]:
-    """Return regression targets as a float64 array (N,) or (N, T), all finite."""
-    array = _as_complete_array(y, n_rows)
-    try:
-        targets = np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        msg = f"y: expected numbers, got dtype {array.dtype}. Convert the target first."
-        raise InputError(msg) from None
-    if targets.ndim > 2:
-        msg = f"y: expected shape (n_rows,) or (n_rows, n_targets), got {targets.ndim} dimensions."
-        raise InputError(msg)
-    if not np.isfinite(targets).all():
-        raise InputError("y: expected finite numbers, got infinity. Replace or drop those rows.")
-    return targets
-
-
-def _as_complete_array(y: Any, n_rows: int) -> NDArray[Any]:
-    if y is None:
-        msg = "This estimator requires y to be passed, but the target y is None."
-        raise InputError(msg)
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-    if np.iscomplexobj(array):
-        raise InputError("y: Complex data not supported; expected real numbers or labels.")
-    if array.ndim == 0 or len(array) != n_rows:
-        got = "a single value" if array.ndim == 0 else str(len(array))
-        msg = f"y: expected {n_rows} entries, one per row of X, got {got}."
-        raise InputError(msg)
-    if array.dtype.kind in "fcmMO":
-        missing = [row for row, entry in enumerate(array) if _any_missing(entry)]
-        if missing:
-            msg = (
-                f"y: expected a value for every row, got {len(missing)} missing (NaN), the first "
-                f"at position {missing[0]}. Drop those rows from X and y."
-            )
-            raise InputError(msg)
-    return array
-
-
-def _any_missing(entry: Any) -> bool:
-    if isinstance(entry, np.ndarray):
-        return any(is_missing(cell) for cell in entry)
-    return is_missing(entry)
 
 
 def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:

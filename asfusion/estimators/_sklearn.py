@@ -8,39 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone, is_classifier, is_regressor
+from sklearn.base import BaseEstimator, clone
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.model_selection._search import BaseSearchCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import Pipeline
-from sklearn.utils import get_tags
 from sklearn.utils.validation import has_fit_parameter
 
 from asfusion._random import derive_seed
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import patient_folds
 from asfusion.exceptions import ConfigurationError
+from asfusion.targets._base import Target
 
 _USUAL_FOLDS = 5  # what scikit-learn means by cv=None
-
-
-def check_part(estimator: Any, name: str, *, classify: bool) -> None:
-    """Raise unless `estimator` can be a part of a fusion for this task."""
-    if not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
-        msg = f"{name}: expected a scikit-learn estimator, got {type(estimator).__name__}."
-        raise ConfigurationError(msg)
-    if classify and not hasattr(estimator, "predict_proba"):
-        fix = "Wrap it in sklearn.calibration.CalibratedClassifierCV."
-        if is_regressor(estimator):
-            fix = "That is a regressor: pass a classifier, or use a Regressor for numbers."
-        msg = (
-            f"{name}: expected a classifier with predict_proba, got {type(estimator).__name__}. "
-            f"{fix}"
-        )
-        raise ConfigurationError(msg)
-    if not classify and is_classifier(estimator):
-        msg = f"{name}: expected a regressor, got the classifier {type(estimator).__name__}."
-        raise ConfigurationError(msg)
 
 
 def fit_part(
@@ -48,15 +29,14 @@ def fit_part(
     features: NDArray[np.float64],
     rows: TrainingRows,
     *,
-    classify: bool,
+    target: Target,
     seed: int,
     name: str,
 ) -> BaseEstimator:
     """Return a fitted copy of `estimator`; an unset ``random_state`` gets one.
 
-    Classes of the copy are numbers; a class without rows here is unknown to it (see
-    `class_probabilities`). Where it splits the rows itself, into a number of folds, a
-    patient's rows stay in one of them.
+    Classes of the copy are numbers; a class without rows here is unknown to it. Where it splits
+    the rows itself, into a number of folds, a patient's rows stay in one of them.
     """
     copy = clone(estimator)
     seeds = {
@@ -65,30 +45,20 @@ def fit_part(
         if (key == "random_state" or key.endswith("__random_state")) and value is None
     }
     copy.set_params(**seeds)
-    y = rows.y
-    if not classify:
-        y = y[:, 0] if y.shape[1] == 1 else y
-        if y.ndim == 2 and not get_tags(copy).target_tags.multi_output:
-            copy = MultiOutputRegressor(copy)
+    copy, y = target.for_part(copy, rows.y)
     options: dict[str, Any] = {}
     if rows.is_weighted:
         options[_weight_parameter(copy, name)] = rows.loss_weight
     if isinstance(copy, BaseSearchCV) and rows.groups is not None:
         options["groups"] = rows.groups
-    known: NDArray[Any] | None = None
-    if classify:
-        # Boosting libraries want class numbers without gaps.
-        known, y = np.unique(y, return_inverse=True)
-    asked = _split_by_patient(copy, rows, classify=classify, seed=seed)
+    asked = _split_by_patient(copy, rows, target=target, seed=seed)
     copy.fit(features, y, **options)
     _ask_again(copy, asked)
-    if known is not None:
-        copy.known_classes_ = known
     return copy
 
 
 def _split_by_patient(
-    estimator: Any, rows: TrainingRows, *, classify: bool, seed: int
+    estimator: Any, rows: TrainingRows, *, target: Target, seed: int
 ) -> dict[str, Any]:
     """Put folds by patient where rows are split into a number of folds; return what was there.
 
@@ -105,7 +75,9 @@ def _split_by_patient(
     }
     for key, cv in asked.items():
         n_splits = _USUAL_FOLDS if cv is None else int(cv)
-        folds = patient_folds(rows.y, groups, n_splits, stratify=classify, seed=seed)
+        strata = target.strata(rows.y)
+        y = rows.y if strata is None else strata
+        folds = patient_folds(y, groups, n_splits, stratify=strata is not None, seed=seed)
         if folds:
             estimator.set_params(**{key: folds})
     return asked
@@ -136,15 +108,6 @@ def _see_the_rows(estimator: Any, prefix: str = "") -> Iterator[tuple[str, Any]]
         yield from _see_the_rows(estimator.estimator, f"{prefix}estimator__")
     else:
         yield prefix, estimator
-
-
-def class_probabilities(
-    estimator: Any, features: NDArray[np.float64], n_classes: int
-) -> NDArray[np.float64]:
-    """Return probabilities (N, n_classes), zero for classes that the part never saw."""
-    probabilities = np.zeros((len(features), n_classes))
-    probabilities[:, estimator.known_classes_] = estimator.predict_proba(features)
-    return probabilities
 
 
 def _weight_parameter(estimator: Any, name: str) -> str:

@@ -18,11 +18,12 @@ from sklearn.model_selection import (
 
 from asfusion.estimators._rows import TrainingRows
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._base import Target
 
 Split = tuple[NDArray[Any], NDArray[Any]]
 
 
-def inner_splits(rows: TrainingRows, cv: Any, *, stratify: bool, seed: int) -> list[Split]:
+def inner_splits(rows: TrainingRows, cv: Any, *, target: Target, seed: int) -> list[Split]:
     """Return train and test positions of each inner fold.
 
     Parameters
@@ -32,8 +33,8 @@ def inner_splits(rows: TrainingRows, cv: Any, *, stratify: bool, seed: int) -> l
     cv : int, splitter or iterable of splits
         An int makes (stratified, grouped) folds; explicit splits name positions in
         what the user passed to fit.
-    stratify : bool
-        Whether y holds classes to be spread evenly.
+    target : Target
+        What y holds: its classes are spread evenly.
     seed : int
         Seeds the order of rows.
 
@@ -43,8 +44,9 @@ def inner_splits(rows: TrainingRows, cv: Any, *, stratify: bool, seed: int) -> l
         If a group's rows are on both sides of an explicit split.
     """
     if isinstance(cv, int):
-        return _folds(rows, cv, stratify=stratify, seed=seed)
-    splitter = check_cv(cv, rows.y[:, 0] if rows.y.ndim == 2 else rows.y, classifier=stratify)
+        return _folds(rows, cv, target=target, seed=seed)
+    strata = target.strata(rows.y)
+    splitter = check_cv(cv, strata, classifier=strata is not None)
     if hasattr(cv, "split"):
         return list(splitter.split(np.zeros(len(rows)), rows.y, rows.groups))
     place = {position: row for row, position in enumerate(rows.origin.tolist())}
@@ -60,24 +62,26 @@ def inner_splits(rows: TrainingRows, cv: Any, *, stratify: bool, seed: int) -> l
 
 
 def hold_out(
-    rows: TrainingRows, fraction: float, *, stratify: bool, seed: int
+    rows: TrainingRows, fraction: float, *, target: Target, seed: int
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
     """Return positions to learn from and to validate on, or None if rows are too few.
 
     Groups stay whole, and every class stays among the rows to learn from.
     """
     n_splits = max(2, round(1.0 / fraction))
-    classes = set(np.unique(rows.y)) if stratify else set()
-    for learn, validate in _folds(rows, n_splits, stratify=stratify, seed=seed):
-        if stratify and set(np.unique(rows.y[learn])) != classes:
+    strata = target.strata(rows.y)
+    for learn, validate in _folds(rows, n_splits, target=target, seed=seed):
+        if strata is not None and len(np.unique(strata[learn])) < len(np.unique(strata)):
             continue
         if len(learn) > 1 and len(validate):
             return learn, validate
     return None
 
 
-def _folds(rows: TrainingRows, n_splits: int, *, stratify: bool, seed: int) -> list[Split]:
-    return patient_folds(rows.y, rows.groups, n_splits, stratify=stratify, seed=seed)
+def _folds(rows: TrainingRows, n_splits: int, *, target: Target, seed: int) -> list[Split]:
+    strata = target.strata(rows.y)
+    y = rows.y if strata is None else strata
+    return patient_folds(y, rows.groups, n_splits, stratify=strata is not None, seed=seed)
 
 
 def patient_folds(

@@ -12,9 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
-from asfusion.estimators._rows import read_classes
-from asfusion.estimators._sklearn import check_part
 from asfusion.estimators._wrapped import class_numbers, probabilities_of, read_rows
+from asfusion.targets.classes import Classes
 
 _METHODS = ("lac", "aps")
 
@@ -135,9 +134,9 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         """
         check_choice(self.method, "method", _METHODS)
         given = self._given()
-        check_part(self.estimator if given is None else given, "estimator", classify=True)
+        Classes().check_part(self.estimator if given is None else given, "estimator")
         X, n_rows = read_rows(X, y, groups=groups)
-        labels = read_classes(y, n_rows)
+        labels = Classes().read(y, n_rows)
         self.classes_ = np.unique(labels) if given is None else np.asarray(given.classes_)
         numbers = class_numbers(labels, self.classes_)
         asked, rows, categories, patients = self._fit_part(X, labels, groups, numbers)

@@ -11,10 +11,9 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
-from asfusion.estimators._rows import read_targets
-from asfusion.estimators._sklearn import check_part
 from asfusion.estimators._wrapped import read_rows
 from asfusion.exceptions import InputError
+from asfusion.targets.numbers import Numbers
 
 
 class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc]
@@ -109,9 +108,9 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
             If a parameter is unusable.
         """
         given = self._given()
-        check_part(self.estimator if given is None else given, "estimator", classify=False)
+        Numbers().check_part(self.estimator if given is None else given, "estimator")
         X, n_rows = read_rows(X, y, groups=groups)
-        targets = read_targets(y, n_rows)
+        targets = Numbers().read(y, n_rows)
         if targets.ndim > 1 and targets.shape[1] > 1:
             msg = (
                 f"y: expected one target, got {targets.shape[1]}. Wrap it in "

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
-from sklearn.linear_model import LogisticRegression, Ridge
 
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
-from asfusion.estimators._base import FusionClassifier, FusionEstimator, FusionRegressor
+from asfusion.estimators._base import (
+    FusionClassifier,
+    FusionEstimator,
+    FusionRegressor,
+    estimator_class,
+)
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows
-from asfusion.estimators._sklearn import check_part, class_probabilities, fit_part
-from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
+from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._budget import at_most_values
 
@@ -28,7 +31,7 @@ from asfusion.nn._budget import at_most_values
 class _EarlyFusion(FusionEstimator):
     """The family, without the task."""
 
-    is_classifier: ClassVar[bool]
+    _family = "early"
 
     def __init__(
         self,
@@ -38,16 +41,18 @@ class _EarlyFusion(FusionEstimator):
         network: Any = None,
         verbose: int = 1,
         random_state: Any = None,
+        target: Any = None,
     ) -> None:
         self.encoders = encoders
         self.estimator = estimator
         self.network = network
         self.verbose = verbose
         self.random_state = random_state
+        self.target = target
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         if self.estimator is not None:
-            check_part(self.estimator, "estimator", classify=self.is_classifier)
+            self.target_.check_part(self.estimator, "estimator")
         self.encoders_ = self._fit_encoders(rows)
         for name, encoder in self.encoders_.items():
             if encoder.needs_training:
@@ -58,17 +63,17 @@ class _EarlyFusion(FusionEstimator):
         kept = np.flatnonzero(present)
         if len(kept) < len(rows):
             rows, features = rows.take(kept), features[kept]
-        if self.is_classifier and len(np.unique(rows.y)) < 2:
+        if not self.target_.can_teach(rows.y):
             msg = (
-                "X: expected rows of at least 2 classes among those with a modality, got 1 class "
-                f"in {len(rows)} rows. The other rows have no cell that an encoder reads."
+                f"X: {self.target_.lacks(rows.y, 'with a modality')}. The other rows have no "
+                "cell that an encoder reads."
             )
             raise InputError(msg)
         self.estimator_ = fit_part(
             self._estimator(),
             self._scaled(features),
             rows,
-            classify=self.is_classifier,
+            target=self.target_,
             seed=self._seed("estimator"),
             name="estimator",
         )
@@ -84,11 +89,11 @@ class _EarlyFusion(FusionEstimator):
                 self._estimator(),
                 features[learn],
                 rows.take(learn),
-                classify=True,
+                target=self.target_,
                 seed=self._seed("unseen", number),
                 name="estimator",
             )
-            outputs[judge] = class_probabilities(head, features[judge], self.n_outputs_)
+            outputs[judge] = self.target_.ask_part(head, features[judge])
         return outputs, rows
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
@@ -106,15 +111,10 @@ class _EarlyFusion(FusionEstimator):
             for m, (name, content) in enumerate(parts.contents.items())
         }
         features = self._scaled(self._fill(blocks)[0])
-        if self.is_classifier:
-            return class_probabilities(self.estimator_, features, self.n_outputs_)
-        outputs = np.asarray(self.estimator_.predict(features), dtype=np.float64)
-        return outputs.reshape(len(parts), -1)
+        return self.target_.ask_part(self.estimator_, features)
 
     def _estimator(self) -> Any:
-        if self.estimator is not None:
-            return self.estimator
-        return LogisticRegression(max_iter=5000) if self.is_classifier else Ridge()
+        return self.target_.linear() if self.estimator is None else self.estimator
 
     def _train_alone(
         self, name: str, encoder: Encoder, rows: TrainingRows, *, resume: bool
@@ -198,7 +198,7 @@ class _EarlyFusion(FusionEstimator):
                 for name, encoder in self.encoders_.items()
                 if hasattr(encoder, "network_")
             }
-        if hasattr(self, "estimator_") and self.is_classifier:
+        if hasattr(getattr(self, "estimator_", None), "known_classes_"):
             state["known_classes"] = self.estimator_.known_classes_
         return state
 
@@ -220,7 +220,7 @@ class _EarlyFusion(FusionEstimator):
 
 def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Encoder) -> JointFusion:
     """Return an unfitted network estimator of one modality for the task of `parent`."""
-    joint = JointFusionClassifier if parent.is_classifier else JointFusionRegressor
+    joint = estimator_class("joint", parent.target_)
     if template is None:
         made = joint()
     elif isinstance(template, joint):
@@ -233,7 +233,8 @@ def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Enco
         raise ConfigurationError(msg)
     # Class weights are in the rows already.
     made.set_params(encoders={name: encoder}, verbose=parent.verbose)
-    return made._adopt(parent)
+    adopted: JointFusion = made._adopt(parent)
+    return adopted
 
 
 def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -272,6 +273,8 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
         Seeds everything random, also an estimator whose own is not set.
+    target : asfusion.targets.Target, optional
+        What y is, where it is another kind of classes than `asfusion.targets.Classes`.
 
     Attributes
     ----------
@@ -319,9 +322,15 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
+        target: Any = None,
     ) -> None:
         super().__init__(
-            encoders, estimator, network=network, verbose=verbose, random_state=random_state
+            encoders,
+            estimator,
+            network=network,
+            verbose=verbose,
+            random_state=random_state,
+            target=target,
         )
         self.class_weight = class_weight
         self.threshold = threshold
@@ -348,6 +357,8 @@ class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
         Seeds everything random, also an estimator whose own is not set.
+    target : asfusion.targets.Target, optional
+        What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
 
     Attributes
     ----------

@@ -93,6 +93,8 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
         Seeds everything random; an int gives the same model every time.
+    target : asfusion.targets.Target, optional
+        What y is, where it is another kind of classes than `asfusion.targets.Classes`.
 
     Attributes
     ----------
@@ -178,6 +180,7 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
+        target: Any = None,
     ) -> None:
         super().__init__(
             encoders,
@@ -205,6 +208,7 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
             checkpoint=checkpoint,
             verbose=verbose,
             random_state=random_state,
+            target=target,
         )
         self.loss = loss
         self.label_smoothing = label_smoothing
@@ -284,6 +288,8 @@ class JointFusionRegressor(FusionRegressor, JointFusion):
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
         Seeds everything random; an int gives the same model every time.
+    target : asfusion.targets.Target, optional
+        What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
 
     Attributes
     ----------

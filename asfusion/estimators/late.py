@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,32 +20,27 @@ from asfusion.estimators._base import (
     FusionEstimator,
     FusionRegressor,
     columns_of,
+    estimator_class,
     forget_checkpoints,
 )
-from asfusion.estimators._combine import (
-    Stacker,
-    inverse_variances,
-    majority,
-    pooling_weights,
-    product_of_experts,
-    weighted_mean,
-)
+from asfusion.estimators._combine import Stacker
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows, cells_present, warn_user
-from asfusion.estimators._sklearn import check_part
 from asfusion.estimators._splits import inner_splits
-from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor, network_for
+from asfusion.estimators.early import network_for
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._base import Target
+from asfusion.targets._pools import majority, weighted_mean
 
 Combine = Literal["mean", "vote", "weighted", "product", "stacking"]
 _COMBINE = ("mean", "vote", "weighted", "product", "stacking")
 
 
-def check_combine(combine: object, *, classify: bool) -> None:
-    """Raise unless decisions of the task can be combined so."""
+def check_combine(combine: object, target: Target) -> None:
+    """Raise unless decisions on a target can be combined so."""
     check_choice(combine, "combine", _COMBINE)
-    if combine == "vote" and not classify:
+    if combine == "vote" and not target.has_majority:
         msg = "combine: expected one for numbers, which have no majority, got 'vote'."
         raise ConfigurationError(msg)
 
@@ -53,7 +48,7 @@ def check_combine(combine: object, *, classify: bool) -> None:
 class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
-    is_classifier: ClassVar[bool]
+    _family = "late"
     # Decisions on rows not seen, their presence and the rows, while fit goes on.
     _judged: tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows] | None = None
 
@@ -68,6 +63,7 @@ class _LateFusion(FusionEstimator):
         network: Any = None,
         verbose: int = 1,
         random_state: Any = None,
+        target: Any = None,
     ) -> None:
         self.encoders = encoders
         self.estimators = estimators
@@ -77,9 +73,10 @@ class _LateFusion(FusionEstimator):
         self.network = network
         self.verbose = verbose
         self.random_state = random_state
+        self.target = target
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
-        check_combine(self.combine, classify=self.is_classifier)
+        check_combine(self.combine, self.target_)
         encoders = self._choose_encoders(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)
@@ -123,7 +120,7 @@ class _LateFusion(FusionEstimator):
         if self.estimators is None:
             return
         if not isinstance(self.estimators, Mapping):
-            check_part(self.estimators, "estimators", classify=self.is_classifier)
+            self.target_.check_part(self.estimators, "estimators")
             return
         unknown = [name for name in self.estimators if name not in encoders]
         if unknown:
@@ -133,7 +130,7 @@ class _LateFusion(FusionEstimator):
             raise ConfigurationError(msg)
         given = {name: part for name, part in self.estimators.items() if part is not None}
         for name, estimator in given.items():
-            check_part(estimator, f"estimators[{name!r}]", classify=self.is_classifier)
+            self.target_.check_part(estimator, f"estimators[{name!r}]")
 
     def _fit_models(
         self,
@@ -148,10 +145,10 @@ class _LateFusion(FusionEstimator):
         for name, encoder in encoders.items():
             have = np.flatnonzero(cells_present(rows.frame, columns_of(encoder, rows.frame)))
             some = rows.take(have)
-            if len(some) < 2 or (self.is_classifier and len(np.unique(some.y)) < 2):
+            if len(some) < 2 or not self.target_.can_teach(some.y):
                 warn_user(
-                    f"Modality {name!r}: too few training rows have it to learn from "
-                    f"({len(some)} rows). It is left out."
+                    f"Modality {name!r}: {self.target_.lacks(some.y, 'that have it')}. It is "
+                    "left out."
                 )
                 continue
             model = self._model_of(name, clone(encoder))
@@ -169,9 +166,10 @@ class _LateFusion(FusionEstimator):
             return network_for(self, self.network, name, encoder)
         if isinstance(estimator, JointFusion):
             return network_for(self, estimator, name, encoder)
-        early = EarlyFusionClassifier if self.is_classifier else EarlyFusionRegressor
+        early = estimator_class("early", self.target_)
         made = early({name: encoder}, estimator, network=self.network, verbose=self.verbose)
-        return made._adopt(self)
+        adopted: FusionEstimator = made._adopt(self)
+        return adopted
 
     # -- combination -------------------------------------------------------------------
 
@@ -181,25 +179,24 @@ class _LateFusion(FusionEstimator):
         self.weights_ = dict.fromkeys(names, 1.0 / len(names))
         if self.weights is not None:
             self.weights_ = self._given_weights(names)
-        elif self.combine == "weighted" or (self.combine == "product" and not self.is_classifier):
+        elif self.target_.weighs(self.combine):
             values = self._learned_weights(rows)
             self.weights_ = {name: float(v) for name, v in zip(names, values, strict=True)}
         elif self.combine == "stacking":
             decisions, present, judged = self._out_of_fold(rows)
             usable = judged.take(np.flatnonzero(present.any(axis=1)))
             decisions, present = decisions[present.any(axis=1)], present[present.any(axis=1)]
-            if self.is_classifier and len(np.unique(usable.y)) < 2:
+            if not self.target_.can_teach(usable.y):
                 msg = (
-                    "combine='stacking': expected rows of at least 2 classes among those predicted "
-                    "unseen, got 1 class. Use combine='mean', or fit on more rows."
+                    f"combine='stacking': {self.target_.lacks(usable.y, 'predicted unseen')}. "
+                    "Use combine='mean', or fit on more rows."
                 )
                 raise InputError(msg)
             self.stacker_ = self._stacker().fit(decisions, present, usable.y, usable.loss_weight)
 
     def _learned_weights(self, rows: TrainingRows) -> NDArray[np.float64]:
         decisions, present, judged = self._out_of_fold(rows)
-        learn = pooling_weights if self.is_classifier else inverse_variances
-        return learn(decisions, present, judged.y, judged.loss_weight)
+        return self.target_.pool_weights(decisions, present, judged.y, judged.loss_weight)
 
     def _given_weights(self, names: list[str]) -> dict[str, float]:
         given = self.weights
@@ -221,7 +218,7 @@ class _LateFusion(FusionEstimator):
         if self._judged is not None:
             return self._judged
         seed = self._seed("folds")
-        splits = inner_splits(rows, self.cv, stratify=self.is_classifier, seed=seed)
+        splits = inner_splits(rows, self.cv, target=self.target_, seed=seed)
         if not splits:
             msg = (
                 f"combine={self.combine!r}: expected enough rows and groups for inner folds, got "
@@ -256,7 +253,7 @@ class _LateFusion(FusionEstimator):
         return outputs, judged
 
     def _stacker(self) -> Stacker:
-        return Stacker(classify=self.is_classifier, prior=self.prior_)
+        return Stacker(self.target_, self.prior_)
 
     def _combined(
         self, decisions: NDArray[np.float64], present: NDArray[np.bool_]
@@ -265,9 +262,10 @@ class _LateFusion(FusionEstimator):
             return self._stacker().predict(self.stacker_, decisions, present)
         if self.combine == "vote":
             return majority(decisions, present)
-        if self.combine == "product" and self.is_classifier:
-            return product_of_experts(decisions, present, self.prior_)
-        return weighted_mean(decisions, present, np.asarray(list(self.weights_.values())))
+        weights = np.asarray(list(self.weights_.values()))
+        if self.combine == "product":
+            return self.target_.product(decisions, present, self.prior_, weights)
+        return weighted_mean(decisions, present, weights)
 
 
 def _decide(
@@ -325,6 +323,8 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
         Seeds everything random, also estimators whose own is not set.
+    target : asfusion.targets.Target, optional
+        What y is, where it is another kind of classes than `asfusion.targets.Classes`.
 
     Attributes
     ----------
@@ -374,6 +374,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         threshold: Any = 0.5,
         verbose: int = 1,
         random_state: Any = None,
+        target: Any = None,
     ) -> None:
         super().__init__(
             encoders,
@@ -384,6 +385,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
             network=network,
             verbose=verbose,
             random_state=random_state,
+            target=target,
         )
         self.class_weight = class_weight
         self.threshold = threshold
@@ -417,6 +419,8 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
         0 is silent; 1 prints inferred encoders and shows progress bars.
     random_state : int, RandomState, Generator or None
         Seeds everything random, also estimators whose own is not set.
+    target : asfusion.targets.Target, optional
+        What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
 
     Attributes
     ----------

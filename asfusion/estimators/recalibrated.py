@@ -14,8 +14,7 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._progress import told_once
 from asfusion._random import draw_seed
 from asfusion.estimators import _recalibration as maps
-from asfusion.estimators._rows import read_classes, read_groups, read_weights
-from asfusion.estimators._sklearn import check_part
+from asfusion.estimators._rows import read_groups, read_weights
 from asfusion.estimators._splits import check_learnable, patient_folds
 from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.estimators._wrapped import (
@@ -27,6 +26,7 @@ from asfusion.estimators._wrapped import (
     take_rows,
 )
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets.classes import Classes
 
 Method = Literal["temperature", "sigmoid", "isotonic", "prevalence"]
 _METHODS = ("temperature", "sigmoid", "isotonic", "prevalence")
@@ -129,9 +129,9 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         check_choice(self.method, "method", _METHODS)
         n_folds = check_integer(self.cv, "cv", minimum=2)
         given = self._given()
-        check_part(self.estimator if given is None else given, "estimator", classify=True)
+        Classes().check_part(self.estimator if given is None else given, "estimator")
         X, n_rows = read_rows(X, y, groups=groups, sample_weight=sample_weight)
-        labels = read_classes(y, n_rows)
+        labels = Classes().read(y, n_rows)
         patients = read_groups(groups, n_rows)
         weight = read_weights(sample_weight, n_rows)
         if (weight == 0).any():  # the same as leaving the row out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from asfusion._checks import check_number
 from asfusion._frames import is_missing
 from asfusion.exceptions import InputError
 
-Task = Literal["binary", "multiclass", "regression"]
+Task: TypeAlias = str  # the name of a scorer
 Floats = NDArray[np.float64]
 
 
@@ -226,6 +226,13 @@ def read_targets(predicted: Any, y: Any, groups: Any) -> Judged:
     return _regression(labels, guesses, numbers, is_grouped)
 
 
+def read_as(target: Any, predicted: Any, y: Any, groups: Any) -> Judged:
+    """Return checked rows with predictions of a fitted target."""
+    if target.is_probability:
+        return read_judged(predicted, y, groups, classes=target.classes_)
+    return read_targets(predicted, y, groups)
+
+
 def _class_numbers(labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
     if labels.ndim != 1:
         raise InputError(f"y: expected one label per row, got {labels.ndim} dimensions.")
@@ -267,17 +274,3 @@ def _count_missing(array: NDArray[Any]) -> int:
     if array.dtype.kind in "OmM":
         return sum(is_missing(entry) for entry in array.ravel().tolist())
     return 0
-
-
-MOST_CLASSES = 10  # whole numbers with more distinct values are taken for a quantity
-
-
-def guess_task(y: NDArray[Any]) -> Literal["classification", "regression"]:
-    """Return what a target asks for: text, booleans and few whole numbers are classes."""
-    if y.ndim == 2:
-        return "regression"
-    if y.dtype.kind not in "iuf":
-        return "classification"
-    if y.dtype.kind == "f" and not (y == np.round(y)).all():
-        return "regression"
-    return "classification" if len(np.unique(y)) <= MOST_CLASSES else "regression"

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from asfusion._checks import check_integer, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.evaluation._inputs import guess_task, read_complete, read_groups
+from asfusion.evaluation._inputs import read_complete, read_groups
 from asfusion.evaluation._patterns import read_presence, unwrapped
 from asfusion.evaluation._probe_scores import SiteRegression, permute_within
 from asfusion.evaluation._subgroup_scores import holm
 from asfusion.evaluation._words import FEWEST, show_number
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.show import page as _html
+from asfusion.targets._guess import guess_target
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -356,7 +357,7 @@ def _label_table(labels: NDArray[Any]) -> NDArray[np.float64]:
     if labels.ndim > 1:
         msg = f"y: expected one label per row, got an array of {labels.ndim} dimensions."
         raise InputError(msg)
-    if guess_task(labels) == "regression":
+    if not guess_target(labels).is_probability:
         cuts = np.quantile(labels, np.arange(1, _STRATA) / _STRATA)
         labels = np.searchsorted(cuts, labels)
     numbers = np.unique(labels, return_inverse=True)[1]

@@ -19,6 +19,11 @@ RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 _FOCUS = 2.0  # the exponent of the paper
 
 
+def row_loss(loss: str | RowLoss, settings: TrainingSettings) -> RowLoss:
+    """Return a loss by its name, as the settings ask for it, or one that a target brings."""
+    return LOSSES[loss](settings) if isinstance(loss, str) else loss
+
+
 def class_loss(settings: TrainingSettings) -> RowLoss:
     """Return the loss of classes that the settings ask for."""
     smoothing = settings.label_smoothing
@@ -59,3 +64,10 @@ def focal_loss(outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tens
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error over targets (B,) from outputs (B, K)."""
     return (outputs - targets).square().mean(dim=1)
+
+
+# What a target calls its loss.
+LOSSES: dict[str, Callable[[TrainingSettings], RowLoss]] = {
+    "classes": class_loss,
+    "numbers": lambda settings: squared_error,
+}

@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from asfusion.estimators._combine import (
-    Stacker,
+from asfusion.estimators._combine import Stacker
+from asfusion.targets._pools import (
     inverse_variances,
     pooling_weights,
     product_of_experts,
     weighted_mean,
 )
+from asfusion.targets.classes import Classes
 
 
 def test_the_mean_is_over_what_is_present():
@@ -71,7 +72,7 @@ def test_stacking_uses_evidence_where_there_is_any():
     p = np.where(y == 1, 0.9, 0.1)
     decisions = np.stack([np.c_[1 - p, p], np.full((300, 2), 0.5)], axis=1)
     present = np.stack([rng.random(300) < 0.8, np.ones(300, dtype=bool)], axis=1)
-    stacker = Stacker(classify=True, prior=np.array([0.5, 0.5]))
+    stacker = Stacker(Classes().fit(np.array([0, 1])), np.array([0.5, 0.5]))
     model = stacker.fit(decisions, present, y, np.ones(300))
     got = stacker.predict(model, decisions, present)[:, 1]
     assert ((got > 0.5) == y)[present[:, 0]].all()

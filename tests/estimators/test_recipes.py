@@ -10,8 +10,8 @@ from sklearn.base import clone
 from sklearn.model_selection import cross_val_score
 
 import asfusion as af
-from asfusion.estimators._combine import majority
 from asfusion.exceptions import ConfigurationError
+from asfusion.targets._pools import majority
 
 RECIPE = {
     "loss": "focal", "label_smoothing": 0.05, "mixup": 0.2, "schedule": "one_cycle",

@@ -42,7 +42,7 @@ def test_cases_of_one_patient_are_too_few_to_choose_by(rows, estimator):
         model.fit(X, y, groups=groups)
 
 
-@pytest.mark.filterwarnings("ignore:.*too few training rows:UserWarning")
+@pytest.mark.filterwarnings("ignore:.*among those that have it:UserWarning")
 @pytest.mark.parametrize(
     ("make", "match"),
     [

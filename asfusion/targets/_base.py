@@ -1,0 +1,241 @@
+"""The contract of a target: what is predicted, and all that depends on its kind.
+
+Dimensions: N rows, M modalities, K outputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from asfusion.bundle.objects import Bundled
+from asfusion.targets._pools import weighted_mean
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Floats = NDArray[np.float64]
+Present = NDArray[np.bool_]
+
+
+class Target(Bundled, BaseEstimator):  # type: ignore[misc]
+    """What a model predicts: how y is read, learned from, and answered.
+
+    Estimators, comparisons and explanations ask the target and never what kind it is. A
+    subclass takes parameters as scikit-learn's estimators do, and what it learns of y ends in
+    ``_``. Most targets of one's own are `Classes` or `Numbers` with another loss and another
+    way from outputs to predictions.
+
+    Attributes
+    ----------
+    n_outputs_ : int
+        Number K of values predicted for each row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asfusion.targets import Classes
+    >>> labels = np.array(["no", "yes", "no"])
+    >>> target = Classes().fit(labels)
+    >>> target.code(labels), target.task
+    (array([0, 1, 0]), 'binary')
+    """
+
+    # Which estimators predict it: the ending of their names, in small letters.
+    face: ClassVar[str]
+    # Loss of a row: a name in `training.losses`, or a function of outputs and targets.
+    loss: ClassVar[Any]
+    # Whether predictions are probabilities, whose log odds can be explained.
+    is_probability: ClassVar[bool] = False
+    # Whether modalities can take a vote.
+    has_majority: ClassVar[bool] = False
+
+    # Module and name of each kind of `model`.
+    _models: ClassVar[Mapping[str, tuple[str, str]]]
+
+    n_outputs_: int
+
+    # -- y -----------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, y: Any, n_rows: int) -> NDArray[Any]:
+        """Return `y` as a checked array, in the user's own values.
+
+        Parameters
+        ----------
+        y : array of shape (N,) or (N, T)
+            As the user has it.
+        n_rows : int
+            Rows that it must have.
+
+        Returns
+        -------
+        ndarray of shape (N,) or (N, T)
+            Without missing entries.
+
+        Raises
+        ------
+        InputError
+            If this target cannot be read from `y`.
+        """
+
+    @abstractmethod
+    def fit(self, y: NDArray[Any]) -> Self:
+        """Learn from checked values what there is to predict.
+
+        Parameters
+        ----------
+        y : ndarray of shape (N,) or (N, T)
+            What `read` returned.
+
+        Returns
+        -------
+        self
+            With ``n_outputs_`` set.
+        """
+
+    @abstractmethod
+    def code(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return checked values as numbers that models learn from.
+
+        Parameters
+        ----------
+        y : ndarray of shape (N,) or (N, T)
+            What `read` returned.
+
+        Returns
+        -------
+        ndarray of shape (N,) or (N, K)
+            Class numbers, or columns of numbers.
+        """
+
+    @abstractmethod
+    def decode(self, y: NDArray[Any]) -> NDArray[Any]:
+        """Return coded rows as the values that the user has."""
+
+    def class_names(self) -> tuple[str, ...]:
+        """Return the names of the classes, where there are some."""
+        return ()
+
+    @property
+    @abstractmethod
+    def task(self) -> str:
+        """Name of the scorer by which predictions are judged, as in `Report.task`."""
+
+    @abstractmethod
+    def prior(self, y: NDArray[Any], weight: Floats) -> Floats:
+        """Return the prediction (K,) for a row of which nothing is known."""
+
+    def strata(self, y: NDArray[Any]) -> NDArray[np.int64] | None:
+        """Return class numbers (N,) that folds should share evenly, or None."""
+        return None
+
+    def can_teach(self, y: NDArray[Any]) -> bool:
+        """Return whether coded rows differ as much as models need; rows are at least two."""
+        return len(y) > 1
+
+    def lacks(self, y: NDArray[Any], among: str) -> str:
+        """Return what rows that cannot teach would need, and what they are, for a message."""
+        return f"expected at least 2 rows {among}, got {len(y)}"
+
+    def judged(self, outputs: Floats) -> Floats:
+        """Return of outputs (N, K) what the scorer of the task reads."""
+        return outputs
+
+    @abstractmethod
+    def describe_output(self, k: int) -> str:
+        """Return the name of an output, such as ``"probability of class 1"``."""
+
+    @abstractmethod
+    def choose_output(self, outputs: Floats, wanted: Any) -> NDArray[np.int64]:
+        """Return which output (N,) of each row is to be explained.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (N, K)
+            Predictions.
+        wanted : object
+            What the user asks for; None for what people would look at.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such output.
+        """
+
+    @abstractmethod
+    def shaped(self, outputs: Floats) -> NDArray[Any]:
+        """Return outputs (N, K) in the shape in which y was given, where they are values of y."""
+
+    # -- scikit-learn's models -----------------------------------------------------------
+
+    @abstractmethod
+    def check_part(self, estimator: Any, name: str) -> None:
+        """Raise `ConfigurationError` unless `estimator` can predict this target."""
+
+    def for_part(self, estimator: Any, y: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
+        """Return an estimator and y in a form that it can be fitted to."""
+        return estimator, y
+
+    @abstractmethod
+    def ask_part(self, estimator: Any, features: Any) -> Floats:
+        """Return the answers (N, K) of a model that was fitted to coded rows."""
+
+    @abstractmethod
+    def ask(self, model: Any, X: Any) -> Floats:
+        """Return the answers (N, K) of a model that was fitted to y as the user has it."""
+
+    @abstractmethod
+    def linear(self, penalty: float = 1.0) -> Any:
+        """Return an unfitted linear model; a larger penalty shrinks it more."""
+
+    def model(self, kind: str, **settings: Any) -> Any:
+        """Return an unfitted model: "boosted", "forest", "adaboost" or "xgboost"."""
+        module, name = self._models[kind]
+        return getattr(importlib.import_module(module), name)(**settings)
+
+    # -- networks ------------------------------------------------------------------------
+
+    def scaling(self, y: NDArray[Any], weight: Floats) -> tuple[Floats, Floats] | None:
+        """Return centre and spread (K,) by which coded rows are scaled for a network, if any."""
+        return None
+
+    def to_network(self, y: NDArray[Any], scaling: tuple[Floats, Floats] | None) -> NDArray[Any]:
+        """Return coded rows as the loss reads them."""
+        return y.copy() if scaling is None else (y - scaling[0]) / scaling[1]
+
+    @abstractmethod
+    def activate(self, outputs: Tensor, scaling: tuple[Floats, Floats] | None) -> Tensor:
+        """Return predictions (N, K) from what a network says, gradients included."""
+
+    def start(self, prior: Floats) -> Floats:
+        """Return the bias (K,) by which an untrained network predicts the prior."""
+        return np.zeros(len(prior))
+
+    # -- decisions of several models -------------------------------------------------------
+
+    def weighs(self, combine: str) -> bool:
+        """Return whether a combination has a learned weight for each modality."""
+        return combine == "weighted"
+
+    @abstractmethod
+    def pool_weights(
+        self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
+    ) -> Floats:
+        """Return weights (M,) learned from decisions (N, M, K) on rows that were not seen."""
+
+    def product(
+        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+    ) -> Floats:
+        """Return the product of experts (N, K) of decisions (N, M, K)."""
+        return weighted_mean(decisions, present, weights)
+
+    def evidence(self, decisions: Floats, prior: Floats) -> Floats:
+        """Return what decisions (N, M, K) say beyond the prior, for a linear model to weigh."""
+        return decisions - prior

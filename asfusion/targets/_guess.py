@@ -1,0 +1,49 @@
+"""Which target is meant, where the user does not say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+
+from asfusion._checks import check_choice
+from asfusion.targets._base import Target
+from asfusion.targets._tasks import AUTO, CLASSIFICATION, REGRESSION, TASKS
+from asfusion.targets.classes import Classes
+from asfusion.targets.numbers import Numbers
+
+MOST_CLASSES = 10  # whole numbers with more distinct values are taken for a quantity
+
+_NAMED: dict[str, Callable[[], Target]] = {CLASSIFICATION: Classes, REGRESSION: Numbers}
+
+
+def guess_target(y: NDArray[Any]) -> Target:
+    """Return what a column asks for: text, booleans and few whole numbers are classes."""
+    if y.ndim == 2:
+        return Numbers()
+    if y.dtype.kind not in "iuf":
+        return Classes()
+    if y.dtype.kind == "f" and not (y == np.round(y)).all():
+        return Numbers()
+    return Classes() if len(np.unique(y)) <= MOST_CLASSES else Numbers()
+
+
+def read_target(task: Any, y: NDArray[Any]) -> Target:
+    """Return the target that is named, given, or guessed from y."""
+    if isinstance(task, Target):
+        given: Target = clone(task)
+        return given
+    name = check_choice(task, "task", TASKS)
+    return guess_target(y) if name == AUTO else _NAMED[name]()
+
+
+def target_of(model: Any) -> Target:
+    """Return an unfitted target of what a model predicts, also a foreign one."""
+    own = getattr(model, "_target", None)
+    if own is not None:
+        known: Target = own()
+        return known
+    return Classes() if is_classifier(model) else Numbers()

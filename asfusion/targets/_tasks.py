@@ -1,0 +1,6 @@
+"""Words by which a user says what y is; here by themselves, since they cost nothing to import."""
+
+AUTO = "auto"
+CLASSIFICATION = "classification"
+REGRESSION = "regression"
+TASKS = (AUTO, CLASSIFICATION, REGRESSION)
