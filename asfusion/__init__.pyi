@@ -1,3 +1,4 @@
+from . import baselines as baselines
 from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions

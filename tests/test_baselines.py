@@ -21,15 +21,15 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import asfusion as af
 from asfusion._frames import Frame
-from asfusion.baselines import (
+from asfusion.baselines._index import MEDIAN
+from asfusion.baselines._models import MODELS
+from asfusion.baselines._scores import IndexInfo, IndexScorer, cv_plus, patient_weights
+from asfusion.baselines.regressors import (
     BasdaiRegressor,
     BasfiRegressor,
     ClinicalIndexRegressor,
     compare_baselines,
 )
-from asfusion.baselines._index import MEDIAN
-from asfusion.baselines._models import MODELS
-from asfusion.baselines._scores import IndexInfo, IndexScorer, cv_plus, patient_weights
 from asfusion.exceptions import (
     BundleError,
     CircularityError,

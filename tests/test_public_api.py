@@ -21,9 +21,9 @@ import asfusion
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "asfusion"
-ROOMS = ("clinical", "datasets", "fusion", "genomics", "notes", "imaging")
+ROOMS = ("baselines", "clinical", "datasets", "fusion", "genomics", "notes", "imaging", "targets")
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
-NAMES_AT_MOST = 45
+NAMES_AT_MOST = 60
 
 
 def stub_names(package: str) -> dict[str, str]:

@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
 from asfusion._frames import Frame
-from asfusion.baselines import BasdaiRegressor, BasfiRegressor, ClinicalIndexRegressor
+from asfusion.baselines.regressors import BasdaiRegressor, BasfiRegressor, ClinicalIndexRegressor
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
