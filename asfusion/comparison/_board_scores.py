@@ -9,18 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.comparison.board import (
-    TABLES_BOOSTED,
-    TABLES_LINEAR,
-    Board,
-    Entry,
-    Standing,
-)
+from asfusion.comparison._standings import TABLES_BOOSTED, TABLES_LINEAR, Entry, Standing
+from asfusion.comparison.board import Board
 from asfusion.evaluation._inputs import Judged
-from asfusion.evaluation._judge import make_scorer
+from asfusion.evaluation._judge import PRIMARY, make_scorer
+from asfusion.evaluation._labels import score_info
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
-from asfusion.evaluation.metrics import SCORES
-from asfusion.evaluation.report import PRIMARY
 from asfusion.exceptions import InputError
 
 Floats = NDArray[np.float64]
@@ -129,7 +123,7 @@ def make_board(
 
 def _ranked(scores: Mapping[Entry, Interval], primary: str) -> list[Entry]:
     """Return entries with the best first, undefined ones last."""
-    sign = -1.0 if SCORES[primary].better == "high" else 1.0
+    sign = -1.0 if score_info(primary).better == "high" else 1.0
 
     def place(entry: Entry) -> tuple[bool, float]:
         estimate = scores[entry].estimate

@@ -15,8 +15,9 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds, site_folds
+from asfusion.crossvalidation._folds import Canary, score_folds
 from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds
-from asfusion.crossvalidation.result import Canary, CrossValidation, score_folds
+from asfusion.crossvalidation.result import CrossValidation
 from asfusion.duplicates.finder import find_duplicates
 from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._inputs import (

@@ -15,6 +15,7 @@ from asfusion.evaluation._inputs import Judged, Task, read_judged, read_targets
 from asfusion.evaluation.metrics import BinaryScorer, MulticlassScorer, RegressionScorer, Scorer
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
+PRIMARY: dict[Task, str] = {"binary": "auc", "multiclass": "auc", "regression": "mae"}
 _SEVERAL = 10  # rows: a handful may well be certain
 
 

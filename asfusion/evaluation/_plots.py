@@ -8,45 +8,34 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.evaluation._reported import Reported, shown_thresholds
 from asfusion.show.colours import BLUE, COLOURS, GREY, LINES, ORANGE, RED
-from asfusion.show.figures import tick_names
+from asfusion.show.figures import new_axes, tick_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from asfusion.evaluation.report import Report
 
-
-def n_axes(report: Report) -> int:
+def n_axes(report: Reported) -> int:
     """Return how many axes the pictures of a report need."""
     if report.task == "binary":
         return 4
     return 2 if report.task == "multiclass" else len(report.curves["targets"])
 
 
-def new_figure(report: Report, *, show: bool) -> tuple[Figure, list[Axes]]:
-    """Return a figure with axes for a report; `show` leaves it to pyplot to show it."""
+def new_figure(report: Reported, *, shown: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure with axes for a report; see `new_axes` for where it is `shown`."""
     count = n_axes(report)
     # Four stand two by two: in a row they would be too small on a page.
     n_columns = 2 if report.task == "binary" else count
     n_lines = count // n_columns
     beside = 1.6 if _is_crowded(report) else 0.0  # the legend
     size = (4.2 * n_columns + beside, 4.0 * n_lines)
-    options: dict[str, Any] = {"figsize": size, "layout": "constrained"}
-    if show:
-        from matplotlib import pyplot
-
-        figure = pyplot.figure(**options)
-    else:
-        from matplotlib.figure import Figure
-
-        figure = Figure(**options)
-    axes = figure.subplots(n_lines, n_columns, squeeze=False)
-    return figure, list(axes.ravel())
+    return new_axes(size, n_lines, n_columns, shown=shown)
 
 
-def draw(report: Report, axes: Sequence[Axes]) -> None:
+def draw(report: Reported, axes: Sequence[Axes]) -> None:
     """Draw a report into as many axes as `n_axes` says."""
     if report.task == "binary":
         _draw_roc(report, axes[0])
@@ -61,15 +50,14 @@ def draw(report: Report, axes: Sequence[Axes]) -> None:
             _draw_target(report, axis, number)
 
 
-def _is_crowded(report: Report) -> bool:
+def _is_crowded(report: Reported) -> bool:
     """Return whether there are too many classes for a legend among their curves."""
     return report.task == "multiclass" and len(report.classes) > len(COLOURS)
 
 
-def _threshold(report: Report) -> str:
+def _threshold(report: Reported) -> str:
     """Return by which threshold, or those of which folds, rows were called."""
-    ends = report.threshold_range or (report.threshold, report.threshold)
-    shown = dict.fromkeys(f"{end:.2g}" for end in ends)
+    shown = shown_thresholds(report, 2)
     return f"threshold{'s' if len(shown) > 1 else ''} {' to '.join(shown)}"
 
 
@@ -83,7 +71,7 @@ def _unit_square(axis: Axes, x: str, y: str, title: str) -> None:
     axis.set_aspect("equal")
 
 
-def _draw_roc(report: Report, axis: Axes) -> None:
+def _draw_roc(report: Reported, axis: Axes) -> None:
     roc = report.curves["roc"]
     auc = report.scores["auc"]
     label = f"AUC {auc.estimate:.2f}"
@@ -110,7 +98,7 @@ def _draw_roc(report: Report, axis: Axes) -> None:
     axis.legend(loc="lower right", frameon=False, fontsize="small")
 
 
-def _draw_calibration(report: Report, axis: Axes) -> None:
+def _draw_calibration(report: Reported, axis: Axes) -> None:
     points = report.curves["calibration"]
     _unit_square(axis, "Predicted probability", "Observed share", "Calibration")
     if points["predicted"]:
@@ -138,7 +126,7 @@ def _draw_calibration(report: Report, axis: Axes) -> None:
         axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize="small")
 
 
-def _draw_decision(report: Report, axis: Axes) -> None:
+def _draw_decision(report: Reported, axis: Axes) -> None:
     curve = {name: np.asarray(values, float) for name, values in report.curves["decision"].items()}
     at, model = curve["threshold"], curve["net_benefit"]
     if np.isfinite(curve["low"]).any():
@@ -177,7 +165,7 @@ def _end_of_use(curve: dict[str, NDArray[np.float64]]) -> float:
     return last if at[0] < last < 0.5 * at[-1] else float(at[-1])
 
 
-def _draw_histogram(report: Report, axis: Axes) -> None:
+def _draw_histogram(report: Reported, axis: Axes) -> None:
     bars = report.curves["histogram"]
     width = bars["edges"][1] - bars["edges"][0]
     left = np.asarray(bars["edges"][:-1])
@@ -201,7 +189,7 @@ def _draw_histogram(report: Report, axis: Axes) -> None:
     axis.legend(loc="upper center", ncols=n_columns, frameon=False, fontsize="small")
 
 
-def _draw_rocs(report: Report, axis: Axes) -> None:
+def _draw_rocs(report: Reported, axis: Axes) -> None:
     _unit_square(axis, "1 - specificity", "Sensitivity", "Each class against the rest")
     shown = tick_names(report.classes, 18)
     colours = _colours(len(shown))
@@ -228,7 +216,7 @@ def _colours(count: int) -> Sequence[Any]:
     return list(colormaps["viridis"](np.linspace(0.0, 0.92, count)))
 
 
-def _draw_called(report: Report, axis: Axes) -> None:
+def _draw_called(report: Reported, axis: Axes) -> None:
     shares = np.asarray(report.curves["called"])
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(report.classes))
@@ -243,7 +231,7 @@ def _draw_called(report: Report, axis: Axes) -> None:
             axis.text(j, i, f"{share:.2f}", ha="center", va="center", color=colour, size=size)
 
 
-def _draw_target(report: Report, axis: Axes, number: int) -> None:
+def _draw_target(report: Reported, axis: Axes, number: int) -> None:
     cells = report.curves["targets"][number]
     edges = np.asarray(cells["edges"])
     middles = (edges[:-1] + edges[1:]) / 2

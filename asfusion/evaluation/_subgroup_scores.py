@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from asfusion.evaluation._inputs import Judged, Task
 from asfusion.evaluation._ranking import divide
-from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation.intervals import (
     Interval,
     draw_counts,
@@ -67,6 +67,34 @@ class Gap:
     def excludes_zero(self) -> bool:
         """Whether the interval lies on one side of zero."""
         return bool(self.low > 0 or self.high < 0)
+
+
+@dataclass(frozen=True)
+class Subgroup:
+    """Rows of one level of one factor.
+
+    Parameters
+    ----------
+    factor, level : str
+        What divides the rows, and which part this is.
+    n_rows, n_groups : int or None
+        Number of rows, and of their patients; None where it is not shown.
+    refused : str
+        Why there are no scores; empty where there are.
+    scores : mapping of str to Interval
+        The scores of these rows.
+    gaps : mapping of str to Gap
+        Each score less that of all other rows; fewer than `scores`, since not every
+        score can be compared between rows of another prevalence.
+    """
+
+    factor: str
+    level: str
+    n_rows: int | None
+    n_groups: int | None
+    refused: str
+    scores: Mapping[str, Interval]
+    gaps: Mapping[str, Gap]
 
 
 def why_refused(judged: Judged, rows: Rows) -> str:

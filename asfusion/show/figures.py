@@ -24,6 +24,28 @@ def check_axes(axes: Any, count: int) -> list[Axes]:
     return given
 
 
+def new_axes(
+    size: tuple[float, float], n_lines: int = 1, n_columns: int = 1, *, shown: bool, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its axes, line by line; `options` are those of ``subplots``.
+
+    Where it is `shown`, pyplot keeps the figure and a notebook draws it, once, by itself. A figure
+    for a page is nobody else's.
+    """
+    settings: dict[str, Any] = {"figsize": size, "layout": "constrained"}
+    figure: Figure
+    if shown:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(**settings)
+    else:
+        from matplotlib.figure import Figure as PlainFigure
+
+        figure = PlainFigure(**settings)
+    axes = figure.subplots(n_lines, n_columns, squeeze=False, **options)
+    return figure, list(axes.ravel())
+
+
 def as_svg(figure: Figure) -> bytes:
     """Return a figure as an SVG file, the same bytes every time."""
     import matplotlib as mpl
