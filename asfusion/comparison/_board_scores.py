@@ -12,18 +12,13 @@ from numpy.typing import NDArray
 from asfusion.comparison._standings import TABLES_BOOSTED, TABLES_LINEAR, Entry, Standing
 from asfusion.comparison.board import Board
 from asfusion.evaluation._inputs import Judged
-from asfusion.evaluation._judge import PRIMARY, make_scorer
+from asfusion.evaluation._judge import make_scorer
 from asfusion.evaluation._labels import score_info
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
+from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import InputError
 
 Floats = NDArray[np.float64]
-
-_OTHERS = {
-    "binary": ("average_precision", "brier", "calibration_slope"),
-    "multiclass": ("balanced_accuracy", "log_loss"),
-    "regression": ("rmse", "r2"),
-}
 
 
 def make_board(
@@ -68,7 +63,8 @@ def make_board(
             f"{len(rows)} row(s) that cannot be compared on. Use other splits."
         )
         raise InputError(msg)
-    primary = PRIMARY[truth.task]
+    scoring = scoring_of(truth)
+    primary = scoring.primary
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     intervals, replicates, seed_scores = {}, {}, {}
     for entry, answer in answers.items():
@@ -96,7 +92,7 @@ def make_board(
             is_plain=entry.is_plain,
             score=intervals[entry][primary],
             difference=difference(entry),
-            others={name: intervals[entry][name].estimate for name in _OTHERS[truth.task]},
+            others={name: intervals[entry][name].estimate for name in scoring.board},
             seed_scores=seed_scores[entry],
             seconds=seconds[entry.name],
         )
@@ -133,9 +129,8 @@ def _ranked(scores: Mapping[Entry, Interval], primary: str) -> list[Entry]:
 
 
 def _with_predictions(truth: Judged, predictions: Floats) -> Judged:
-    """Return rows with predictions (N, K), of two classes only those of the second."""
-    binary = truth.task == "binary"
-    return replace(truth, predicted=predictions[:, 1] if binary else predictions)
+    """Return rows with what is judged of predictions (N, K)."""
+    return replace(truth, predicted=scoring_of(truth).predicted(predictions))
 
 
 def _one_score(judged: Judged, primary: str) -> float:

@@ -10,17 +10,12 @@ from numpy.typing import NDArray
 from asfusion.crossvalidation._folds import Canary, Fold
 from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._labels import score_label, show_interval, show_number
+from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import Report
 from asfusion.show import colours, figures, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-_SHOWN = {
-    "binary": ("auc", "average_precision", "brier"),
-    "multiclass": ("auc", "balanced_accuracy", "log_loss"),
-    "regression": ("mae", "rmse", "r2"),
-}
 
 
 class CrossValidationPage(page.Page):
@@ -130,7 +125,7 @@ def _leaks(result: CrossValidationPage) -> list[str]:
 
 
 def _header(result: CrossValidationPage) -> list[str]:
-    names = [score_label(name) for name in _SHOWN[result.report.task]]
+    names = [score_label(name) for name in scoring_of(result.report).folds]
     repeat = ["repeat"] if result.n_repeats > 1 else []
     return [_unit(result), *repeat, "rows", "patients", *names]
 
@@ -141,7 +136,7 @@ def _table(result: CrossValidationPage) -> list[list[str]]:
         row = [fold.site if fold.site is not None else str(fold.number)]
         row += [str(fold.repeat)] if result.n_repeats > 1 else []
         row += [str(fold.n_rows), str(fold.n_groups) if result.report.is_grouped else "-"]
-        rows.append(row + [show_number(fold.scores[n]) for n in _SHOWN[result.report.task]])
+        rows.append(row + [show_number(fold.scores[n]) for n in scoring_of(result.report).folds])
     return rows
 
 

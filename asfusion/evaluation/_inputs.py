@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,7 +12,7 @@ from asfusion._checks import check_number
 from asfusion._frames import is_missing
 from asfusion.exceptions import InputError
 
-Task: TypeAlias = str  # the name of a scorer
+Task: TypeAlias = str  # by which `asfusion.evaluation.registry` knows how to judge it
 Floats = NDArray[np.float64]
 
 
@@ -56,18 +56,23 @@ class Judged:
         """Number of patients."""
         return int(self.groups.max()) + 1
 
+    def among(self, rows: NDArray[Any]) -> Judged:
+        """Return the given rows, their patients numbered as among all.
+
+        So they are scored on the replicates of all patients.
+        """
+        return replace(
+            self,
+            y=self.y[rows],
+            predicted=self.predicted[rows],
+            groups=self.groups[rows],
+            cuts=None if self.cuts is None else self.cuts[rows],
+        )
+
     def take(self, rows: NDArray[Any]) -> Judged:
         """Return the given rows, their patients numbered afresh."""
         groups = np.unique(self.groups[rows], return_inverse=True)[1]
-        return Judged(
-            self.task,
-            self.y[rows],
-            self.predicted[rows],
-            self.classes,
-            groups,
-            self.is_grouped,
-            None if self.cuts is None else self.cuts[rows],
-        )
+        return replace(self.among(rows), groups=groups)
 
 
 def read_judged(predicted: Any, y: Any, groups: Any, *, classes: Any = None) -> Judged:

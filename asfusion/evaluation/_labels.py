@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.metrics import SCORES, ScoreInfo
 
-# What only an audit of subgroups shows.
-_OF_AUDITS = {"mean_error": ScoreInfo("Mean error", "ideal", 0.0)}
+_INFOS = dict(SCORES)
+
+
+def add_scores(infos: Mapping[str, ScoreInfo]) -> None:
+    """Make known what more scores are called, and which way they are better."""
+    _INFOS.update(infos)
 
 
 def is_score(name: str) -> bool:
-    """Return whether a report may hold a score of this name."""
-    return name.partition("[")[0] in SCORES
+    """Return whether there is a score of this name."""
+    return name.partition("[")[0] in _INFOS
 
 
 def score_info(name: str) -> ScoreInfo:
     """Return what is known of a score, also of that of one class."""
-    stem = name.partition("[")[0]
-    return _OF_AUDITS.get(stem) or SCORES[stem]
+    return _INFOS[name.partition("[")[0]]
 
 
 def score_label(name: str) -> str:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from asfusion._frames import Frame
 from asfusion.evaluation._inputs import Judged
-from asfusion.evaluation._judge import PRIMARY, make_scorer
+from asfusion.evaluation._judge import make_scorer
 from asfusion.evaluation._small_cells import FEWEST, hidden_cells
 from asfusion.evaluation.intervals import Interval, score_intervals
+from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import AsfusionError
 
 
@@ -104,7 +105,7 @@ def score_patterns(
     """Return the first score on the rows of each set of present modalities."""
     if not presence:
         return ()
-    name = PRIMARY[judged.task]
+    name = scoring_of(judged).primary
     patterns = []
     parts = {present: judged.take(rows) for present, rows in group_by_pattern(presence)}
     # Named as by an audit of "modalities", which then hides the same ones.

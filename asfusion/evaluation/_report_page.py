@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.evaluation import _plots
 from asfusion.evaluation._decision import where_useful
-from asfusion.evaluation._judge import PRIMARY
 from asfusion.evaluation._labels import score_label, show_interval, show_number
 from asfusion.evaluation._patterns import Pattern
 from asfusion.evaluation._reported import Reported, shown_thresholds
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation._subgroup_page import AuditPage
+from asfusion.evaluation.registry import scoring_of
 from asfusion.show import figures, page
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _SOURCES = {
     "given": "as given",
@@ -34,7 +38,7 @@ class ReportPage(Reported, page.Page):
     @property
     def primary(self) -> str:
         """Name of the score by which patterns are shown: ``"auc"`` or ``"mae"``."""
-        return PRIMARY[self.task]
+        return scoring_of(self).primary
 
     def plot(self, axes: Any = None) -> NDArray[np.object_]:
         """Draw the report.
@@ -57,11 +61,17 @@ class ReportPage(Reported, page.Page):
             If `axes` are not as many Axes as needed.
         """
         if axes is None:
-            _, given = _plots.new_figure(self, shown=True)
+            _, given = self._new_figure(shown=True)
         else:
-            given = figures.check_axes(axes, _plots.n_axes(self))
-        _plots.draw(self, given)
+            n_lines, n_columns = scoring_of(self).panels(self)
+            given = figures.check_axes(axes, n_lines * n_columns)
+        scoring_of(self).draw(self, given)
         return np.asarray(given, dtype=object)
+
+    def _new_figure(self, *, shown: bool) -> tuple[Figure, list[Axes]]:
+        n_lines, n_columns = scoring_of(self).panels(self)
+        size = 4.2 * n_columns + scoring_of(self).legend_room(self), 4.0 * n_lines
+        return figures.new_axes(size, n_lines, n_columns, shown=shown)
 
     def _title(self) -> str:
         return "asfusion report"
@@ -76,8 +86,8 @@ class ReportPage(Reported, page.Page):
         return "\n".join(lines)
 
     def _body(self) -> list[str]:
-        figure, axes = _plots.new_figure(self, shown=False)
-        _plots.draw(self, axes)
+        figure, axes = self._new_figure(shown=False)
+        scoring_of(self).draw(self, axes)
         titles = ", ".join(axis.get_title() for axis in axes)
         parts = [
             page.heading("Report", 1),

@@ -12,8 +12,9 @@ from asfusion._checks import quoted
 from asfusion.evaluation._inputs import Task
 from asfusion.evaluation._labels import score_info, score_label, show_interval, show_number
 from asfusion.evaluation._small_cells import FEWEST
-from asfusion.evaluation._subgroup_scores import SHOWN, Gap, Subgroup
+from asfusion.evaluation._subgroup_scores import Gap, Subgroup
 from asfusion.evaluation.intervals import Interval
+from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import ConfigurationError
 from asfusion.show import colours, figures, page
 
@@ -21,11 +22,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_DRAWN = {
-    "binary": ("auc", "calibration_intercept"),
-    "multiclass": ("auc", "brier"),
-    "regression": ("mae", "mean_error"),
-}
 _MOST_NAMED = 8
 
 
@@ -68,10 +64,11 @@ class AuditPage(page.Page):
         ConfigurationError
             If there is no such score, or `axes` are not as many Axes as scores.
         """
-        names = list(_DRAWN[self.task]) if scores is None else list(np.atleast_1d(scores))
-        unknown = [str(name) for name in names if name not in SHOWN[self.task]]
+        known = scoring_of(self)
+        names = list(known.drawn if scores is None else np.atleast_1d(scores))
+        unknown = [str(name) for name in names if name not in known.audited]
         if unknown or not names:
-            msg = f"scores: expected some of {quoted(SHOWN[self.task], 9)}, got {quoted(unknown)}."
+            msg = f"scores: expected some of {quoted(known.audited, 9)}, got {quoted(unknown)}."
             raise ConfigurationError(msg)
         if axes is None:
             _, given = _new_figure(self, names, shown=True)
@@ -93,8 +90,9 @@ class AuditPage(page.Page):
 
     def _parts(self) -> list[str]:
         """Return what also stands on the page of a report."""
-        figure, axes = _new_figure(self, _DRAWN[self.task], shown=False)
-        _draw(self, _DRAWN[self.task], axes)
+        drawn = scoring_of(self).drawn
+        figure, axes = _new_figure(self, drawn, shown=False)
+        _draw(self, drawn, axes)
         return [
             *(
                 page.paragraph(words, "verdict" if k == 1 else "")
@@ -123,7 +121,8 @@ def _verdict(audit: AuditPage) -> list[str]:
     if sure:
         words.append(f"Beyond chance (Holm's correction): {_listed(sure)}.")
     else:
-        widest = max(seen, key=lambda item: item[2].high - item[2].low if _is_auc(item) else 0.0)
+        primary = scoring_of(audit).primary
+        widest = max(seen, key=lambda x: x[2].high - x[2].low if x[1] == primary else 0.0)
         words.append(
             "None is beyond chance after Holm's correction. That is no proof of equality: "
             f"the interval for {_named(widest)} goes from {_signed(widest[2].low)} to "
@@ -144,10 +143,6 @@ def _distinct(audit: AuditPage) -> list[tuple[Subgroup, str, Gap]]:
                 seen.add(key)
                 found.append((part, name, gap))
     return found
-
-
-def _is_auc(item: tuple[Subgroup, str, Gap]) -> bool:
-    return item[1] in ("auc", "mae")
 
 
 def _named(item: tuple[Subgroup, str, Gap]) -> str:
@@ -176,21 +171,22 @@ def _size(audit: AuditPage) -> str:
 
 
 def _header(audit: AuditPage) -> list[str]:
-    return ["subgroup", "rows", *(score_label(name) for name in SHOWN[audit.task])]
+    return ["subgroup", "rows", *(score_label(name) for name in scoring_of(audit).audited)]
 
 
 def _rows(audit: AuditPage) -> list[list[str]]:
-    rows = [["all", str(audit.n_rows), *(_cell(audit.overall[k]) for k in SHOWN[audit.task])]]
+    names = scoring_of(audit).audited
+    rows = [["all", str(audit.n_rows), *(_cell(audit.overall[k]) for k in names)]]
     for part in audit.subgroups:
         n_rows = str(part.n_rows)
         if part.n_rows is None:
             too_few = part.refused == f"under {FEWEST}"
             n_rows = part.refused if too_few else f"{FEWEST} or more"
-        cells = ["-"] * len(SHOWN[audit.task])
+        cells = ["-"] * len(names)
         if part.refused and part.refused != n_rows:
             cells[0] = part.refused
         elif not part.refused:
-            cells = [_cell(part.scores[k], part.gaps.get(k)) for k in SHOWN[audit.task]]
+            cells = [_cell(part.scores[k], part.gaps.get(k)) for k in names]
         rows.append([f"{part.factor} = {part.level}", n_rows, *cells])
     return rows
 

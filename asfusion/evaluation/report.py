@@ -14,15 +14,15 @@ from asfusion._random import RandomState, draw_seed
 from asfusion._version import __version__
 from asfusion.evaluation._card import Sheet, make_card
 from asfusion.evaluation._checklists import make_checklist
-from asfusion.evaluation._curves import make_curves
 from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
-from asfusion.evaluation._judge import Rules, judge, make_scorer, read_rules
+from asfusion.evaluation._judge import judge, read_rules
 from asfusion.evaluation._patterns import Pattern, read_presence, score_patterns
 from asfusion.evaluation._report_json import FORMAT, read_fields, write_fields
 from asfusion.evaluation._report_page import ReportPage
-from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval, score_intervals
+from asfusion.evaluation.registry import scoring_of
+from asfusion.evaluation.scoring import Rules
 from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
 from asfusion.exceptions import ConfigurationError, InputError
 
@@ -374,16 +374,13 @@ def make_report(
 ) -> Report:
     """Return the report on rows that are read already."""
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
-    scorer = make_scorer(judged, rules=rules)
-    scores, _ = score_intervals(scorer, width=len(judged), **options)
-    if judged.task == "binary":
-        scores = _with_delong(scores, judged, float(confidence))
-    n_classes = len(judged.classes)
+    scoring, width = scoring_of(judged), len(judged.classes)
+    scores, _ = score_intervals(scoring.scorer(judged, rules), width=len(judged), **options)
     audit = None
     if factors is not None:
         audit = audit_judged(judged, factors, rules.threshold, **options)
     spread = None if judged.cuts is None else (min(judged.cuts), max(judged.cuts))
-    counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
+    counts = np.bincount(judged.y, minlength=width) if width else np.empty(0)
     return Report(
         task=judged.task,
         n_rows=len(judged),
@@ -399,21 +396,12 @@ def make_report(
         confidence=float(confidence),
         n_bootstrap=int(n_bootstrap),
         seed=seed,
-        scores=scores,
+        scores=scoring.with_others(scores, judged, float(confidence)),
         patterns=score_patterns(judged, presence, options),
-        curves=make_curves(judged, rules, **options),
+        curves=scoring.curves(judged, rules, **options),
         subgroups=audit,
         threshold_range=spread and (float(spread[0]), float(spread[1])),
     )
-
-
-def _with_delong(
-    scores: dict[str, Interval], judged: Judged, confidence: float
-) -> dict[str, Interval]:
-    """Return scores with DeLong's interval of the AUC behind that of the bootstrap."""
-    found = delong_interval(judged.y, judged.predicted, groups=judged.groups, confidence=confidence)
-    rest = {name: score for name, score in scores.items() if name != "auc"}
-    return {"auc": scores["auc"], "auc_delong": found, **rest}
 
 
 def _in_order(judged: Judged, ranks: NDArray[np.int64] | None) -> tuple[str, ...]:

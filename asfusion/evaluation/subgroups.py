@@ -16,7 +16,6 @@ from asfusion.evaluation._judge import find_threshold, judge
 from asfusion.evaluation._small_cells import hidden_cells
 from asfusion.evaluation._subgroup_page import AuditPage
 from asfusion.evaluation._subgroup_scores import (
-    SHOWN,
     Gap,
     Subgroup,
     SubgroupScores,
@@ -24,6 +23,7 @@ from asfusion.evaluation._subgroup_scores import (
     why_refused,
 )
 from asfusion.evaluation.intervals import Interval
+from asfusion.evaluation.registry import scoring_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +84,7 @@ class SubgroupAudit(AuditPage):
         rows, index = [], []
         nothing = Interval(np.nan, np.nan, np.nan)
         for part in self.subgroups:
-            for name in SHOWN[self.task]:
+            for name in scoring_of(self).audited:
                 score = part.scores.get(name, nothing)
                 gap = part.gaps.get(name, Gap(*[np.nan] * 4))
                 counts = [np.nan if n is None else n for n in (part.n_rows, part.n_groups)]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion.exceptions import ConfigurationError
+from asfusion.show import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -44,6 +45,13 @@ def new_axes(
         figure = PlainFigure(**settings)
     axes = figure.subplots(n_lines, n_columns, squeeze=False, **options)
     return figure, list(axes.ravel())
+
+
+def unit_square(axis: Axes, x: str, y: str, title: str) -> None:
+    """Prepare axes from 0 to 1 either way, with their diagonal."""
+    axis.plot([0, 1], [0, 1], color=colours.GREY, linewidth=1, linestyle=":")
+    axis.set(xlabel=x, ylabel=y, title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set_aspect("equal")
 
 
 def as_svg(figure: Figure) -> bytes:
