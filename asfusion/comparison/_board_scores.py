@@ -17,11 +17,13 @@ from asfusion.evaluation._labels import score_info
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
 from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import InputError
+from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
 
 
 def make_board(
+    target: Target,
     truth: Judged,
     answers: Mapping[Entry, Floats],
     seconds: Mapping[str, float],
@@ -36,6 +38,8 @@ def make_board(
 
     Parameters
     ----------
+    target : Target
+        What is predicted, fitted.
     truth : Judged
         All N rows; its predictions are not read.
     answers : mapping of Entry to ndarray of shape (S, N, K)
@@ -68,10 +72,10 @@ def make_board(
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     intervals, replicates, seed_scores = {}, {}, {}
     for entry, answer in answers.items():
-        judged = _with_predictions(truth, answer.mean(axis=0)).take(rows)
+        judged = _with_predictions(target, truth, answer.mean(axis=0)).take(rows)
         found, drawn = score_intervals(make_scorer(judged), width=len(rows), **options)
         intervals[entry], replicates[entry] = found, drawn[primary]
-        parts = [_with_predictions(truth, part).take(rows) for part in answer]
+        parts = [_with_predictions(target, truth, part).take(rows) for part in answer]
         seed_scores[entry] = tuple(_one_score(part, primary) for part in parts)
     ranked = _ranked({entry: found[primary] for entry, found in intervals.items()}, primary)
     single = next(entry for entry in ranked if entry.kind == "single")
@@ -110,7 +114,7 @@ def make_board(
         confidence=confidence,
         n_bootstrap=n_bootstrap,
         predictions={
-            entry.name: _with_predictions(truth, answer.mean(axis=0)).predicted
+            entry.name: _with_predictions(target, truth, answer.mean(axis=0)).predicted
             for entry, answer in answers.items()
         },
         over_tables=difference(fusion, tables),
@@ -128,9 +132,9 @@ def _ranked(scores: Mapping[Entry, Interval], primary: str) -> list[Entry]:
     return sorted(scores, key=place)
 
 
-def _with_predictions(truth: Judged, predictions: Floats) -> Judged:
+def _with_predictions(target: Target, truth: Judged, predictions: Floats) -> Judged:
     """Return rows with what is judged of predictions (N, K)."""
-    return replace(truth, predicted=scoring_of(truth).predicted(predictions))
+    return replace(truth, predicted=target.judged(predictions))
 
 
 def _one_score(judged: Judged, primary: str) -> float:

@@ -25,8 +25,8 @@ class Board(BoardPage):
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
-        What was predicted.
+    task : str
+        What was predicted: binary, multiclass, regression, or what else was registered.
     primary : str
         Name of the score by which models are ranked.
     standings : tuple of Standing

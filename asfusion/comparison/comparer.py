@@ -195,6 +195,7 @@ def compare(
             runs, data, folds, seed, store=store, verbose=verbose, n_jobs=n_jobs
         )
     return make_board(
+        data.target,
         _truth(data),
         {entry: answers[entry.name] for run in runs for entry in run.entries},
         seconds,

@@ -23,12 +23,12 @@ from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._inputs import (
     Judged,
     check_confidence,
-    read_as,
     read_complete,
     read_groups,
 )
-from asfusion.evaluation._judge import fold_rules, make_scorer
+from asfusion.evaluation._judge import fold_rules, make_scorer, read_as
 from asfusion.evaluation.intervals import score_intervals
+from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import make_report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.targets._guess import target_of
@@ -317,7 +317,7 @@ class _CanaryRun:
         )
         predicted, tested = _average(answers, _fold_numbers(self.folds, len(self.rows.y)))
         part = _judged(self.rows, predicted, self.units, True).take(tested)
-        name, chance = ("auc", 0.5) if self.rows.target.is_probability else ("r2", 0.0)
+        name, chance = scoring_of(part).canary
         scores, _ = score_intervals(make_scorer(part), width=len(part), **options)
         return Canary(name, scores[name], chance)
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from asfusion._checks import check_row_labels
-from asfusion.evaluation._inputs import Judged, read_judged
+from asfusion.evaluation._inputs import Judged, read_complete, read_predictions
 from asfusion.evaluation.metrics import Scorer
 from asfusion.evaluation.of_classes import ClassScoring
 from asfusion.evaluation.of_numbers import NumberScoring
-from asfusion.evaluation.registry import scoring_of, tasks_with
-from asfusion.evaluation.scoring import Rules
+from asfusion.evaluation.registry import Tasked, scoring_of, tasks_with
+from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
 _UNSET = {"ordinal": False}  # any other option of `evaluate` is None where it is not set
@@ -27,7 +30,7 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
             )
             raise InputError(msg)
         check_row_labels(model, "predictions", y=y, groups=groups)
-        judged = read_judged(model, y, groups, classes=classes)
+        judged = _guess(model, y, classes).read(model, y, groups, classes)
         doubt = scoring_of(judged).doubt(judged)
         if doubt:
             warnings.warn(doubt, AsfusionWarning, stacklevel=3)
@@ -35,7 +38,32 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
     check_row_labels(X, y=y, groups=groups)
-    return scoring_of(_task_of(model)).read(model, X, y, groups, classes)
+    return scoring_of(_task_of(model)).ask(model, X, y, groups, classes)
+
+
+def read_as(target: Tasked, predicted: Any, y: Any, groups: Any) -> Judged:
+    """Return checked rows with predictions of a fitted target."""
+    return scoring_of(target).read(predicted, y, groups, getattr(target, "classes_", None))
+
+
+def _guess(predicted: Any, y: Any, classes: Any) -> Scoring:
+    """Return how predictions of nobody knows what are to be read."""
+    guesses = read_predictions(predicted)
+    labels = read_complete(y, "y", len(guesses))
+    is_numeric = classes is None and _looks_numeric(labels, guesses)
+    return scoring_of(NumberScoring.task if is_numeric else ClassScoring.task)
+
+
+def _looks_numeric(labels: NDArray[Any], guesses: NDArray[np.float64]) -> bool:
+    """Return whether predictions are of a target, not probabilities of classes."""
+    if labels.dtype.kind not in "iuf":
+        return False
+    if labels.ndim == 2:
+        return True
+    if guesses.ndim == 2 and guesses.shape[1] > 1:
+        return False
+    # Fractions are measured: nobody calls a class 2.5.
+    return len(np.unique(labels)) > 2 or bool((labels != np.round(labels)).any())
 
 
 def _task_of(model: Any) -> str:
@@ -49,29 +77,30 @@ def _task_of(model: Any) -> str:
 def read_rules(model: Any, judged: Judged, **options: Any) -> Rules:
     """Return what scores of the task depend on, checked."""
     scoring = scoring_of(judged)
-    _refuse_others(judged.task, **options)
+    _refuse_others(scoring, **options)
     taken = {name: value for name, value in options.items() if name in scoring.options}
     return scoring.read_rules(model, judged, **taken)
 
 
-def _refuse_others(task: str, **options: Any) -> None:
+def _refuse_others(scoring: Scoring, **options: Any) -> None:
     """Raise if an option is set that belongs to another task."""
     for name, value in options.items():
         unset = _UNSET.get(name)
-        if value is not unset and name not in scoring_of(task).options:
+        if value is not unset and name not in scoring.options:
             msg = (
-                f"{name}: expected {unset} for a {task} task, got another value. It belongs to "
-                f"a {tasks_with(name)} task."
+                f"{name}: expected {unset} for a {scoring.task} task, got another value. It "
+                f"belongs to a {tasks_with(name)} task."
             )
             raise ConfigurationError(msg)
 
 
 def find_threshold(
-    model: Any, threshold: float | None, task: str
+    model: Any, threshold: float | None, of: Tasked | str
 ) -> tuple[float | None, str | None]:
     """Return the threshold by which rows are called, and where it comes from."""
-    _refuse_others(task, threshold=threshold)
-    return scoring_of(task).read_threshold(model, threshold)
+    scoring = scoring_of(of)
+    _refuse_others(scoring, threshold=threshold)
+    return scoring.read_threshold(model, threshold)
 
 
 def fold_rules(judged: Judged) -> Rules:

@@ -18,7 +18,7 @@ from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation.delong import delong_interval
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.metrics import BinaryScorer
-from asfusion.evaluation.of_classes import ask_classes
+from asfusion.evaluation.of_classes import BINARY, ask_classes, read_classes
 from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import ConfigurationError
 
@@ -34,7 +34,7 @@ _CUT = 0.5  # where nothing else is said
 class BinaryScoring(Scoring):
     """Probabilities of the second of two classes."""
 
-    task = "binary"
+    task = BINARY
     primary = "auc"
     board = ("average_precision", "brier", "calibration_slope")
     folds = ("auc", "average_precision", "brier")
@@ -45,13 +45,13 @@ class BinaryScoring(Scoring):
     canary = ("auc", 0.5)
     options = frozenset({"threshold", "prevalence", "thresholds"})
 
-    def read(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
+    def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
+        """Return checked rows with a probability of the second class."""
+        return read_classes(predicted, y, groups, classes)
+
+    def ask(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
         """Return checked rows with the probability that a fitted classifier gives each."""
         return ask_classes(model, X, y, groups, classes)
-
-    def predicted(self, answers: Floats) -> Floats:
-        """Return the probability of the second class."""
-        return answers[:, 1]
 
     def doubt(self, judged: Judged) -> str:
         """Return that labels were given in the place of probabilities, or nothing."""

@@ -9,17 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.evaluation._curves import GRID, Curves, on_grid, plain
-from asfusion.evaluation._inputs import Judged, read_judged
+from asfusion.evaluation._inputs import Judged, read_complete, read_groups, read_predictions
 from asfusion.evaluation._ranking import Ranking
 from asfusion.evaluation._reported import Reported
 from asfusion.evaluation.metrics import MulticlassScorer
 from asfusion.evaluation.scoring import Rules, Scoring
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.show.colours import COLOURS, LINES
 from asfusion.show.figures import tick_names, unit_square
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+Floats = NDArray[np.float64]
+
+BINARY = "binary"  # the task of two classes
 
 
 class ClassScoring(Scoring):
@@ -35,7 +40,11 @@ class ClassScoring(Scoring):
     canary = ("auc", 0.5)
     options = frozenset({"ordinal"})
 
-    def read(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
+    def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
+        """Return checked rows with a probability of each class."""
+        return read_classes(predicted, y, groups, classes)
+
+    def ask(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
         """Return checked rows with the probabilities that a fitted classifier gives each."""
         return ask_classes(model, X, y, groups, classes)
 
@@ -85,7 +94,97 @@ def ask_classes(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged
     if classes is None:
         check_is_fitted(model, "classes_")
     known = model.classes_ if classes is None else classes
-    return read_judged(model.predict_proba(X), y, groups, classes=known)
+    return read_classes(model.predict_proba(X), y, groups, known)
+
+
+def read_classes(predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
+    """Return checked rows with probabilities; `classes` are those of a model, in its order."""
+    guesses = read_predictions(predicted)
+    labels = read_complete(y, "y", len(guesses))
+    numbers, is_grouped = read_groups(groups, len(guesses))
+    is_matrix = guesses.ndim == 2
+    known = np.unique(labels) if classes is None else np.asarray(classes)
+    if is_matrix and hasattr(predicted, "columns"):
+        known, order = _read_names(list(predicted.columns), known, stated=classes is not None)
+        guesses = guesses[:, order]
+    coded = _class_numbers(labels, known)
+    if len(np.unique(coded)) < 2:
+        msg = (
+            "y: expected rows of at least 2 classes, got rows of 1 class. "
+            "Nothing can be told apart; judge on more rows."
+        )
+        raise InputError(msg)
+    if not is_matrix and len(known) != 2:
+        msg = (
+            f"y: expected 2 classes with one probability per row, got {len(known)} classes. Pass "
+            "probabilities of shape (n_rows, n_classes)."
+        )
+        raise InputError(msg)
+    table = np.stack([1.0 - guesses, guesses], axis=1) if not is_matrix else guesses
+    _check_probabilities(table, len(known))
+    names = tuple(str(name) for name in known)
+    if len(known) == 2:
+        return Judged(BINARY, coded, table[:, 1], names, numbers, is_grouped)
+    return Judged(ClassScoring.task, coded, table, names, numbers, is_grouped)
+
+
+def _read_names(
+    columns: list[Any], known: NDArray[Any], *, stated: bool
+) -> tuple[NDArray[Any], list[int]]:
+    """Return the classes and where the column of each stands, by name if columns have names.
+
+    Columns in an order of their own would otherwise be taken for other classes. Classes that
+    only columns name are known, too.
+    """
+    as_they_stand = list(range(len(columns)))
+    if not stated and set(known.tolist()) < set(columns):
+        known = np.unique(np.asarray(columns))
+    names, wanted = ([str(name) for name in part] for part in (columns, known.tolist()))
+    if sorted(names) == sorted(wanted):
+        return known, [names.index(name) for name in wanted]
+    if columns == as_they_stand or len(columns) < 2 or (stated and not set(names) & set(wanted)):
+        return known, as_they_stand
+    msg = (
+        f"predictions: expected columns named by the {len(wanted)} classes of y, got "
+        f"{len(set(names) - set(wanted))} other name(s). Rename them, or pass an array with the "
+        "columns in the order of classes=."
+    )
+    raise InputError(msg)
+
+
+def _class_numbers(labels: NDArray[Any], known: NDArray[Any]) -> NDArray[np.int64]:
+    if labels.ndim != 1:
+        raise InputError(f"y: expected one label per row, got {labels.ndim} dimensions.")
+    place = {label: number for number, label in enumerate(known.tolist())}
+    numbers = np.asarray([place.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+    strange = int((numbers < 0).sum())
+    if strange:
+        msg = (
+            f"y: expected only the {len(known)} classes that the model was fitted on, got others "
+            f"in {strange} row(s). Check the spelling and the type of the labels."
+        )
+        raise InputError(msg)
+    return numbers
+
+
+def _check_probabilities(table: Floats, width: int) -> None:
+    if table.shape[1] != width:
+        msg = (
+            f"predictions: expected a probability for each of {width} classes, got "
+            f"{table.shape[1]} column(s). Name the columns with classes= if y lacks a class."
+        )
+        raise InputError(msg)
+    outside = int(((table < 0) | (table > 1)).any(axis=1).sum())
+    if outside:
+        msg = (
+            f"predictions: expected probabilities from 0 to 1, got others in {outside} row(s). "
+            "Pass what predict_proba gives, not decision values."
+        )
+        raise InputError(msg)
+    wrong = int((np.abs(table.sum(axis=1) - 1.0) > 1e-3).sum())
+    if wrong:
+        msg = f"predictions: expected rows that sum to 1, got other sums in {wrong} row(s)."
+        raise InputError(msg)
 
 
 def _read_order(ordinal: Any, judged: Judged) -> NDArray[np.int64]:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion.evaluation._curves import Curves
-from asfusion.evaluation._inputs import Judged, read_targets
+from asfusion.evaluation._inputs import Judged, read_complete, read_groups, read_predictions
 from asfusion.evaluation._ranking import divide
 from asfusion.evaluation._reported import Reported
 from asfusion.evaluation.metrics import RegressionScorer, ScoreInfo, Scorer
 from asfusion.evaluation.scoring import Rules, Scoring
-from asfusion.exceptions import ConfigurationError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.show.colours import BLUE, GREY
 
 if TYPE_CHECKING:
@@ -41,9 +41,15 @@ class NumberScoring(Scoring):
     options = frozenset({"mic"})
     infos: ClassVar[Mapping[str, ScoreInfo]] = {"mean_error": ScoreInfo("Mean error", "ideal", 0.0)}
 
-    def read(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
-        """Return checked rows with the numbers that a fitted model predicts."""
-        return read_targets(model.predict(X), y, groups)
+    def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
+        """Return checked rows with predicted numbers."""
+        guesses = read_predictions(predicted)
+        labels = read_complete(y, "y", len(guesses))
+        if labels.dtype.kind not in "biuf":
+            raise InputError("y: expected numbers for a regressor, got other values.")
+        numbers, is_grouped = read_groups(groups, len(guesses))
+        targets, table = _side_by_side(labels, guesses)
+        return Judged(self.task, targets, table, (), numbers, is_grouped)
 
     def read_rules(self, model: Any, judged: Judged, **options: Any) -> Rules:
         """Return the minimal important change of each target, checked, if it is stated."""
@@ -87,6 +93,18 @@ class _WithMeanError:
     def __call__(self, counts: Floats) -> dict[str, Floats]:
         total, error = (counts @ self._sums).T
         return {**self._scorer(counts), "mean_error": divide(error, total)}
+
+
+def _side_by_side(labels: NDArray[Any], guesses: Floats) -> tuple[Floats, Floats]:
+    """Return true and predicted numbers (N, T), checked against each other."""
+    y = labels.astype(np.float64).reshape(len(labels), -1)
+    table = guesses.reshape(len(guesses), -1)
+    if y.shape != table.shape:
+        msg = f"predictions: expected {y.shape[1]} target(s) per row like y, got {table.shape[1]}."
+        raise InputError(msg)
+    if not np.isfinite(y).all():
+        raise InputError("y: expected finite numbers, got infinity. Drop those rows everywhere.")
+    return y, table
 
 
 def _read_mic(mic: Any, n_targets: int) -> tuple[float, ...]:

@@ -41,8 +41,8 @@ class Report(ReportPage):
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
-        What was predicted.
+    task : str
+        What was predicted: binary, multiclass, regression, or what else was registered.
     n_rows, n_groups : int
         Rows judged, and the patients that they belong to.
     is_grouped : bool

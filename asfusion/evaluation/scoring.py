@@ -90,12 +90,12 @@ class Scoring(ABC):
     # -- rows --------------------------------------------------------------------------
 
     @abstractmethod
-    def read(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
-        """Return checked rows with what a fitted model says of them."""
+    def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
+        """Return checked rows with predictions of them; `classes` are those that a model knows."""
 
-    def predicted(self, answers: Floats) -> Floats:
-        """Return what is judged of a model's answers (N, K)."""
-        return answers
+    def ask(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
+        """Return checked rows with what a fitted model says of them."""
+        return self.read(model.predict(X), y, groups, classes)
 
     def doubt(self, judged: Judged) -> str:
         """Return why predictions that were given are none, or nothing."""

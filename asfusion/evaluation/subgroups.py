@@ -37,8 +37,8 @@ class SubgroupAudit(AuditPage):
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
-        What was predicted.
+    task : str
+        What was predicted: binary, multiclass, regression, or what else was registered.
     n_rows, n_groups : int
         Rows judged, and the patients that they belong to.
     is_grouped : bool
@@ -204,7 +204,7 @@ def audit_subgroups(
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
     check_confidence(confidence)
     judged = judge(model, X, y, groups, classes)
-    cut, _ = find_threshold(model, threshold, judged.task)
+    cut, _ = find_threshold(model, threshold, judged)
     factors = read_factors(by, X, model, len(judged), bands)
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence}
     return audit_judged(judged, factors, cut, seed=draw_seed(random_state), **options)

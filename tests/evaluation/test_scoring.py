@@ -10,7 +10,7 @@ from asfusion.comparison._board_scores import make_board
 from asfusion.comparison._standings import Entry
 from asfusion.crossvalidation._folds import score_folds
 from asfusion.evaluation import registry
-from asfusion.evaluation._inputs import Judged, read_complete, read_groups
+from asfusion.evaluation._inputs import Judged, read_complete, read_groups, read_predictions
 from asfusion.evaluation.metrics import ScoreInfo
 from asfusion.evaluation.registry import register_scoring, scoring_of
 from asfusion.evaluation.report import Report, evaluate
@@ -49,13 +49,10 @@ class EventScoring(Scoring):
         "excess": ScoreInfo("Excess of events", "ideal", 0.0),
     }
 
-    def read(self, model, X, y, groups, classes):
-        rates = np.asarray(model.predict(X), float)
+    def read(self, predicted, y, groups, classes):
+        rates = read_predictions(predicted).reshape(-1)
         numbers, is_grouped = read_groups(groups, len(rates))
         return Judged("events", read_complete(y, "y", len(rates)), rates, (), numbers, is_grouped)
-
-    def predicted(self, answers):
-        return answers[:, 0]
 
     def scorer(self, judged, rules):
         return Deviance(judged)
@@ -118,7 +115,9 @@ def test_board_and_folds_of_a_new_kind(events):
         Entry("labs", "single"): np.exp(events.X[None, :, :1]),
         Entry("early", "fusion"): np.full((1, 120, 1), events.y.mean()),
     }
+    target = SimpleNamespace(judged=lambda answers: answers[:, 0])
     board = make_board(
+        target,
         truth,
         answers,
         {"labs": 0.0, "early": 0.0},
