@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._random import derive_seed
 from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._judge import make_scorer
-from asfusion.evaluation.intervals import Interval
+from asfusion.evaluation.intervals import Interval, bootstrap_scores, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -89,3 +90,46 @@ def score_folds(
             site = sites[number] if sites else None
             found.append(Fold(repeat, number, site, len(part), part.n_groups, values))
     return tuple(found)
+
+
+def mean_within(
+    judged: Judged, parts: NDArray[np.int64], *, n_bootstrap: int, confidence: float, seed: int
+) -> dict[str, Interval]:
+    """Return the mean over parts of the rows of each score within them.
+
+    Rows of different parts are never ranked against each other: models that were fitted on
+    different sites have different offsets. A part in which a score is undefined has no say in it.
+
+    Parameters
+    ----------
+    judged : Judged
+        The rows.
+    parts : ndarray of shape (N,)
+        Number of the part of each row; all rows of a patient are in one.
+    n_bootstrap, confidence, seed
+        Of the intervals. Patients are drawn within each part.
+
+    Returns
+    -------
+    dict of str to Interval
+        Without the expected calibration error, which is too large in small parts.
+    """
+    estimates, replicates = [], []
+    for number in np.unique(parts):
+        rows = judged.take(np.flatnonzero(parts == number))
+        scorer = make_scorer(rows)
+        estimates.append(scorer(np.ones((1, scorer.n_groups))))
+        drawn_by = derive_seed(seed, "part", int(number))
+        replicates.append(
+            bootstrap_scores(scorer, n_bootstrap=n_bootstrap, seed=drawn_by, width=len(rows))
+        )
+    found = {}
+    for name in estimates[0]:
+        values = np.asarray([float(scores[name][0]) for scores in estimates])
+        told = np.flatnonzero(~np.isnan(values))
+        if name != "ece" and len(told):
+            drawn = np.mean([replicates[k][name] for k in told], axis=0)
+            found[name] = percentile_interval(float(values[told].mean()), drawn, confidence)
+        elif name != "ece":
+            found[name] = Interval(np.nan, np.nan, np.nan, n_bootstrap)
+    return found

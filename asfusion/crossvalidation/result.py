@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from asfusion._version import __version__
 from asfusion.crossvalidation._folds import Canary, Fold
 from asfusion.crossvalidation._result_page import CrossValidationPage
 from asfusion.duplicates.found import Duplicates
+from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.report import Report
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ class CrossValidation(CrossValidationPage):
     Parameters
     ----------
     report : Report
-        All tested rows together, by their out-of-fold predictions.
+        All tested rows together, by their out-of-fold predictions. If sites were left out, its
+        scores also rank patients of one site against those of another, of whom another model
+        spoke: then see `within_sites`.
     predictions : ndarray
         Those predictions, one per row of X, averaged over repeats: of shape (N,) for
         two classes (probability of the second) and one target, else (N, K). NaN in rows
@@ -40,6 +44,10 @@ class CrossValidation(CrossValidationPage):
         Contents that different patients share; None if they were not looked for.
     canary : Canary or None
         The score on permuted labels, if asked for.
+    within_sites : mapping of str to Interval, or None
+        The mean over sites of each score within them, each site counting once, if they were left
+        out. Intervals draw patients within each site. A site in which a score is undefined
+        is left out of its mean.
     version : str
         Version of asfusion that made the result.
     """
@@ -51,6 +59,7 @@ class CrossValidation(CrossValidationPage):
     sites: tuple[str, ...]
     duplicates: Duplicates | None
     canary: Canary | None
+    within_sites: Mapping[str, Interval] | None = None
     version: str = __version__
 
     def to_frame(self) -> pd.DataFrame:
