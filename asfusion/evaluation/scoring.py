@@ -91,7 +91,24 @@ class Scoring(ABC):
 
     @abstractmethod
     def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
-        """Return checked rows with predictions of them; `classes` are those that a model knows."""
+        """Return checked rows with predictions of them.
+
+        Parameters
+        ----------
+        predicted : array of shape (N,) or (N, K)
+            What a model says.
+        y : array of shape (N,) or (N, T)
+            What is true, as the user has it.
+        groups : array of shape (N,), or None
+            Patient of each row.
+        classes : array of shape (K,), or None
+            Classes that the model knows, in its order.
+
+        Returns
+        -------
+        Judged
+            With `task` as its task.
+        """
 
     def ask(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
         """Return checked rows with what a fitted model says of them."""
@@ -125,7 +142,21 @@ class Scoring(ABC):
 
     @abstractmethod
     def scorer(self, judged: Judged, rules: Rules) -> Scorer:
-        """Return what scores these predictions, for many weightings of their patients."""
+        """Return what scores these predictions, for many weightings of their patients.
+
+        Parameters
+        ----------
+        judged : Judged
+            Rows and their predictions.
+        rules : Rules
+            What `read_rules` or `fold_rules` returned.
+
+        Returns
+        -------
+        Scorer
+            With ``n_groups``; called with counts of patients (R, n_groups) it returns scores
+            (R,) by name.
+        """
 
     def audit_scorer(self, judged: Judged, rules: Rules) -> Scorer:
         """Return what scores a subgroup, with the names in `audited`."""
@@ -143,7 +174,22 @@ class Scoring(ABC):
     def curves(
         self, judged: Judged, rules: Rules, *, n_bootstrap: int, confidence: float, seed: int
     ) -> dict[str, Any]:
-        """Return what pictures are drawn from: counts and curves as plain lists, never rows."""
+        """Return what pictures are drawn from, as a report keeps it.
+
+        Parameters
+        ----------
+        judged : Judged
+            Rows and their predictions.
+        rules : Rules
+            As for `scorer`.
+        n_bootstrap, confidence, seed
+            Of the bands around curves.
+
+        Returns
+        -------
+        dict
+            Counts and curves as plain lists, which JSON can hold; never rows.
+        """
 
     @abstractmethod
     def panels(self, report: Reported) -> tuple[int, int]:
@@ -155,4 +201,12 @@ class Scoring(ABC):
 
     @abstractmethod
     def draw(self, report: Reported, axes: Sequence[Axes]) -> None:
-        """Draw a report into its axes."""
+        """Draw a report.
+
+        Parameters
+        ----------
+        report : Reported
+            Its scores, curves and settings.
+        axes : sequence of matplotlib Axes
+            As many as `panels` says, line by line.
+        """

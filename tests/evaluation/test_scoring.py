@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
+import asfusion as af
 from asfusion.comparison._board_scores import make_board
 from asfusion.comparison._standings import Entry
 from asfusion.crossvalidation._folds import score_folds
@@ -16,6 +18,7 @@ from asfusion.evaluation.registry import register_scoring, scoring_of
 from asfusion.evaluation.report import Report, evaluate
 from asfusion.evaluation.scoring import Scoring
 from asfusion.exceptions import ConfigurationError
+from asfusion.targets.numbers import Numbers
 
 FAST = {"n_bootstrap": 40}
 
@@ -24,7 +27,7 @@ class Deviance:
     """Scores predicted rates of events by their Poisson deviance."""
 
     def __init__(self, judged):
-        y, rate = judged.y.astype(float), judged.predicted
+        y, rate = judged.y.astype(float).reshape(-1), np.maximum(judged.predicted, 0.01)
         with np.errstate(divide="ignore", invalid="ignore"):
             own = 2 * (np.where(y > 0, y * np.log(y / rate), 0.0) - y + rate)
         self.n_groups = judged.n_groups
@@ -58,7 +61,7 @@ class EventScoring(Scoring):
         return Deviance(judged)
 
     def curves(self, judged, rules, **options):
-        return {"seen": np.bincount(judged.y.astype(int)).tolist()}
+        return {"seen": np.bincount(judged.y.astype(int).reshape(-1)).tolist()}
 
     def panels(self, report):
         return 1, 1
@@ -66,6 +69,17 @@ class EventScoring(Scoring):
     def draw(self, report, axes):
         axes[0].bar(range(len(report.curves["seen"])), report.curves["seen"])
         axes[0].set(xlabel="Flares", ylabel="Rows", title="Seen")
+
+
+class Events(Numbers):
+    """Numbers of flares: what a model learns them by is another test's concern."""
+
+    @property
+    def task(self):
+        return "events"
+
+    def judged(self, outputs):
+        return np.maximum(outputs[:, 0], 0.01)
 
 
 @pytest.fixture
@@ -132,6 +146,26 @@ def test_board_and_folds_of_a_new_kind(events):
     assert "Poisson deviance" in repr(board) and "lower is better" in board.plot().get_xlabel()
     folds = score_folds([truth], np.arange(120)[:, None] % 2, ())
     assert set(folds[0].scores) == {"deviance", "excess"}
+
+
+def test_a_target_of_its_own_is_judged_by_it_everywhere(events):
+    X = pd.DataFrame(np.exp(events.X), columns=["crp", "bmi"])
+    encoders = {"labs": af.TabularEncoder("crp"), "body": af.TabularEncoder("bmi")}
+    model = af.EarlyFusionRegressor(encoders, target=Events(), verbose=0, random_state=0)
+    options = {"groups": events.groups, "n_bootstrap": 20, "verbose": 0}
+    found = af.cross_validate(model, X, events.y, cv=2, canary=True, **options)
+    assert found.report.primary == "deviance" and found.canary.name == "deviance"
+    assert "Poisson deviance" in found.verdict and "Excess of events" in repr(found)
+    site = {"cv": "leave-one-site-out", "sites": events.groups % 2}
+    assert af.cross_validate(model, X, events.y, **site, **options).within_sites["excess"]
+    joint = af.JointFusionRegressor(target=Events(), max_epochs=1, verbose=0)
+    only = {"task": Events(), "families": ["early"], "network": joint}
+    board = af.compare(X, events.y, encoders, cv=2, **only, **options)
+    assert (board.task, board.primary) == ("events", "deviance")
+    assert "Poisson deviance" in board._repr_html_()
+    fitted = model.fit(X, events.y)
+    report = evaluate(fitted, X, events.y + 0, subgroups=["modalities"], **FAST)
+    assert report.task == "events" and report.patterns[0].score.low > 0
 
 
 def test_options_of_other_kinds_are_refused(events):
