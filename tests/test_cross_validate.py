@@ -25,6 +25,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
 import asfusion as af
+from asfusion._random import derive_seed
 from asfusion.crossvalidation.validator import cross_validate, permute_labels
 from asfusion.evaluation.report import Report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
@@ -232,6 +233,125 @@ def test_each_site_is_judged_by_the_others():
         assert not set(groups) & set(here)
     assert list(result.to_frame()["site"]) == ["east", "north", "south"]
     assert "models fitted on other sites" in result.verdict
+
+
+class Shifted(Spy):
+    """Ranks rows by the first column, around what the training rows were like."""
+
+    def predict_proba(self, X):
+        z = 4 * np.log(self.share_ / (1 - self.share_)) + 0.5 * np.asarray(X)[:, 0]
+        p = 1 / (1 + np.exp(-z))
+        return np.stack([1 - p, p], axis=1)
+
+
+def two_sites(visits=1):
+    """Return rows of two hospitals, one of which sees three times as many patients ill."""
+    rng = np.random.default_rng(0)
+    sites = np.repeat(["north", "south"], 80)
+    x = rng.normal(size=160)
+    y = (x + rng.normal(size=160) > np.where(sites == "north", 0.8, -0.8)).astype(int)
+    X = pd.DataFrame({"lab": x, "other": rng.normal(size=160)})
+    rows = np.repeat(np.arange(160), visits)
+    return X.iloc[rows].reset_index(drop=True), y[rows], rows, sites[rows]
+
+
+def left_out(visits=1, **changes):
+    X, y, patient, sites = two_sites(visits)
+    settings = {"cv": "leave-one-site-out", "sites": sites, "groups": patient, **QUICK, **changes}
+    settings["duplicates"] = "ignore"
+    return cross_validate(Shifted(), X, y, **settings)
+
+
+def test_sites_are_judged_within_themselves_and_not_against_each_other():
+    """Models of different sites have different offsets: pooled ranks compare those."""
+    result = left_out(n_bootstrap=300)
+    each = [fold.scores["auc"] for fold in result.fold_scores]
+    pooled, within = result.report.scores["auc"], result.within_sites["auc"]
+    assert min(each) > 0.7 and pooled.estimate < 0.45
+    assert within.estimate == pytest.approx(np.mean(each))
+    assert within.low < within.estimate < within.high and within.low > 0.6
+    assert result.verdict.startswith(
+        f"AUC {within.estimate:.3f} ({within.low:.3f} to {within.high:.3f}) on average within 2 "
+        "sites, on 160 rows of 160 patients, judged by models fitted on other sites."
+    )
+    said = f"All rows pooled, though judged by different models: AUC {pooled.estimate:.3f} ("
+    assert said in result.verdict
+    assert "ece" not in result.within_sites  # small parts make it larger than it is
+    labels = [text.get_text() for text in result.plot().get_legend().get_texts()]
+    assert f"mean of sites: {within.estimate:.3f}" in labels
+    assert f"all rows pooled: {pooled.estimate:.3f}" in labels
+    for shown in (repr(result), result._repr_html_()):
+        assert "mean of sites" in shown and "all rows pooled" in shown
+        assert "Report on all rows pooled" in shown
+    plt.close("all")
+
+
+def test_folds_that_are_no_sites_are_pooled_as_before():
+    X, y, patient = cohort()
+    result = cross_validate(LogisticRegression(), X, y, groups=patient, **QUICK)
+    assert result.within_sites is None
+    assert "pooled" not in repr(result) and "on average" not in result.verdict
+
+
+def test_interval_within_sites_draws_patients_and_every_site_in_full():
+    once, often = (left_out(visits, n_bootstrap=300).within_sites["auc"] for visits in (1, 4))
+    assert often.estimate == pytest.approx(once.estimate)
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.2)
+    # Mean and spread of two independent sites.
+    X, y, _, sites = two_sites()
+    alone = [
+        af.evaluate(X["lab"][sites == s].rank(pct=True), y=y[sites == s], n_bootstrap=300)
+        for s in ("north", "south")
+    ]
+    width = np.hypot(*[r.scores["auc"].high - r.scores["auc"].low for r in alone]) / 2
+    assert once.high - once.low == pytest.approx(width, rel=0.2)
+
+
+def test_repeats_of_sites_are_averaged_before_they_are_scored():
+    once, twice = left_out(), left_out(repeats=2)
+    assert twice.within_sites == once.within_sites
+
+
+def test_canary_of_sites_is_judged_within_them():
+    result = left_out(canary=True)
+    assert result.canary.name == "auc" and abs(result.canary.score.estimate - 0.5) < 0.1
+    X, y, _, sites = two_sites()
+    # Of labels dealt anew one site has more; a model of the other then says too little.
+    dealt = permute_labels(np.arange(160), np.arange(160), derive_seed(0, "canary"))
+    expected = [roc_auc_score(y[dealt][sites == s], X["lab"][sites == s]) for s in set(sites)]
+    assert result.canary.score.estimate == pytest.approx(np.mean(expected))
+
+
+def test_site_of_one_class_is_left_out_of_the_mean():
+    X, y, patient, sites = two_sites()
+    y[sites == "north"] = np.arange(80) % 2
+    sites = np.where(np.arange(160) < 150, sites, "tiny")
+    y[150:] = 1
+    options = {"cv": "leave-one-site-out", "groups": patient, **QUICK}
+    result = cross_validate(Shifted(), X, y, sites=sites, **options)
+    each = [fold.scores["auc"] for fold in result.fold_scores]
+    assert np.isnan(each[2])
+    assert result.within_sites["auc"].estimate == pytest.approx(np.mean(each[:2]))
+    assert "on average within 2 sites, on 160 rows" in result.verdict
+    assert "In 1 of them it is undefined" in result.verdict
+    one_class = np.char.add(y.astype(str), (np.arange(160) % 2).astype(str))
+    none = cross_validate(Shifted(), X, y, sites=one_class, **options)
+    assert np.isnan(none.within_sites["auc"].estimate)
+    assert none.verdict.startswith("AUC is undefined within each of 4 sites, on 160 rows")
+    assert "pooled" in none.verdict
+    none.plot()
+    plt.close("all")
+
+
+def test_errors_within_sites():
+    X, _, patient, sites = two_sites()
+    y = 2 * X["lab"] + np.where(sites == "north", 5.0, 0.0)
+    result = cross_validate(
+        Ridge(), X, y, groups=patient, cv="leave-one-site-out", sites=sites, canary=True, **QUICK
+    )
+    each = [fold.scores["mae"] for fold in result.fold_scores]
+    assert result.within_sites["mae"].estimate == pytest.approx(np.mean(each))
+    assert "Mean absolute error" in result.verdict and result.canary.name == "r2"
 
 
 def test_patient_at_two_sites_is_refused():

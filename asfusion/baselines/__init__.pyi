@@ -1,3 +1,3 @@
+from ._standing import BaselineStanding as BaselineStanding
 from .board import BaselineBoard as BaselineBoard
-from .board import BaselineStanding as BaselineStanding
 from .regressors import compare_baselines as compare_baselines

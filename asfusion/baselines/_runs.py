@@ -17,7 +17,8 @@ from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds
 from asfusion.baselines._scores import IndexInfo, IndexScorer
-from asfusion.baselines.board import BaselineBoard, BaselineStanding
+from asfusion.baselines._standing import BaselineStanding
+from asfusion.baselines.board import BaselineBoard
 from asfusion.estimators._rows import is_table
 from asfusion.evaluation._inputs import check_confidence, read_complete, read_groups
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals

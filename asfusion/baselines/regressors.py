@@ -11,7 +11,8 @@ from asfusion.baselines._index import IndexRegressor
 from asfusion.baselines._models import MODELS
 from asfusion.baselines._runs import BoardOptions, judge_models
 from asfusion.baselines._scores import IndexInfo
-from asfusion.baselines.board import BaselineBoard, BaselineStanding
+from asfusion.baselines._standing import BaselineStanding
+from asfusion.baselines.board import BaselineBoard
 from asfusion.clinical.provenance import standard_name
 from asfusion.exceptions import ConfigurationError
 

@@ -1,4 +1,4 @@
-"""A comparison in words and pictures."""
+"""A comparison as it is seen: in a terminal, on a page, in a picture."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asfusion.evaluation._words import score_label, show_interval, show_number
-from asfusion.evaluation.metrics import SCORES
-from asfusion.show import colours, figures
-from asfusion.show import page as _html
+from asfusion.comparison._standings import (
+    PLAIN_MEAN,
+    PRESENCE,
+    TABLES_BOOSTED,
+    TABLES_LINEAR,
+    Standing,
+)
+from asfusion.evaluation._labels import score_info, score_label, show_interval, show_number
+from asfusion.evaluation.intervals import Interval
+from asfusion.show import colours, figures, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from asfusion.comparison.board import Board, Standing
-    from asfusion.evaluation.intervals import Interval
-
-PRESENCE = "presence only"
-PLAIN_MEAN = "plain: mean"
-TABLES = ("tables only: boosted", "tables only: linear")
 _SHOWN = {"fusion": "fusion", "single": "one modality", "baseline": "baseline"}
 _MARKS = {
     "fusion": ("o", colours.BLUE),
@@ -28,7 +28,83 @@ _MARKS = {
 }
 
 
-def verdict(board: Board) -> list[str]:
+class BoardPage(page.Page):
+    """Shows a board."""
+
+    primary: str
+    standings: tuple[Standing, ...]
+    n_rows: int
+    n_groups: int
+    is_grouped: bool
+    n_folds: int
+    seeds: tuple[int, ...]
+    confidence: float
+    n_bootstrap: int
+    over_tables: Interval | None
+    version: str
+
+    @property
+    def best_fusion(self) -> Standing:
+        """The best fused model, plain ones aside."""
+        return next(s for s in self.standings if s.kind == "fusion" and not s.is_plain)
+
+    @property
+    def best_single(self) -> Standing:
+        """The best model of a single modality, to which all others are compared."""
+        return next(s for s in self.standings if s.kind == "single")
+
+    @property
+    def best_tables(self) -> Standing | None:
+        """The better model of the tables only; None without a table."""
+        names = (TABLES_BOOSTED, TABLES_LINEAR)
+        return next((s for s in self.standings if s.name in names), None)
+
+    @property
+    def verdict(self) -> str:
+        """Whether fusion helped on these rows, in words."""
+        return " ".join(_verdict(self))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw each model's score with its interval, the best on top.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            The axes drawn into.
+        """
+        if ax is None:
+            _, (ax,) = figures.new_axes(_figure_size(self), shown=True)
+        _draw(self, ax)
+        return ax
+
+    def _title(self) -> str:
+        return "asfusion comparison"
+
+    def _text(self) -> str:
+        lines = [f"Comparison on {_rows(self)}", page.text_table(_header(self), _table(self))]
+        return "\n".join([*lines, *_remarks(self), "", *_verdict(self)])
+
+    def _body(self) -> list[str]:
+        figure, (axis,) = figures.new_axes(_figure_size(self), shown=False)
+        _draw(self, axis)
+        described = f"{score_label(self.primary)} of each model with its interval."
+        made = f"Made by asfusion {self.version}. {page.RESEARCH_TOOL}"
+        return [
+            page.heading("Comparison", 1),
+            page.paragraph(f"On {_rows(self)}."),
+            page.paragraph(self.verdict, "verdict"),
+            page.picture(figures.as_svg(figure), described),
+            page.table(_header(self), _table(self)),
+            *(page.paragraph(remark, "note") for remark in [*_remarks(self), made]),
+        ]
+
+
+def _verdict(board: BoardPage) -> list[str]:
     """Return sentences that say whether fusion helped."""
     return [
         _on_fusion(board),
@@ -39,7 +115,7 @@ def verdict(board: Board) -> list[str]:
     ]
 
 
-def _on_fusion(board: Board) -> str:
+def _on_fusion(board: BoardPage) -> str:
     fusion, single = board.best_fusion, board.best_single
     difference = fusion.difference
     names = f"the best fusion ({fusion.name!r}) and the best single modality ({single.name!r})"
@@ -63,7 +139,7 @@ def _on_fusion(board: Board) -> str:
     )
 
 
-def _on_tables(board: Board) -> list[str]:
+def _on_tables(board: BoardPage) -> list[str]:
     """Return that the tables by themselves do as well, unless fusion is clearly better."""
     fusion, tables, difference = board.best_fusion, board.best_tables, board.over_tables
     if tables is None or difference is None or not np.isfinite(difference.low):
@@ -78,26 +154,26 @@ def _on_tables(board: Board) -> list[str]:
     return [f"{begin} beat the tables by themselves ({rival})."]
 
 
-def _helps(board: Board) -> bool:
+def _helps(board: BoardPage) -> bool:
     """Return whether the best fusion is clearly better than the best single modality."""
     difference = board.best_fusion.difference
     return difference is not None and _gain_and_loss(board, difference)[0]
 
 
-def _gain_and_loss(board: Board, difference: Interval) -> tuple[bool, bool]:
+def _gain_and_loss(board: BoardPage, difference: Interval) -> tuple[bool, bool]:
     """Return whether the first of two models is clearly better, and clearly worse."""
     gain, loss = difference.low > 0, difference.high < 0
-    return (gain, loss) if SCORES[board.primary].better == "high" else (loss, gain)
+    return (gain, loss) if score_info(board.primary).better == "high" else (loss, gain)
 
 
-def _shift(board: Board, difference: Interval) -> str:
+def _shift(board: BoardPage, difference: Interval) -> str:
     return (
         f"{score_label(board.primary)} {difference.estimate:+.3f}, "
         f"{100 * board.confidence:g} % interval {show_interval(difference, sign=True)}"
     )
 
 
-def _on_choice(board: Board) -> list[str]:
+def _on_choice(board: BoardPage) -> list[str]:
     """Return that the best of several was chosen with a look at these rows."""
     count = sum(s.kind == "fusion" and not s.is_plain for s in board.standings)
     if count < 2:
@@ -106,7 +182,7 @@ def _on_choice(board: Board) -> list[str]:
     return [f"{best}, which flatters it a little."]
 
 
-def _on_plain(board: Board) -> list[str]:
+def _on_plain(board: BoardPage) -> list[str]:
     """Return whether averaging plain linear models does as well."""
     plain = next((s for s in board.standings if s.name == PLAIN_MEAN), None)
     if plain is None or not _is_ahead(board, plain, board.best_fusion):
@@ -115,11 +191,11 @@ def _on_plain(board: Board) -> list[str]:
     return [f"The plain mean of one linear model per modality leads all fusions ({score})."]
 
 
-def _is_ahead(board: Board, first: Standing, second: Standing) -> bool:
+def _is_ahead(board: BoardPage, first: Standing, second: Standing) -> bool:
     return board.standings.index(first) < board.standings.index(second)
 
 
-def _on_presence(board: Board) -> list[str]:
+def _on_presence(board: BoardPage) -> list[str]:
     """Return a warning when missingness itself predicts the target."""
     presence = next((s for s in board.standings if s.name == PRESENCE), None)
     if presence is None or board.primary != "auc" or not presence.score.low > 0.5:
@@ -129,39 +205,13 @@ def _on_presence(board: Board) -> list[str]:
     return [warning + "before you trust any model here."]
 
 
-def as_text(board: Board) -> str:
-    """Return a board for the terminal."""
-    lines = [f"Comparison on {_rows(board)}", _html.text_table(_header(board), _table(board))]
-    return "\n".join([*lines, *_remarks(board), "", *verdict(board)])
-
-
-def as_html(board: Board) -> str:
-    """Return a board as HTML with its picture."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=figure_size(board), layout="constrained")
-    draw(board, figure.subplots())
-    described = f"{score_label(board.primary)} of each model with its interval."
-    made = f"Made by asfusion {board.version}. {_html.RESEARCH_TOOL}"
-    parts = [
-        _html.heading("Comparison", 1),
-        _html.paragraph(f"On {_rows(board)}."),
-        _html.paragraph(board.verdict, "verdict"),
-        _html.picture(figures.as_svg(figure), described),
-        _html.table(_header(board), _table(board)),
-        *(_html.paragraph(remark, "note") for remark in _remarks(board)),
-        _html.paragraph(made, "note"),
-    ]
-    return _html.fragment(parts)
-
-
-def figure_size(board: Board) -> tuple[float, float]:
+def _figure_size(board: BoardPage) -> tuple[float, float]:
     """Return width and height of the picture, in inches."""
     width = 6.0 + max(2.0, figures.room_for(_ticks(board)))
     return width, 1.3 + 0.34 * len(board.standings)
 
 
-def draw(board: Board, axis: Axes) -> None:
+def _draw(board: BoardPage, axis: Axes) -> None:
     """Draw scores with intervals, one line per model."""
     label = score_label(board.primary)
     single = board.best_single
@@ -182,7 +232,7 @@ def draw(board: Board, axis: Axes) -> None:
     axis.set_ylim(len(board.standings) - 0.4, -0.6)
     interval = f"{100 * board.confidence:g} % interval, resampling "
     interval += "patients" if board.is_grouped else "rows"
-    better = "higher" if SCORES[board.primary].better == "high" else "lower"
+    better = "higher" if score_info(board.primary).better == "high" else "lower"
     axis.set(xlabel=f"{label} ({interval}); {better} is better", title="Out-of-fold comparison")
     axis.grid(axis="x", color="#dddddd", lw=0.6)
     axis.set_axisbelow(True)
@@ -191,7 +241,7 @@ def draw(board: Board, axis: Axes) -> None:
     axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0), frameon=False)
 
 
-def _legend(board: Board) -> list[Any]:
+def _legend(board: BoardPage) -> list[Any]:
     from matplotlib.lines import Line2D
 
     kinds = dict.fromkeys(standing.kind for standing in board.standings)
@@ -205,7 +255,7 @@ def _legend(board: Board) -> list[Any]:
     return handles
 
 
-def _ticks(board: Board) -> list[str]:
+def _ticks(board: BoardPage) -> list[str]:
     names = figures.tick_names([standing.name for standing in board.standings], 40)
     best = board.standings.index(board.best_single)
     names[best] += " (best single)"
@@ -220,14 +270,14 @@ def _arms(standing: Standing) -> Any:
     return np.clip(arms, 0, None)  # a percentile interval may miss the estimate by a hair
 
 
-def _rows(board: Board) -> str:
+def _rows(board: BoardPage) -> str:
     unit = f" of {board.n_groups} patients" if board.is_grouped else ""
     seeds = f", {len(board.seeds)} seeds" if len(board.seeds) > 1 else ""
     folds = f"{board.n_folds} fold{'s' * (board.n_folds > 1)}"
     return f"{board.n_rows} rows{unit}, {folds}{seeds}"
 
 
-def _header(board: Board) -> list[str]:
+def _header(board: BoardPage) -> list[str]:
     interval = f"{100 * board.confidence:g} % interval"
     header = ["model", "sees", score_label(board.primary), interval, "to best single", interval]
     if len(board.seeds) > 1:
@@ -235,7 +285,7 @@ def _header(board: Board) -> list[str]:
     return header
 
 
-def _table(board: Board) -> list[list[str]]:
+def _table(board: BoardPage) -> list[list[str]]:
     rows = []
     for standing in board.standings:
         score, difference = standing.score, standing.difference
@@ -252,7 +302,7 @@ def _table(board: Board) -> list[list[str]]:
     return rows
 
 
-def _remarks(board: Board) -> list[str]:
+def _remarks(board: BoardPage) -> list[str]:
     unit = "patients" if board.is_grouped else "rows (no groups were given)"
     drawn = f"Intervals: percentiles of {board.n_bootstrap} bootstrap replicates of {unit}"
     remarks = [f"{drawn}; differences are paired."]

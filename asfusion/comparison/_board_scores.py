@@ -9,30 +9,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.comparison.board import (
-    TABLES_BOOSTED,
-    TABLES_LINEAR,
-    Board,
-    Entry,
-    Standing,
-)
+from asfusion.comparison._standings import TABLES_BOOSTED, TABLES_LINEAR, Entry, Standing
+from asfusion.comparison.board import Board
 from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._judge import make_scorer
+from asfusion.evaluation._labels import score_info
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
-from asfusion.evaluation.metrics import SCORES
-from asfusion.evaluation.report import PRIMARY
+from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import InputError
+from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
 
-_OTHERS = {
-    "binary": ("average_precision", "brier", "calibration_slope"),
-    "multiclass": ("balanced_accuracy", "log_loss"),
-    "regression": ("rmse", "r2"),
-}
-
 
 def make_board(
+    target: Target,
     truth: Judged,
     answers: Mapping[Entry, Floats],
     seconds: Mapping[str, float],
@@ -47,6 +38,8 @@ def make_board(
 
     Parameters
     ----------
+    target : Target
+        What is predicted, fitted.
     truth : Judged
         All N rows; its predictions are not read.
     answers : mapping of Entry to ndarray of shape (S, N, K)
@@ -74,14 +67,15 @@ def make_board(
             f"{len(rows)} row(s) that cannot be compared on. Use other splits."
         )
         raise InputError(msg)
-    primary = PRIMARY[truth.task]
+    scoring = scoring_of(truth)
+    primary = scoring.primary
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     intervals, replicates, seed_scores = {}, {}, {}
     for entry, answer in answers.items():
-        judged = _with_predictions(truth, answer.mean(axis=0)).take(rows)
+        judged = _with_predictions(target, truth, answer.mean(axis=0)).take(rows)
         found, drawn = score_intervals(make_scorer(judged), width=len(rows), **options)
         intervals[entry], replicates[entry] = found, drawn[primary]
-        parts = [_with_predictions(truth, part).take(rows) for part in answer]
+        parts = [_with_predictions(target, truth, part).take(rows) for part in answer]
         seed_scores[entry] = tuple(_one_score(part, primary) for part in parts)
     ranked = _ranked({entry: found[primary] for entry, found in intervals.items()}, primary)
     single = next(entry for entry in ranked if entry.kind == "single")
@@ -102,7 +96,7 @@ def make_board(
             is_plain=entry.is_plain,
             score=intervals[entry][primary],
             difference=difference(entry),
-            others={name: intervals[entry][name].estimate for name in _OTHERS[truth.task]},
+            others={name: intervals[entry][name].estimate for name in scoring.board},
             seed_scores=seed_scores[entry],
             seconds=seconds[entry.name],
         )
@@ -120,7 +114,7 @@ def make_board(
         confidence=confidence,
         n_bootstrap=n_bootstrap,
         predictions={
-            entry.name: _with_predictions(truth, answer.mean(axis=0)).predicted
+            entry.name: _with_predictions(target, truth, answer.mean(axis=0)).predicted
             for entry, answer in answers.items()
         },
         over_tables=difference(fusion, tables),
@@ -129,7 +123,7 @@ def make_board(
 
 def _ranked(scores: Mapping[Entry, Interval], primary: str) -> list[Entry]:
     """Return entries with the best first, undefined ones last."""
-    sign = -1.0 if SCORES[primary].better == "high" else 1.0
+    sign = -1.0 if score_info(primary).better == "high" else 1.0
 
     def place(entry: Entry) -> tuple[bool, float]:
         estimate = scores[entry].estimate
@@ -138,10 +132,9 @@ def _ranked(scores: Mapping[Entry, Interval], primary: str) -> list[Entry]:
     return sorted(scores, key=place)
 
 
-def _with_predictions(truth: Judged, predictions: Floats) -> Judged:
-    """Return rows with predictions (N, K), of two classes only those of the second."""
-    binary = truth.task == "binary"
-    return replace(truth, predicted=predictions[:, 1] if binary else predictions)
+def _with_predictions(target: Target, truth: Judged, predictions: Floats) -> Judged:
+    """Return rows with what is judged of predictions (N, K)."""
+    return replace(truth, predicted=target.judged(predictions))
 
 
 def _one_score(judged: Judged, primary: str) -> float:

@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from asfusion._frames import Frame
 from asfusion._splits import Split
-from asfusion.comparison.board import (
+from asfusion.comparison._standings import (
     PLAIN_MEAN,
     PRESENCE,
     TABLES_BOOSTED,

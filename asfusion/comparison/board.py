@@ -2,96 +2,31 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._files import write_file
 from asfusion._version import __version__
-from asfusion.comparison import _board_page as _board_words
+from asfusion.comparison._board_page import BoardPage
+from asfusion.comparison._standings import Standing
 from asfusion.evaluation._inputs import Task
 from asfusion.evaluation.intervals import Interval
-from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-
-Kind = Literal["fusion", "single", "baseline"]
-
-PRESENCE = _board_words.PRESENCE
-PLAIN_MEAN = _board_words.PLAIN_MEAN
-TABLES_BOOSTED, TABLES_LINEAR = _board_words.TABLES
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A model that is to stand on a board.
-
-    Parameters
-    ----------
-    name : str
-        Its name there.
-    kind : {"fusion", "single", "baseline"}
-        Whether it fuses modalities, sees one, or is there to keep the others honest.
-    is_plain : bool
-        Whether it belongs to the ladder of plain linear models.
-    """
-
-    name: str
-    kind: Kind
-    is_plain: bool = False
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One model of a comparison.
-
-    Parameters
-    ----------
-    name : str
-        For example ``"joint: concat"``, ``"labs"`` or ``"plain: mean"``.
-    kind : {"fusion", "single", "baseline"}
-        Whether it fuses modalities, sees one, or is there to keep the others honest.
-    is_plain : bool
-        Whether it belongs to the ladder of plain linear models.
-    score : Interval
-        The score by which the board is ranked.
-    difference : Interval or None
-        That score minus the one of the best single modality, on the same replicates;
-        None for the best single modality itself.
-    others : mapping of str to float
-        Further scores.
-    seed_scores : tuple of float
-        The score of each seed alone.
-    seconds : float
-        Time to fit and predict, over all folds and seeds. Models that come out of one
-        fit share it.
-    """
-
-    name: str
-    kind: Kind
-    is_plain: bool
-    score: Interval
-    difference: Interval | None
-    others: Mapping[str, float]
-    seed_scores: tuple[float, ...]
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class Board:
+@dataclass(frozen=True, eq=False, repr=False)
+class Board(BoardPage):
     """What `compare` found: every model on the same folds, the best first.
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
-        What was predicted.
+    task : str
+        What was predicted: binary, multiclass, regression, or what else was registered.
     primary : str
         Name of the score by which models are ranked.
     standings : tuple of Standing
@@ -129,30 +64,9 @@ class Board:
     seeds: tuple[int, ...]
     confidence: float
     n_bootstrap: int
-    predictions: Mapping[str, NDArray[np.float64]] = field(repr=False)
+    predictions: Mapping[str, NDArray[np.float64]]
     over_tables: Interval | None = None
     version: str = __version__
-
-    @property
-    def best_fusion(self) -> Standing:
-        """The best fused model, plain ones aside."""
-        return next(s for s in self.standings if s.kind == "fusion" and not s.is_plain)
-
-    @property
-    def best_single(self) -> Standing:
-        """The best model of a single modality, to which all others are compared."""
-        return next(s for s in self.standings if s.kind == "single")
-
-    @property
-    def best_tables(self) -> Standing | None:
-        """The better model of the tables only; None without a table."""
-        names = (TABLES_BOOSTED, TABLES_LINEAR)
-        return next((s for s in self.standings if s.name in names), None)
-
-    @property
-    def verdict(self) -> str:
-        """Whether fusion helped on these rows, in words."""
-        return " ".join(_board_words.verdict(self))
 
     def to_frame(self) -> pd.DataFrame:
         """Return the ranking as a pandas DataFrame.
@@ -170,52 +84,6 @@ class Board:
 
         index = pd.Index([standing.name for standing in self.standings], name="model")
         return pd.DataFrame([self._record(s) for s in self.standings], index=index)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw each model's score with its interval, the best on top.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
-
-        Returns
-        -------
-        matplotlib Axes
-            The axes drawn into.
-        """
-        if ax is None:
-            from matplotlib import pyplot
-
-            figure = pyplot.figure(figsize=_board_words.figure_size(self), layout="constrained")
-            ax = figure.subplots()
-        _board_words.draw(self, ax)
-        return ax
-
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the board as one page that needs no other file and no network.
-
-        Parameters
-        ----------
-        path : path
-            The file; one that is there is replaced.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        text = _html.page("asfusion comparison", self._repr_html_())
-        write_file(Path(path), text.encode("utf-8"))
-        return Path(path)
-
-    def __repr__(self) -> str:
-        """Return the ranking and the verdict as text."""
-        return _board_words.as_text(self)
-
-    def _repr_html_(self) -> str:
-        """Return the ranking as HTML, with its picture."""
-        return _board_words.as_html(self)
 
     def _record(self, standing: Standing) -> dict[str, Any]:
         difference = standing.difference or Interval(0.0, np.nan, np.nan)

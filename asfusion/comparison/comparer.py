@@ -34,8 +34,9 @@ from asfusion.comparison._runs import (
     Run,
     TablesRun,
 )
+from asfusion.comparison._standings import Entry
 from asfusion.comparison._store import AnswerStore
-from asfusion.comparison.board import Board, Entry
+from asfusion.comparison.board import Board
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.genotypes import GenotypeEncoder
@@ -194,6 +195,7 @@ def compare(
             runs, data, folds, seed, store=store, verbose=verbose, n_jobs=n_jobs
         )
     return make_board(
+        data.target,
         _truth(data),
         {entry: answers[entry.name] for run in runs for entry in run.entries},
         seconds,

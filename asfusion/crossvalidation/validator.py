@@ -15,19 +15,20 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds, site_folds
+from asfusion.crossvalidation._folds import Canary, mean_within, score_folds
 from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds
-from asfusion.crossvalidation.result import Canary, CrossValidation, score_folds
+from asfusion.crossvalidation.result import CrossValidation
 from asfusion.duplicates.finder import find_duplicates
 from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._inputs import (
     Judged,
     check_confidence,
-    read_as,
     read_complete,
     read_groups,
 )
-from asfusion.evaluation._judge import fold_rules, make_scorer
+from asfusion.evaluation._judge import fold_rules, make_scorer, read_as
 from asfusion.evaluation.intervals import score_intervals
+from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import make_report
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.targets._guess import target_of
@@ -81,7 +82,8 @@ def cross_validate(
         Predictions of a row are averaged.
     sites : array of shape (n_rows,), optional
         Hospital of each row, for ``cv="leave-one-site-out"``: each is judged by a model
-        that was fitted on the others.
+        that was fitted on the others. What is told first is then the mean of the scores
+        within sites.
     duplicates : {"warn", "raise", "ignore", "join"}
         What to do if different patients share an image, a note or a row, which is looked for
         before anything is fitted (see `find_duplicates`). ``"join"`` keeps such patients in
@@ -306,6 +308,7 @@ class _CanaryRun:
         self.units = units
         self.rows = FoldRows(rows.X, rows.y[order], target[order], rows.target, rows.groups)
         self.folds = plan.folds(self.rows.y, "canary")
+        self.by_site = bool(plan.names)
 
     def run(
         self, model: Any, seed: int, n_jobs: int | None, options: dict[str, Any]
@@ -314,9 +317,12 @@ class _CanaryRun:
         answers, _ = run_folds(
             model, self.rows, self.folds, seed=derive_seed(seed, "canary"), n_jobs=n_jobs
         )
-        predicted, tested = _average(answers, _fold_numbers(self.folds, len(self.rows.y)))
+        numbers = _fold_numbers(self.folds, len(self.rows.y))
+        predicted, tested = _average(answers, numbers)
         part = _judged(self.rows, predicted, self.units, True).take(tested)
-        name, chance = ("auc", 0.5) if self.rows.target.is_probability else ("r2", 0.0)
+        name, chance = scoring_of(part).canary
+        if self.by_site:
+            return Canary(name, mean_within(part, numbers[tested, 0], **options)[name], chance)
         scores, _ = score_intervals(make_scorer(part), width=len(part), **options)
         return Canary(name, scores[name], chance)
 
@@ -392,4 +398,6 @@ def _result(
         sites=tuple(names),
         duplicates=found,
         canary=canary,
+        # Sites are the same folds in every repeat.
+        within_sites=mean_within(together, numbers[tested, 0], **options) if names else None,
     )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.duplicates._twins import Joined
-from asfusion.show import page as _html
+from asfusion.show import page
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,8 +56,8 @@ class Link:
         return self.kind not in ("image", "near note")
 
 
-@dataclass(frozen=True, eq=False)
-class Duplicates:
+@dataclass(frozen=True, eq=False, repr=False)
+class Duplicates(page.Page):
     """What `find_duplicates` found.
 
     Parameters
@@ -76,7 +76,7 @@ class Duplicates:
     """
 
     links: tuple[Link, ...]
-    groups: NDArray[np.int64] = field(repr=False)
+    groups: NDArray[np.int64]
     is_grouped: bool
     checked: Mapping[str, int]
     n_unreadable: int = 0
@@ -134,21 +134,20 @@ class Duplicates:
             f"rows {some}.{skipped}"
         )
 
-    def __repr__(self) -> str:
-        """Return the findings as text."""
+    def _title(self) -> str:
+        return "asfusion duplicates"
+
+    def _text(self) -> str:
         if not self.links:
             return self.verdict
-        lines = [self.verdict, "", _html.text_table(_HEADER, self._table())]
+        lines = [self.verdict, "", page.text_table(_HEADER, self._table())]
         if len(self.links) > _SHOWN:
             lines.append(f"and {len(self.links) - _SHOWN} more: see to_frame()")
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        """Return the findings as HTML."""
-        parts = [_html.heading("Duplicates", 1), _html.paragraph(self.verdict, "verdict")]
-        if self.links:
-            parts.append(_html.table(_HEADER, self._table()))
-        return _html.fragment(parts)
+    def _body(self) -> list[str]:
+        parts = [page.heading("Duplicates", 1), page.paragraph(self.verdict, "verdict")]
+        return [*parts, page.table(_HEADER, self._table())] if self.links else parts
 
     def _table(self) -> list[list[str]]:
         return [

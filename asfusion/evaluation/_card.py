@@ -7,18 +7,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from asfusion._checks import quoted, suggestion
 from asfusion._files import write_file
-from asfusion.evaluation._subgroup_show import label
-from asfusion.evaluation._words import score_label, show_interval, show_number, show_threshold
+from asfusion.evaluation._labels import score_label, show_interval, show_number
+from asfusion.evaluation._report_page import ReportPage
+from asfusion.evaluation._reported import shown_thresholds
 from asfusion.evaluation.intervals import Interval
 from asfusion.exceptions import ConfigurationError
-from asfusion.show import page as _html
-
-if TYPE_CHECKING:
-    from asfusion.evaluation.report import Report
+from asfusion.show import page
 
 NOT_PROVIDED = "not provided"
 _HIDDEN = "not shown"
@@ -78,8 +75,8 @@ class Section:
     rows: tuple[Row, ...]
 
 
-@dataclass(frozen=True)
-class Sheet:
+@dataclass(frozen=True, repr=False)
+class Sheet(page.Page):
     """A card or a checklist: sections of texts that print as Markdown and show as HTML.
 
     Parameters
@@ -95,14 +92,6 @@ class Sheet:
     title: str
     sections: tuple[Section, ...]
     notes: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Return the sheet as Markdown."""
-        lines = [f"# {_escaped(self.title)}"]
-        for section in self.sections:
-            lines += ["", f"## {_escaped(section.title)}", "", _line(section.header)]
-            lines += ["|" + " --- |" * len(section.header), *map(_line, section.rows)]
-        return "\n".join([*lines, *(f"\n{_escaped(note)}" for note in self.notes)]) + "\n"
 
     def to_markdown(self, path: str | os.PathLike[str]) -> Path:
         """Write the sheet as a Markdown file.
@@ -120,37 +109,26 @@ class Sheet:
         write_file(Path(path), str(self).encode("utf-8"))
         return Path(path)
 
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the sheet as one page that needs no other file and no network.
+    def _title(self) -> str:
+        return self.title
 
-        Parameters
-        ----------
-        path : path
-            The file; one that is there is replaced.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        write_file(Path(path), _html.page(self.title, self._repr_html_()).encode("utf-8"))
-        return Path(path)
-
-    def __repr__(self) -> str:
+    def _text(self) -> str:
         """Return the sheet as Markdown."""
-        return str(self)
-
-    def _repr_html_(self) -> str:
-        """Return the sheet as HTML."""
-        parts = [_html.heading(self.title, 1)]
+        lines = [f"# {_escaped(self.title)}"]
         for section in self.sections:
-            table = _html.table(section.header, section.rows)
-            parts += [_html.heading(section.title), f'<div class="prose">{table}</div>']
-        parts += [_html.paragraph(note, "note") for note in self.notes]
-        return _html.fragment(parts)
+            lines += ["", f"## {_escaped(section.title)}", "", _line(section.header)]
+            lines += ["|" + " --- |" * len(section.header), *map(_line, section.rows)]
+        return "\n".join([*lines, *(f"\n{_escaped(note)}" for note in self.notes)]) + "\n"
+
+    def _body(self) -> list[str]:
+        parts = [page.heading(self.title, 1)]
+        for section in self.sections:
+            cells = page.table(section.header, section.rows)
+            parts += [page.heading(section.title), f'<div class="prose">{cells}</div>']
+        return [*parts, *(page.paragraph(note, "note") for note in self.notes)]
 
 
-def make_card(report: Report, provided: Mapping[str, str]) -> Sheet:
+def make_card(report: ReportPage, provided: Mapping[str, str]) -> Sheet:
     """Return the model card of a report."""
     known = [name for fields in FIELDS.values() for name in fields]
     check_texts(provided, known, "model_card")
@@ -164,7 +142,7 @@ def make_card(report: Report, provided: Mapping[str, str]) -> Sheet:
         "their authors'."
     )
     sections = (*told[:3], *measured, *told[3:])
-    return Sheet("Model card", sections, (origin, _html.RESEARCH_TOOL))
+    return Sheet("Model card", sections, (origin, page.RESEARCH_TOOL))
 
 
 def check_texts(provided: Mapping[str, str], known: Sequence[str], who: str) -> None:
@@ -179,18 +157,18 @@ def check_texts(provided: Mapping[str, str], known: Sequence[str], who: str) -> 
         raise ConfigurationError(f"{who}: expected a text for {quoted(wrong)}, got another type.")
 
 
-def size_of(report: Report) -> str:
+def size_of(report: ReportPage) -> str:
     """Return how many rows and patients were judged."""
     patients = f", {report.n_groups} patients" if report.is_grouped else ", patients not given"
     return f"{report.n_rows} rows{patients}"
 
 
-def threshold_of(report: Report) -> str:
+def threshold_of(report: ReportPage) -> str:
     """Return the threshold and where it comes from."""
-    return f"{show_threshold(report, 4)}, {_SOURCES[str(report.threshold_source)]}"
+    return f"{' to '.join(shown_thresholds(report, 4))}, {_SOURCES[str(report.threshold_source)]}"
 
 
-def intervals_of(report: Report) -> str:
+def intervals_of(report: ReportPage) -> str:
     """Return how intervals were made."""
     unit = "patients" if report.is_grouped else "rows"
     return (
@@ -199,7 +177,7 @@ def intervals_of(report: Report) -> str:
     )
 
 
-def scores_of(report: Report) -> str:
+def scores_of(report: ReportPage) -> str:
     """Return all scores with intervals in one text."""
     return "; ".join(
         f"{score_label(name)} {show_number(score.estimate)} ({show_interval(score)})"
@@ -211,7 +189,7 @@ def _told(fields: Mapping[str, str], provided: Mapping[str, str]) -> tuple[Row, 
     return tuple((text, provided.get(name, NOT_PROVIDED)) for name, text in fields.items())
 
 
-def _evaluation(report: Report) -> Section:
+def _evaluation(report: ReportPage) -> Section:
     rows = [("Task", report.task), ("Judged", size_of(report))]
     shares = zip(report.classes, report.shares, strict=False)
     rows += [(f"Share of class {name}", show_number(share)) for name, share in shares]
@@ -221,12 +199,12 @@ def _evaluation(report: Report) -> Section:
     return Section("This evaluation", ("", "as judged"), tuple(rows))
 
 
-def _scores(report: Report) -> Section:
+def _scores(report: ReportPage) -> Section:
     rows = tuple((score_label(name), *_numbers(score)) for name, score in report.scores.items())
     return Section("Performance", ("score", "estimate", "interval"), rows)
 
 
-def _parts(report: Report) -> list[Section]:
+def _parts(report: ReportPage) -> list[Section]:
     """Return scores by modalities present and by subgroup."""
     primary = score_label(report.primary)
     sections = []
@@ -251,7 +229,7 @@ def _parts(report: Report) -> list[Section]:
             gap = part.gaps.get(name)
             between = None if gap is None else Interval(gap.estimate, gap.low, gap.high)
             place = f"{part.factor} = {part.level}"
-            found.append((place, n_rows, label(name), *_numbers(score), *_numbers(between)))
+            found.append((place, n_rows, score_label(name), *_numbers(score), *_numbers(between)))
         if not part.scores:
             found.append((f"{part.factor} = {part.level}", n_rows, "-", "-", "-", "-", "-"))
     columns = ("subgroup", "rows", "score", "estimate", "interval", "gap to the rest", "interval")

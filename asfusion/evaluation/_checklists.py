@@ -6,7 +6,6 @@ The published texts are what counts; they are not repeated here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from asfusion._checks import check_choice
 from asfusion.evaluation._card import (
@@ -19,11 +18,9 @@ from asfusion.evaluation._card import (
     size_of,
     threshold_of,
 )
-from asfusion.evaluation._words import score_label
-from asfusion.show import page as _html
-
-if TYPE_CHECKING:
-    from asfusion.evaluation.report import Report
+from asfusion.evaluation._labels import score_label
+from asfusion.evaluation._report_page import ReportPage
+from asfusion.show import page
 
 _TRIPOD_AI = {
     "Title and abstract": {
@@ -154,7 +151,7 @@ _LISTS = {
 _CENTRES = ("site", "centre", "center", "hospital")
 
 
-def make_checklist(report: Report, name: str, provided: Mapping[str, str]) -> Sheet:
+def make_checklist(report: ReportPage, name: str, provided: Mapping[str, str]) -> Sheet:
     """Return a checklist, filled in with what a report knows and what is provided."""
     title, sections, source = _LISTS[check_choice(name, "name", list(_LISTS))]
     items = [item for part in sections.values() for item in part]
@@ -175,7 +172,7 @@ def make_checklist(report: Report, name: str, provided: Mapping[str, str]) -> Sh
     notes = (
         f"Items of {title}, told in other words; the published text counts: {source}",
         marked,
-        _html.RESEARCH_TOOL,
+        page.RESEARCH_TOOL,
     )
     return Sheet(f"Checklist: {title}", tables, notes)
 
@@ -187,7 +184,7 @@ def _answer(item: str, known: Mapping[str, str], provided: Mapping[str, str]) ->
     return " ".join(texts) or NOT_PROVIDED
 
 
-def _tripod_answers(report: Report) -> dict[str, str]:
+def _tripod_answers(report: ReportPage) -> dict[str, str]:
     answers = {
         "12e": f"{_names(report)}. Intervals: {intervals_of(report)}.",
         "21": f"In this evaluation: {_events(report)}.",
@@ -208,7 +205,7 @@ def _tripod_answers(report: Report) -> dict[str, str]:
     return answers
 
 
-def _claim_answers(report: Report) -> dict[str, str]:
+def _claim_answers(report: ReportPage) -> dict[str, str]:
     answers = {
         "23": f"Evaluated with asfusion {report.version}.",
         "28": f"{_names(report)}.",
@@ -225,10 +222,10 @@ def _claim_answers(report: Report) -> dict[str, str]:
     return answers
 
 
-def _names(report: Report) -> str:
+def _names(report: ReportPage) -> str:
     return ", ".join(score_label(name) for name in report.scores)
 
 
-def _events(report: Report) -> str:
+def _events(report: ReportPage) -> str:
     shares = zip(report.classes, report.shares, strict=False)
     return "; ".join([size_of(report), *(f"share of class {n} {share:.3f}" for n, share in shares)])

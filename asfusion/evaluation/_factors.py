@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asfusion._checks import check_row_labels, quoted
 from asfusion._frames import Frame, is_missing
 from asfusion.evaluation._patterns import read_presence
-from asfusion.evaluation._words import FEWEST
+from asfusion.evaluation._small_cells import FEWEST
 from asfusion.exceptions import ConfigurationError, InputError
 
 MODALITIES = "modalities"

@@ -3,138 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_number, check_row_labels
-from asfusion.evaluation._decision import percent_grid
-from asfusion.evaluation._inputs import Judged, Task, read_judged, read_targets
-from asfusion.evaluation.metrics import BinaryScorer, MulticlassScorer, RegressionScorer, Scorer
+from asfusion._checks import check_row_labels
+from asfusion.evaluation._inputs import Judged, read_complete, read_predictions
+from asfusion.evaluation.metrics import Scorer
+from asfusion.evaluation.of_classes import ClassScoring
+from asfusion.evaluation.of_numbers import NumberScoring
+from asfusion.evaluation.registry import Tasked, scoring_of, tasks_with
+from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 
-_SEVERAL = 10  # rows: a handful may well be certain
-
-
-@dataclass(frozen=True, eq=False)
-class Rules:
-    """What scores depend on besides rows and predictions.
-
-    Parameters
-    ----------
-    threshold : float or None
-        From which probability on a row is called positive; None unless binary.
-    source : str or None
-        Where it comes from: ``"given"``, ``"model"``, ``"folds"`` or ``"default"``.
-    prevalence : float or None
-        Stated share of positives; None for that of the rows.
-    thresholds : ndarray of shape (T,)
-        Those of the decision curve.
-    mic : tuple of T floats
-        Minimal important change of each target; empty if not given.
-    ranks : ndarray of shape (K,) or None
-        Place of each class in their order, if they have one.
-    """
-
-    threshold: float | None = None
-    source: str | None = None
-    prevalence: float | None = None
-    thresholds: NDArray[np.float64] = field(default_factory=lambda: percent_grid(0.01, 0.99))
-    mic: tuple[float, ...] = ()
-    ranks: NDArray[np.int64] | None = None
-
-
-def read_rules(
-    model: Any,
-    judged: Judged,
-    *,
-    threshold: float | None,
-    prevalence: float | None,
-    thresholds: Any,
-    mic: Any,
-    ordinal: Any,
-) -> Rules:
-    """Return what scores of the task depend on, checked."""
-    task = judged.task
-    _refuse(task, "binary", prevalence=prevalence, thresholds=thresholds)
-    _refuse(task, "regression", mic=mic)
-    _refuse(task, "multiclass", ordinal=None if ordinal is False else ordinal)
-    cut, source = find_threshold(model, threshold, task)
-    if prevalence is not None:
-        prevalence = check_number(
-            prevalence, "prevalence", minimum=0.0, maximum=1.0, exclusive=True
-        )
-    return Rules(
-        threshold=cut,
-        source=source,
-        prevalence=prevalence,
-        thresholds=_read_range((0.01, 0.99) if thresholds is None else thresholds),
-        mic=() if mic is None else _read_mic(mic, judged.y.shape[1]),
-        ranks=None if ordinal is False else _read_order(ordinal, judged),
-    )
-
-
-def _refuse(task: Task, wanted: Task, **options: Any) -> None:
-    for name, value in options.items():
-        if value is not None and task != wanted:
-            unset = "False" if name == "ordinal" else "None"
-            msg = (
-                f"{name}: expected {unset} for a {task} task, got another value. It belongs to "
-                f"a {wanted} task."
-            )
-            raise ConfigurationError(msg)
-
-
-def _read_range(thresholds: Any) -> NDArray[np.float64]:
-    try:
-        low, high = (float(value) for value in thresholds)
-        usable = 0.0 <= low < high < 1.0
-    except (TypeError, ValueError):
-        usable = False
-    grid = percent_grid(low, high) if usable else np.empty(0)
-    if len(grid) < 2 or grid[-1] >= 1.0:
-        msg = (
-            "thresholds: expected two numbers (low, high) with 0 <= low < high <= 0.99, at least "
-            "a percent apart, got others. Pass the range in which a decision would be taken, "
-            "such as (0.05, 0.4)."
-        )
-        raise ConfigurationError(msg)
-    return grid
-
-
-def _read_mic(mic: Any, n_targets: int) -> tuple[float, ...]:
-    values = [mic] * n_targets if np.ndim(mic) == 0 else list(mic)
-    if len(values) != n_targets:
-        msg = (
-            f"mic: expected one number, or one for each of {n_targets} target(s), got "
-            f"{len(values)}."
-        )
-        raise ConfigurationError(msg)
-    return tuple(check_number(value, "mic", minimum=0.0, exclusive=True) for value in values)
-
-
-def _read_order(ordinal: Any, judged: Judged) -> NDArray[np.int64]:
-    """Return the place of each class: as listed, or by value if classes are numbers."""
-    if ordinal is True:
-        try:
-            values = [float(name) for name in judged.classes]
-        except ValueError:
-            msg = (
-                "ordinal: expected the classes in order, since their names are no numbers, got "
-                'True. Pass for example ordinal=["none", "mild", "severe"], the lowest first.'
-            )
-            raise ConfigurationError(msg) from None
-        return np.argsort(np.argsort(values))
-    listed = [] if isinstance(ordinal, str) or np.ndim(ordinal) != 1 else [str(n) for n in ordinal]
-    if sorted(listed) != sorted(judged.classes):
-        msg = (
-            f"ordinal: expected True, or each of the {len(judged.classes)} classes once, the "
-            f"lowest first, got {len(listed)} name(s) that differ."
-        )
-        raise ConfigurationError(msg)
-    return np.asarray([listed.index(name) for name in judged.classes], dtype=np.int64)
+_UNSET = {"ordinal": False}  # any other option of `evaluate` is None where it is not set
 
 
 def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
@@ -147,99 +30,85 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
             )
             raise InputError(msg)
         check_row_labels(model, "predictions", y=y, groups=groups)
-        judged = read_judged(model, y, groups, classes=classes)
-        are_labels = bool(np.isin(judged.predicted, (0.0, 1.0)).all())
-        if judged.task == "binary" and are_labels and len(judged) >= _SEVERAL:
-            msg = (
-                "predictions: expected probabilities, got 0 or 1 in every row, as labels are. "
-                "Ranking and calibration of labels mean little; pass what predict_proba gives."
-            )
-            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+        judged = _guess(model, y, classes).read(model, y, groups, classes)
+        doubt = scoring_of(judged).doubt(judged)
+        if doubt:
+            warnings.warn(doubt, AsfusionWarning, stacklevel=3)
         return judged
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
     check_row_labels(X, y=y, groups=groups)
-    from sklearn.base import is_classifier
-    from sklearn.utils.validation import check_is_fitted
+    return scoring_of(_task_of(model)).ask(model, X, y, groups, classes)
 
-    if not is_classifier(model):
-        return read_targets(model.predict(X), y, groups)
-    if not hasattr(model, "predict_proba"):
-        msg = (
-            f"model: expected a classifier with predict_proba, got {type(model).__name__}. "
-            "Wrap it in sklearn.calibration.CalibratedClassifierCV."
-        )
-        raise ConfigurationError(msg)
-    if classes is None:
-        check_is_fitted(model, "classes_")
-    known = model.classes_ if classes is None else classes
-    return read_judged(model.predict_proba(X), y, groups, classes=known)
+
+def read_as(target: Tasked, predicted: Any, y: Any, groups: Any) -> Judged:
+    """Return checked rows with predictions of a fitted target."""
+    return scoring_of(target).read(predicted, y, groups, getattr(target, "classes_", None))
+
+
+def _guess(predicted: Any, y: Any, classes: Any) -> Scoring:
+    """Return how predictions of nobody knows what are to be read."""
+    guesses = read_predictions(predicted)
+    labels = read_complete(y, "y", len(guesses))
+    is_numeric = classes is None and _looks_numeric(labels, guesses)
+    return scoring_of(NumberScoring.task if is_numeric else ClassScoring.task)
+
+
+def _looks_numeric(labels: NDArray[Any], guesses: NDArray[np.float64]) -> bool:
+    """Return whether predictions are of a target, not probabilities of classes."""
+    if labels.dtype.kind not in "iuf":
+        return False
+    if labels.ndim == 2:
+        return True
+    if guesses.ndim == 2 and guesses.shape[1] > 1:
+        return False
+    # Fractions are measured: nobody calls a class 2.5.
+    return len(np.unique(labels)) > 2 or bool((labels != np.round(labels)).any())
+
+
+def _task_of(model: Any) -> str:
+    """Return what a fitted model predicts; of a classifier, its rows tell how many classes."""
+    from sklearn.base import is_classifier
+
+    task = getattr(getattr(model, "target_", None), "task", None)
+    return task or (ClassScoring.task if is_classifier(model) else NumberScoring.task)
+
+
+def read_rules(model: Any, judged: Judged, **options: Any) -> Rules:
+    """Return what scores of the task depend on, checked."""
+    scoring = scoring_of(judged)
+    _refuse_others(scoring, **options)
+    taken = {name: value for name, value in options.items() if name in scoring.options}
+    return scoring.read_rules(model, judged, **taken)
+
+
+def _refuse_others(scoring: Scoring, **options: Any) -> None:
+    """Raise if an option is set that belongs to another task."""
+    for name, value in options.items():
+        unset = _UNSET.get(name)
+        if value is not unset and name not in scoring.options:
+            msg = (
+                f"{name}: expected {unset} for a {scoring.task} task, got another value. It "
+                f"belongs to a {tasks_with(name)} task."
+            )
+            raise ConfigurationError(msg)
 
 
 def find_threshold(
-    model: Any, threshold: float | None, task: Task
+    model: Any, threshold: float | None, of: Tasked | str
 ) -> tuple[float | None, str | None]:
-    """Return the threshold of a binary task and where it comes from."""
-    if task != "binary":
-        if threshold is not None:
-            msg = f"threshold: expected None for a {task} task, got a number."
-            raise ConfigurationError(msg)
-        return None, None
-    stored = stored_threshold(model)
-    if threshold is not None:
-        return check_number(threshold, "threshold", minimum=0.0, maximum=1.0), "given"
-    if stored is not None:
-        return check_number(stored, "model.threshold_", minimum=0.0, maximum=1.0), "model"
-    return 0.5, "default"
+    """Return the threshold by which rows are called, and where it comes from."""
+    scoring = scoring_of(of)
+    _refuse_others(scoring, threshold=threshold)
+    return scoring.read_threshold(model, threshold)
 
 
 def fold_rules(judged: Judged) -> Rules:
     """Return the rules for rows that were each judged by the model of a fold."""
-    if judged.task != "binary":
-        return Rules()
-    if judged.cuts is None:
-        return Rules(0.5, "default")
-    return Rules(float(np.median(judged.cuts)), "folds")
+    return scoring_of(judged).fold_rules(judged)
 
 
-def stored_threshold(model: Any) -> Any:
-    """Return the threshold by which a fitted model calls a class, or None if it has none.
-
-    Searches and pipelines are asked for that of their best or last part; scikit-learn's
-    own threshold classifiers keep it under names of theirs.
-    """
-    model = getattr(model, "best_estimator_", model)
-    if hasattr(model, "steps"):
-        model = model.steps[-1][1]
-    for name in ("threshold_", "best_threshold_"):
-        if hasattr(model, name):
-            return getattr(model, name)
-    given = getattr(model, "threshold", None)
-    is_fixed = type(model).__name__ == "FixedThresholdClassifier"
-    return given if is_fixed and not isinstance(given, str) else None
-
-
-def make_scorer(
-    judged: Judged, *, threshold: float | None = None, rules: Rules | None = None
-) -> Scorer:
-    """Return the scorer of the task, by `rules` or else by a threshold alone."""
-    if rules is None:
-        rules = fold_rules(judged) if threshold is None else Rules(threshold)
-    if judged.task == "binary":
-        return BinaryScorer(
-            judged.y == 1,
-            judged.predicted,
-            threshold=0.5 if rules.threshold is None else rules.threshold,
-            cuts=judged.cuts,
-            prevalence=rules.prevalence,
-            groups=judged.groups,
-        )
-    if judged.task == "multiclass":
-        return MulticlassScorer(
-            judged.y,
-            judged.predicted,
-            names=judged.classes,
-            ranks=rules.ranks,
-            groups=judged.groups,
-        )
-    return RegressionScorer(judged.y, judged.predicted, mic=rules.mic or None, groups=judged.groups)
+def make_scorer(judged: Judged, rules: Rules | None = None) -> Scorer:
+    """Return the scorer of the task, by `rules` or else by those of a fold."""
+    scoring = scoring_of(judged)
+    return scoring.scorer(judged, scoring.fold_rules(judged) if rules is None else rules)

@@ -1,15 +1,42 @@
-"""Which modalities rows have, as far as a fitted model tells where they are."""
+"""Which modalities rows have, as far as a fitted model tells, and scores by them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._frames import Frame
+from asfusion.evaluation._inputs import Judged
+from asfusion.evaluation._judge import make_scorer
+from asfusion.evaluation._small_cells import FEWEST, hidden_cells
+from asfusion.evaluation.intervals import Interval, score_intervals
+from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import AsfusionError
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """Rows with one set of modalities.
+
+    Parameters
+    ----------
+    present : tuple of str
+        Modalities that these rows have.
+    n_rows : int or None
+        Number of rows; None where it is not shown: below 10 rows or patients, and where such
+        a number would follow from the others.
+    score : Interval or None
+        The report's first score on these rows; None for fewer than 10 rows or patients,
+        or where it is undefined.
+    """
+
+    present: tuple[str, ...]
+    n_rows: int | None
+    score: Interval | None
 
 
 def unwrapped(model: Any) -> Any:
@@ -70,3 +97,25 @@ def group_by_pattern(
         for k, pattern in enumerate(patterns)
     ]
     return sorted(found, key=lambda item: -len(item[1]))
+
+
+def score_patterns(
+    judged: Judged, presence: Mapping[str, NDArray[np.bool_]], options: dict[str, Any]
+) -> tuple[Pattern, ...]:
+    """Return the first score on the rows of each set of present modalities."""
+    if not presence:
+        return ()
+    name = scoring_of(judged).primary
+    patterns = []
+    parts = {present: judged.take(rows) for present, rows in group_by_pattern(presence)}
+    # Named as by an audit of "modalities", which then hides the same ones.
+    names = {present: " + ".join(present) or "none" for present in parts}
+    hidden = hidden_cells({names[p]: (len(part), part.n_groups) for p, part in parts.items()})
+    for present, part in parts.items():
+        score = None
+        if min(len(part), part.n_groups) >= FEWEST:
+            found = score_intervals(make_scorer(part), width=len(part), **options)[0][name]
+            score = found if np.isfinite(found.estimate) else None
+        shown = None if names[present] in hidden else len(part)
+        patterns.append(Pattern(present, shown, score))
+    return tuple(patterns)

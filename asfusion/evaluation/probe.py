@@ -13,12 +13,13 @@ from asfusion._checks import check_integer, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.evaluation._inputs import read_complete, read_groups
+from asfusion.evaluation._labels import show_number
 from asfusion.evaluation._patterns import read_presence, unwrapped
 from asfusion.evaluation._probe_scores import SiteRegression, permute_within
+from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation._subgroup_scores import holm
-from asfusion.evaluation._words import FEWEST, show_number
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.show import page as _html
+from asfusion.show import page
 from asfusion.targets._guess import guess_target
 
 if TYPE_CHECKING:
@@ -56,8 +57,8 @@ class Probed:
     adjusted: float
 
 
-@dataclass(frozen=True, eq=False)
-class SiteProbe:
+@dataclass(frozen=True, eq=False, repr=False)
+class SiteProbe(page.Page):
     """What `site_probe` found.
 
     Parameters
@@ -120,20 +121,20 @@ class SiteProbe:
         index = pd.Index(self.embeddings, name="embedding")
         return pd.DataFrame(rows, index=index, columns=list(Probed.__dataclass_fields__))
 
-    def __repr__(self) -> str:
-        """Return the probe as text."""
-        lines = [f"Probe of {len(self.sites)} sites", _html.text_table(_HEADER, self._rows())]
+    def _title(self) -> str:
+        return "asfusion probe of sites"
+
+    def _text(self) -> str:
+        lines = [f"Probe of {len(self.sites)} sites", page.text_table(_HEADER, self._rows())]
         return "\n".join([*lines, "", self.verdict, *self._remarks()])
 
-    def _repr_html_(self) -> str:
-        """Return the probe as HTML."""
-        parts = [
-            _html.heading(f"Probe of {len(self.sites)} sites", 1),
-            _html.paragraph(self.verdict, "verdict"),
-            _html.table(_HEADER, self._rows()),
-            *(_html.paragraph(text, "note") for text in [*self._remarks(), _html.RESEARCH_TOOL]),
+    def _body(self) -> list[str]:
+        return [
+            page.heading(f"Probe of {len(self.sites)} sites", 1),
+            page.paragraph(self.verdict, "verdict"),
+            page.table(_HEADER, self._rows()),
+            *(page.paragraph(text, "note") for text in [*self._remarks(), page.RESEARCH_TOOL]),
         ]
-        return _html.fragment(parts)
 
     def _rows(self) -> list[list[str]]:
         return [

@@ -2,69 +2,38 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
-from asfusion._files import write_file
 from asfusion._random import RandomState, draw_seed
 from asfusion._version import __version__
-from asfusion.evaluation import _plots, _words
 from asfusion.evaluation._card import Sheet, make_card
 from asfusion.evaluation._checklists import make_checklist
-from asfusion.evaluation._curves import make_curves
 from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
-from asfusion.evaluation._judge import Rules, judge, make_scorer, read_rules
-from asfusion.evaluation._patterns import group_by_pattern, read_presence
-from asfusion.evaluation._words import FEWEST, hidden_cells
-from asfusion.evaluation.delong import delong_interval
+from asfusion.evaluation._judge import judge, read_rules
+from asfusion.evaluation._patterns import Pattern, read_presence, score_patterns
+from asfusion.evaluation._report_json import FORMAT, read_fields, write_fields
+from asfusion.evaluation._report_page import ReportPage
 from asfusion.evaluation.intervals import Interval, score_intervals
-from asfusion.evaluation.metrics import SCORES
+from asfusion.evaluation.registry import scoring_of
+from asfusion.evaluation.scoring import Rules
 from asfusion.evaluation.subgroups import SubgroupAudit, audit_judged
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.show import figures
-from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FramePart = Literal["scores", "roc", "calibration", "decision"]
 
-PRIMARY: dict[Task, str] = {"binary": "auc", "multiclass": "auc", "regression": "mae"}
-_FORMAT = "asfusion report 2"
 
-
-@dataclass(frozen=True)
-class Pattern:
-    """Rows with one set of modalities.
-
-    Parameters
-    ----------
-    present : tuple of str
-        Modalities that these rows have.
-    n_rows : int or None
-        Number of rows; None where it is not shown: below 10 rows or patients, and where such
-        a number would follow from the others.
-    score : Interval or None
-        The report's first score on these rows; None for fewer than 10 rows or patients,
-        or where it is undefined.
-    """
-
-    present: tuple[str, ...]
-    n_rows: int | None
-    score: Interval | None
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
+@dataclass(frozen=True, eq=False, repr=False)
+class Report(ReportPage):
     """What `evaluate` found: scores with intervals, and the counts behind its pictures.
 
     A report holds no row of the data. It prints, draws itself in a notebook, and can be
@@ -72,8 +41,8 @@ class Report:
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
-        What was predicted.
+    task : str
+        What was predicted: binary, multiclass, regression, or what else was registered.
     n_rows, n_groups : int
         Rows judged, and the patients that they belong to.
     is_grouped : bool
@@ -141,15 +110,10 @@ class Report:
     seed: int
     scores: Mapping[str, Interval]
     patterns: tuple[Pattern, ...]
-    curves: Mapping[str, Any] = field(repr=False)
+    curves: Mapping[str, Any]
     version: str = __version__
     subgroups: SubgroupAudit | None = None
     threshold_range: tuple[float, float] | None = None
-
-    @property
-    def primary(self) -> str:
-        """Name of the score by which patterns are shown: ``"auc"`` or ``"mae"``."""
-        return PRIMARY[self.task]
 
     def to_frame(self, part: FramePart = "scores") -> pd.DataFrame:
         """Return the scores, or a curve, as a pandas DataFrame.
@@ -185,33 +149,6 @@ class Report:
         columns = ["estimate", "low", "high", "n_undefined"]
         return pd.DataFrame(rows, columns=columns, index=pd.Index(self.scores, name="score"))
 
-    def plot(self, axes: Any = None) -> NDArray[np.object_]:
-        """Draw the report.
-
-        Parameters
-        ----------
-        axes : array of matplotlib Axes, optional
-            Where to draw: four for a binary outcome (ROC curve, calibration, decision
-            curve, predictions), two for several classes (ROC curves, called classes), one for
-            each target of a regression. A new figure by default.
-
-        Returns
-        -------
-        ndarray of matplotlib Axes
-            The axes drawn into.
-
-        Raises
-        ------
-        ConfigurationError
-            If `axes` are not as many Axes as needed.
-        """
-        if axes is None:
-            _, given = _plots.new_figure(self, show=True)
-        else:
-            given = figures.check_axes(axes, _plots.n_axes(self))
-        _plots.draw(self, given)
-        return np.asarray(given, dtype=object)
-
     def to_json(self) -> str:
         """Return the report as JSON, which `from_json` reads.
 
@@ -220,14 +157,7 @@ class Report:
         str
             Numbers in full precision, undefined ones as null.
         """
-        state = {"format": _FORMAT, **{k: v for k, v in vars(self).items() if k != "scores"}}
-        state["scores"] = {name: vars(score) for name, score in self.scores.items()}
-        state["patterns"] = [
-            {**vars(pattern), "score": pattern.score and vars(pattern.score)}
-            for pattern in self.patterns
-        ]
-        state["subgroups"] = self.subgroups and self.subgroups._state()
-        return json.dumps(_without_nan(state), indent=1, allow_nan=False, ensure_ascii=False)
+        return write_fields(vars(self))
 
     @classmethod
     def from_json(cls, text: str) -> Report:
@@ -249,29 +179,11 @@ class Report:
             If `text` is not such a report.
         """
         try:
-            state = json.loads(text)
-            if state.pop("format") != _FORMAT:
-                raise ValueError
-            counts = [state[k] for k in ("n_rows", "n_groups", "n_bootstrap", "seed")]
-            known = all(name.partition("[")[0] in SCORES for name in state["scores"])
-            if not known or not all(type(count) is int for count in counts):
-                raise ValueError
-            state["curves"] = _with_nan(state["curves"])
-            state["scores"] = {k: _interval(v) for k, v in state["scores"].items()}
-            state["patterns"] = tuple(
-                Pattern(tuple(p["present"]), p["n_rows"], p["score"] and _interval(p["score"]))
-                for p in state["patterns"]
-            )
-            state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
-            spread = state.get("threshold_range")
-            state["threshold_range"] = spread and (float(spread[0]), float(spread[1]))
-            audit = state.get("subgroups")
-            state["subgroups"] = audit and SubgroupAudit._from_state(audit)
-            return cls(**state)
+            return cls(**read_fields(text))
         except (ValueError, TypeError, KeyError, AttributeError):
             msg = (
                 "Report.from_json: expected a report as JSON that this version wrote "
-                f"({_FORMAT!r}), got other text."
+                f"({FORMAT!r}), got other text."
             )
             raise InputError(msg) from None
 
@@ -330,31 +242,6 @@ class Report:
            https://doi.org/10.1148/ryai.240300
         """
         return make_checklist(self, name, provided or {})
-
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write the report as one page that needs no other file and no network.
-
-        Parameters
-        ----------
-        path : path
-            The file; one that is there is replaced.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        text = _html.page("asfusion report", self._repr_html_())
-        write_file(Path(path), text.encode("utf-8"))
-        return Path(path)
-
-    def __repr__(self) -> str:
-        """Return the scores as text."""
-        return _words.as_text(self)
-
-    def _repr_html_(self) -> str:
-        """Return the report as HTML, with its pictures."""
-        return _words.as_html(self)
 
 
 def evaluate(
@@ -487,16 +374,13 @@ def make_report(
 ) -> Report:
     """Return the report on rows that are read already."""
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
-    scorer = make_scorer(judged, rules=rules)
-    scores, _ = score_intervals(scorer, width=len(judged), **options)
-    if judged.task == "binary":
-        scores = _with_delong(scores, judged, float(confidence))
-    n_classes = len(judged.classes)
+    scoring, width = scoring_of(judged), len(judged.classes)
+    scores, _ = score_intervals(scoring.scorer(judged, rules), width=len(judged), **options)
     audit = None
     if factors is not None:
         audit = audit_judged(judged, factors, rules.threshold, **options)
     spread = None if judged.cuts is None else (min(judged.cuts), max(judged.cuts))
-    counts = np.bincount(judged.y, minlength=n_classes) if n_classes else np.empty(0)
+    counts = np.bincount(judged.y, minlength=width) if width else np.empty(0)
     return Report(
         task=judged.task,
         n_rows=len(judged),
@@ -512,74 +396,13 @@ def make_report(
         confidence=float(confidence),
         n_bootstrap=int(n_bootstrap),
         seed=seed,
-        scores=scores,
-        patterns=_score_patterns(judged, presence, options),
-        curves=make_curves(judged, rules, **options),
+        scores=scoring.with_others(scores, judged, float(confidence)),
+        patterns=score_patterns(judged, presence, options),
+        curves=scoring.curves(judged, rules, **options),
         subgroups=audit,
         threshold_range=spread and (float(spread[0]), float(spread[1])),
     )
 
 
-def _with_delong(
-    scores: dict[str, Interval], judged: Judged, confidence: float
-) -> dict[str, Interval]:
-    """Return scores with DeLong's interval of the AUC behind that of the bootstrap."""
-    found = delong_interval(judged.y, judged.predicted, groups=judged.groups, confidence=confidence)
-    rest = {name: score for name, score in scores.items() if name != "auc"}
-    return {"auc": scores["auc"], "auc_delong": found, **rest}
-
-
 def _in_order(judged: Judged, ranks: NDArray[np.int64] | None) -> tuple[str, ...]:
     return () if ranks is None else tuple(judged.classes[k] for k in np.argsort(ranks))
-
-
-def _score_patterns(
-    judged: Judged, presence: Mapping[str, NDArray[np.bool_]], options: dict[str, Any]
-) -> tuple[Pattern, ...]:
-    """Return the first score on the rows of each set of present modalities."""
-    if not presence:
-        return ()
-    name = PRIMARY[judged.task]
-    patterns = []
-    parts = {present: judged.take(rows) for present, rows in group_by_pattern(presence)}
-    # Named as by an audit of "modalities", which then hides the same ones.
-    names = {present: " + ".join(present) or "none" for present in parts}
-    hidden = hidden_cells({names[p]: (len(part), part.n_groups) for p, part in parts.items()})
-    for present, part in parts.items():
-        score = None
-        if min(len(part), part.n_groups) >= FEWEST:
-            found = score_intervals(make_scorer(part), width=len(part), **options)[0][name]
-            score = found if np.isfinite(found.estimate) else None
-        shown = None if names[present] in hidden else len(part)
-        patterns.append(Pattern(present, shown, score))
-    return tuple(patterns)
-
-
-def _interval(state: Mapping[str, Any]) -> Interval:
-    # Infinity, which JSON does not know either, is the text "inf".
-    low, high, estimate = (
-        np.nan if state[k] is None else float(state[k]) for k in ("low", "high", "estimate")
-    )
-    return Interval(estimate, low, high, int(state["n_undefined"]))
-
-
-def _without_nan(value: Any) -> Any:
-    """Return nested lists and dicts with None for NaN, which JSON does not know.
-
-    Infinite limits of likelihood ratios become text.
-    """
-    if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    if isinstance(value, float) and np.isinf(value):
-        return str(float(value))
-    return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def _with_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_nan(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_with_nan(item) for item in value]
-    return np.nan if value is None else value

@@ -7,60 +7,38 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
 from asfusion._random import RandomState, draw_seed
-from asfusion.evaluation import _subgroup_show as show
 from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
 from asfusion.evaluation._judge import find_threshold, judge
-from asfusion.evaluation._subgroup_scores import SHOWN, Gap, SubgroupScores, holm, why_refused
-from asfusion.evaluation._words import hidden_cells
+from asfusion.evaluation._small_cells import hidden_cells
+from asfusion.evaluation._subgroup_page import AuditPage
+from asfusion.evaluation._subgroup_scores import (
+    Gap,
+    Subgroup,
+    SubgroupScores,
+    holm,
+    why_refused,
+)
 from asfusion.evaluation.intervals import Interval
+from asfusion.evaluation.registry import scoring_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class Subgroup:
-    """Rows of one level of one factor.
-
-    Parameters
-    ----------
-    factor, level : str
-        What divides the rows, and which part this is.
-    n_rows, n_groups : int or None
-        Number of rows, and of their patients; None where it is not shown.
-    refused : str
-        Why there are no scores; empty where there are.
-    scores : mapping of str to Interval
-        The scores of these rows.
-    gaps : mapping of str to Gap
-        Each score less that of all other rows; fewer than `scores`, since not every
-        score can be compared between rows of another prevalence.
-    """
-
-    factor: str
-    level: str
-    n_rows: int | None
-    n_groups: int | None
-    refused: str
-    scores: Mapping[str, Interval]
-    gaps: Mapping[str, Gap]
-
-
-@dataclass(frozen=True, eq=False)
-class SubgroupAudit:
+@dataclass(frozen=True, eq=False, repr=False)
+class SubgroupAudit(AuditPage):
     """What `audit_subgroups` found.
 
     It holds no row of the data. It prints, and draws itself in a notebook.
 
     Parameters
     ----------
-    task : {"binary", "multiclass", "regression"}
-        What was predicted.
+    task : str
+        What was predicted: binary, multiclass, regression, or what else was registered.
     n_rows, n_groups : int
         Rows judged, and the patients that they belong to.
     is_grouped : bool
@@ -90,11 +68,6 @@ class SubgroupAudit:
     overall: Mapping[str, Interval]
     subgroups: tuple[Subgroup, ...]
 
-    @property
-    def verdict(self) -> str:
-        """What can be said of the gaps, and what cannot, in sentences."""
-        return " ".join(show.verdict(self))
-
     def to_frame(self) -> pd.DataFrame:
         """Return one row per subgroup and score.
 
@@ -111,7 +84,7 @@ class SubgroupAudit:
         rows, index = [], []
         nothing = Interval(np.nan, np.nan, np.nan)
         for part in self.subgroups:
-            for name in SHOWN[self.task]:
+            for name in scoring_of(self).audited:
                 score = part.scores.get(name, nothing)
                 gap = part.gaps.get(name, Gap(*[np.nan] * 4))
                 counts = [np.nan if n is None else n for n in (part.n_rows, part.n_groups)]
@@ -122,32 +95,6 @@ class SubgroupAudit:
         names += ["gap", "gap_low", "gap_high", "p_value", "adjusted"]
         labels = pd.MultiIndex.from_tuples(index, names=["factor", "level", "score"])
         return pd.DataFrame(rows, columns=names, index=labels)
-
-    def plot(self, scores: Any = None, axes: Any = None) -> NDArray[np.object_]:
-        """Draw intervals of subgroups below each other, against that of all rows.
-
-        Parameters
-        ----------
-        scores : sequence of str, optional
-            Which ones; discrimination and calibration by default.
-        axes : array of matplotlib Axes, optional
-            Where to draw, one for each score. A new figure by default.
-
-        Returns
-        -------
-        ndarray of matplotlib Axes
-            The axes drawn into.
-
-        Raises
-        ------
-        ConfigurationError
-            If there is no such score, or `axes` are not as many Axes as scores.
-        """
-        return show.plot(self, scores, axes)
-
-    def _html_parts(self) -> list[str]:
-        """Return the pieces of a page."""
-        return show.html_parts(self)
 
     def _state(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -169,14 +116,6 @@ class SubgroupAudit:
             for p in state["subgroups"]
         )
         return cls(**{**state, "subgroups": parts, "overall": read(Interval, state["overall"])})
-
-    def __repr__(self) -> str:
-        """Return the scores of each subgroup as text."""
-        return show.as_text(self)
-
-    def _repr_html_(self) -> str:
-        """Return the audit as HTML, with its picture."""
-        return show.as_html(self)
 
 
 def audit_subgroups(
@@ -265,7 +204,7 @@ def audit_subgroups(
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
     check_confidence(confidence)
     judged = judge(model, X, y, groups, classes)
-    cut, _ = find_threshold(model, threshold, judged.task)
+    cut, _ = find_threshold(model, threshold, judged)
     factors = read_factors(by, X, model, len(judged), bands)
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence}
     return audit_judged(judged, factors, cut, seed=draw_seed(random_state), **options)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion.exceptions import ConfigurationError
+from asfusion.show import colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,35 @@ def check_axes(axes: Any, count: int) -> list[Axes]:
         msg = f"axes: expected {count} matplotlib Axes, got {len(given)} object(s)."
         raise ConfigurationError(msg)
     return given
+
+
+def new_axes(
+    size: tuple[float, float], n_lines: int = 1, n_columns: int = 1, *, shown: bool, **options: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure and its axes, line by line; `options` are those of ``subplots``.
+
+    Where it is `shown`, pyplot keeps the figure and a notebook draws it, once, by itself. A figure
+    for a page is nobody else's.
+    """
+    settings: dict[str, Any] = {"figsize": size, "layout": "constrained"}
+    figure: Figure
+    if shown:
+        from matplotlib import pyplot
+
+        figure = pyplot.figure(**settings)
+    else:
+        from matplotlib.figure import Figure as PlainFigure
+
+        figure = PlainFigure(**settings)
+    axes = figure.subplots(n_lines, n_columns, squeeze=False, **options)
+    return figure, list(axes.ravel())
+
+
+def unit_square(axis: Axes, x: str, y: str, title: str) -> None:
+    """Prepare axes from 0 to 1 either way, with their diagonal."""
+    axis.plot([0, 1], [0, 1], color=colours.GREY, linewidth=1, linestyle=":")
+    axis.set(xlabel=x, ylabel=y, title=title, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set_aspect("equal")
 
 
 def as_svg(figure: Figure) -> bytes:

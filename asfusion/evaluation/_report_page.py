@@ -1,23 +1,26 @@
-"""A report, and its numbers, in words: for the terminal and for pages."""
+"""A report as it is seen: in a terminal, on a page, in pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from asfusion.evaluation import _plots
 from asfusion.evaluation._decision import where_useful
-from asfusion.evaluation.intervals import Interval
-from asfusion.evaluation.metrics import SCORES
-from asfusion.show import figures
-from asfusion.show import page as _html
+from asfusion.evaluation._labels import score_label, show_interval, show_number
+from asfusion.evaluation._patterns import Pattern
+from asfusion.evaluation._reported import Reported, shown_thresholds
+from asfusion.evaluation._small_cells import FEWEST
+from asfusion.evaluation._subgroup_page import AuditPage
+from asfusion.evaluation.registry import scoring_of
+from asfusion.show import figures, page
 
 if TYPE_CHECKING:
-    from asfusion.evaluation.report import Report
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-FEWEST = 10  # smaller cells are not shown: their numbers say little and may tell on people
+
 _SOURCES = {
     "given": "as given",
     "model": "stored in the model",
@@ -26,80 +29,84 @@ _SOURCES = {
 }
 
 
-def hidden_cells(counts: Mapping[str, tuple[int, int]]) -> set[str]:
-    """Return which parts of all rows are not shown, by their numbers of rows and of patients."""
-    hidden = {name for name, count in counts.items() if min(count) < FEWEST}
-    if len(hidden) == 1 and len(counts) > 1:
-        # The number of all rows is known: one missing number would follow from the others.
-        hidden.add(min(set(counts) - hidden, key=lambda name: (counts[name], name)))
-    return hidden
+class ReportPage(Reported, page.Page):
+    """Shows a report."""
 
+    patterns: tuple[Pattern, ...]
+    subgroups: AuditPage | None
 
-def score_label(name: str) -> str:
-    """Return what a score is called in tables, also that of one class."""
-    stem, bracket, rest = name.partition("[")
-    return SCORES[stem].label + (f", class {rest[:-1]}" if bracket else "")
+    @property
+    def primary(self) -> str:
+        """Name of the score by which patterns are shown: ``"auc"`` or ``"mae"``."""
+        return scoring_of(self).primary
 
+    def plot(self, axes: Any = None) -> NDArray[np.object_]:
+        """Draw the report.
 
-def show_number(value: float) -> str:
-    """Return a score as text: three decimals, fewer for large numbers."""
-    if np.isinf(value):
-        return "∞"
-    if np.isnan(value):
-        return "-"
-    return f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+        Parameters
+        ----------
+        axes : array of matplotlib Axes, optional
+            Where to draw: four for a binary outcome (ROC curve, calibration, decision
+            curve, predictions), two for several classes (ROC curves, called classes), one for
+            each target of a regression. A new figure by default.
 
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            The axes drawn into.
 
-def show_interval(score: Interval, *, sign: bool = False) -> str:
-    """Return the interval as text."""
-    if np.isnan(score.low):
-        return "-"
-    plus = ["+" if sign and value > 0 else "" for value in (score.low, score.high)]
-    return f"{plus[0]}{show_number(score.low)} to {plus[1]}{show_number(score.high)}"
+        Raises
+        ------
+        ConfigurationError
+            If `axes` are not as many Axes as needed.
+        """
+        if axes is None:
+            _, given = self._new_figure(shown=True)
+        else:
+            n_lines, n_columns = scoring_of(self).panels(self)
+            given = figures.check_axes(axes, n_lines * n_columns)
+        scoring_of(self).draw(self, given)
+        return np.asarray(given, dtype=object)
 
+    def _new_figure(self, *, shown: bool) -> tuple[Figure, list[Axes]]:
+        n_lines, n_columns = scoring_of(self).panels(self)
+        size = 4.2 * n_columns + scoring_of(self).legend_room(self), 4.0 * n_lines
+        return figures.new_axes(size, n_lines, n_columns, shown=shown)
 
-def show_threshold(report: Report, digits: int = 6) -> str:
-    """Return the threshold as text, or from which to which one those of the folds go."""
-    ends = report.threshold_range or (report.threshold, report.threshold)
-    return " to ".join(dict.fromkeys(f"{end:.{digits}g}" for end in ends))
+    def _title(self) -> str:
+        return "asfusion report"
 
+    def _text(self) -> str:
+        lines = [f"Report on {_rows(self)}"]
+        lines += [page.text_table(_header(self), _score_rows(self)), *_remarks(self)]
+        if self.patterns:
+            lines += ["", page.text_table(_pattern_header(self), _pattern_rows(self))]
+        if self.subgroups is not None:
+            lines += ["", repr(self.subgroups)]
+        return "\n".join(lines)
 
-def as_text(report: Report) -> str:
-    """Return a report for the terminal."""
-    lines = [f"Report on {_rows(report)}"]
-    lines += [_html.text_table(_header(report), _score_rows(report)), *_remarks(report)]
-    if report.patterns:
-        lines += ["", _html.text_table(_pattern_header(report), _pattern_rows(report))]
-    if report.subgroups is not None:
-        lines += ["", repr(report.subgroups)]
-    return "\n".join(lines)
-
-
-def as_html(report: Report) -> str:
-    """Return a report as HTML with its pictures, to stand in a page or a notebook."""
-    figure, axes = _plots.new_figure(report, show=False)
-    _plots.draw(report, axes)
-    titles = ", ".join(axis.get_title() for axis in axes)
-    parts = [
-        _html.heading("Report", 1),
-        _html.paragraph(f"On {_rows(report)}."),
-        _html.picture(figures.as_svg(figure), f"Plots of the report: {titles}."),
-        _html.heading("Scores"),
-        _html.table(_header(report), _score_rows(report)),
-        *(_html.paragraph(remark, "note") for remark in _remarks(report)),
-    ]
-    if report.patterns:
-        parts += [
-            _html.heading("By modalities present"),
-            _html.table(_pattern_header(report), _pattern_rows(report)),
+    def _body(self) -> list[str]:
+        figure, axes = self._new_figure(shown=False)
+        scoring_of(self).draw(self, axes)
+        titles = ", ".join(axis.get_title() for axis in axes)
+        parts = [
+            page.heading("Report", 1),
+            page.paragraph(f"On {_rows(self)}."),
+            page.picture(figures.as_svg(figure), f"Plots of the report: {titles}."),
+            page.heading("Scores"),
+            page.table(_header(self), _score_rows(self)),
+            *(page.paragraph(remark, "note") for remark in _remarks(self)),
         ]
-    if report.subgroups is not None:
-        parts += [_html.heading("By subgroup"), *report.subgroups._html_parts()]
-    made = f"Made by asfusion {report.version}. {_html.RESEARCH_TOOL}"
-    return _html.fragment([*parts, _html.paragraph(made, "note")])
+        if self.patterns:
+            shown = page.table(_pattern_header(self), _pattern_rows(self))
+            parts += [page.heading("By modalities present"), shown]
+        if self.subgroups is not None:
+            parts += [page.heading("By subgroup"), *self.subgroups._parts()]
+        made = f"Made by asfusion {self.version}. {page.RESEARCH_TOOL}"
+        return [*parts, page.paragraph(made, "note")]
 
 
-def _rows(report: Report) -> str:
+def _rows(report: ReportPage) -> str:
     unit = f" of {report.n_groups} patients" if report.is_grouped else ""
     text = f"{report.n_rows} rows{unit}"
     if report.classes:
@@ -108,18 +115,18 @@ def _rows(report: Report) -> str:
     return text
 
 
-def _header(report: Report) -> list[str]:
+def _header(report: ReportPage) -> list[str]:
     return ["score", "estimate", f"{100 * report.confidence:g} % interval"]
 
 
-def _score_rows(report: Report) -> list[list[str]]:
+def _score_rows(report: ReportPage) -> list[list[str]]:
     return [
         [score_label(name), show_number(score.estimate), show_interval(score)]
         for name, score in report.scores.items()
     ]
 
 
-def _remarks(report: Report) -> list[str]:
+def _remarks(report: ReportPage) -> list[str]:
     unit = "patients" if report.is_grouped else "rows (no groups were given)"
     drawn = f"Intervals: percentiles of {report.n_bootstrap} bootstrap replicates of {unit}."
     remarks = [drawn]
@@ -154,12 +161,12 @@ def _remarks(report: Report) -> list[str]:
     return remarks
 
 
-def _threshold_remarks(report: Report) -> list[str]:
+def _threshold_remarks(report: ReportPage) -> list[str]:
     """Return what holds for two classes: the threshold, and which of them is counted."""
     if report.threshold_source is None:
         return []
     source, positive = _SOURCES[report.threshold_source], report.classes[-1]
-    cut = show_threshold(report, 3 if report.threshold_range else 6)
+    cut = " to ".join(shown_thresholds(report, 3 if report.threshold_range else 6))
     remarks = [f"Threshold {cut}, {source}: class {positive} from there on."]
     if not all(map(_is_number_or_truth, report.classes)):
         other = report.classes[0]
@@ -185,7 +192,7 @@ def _is_number_or_truth(name: str) -> bool:
     return True
 
 
-def _prevalence_remark(report: Report) -> str:
+def _prevalence_remark(report: ReportPage) -> str:
     here = f"that of the rows, {100 * report.shares[-1]:.3g} %"
     if report.prevalence is None:
         return f"Predictive values and net benefit are for a prevalence like {here}."
@@ -195,11 +202,11 @@ def _prevalence_remark(report: Report) -> str:
     )
 
 
-def _pattern_header(report: Report) -> list[str]:
+def _pattern_header(report: ReportPage) -> list[str]:
     return ["modalities present", "rows", score_label(report.primary), _header(report)[-1]]
 
 
-def _pattern_rows(report: Report) -> list[list[str]]:
+def _pattern_rows(report: ReportPage) -> list[list[str]]:
     rows = []
     for pattern in report.patterns:
         names = " + ".join(pattern.present) or "none"

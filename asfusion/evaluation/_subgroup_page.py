@@ -1,40 +1,110 @@
-"""An audit of subgroups in words and pictures."""
+"""An audit of subgroups as it is seen: in a terminal, on a page, in pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import quoted
-from asfusion.evaluation._subgroup_scores import SHOWN, Gap
-from asfusion.evaluation._words import FEWEST, score_label, show_interval, show_number
+from asfusion.evaluation._inputs import Task
+from asfusion.evaluation._labels import score_info, score_label, show_interval, show_number
+from asfusion.evaluation._small_cells import FEWEST
+from asfusion.evaluation._subgroup_scores import Gap, Subgroup
 from asfusion.evaluation.intervals import Interval
+from asfusion.evaluation.registry import scoring_of
 from asfusion.exceptions import ConfigurationError
-from asfusion.show import colours, figures
-from asfusion.show import page as _html
+from asfusion.show import colours, figures, page
 
 if TYPE_CHECKING:
-    from asfusion.evaluation.subgroups import Subgroup, SubgroupAudit
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-_LABELS = {"net_benefit": "Net benefit", "mean_error": "Mean error"}
-_IDEAL = {"calibration_intercept": 0.0, "calibration_slope": 1.0, "mean_error": 0.0}
-_DRAWN = {
-    "binary": ("auc", "calibration_intercept"),
-    "multiclass": ("auc", "brier"),
-    "regression": ("mae", "mean_error"),
-}
 _MOST_NAMED = 8
 
 
-def label(name: str) -> str:
-    """Return what a score of an audit is called."""
-    return _LABELS.get(name) or score_label(name)
+class AuditPage(page.Page):
+    """Shows an audit of subgroups."""
+
+    task: Task
+    n_rows: int
+    n_groups: int
+    is_grouped: bool
+    threshold: float | None
+    confidence: float
+    n_bootstrap: int
+    n_gaps: int
+    overall: Mapping[str, Interval]
+    subgroups: tuple[Subgroup, ...]
+
+    @property
+    def verdict(self) -> str:
+        """What can be said of the gaps, and what cannot, in sentences."""
+        return " ".join(_verdict(self))
+
+    def plot(self, scores: Any = None, axes: Any = None) -> NDArray[np.object_]:
+        """Draw intervals of subgroups below each other, against that of all rows.
+
+        Parameters
+        ----------
+        scores : sequence of str, optional
+            Which ones; discrimination and calibration by default.
+        axes : array of matplotlib Axes, optional
+            Where to draw, one for each score. A new figure by default.
+
+        Returns
+        -------
+        ndarray of matplotlib Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such score, or `axes` are not as many Axes as scores.
+        """
+        known = scoring_of(self)
+        names = list(known.drawn if scores is None else np.atleast_1d(scores))
+        unknown = [str(name) for name in names if name not in known.audited]
+        if unknown or not names:
+            msg = f"scores: expected some of {quoted(known.audited, 9)}, got {quoted(unknown)}."
+            raise ConfigurationError(msg)
+        if axes is None:
+            _, given = _new_figure(self, names, shown=True)
+        else:
+            given = figures.check_axes(axes, len(names))
+        _draw(self, names, given)
+        return np.asarray(given, dtype=object)
+
+    def _title(self) -> str:
+        return "asfusion audit of subgroups"
+
+    def _text(self) -> str:
+        lines = [f"Audit of {_size(self)}", page.text_table(_header(self), _rows(self)), ""]
+        return "\n".join([*lines, *_verdict(self), *_remarks(self)])
+
+    def _body(self) -> list[str]:
+        heads = [page.heading("Subgroups", 1), page.paragraph(f"Of {_size(self)}.")]
+        return [*heads, *self._parts(), page.paragraph(page.RESEARCH_TOOL, "note")]
+
+    def _parts(self) -> list[str]:
+        """Return what also stands on the page of a report."""
+        drawn = scoring_of(self).drawn
+        figure, axes = _new_figure(self, drawn, shown=False)
+        _draw(self, drawn, axes)
+        return [
+            *(
+                page.paragraph(words, "verdict" if k == 1 else "")
+                for k, words in enumerate(_verdict(self))
+            ),
+            page.picture(figures.as_svg(figure), "Scores by subgroup with intervals."),
+            page.table(_header(self), _rows(self)),
+            *(page.paragraph(remark, "note") for remark in _remarks(self)),
+        ]
 
 
-def verdict(audit: SubgroupAudit) -> list[str]:
+def _verdict(audit: AuditPage) -> list[str]:
     """Return what can be said of the gaps, and what cannot."""
     if not audit.n_gaps:
         return ["No two subgroups are large enough to be compared: nothing can be said."]
@@ -51,7 +121,8 @@ def verdict(audit: SubgroupAudit) -> list[str]:
     if sure:
         words.append(f"Beyond chance (Holm's correction): {_listed(sure)}.")
     else:
-        widest = max(seen, key=lambda item: item[2].high - item[2].low if _is_auc(item) else 0.0)
+        primary = scoring_of(audit).primary
+        widest = max(seen, key=lambda x: x[2].high - x[2].low if x[1] == primary else 0.0)
         words.append(
             "None is beyond chance after Holm's correction. That is no proof of equality: "
             f"the interval for {_named(widest)} goes from {_signed(widest[2].low)} to "
@@ -62,50 +133,7 @@ def verdict(audit: SubgroupAudit) -> list[str]:
     return words
 
 
-def as_text(audit: SubgroupAudit) -> str:
-    """Return an audit for the terminal."""
-    lines = [f"Audit of {_size(audit)}", _html.text_table(_header(audit), _rows(audit)), ""]
-    return "\n".join([*lines, *verdict(audit), *_remarks(audit)])
-
-
-def html_parts(audit: SubgroupAudit) -> list[str]:
-    """Return an audit as pieces of a page."""
-    figure, axes = _new_figure(audit, _DRAWN[audit.task], shown=False)
-    _draw(audit, _DRAWN[audit.task], axes)
-    return [
-        *(
-            _html.paragraph(words, "verdict" if k == 1 else "")
-            for k, words in enumerate(verdict(audit))
-        ),
-        _html.picture(figures.as_svg(figure), "Scores by subgroup with intervals."),
-        _html.table(_header(audit), _rows(audit)),
-        *(_html.paragraph(remark, "note") for remark in _remarks(audit)),
-    ]
-
-
-def as_html(audit: SubgroupAudit) -> str:
-    """Return an audit as HTML, to stand in a notebook."""
-    heads = [_html.heading("Subgroups", 1), _html.paragraph(f"Of {_size(audit)}.")]
-    note = _html.paragraph(_html.RESEARCH_TOOL, "note")
-    return _html.fragment([*heads, *html_parts(audit), note])
-
-
-def plot(audit: SubgroupAudit, scores: Any, axes: Any) -> NDArray[np.object_]:
-    """Draw intervals of subgroups, one axis per score."""
-    names = list(_DRAWN[audit.task]) if scores is None else list(np.atleast_1d(scores))
-    unknown = [str(name) for name in names if name not in SHOWN[audit.task]]
-    if unknown or not names:
-        msg = f"scores: expected some of {quoted(SHOWN[audit.task], 9)}, got {quoted(unknown)}."
-        raise ConfigurationError(msg)
-    if axes is None:
-        _, given = _new_figure(audit, names, shown=True)
-    else:
-        given = figures.check_axes(axes, len(names))
-    _draw(audit, names, given)
-    return np.asarray(given, dtype=object)
-
-
-def _distinct(audit: SubgroupAudit) -> list[tuple[Subgroup, str, Gap]]:
+def _distinct(audit: AuditPage) -> list[tuple[Subgroup, str, Gap]]:
     """Return every gap once: two halves have the same one."""
     seen, found = set(), []
     for part in audit.subgroups:
@@ -117,13 +145,9 @@ def _distinct(audit: SubgroupAudit) -> list[tuple[Subgroup, str, Gap]]:
     return found
 
 
-def _is_auc(item: tuple[Subgroup, str, Gap]) -> bool:
-    return item[1] in ("auc", "mae")
-
-
 def _named(item: tuple[Subgroup, str, Gap]) -> str:
     part, name, _ = item
-    return f"{label(name)} in {part.factor} = {part.level}"
+    return f"{score_label(name)} in {part.factor} = {part.level}"
 
 
 def _listed(items: Sequence[tuple[Subgroup, str, Gap]]) -> str:
@@ -141,27 +165,28 @@ def _signed(value: float) -> str:
     return ("+" if value > 0 else "") + show_number(value)
 
 
-def _size(audit: SubgroupAudit) -> str:
+def _size(audit: AuditPage) -> str:
     unit = f" of {audit.n_groups} patients" if audit.is_grouped else ""
     return f"{audit.n_rows} rows{unit}"
 
 
-def _header(audit: SubgroupAudit) -> list[str]:
-    return ["subgroup", "rows", *(label(name) for name in SHOWN[audit.task])]
+def _header(audit: AuditPage) -> list[str]:
+    return ["subgroup", "rows", *(score_label(name) for name in scoring_of(audit).audited)]
 
 
-def _rows(audit: SubgroupAudit) -> list[list[str]]:
-    rows = [["all", str(audit.n_rows), *(_cell(audit.overall[k]) for k in SHOWN[audit.task])]]
+def _rows(audit: AuditPage) -> list[list[str]]:
+    names = scoring_of(audit).audited
+    rows = [["all", str(audit.n_rows), *(_cell(audit.overall[k]) for k in names)]]
     for part in audit.subgroups:
         n_rows = str(part.n_rows)
         if part.n_rows is None:
             too_few = part.refused == f"under {FEWEST}"
             n_rows = part.refused if too_few else f"{FEWEST} or more"
-        cells = ["-"] * len(SHOWN[audit.task])
+        cells = ["-"] * len(names)
         if part.refused and part.refused != n_rows:
             cells[0] = part.refused
         elif not part.refused:
-            cells = [_cell(part.scores[k], part.gaps.get(k)) for k in SHOWN[audit.task]]
+            cells = [_cell(part.scores[k], part.gaps.get(k)) for k in names]
         rows.append([f"{part.factor} = {part.level}", n_rows, *cells])
     return rows
 
@@ -171,7 +196,7 @@ def _cell(score: Interval, gap: Gap | None = None) -> str:
     return f"{show_number(score.estimate)}{star} ({show_interval(score)})"
 
 
-def _remarks(audit: SubgroupAudit) -> list[str]:
+def _remarks(audit: AuditPage) -> list[str]:
     unit = "patients" if audit.is_grouped else "rows (no groups were given)"
     drawn = (
         f"Intervals: {100 * audit.confidence:g} %, percentiles of {audit.n_bootstrap} bootstrap "
@@ -186,28 +211,18 @@ def _remarks(audit: SubgroupAudit) -> list[str]:
 
 
 def _new_figure(
-    audit: SubgroupAudit, names: Sequence[str], *, shown: bool
-) -> tuple[Any, list[Any]]:
+    audit: AuditPage, names: Sequence[str], *, shown: bool
+) -> tuple[Figure, list[Axes]]:
     height = 1.4 + 0.28 * (len(_lines(audit)) + 1)
     width = max(2.2, figures.room_for(_ticks(audit))) + 3.4 * len(names)
-    options: dict[str, Any] = {"figsize": (width, height), "layout": "constrained"}
-    if shown:
-        from matplotlib import pyplot
-
-        figure: Any = pyplot.figure(**options)
-    else:
-        from matplotlib.figure import Figure
-
-        figure = Figure(**options)
-    axes = figure.subplots(1, len(names), squeeze=False, sharey=True)
-    return figure, list(axes[0])
+    return figures.new_axes((width, height), 1, len(names), shown=shown, sharey=True)
 
 
-def _lines(audit: SubgroupAudit) -> list[Subgroup]:
+def _lines(audit: AuditPage) -> list[Subgroup]:
     return [part for part in audit.subgroups if part.scores]
 
 
-def _ticks(audit: SubgroupAudit) -> list[str]:
+def _ticks(audit: AuditPage) -> list[str]:
     """Return the names of the lines, that of all rows first."""
     parts = _lines(audit)
     levels = figures.tick_names([p.level for p in parts], 26)
@@ -217,7 +232,7 @@ def _ticks(audit: SubgroupAudit) -> list[str]:
     return [f"all ({audit.n_rows})", *(f"{factor} = {level}{n}" for factor, level, n in lines)]
 
 
-def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> None:
+def _draw(audit: AuditPage, names: Sequence[str], axes: Sequence[Axes]) -> None:
     parts = _lines(audit)
     places = -np.arange(1, len(parts) + 1, dtype=np.float64)
     factors = [part.factor for part in parts]
@@ -226,8 +241,9 @@ def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> No
         if np.isfinite(whole.low):
             axis.axvspan(whole.low, whole.high, color=colours.GREY, alpha=0.15, lw=0)
         axis.axvline(whole.estimate, color=colours.GREY, lw=1, ls="--")
-        if name in _IDEAL:
-            axis.axvline(_IDEAL[name], color="black", lw=0.8, ls=":")
+        info = score_info(name)
+        if info.better == "ideal":
+            axis.axvline(info.ideal, color="black", lw=0.8, ls=":")
         _draw_line(axis, 0.0, whole, differs=False, colour="black")
         for place, part in zip(places, parts, strict=True):
             gap = part.gaps.get(name)
@@ -237,7 +253,7 @@ def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> No
         for place, a, b in zip(places, factors, factors[1:], strict=False):
             if a != b:
                 axis.axhline(place - 0.5, color=colours.GREY, lw=0.5)
-        axis.set(title=label(name), ylim=(-len(parts) - 0.7, 0.7))
+        axis.set(title=score_label(name), ylim=(-len(parts) - 0.7, 0.7))
     axes[0].set_yticks([0.0, *places], _ticks(audit))
     kinds = (
         ("o", colours.BLUE, "no gap seen"),
@@ -250,7 +266,7 @@ def _draw(audit: SubgroupAudit, names: Sequence[str], axes: Sequence[Any]) -> No
     )
 
 
-def _draw_line(axis: Any, place: float, score: Interval, *, differs: bool, colour: str) -> None:
+def _draw_line(axis: Axes, place: float, score: Interval, *, differs: bool, colour: str) -> None:
     if np.isfinite(score.low):
         axis.plot([score.low, score.high], [place, place], color=colour, lw=1.6)
     axis.plot(
