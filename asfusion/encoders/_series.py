@@ -22,7 +22,7 @@ from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
-from asfusion.encoders.image import check_store, in_threads, paths_of
+from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.stores.series_store import SeriesStore
@@ -40,7 +40,7 @@ Integers = NDArray[np.int64]
 PRETRAINED_RATE = 0.1
 _MAX_BYTES = 8 << 30
 _AT_ONCE = 32
-_FIX = " Correct the path or the files, or pass on_error='missing' to do without it."
+_WHO = "Series: "
 
 
 class SeriesEncoder(Encoder):
@@ -168,7 +168,7 @@ class SeriesEncoder(Encoder):
         check_choice(self.on_gap, "on_gap", ("raise", "fill"))
         check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
         check_window(self.window)
-        check_store(self.store)
+        check_folder(self.store, "store")
         if self.mode in ("last_block", "frozen") and not self.has_weights:
             msg = (
                 "mode: expected 'auto' or 'full' with a backbone that has no pretrained weights "
@@ -187,9 +187,9 @@ class SeriesEncoder(Encoder):
                 try:
                     return read_series(path, on_gap=self.on_gap)
                 except ImageReadError as error:
-                    problem = problem or _explain(column, row, error)
+                    problem = problem or explain_file(column, row, error, _WHO)
                     if self.on_error == "raise":
-                        raise type(error)(problem + _FIX) from None
+                        raise type(error)(problem + FIX) from None
         if n_files:
             msg = f"{problem} None of the {n_files} series can be read."
             raise ImageReadError(msg)
@@ -214,9 +214,9 @@ class SeriesEncoder(Encoder):
         if errors:
             first = min(errors)
             n, s = wanted[first]
-            problem = _explain(self.columns_[s], int(rows[n]), errors[first])
+            problem = explain_file(self.columns_[s], int(rows[n]), errors[first], _WHO)
             if self.on_error == "raise":
-                raise type(errors[first])(problem + _FIX)
+                raise type(errors[first])(problem + FIX)
             message = (
                 f"{len(errors)} of {len(wanted)} series cannot be read, and are taken as "
                 f"missing. The first: {problem}"
@@ -306,8 +306,3 @@ def _check_size(shape: tuple[int, ...]) -> None:
             "or a frozen backbone, which embeds them in small portions."
         )
         raise InputError(msg)
-
-
-def _explain(column: str, row: int, error: ImageReadError) -> str:
-    """Return what is wrong with a row's series, by position: a path is patient data, too."""
-    return f"Column {column!r}, row {row}: {str(error).removeprefix('Series: ')}"

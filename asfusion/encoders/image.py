@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -15,13 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
-from asfusion._progress import progress
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import file_digest
+from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
 from asfusion.exceptions import (
     AsfusionWarning,
-    ColumnError,
     ConfigurationError,
     ImageReadError,
     InputError,
@@ -34,11 +32,8 @@ from asfusion.nn._norms import NORMS, Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
 from asfusion.nn.network import EncoderNetwork, Training
 
-T = TypeVar("T")
-
 _SMALLEST = 32  # below this, networks have no position left at their end
 _PRETRAINED_RATE = 0.1
-_THREADS = min(8, os.cpu_count() or 1)  # decoders release the interpreter lock
 
 
 class ImageEncoder(Encoder):
@@ -300,7 +295,7 @@ class ImageEncoder(Encoder):
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
             msg = f"channels: expected 1 (grey) or 3 (RGB), got {self.channels!r}."
             raise ConfigurationError(msg)
-        check_store(self.store)
+        check_folder(self.store, "store")
         check_integer(self.d_out, "d_out", minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
@@ -337,11 +332,11 @@ class ImageEncoder(Encoder):
                 read_image(path, size=_SMALLEST, channels=self.channels)
                 return
             except ImageReadError as error:
-                problem = problem or _explain(self.column, row, error)
+                problem = problem or explain_file(self.column, row, error, WHO)
                 if self.on_error == "raise":
                     break
         if self.on_error == "raise":
-            raise ImageReadError(problem + _FIX)
+            raise ImageReadError(problem + FIX)
         msg = f"{problem} None of the {len(given)} files of this column can be read."
         raise ImageReadError(msg)
 
@@ -361,7 +356,7 @@ class ImageEncoder(Encoder):
                     str(paths[row]), size=self.size_, channels=self.channels
                 )
             except ImageReadError as error:
-                return _explain(self.column, row, error)
+                return explain_file(self.column, row, error, WHO)
             return None
 
         wanted = np.flatnonzero(present).tolist()
@@ -371,7 +366,7 @@ class ImageEncoder(Encoder):
             for position, problem in zip(wanted, outcomes, strict=True):
                 if problem is not None and self.on_error == "raise":
                     outcomes.close()
-                    raise ImageReadError(problem + _FIX)
+                    raise ImageReadError(problem + FIX)
                 if problem is not None:
                     problems[position] = problem
         present[list(problems)] = False
@@ -388,7 +383,7 @@ class ImageEncoder(Encoder):
             for position, reason in reasons.items()
         }
         if problems and self.on_error == "raise":
-            raise ImageReadError(problems[min(problems)] + _FIX)
+            raise ImageReadError(problems[min(problems)] + FIX)
         if problems:
             self._warn(problems, sum(path is not None for path in paths))
         pixels = torch.from_numpy(store.read(found))
@@ -411,46 +406,3 @@ class ImageEncoder(Encoder):
 
     def _embedding_settings(self) -> object:
         return (self.backbone_config_, self.channels, self.pool)
-
-
-_FIX = " Correct the path or the file, or pass on_error='missing' to do without it."
-
-
-def paths_of(frame: Frame, column: str, what: str = "image files") -> list[str | None]:
-    """Return the cells of a column as paths, None where there is none."""
-    paths = frame.strings(column)
-    kind = frame.kind(column)
-    if kind not in ("text", "category") and any(path is not None for path in paths):
-        msg = (
-            f"Column {column!r}: expected paths to {what}, got a {kind} column. Use "
-            "TabularEncoder for it."
-        )
-        raise ColumnError(msg)
-    return paths
-
-
-def check_store(store: object) -> None:
-    """Raise unless this names a folder, or none."""
-    if store is not None and not isinstance(store, str | os.PathLike):
-        msg = f"store: expected a path of a folder or None, got {type(store).__name__}."
-        raise ConfigurationError(msg)
-
-
-def _explain(column: str, row: int, error: ImageReadError) -> str:
-    """Return what is wrong with a row's file, by position: a path is patient data, too."""
-    return f"Column {column!r}, row {row}: {str(error).removeprefix(WHO)}"
-
-
-def in_threads(
-    work: Callable[[Any], T], items: Sequence[Any], what: str, unit: str = "file"
-) -> Any:
-    """Yield ``work(item)`` in order, several at once; closing drops what has not begun."""
-    if len(items) < 2:
-        yield from map(work, items)
-        return
-    pool = ThreadPoolExecutor(max_workers=_THREADS)
-    try:
-        results = pool.map(work, items)
-        yield from progress(results, what, total=len(items), unit=unit)
-    finally:
-        pool.shutdown(cancel_futures=True)
