@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -28,15 +27,12 @@ from asfusion.comparison.board import (
     Entry,
 )
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.text import TextEncoder
 from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import AsfusionWarning
 from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-
-_THUMBNAIL = 16  # side of the images of the plain ladder where no network is pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -261,12 +257,8 @@ class PresenceRun(Run):
 
 def plain_features(encoder: Encoder, train: Frame, test: Frame) -> tuple[Floats, Floats]:
     """Return features that need no training, NaN in rows without the modality."""
-    fitted = clone(encoder)
-    if fitted.needs_training and isinstance(fitted, TextEncoder):
-        fitted = TextEncoder(fitted.columns, backbone="tfidf")
-    fitted.fit(train)
-    read = _thumbnails if fitted.needs_training else Encoder.transform
-    return read(fitted, train), read(fitted, test)
+    fitted = encoder.plain().fit(train)
+    return fitted.plain_features(train), fitted.plain_features(test)
 
 
 def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) -> Floats:
@@ -325,17 +317,6 @@ def _filled(blocks: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
             if absent[0].any():
                 parts.append(np.where(lost, 1.0, 0.0))
     return np.hstack(learn), np.hstack(asked)
-
-
-def _thumbnails(encoder: Encoder, frame: Frame) -> Floats:
-    """Return small grey images, each with mean 0 and variance 1, as features."""
-    prepared = encoder.prepare(frame)
-    pixels = prepared.tensors["pixels"].to(torch.float32).mean(dim=1, keepdim=True)
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels, _THUMBNAIL).flatten(1).double()
-    spread = small.std(dim=1, keepdim=True).clamp(min=1e-6)
-    features = ((small - small.mean(dim=1, keepdim=True)) / spread).numpy()
-    features[~prepared.present.numpy()] = np.nan
-    return np.asarray(features)
 
 
 def _ask(model: Any, rows: Any, data: ComparedRows) -> Floats:

@@ -128,19 +128,19 @@ def data_digest(data: ComparedRows) -> str:
     columns: dict[str, list[str]] = {}
     for encoder in data.encoders.values():
         for name in columns_of(encoder, data.frame):
-            column = _column_digest(data.frame, name, encoder.reads_files)
+            column = _column_digest(data.frame, name, encoder)
             columns.setdefault(name, []).append(column)
     target = (type(data.target).__name__, data.target.get_params(), data.target.class_names())
     rows = [array_digest(part) for part in (data.y, data.groups)]
     return digest(columns, target, rows, data.is_grouped, describe(data.encoders))
 
 
-def _column_digest(frame: Frame, name: str, reads_files: bool) -> str:
+def _column_digest(frame: Frame, name: str, encoder: Encoder) -> str:
     kind = frame.kind(name)
     if kind in ("number", "boolean"):
         return digest(kind, array_digest(frame.numbers(name)))
-    cells: list[Any] = list(frame.strings(name))
-    if reads_files:
+    cells: list[Any] = list(encoder._cell_sources(frame, name))
+    if encoder.reads_files:
         cells = [cell and (file_digest(cell) or folder_digest(cell) or cell) for cell in cells]
     return digest(kind, cells)
 
@@ -210,7 +210,8 @@ class _Describer:
     def _of_object(self, value: Any, kind: object) -> object:
         if hasattr(value, "get_params"):
             params = value.get_params(deep=False)
-            folders = _folders(params) if isinstance(value, Encoder) else []
+            read = value._folders() if hasattr(value, "_folders") else {}  # of an encoder
+            folders = [(name, folder_digest(path)) for name, path in read.items()]
             return ("estimator", kind, self.of(params), folders)
         if isinstance(value, nn.Module):
             return ("network", kind, network_digest(value), self.of(_own(value)))
@@ -278,15 +279,6 @@ def _code(code: types.CodeType) -> object:
     sets = [sorted(map(repr, item)) for item in code.co_consts if isinstance(item, frozenset)]
     names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars)
     return (names, hashlib.sha256(code.co_code).hexdigest(), constants, sets)
-
-
-def _folders(params: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return names for the contents of folders of weights that an encoder reads."""
-    return [
-        (name, folder_digest(value))
-        for name, value in params.items()
-        if isinstance(value, str | os.PathLike) and value and Path(value).is_dir()
-    ]
 
 
 def _versions() -> object:

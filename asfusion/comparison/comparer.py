@@ -38,9 +38,7 @@ from asfusion.comparison._store import AnswerStore
 from asfusion.comparison.board import Board, Entry
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
-from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators.late import check_combine
@@ -305,8 +303,7 @@ def _plan(
     if "joint" in families:
         plan.add_joint(fusions)
     runs = [*plan.runs, PlainRun(list(data.encoders))]
-    kinds = (TabularEncoder, GenotypeEncoder)
-    tables = [name for name, part in data.encoders.items() if isinstance(part, kinds)]
+    tables = [name for name, part in data.encoders.items() if part.kind in ("table", "genotypes")]
     if tables:
         runs.append(TablesRun(tables))
     if any(not present.all() for present in data.presence.values()):

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import progress, shown_by_caller
 from asfusion.exceptions import ColumnError, ConfigurationError, ImageReadError
 
 T = TypeVar("T")
@@ -52,6 +52,8 @@ def in_threads(
     pool = ThreadPoolExecutor(max_workers=_THREADS)
     try:
         results = pool.map(work, items)
-        yield from progress(results, what, total=len(items), unit=unit)
+        with shown_by_caller():
+            shown = progress(results, what, total=len(items), unit=unit)
+        yield from shown
     finally:
         pool.shutdown(cancel_futures=True)

@@ -19,10 +19,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
+from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
 from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
+from asfusion.encoders._plain import SMALL_VOLUME, small_volume, with_absent
+from asfusion.encoders._words import name_network
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.stores.series_store import SeriesStore
@@ -40,19 +43,22 @@ Integers = NDArray[np.int64]
 PRETRAINED_RATE = 0.1
 _MAX_BYTES = 8 << 30
 _AT_ONCE = 32
+_BATCH = 8
 _WHO = "Series: "
 
 
 class SeriesEncoder(Encoder):
     """Read one or several series per row, each onto the same grid of voxels.
 
-    A subclass has the parameters ``columns``, ``window``, ``mode``, ``norm``, ``d_out``,
-    ``dropout``, ``on_gap``, ``on_error`` and ``store``, and says how series become voxels and
-    what a row's mask is.
+    A subclass has the parameters ``columns``, ``backbone``, ``weights``, ``window``, ``mode``,
+    ``norm``, ``d_out``, ``dropout``, ``on_gap``, ``on_error`` and ``store``, and says how series
+    become voxels and what a row's mask is.
     """
 
     columns: str | Sequence[str]
     window: Window
+    backbone: str
+    weights: str | None
     mode: Mode
     norm: Any
     d_out: int
@@ -64,6 +70,7 @@ class SeriesEncoder(Encoder):
     shape_: tuple[int, int, int]
     backbone_config_: dict[str, Any]
 
+    kind: ClassVar[str] = "volume"
     _chunk_rows: ClassVar[int] = 32
 
     @property
@@ -142,6 +149,38 @@ class SeriesEncoder(Encoder):
     def is_frozen(self) -> bool:
         """Whether the backbone keeps its weights, so that each row is embedded once."""
         return self._training_mode() == "frozen"
+
+    @property
+    def batch_hint(self) -> int:
+        """How many of its rows make a training batch: few, where a network reads voxels."""
+        return super().batch_hint if self.is_frozen else _BATCH
+
+    def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
+        """Return embeddings of a frozen backbone, or small volumes of 4 x 8 x 8 voxels.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the columns of paths.
+        device : str
+            Where a frozen backbone computes: ``"auto"``, or a torch device.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            One small volume per sequence, zeros for a missing one; NaN for rows without any.
+        """
+        if not self.needs_training:
+            return super().plain_features(X, device)
+        check_is_fitted(self)
+        frame = self._read(X)
+        chunks = np.split(np.arange(len(frame)), range(_AT_ONCE, len(frame), _AT_ONCE))
+        parts = [_small_volumes(self._prepare_rows(frame, rows)) for rows in chunks]
+        return np.concatenate(parts)
+
+    def _network_in_words(self) -> str:
+        given, brought = self.weights is not None, self.has_weights and self.weights is None
+        return name_network(self.backbone, self._training_mode(), given=given, brought=brought)
 
     def _training_mode(self) -> Training:
         if self.mode != "auto":
@@ -259,7 +298,8 @@ class SeriesEncoder(Encoder):
         """Do what `_read_files` does, from the store, which decodes what it does not have."""
         plan = self._grid_plan()
         store = SeriesStore(str(self.store), **plan._asdict(), on_gap=self.on_gap)
-        rows, errors = store.find(paths, stop=self.on_error == "raise")
+        with shown_by_caller():
+            rows, errors = store.find(paths, stop=self.on_error == "raise")
         for start in range(0, len(rows), _AT_ONCE):  # no second copy of all
             some = slice(start, start + _AT_ONCE)
             found = tuple(np.asarray(places[some]).T)
@@ -279,6 +319,17 @@ class SeriesEncoder(Encoder):
     def _embedding_settings(self) -> object:
         plan = self.backbone_config_
         return (plan, self.shape_, self.window, self.on_gap, len(self.columns_))
+
+
+def _small_volumes(prepared: Prepared) -> NDArray[np.float64]:
+    """Return the sequences of rows as small volumes side by side (N, D)."""
+    voxels, mask = prepared.tensors["voxels"], prepared.tensors["mask"]
+    small = torch.zeros(*voxels.shape[:2], SMALL_VOLUME, dtype=torch.float64)
+    for row, sequence in torch.nonzero(mask.flatten(2).any(dim=2) if mask.dim() > 2 else mask):
+        # A mask of slices says how many of the voxels are a series.
+        n_slices = int(mask[row, sequence].sum()) if mask.dim() > 2 else voxels.shape[2]
+        small[row, sequence] = small_volume(voxels[row, sequence, :n_slices])
+    return with_absent(small.flatten(1), prepared.present)
 
 
 def _row_key(parts: Sequence[str | None]) -> str | None:

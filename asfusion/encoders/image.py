@@ -14,10 +14,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
+from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import file_digest
 from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
+from asfusion.encoders._plain import small_images, with_absent
+from asfusion.encoders._words import name_network
 from asfusion.exceptions import (
     AsfusionWarning,
     ConfigurationError,
@@ -136,6 +139,7 @@ class ImageEncoder(Encoder):
     >>> folder.cleanup()
     """
 
+    kind: ClassVar[str] = "image"
     _embed_rows: ClassVar[int] = 4  # what fits into a CPU's caches
 
     def __init__(
@@ -282,6 +286,30 @@ class ImageEncoder(Encoder):
         """Whether the backbone keeps its weights, so that each row is embedded once."""
         return self._training_mode() == "frozen"
 
+    def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
+        """Return embeddings of a frozen backbone, or small grey images of 16 x 16 pixels.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the column of paths.
+        device : str
+            Where a frozen backbone computes: ``"auto"``, or a torch device.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            NaN for rows without an image.
+        """
+        if not self.needs_training:
+            return super().plain_features(X, device)
+        prepared = self.prepare(X)
+        return with_absent(small_images(prepared.tensors["pixels"]), prepared.present)
+
+    def _network_in_words(self) -> str:
+        brought, given = is_pretrained(self.backbone), self.weights is not None
+        return name_network(self.backbone, self._training_mode(), given=given, brought=brought)
+
     # -- parameters --------------------------------------------------------------------
 
     def _check_parameters(self) -> None:
@@ -377,7 +405,8 @@ class ImageEncoder(Encoder):
     def _prepare_stored(self, paths: list[str | None], rows: NDArray[np.int64]) -> Prepared:
         """Return the images of rows from the store, which decodes what it does not have."""
         store = ImageStore(str(self.store), size=self.size_, channels=self.channels)
-        found, reasons = store.find(paths, stop=self.on_error == "raise")
+        with shown_by_caller():
+            found, reasons = store.find(paths, stop=self.on_error == "raise")
         problems = {
             position: f"Column {self.column!r}, row {int(rows[position])}: {reason}"
             for position, reason in reasons.items()

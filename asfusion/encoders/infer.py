@@ -134,9 +134,8 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     lines = [f"encoders='auto' chose for {len(frame)} rows:"]
     width = max(12, *map(len, encoders))
     for name, encoder in encoders.items():
-        names = quoted(encoder._columns_among(frame.columns) or frame.columns, limit=8)
-        network = _network_in_words(encoder, frame)
-        lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {names}{network}")
+        told = f"{encoder.describe(frame.columns)}{_reason(encoder, frame)}"
+        lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {told}")
     left_out = {} if frame.is_array else column_roles(frame)
     for role, reason in _REASONS.items():
         found = [name for name, role_found in left_out.items() if role_found == role]
@@ -155,28 +154,18 @@ _REASONS = {
 }
 
 
-def _network_in_words(encoder: Encoder, frame: Frame) -> str:
-    """Return what reads a note or an image, where another choice may well be better."""
-    params = encoder.get_params(deep=False)
-    backbone = params.get("backbone")
-    if backbone == "efficientnet_lite0":
-        return ": EfficientNet-Lite0 with weights from ImageNet, frozen"
-    if backbone == "compact_3d":
-        return ": a small 3-D network trained from scratch"
-    if backbone == "compact":
-        return (
-            ": a small network trained from scratch (backbone='efficientnet_lite0' brings "
-            "pretrained weights)"
-        )
-    if backbone == "gru":
-        return ": visits by a small GRU that reads days (a summary of them in early fusion)"
-    if backbone not in ("tfidf", "transformer") or not isinstance(params["columns"], str):
+def _reason(encoder: Encoder, frame: Frame) -> str:
+    """Return why it was chosen, where another choice may well be better."""
+    chosen = encoder.kind, encoder.get_params(deep=False).get("backbone")
+    if chosen == ("image", "compact"):
+        return " (backbone='efficientnet_lite0' brings pretrained weights)"
+    columns = encoder._columns_among(frame.columns)
+    if chosen not in (("note", "tfidf"), ("note", "transformer")) or len(columns) != 1:
         return ""
-    n_notes = int(frame.known(params["columns"]).sum())
-    if backbone == "transformer":
-        return f": a small transformer trained from scratch on {n_notes} notes"
-    few = f", as {n_notes} notes are too few to train a transformer" * (n_notes < _MANY_NOTES)
-    return f": counted words (tf-idf){few}"
+    n_notes = int(frame.known(columns[0]).sum())
+    if chosen[1] == "transformer":
+        return f" on {n_notes} notes"
+    return f", as {n_notes} notes are too few to train a transformer" * (n_notes < _MANY_NOTES)
 
 
 def column_roles(frame: Frame) -> dict[str, Role]:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
@@ -136,6 +137,7 @@ class TextEncoder(Encoder):
     (3, 3)
     """
 
+    kind: ClassVar[str] = "note"
     reads_files: ClassVar[bool] = False
 
     # One note at a time is cut to its own length: no padding, and the same bits whatever
@@ -288,13 +290,22 @@ class TextEncoder(Encoder):
             learning_rate_scale=_PRETRAINED_RATE if is_pretrained else 1.0,
         )
 
-    def embed(self, X: Any) -> Prepared:
+    def plain(self) -> TextEncoder:
+        """Return an unfitted encoder of the same notes that counts words, if this one learns."""
+        if not self.needs_training:
+            copy: TextEncoder = clone(self)
+            return copy
+        return TextEncoder(self.columns, backbone="tfidf")
+
+    def embed(self, X: Any, device: str = "cpu") -> Prepared:
         """Return rows as tokens of the backbone, absent rows masked.
 
         Parameters
         ----------
         X : DataFrame of N rows
             The rows, with the note columns.
+        device : str
+            Where the backbone computes: ``"auto"``, or a torch device.
 
         Returns
         -------
@@ -303,7 +314,7 @@ class TextEncoder(Encoder):
         """
         check_is_fitted(self)
         if self.tfidf_ is None:
-            return super().embed(X)
+            return super().embed(X, device)
         prepared = self.prepare(X)  # is the embedding already, and cheaper than a look-up
         tokens = Tokens.single(prepared.tensors["vectors"], present=prepared.present)
         return Prepared.embedded(tokens, prepared.present)
@@ -332,6 +343,14 @@ class TextEncoder(Encoder):
         stem = "_".join(self.columns_)
         names = tfidf_names(cast("Tfidf", self.tfidf_))
         return np.asarray([f"{stem}_{name}" for name in names], dtype=object)
+
+    def _network_in_words(self) -> str:
+        if self.backbone == "tfidf":
+            return "counted words (tf-idf)"
+        if self.backbone == "transformer":
+            return "a small transformer trained from scratch"
+        name = "all-MiniLM-L6-v2" if self.backbone == MINILM else "a pretrained transformer"
+        return f"{name}, {'frozen' if self.is_frozen else 'trained further'}"
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
         """Return a name for the note of each row; the frozen backbone reads each note once."""
