@@ -55,6 +55,8 @@ class ComparedRows:
         One unfitted description per modality.
     presence : dict of str to ndarray of shape (N,), bool
         Which rows have the modality.
+    device : str
+        Where frozen backbones compute.
     """
 
     frame: Frame
@@ -64,6 +66,7 @@ class ComparedRows:
     is_grouped: bool
     encoders: dict[str, Encoder]
     presence: dict[str, NDArray[np.bool_]]
+    device: str = "auto"
 
     @property
     def n_outputs(self) -> int:
@@ -195,7 +198,7 @@ class PlainRun(Run):
         if not data.can_teach(name, train):
             return answers, known
         parts = data.frame.take(train), data.frame.take(test)
-        learn, asked = plain_features(data.encoders[name], *parts)
+        learn, asked = plain_features(data.encoders[name], *parts, data.device)
         rows, known[:, 0] = ~np.isnan(learn).all(axis=1), ~np.isnan(asked).all(axis=1)
         if known.any():
             answers[known[:, 0]] = fit_linear(learn[rows], data, train[rows], asked[known[:, 0]])
@@ -225,7 +228,7 @@ class TablesRun(Run):
         tables = [name for name in self.tables if data.presence[name][train].any()]
         if not tables:
             return found
-        blocks = [plain_features(data.encoders[name], *parts) for name in tables]
+        blocks = [plain_features(data.encoders[name], *parts, data.device) for name in tables]
         learn = [block for block, _ in blocks]
         have, asked = _any_known(learn), _any_known([block for _, block in blocks])
         rows = train[have]
@@ -255,10 +258,12 @@ class PresenceRun(Run):
         return {PRESENCE: fit_linear(flags[train], data, train, flags[test])}
 
 
-def plain_features(encoder: Encoder, train: Frame, test: Frame) -> tuple[Floats, Floats]:
+def plain_features(
+    encoder: Encoder, train: Frame, test: Frame, device: str = "cpu"
+) -> tuple[Floats, Floats]:
     """Return features that need no training, NaN in rows without the modality."""
     fitted = encoder.plain().fit(train)
-    return fitted.plain_features(train), fitted.plain_features(test)
+    return fitted.plain_features(train, device), fitted.plain_features(test, device)
 
 
 def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -184,6 +185,7 @@ def compare(
     check_jobs(n_jobs)
     check_confidence(confidence)
     data = _read(X, y, groups, encoders, task, verbose)
+    data = replace(data, device=getattr(network, "device", "auto"))
     runs = _plan(data, families, fusions, combines, estimators, network)
     folds = _make_folds(data, cv, seeds, seed)
     store = None if checkpoint is None else AnswerStore(checkpoint, data)
