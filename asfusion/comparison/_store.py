@@ -33,6 +33,8 @@ from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import digest, file_digest, network_digest
 from asfusion.estimators._base import columns_of
 from asfusion.exceptions import AsfusionWarning, CheckpointError
+from asfusion.imaging._cells import is_content
+from asfusion.imaging._in_memory import content_digest
 from asfusion.imaging.fingerprint import folder_digest
 
 Floats = NDArray[np.float64]
@@ -139,10 +141,16 @@ def _column_digest(frame: Frame, name: str, encoder: Encoder) -> str:
     kind = frame.kind(name)
     if kind in ("number", "boolean"):
         return digest(kind, array_digest(frame.numbers(name)))
-    cells: list[Any] = list(encoder._cell_sources(frame, name))
-    if encoder.reads_files:
-        cells = [cell and (file_digest(cell) or folder_digest(cell) or cell) for cell in cells]
-    return digest(kind, cells)
+    cells = encoder._cell_sources(frame, name)
+    return digest(kind, [_cell_digest(cell, encoder.reads_files) for cell in cells])
+
+
+def _cell_digest(cell: Any, reads_files: bool) -> object:
+    if is_content(cell):
+        return content_digest(cell) or _unknown()
+    if not (cell and reads_files):
+        return cell
+    return file_digest(cell) or folder_digest(cell) or cell
 
 
 def array_digest(array: NDArray[Any]) -> str:

@@ -293,9 +293,9 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return what reads the columns, where another choice may well be better."""
         return ""
 
-    def _cell_sources(self, frame: Frame, column: str) -> list[str | None]:
-        """Return the cells of a column as text, paths as whole ones, None where there is none."""
-        return frame.strings(column)
+    def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
+        """Return what is read of each cell: text, a whole path, or a picture; None for nothing."""
+        return [*frame.strings(column)]
 
     def _folders(self) -> dict[str, str]:
         """Return the parameters that name folders whose content counts, such as weights."""

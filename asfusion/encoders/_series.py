@@ -51,8 +51,8 @@ class SeriesEncoder(Encoder):
     """Read one or several series per row, each onto the same grid of voxels.
 
     A subclass has the parameters ``columns``, ``backbone``, ``weights``, ``window``, ``mode``,
-    ``norm``, ``d_out``, ``dropout``, ``on_gap``, ``on_error`` and ``store``, and says how series
-    become voxels and what a row's mask is.
+    ``norm``, ``d_out``, ``dropout``, ``on_gap``, ``on_error``, ``store`` and ``root``, and says how
+    series become voxels and what a row's mask is.
     """
 
     columns: str | Sequence[str]
@@ -66,6 +66,7 @@ class SeriesEncoder(Encoder):
     on_gap: Literal["raise", "fill"]
     on_error: Literal["raise", "missing"]
     store: str | os.PathLike[str] | None
+    root: str | os.PathLike[str] | None
     columns_: tuple[str, ...]
     shape_: tuple[int, int, int]
     backbone_config_: dict[str, Any]
@@ -208,6 +209,7 @@ class SeriesEncoder(Encoder):
         check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
         check_window(self.window)
         check_folder(self.store, "store")
+        check_folder(self.root, "root")
         if self.mode in ("last_block", "frozen") and not self.has_weights:
             msg = (
                 "mode: expected 'auto' or 'full' with a backbone that has no pretrained weights "
@@ -219,14 +221,14 @@ class SeriesEncoder(Encoder):
         """Return a first volume: a wrong folder spoils all rows alike."""
         problem, n_files = "", 0
         for column in self._names():
-            for row, path in enumerate(paths_of(frame, column, "series of slices")):
+            for row, path in enumerate(self._paths(frame, column)):
                 if path is None:
                     continue
                 n_files += 1
                 try:
                     return read_series(path, on_gap=self.on_gap)
                 except ImageReadError as error:
-                    problem = problem or explain_file(column, row, error, _WHO)
+                    problem = problem or self._explain(column, row, error, path)
                     if self.on_error == "raise":
                         raise type(error)(problem + FIX) from None
         if n_files:
@@ -242,7 +244,7 @@ class SeriesEncoder(Encoder):
 
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Read the series of the rows at the given positions."""
-        paths = [paths_of(frame, column, "series of slices") for column in self.columns_]
+        paths = [self._paths(frame, column) for column in self.columns_]
         shape = (len(rows), len(paths), *self.shape_)
         _check_size(shape)
         voxels, slices = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.int64)
@@ -253,7 +255,7 @@ class SeriesEncoder(Encoder):
         if errors:
             first = min(errors)
             n, s = wanted[first]
-            problem = explain_file(self.columns_[s], int(rows[n]), errors[first], _WHO)
+            problem = self._explain(self.columns_[s], int(rows[n]), errors[first], given[first])
             if self.on_error == "raise":
                 raise type(errors[first])(problem + FIX)
             message = (
@@ -266,6 +268,12 @@ class SeriesEncoder(Encoder):
             "mask": torch.from_numpy(self._mask_of(slices)),
         }
         return Prepared(tensors, torch.from_numpy((slices > 0).any(axis=1)))
+
+    def _paths(self, frame: Frame, column: str) -> list[str | None]:
+        return paths_of(frame, column, "series of slices", self.root)
+
+    def _explain(self, column: str, row: int, error: ImageReadError, path: str) -> str:
+        return explain_file(column, row, str(error).removeprefix(_WHO), path, self.root)
 
     def _read_files(
         self, paths: list[str], places: list[Place], voxels: Bytes, slices: Integers
@@ -309,12 +317,15 @@ class SeriesEncoder(Encoder):
     # -- cache -------------------------------------------------------------------------
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
-        paths = [paths_of(frame, column, "series of slices") for column in self.columns_]
+        paths = [self._paths(frame, column) for column in self.columns_]
         given = sorted({path for column in paths for path in column if path})
         found = in_threads(series_digest, given, f"Comparing {', '.join(self.columns_)}", "series")
         names = dict(zip(given, list(found), strict=True))
         rows = zip(*paths, strict=True)
         return [_row_key([names[path] if path else "" for path in row]) for row in rows]
+
+    def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
+        return [*self._paths(frame, column)]
 
     def _embedding_settings(self) -> object:
         plan = self.backbone_config_

@@ -18,12 +18,14 @@ from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
+from asfusion.imaging._cells import is_content
 
 Role: TypeAlias = Literal[
     "table", "gene", "image", "note", "visits", "identifier", "number_text", "series", "empty"
 ]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _SERIES_ENDINGS = (".nii", ".nii.gz")
 _VARIANT_NAME = re.compile(r"[a-z]{2,4}\d{3,}(_[acgt]+)?|hla[-_].+", re.IGNORECASE)
 _B27_NAME = re.compile(r"hla[-_]?b[-_*]?27.*", re.IGNORECASE)
@@ -156,16 +158,16 @@ _REASONS = {
 
 def _reason(encoder: Encoder, frame: Frame) -> str:
     """Return why it was chosen, where another choice may well be better."""
-    chosen = encoder.kind, encoder.get_params(deep=False).get("backbone")
-    if chosen == ("image", "compact"):
+    backbone = encoder.get_params(deep=False).get("backbone")
+    if encoder.kind == "image" and backbone == "compact":
         return " (backbone='efficientnet_lite0' brings pretrained weights)"
     columns = encoder._columns_among(frame.columns)
-    if chosen not in (("note", "tfidf"), ("note", "transformer")) or len(columns) != 1:
+    if encoder.kind != "note" or len(columns) != 1:
         return ""
     n_notes = int(frame.known(columns[0]).sum())
-    if chosen[1] == "transformer":
-        return f" on {n_notes} notes"
-    return f", as {n_notes} notes are too few to train a transformer" * (n_notes < _MANY_NOTES)
+    if backbone == "tfidf" and n_notes < _MANY_NOTES:
+        return f", as {n_notes} notes are too few to train a transformer"
+    return f" on {n_notes} notes" if backbone == "transformer" else ""
 
 
 def column_roles(frame: Frame) -> dict[str, Role]:
@@ -177,6 +179,8 @@ def _role(frame: Frame, name: str) -> Role:
     if holds_visits(frame, name):
         return "visits"
     kind = frame.kind(name)
+    if kind == "text" and any(map(_is_picture, frame.cells(name))):
+        return "image"
     cells = [cell for cell in frame.strings(name) if cell is not None]
     n_distinct = len(set(cells))
     if n_distinct == 0 or (n_distinct == 1 and len(cells) == len(frame)):
@@ -247,6 +251,17 @@ def _is_variant(name: str, values: NDArray[np.float64]) -> bool:
 def _are_whole(values: NDArray[np.float64]) -> bool:
     known = values[~np.isnan(values)]
     return bool((known == np.round(known)).all())
+
+
+def _is_picture(cell: Any) -> bool:
+    """Return whether a cell holds a picture itself; bytes and arrays may be other things, too."""
+    if isinstance(cell, str):
+        return False
+    if isinstance(cell, np.ndarray):
+        return cell.ndim in (2, 3) and cell.dtype.kind in "buif"
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell[:4]).startswith(_SIGNATURES) or bytes(cell[128:132]) == b"DICM"
+    return is_content(cell)
 
 
 def _hold_images(cells: list[str]) -> bool:
