@@ -6,7 +6,6 @@ Dimensions: N rows, S sequences, Z Y X voxels.
 from __future__ import annotations
 
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,12 +20,13 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
 from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
 from asfusion.encoders._plain import SMALL_VOLUME, small_volume, with_absent
 from asfusion.encoders._words import name_network
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
+from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.stores.series_store import SeriesStore
 from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window
@@ -262,7 +262,7 @@ class SeriesEncoder(Encoder):
                 f"{len(errors)} of {len(wanted)} series cannot be read, and are taken as "
                 f"missing. The first: {problem}"
             )
-            warnings.warn(message, AsfusionWarning, stacklevel=3)
+            warn_user(message)
         tensors = {
             "voxels": torch.from_numpy(voxels),
             "mask": torch.from_numpy(self._mask_of(slices)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
@@ -16,13 +15,13 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import file_digest
 from asfusion.encoders._files import FIX, Film, check_folder, explain_file, films_of, in_threads
 from asfusion.encoders._plain import small_images, with_absent
 from asfusion.encoders._words import name_network
 from asfusion.exceptions import (
-    AsfusionWarning,
     ConfigurationError,
     ImageReadError,
     InputError,
@@ -444,7 +443,7 @@ class ImageEncoder(Encoder):
             f"{len(problems)} of {n_files} image file(s) cannot be read, and their rows are taken "
             f"as rows without an image. The first: {problems[min(problems)]}"
         )
-        warnings.warn(message, AsfusionWarning, stacklevel=3)
+        warn_user(message)
 
     # -- cache -------------------------------------------------------------------------
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
@@ -15,9 +14,10 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._hub import find_pretrained
 from asfusion.nn.network import Backbone, EncoderNetwork, Training
 from asfusion.nn.pretrained_text import (
@@ -445,7 +445,7 @@ class TextEncoder(Encoder):
                 f"{self.max_windows} window(s) of {self.max_tokens_} word pieces and lose their "
                 "end. Raise max_windows, or max_tokens if the backbone allows it."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+            warn_user(msg)
 
 
 def _among_all_rows(array: NDArray[Any], present: NDArray[np.bool_]) -> torch.Tensor:

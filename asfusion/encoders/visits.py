@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, TypeAlias, get_args
@@ -14,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.encoders._base import BATCH, FeatureEncoder, read_row_weights
 from asfusion.encoders._visit_cells import AfterIndex, Visits, check_known_names, read_visits
 from asfusion.encoders._visit_nest import SameDay, nest_visits
@@ -24,7 +24,7 @@ from asfusion.encoders._visit_summary import (
     summarise,
     to_tensors,
 )
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.visits import GRUVisitBackbone, LSTMVisitBackbone, TransformerVisitBackbone
 from asfusion.tabular.preprocess import center_and_scale, weighted_quantile
@@ -329,7 +329,7 @@ class VisitEncoder(FeatureEncoder):
                 f"VisitEncoder: {len(visits) - len(latest)} of {len(visits)} visits are not read, "
                 f"as rows have more than max_visits={self.max_visits}: the latest are."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+            warn_user(msg)
         return latest
 
     def prepare_visits(self, visits: Visits) -> Prepared:
