@@ -155,8 +155,9 @@ def compare(
     -----
     A model of one modality answers rows that lack it with the training prior. Frozen
     encoders embed each row once for all models, folds and seeds. The plain ladder reads the
-    same frozen features; where an encoder would have to learn first, it reads tf-idf of
-    notes and thumbnails of 16 by 16 pixels.
+    same features of tables and frozen encoders; where an encoder would have to learn first, it
+    reads tf-idf of notes, thumbnails of 16 by 16 pixels or of 4 by 8 by 8 voxels, and of an
+    encoder of your own what `plain_features` gives.
 
     The folder of `checkpoint` holds predictions, no cells: one file per fit, named by a hash
     of cells, contents of image files, targets, folds, seeds, all parameters and installed
