@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_shown: ContextVar[bool] = ContextVar("asfusion_progress_shown", default=True)
+# None where no call that has a `verbose` is under way.
+_shown: ContextVar[bool | None] = ContextVar("asfusion_progress_shown", default=None)
 # What was told inside a block that tells once; None outside of any.
 _told: ContextVar[list[str] | None] = ContextVar("asfusion_told", default=None)
 _DELAY_S = 2.0  # short work shows nothing
@@ -18,11 +19,21 @@ _DELAY_S = 2.0  # short work shows nothing
 @contextmanager
 def progress_shown(shown: bool) -> Iterator[None]:
     """Show or hide every progress bar that opens inside the block."""
-    token = _shown.set(shown and _shown.get())
+    token = _shown.set(shown and _shown.get() is not False)
     try:
         yield
     finally:
         _shown.reset(token)
+
+
+@contextmanager
+def shown_by_caller() -> Iterator[None]:
+    """Hide bars inside the block unless a call around it shows them.
+
+    An encoder has no `verbose`: by itself, as in a pipeline, it is silent.
+    """
+    with progress_shown(_shown.get() is True):
+        yield
 
 
 @contextmanager
@@ -50,7 +61,7 @@ def progress(items: Iterable[T], what: str, *, total: int | None = None, unit: s
     """Return `items` with a progress bar that appears after two seconds."""
     from tqdm.auto import tqdm
 
-    hidden = not _shown.get()
+    hidden = _shown.get() is False
     return tqdm(
         items, desc=what, total=total, unit=unit, disable=hidden, delay=_DELAY_S, leave=False
     )

@@ -18,8 +18,10 @@ from sklearn.svm import LinearSVC
 from asfusion.comparison.comparer import compare
 from asfusion.datasets.axspa_cohort import make_axspa_cohort
 from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.slices import SliceEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.encoders.volume import VolumeEncoder
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.evaluation.report import evaluate
 from asfusion.exceptions import ConfigurationError, InputError
@@ -513,3 +515,58 @@ def test_side_by_side_gives_the_same_board():
     )
     with pytest.raises(ConfigurationError, match="n_jobs: expected None, -1 or at least 1"):
         compare(cohort.X, cohort.y, described, n_jobs=0, **options)
+
+
+# -- what the plain ladder reads of each kind of content ------------------------------------
+
+
+def ladder_of(encoder, X):
+    from asfusion._frames import Frame
+    from asfusion.comparison._runs import plain_features
+
+    train, test = Frame.read(X.iloc[:8]), Frame.read(X.iloc[8:])
+    return plain_features(encoder, train, test)
+
+
+def test_plain_ladder_reads_the_features_of_a_table():
+    rows = make(12, missing=0.3)
+    learned = TabularEncoder(["crp", "esr"]).fit(rows.X.iloc[:8])
+    for found, part in zip(ladder_of(TabularEncoder(["crp", "esr"]), rows.X),
+                           (rows.X.iloc[:8], rows.X.iloc[8:]), strict=True):  # fmt: skip
+        np.testing.assert_array_equal(found, learned.transform(part))
+
+
+@pytest.fixture(scope="module")
+def series(tmp_path_factory):
+    """Return twelve patients with two sequences each; T1 is missing in some, MRI in row 3."""
+    folder = tmp_path_factory.mktemp("mri")
+    cohort = make_axspa_cohort(12, random_state=0, path=folder, modalities=["labs", "mri"])
+    X = cohort.X[["crp", "mri_stir", "mri_t1"]].copy()
+    X.loc[3, ["mri_stir", "mri_t1"]] = None
+    return X.fillna({"crp": 5.0})
+
+
+@pytest.mark.parametrize("kind", [VolumeEncoder, SliceEncoder])
+def test_plain_ladder_reads_thumbnails_of_series_that_would_have_to_learn(series, kind):
+    size = {"shape": (8, 32, 32)} if kind is VolumeEncoder else {"size": 32}
+    both = ladder_of(kind(["mri_stir", "mri_t1"], **size), series)
+    for found, part in zip(both, (series.iloc[:8], series.iloc[8:]), strict=True):
+        absent = part[["mri_stir", "mri_t1"]].isna().all(axis=1).to_numpy()
+        assert np.isnan(found[absent]).all() and np.isfinite(found[~absent]).all()
+        assert found.shape[1] < 1000
+        without = part[["mri_stir", "mri_t1"]].isna().any(axis=1).to_numpy() & ~absent
+        n = found.shape[1] // 2
+        assert not found[without, n:].any() or not found[without, :n].any()
+    there = both[0][~np.isnan(both[0]).any(axis=1)]
+    assert len(np.unique(there, axis=0)) == len(there)  # patients differ
+
+
+@pytest.mark.parametrize("kind", [VolumeEncoder, SliceEncoder])
+def test_series_that_learn_are_compared(series, kind):
+    size = {"shape": (8, 32, 32)} if kind is VolumeEncoder else {"size": 32}
+    parts = {"mri": kind("mri_stir", **size), "labs": TabularEncoder(["crp"])}
+    y = np.arange(12) % 2
+    network = JointFusionClassifier(max_epochs=1, verbose=0)
+    board = compare(series, y, parts, network=network, **{**FAST, "families": ["joint"], "cv": 2})
+    assert np.isfinite(board.predictions["plain: mri"]).all()
+    assert np.isfinite(board.predictions["joint: concat"]).all()

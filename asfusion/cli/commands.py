@@ -182,7 +182,7 @@ def _info(options: argparse.Namespace) -> None:
     model = load(options.model)
     print(f"{type(model).__name__}, {options.model}")
     for name, encoder in _encoders(model).items():
-        print(f"  {name:<12} {type(encoder).__name__:<15} {quoted(encoder.columns_, limit=8)}")
+        print(f"  {name:<12} {type(encoder).__name__:<15} {encoder.describe()}")
     if hasattr(model, "classes_"):
         print(f"  classes      {quoted([str(label) for label in model.classes_])}")
     size = sum(file.stat().st_size for file in options.model.rglob("*") if file.is_file())
@@ -201,10 +201,9 @@ def _encoders(model: Any) -> dict[str, Any]:
 
 def _categories(model: Any) -> list[str]:
     """Return the columns that a fitted model read as categories."""
-    from asfusion.encoders.tabular import TabularEncoder
     from asfusion.tabular.preprocess import TablePreprocessor
 
-    tables = [e for e in _encoders(model).values() if isinstance(e, TabularEncoder)]
+    tables: list[Any] = [e for e in _encoders(model).values() if e.kind == "table"]
     learned = [table.plan_ for table in tables] or [getattr(model, "plan_", [])]
     plans = [plan for state in learned for plan in TablePreprocessor.from_state(state).plans]
     return [plan.name for plan in plans if plan.kind == "category"]

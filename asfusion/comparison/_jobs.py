@@ -184,7 +184,7 @@ def _embed_frozen(data: ComparedRows) -> None:
     for described in data.encoders.values():
         encoder = clone(described).fit(data.frame)
         if encoder.is_frozen and encoder._cell_keys(data.frame) is not None:
-            encoder.embed(data.frame)
+            encoder.embed(data.frame, data.device)
 
 
 _adopted: set[str] = set()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
@@ -28,15 +27,12 @@ from asfusion.comparison._standings import (
     Entry,
 )
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.text import TextEncoder
 from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import AsfusionWarning
 from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
-
-_THUMBNAIL = 16  # side of the images of the plain ladder where no network is pretrained
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +55,8 @@ class ComparedRows:
         One unfitted description per modality.
     presence : dict of str to ndarray of shape (N,), bool
         Which rows have the modality.
+    device : str
+        Where frozen backbones compute.
     """
 
     frame: Frame
@@ -68,6 +66,7 @@ class ComparedRows:
     is_grouped: bool
     encoders: dict[str, Encoder]
     presence: dict[str, NDArray[np.bool_]]
+    device: str = "auto"
 
     @property
     def n_outputs(self) -> int:
@@ -199,7 +198,7 @@ class PlainRun(Run):
         if not data.can_teach(name, train):
             return answers, known
         parts = data.frame.take(train), data.frame.take(test)
-        learn, asked = plain_features(data.encoders[name], *parts)
+        learn, asked = plain_features(data.encoders[name], *parts, data.device)
         rows, known[:, 0] = ~np.isnan(learn).all(axis=1), ~np.isnan(asked).all(axis=1)
         if known.any():
             answers[known[:, 0]] = fit_linear(learn[rows], data, train[rows], asked[known[:, 0]])
@@ -229,7 +228,7 @@ class TablesRun(Run):
         tables = [name for name in self.tables if data.presence[name][train].any()]
         if not tables:
             return found
-        blocks = [plain_features(data.encoders[name], *parts) for name in tables]
+        blocks = [plain_features(data.encoders[name], *parts, data.device) for name in tables]
         learn = [block for block, _ in blocks]
         have, asked = _any_known(learn), _any_known([block for _, block in blocks])
         rows = train[have]
@@ -259,14 +258,12 @@ class PresenceRun(Run):
         return {PRESENCE: fit_linear(flags[train], data, train, flags[test])}
 
 
-def plain_features(encoder: Encoder, train: Frame, test: Frame) -> tuple[Floats, Floats]:
+def plain_features(
+    encoder: Encoder, train: Frame, test: Frame, device: str = "cpu"
+) -> tuple[Floats, Floats]:
     """Return features that need no training, NaN in rows without the modality."""
-    fitted = clone(encoder)
-    if fitted.needs_training and isinstance(fitted, TextEncoder):
-        fitted = TextEncoder(fitted.columns, backbone="tfidf")
-    fitted.fit(train)
-    read = _thumbnails if fitted.needs_training else Encoder.transform
-    return read(fitted, train), read(fitted, test)
+    fitted = encoder.plain().fit(train)
+    return fitted.plain_features(train, device), fitted.plain_features(test, device)
 
 
 def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) -> Floats:
@@ -325,17 +322,6 @@ def _filled(blocks: list[tuple[Floats, Floats]]) -> tuple[Floats, Floats]:
             if absent[0].any():
                 parts.append(np.where(lost, 1.0, 0.0))
     return np.hstack(learn), np.hstack(asked)
-
-
-def _thumbnails(encoder: Encoder, frame: Frame) -> Floats:
-    """Return small grey images, each with mean 0 and variance 1, as features."""
-    prepared = encoder.prepare(frame)
-    pixels = prepared.tensors["pixels"].to(torch.float32).mean(dim=1, keepdim=True)
-    small = torch.nn.functional.adaptive_avg_pool2d(pixels, _THUMBNAIL).flatten(1).double()
-    spread = small.std(dim=1, keepdim=True).clamp(min=1e-6)
-    features = ((small - small.mean(dim=1, keepdim=True)) / spread).numpy()
-    features[~prepared.present.numpy()] = np.nan
-    return np.asarray(features)
 
 
 def _ask(model: Any, rows: Any, data: ComparedRows) -> Floats:

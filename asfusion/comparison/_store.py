@@ -33,6 +33,8 @@ from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import digest, file_digest, network_digest
 from asfusion.estimators._base import columns_of
 from asfusion.exceptions import AsfusionWarning, CheckpointError
+from asfusion.imaging._cells import is_content
+from asfusion.imaging._in_memory import content_digest
 from asfusion.imaging.fingerprint import folder_digest
 
 Floats = NDArray[np.float64]
@@ -128,21 +130,27 @@ def data_digest(data: ComparedRows) -> str:
     columns: dict[str, list[str]] = {}
     for encoder in data.encoders.values():
         for name in columns_of(encoder, data.frame):
-            column = _column_digest(data.frame, name, encoder.reads_files)
+            column = _column_digest(data.frame, name, encoder)
             columns.setdefault(name, []).append(column)
     target = (type(data.target).__name__, data.target.get_params(), data.target.class_names())
     rows = [array_digest(part) for part in (data.y, data.groups)]
     return digest(columns, target, rows, data.is_grouped, describe(data.encoders))
 
 
-def _column_digest(frame: Frame, name: str, reads_files: bool) -> str:
+def _column_digest(frame: Frame, name: str, encoder: Encoder) -> str:
     kind = frame.kind(name)
     if kind in ("number", "boolean"):
         return digest(kind, array_digest(frame.numbers(name)))
-    cells: list[Any] = list(frame.strings(name))
-    if reads_files:
-        cells = [cell and (file_digest(cell) or folder_digest(cell) or cell) for cell in cells]
-    return digest(kind, cells)
+    cells = encoder._cell_sources(frame, name)
+    return digest(kind, [_cell_digest(cell, encoder.reads_files) for cell in cells])
+
+
+def _cell_digest(cell: Any, reads_files: bool) -> object:
+    if is_content(cell):
+        return content_digest(cell) or _unknown()
+    if not (cell and reads_files):
+        return cell
+    return file_digest(cell) or folder_digest(cell) or cell
 
 
 def array_digest(array: NDArray[Any]) -> str:
@@ -210,7 +218,8 @@ class _Describer:
     def _of_object(self, value: Any, kind: object) -> object:
         if hasattr(value, "get_params"):
             params = value.get_params(deep=False)
-            folders = _folders(params) if isinstance(value, Encoder) else []
+            read = value._folders() if hasattr(value, "_folders") else {}  # of an encoder
+            folders = [(name, folder_digest(path)) for name, path in read.items()]
             return ("estimator", kind, self.of(params), folders)
         if isinstance(value, nn.Module):
             return ("network", kind, network_digest(value), self.of(_own(value)))
@@ -278,15 +287,6 @@ def _code(code: types.CodeType) -> object:
     sets = [sorted(map(repr, item)) for item in code.co_consts if isinstance(item, frozenset)]
     names = (code.co_name, code.co_names, code.co_varnames, code.co_freevars)
     return (names, hashlib.sha256(code.co_code).hexdigest(), constants, sets)
-
-
-def _folders(params: Mapping[str, Any]) -> list[tuple[str, str | None]]:
-    """Return names for the contents of folders of weights that an encoder reads."""
-    return [
-        (name, folder_digest(value))
-        for name, value in params.items()
-        if isinstance(value, str | os.PathLike) and value and Path(value).is_dir()
-    ]
 
 
 def _versions() -> object:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -39,9 +40,7 @@ from asfusion.comparison._store import AnswerStore
 from asfusion.comparison.board import Board
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
-from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators.late import check_combine
@@ -157,8 +156,9 @@ def compare(
     -----
     A model of one modality answers rows that lack it with the training prior. Frozen
     encoders embed each row once for all models, folds and seeds. The plain ladder reads the
-    same frozen features; where an encoder would have to learn first, it reads tf-idf of
-    notes and thumbnails of 16 by 16 pixels.
+    same features of tables and frozen encoders; where an encoder would have to learn first, it
+    reads tf-idf of notes, thumbnails of 16 by 16 pixels or of 4 by 8 by 8 voxels, and of an
+    encoder of your own what `plain_features` gives.
 
     The folder of `checkpoint` holds predictions, no cells: one file per fit, named by a hash
     of cells, contents of image files, targets, folds, seeds, all parameters and installed
@@ -187,6 +187,7 @@ def compare(
     check_jobs(n_jobs)
     check_confidence(confidence)
     data = _read(X, y, groups, encoders, task, verbose)
+    data = replace(data, device=getattr(network, "device", "auto"))
     runs = _plan(data, families, fusions, combines, estimators, network)
     folds = _make_folds(data, cv, seeds, seed)
     store = None if checkpoint is None else AnswerStore(checkpoint, data)
@@ -307,8 +308,7 @@ def _plan(
     if "joint" in families:
         plan.add_joint(fusions)
     runs = [*plan.runs, PlainRun(list(data.encoders))]
-    kinds = (TabularEncoder, GenotypeEncoder)
-    tables = [name for name, part in data.encoders.items() if isinstance(part, kinds)]
+    tables = [name for name, part in data.encoders.items() if part.kind in ("table", "genotypes")]
     if tables:
         runs.append(TablesRun(tables))
     if any(not present.all() for present in data.presence.values()):

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._checks import quoted
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import progress, shown_by_caller
 from asfusion._tokens import Prepared, Tokens
 from asfusion.bundle.objects import Bundled
 from asfusion.encoders._cache import (
@@ -23,17 +26,23 @@ from asfusion.encoders._cache import (
     network_digest,
     stack_embeddings,
 )
+from asfusion.encoders._plain import numbers_of
 from asfusion.exceptions import InputError
+from asfusion.nn._device import resolve_device
 from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "last_block", "frozen"]
+BATCH, _TABLE_BATCH = 32, 128
+# Parameters that say where things are kept: cells say what is read there.
+_PLACES = frozenset({"root", "store"})
 
 
 class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Describe one modality: its columns, its preprocessing and its network.
 
     An encoder holds parameters only; what it learns from training rows ends in ``_``.
-    A subclass writes `fit`, `prepare` and `build`; the rest follows from those.
+    A subclass writes `fit`, `prepare`, `build` and `is_frozen`; the rest follows from those,
+    and nobody asks an encoder for its class: what differs is asked of `kind` and of methods.
 
     A frozen backbone embeds a content once per process (over epochs, folds, seeds and
     estimators) if the subclass names contents, too: `_cell_keys` gives one name per row,
@@ -41,8 +50,13 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     `embed` hashes itself. `embed` then prepares and embeds only rows that are not in the
     cache yet, by way of `_prepare_rows` where positions of rows matter for messages.
 
+    An encoder by itself shows no progress bar; the `verbose` of a call around it does.
+
     Attributes
     ----------
+    kind : str
+        What is read: ``"table"``, ``"genotypes"``, ``"image"``, ``"volume"``, ``"note"``,
+        ``"concepts"``, ``"visits"``, or ``"other"``.
     columns_ : tuple of str
         The columns of X that this modality reads.
     network_ : EncoderNetwork
@@ -55,6 +69,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    kind: ClassVar[str] = "other"
     # Whether cells may name files, whose contents then count where rows are told apart.
     reads_files: ClassVar[bool] = True
     # Rows that pass the backbone at once: more where a row costs little.
@@ -88,13 +103,69 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Whether `transform` reads a network that has to learn from targets first."""
         return not self.is_frozen
 
-    def embed(self, X: Any) -> Prepared:
+    # -- what others ask ---------------------------------------------------------------
+
+    @property
+    def batch_hint(self) -> int:
+        """How many of its rows make a training batch where the user leaves it to the library."""
+        return BATCH if self.is_frozen or self.needs_training else _TABLE_BATCH
+
+    @property
+    def n_features(self) -> int:
+        """Number of measured features of a fitted table; 0 where content is read, or flags."""
+        return 0
+
+    def describe(self, columns: Sequence[str] = ()) -> str:
+        """Return in words which columns are read, and by what.
+
+        Parameters
+        ----------
+        columns : sequence of str
+            The columns of X, for an encoder that is not fitted and was given none.
+
+        Returns
+        -------
+        str
+            Such as ``"'xray': a small network trained from scratch"``.
+        """
+        read = getattr(self, "columns_", None) or self._columns_among(columns) or columns
+        told = quoted(read, limit=8) if read else "all columns"
+        network = self._network_in_words()
+        return f"{told}: {network}" if network else told
+
+    def plain(self) -> Encoder:
+        """Return an unfitted encoder of the same columns for `plain_features`."""
+        copy: Encoder = clone(self)
+        return copy
+
+    def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
+        """Return features that no target was needed for: what a linear model reads.
+
+        Parameters
+        ----------
+        X : DataFrame or 2-D array of N rows
+            The rows, with this encoder's columns.
+        device : str
+            Where a frozen backbone computes: ``"auto"``, or a torch device.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            What `transform` gives where that needs no training, else the numbers that the
+            network would read, averaged where they are many. NaN for rows without the modality.
+        """
+        return numbers_of(self.prepare(X)) if self.needs_training else self._vectors(X, device)
+
+    def embed(self, X: Any, device: str = "cpu") -> Prepared:
         """Return rows as tokens of the backbone, absent rows masked.
 
         Parameters
         ----------
         X : DataFrame or 2-D array of N rows
             The rows, with this encoder's columns.
+        device : str
+            Where the backbone computes: ``"auto"``, or a torch device such as ``"cuda:0"``.
+            It is back on the CPU afterwards, and so are the tokens.
 
         Returns
         -------
@@ -103,12 +174,18 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         network, frame = self._network(), self._read(X)
+
+        def run(prepared: Prepared) -> Prepared:
+            return embed_prepared(network, prepared, self._embed_rows, device)
+
         keys = self._cell_keys(frame) if self.is_frozen else None
         if keys is None:
-            return embed_prepared(network, self.prepare(frame), self._embed_rows)
-        kind = (type(self).__name__, network_digest(network.backbone), self._embedding_settings())
-        prefix = digest(*kind)
-        return self._embed_keyed(network, frame, [key and f"{prefix}/{key}" for key in keys])
+            return run(self.prepare(frame))
+        weights, settings = network_digest(network.backbone), self._embedding_settings()
+        # Another kind of device rounds otherwise.
+        prefix = digest(type(self).__name__, weights, settings, resolve_device(device).type)
+        names = [key and f"{prefix}/{key}" for key in keys]
+        return self._embed_keyed(run, network.backbone.d_out, frame, names)
 
     def _cell_keys(self, frame: Frame) -> list[str | None] | None:
         """Return a name for the content of each row, or None if nothing is to be cached.
@@ -126,7 +203,11 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return self.prepare(frame.take(rows))
 
     def _embed_keyed(
-        self, network: EncoderNetwork, frame: Frame, keys: Sequence[str | None]
+        self,
+        run: Callable[[Prepared], Prepared],
+        width: int,
+        frame: Frame,
+        keys: Sequence[str | None],
     ) -> Prepared:
         """Embed what the cache does not hold, and return all rows."""
         known = EMBEDDINGS.find(keys)
@@ -134,15 +215,15 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         misses = np.asarray([i for i, row in enumerate(rows) if row is None], dtype=np.int64)
         for start in range(0, len(misses), self._chunk_rows):
             chunk = misses[start : start + self._chunk_rows]
-            for row, embedding in self._embed_misses(network, frame, chunk, keys).items():
+            for row, embedding in self._embed_misses(run, frame, chunk, keys).items():
                 rows[row] = embedding
                 EMBEDDINGS.put(keys[row], embedding)
         present = torch.tensor([row is not None for row in rows], dtype=torch.bool)
-        return Prepared.embedded(stack_embeddings(rows, network.backbone.d_out), present)
+        return Prepared.embedded(stack_embeddings(rows, width), present)
 
     def _embed_misses(
         self,
-        network: EncoderNetwork,
+        run: Callable[[Prepared], Prepared],
         frame: Frame,
         misses: NDArray[np.int64],
         keys: Sequence[str | None],
@@ -155,7 +236,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         for i, name in names.items():
             leaders.setdefault(name, i)
         own = torch.tensor(list(leaders.values()), dtype=torch.int64)
-        tokens = embed_prepared(network, prepared.take(own), self._embed_rows).tokens()
+        tokens = run(prepared.take(own)).tokens()
         embeddings = {
             name: Embedding.of_row(values, mask)
             for name, values, mask in zip(leaders, *tokens, strict=True)
@@ -176,6 +257,13 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Mean of the backbone's tokens; columns as in `get_feature_names_out`.
         """
         return _pooled(self.embed(X))
+
+    def _vectors(self, X: Any, device: str) -> NDArray[np.float64]:
+        """Return what `transform` gives, a backbone computing on the device."""
+        if self.is_frozen or self.needs_training:
+            return self.transform_prepared(self.embed(X, device))
+        vectors: NDArray[np.float64] = self.transform(X)
+        return vectors
 
     def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
         """Return what `transform` gives, from rows that `prepare` made or that resemble them.
@@ -201,6 +289,20 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
 
+    def _network_in_words(self) -> str:
+        """Return what reads the columns, where another choice may well be better."""
+        return ""
+
+    def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
+        """Return what is read of each cell: text, a whole path, or a picture; None for nothing."""
+        return [*frame.strings(column)]
+
+    def _folders(self) -> dict[str, str]:
+        """Return the parameters that name folders whose content counts, such as weights."""
+        given = self.get_params(deep=False).items()
+        paths = {name: os.fspath(v) for name, v in given if isinstance(v, str | os.PathLike)}
+        return {n: path for n, path in paths.items() if n not in _PLACES and _is_folder(path)}
+
     def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return which of the columns of X this encoder was given; none if it reads them all."""
         params = self.get_params(deep=False)
@@ -225,6 +327,13 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         return frame
 
 
+def _is_folder(path: str) -> bool:
+    try:
+        return bool(path) and Path(path).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def _pooled(embedded: Prepared) -> NDArray[np.float64]:
     """Return the mean token of each row, NaN for rows without any."""
     vectors: NDArray[np.float64] = embedded.tokens().pool().to(torch.float64).numpy()
@@ -232,8 +341,12 @@ def _pooled(embedded: Prepared) -> NDArray[np.float64]:
     return vectors
 
 
-def embed_prepared(network: EncoderNetwork, prepared: Prepared, batch_size: int = 8) -> Prepared:
+def embed_prepared(
+    network: EncoderNetwork, prepared: Prepared, batch_size: int = 8, device: str = "cpu"
+) -> Prepared:
     """Run the backbone over prepared rows in batches, present rows only.
+
+    The network computes on the device and is left on the CPU, whatever happens.
 
     Every pass has `batch_size` rows, the last one filled up with copies: a CPU picks its
     way through a sum by the shape of a batch, and so a row's last bits would depend on
@@ -243,19 +356,35 @@ def embed_prepared(network: EncoderNetwork, prepared: Prepared, batch_size: int 
     if "mask" in prepared.tensors:  # sequences: batches of equal length have little padding
         lengths = prepared.tensors["mask"][rows].flatten(1).sum(dim=1)
         rows = rows[torch.argsort(lengths, stable=True)]
-    was_training, device = network.training, network.device
-    network.eval()
-    parts: list[Tokens] = []
     batches = torch.split(rows, batch_size) if len(rows) else ()
-    with torch.no_grad():
-        for batch in progress(batches, "Embedding", unit="batch"):
-            full = torch.cat([batch, batch[-1:].expand(batch_size - len(batch))])
-            inputs = {k: v[full].to(device) for k, v in prepared.tensors.items()}
-            values, mask = network.embed(inputs)
-            parts.append(Tokens(values[: len(batch)].cpu(), mask[: len(batch)].cpu()))
-    network.train(was_training)
+    where, was_training = resolve_device(device), network.training
+    try:
+        network.to(where).eval()
+        parts = _run_batches(network, prepared, batches, batch_size, where)
+    finally:
+        network.to("cpu").train(was_training)
     tokens = _scatter(parts, batches, len(prepared), network)
     return Prepared.embedded(tokens, prepared.present)
+
+
+def _run_batches(
+    network: EncoderNetwork,
+    prepared: Prepared,
+    batches: Sequence[torch.Tensor],
+    batch_size: int,
+    where: torch.device,
+) -> list[Tokens]:
+    """Return the backbone's tokens of each batch, all passes of one size."""
+    parts: list[Tokens] = []
+    with shown_by_caller():
+        shown = progress(batches, "Embedding", unit="batch")
+    with torch.no_grad():
+        for batch in shown:
+            full = torch.cat([batch, batch[-1:].expand(batch_size - len(batch))])
+            inputs = {k: v[full].to(where) for k, v in prepared.tensors.items()}
+            values, mask = network.embed(inputs)
+            parts.append(Tokens(values[: len(batch)].cpu(), mask[: len(batch)].cpu()))
+    return parts
 
 
 def _scatter(

@@ -6,7 +6,6 @@ Dimensions: N rows, V dosage columns, Q values (dosages, HLA-B27, interactions, 
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import quoted
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion._warn import warn_user
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.genomics.harmonised import harmonise_checked, strand_note
 from asfusion.genomics.loci import B27_TAGS, ERAP1, LOCI
 from asfusion.genomics.weights import check_weights, published_weights
@@ -137,9 +137,9 @@ def _terms_of_table(
             "whose alleles do not fit those of the columns or read alike on both strands: "
             f"{quoted(lost)}."
         )
-        warnings.warn(msg, AsfusionWarning, stacklevel=4)
+        warn_user(msg)
     if note := strand_note(found[~assumed]):
-        warnings.warn(f"GenotypeEncoder: {note}", AsfusionWarning, stacklevel=4)
+        warn_user(f"GenotypeEncoder: {note}")
     flipped = found["flipped"] & ~assumed
     terms = zip(
         found["id"].tolist(),
@@ -251,4 +251,4 @@ def warn_if_exchanged(plan: Mapping[str, Any], dosages: Array, columns: Sequence
             f"training: {quoted(columns[i] for i in suspects)}. Genotypes.to_frame("
             "with_allele=True) makes the counted allele part of the name."
         )
-        warnings.warn(msg, AsfusionWarning, stacklevel=4)
+        warn_user(msg)

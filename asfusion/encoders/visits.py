@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,8 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
-from asfusion.encoders._base import FeatureEncoder, read_row_weights
+from asfusion._warn import warn_user
+from asfusion.encoders._base import BATCH, FeatureEncoder, read_row_weights
 from asfusion.encoders._visit_cells import AfterIndex, Visits, check_known_names, read_visits
 from asfusion.encoders._visit_nest import SameDay, nest_visits
 from asfusion.encoders._visit_summary import (
@@ -24,7 +24,7 @@ from asfusion.encoders._visit_summary import (
     summarise,
     to_tensors,
 )
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.visits import GRUVisitBackbone, LSTMVisitBackbone, TransformerVisitBackbone
 from asfusion.tabular.preprocess import center_and_scale, weighted_quantile
@@ -132,6 +132,8 @@ class VisitEncoder(FeatureEncoder):
     >>> summary[["visits_crp_last", "visits_crp_slope_per_year"]].round(1).values.tolist()
     [[0.8, 0.3], [-0.2, 0.0], [nan, nan]]
     """
+
+    kind: ClassVar[str] = "visits"
 
     def __init__(
         self,
@@ -327,7 +329,7 @@ class VisitEncoder(FeatureEncoder):
                 f"VisitEncoder: {len(visits) - len(latest)} of {len(visits)} visits are not read, "
                 f"as rows have more than max_visits={self.max_visits}: the latest are."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+            warn_user(msg)
         return latest
 
     def prepare_visits(self, visits: Visits) -> Prepared:
@@ -394,6 +396,15 @@ class VisitEncoder(FeatureEncoder):
             time_scale=self.time_scale_,
         )
         return EncoderNetwork(backbone, d_out=self.d_out, dropout=self.dropout)
+
+    @property
+    def batch_hint(self) -> int:
+        """How many of its rows make a training batch: those of sequences, not of tables."""
+        return BATCH
+
+    def _network_in_words(self) -> str:
+        network = "transformer" if self.backbone == "transformer" else self.backbone.upper()
+        return f"visits by a small {network} that reads days (a summary of them in early fusion)"
 
     def _read_cells(
         self, frame: Frame, values: Sequence[str] | None, *, learned: bool = False

@@ -14,9 +14,7 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
-from asfusion.encoders._base import embed_prepared
-from asfusion.encoders.genotypes import GenotypeEncoder
-from asfusion.encoders.tabular import TabularEncoder
+from asfusion.encoders._base import Encoder, embed_prepared
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows, warn_user
@@ -29,11 +27,10 @@ from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.training.halves import decide_rows, encode_rows
 from asfusion.training.loop import predict_rows, train
 from asfusion.training.losses import row_loss
-from asfusion.training.rows import Rows, precision_of
+from asfusion.training.rows import Rows
 from asfusion.training.settings import Average, RateSchedule, TrainingSettings
 
 _FEW_ROWS = 100  # below this, rows are worth more in training than in validation
-_TABLE_BATCH, _BATCH, _VOLUME_BATCH = 128, 32, 8
 
 
 class JointFusion(FusionEstimator):
@@ -105,7 +102,7 @@ class JointFusion(FusionEstimator):
         self.encoders_ = self._fit_encoders(rows)
         modalities, present = self._tensors(rows.frame)
         rows, modalities = self._drop_empty(rows, modalities, present)
-        settings = self._settings(modalities)
+        settings = self._settings()
         data = Rows(modalities, self._targets(rows), _unit_mean(rows.loss_weight))
         learn, validation = self._validation(rows, data)
         with torch_seed(self._seed("network")):
@@ -136,7 +133,7 @@ class JointFusion(FusionEstimator):
         present = []
         for name in self.encoders_ if names is None else names:
             encoder = self.encoders_[name]
-            rows = encoder.embed(frame) if encoder.is_frozen else encoder.prepare(frame)
+            rows = self._rows_of(encoder, frame)
             contents[name] = self._encode_prepared(name, rows)
             present.append(rows.present.numpy())
         return Parts(contents, np.column_stack(present))
@@ -144,7 +141,7 @@ class JointFusion(FusionEstimator):
     def _encode_prepared(self, name: str, prepared: Prepared) -> Tokens:
         network = cast(EncoderNetwork, self.network_.encoders[name])
         if network.training_mode == "frozen" and not prepared.is_embedded:
-            prepared = embed_prepared(network, prepared)
+            prepared = embed_prepared(network, prepared, device=self.device)
         views = self.test_time_views
         return encode_rows(network, prepared, device=self.device, n_views=views)
 
@@ -160,12 +157,12 @@ class JointFusion(FusionEstimator):
 
     def _tensors(self, frame: Frame) -> tuple[dict[str, Prepared], NDArray[np.bool_]]:
         """Return each modality's rows, embedded where the backbone is frozen."""
-        modalities = {
-            name: encoder.embed(frame) if encoder.is_frozen else encoder.prepare(frame)
-            for name, encoder in self.encoders_.items()
-        }
+        modalities = {name: self._rows_of(e, frame) for name, e in self.encoders_.items()}
         present = torch.stack([prepared.present for prepared in modalities.values()])
         return modalities, present.any(dim=0).numpy()
+
+    def _rows_of(self, encoder: Encoder, frame: Frame) -> Prepared:
+        return encoder.embed(frame, self.device) if encoder.is_frozen else encoder.prepare(frame)
 
     def _drop_empty(
         self, rows: TrainingRows, modalities: dict[str, Prepared], present: NDArray[np.bool_]
@@ -182,11 +179,9 @@ class JointFusion(FusionEstimator):
         taken = {name: part.take(torch.from_numpy(kept)) for name, part in modalities.items()}
         return rows.take(kept), taken
 
-    def _settings(self, modalities: dict[str, Prepared]) -> TrainingSettings:
+    def _settings(self) -> TrainingSettings:
         if self.batch_size == "auto":
-            only_tables = precision_of(modalities) == torch.float64
-            volumes = any("voxels" in part.tensors for part in modalities.values())
-            batch_size = _TABLE_BATCH if only_tables else _VOLUME_BATCH if volumes else _BATCH
+            batch_size = min(encoder.batch_hint for encoder in self.encoders_.values())
         else:
             batch_size = self.batch_size
         return TrainingSettings(
@@ -254,9 +249,7 @@ class JointFusion(FusionEstimator):
         There, each row that is held out is missed, and a handful of them is a poor judge of
         when to stop.
         """
-        kinds = (TabularEncoder, GenotypeEncoder)
-        tables = [e for e in self.encoders_.values() if isinstance(e, kinds)]
-        return sum(len(table.feature_names_) for table in tables) > n_rows
+        return sum(encoder.n_features for encoder in self.encoders_.values()) > n_rows
 
     def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
         networks = {

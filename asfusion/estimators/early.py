@@ -98,7 +98,7 @@ class _EarlyFusion(FusionEstimator):
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = self.encoders_ if names is None else {n: self.encoders_[n] for n in names}
-        blocks = {name: encoder.transform(frame) for name, encoder in chosen.items()}
+        blocks = {name: e._vectors(frame, self._device()) for name, e in chosen.items()}
         present = np.column_stack([_present(block) for block in blocks.values()])
         return Parts(blocks, present)
 
@@ -146,7 +146,12 @@ class _EarlyFusion(FusionEstimator):
     # -- features ----------------------------------------------------------------------
 
     def _blocks(self, frame: Frame) -> dict[str, NDArray[np.float64]]:
-        return {name: encoder.transform(frame) for name, encoder in self.encoders_.items()}
+        device = self._device()
+        return {name: e._vectors(frame, device) for name, e in self.encoders_.items()}
+
+    def _device(self) -> str:
+        """Return where backbones compute: where the networks of the template do."""
+        return "auto" if self.network is None else str(self.network.device)
 
     def _learn_filling(self, blocks: dict[str, NDArray[np.float64]], rows: TrainingRows) -> None:
         """Learn what stands in for an absent modality, and the scale of each feature."""

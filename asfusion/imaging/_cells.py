@@ -1,4 +1,4 @@
-"""Columns of image files as lists of paths."""
+"""Cells of image columns: paths, and pictures themselves."""
 
 from __future__ import annotations
 
@@ -6,7 +6,19 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
 from asfusion.exceptions import InputError
+
+
+def is_content(cell: object) -> bool:
+    """Return whether a cell is a picture's content, not a path to it."""
+    return isinstance(cell, bytes | bytearray | memoryview | np.ndarray) or is_pillow(cell)
+
+
+def is_pillow(cell: object) -> bool:
+    """Return whether a cell is an image of Pillow, without importing that."""
+    return any(kind.__module__ == "PIL.Image" for kind in type(cell).__mro__)
 
 
 def image_cells(paths: Iterable[Any]) -> list[str | None]:

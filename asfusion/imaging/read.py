@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,14 +106,17 @@ def read_pixels(
 def _read(path: Path, size: int | None, channels: int, bits: int = 8) -> NDArray[Any]:
     """Return pixels (C, H, W) of 8 or 16 `bits`."""
     if not looks_like_dicom(first_bytes(path)):
-        return _shown(_read_pillow(path, size, channels), size, channels, bits)
+        with open_pillow(path) as image:
+            decoded = decode_pillow(image, path.stat().st_size, size, channels)
+        return shown(decoded, size, channels, bits)
     with guarded("", "single-frame DICOM file", DicomReadError):
-        return _shown(read_dicom(path, size), size, channels, bits)
+        return shown(read_dicom(path, size), size, channels, bits)
 
 
-def _shown(
+def shown(
     decoded: Picture | Image.Image | NDArray[np.uint8], size: int | None, channels: int, bits: int
 ) -> NDArray[Any]:
+    """Return what was decoded as pixels (C, H, W) of 8 or 16 `bits`."""
     if isinstance(decoded, Picture):
         grey = decoded.render(size, bits)
         return np.repeat(grey[None], channels, axis=0)
@@ -136,44 +139,64 @@ def _finish(image: Image.Image, size: int | None, channels: int) -> NDArray[np.u
 # -- PNG, JPEG, TIFF -------------------------------------------------------------------
 
 
-def _read_pillow(path: Path, size: int | None, channels: int) -> Image.Image | Picture:
-    """Return an 8-bit image, or grey values of more than eight bits."""
+def open_pillow(source: Path | IO[bytes]) -> Image.Image:
+    """Return a PNG, JPEG or TIFF file, not decoded yet."""
     from PIL import Image, UnidentifiedImageError
 
     try:
-        image = Image.open(path, formats=_FORMATS)
+        return Image.open(source, formats=_FORMATS)
     except Image.DecompressionBombError:
         check_declared(2**31, 2**31)
         raise
     except UnidentifiedImageError:
         msg = "expected a PNG, JPEG, TIFF or single-frame DICOM file, got another kind."
         raise ImageReadError(msg) from None
-    with image:
-        check_declared(image.height, image.width, 4.0)
-        _check_ratio(image, path)
-        n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-        if n_frames > 1:
-            msg = f"expected a single image, got a {image.format} file of {n_frames} images."
-            raise ImageReadError(msg)
-        turn = _orientation(image)
+
+
+def decode_pillow(
+    image: Image.Image, n_bytes: int | None, size: int | None, channels: int
+) -> Image.Image | Picture:
+    """Return an 8-bit image, or grey values of more than eight bits.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        What `open_pillow` returned, or an image that somebody else holds.
+    n_bytes : int or None
+        Bytes of its file; None for an image of somebody else, which stays as it is.
+    size : int or None
+        Side of the square that it is wanted for, in pixels.
+    channels : {1, 3}
+        Whether grey or colours are wanted.
+    """
+    from PIL import Image
+
+    check_declared(image.height, image.width, 4.0)
+    n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+    if n_frames > 1:
+        msg = f"expected a single image, got a {image.format} file of {n_frames} images."
+        raise ImageReadError(msg)
+    turn = orientation_of(image)
+    if n_bytes is not None:
+        _check_ratio(image, n_bytes)
         if size is not None and image.format in ("JPEG", "MPO"):
             # The decoder halves a large photo for free; twice the target is left for us.
             width, height = inside(image.width, image.height, size)
             image.draft("L" if channels == 1 else "RGB", (2 * width, 2 * height))
-        image.load()
-        if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-            values = np.asarray(image)
-            if turn is not None:
-                values = np.asarray(Image.fromarray(values).transpose(turn))
-            return Picture(values, inverted=_is_white_zero(image))
-        flat = _without_transparency(image)
-        return flat if turn is None else flat.transpose(turn)
+    image.load()
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        values = np.asarray(image)
+        if turn is not None:
+            values = np.asarray(Image.fromarray(values).transpose(turn))
+        return Picture(values, inverted=_is_white_zero(image))
+    flat = _without_transparency(image)
+    return flat if turn is None else flat.transpose(turn)
 
 
-def _check_ratio(image: Image.Image, path: Path) -> None:
+def _check_ratio(image: Image.Image, file_bytes: int) -> None:
     """Raise if a small file claims to be a large picture: none of a patient is so empty."""
     n_bytes = image.height * image.width * (1 if image.mode in ("1", "L", "P") else 4)
-    if n_bytes > LARGE and n_bytes > 250 * path.stat().st_size:
+    if n_bytes > LARGE and n_bytes > 250 * file_bytes:
         msg = (
             f"expected a file of at least a 250th of what its {image.height} x {image.width} "
             "pixels take, got less. The file is cut short or made to exhaust memory."
@@ -186,7 +209,7 @@ def _is_white_zero(image: Image.Image) -> bool:
     return image.format == "TIFF" and getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0
 
 
-def _orientation(image: Image.Image) -> Any:
+def orientation_of(image: Image.Image) -> Any:
     """Return how a photo is to be turned, or None. Pillow turns TIFF files itself."""
     from PIL import Image
 

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
+from asfusion.nn._device import resolve_device
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
 from asfusion.training.rows import collate, rows_per_pass
-from asfusion.training.settings import resolve_device
 
 _ENCODE_BATCH, _DECIDE_BATCH = 32, 1024
 

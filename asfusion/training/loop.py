@@ -23,6 +23,7 @@ from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Tokens
 from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
+from asfusion.nn._device import resolve_device
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
@@ -36,7 +37,7 @@ from asfusion.training.rows import (
     rows_per_pass,
 )
 from asfusion.training.schedule import Schedule, can_wait, parameter_groups
-from asfusion.training.settings import TrainingSettings, resolve_device
+from asfusion.training.settings import TrainingSettings
 
 _PREDICT_BATCH = 128
 _MODEL, _BEST, _AVERAGE, _OPTIMIZER = "model.", "best.", "average.", "optimizer."

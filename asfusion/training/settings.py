@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-import torch
-
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn._device import resolve_device
 
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
@@ -122,22 +121,3 @@ class TrainingSettings:
             raise ConfigurationError(f"progressive_resizing: expected True or False, got {got}.")
         if self.average_weights is not None:
             check_choice(self.average_weights, "average_weights", ("ema", "swa"))
-
-
-def resolve_device(name: str) -> torch.device:
-    """Return the device called `name`; ``"auto"`` is CUDA where there is one, else the CPU.
-
-    Raises
-    ------
-    ConfigurationError
-        If the device does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        msg = f"device: expected 'auto' or a torch device of this machine, got {name!r}."
-        raise ConfigurationError(msg) from error
-    return device

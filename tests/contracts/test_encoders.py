@@ -1,4 +1,4 @@
-"""Every encoder keeps the same promises. A new encoder is one more row in ENCODERS."""
+"""Every encoder keeps the same promises. A new encoder is one more row in SHIPPED."""
 
 import copy
 import datetime
@@ -14,6 +14,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
+import asfusion
 from asfusion._random import torch_seed
 from asfusion._tokens import Tokens
 from asfusion.datasets._phantoms.dicom_files import write_series
@@ -27,9 +28,10 @@ from asfusion.encoders.text import TextEncoder
 from asfusion.encoders.visits import VisitEncoder
 from asfusion.encoders.volume import VolumeEncoder
 from asfusion.exceptions import ColumnError, ConfigurationError
+from tests.contracts.own_encoders import OWN
 
 LABS = ["crp", "sex", "seen"]
-ENCODERS = {
+SHIPPED = {
     "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
     "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
     "ft_transformer": TabularEncoder(LABS, network="ft_transformer", d_out=6, d_hidden=8),
@@ -62,6 +64,7 @@ ENCODERS = {
     "visit transformer": VisitEncoder("visits", backbone="transformer", d_out=6, d_hidden=8),
     "slices": SliceEncoder(["stir", "t1"], size=32, d_out=6),
 }
+ENCODERS = SHIPPED | OWN
 every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
 WITH_STORE = {name: one for name, one in ENCODERS.items() if "store" in one.get_params()}
 N_ROWS = 12
@@ -96,6 +99,7 @@ def table(tmp_path_factory):
             "xray": [str(folder / f"{i}.png") for i in range(N_ROWS)],
             "stir": [str(folder / f"stir{i}") for i in range(N_ROWS)],
             "t1": [str(folder / f"t1_{i}") for i in range(N_ROWS)],
+            "hla": rng.choice(["B27;B07", "B27;B44", "B07;B44", "B08;B35"], N_ROWS),
             "visits": [draw_visits(rng) for _ in range(N_ROWS)],
         }
     )
@@ -225,7 +229,7 @@ def test_pandas_and_polars_agree(described, table):
 def test_test_rows_change_nothing_that_was_learned(described, table):
     encoder = fitted(described, table)
     before = copy.deepcopy(state_of(encoder))
-    poisoned = table.assign(crp=1e30, sex="x", note="zzz " * 100)
+    poisoned = table.assign(crp=1e30, sex="x", note="zzz " * 100, hla="B99")
     poisoned["visits"] = [[{"day": -1.0, "crp": 1e30, "esr": None}]] * N_ROWS
     import warnings
 
@@ -290,5 +294,75 @@ def test_bad_columns_and_parameters_are_named(described, table):
     encoder = fitted(described, table)
     with pytest.raises(ColumnError, match="expected the column"):
         encoder.transform(pd.DataFrame({"other": [1.0]}))
+
+
+@pytest.mark.parametrize("described", SHIPPED.values(), ids=SHIPPED)
+def test_unusable_width_is_named(described, table):
     with pytest.raises(ConfigurationError, match="d_out: expected an integer of at least 1"):
         clone(described).set_params(d_out=0).fit(table)
+
+
+def test_every_public_encoder_is_in_the_contract():
+    public = [getattr(asfusion, name) for name in asfusion.__all__]
+    classes = {c for c in public if isinstance(c, type) and issubclass(c, Encoder)} - {Encoder}
+    assert classes == {type(encoder) for encoder in SHIPPED.values()}
+
+
+# -- what an encoder tells ---------------------------------------------------------------
+
+KINDS = {
+    ConceptEncoder: "concepts",
+    GenotypeEncoder: "genotypes",
+    ImageEncoder: "image",
+    SliceEncoder: "volume",
+    TabularEncoder: "table",
+    TextEncoder: "note",
+    VisitEncoder: "visits",
+    VolumeEncoder: "volume",
+}
+
+
+@every_encoder
+def test_it_tells_what_it_reads(described, table):
+    assert described.kind == KINDS.get(type(described), "other")
+    encoder = fitted(described, table)
+    for column in encoder.columns_:
+        assert repr(column) in encoder.describe()
+        assert repr(column) in clone(described).describe(list(table.columns))
+    assert str(table["xray"][0]) not in encoder.describe()
+
+
+@every_encoder
+def test_it_says_how_many_rows_and_features_there_are(described, table):
+    encoder = fitted(described, table)
+    expected = len(encoder.get_feature_names_out())
+    assert encoder.n_features == (expected if encoder.kind in ("table", "genotypes") else 0)
+    prepared = encoder.embed(table) if encoder.is_frozen else encoder.prepare(table)
+    if {tensor.dtype for tensor in prepared.tensors.values()} == {torch.float64}:
+        batch = 32 if described is OWN["own network"] else 128
+    else:
+        batch = 8 if "voxels" in prepared.tensors else 32
+    assert encoder.batch_hint == batch
+
+
+@every_encoder
+def test_plain_features_need_no_target_and_are_nan_without_the_modality(described, table):
+    plain = clone(described).plain()
+    assert not [name for name in vars(plain) if name.endswith("_")]
+    features = plain.fit(table).plain_features(table)
+    absent = np.isin(np.arange(N_ROWS), [3, 7])
+    assert features.dtype == np.float64 and features.ndim == 2 and len(features) == N_ROWS
+    assert np.isnan(features[absent]).all() and np.isfinite(features[~absent]).all()
+    assert features.shape[1] <= 1000
+    if not plain.needs_training:
+        np.testing.assert_array_equal(features, plain.transform(table))
+    again = clone(plain).fit(table).plain_features(table)
+    np.testing.assert_array_equal(features, again)
+    alone = plain.plain_features(table.iloc[[5]])
+    np.testing.assert_allclose(alone, features[[5]], rtol=1e-6, atol=1e-9)
+
+
+@every_encoder
+def test_transform_is_the_same_by_way_of_a_device(described, table):
+    encoder = fitted(described, table)
+    np.testing.assert_array_equal(encoder._vectors(table, "cpu"), encoder.transform(table))
