@@ -20,6 +20,7 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -35,7 +36,6 @@ from asfusion.estimators._rows import (
     read_groups,
     read_table,
     read_weights,
-    warn_user,
 )
 from asfusion.estimators._splits import Split, check_learnable, inner_splits
 from asfusion.estimators._threshold import (

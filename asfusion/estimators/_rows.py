@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -205,10 +204,3 @@ def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
     for name in columns:
         present |= frame.known(name)
     return present
-
-
-def warn_user(message: str) -> None:
-    """Warn in the name of the user's own line."""
-    from asfusion.exceptions import AsfusionWarning
-
-    warnings.warn(message, AsfusionWarning, stacklevel=4)

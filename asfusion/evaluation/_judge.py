@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_number, check_row_labels
+from asfusion._warn import warn_user
 from asfusion.evaluation._decision import percent_grid
 from asfusion.evaluation._inputs import Judged, Task, read_judged, read_targets
 from asfusion.evaluation.metrics import BinaryScorer, MulticlassScorer, RegressionScorer, Scorer
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 
 _SEVERAL = 10  # rows: a handful may well be certain
 
@@ -154,7 +154,7 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
                 "predictions: expected probabilities, got 0 or 1 in every row, as labels are. "
                 "Ranking and calibration of labels mean little; pass what predict_proba gives."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=3)
+            warn_user(msg)
         return judged
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")
