@@ -265,7 +265,7 @@ def _make_folds(data: ComparedRows, cv: Any, seeds: Sequence[int], seed: int) ->
             data.y,
             cv,
             groups=data.split_groups,
-            stratify=data.target.strata(data.y) is not None,
+            strata=data.target.strata(data.y),
             seed=derive_seed(seed, "folds", s),
         )
         for s in checked

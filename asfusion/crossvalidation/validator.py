@@ -260,7 +260,7 @@ class _Plan:
                 y,
                 self.cv,
                 groups=self.rows.groups,
-                stratify=self.rows.target.strata(y) is not None,
+                strata=self.rows.target.strata(y),
                 seed=derive_seed(self.seed, "folds", repeat, *keys),
             )
             for repeat in range(self.repeats)

@@ -19,6 +19,7 @@ from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
+from asfusion._splits import Split, check_learnable
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.bundle.objects import Bundled, save_bundle
@@ -37,7 +38,7 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
-from asfusion.estimators._splits import Split, check_learnable, inner_splits
+from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._threshold import (
     DEFAULT,
     call_classes,
