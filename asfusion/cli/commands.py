@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from asfusion._checks import quoted
 from asfusion._progress import progress_shown
+from asfusion._stubs import fusion_families, fusion_heads
 from asfusion._version import __version__
 from asfusion.cli._data import read_table, split_columns, write_table
 from asfusion.exceptions import AsfusionError, ConfigurationError
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
     from asfusion.targets._base import Target
 
-_FAMILIES = ("early", "joint", "late")
-_HEADS = ("concat", "gated", "attention")
+_FAMILIES = fusion_families()
+_HEADS = fusion_heads()
 _COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
 
@@ -225,10 +226,8 @@ def _target(options: argparse.Namespace, y: Any) -> Target:
 
 
 def _make_model(options: argparse.Namespace, y: Any) -> Any:
-    from asfusion.estimators import early, joint, late
     from asfusion.estimators._base import estimator_class
 
-    _ = early, joint, late  # each brings its classes
     family = estimator_class(options.family, _target(options, y))
     choices: dict[str, Any] = {"random_state": options.seed}
     for name, needed in (("fusion", "joint"), ("combine", "late")):
