@@ -85,4 +85,6 @@ def steady_workers() -> Iterator[None]:
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "A worker stopped while some jobs", UserWarning)
+        # Whoever stops early knows that some of the work was for nothing.
+        warnings.filterwarnings("ignore", r"\d+ tasks (have been|which were)", UserWarning)
         yield

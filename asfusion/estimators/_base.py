@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -60,6 +61,7 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 def estimator_class(family: str, target: Target) -> Any:
     """Return the class of a family ("early", "joint", "late") that predicts a target."""
+    importlib.import_module(f"asfusion.estimators.{family}")  # which brings its classes
     return _CLASSES[family, target.face]
 
 
