@@ -261,6 +261,27 @@ def is_missing(cell: object) -> bool:
     return type(cell).__name__ in {"NAType", "NaTType"}
 
 
+def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:
+    """Return the group of each row, none of them missing; a single column is its entries."""
+    labels = np.asarray(groups.to_numpy() if hasattr(groups, "to_numpy") else groups)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 0 or len(labels) != n_rows:
+        got = "a single value" if labels.ndim == 0 else str(len(labels))
+        raise InputError(f"groups: expected {n_rows} entries, one per row, got {got}.")
+    if labels.ndim != 1:
+        msg = f"groups: expected one label per row, got an array of {labels.ndim} dimensions."
+        raise InputError(msg)
+    missing = sum(is_missing(label) for label in labels.tolist())
+    if missing:
+        msg = (
+            f"groups: expected a label for every row, got {missing} missing. "
+            "Give each row without a known patient a label of its own."
+        )
+        raise InputError(msg)
+    return labels
+
+
 def looks_like_date(text: str) -> bool:
     """Return whether a text is written as ``YYYY-MM-DD``, with or without a time.
 

@@ -8,34 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from asfusion._checks import suggestion
+from asfusion._stubs import public_names
 from asfusion.bundle.objects import Bundled, describe_bundle, load_bundle
 from asfusion.exceptions import BundleError, ConfigurationError
-from asfusion.fusion._resolve import head_class, head_names
+from asfusion.fusion._base import Fusion
 
-_MODULES = {
-    "asfusion.baselines.regressors": (
-        "BasdaiRegressor",
-        "BasfiRegressor",
-        "ClinicalIndexRegressor",
-    ),
-    "asfusion.estimators.early": ("EarlyFusionClassifier", "EarlyFusionRegressor"),
-    "asfusion.estimators.joint": ("JointFusionClassifier", "JointFusionRegressor"),
-    "asfusion.estimators.late": ("LateFusionClassifier", "LateFusionRegressor"),
-    "asfusion.estimators.recalibrated": ("RecalibratedClassifier",),
-    "asfusion.estimators.conformal_classifier": ("ConformalClassifier",),
-    "asfusion.estimators.conformal_regressor": ("ConformalRegressor",),
-    "asfusion.encoders.concepts": ("ConceptEncoder",),
-    "asfusion.encoders.genotypes": ("GenotypeEncoder",),
-    "asfusion.encoders.image": ("ImageEncoder",),
-    "asfusion.encoders.volume": ("VolumeEncoder",),
-    "asfusion.encoders.visits": ("VisitEncoder",),
-    "asfusion.encoders.slices": ("SliceEncoder",),
-    "asfusion.encoders.text": ("TextEncoder",),
-    "asfusion.encoders.tabular": ("TabularEncoder",),
-    "asfusion.targets.classes": ("Classes",),
-    "asfusion.targets.numbers": ("Numbers",),
-}
-_ALLOWED = {f"{module}:{name}" for module, names in _MODULES.items() for name in names}
 _MAX_BYTES = 8 << 30
 
 
@@ -100,19 +77,24 @@ def describe(path: str | Path) -> tuple[dict[str, Any], Any]:
 
 def _resolve(name: object) -> type:
     """Return the class of a name on the closed list; nothing is imported before that."""
-    if isinstance(name, str):
+    known = _saved_names()
+    if isinstance(name, str) and name in known:
         module, _, kind = name.partition(":")
-        if name in _ALLOWED:
-            found: type = getattr(importlib.import_module(module), kind)
+        found: Any = getattr(importlib.import_module(module), kind)
+        if isinstance(found, type) and issubclass(found, Bundled | Fusion):
             return found
-        head = module.removeprefix("asfusion.fusion.")
-        if module.startswith("asfusion.fusion.") and head in head_names():
-            fusion = head_class(head)
-            if fusion.__qualname__ == kind:
-                return fusion
-    hint = suggestion(name, _ALLOWED) if isinstance(name, str) else ""
+    hint = suggestion(name, sorted(known)) if isinstance(name, str) else ""
     msg = (
         "load: the model names a class that is not asfusion's own. If it is yours, pass it: "
         f"asfusion.load(path, trusted=[YourClass]).{hint}"
     )
     raise BundleError(msg)
+
+
+def _saved_names() -> set[str]:
+    """Return what the stubs offer by the name of a class; bases are in private modules."""
+    return {
+        f"{module}:{name}"
+        for module, name in public_names()
+        if name[0].isupper() and not module.rpartition(".")[2].startswith("_")
+    }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ from PIL import Image
 
 import asfusion
 from asfusion._version import __version__
+from asfusion.cli import commands
 from asfusion.cli._data import read_table
 from asfusion.cli.commands import main
 from asfusion.persistence import load
@@ -179,6 +182,42 @@ def test_image_paths_are_relative_to_the_table(
     assert main(["predict", "model.asf", "study/patients.csv"]) == 0
 
 
+def test_paths_may_start_elsewhere(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file.parent / "archive").mkdir()
+    table = patients(20)[["crp", "flare"]].assign(film=[f"{i}.png" for i in range(20)])
+    for i in range(20):
+        grey = np.full((40, 40), 10 * i, dtype=np.uint8)
+        Image.fromarray(grey).save(file.parent / "archive" / f"{i}.png")
+    table.to_csv(file, index=False)
+    words = ["patients.csv", "--root", "archive"]
+    assert main(["fit", *words, "--target", "flare"]) == 0
+    assert main(["predict", "model.asf", *words]) == 0
+    assert main(["fit", "patients.csv", "--target", "flare", "--root", "nowhere"]) == 1
+    assert "--root: expected a folder, got none at nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("harm", ["missing", "damaged"])
+def test_fix_of_a_film_is_an_option_of_the_command_line(
+    harm: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = patients(20)[["crp", "flare"]].assign(film=[f"{i}.png" for i in range(20)])
+    for i in range(20):
+        Image.fromarray(np.full((40, 40), 10 * i, dtype=np.uint8)).save(f"{i}.png")
+    table.to_csv(file, index=False)
+    assert main(["fit", "patients.csv", "--target", "flare"]) == 0
+    Path("7.png").unlink() if harm == "missing" else Path("7.png").write_bytes(b"no image")
+    capsys.readouterr()
+    for words in (
+        ["fit", "patients.csv", "--target", "flare"],
+        ["predict", "model.asf", str(file)],
+    ):
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert "'film', row 7" in error and "\n" not in error.strip()
+        assert "on_error" not in error and "root=" not in error
+        assert error.endswith("say with --root where paths start, or empty the cell.\n")
+
+
 def test_series_and_volumes_are_relative_to_the_table_too(tmp_path: Path) -> None:
     (tmp_path / "mri" / "p1").mkdir(parents=True)
     table = polars.DataFrame(
@@ -318,6 +357,68 @@ def test_reader_that_goes_away_is_no_error(file: Path) -> None:
     )  # fmt: skip
     assert run.stdout == "a"
     assert run.stderr == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another signal for it.")
+def test_interrupt_is_one_line(file: Path) -> None:
+    """Ctrl-C in the middle of the work, which begins when the encoders are told."""
+    words = ["compare", "patients.csv", *FIT, "--folds", "5", "--repeats", "50"]
+    run = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "asfusion.cli.commands", *words],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    with run:
+        assert run.stdout is not None and "encoders" in run.stdout.readline()
+        run.send_signal(signal.SIGINT)
+        _, error = run.communicate(timeout=300)
+    assert (run.returncode, error) == (130, "asfusion compare: stopped.\n")
+
+
+def test_choices_are_those_of_the_library() -> None:
+    from asfusion.comparison.comparer import _FAMILIES
+    from asfusion.estimators.late import _COMBINE
+    from asfusion.fusion._resolve import head_names
+
+    assert head_names() == commands._HEADS
+    assert set(commands._COMBINES) == set(_COMBINE)
+    assert commands._FAMILIES == _FAMILIES == ("early", "joint", "late")
+
+
+HEAD = """
+import torch
+from torch import nn
+
+from asfusion.fusion._base import Fusion
+
+
+class Sum(Fusion):
+    def make_layers(self, dims):
+        self.layers = nn.ModuleDict({name: nn.Linear(d, self.d_out) for name, d in dims.items()})
+
+    def fuse(self, tokens):
+        parts = [self.layers[name](modality.pool()) for name, modality in tokens.items()]
+        return torch.stack(parts).sum(dim=0)
+"""
+
+
+def test_new_head_is_a_choice_of_the_command_line(file: Path, tmp_path: Path) -> None:
+    """A file and a line in the stub: nothing else of the package is edited."""
+    package = tmp_path / "site" / "asfusion"
+    shutil.copytree(ROOT / "asfusion", package, ignore=shutil.ignore_patterns("__pycache__"))
+    (package / "fusion" / "sum.py").write_text(HEAD)
+    with (package / "fusion" / "__init__.pyi").open("a") as stub:
+        stub.write("from .sum import Sum as Sum\n")
+    patients()[["crp", "sex", "flare"]].to_csv(file, index=False)
+    for words in (
+        ["fit", "patients.csv", "--target", "flare", "--family", "joint", "--fusion", "sum"],
+        ["predict", "model.asf", "patients.csv"],
+    ):
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "asfusion.cli.commands", *words],
+            check=True, env=os.environ | {"PYTHONPATH": str(package.parent)},
+        )  # fmt: skip
+    assert len(pd.read_csv("predictions.csv")) == 40
 
 
 def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:

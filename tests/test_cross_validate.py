@@ -8,9 +8,12 @@ import pandas as pd
 import polars as pl
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import RandomForestClassifier, StackingClassifier, VotingClassifier
+from sklearn.feature_selection import RFECV, SelectFromModel
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import LassoCV, LogisticRegression, LogisticRegressionCV, Ridge, RidgeCV
 from sklearn.metrics import recall_score, roc_auc_score
 from sklearn.model_selection import (
     FixedThresholdClassifier,
@@ -20,7 +23,10 @@ from sklearn.model_selection import (
     ShuffleSplit,
     TunedThresholdClassifierCV,
 )
-from sklearn.pipeline import make_pipeline
+from sklearn.multiclass import OneVsRestClassifier
+from sklearn.multioutput import MultiOutputRegressor
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 
@@ -397,6 +403,113 @@ def test_search_with_too_few_patients():
     search = GridSearchCV(LogisticRegression(), {"C": [1.0]})
     with pytest.raises(InputError, match="GridSearchCV, inner cv: expected at least 5 groups"):
         cross_validate(search, X, y, groups=patient, cv=2, **QUICK)
+
+
+def memorable():
+    """Return visits that are nearly alike, labels of patients that nothing tells, and patients."""
+    rng = np.random.default_rng(0)
+    patient = rng.permutation(np.repeat(np.arange(40), 4))
+    X, y = rng.normal(size=(40, 3))[patient], rng.permutation(np.arange(40) % 2)[patient]
+    return X + 0.01 * rng.normal(size=X.shape), y, patient
+
+
+MEMORY = KNeighborsClassifier(1)  # knows a patient again, and nothing else
+CALIBRATED = CalibratedClassifierCV(MEMORY, method="isotonic", cv=4)
+STACKED = StackingClassifier([("memory", MEMORY)], LogisticRegression(C=100.0), cv=4)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        CALIBRATED,
+        STACKED,
+        GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 60]}, cv=4),
+        make_pipeline(StandardScaler(), CALIBRATED),
+        VotingClassifier([("a", CALIBRATED), ("b", STACKED)], voting="soft"),
+        OneVsRestClassifier(CALIBRATED),
+        FixedThresholdClassifier(make_pipeline(STACKED)),
+    ],
+    ids=lambda model: type(model).__name__,
+)
+def test_inner_folds_do_not_trust_a_model_that_knows_patients_again(model):
+    """Nothing can be known of a new patient: the best there is to say is one half."""
+    X, y, patient = memorable()
+    by_patient = cross_validate(model, X, y, groups=patient, cv=4, **QUICK)
+    assert by_patient.report.scores["brier"].estimate < 0.3
+
+
+def test_inner_folds_of_rows_are_the_leak():
+    X, y, patient = memorable()
+    cv = list(GroupKFold(4).split(X, y, patient))
+    by_row = cross_validate(CALIBRATED, X, y, cv=cv, duplicates="ignore", **QUICK)
+    assert by_row.report.scores["brier"].estimate > 0.45
+
+
+class SeesFolds(LassoCV):
+    """Notes which folds it is fitted with."""
+
+    seen: list = []  # noqa: RUF012 (shared by clones on purpose)
+
+    def fit(self, X, y, sample_weight=None):
+        self.seen.append((self.cv, len(X)))
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: model,
+        lambda model: make_pipeline(StandardScaler(), model),
+        lambda model: TransformedTargetRegressor(model),
+        lambda model: MultiOutputRegressor(model),
+        lambda model: make_pipeline(make_union(SelectFromModel(model)), Ridge()),
+    ],
+)
+def test_a_number_of_folds_means_folds_of_patients(wrap):
+    X, _, patient = cohort()
+    y = np.asarray(X["lab_0"])
+    y = np.column_stack([y, -y]) if isinstance(wrap(Ridge()), MultiOutputRegressor) else y
+    SeesFolds.seen.clear()
+    model = wrap(SeesFolds(cv=3))
+    cv = list(GroupKFold(4).split(X, y, patient))
+    cross_validate(model, X, y, groups=patient, cv=cv, **QUICK)
+    assert len(SeesFolds.seen) == 4 * (2 if y.ndim == 2 else 1)
+    by_length = {len(train): [] for train, _ in cv}
+    assert len(by_length) == 1
+    turns = np.repeat(np.arange(4), len(SeesFolds.seen) // 4)
+    for turn, (folds, n_rows) in zip(turns, SeesFolds.seen, strict=True):
+        here = patient[cv[turn][0]]
+        assert n_rows == len(here) and len(folds) == 3
+        assert sorted(np.concatenate([test for _, test in folds])) == list(range(n_rows))
+        assert not any(set(here[one]) & set(here[other]) for one, other in folds)
+    assert {v for k, v in model.get_params().items() if k.split("__")[-1] == "cv"} == {3}
+
+
+def test_inner_folds_stay_what_they_are_where_they_are_no_number():
+    X, _, patient = cohort()
+    SeesFolds.seen.clear()
+    splitter = KFold(3)
+    cross_validate(SeesFolds(cv=splitter), X, X["lab_0"], groups=patient, cv=2, **QUICK)
+    assert all(isinstance(cv, KFold) for cv, _ in SeesFolds.seen)
+    SeesFolds.seen.clear()
+    cross_validate(SeesFolds(cv=3), X, X["lab_0"], cv=2, **QUICK)
+    assert [cv for cv, _ in SeesFolds.seen] == [3, 3]
+    # Ridge without a number leaves out row by row, in closed form.
+    one = cross_validate(RidgeCV(), X, X["lab_0"], groups=patient, cv=2, **QUICK)
+    assert np.isfinite(one.predictions).all()
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        LogisticRegressionCV(Cs=2, l1_ratios=(0.0,), cv=5),
+        make_pipeline(RFECV(LogisticRegression()), LogisticRegression()),
+    ],
+)
+def test_too_few_patients_for_inner_folds_is_told(model):
+    X, y, patient = cohort(6)
+    with pytest.raises(InputError, match=r"CV, inner cv: expected at least 5 groups of each"):
+        cross_validate(model, X, y, groups=patient, cv=2, **QUICK)
 
 
 def test_groups_reach_those_who_take_them():

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
+import pkgutil
 import resource
 import subprocess
 import sys
@@ -25,7 +27,10 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 from xgboost import XGBClassifier, XGBRegressor
 
+import asfusion
+from asfusion import persistence
 from asfusion.bundle.folder import read_bundle, write_bundle
+from asfusion.bundle.objects import Bundled
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
@@ -268,6 +273,49 @@ def test_class_that_is_not_on_the_list(name: Any, saved: Path, tmp_path: Path) -
     with pytest.raises(BundleError, match="names a class that is not asfusion's own"):
         load(path)
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "asfusion.comparison.comparer:compare",
+        "asfusion.imaging.stores.image_store:ImageStore",
+        "asfusion.clinical.asdas:CRP_FLOOR_MG_L",
+        "asfusion.encoders._base:Encoder",
+        "asfusion.targets._base:Target",
+        "asfusion._tokens:Tokens",
+    ],
+)
+def test_what_is_public_and_no_part_of_a_model(name: str, saved: Path, tmp_path: Path) -> None:
+    path = forge(saved, tmp_path / "x.asf", lambda state: state | {"class": name})
+    with pytest.raises(BundleError, match="names a class that is not asfusion's own"):
+        load(path)
+
+
+def kinds_of(base: type) -> Iterator[type]:
+    for kind in base.__subclasses__():
+        yield kind
+        yield from kinds_of(kind)
+
+
+def test_every_class_that_models_are_made_of_is_on_the_list() -> None:
+    """A new encoder, head, target or estimator is saved and loaded for its line in a stub."""
+    for found in pkgutil.walk_packages(asfusion.__path__, "asfusion."):
+        importlib.import_module(found.name)
+    kinds = {kind for base in (Bundled, Fusion) for kind in kinds_of(base)}
+    names = {f"{kind.__module__}:{kind.__qualname__}": kind for kind in kinds}
+    own = {
+        name
+        for name in names
+        if name.startswith("asfusion.") and "._" not in name and ":_" not in name
+    }
+    assert len(own) > 20 and own <= persistence._saved_names()
+    for name in own:
+        assert persistence._resolve(name) is names[name]
+    others = persistence._saved_names() - own
+    for name in others:
+        with pytest.raises(BundleError, match="not asfusion's own"):
+            persistence._resolve(name)
 
 
 def test_part_in_place_of_an_estimator(saved: Path, tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         groups = rows.groups
         if groups is not None:
             groups = np.unique(groups, return_inverse=True)[1]
-        return make_folds(rows.y[:, 0], n_folds, groups=groups, stratify=False, seed=seed)
+        return make_folds(rows.y[:, 0], n_folds, groups=groups, seed=seed)
 
     # -- predicting --------------------------------------------------------------------
 

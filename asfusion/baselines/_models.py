@@ -14,7 +14,8 @@ from sklearn.base import clone
 
 from asfusion._asked import Asked
 from asfusion._checks import check_choice
-from asfusion.exceptions import AsfusionWarning, ConfigurationError
+from asfusion._warn import warn_user
+from asfusion.exceptions import ConfigurationError
 from asfusion.targets.numbers import Numbers
 from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
@@ -120,7 +121,7 @@ def shap_in_our_words(asked: Asked | None = None) -> Iterator[None]:
             )
         elif issubclass(warning.category, UserWarning | RuntimeWarning):
             msg = f"algorithm: the package shap reports: {warning.message}"
-            warnings.warn(msg, AsfusionWarning, stacklevel=4)
+            warn_user(msg)
 
 
 class Explained(NamedTuple):

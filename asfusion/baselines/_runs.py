@@ -15,7 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from asfusion._checks import check_integer, check_row_labels
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion._splits import Split, make_folds
+from asfusion._splits import Split, make_folds, put_together
 from asfusion.baselines._scores import IndexInfo, IndexScorer
 from asfusion.baselines._standing import BaselineStanding
 from asfusion.baselines.board import BaselineBoard
@@ -76,7 +76,7 @@ def judge_models(
     seed = draw_seed(options.random_state)
     split_groups = rows.groups if rows.is_grouped else None
     fold_seed = derive_seed(seed, "folds")
-    folds = make_folds(rows.y, options.cv, groups=split_groups, stratify=False, seed=fold_seed)
+    folds = make_folds(rows.y, options.cv, groups=split_groups, seed=fold_seed)
     asked = {**models, **{name: name for name in REFERENCES if name not in models}}
     answers = {
         name: _answer(template, name, model, rows, folds, derive_seed(seed, "model"))
@@ -120,9 +120,9 @@ def _answer(
     begun = time.perf_counter()
     is_own = model is template.model or (isinstance(model, str) and model == template.model)
     own_grid = {} if is_own else {"param_grid": None}
-    total, count = np.zeros(len(rows.y)), np.zeros(len(rows.y))
     chosen = []
-    for number, (train, test) in enumerate(folds):
+
+    def ask(number: int, train: NDArray[np.int64], test: NDArray[np.int64]) -> Floats:
         fitted = clone(template).set_params(
             model=model,
             tune=True,
@@ -131,11 +131,11 @@ def _answer(
             **own_grid,
         )
         rows.fit(fitted, train)
-        total[test] += fitted.predict(rows.take(test))
-        count[test] += 1
         chosen.append(fitted.best_params_)
-    with np.errstate(invalid="ignore"):
-        predicted = total / count
+        return np.asarray(fitted.predict(rows.take(test)))
+
+    parts = ((test, ask(number, train, test)) for number, (train, test) in enumerate(folds))
+    predicted = put_together(parts, len(rows.y))
     return _Answer(predicted, tuple(chosen), time.perf_counter() - begun)
 
 

@@ -21,8 +21,10 @@ _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt")
 
 
-def read_table(file: Path, as_text: Collection[str] = ()) -> polars.DataFrame:
-    """Return the rows of a CSV, TSV or Parquet file, paths relative to it made whole.
+def read_table(
+    file: Path, as_text: Collection[str] = (), root: Path | None = None
+) -> polars.DataFrame:
+    """Return the rows of a CSV, TSV or Parquet file, paths of images in it made whole.
 
     Parameters
     ----------
@@ -30,11 +32,14 @@ def read_table(file: Path, as_text: Collection[str] = ()) -> polars.DataFrame:
         The file.
     as_text : collection of str
         Columns of a text file that are codes, also where these rows have nothing but numbers.
+    root : Path, optional
+        Folder where paths start; that of the file by default.
 
     Raises
     ------
     InputError
-        If the file is not there, is of another kind, or cannot be parsed.
+        If the file is not there, is of another kind, or cannot be parsed, or there is no such
+        folder.
     """
     import polars
 
@@ -44,6 +49,8 @@ def read_table(file: Path, as_text: Collection[str] = ()) -> polars.DataFrame:
         raise InputError(msg)
     if not file.is_file():
         raise InputError(f"{file}: expected a file, got none. Check the path.")
+    if root is not None and not root.is_dir():
+        raise InputError(f"--root: expected a folder, got none at {root}. Check the path.")
     try:
         if ending in _PARQUET:
             table = polars.read_parquet(file)
@@ -66,7 +73,7 @@ def read_table(file: Path, as_text: Collection[str] = ()) -> polars.DataFrame:
         raise InputError(_not_csv(file, odd))
     if not len(table):
         raise InputError(f"{file.name}: expected at least one row, got none.")
-    return _with_whole_paths(table, file.parent.absolute())
+    return _with_whole_paths(table, (file.parent if root is None else root).absolute())
 
 
 def split_columns(
@@ -137,7 +144,7 @@ def _oddity(file: Path) -> str:
 
 
 def _with_whole_paths(table: polars.DataFrame, folder: Path) -> polars.DataFrame:
-    """Return the table with paths of images and series made absolute that start at its folder.
+    """Return the table with paths of images and series made absolute that start at `folder`.
 
     A table travels together with its images, and is read from any working directory.
     """

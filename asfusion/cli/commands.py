@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from asfusion._checks import quoted
 from asfusion._progress import progress_shown
+from asfusion._stubs import fusion_families, fusion_heads
 from asfusion._version import __version__
 from asfusion.cli._data import read_table, split_columns, write_table
 from asfusion.exceptions import AsfusionError, ConfigurationError
@@ -21,10 +23,14 @@ if TYPE_CHECKING:
 
     from asfusion.targets._base import Target
 
-_FAMILIES = ("early", "joint", "late")
-_HEADS = ("concat", "gated", "attention")
+_FAMILIES = fusion_families()
+_HEADS = fusion_heads()
 _COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
+_STOPPED = 130  # what shells give to what Ctrl-C ends
+# The sentence, and what follows, in which an error names a parameter that is no option here.
+_PYTHON_FIX = re.compile(r"\s[^.]*\b(?:on_error|root)=.*", re.DOTALL)
+_FIX = " Correct the path or the file, say with --root where paths start, or empty the cell."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0, or 1 after an error that was printed. Wrong usage exits with 2.
+        0, 1 after an error that was printed, or 130 after Ctrl-C. Wrong usage exits with 2.
 
     Examples
     --------
@@ -52,8 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # A log file wants lines, not bars.
         with progress_shown(sys.stderr.isatty()):
             options.run(options)
+    except KeyboardInterrupt:
+        print(f"asfusion {options.command}: stopped.", file=sys.stderr)
+        return _STOPPED
     except AsfusionError as error:
-        print(f"asfusion {options.command}: {error}", file=sys.stderr)
+        told = _PYTHON_FIX.sub(_FIX, str(error))
+        print(f"asfusion {options.command}: {told}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # Whoever read our output has seen enough; the interpreter must not write more.
@@ -128,7 +138,7 @@ def _predict(options: argparse.Namespace) -> None:
     from asfusion.persistence import load
 
     model = load(options.model)
-    table = read_table(options.data, _categories(model))
+    table = read_table(options.data, _categories(model), options.root)
     kept = table.select(_present(table, options.keep, "--keep"))
     X = table.select(_present(table, list(model.feature_names_in_), "The model"))
     # A number for each row, so that rows can be matched whatever happens to the file.
@@ -212,7 +222,7 @@ def _categories(model: Any) -> list[str]:
 def _read(
     options: argparse.Namespace,
 ) -> tuple[polars.DataFrame, Any, Any]:
-    table = read_table(options.data)
+    table = read_table(options.data, root=options.root)
     X, y, groups = split_columns(table, options.target, options.group, options.drop)
     return X, y.to_numpy(), None if groups is None else groups.to_numpy()
 
@@ -224,10 +234,8 @@ def _target(options: argparse.Namespace, y: Any) -> Target:
 
 
 def _make_model(options: argparse.Namespace, y: Any) -> Any:
-    from asfusion.estimators import early, joint, late
     from asfusion.estimators._base import estimator_class
 
-    _ = early, joint, late  # each brings its classes
     family = estimator_class(options.family, _target(options, y))
     choices: dict[str, Any] = {"random_state": options.seed}
     for name, needed in (("fusion", "joint"), ("combine", "late")):
@@ -348,6 +356,7 @@ def _add_predict(commands: Any) -> None:
     predict = commands.add_parser("predict", help="predict the rows of a table")
     predict.add_argument("model", type=Path, help="folder of a saved model")
     predict.add_argument("data", type=Path, help="CSV, TSV or Parquet file")
+    _add_root(predict)
     predict.add_argument("--keep", nargs="*", default=[], help="columns to copy, such as an id")
     predict.add_argument("--out", type=Path, default=Path("predictions.csv"))
     predict.set_defaults(run=_predict)
@@ -366,8 +375,14 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
 
+def _add_root(command: Any) -> None:
+    words = "folder where paths of images start (that of the table)"
+    command.add_argument("--root", type=Path, help=words)
+
+
 def _add_rows(command: Any) -> None:
     command.add_argument("data", type=Path, help="CSV, TSV or Parquet file, one patient per row")
+    _add_root(command)
     command.add_argument("--target", required=True, help="column to predict")
     command.add_argument("--group", help="column that names the patient of a row")
     command.add_argument("--drop", nargs="*", default=[], help="columns to leave out")

@@ -1,10 +1,11 @@
 """Which confusion tables round to a set of figures.
 
 Every figure here is a ratio of two sums of cells. "It rounds to x" is therefore two linear
-inequalities in the cells, whether these are counts or shares of one. With the number of rows
-known, the whole tables that satisfy all of them are found without trying each. Without it,
-the shares that satisfy them form a polytope in three dimensions, whose corners answer
-everything: whether there is a table, and how far any other figure can go.
+inequalities in the cells, whether these are counts or shares of one; so is a count that is
+given, and so is the ratio of two of them. With the number of rows known, the whole tables that
+satisfy all of them are found without trying each. Without it, the shares that satisfy them form
+a polytope in three dimensions, whose corners answer everything: whether there is a table, and
+how far any other figure can go.
 """
 
 from __future__ import annotations
@@ -59,6 +60,9 @@ class ConfusionTable(NamedTuple):
     tn: int
 
 
+CELLS = ConfusionTable._fields
+
+
 class Rounded(NamedTuple):
     """Every value that rounds to a figure: ``low / scale`` to ``high / scale``, in integers."""
 
@@ -91,22 +95,27 @@ def round_back(value: float, decimals: int) -> Rounded:
 # --- shares ---------------------------------------------------------------------------
 
 
-def find_shares(figures: Mapping[str, Rounded]) -> Ranges | None:
-    """Return the range of every figure over the tables of any size that fit, None if none."""
-    corners = _corners(figures)
+def find_shares(figures: Mapping[str, Rounded], counts: Mapping[str, int]) -> Ranges | None:
+    """Return the range of every figure over the tables of any size that fit, None if none.
+
+    Of counts the ratios are looked at, and whether there are any.
+    """
+    corners = _corners(figures, counts)
     needed = [np.array(FIGURES[name][1], float) for name in figures]
+    needed += [_cell(name).astype(float) for name, count in counts.items() if count]
     # The set is convex: if each denominator is positive somewhere, all are somewhere.
     if not len(corners) or any((corners @ den).max() < _SOME for den in needed):
         return None
     return _ranges(corners, _SOME)
 
 
-def _corners(figures: Mapping[str, Rounded]) -> Floats:
+def _corners(figures: Mapping[str, Rounded], counts: Mapping[str, int]) -> Floats:
     """Return the corners (K, 4) of the polytope of shares."""
     rows = [np.eye(4)]
     for name, (low, high, scale) in figures.items():
         num, den = (np.array(part, float) for part in FIGURES[name])
         rows.append(np.stack([num - low / scale * den, high / scale * den - num]))
+    rows += list(_ratios(counts))
     walls: Floats = np.concatenate(rows)
     active = np.array(list(itertools.combinations(range(len(walls)), 3)))
     systems = np.concatenate([walls[active], np.ones((len(active), 1, 4))], axis=1)
@@ -114,6 +123,22 @@ def _corners(figures: Mapping[str, Rounded]) -> Floats:
     solved = np.linalg.solve(systems[regular], np.array([[0.0], [0.0], [0.0], [1.0]]))[..., 0]
     inside = (solved @ walls.T >= -_SLACK).all(axis=1)
     return np.asarray(solved[inside])
+
+
+def _ratios(counts: Mapping[str, int]) -> Iterator[Floats]:
+    """Yield walls (2, 4) between which shares have the ratio of two counts, or are none."""
+    for name, count in counts.items():
+        if not count:
+            yield np.stack([_cell(name), -_cell(name)]).astype(float)
+    some = [(name, count) for name, count in counts.items() if count]
+    for (one, first), (other, second) in itertools.pairwise(some):
+        wall = (_cell(one) * second - _cell(other) * first) / max(first, second)
+        yield np.stack([wall, -wall])
+
+
+def _cell(name: str) -> Ints:
+    """Return the weights that pick one cell of a table."""
+    return np.array([cell == name for cell in CELLS], np.int64)
 
 
 def _ranges(tables: Floats | Ints, least: float) -> Ranges:
@@ -132,12 +157,15 @@ def _ranges(tables: Floats | Ints, least: float) -> Ranges:
 
 
 def find_tables(
-    figures: Mapping[str, Rounded], n: int, n_positive: int | None = None
+    figures: Mapping[str, Rounded],
+    counts: Mapping[str, int],
+    n: int,
+    n_positive: int | None = None,
 ) -> Found | None:
     """Return the tables of `n` rows that fit, None if they are too many to go through."""
     if n_positive is None and n > _N_ROWS_AT_MOST:
         return None
-    conditions = list(_conditions(figures))
+    conditions = list(_conditions(figures, counts))
     positives = np.arange(n + 1) if n_positive is None else np.array([n_positive])
     first, last = _hit_bounds(conditions, positives, n)
     widths = np.maximum(last - first + 1, 0)
@@ -147,13 +175,18 @@ def find_tables(
     return _merge(found)
 
 
-def _conditions(figures: Mapping[str, Rounded]) -> Iterator[tuple[Ints, int]]:
+def _conditions(
+    figures: Mapping[str, Rounded], counts: Mapping[str, int]
+) -> Iterator[tuple[Ints, int]]:
     """Yield weights and bounds: the weighted sum of the cells must reach the bound."""
     for name, (low, high, scale) in figures.items():
         num, den = (np.array(part, np.int64) for part in FIGURES[name])
         yield scale * num - low * den, 0
         yield high * den - scale * num, 0
         yield den, 1
+    for name, count in counts.items():
+        yield _cell(name), count
+        yield -_cell(name), -count
 
 
 def _hit_bounds(

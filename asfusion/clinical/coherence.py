@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from asfusion._checks import check_choice, check_integer, check_number, quoted
 from asfusion.clinical._confusion_tables import (
+    CELLS,
     FIGURES,
     ConfusionTable,
     Ranges,
@@ -100,20 +101,27 @@ def check_metric_coherence(
     ppv: float | None = None,
     npv: float | None = None,
     f1: float | None = None,
+    tp: int | None = None,
+    fp: int | None = None,
+    fn: int | None = None,
+    tn: int | None = None,
     n: int | None = None,
     n_positive: int | None = None,
     prevalence: float | None = None,
     decimals: int | Mapping[str, int] | None = None,
 ) -> Coherence:
-    """Return whether the figures of one binary test can come from one table.
+    """Return whether the figures and counts of one binary test can come from one table.
 
-    With `n`, every table of that many rows is considered. Without it, tables of any size
-    are: the test is exact then too, up to a share of one row in ten million.
+    With `n`, or all four counts, every table of that many rows is considered. Without, tables
+    of any size are: the test is exact then too, up to a share of one row in ten million, save
+    that of counts only the ratios are looked at.
 
     Parameters
     ----------
     sensitivity, specificity, accuracy, ppv, npv, f1 : float, optional
         The figures as printed, as fractions of one.
+    tp, fp, fn, tn : int, optional
+        True positives, false positives, false negatives and true negatives, as printed.
     n : int, optional
         Number of rows.
     n_positive : int, optional
@@ -132,7 +140,8 @@ def check_metric_coherence(
     Raises
     ------
     ConfigurationError
-        If no figure is given, one is no fraction, or `n_positive` exceeds `n`.
+        If neither a figure nor a count is given, a figure is no fraction, the counts are of no
+        row, or `n_positive` exceeds `n`.
 
     References
     ----------
@@ -149,6 +158,8 @@ def check_metric_coherence(
     sensitivity 1 and specificity 0.956 allow accuracy 0.9555 to 1, got 0.847.
     >>> check_metric_coherence(sensitivity=1.0, specificity=0.667, accuracy=0.8, n=10).tables
     (ConfusionTable(tp=4, fp=2, fn=0, tn=4),)
+    >>> print(check_metric_coherence(tp=4, fp=2, fn=0, tn=4, specificity=0.75).reasons[-1])
+    fp 2 and tn 4 allow specificity 0.6667 to 0.6667, got 0.75.
     """
     given = {
         "sensitivity": sensitivity, "specificity": specificity, "accuracy": accuracy,
@@ -157,13 +168,16 @@ def check_metric_coherence(
     values = {
         k: check_number(v, k, minimum=0, maximum=1) for k, v in given.items() if v is not None
     }
-    if not values:
-        msg = f"Figures: expected at least one of {quoted(FIGURES, limit=10)}, got none."
-        raise ConfigurationError(msg)
+    cells = {"tp": tp, "fp": fp, "fn": fn, "tn": tn}
+    counts = {k: check_integer(v, k, minimum=0) for k, v in cells.items() if v is not None}
+    if not values and not counts:
+        names = quoted((*FIGURES, *CELLS), limit=11)
+        raise ConfigurationError(f"Figures: expected at least one of {names}, got none.")
     _check_counts(n, n_positive)
     figures = _as_printed(values, decimals)
-    problem = _Problem(values, figures, n, n_positive)
-    return problem.solve()
+    if n is None and len(counts) == len(CELLS):
+        n = _all_rows(counts)
+    return _Problem(values, figures, counts, n, n_positive).solve()
 
 
 class _Problem:
@@ -173,18 +187,20 @@ class _Problem:
         self,
         values: dict[str, float],
         figures: dict[str, Rounded],
+        counts: dict[str, int],
         n: int | None,
         n_positive: int | None,
     ) -> None:
-        self.values, self.figures, self.n, self.n_positive = values, figures, n, n_positive
+        self.values, self.figures, self.counts = values, figures, counts
+        self.n, self.n_positive = n, n_positive
 
     def solve(self) -> Coherence:
-        shares = find_shares(self.figures)
+        shares = find_shares(self.figures, self.counts)
         if shares is None:
             return Coherence(False, self._share_reasons(), {})
         if self.n is None:
             return self._without_n(shares)
-        found = find_tables(self.figures, self.n, self.n_positive)
+        found = find_tables(self.figures, self.counts, self.n, self._positives())
         if found is None:
             return Coherence(True, (), shares)
         if not found.count:
@@ -192,25 +208,22 @@ class _Problem:
         return Coherence(True, (), found.ranges, found.count, found.tables)
 
     def _without_n(self, shares: Ranges) -> Coherence:
-        """Return the verdict of shares, unless the number of positives forbids a sensitivity."""
-        rounded = self.figures.get("sensitivity")
-        if self.n_positive is not None and rounded is not None:
-            alone = find_tables({"sensitivity": rounded}, self.n_positive, self.n_positive)
+        """Return the verdict of shares, unless the number of positives forbids what is theirs."""
+        theirs = [name for name in ("sensitivity", "tp", "fn") if name in self._names()]
+        if self.n_positive is not None and theirs:
+            alone = find_tables(*self._only(theirs), self.n_positive, self.n_positive)
             if alone is not None and not alone.count:
-                reason = (
-                    f"No count of {self.n_positive} positive rows gives "
-                    f"{self._name(['sensitivity'])}."
-                )
+                reason = f"No count of {self.n_positive} positive rows gives {self._name(theirs)}."
                 return Coherence(False, (reason,), {})
         return Coherence(True, (), shares)
 
     def _share_reasons(self) -> tuple[str, ...]:
         """Return what each figure would have to be, for figures that exclude each other."""
-        clash = self._smallest_clash(lambda names: find_shares(self._only(names)) is not None)
+        clash = self._smallest_clash(lambda names: find_shares(*self._only(names)) is not None)
         reasons = [f"No table of counts, of any size, gives {self._name(clash)}."]
         for name in clash:
             others = [other for other in clash if other != name]
-            ranges = find_shares(self._only(others))
+            ranges = find_shares(*self._only(others))
             if ranges is not None and name in ranges:
                 low, high = ranges[name]
                 allow = "allows" if len(others) == 1 else "allow"
@@ -222,7 +235,7 @@ class _Problem:
 
     def _count_reason(self) -> str:
         def fits(names: list[str]) -> bool:
-            found = find_tables(self._only(names), int(self.n or 0), self.n_positive)
+            found = find_tables(*self._only(names), int(self.n or 0), self.n_positive)
             return found is None or found.count > 0
 
         clash = self._smallest_clash(fits)
@@ -234,18 +247,30 @@ class _Problem:
 
     def _smallest_clash(self, fits: Callable[[list[str]], bool]) -> list[str]:
         """Return figures that do not fit together, none of which can be spared."""
-        clash = list(self.figures)
+        clash = self._names()
         for name in list(clash):
             rest = [other for other in clash if other != name]
             if rest and not fits(rest):
                 clash = rest
         return clash
 
-    def _only(self, names: Iterable[str]) -> dict[str, Rounded]:
-        return {name: self.figures[name] for name in names}
+    def _positives(self) -> int | None:
+        """Return how many rows are positive, as it is given or counted."""
+        if self.n_positive is None and {"tp", "fn"} <= self.counts.keys():
+            return self.counts["tp"] + self.counts["fn"]
+        return self.n_positive
 
-    def _name(self, names: list[str]) -> str:
-        words = [f"{name} {self.values[name]:g}" for name in names]
+    def _names(self) -> list[str]:
+        return [*self.figures, *self.counts]
+
+    def _only(self, names: Iterable[str]) -> tuple[dict[str, Rounded], dict[str, int]]:
+        wanted = set(names)
+        figures = {name: figure for name, figure in self.figures.items() if name in wanted}
+        return figures, {name: count for name, count in self.counts.items() if name in wanted}
+
+    def _name(self, names: Iterable[str]) -> str:
+        told = {name: f"{value:g}" for name, value in self.values.items()} | self.counts
+        words = [f"{name} {told[name]}" for name in names]
         return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
@@ -257,6 +282,13 @@ def _check_counts(n: object, n_positive: object) -> None:
     if isinstance(n, int) and isinstance(n_positive, int) and n_positive > n:
         msg = f"n_positive: expected at most n={n}, got {n_positive}. Check which is which."
         raise ConfigurationError(msg)
+
+
+def _all_rows(counts: Mapping[str, int]) -> int:
+    if not any(counts.values()):
+        msg = "Counts: expected at least one row, got none. Pass the counts of the four cells."
+        raise ConfigurationError(msg)
+    return sum(counts.values())
 
 
 def _as_printed(

@@ -10,27 +10,28 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from asfusion._checks import quoted
-from asfusion._processes import steady_workers
+from asfusion._processes import side_by_side
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed
-from asfusion._splits import Split
+from asfusion._splits import Split, put_together
 from asfusion.comparison._runs import ComparedRows, Run
 from asfusion.comparison._store import AnswerStore
 from asfusion.encoders._cache import EMBEDDINGS
 from asfusion.exceptions import ConfigurationError
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
 Answer = tuple[Floats, float]
 
 
@@ -114,20 +115,19 @@ def answer_all(
         for run in runs
     ]
     found = _do_all(jobs, data, store, verbose, n_jobs)
-    shape = (len(folds), len(data.frame), data.n_outputs)
-    totals = {name: np.zeros(shape) for name in names}
+    parts: dict[str, list[list[tuple[Rows, Floats]]]]
+    parts = {name: [[] for _ in folds] for name in names}
     seconds = dict.fromkeys(names, 0.0)
     # In the order of the jobs, whoever was ready first: sums depend on their order.
     for job, (answers, took) in zip(jobs, found, strict=True):
         for entry, answer in zip(job.run.entries, answers, strict=True):
-            totals[entry.name][job.repeat, job.fold[1]] += answer
+            parts[entry.name][job.repeat].append((job.fold[1], answer))
             seconds[entry.name] += took
-    counts = np.zeros((len(folds), len(data.frame), 1))
-    for i, repeat in enumerate(folds):
-        for _, test in folds[repeat]:
-            np.add.at(counts[i], test, 1.0)
-    with np.errstate(invalid="ignore"):
-        return {name: total / counts for name, total in totals.items()}, seconds
+    n_rows = len(data.frame)
+    return {
+        name: np.stack([put_together(repeat, n_rows) for repeat in repeats])
+        for name, repeats in parts.items()
+    }, seconds
 
 
 def _do_all(
@@ -174,9 +174,9 @@ def _side_by_side(
     with tempfile.TemporaryDirectory(prefix="asfusion-") as folder:
         path = Path(folder) / "embeddings.safetensors"
         EMBEDDINGS.save(path)
-        pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered")
-        with steady_workers():
-            yield from pool(delayed(_do_one)(i, jobs[i], data, str(path)) for i in todo)
+        do = partial(_do_one, data=data, path=str(path))
+        numbered = ((i, jobs[i]) for i in todo)
+        yield from side_by_side(do, numbered, n_jobs, as_ready=True, fits_models=True)
 
 
 def _embed_frozen(data: ComparedRows) -> None:
@@ -190,8 +190,9 @@ def _embed_frozen(data: ComparedRows) -> None:
 _adopted: set[str] = set()
 
 
-def _do_one(number: int, job: Job, data: ComparedRows, path: str) -> tuple[int, Answer]:
+def _do_one(numbered: tuple[int, Job], data: ComparedRows, path: str) -> tuple[int, Answer]:
     """Do a job on one thread, with the embeddings of the process that asks for it."""
+    number, job = numbered
     if path not in _adopted:
         EMBEDDINGS.adopt(Path(path))
         _adopted.add(path)

@@ -13,7 +13,6 @@ import os
 import sys
 import types
 import uuid
-import warnings
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -28,11 +27,12 @@ from asfusion._frames import Frame
 from asfusion._splits import Split
 from asfusion._version import __version__
 from asfusion._versions import _accelerator, _packages, _platform
+from asfusion._warn import warn_user
 from asfusion.comparison._runs import ComparedRows, Run
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import digest, file_digest, network_digest
 from asfusion.estimators._base import columns_of
-from asfusion.exceptions import AsfusionWarning, CheckpointError
+from asfusion.exceptions import CheckpointError
 from asfusion.imaging._cells import is_content
 from asfusion.imaging._in_memory import content_digest
 from asfusion.imaging.fingerprint import folder_digest
@@ -101,7 +101,7 @@ class AnswerStore:
             return answers, float(seconds)
         except Exception:  # whatever the bytes are, they are no answer
             msg = "checkpoint: a file of it is damaged. Its model is fitted again on that fold."
-            warnings.warn(msg, AsfusionWarning, stacklevel=2)
+            warn_user(msg)
             return None
 
     def write(self, name: str, answers: Floats, seconds: float) -> None:
@@ -119,7 +119,7 @@ class AnswerStore:
                 f"checkpoint: an answer could not be written ({error.strerror}). The comparison "
                 "goes on without; if it is stopped, what follows is lost."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=2)
+            warn_user(msg)
 
 
 # -- names of contents -----------------------------------------------------------------

@@ -23,6 +23,7 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds
+from asfusion._stubs import fusion_families
 from asfusion.clinical.provenance import check_circularity
 from asfusion.comparison._board_scores import make_board
 from asfusion.comparison._jobs import answer_all
@@ -58,7 +59,7 @@ from asfusion.targets._guess import read_target
 Floats = NDArray[np.float64]
 Folds = dict[int, list[Split]]
 
-_FAMILIES = ("early", "joint", "late")
+_FAMILIES = fusion_families()
 
 
 def compare(
@@ -268,7 +269,7 @@ def _make_folds(data: ComparedRows, cv: Any, seeds: Sequence[int], seed: int) ->
             data.y,
             cv,
             groups=data.split_groups,
-            stratify=data.target.strata(data.y) is not None,
+            strata=data.target.strata(data.y),
             seed=derive_seed(seed, "folds", s),
         )
         for s in checked

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
-from sklearn.utils.parallel import Parallel, delayed
-from sklearn.utils.validation import has_fit_parameter
 
 from asfusion._frames import Frame
-from asfusion._processes import steady_workers
+from asfusion._processes import side_by_side
 from asfusion._progress import progress
 from asfusion._random import derive_seed
-from asfusion._splits import Split, make_folds
+from asfusion._splits import Split
+from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient
+from asfusion.estimators._sklearn import seeded_copy
 from asfusion.evaluation._judge import find_threshold
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError
 from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
-
-_SEARCH_FOLDS = 5  # what scikit-learn's searches take for None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +54,60 @@ class FoldRows:
         return self.target.n_outputs_
 
 
+@dataclass(frozen=True, eq=False)
+class FoldTask:
+    """One copy of a model, to be fitted on n rows and asked about m others.
+
+    Parameters
+    ----------
+    model : estimator
+        Unfitted.
+    X, y : rows as the estimator gets them
+        To fit.
+    strata : ndarray of shape (n,) or None
+        Class number of each of these rows, if inner folds should share classes evenly.
+    groups : ndarray of shape (n,) or None
+        Patient of each of these rows.
+    asked : rows as the estimator gets them
+        To predict.
+    target : Target
+        What y is.
+    seed : int
+        Seeds what `model` leaves open.
+    """
+
+    model: Any
+    X: Any
+    y: Any
+    strata: NDArray[np.int64] | None
+    groups: NDArray[np.int64] | None
+    asked: Any
+    target: Target
+    seed: int
+
+    def answer(self) -> tuple[Floats, float | None]:
+        """Return predictions (m, K) of a fitted copy, a class that it has not seen at zero.
+
+        And the threshold by which it calls the second of two classes, if it has one.
+        """
+        model = self._fitted()
+        cut, source = find_threshold(model, None, self.target.task)
+        return self.target.ask(model, self.asked), cut if source == "model" else None
+
+    def _fitted(self) -> Any:
+        """Return a copy fitted with a seed of its own, its inner folds by whole patients."""
+        copy = seeded_copy(self.model, self.seed)
+        with inner_folds_by_patient(
+            copy,
+            self.groups,
+            n_rows=len(self.y),
+            strata=self.strata,
+            seed=derive_seed(self.seed, "inner folds"),
+            few=False,
+        ):
+            return copy.fit(self.X, self.y, **group_options(copy, self.groups))
+
+
 def run_folds(
     model: Any, rows: FoldRows, repeats: Sequence[Sequence[Split]], *, seed: int, n_jobs: int | None
 ) -> tuple[Floats, Floats | None]:
@@ -70,37 +119,34 @@ def run_folds(
     answers = np.full((len(repeats), len(rows.y), rows.n_outputs), np.nan)
     cuts = np.full(answers.shape[:2], np.nan)
     has_cuts = False
-    places = [
-        (r, number, fold) for r, folds in enumerate(repeats) for number, fold in enumerate(folds)
-    ]
-
-    def tasks() -> Iterator[Callable[[], tuple[Floats, float | None]]]:
-        for repeat, number, (train, test) in places:
-            groups = None if rows.groups is None else rows.groups[train]
-            yield delayed(_fit_and_ask)(
-                prepare_model(
-                    model,
-                    rows.y[train],
-                    groups,
-                    stratify=rows.target.strata(rows.y) is not None,
-                    seed=derive_seed(seed, "model", repeat, number),
-                ),
-                take_rows(rows.X, train),
-                take_rows(rows.labels, train),
-                groups,
-                take_rows(rows.X, test),
-                rows.target,
-            )
-
+    places = [(r, n, fold) for r, folds in enumerate(repeats) for n, fold in enumerate(folds)]
+    tasks = (
+        _task(model, rows, fold, derive_seed(seed, "model", repeat, number))
+        for repeat, number, fold in places
+    )
     # Processes, not threads: a network seeds generators that threads would share.
-    with steady_workers():
-        found = Parallel(n_jobs=n_jobs, return_as="generator")(tasks())
-        shown = progress(found, "Cross-validating", total=len(places), unit="fit")
-        for (repeat, _, (_, test)), (answer, cut) in zip(places, shown, strict=True):
-            answers[repeat, test] = answer
-            cuts[repeat, test] = 0.5 if cut is None else cut
-            has_cuts |= cut is not None
+    found = side_by_side(FoldTask.answer, tasks, n_jobs, fits_models=True)
+    shown = progress(found, "Cross-validating", total=len(places), unit="fit")
+    for (repeat, _, (_, test)), (answer, cut) in zip(places, shown, strict=True):
+        answers[repeat, test] = answer
+        cuts[repeat, test] = 0.5 if cut is None else cut
+        has_cuts |= cut is not None
     return answers, cuts if has_cuts else None
+
+
+def _task(model: Any, rows: FoldRows, fold: Split, seed: int) -> FoldTask:
+    train, test = fold
+    strata = rows.target.strata(rows.y)
+    return FoldTask(
+        model=model,
+        X=take_rows(rows.X, train),
+        y=take_rows(rows.labels, train),
+        strata=None if strata is None else strata[train],
+        groups=None if rows.groups is None else rows.groups[train],
+        asked=take_rows(rows.X, test),
+        target=rows.target,
+        seed=seed,
+    )
 
 
 def take_rows(table: Any, rows: NDArray[np.int64]) -> Any:
@@ -136,84 +182,3 @@ def check_unfitted(model: Any, name: str) -> None:
             f"Pass {fix}, or judge it by evaluate on rows that it has not seen."
         )
         raise ConfigurationError(msg)
-
-
-def prepare_model(
-    model: Any,
-    y: NDArray[Any],
-    groups: NDArray[np.int64] | None,
-    *,
-    stratify: bool,
-    seed: int,
-) -> Any:
-    """Return an unfitted copy: seeded where no seed was set, searching by whole patients."""
-    copy = clone(model)
-    seeds = {
-        key: derive_seed(seed, key)
-        for key, value in sorted(copy.get_params(deep=True).items())
-        if (key == "random_state" or key.endswith("__random_state")) and value is None
-    }
-    copy.set_params(**seeds)
-    if groups is not None:
-        for part in _searches(copy):
-            n_folds = _SEARCH_FOLDS if part.cv is None else part.cv
-            if isinstance(n_folds, int | np.integer):
-                part.set_params(cv=_inner_folds(part, y, int(n_folds), groups, stratify, seed))
-    return copy
-
-
-def _searches(model: Any) -> Iterator[BaseSearchCV]:
-    """Yield the searches that are fitted on exactly the training rows of the fold."""
-    if isinstance(model, BaseSearchCV):
-        yield model
-    elif isinstance(model, Pipeline):
-        for _, step in model.steps:
-            yield from _searches(step)
-
-
-def _inner_folds(
-    search: BaseSearchCV,
-    y: NDArray[Any],
-    n_folds: int,
-    groups: NDArray[np.int64],
-    stratify: bool,
-    seed: int,
-) -> list[Split]:
-    try:
-        return make_folds(
-            y, n_folds, groups=groups, stratify=stratify, seed=derive_seed(seed, "inner folds")
-        )
-    except InputError as error:
-        raise InputError(f"{type(search).__name__}, inner {error}") from None
-
-
-def _fit_and_ask(
-    model: Any,
-    X: Any,
-    y: Any,
-    groups: NDArray[np.int64] | None,
-    asked: Any,
-    target: Target,
-) -> tuple[Floats, float | None]:
-    """Return predictions (n, K) of a fitted copy, a class that it has not seen at zero.
-
-    And the threshold by which it calls the second of two classes, if it has one.
-    """
-    options = {} if groups is None else _group_options(model, groups)
-    model.fit(X, y, **options)
-    cut, source = find_threshold(model, None, target.task)
-    return target.ask(model, asked), cut if source == "model" else None
-
-
-def _group_options(model: Any, groups: NDArray[np.int64]) -> dict[str, Any]:
-    """Return groups under the name by which `fit` takes them; nothing if it does not."""
-    if isinstance(model, Pipeline):
-        name, last = model.steps[-1]
-        inner = {} if isinstance(last, str) or last is None else _group_options(last, groups)
-        return {f"{name}__{key}": value for key, value in inner.items()}
-    if isinstance(model, BaseSearchCV):
-        # The splitter of a search gets "groups" and the estimator in it does not; what is in a
-        # pipeline has a name of its own.
-        inner = _group_options(model.estimator, groups) if hasattr(model, "estimator") else {}
-        return {"groups": groups, **inner}
-    return {"groups": groups} if has_fit_parameter(model, "groups") else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds, site_folds
+from asfusion._warn import warn_user
 from asfusion.crossvalidation._folds import Canary, mean_within, score_folds
 from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds
 from asfusion.crossvalidation.result import CrossValidation
@@ -30,7 +30,7 @@ from asfusion.evaluation._judge import fold_rules, make_scorer, read_as
 from asfusion.evaluation.intervals import score_intervals
 from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import make_report
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._guess import target_of
 
 Rows = NDArray[np.int64]
@@ -206,7 +206,7 @@ def _look_for_copies(
     )
     if duplicates == "raise":
         raise InputError(f"X: expected no content under two patients. {found.verdict} {fix}")
-    warnings.warn(f"{found.verdict} {fix}", AsfusionWarning, stacklevel=3)
+    warn_user(f"{found.verdict} {fix}")
     return found
 
 
@@ -262,7 +262,7 @@ class _Plan:
                 y,
                 self.cv,
                 groups=self.rows.groups,
-                stratify=self.rows.target.strata(y) is not None,
+                strata=self.rows.target.strata(y),
                 seed=derive_seed(self.seed, "folds", repeat, *keys),
             )
             for repeat in range(self.repeats)

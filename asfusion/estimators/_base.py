@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -19,7 +20,9 @@ from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
+from asfusion._splits import Split, check_learnable
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -35,9 +38,8 @@ from asfusion.estimators._rows import (
     read_groups,
     read_table,
     read_weights,
-    warn_user,
 )
-from asfusion.estimators._splits import Split, check_learnable, inner_splits
+from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._threshold import (
     DEFAULT,
     call_classes,
@@ -59,6 +61,7 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 def estimator_class(family: str, target: Target) -> Any:
     """Return the class of a family ("early", "joint", "late") that predicts a target."""
+    importlib.import_module(f"asfusion.estimators.{family}")  # which brings its classes
     return _CLASSES[family, target.face]
 
 

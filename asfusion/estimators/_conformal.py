@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion._frames import Frame
-from asfusion.estimators._rows import warn_user
+from asfusion._warn import warn_user
 from asfusion.exceptions import ConfigurationError, InputError
 
 Array = NDArray[np.float64]

@@ -10,9 +10,9 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_number
 from asfusion._random import draw_seed
+from asfusion._splits import Split, hold_out_patients
 from asfusion.estimators._conformal import Array, Cell, Cells, check_coverage
 from asfusion.estimators._rows import read_groups
-from asfusion.estimators._splits import patient_folds
 from asfusion.estimators._wrapped import Wrapper, fit_copy, take_rows
 from asfusion.exceptions import InputError
 
@@ -57,25 +57,24 @@ class ConformalWrapper(Wrapper):
         if given is not None:
             self.estimator_ = given
             return X, np.arange(len(y)), categories, units
-        learn, aside = self._set_aside(y if numbers is None else numbers, patients, numbers)
+        learn, aside = self._set_aside(len(y), patients, numbers)
         own = None if patients is None else units[learn]
         self.estimator_ = fit_copy(self.estimator, take_rows(X, learn), y[learn], own)
         return take_rows(X, aside), aside, categories[aside], units[aside]
 
-    def _set_aside(
-        self, y: NDArray[Any], groups: Any, numbers: NDArray[np.int64] | None
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
+    def _set_aside(self, n_rows: int, groups: Any, numbers: NDArray[np.int64] | None) -> Split:
         fraction = check_number(
             self.calibration_fraction, "calibration_fraction", minimum=0.0, maximum=0.5
         )
-        n_splits = max(2, round(1.0 / max(fraction, 1e-3)))
-        seed, stratify = draw_seed(self.random_state), numbers is not None
-        for learn, aside in patient_folds(y, groups, n_splits, stratify=stratify, seed=seed):
-            if not stratify or len(np.unique(y[learn])) == len(np.unique(y)):
-                return learn, aside
-        msg = (
-            "X: expected patients enough to set some aside for calibration, got "
-            f"n_samples={len(y)}, which cannot be divided. Use more rows, or prefit=True with "
-            "rows of their own."
+        seed = draw_seed(self.random_state)
+        split = hold_out_patients(
+            groups, max(fraction, 1e-3), n_rows=n_rows, strata=numbers, seed=seed
         )
-        raise InputError(msg)
+        if split is None:
+            msg = (
+                "X: expected patients enough to set some aside for calibration, got "
+                f"n_samples={n_rows}, which cannot be divided. Use more rows, or prefit=True with "
+                "rows of their own."
+            )
+            raise InputError(msg)
+        return split

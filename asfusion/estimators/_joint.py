@@ -14,10 +14,11 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, embed_prepared
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
-from asfusion.estimators._rows import TrainingRows, warn_user
+from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import hold_out
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion

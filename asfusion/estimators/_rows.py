@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from asfusion._frames import Frame, is_missing
+from asfusion._frames import Frame, group_labels
 from asfusion.exceptions import CircularityError, ColumnError, InputError
 
 
@@ -185,18 +184,11 @@ def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:
     """Return one group label per row, as numbers from zero."""
     if groups is None:
         return None
-    labels = np.asarray(groups.to_numpy() if hasattr(groups, "to_numpy") else groups)
-    if labels.shape != (n_rows,):
-        msg = f"groups: expected shape ({n_rows},), one label per row, got {labels.shape}."
+    if np.shape(groups) != (n_rows,):
+        msg = f"groups: expected shape ({n_rows},), one label per row, got {np.shape(groups)}."
         raise InputError(msg)
-    missing = sum(is_missing(label) for label in labels.tolist())
-    if missing:
-        msg = (
-            f"groups: expected a label for every row, got {missing} missing. "
-            "Give each row without a known patient a label of its own."
-        )
-        raise InputError(msg)
-    return np.unique(labels.astype(str), return_inverse=True)[1]
+    # In the order of their text: folds depend on the numbers, and figures on the folds.
+    return np.unique(group_labels(groups, n_rows).astype(str), return_inverse=True)[1]
 
 
 def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
@@ -205,10 +197,3 @@ def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
     for name in columns:
         present |= frame.known(name)
     return present
-
-
-def warn_user(message: str) -> None:
-    """Warn in the name of the user's own line."""
-    from asfusion.exceptions import AsfusionWarning
-
-    warnings.warn(message, AsfusionWarning, stacklevel=4)

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.model_selection import (
-    GroupKFold,
-    KFold,
-    StratifiedGroupKFold,
-    StratifiedKFold,
-    check_cv,
-)
+from sklearn.model_selection import check_cv
 
+from asfusion._splits import Split, hold_out_patients, n_on_both_sides, patient_folds
 from asfusion.estimators._rows import TrainingRows
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError
 from asfusion.targets._base import Target
-
-Split = tuple[NDArray[Any], NDArray[Any]]
 
 
 def inner_splits(rows: TrainingRows, cv: Any, *, target: Target, seed: int) -> list[Split]:
@@ -41,105 +32,39 @@ def inner_splits(rows: TrainingRows, cv: Any, *, target: Target, seed: int) -> l
     Raises
     ------
     ConfigurationError
-        If a group's rows are on both sides of an explicit split.
+        If a group's rows are on both sides of a split that was given.
     """
-    if isinstance(cv, int):
-        return _folds(rows, cv, target=target, seed=seed)
     strata = target.strata(rows.y)
+    if isinstance(cv, int):
+        return patient_folds(rows.groups, cv, n_rows=len(rows), strata=strata, seed=seed)
     splitter = check_cv(cv, strata, classifier=strata is not None)
     if hasattr(cv, "split"):
-        return list(splitter.split(np.zeros(len(rows)), rows.y, rows.groups))
-    place = {position: row for row, position in enumerate(rows.origin.tolist())}
-    splits = [
-        (
-            np.asarray([place[i] for i in np.asarray(train).tolist() if i in place], dtype=int),
-            np.asarray([place[i] for i in np.asarray(test).tolist() if i in place], dtype=int),
-        )
-        for train, test in splitter.split()
-    ]
+        splits = list(splitter.split(np.zeros(len(rows)), rows.y, rows.groups))
+    else:
+        place = {position: row for row, position in enumerate(rows.origin.tolist())}
+        given = splitter.split()
+        splits = [(_rows_at(place, learn), _rows_at(place, judge)) for learn, judge in given]
     _refuse_shared_groups(splits, rows)
     return splits
 
 
-def hold_out(
-    rows: TrainingRows, fraction: float, *, target: Target, seed: int
-) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """Return positions to learn from and to validate on, or None if rows are too few.
-
-    Groups stay whole, and every class stays among the rows to learn from.
-    """
-    n_splits = max(2, round(1.0 / fraction))
+def hold_out(rows: TrainingRows, fraction: float, *, target: Target, seed: int) -> Split | None:
+    """Return positions to learn from and to validate on, or None if rows are too few."""
     strata = target.strata(rows.y)
-    for learn, validate in _folds(rows, n_splits, target=target, seed=seed):
-        if strata is not None and len(np.unique(strata[learn])) < len(np.unique(strata)):
-            continue
-        if len(learn) > 1 and len(validate):
-            return learn, validate
-    return None
+    return hold_out_patients(rows.groups, fraction, n_rows=len(rows), strata=strata, seed=seed)
 
 
-def _folds(rows: TrainingRows, n_splits: int, *, target: Target, seed: int) -> list[Split]:
-    strata = target.strata(rows.y)
-    y = rows.y if strata is None else strata
-    return patient_folds(y, rows.groups, n_splits, stratify=strata is not None, seed=seed)
-
-
-def patient_folds(
-    y: NDArray[Any], groups: NDArray[Any] | None, n_splits: int, *, stratify: bool, seed: int
-) -> list[Split]:
-    """Return at most `n_splits` folds that keep groups whole; none if there is one unit only.
-
-    Classes, where `stratify` says that y holds them, are whole numbers.
-    """
-    units = len(y) if groups is None else len(np.unique(groups))
-    n_splits = min(n_splits, units)
-    if stratify:
-        n_splits = min(n_splits, int(np.bincount(y).max()))
-    if n_splits < 2:
-        return []
-    options = {"n_splits": n_splits, "shuffle": True, "random_state": seed}
-    if stratify:
-        kind = StratifiedKFold if groups is None else StratifiedGroupKFold
-    else:
-        kind = KFold if groups is None else GroupKFold
-    with warnings.catch_warnings():
-        # A class with fewer rows than folds is spread as far as it goes.
-        warnings.filterwarnings("ignore", message="The least populated class")
-        return list(kind(**options).split(np.zeros(len(y)), y, groups))
-
-
-def check_learnable(y: NDArray[np.int64], splits: Sequence[Split], asks: str, fix: str) -> None:
-    """Raise if the rows to learn from in an inner fold are all of one class.
-
-    Parameters
-    ----------
-    y : ndarray of shape (N,)
-        Class numbers.
-    splits : sequence of (learn, judge)
-        The folds.
-    asks : str
-        Who needs predictions of rows that were not learned from, to begin the message.
-    fix : str
-        What else to do than to use more rows.
-    """
-    poor = sum(len(np.unique(y[learn])) < 2 for learn, _ in splits)
-    if poor:
-        msg = (
-            f"{asks}: expected rows of at least 2 classes to learn from in each of {len(splits)} "
-            f"inner folds, got 1 class in {poor}. Of the rarest class there are "
-            f"{int(np.bincount(y).min())} row(s), perhaps of one patient. Use more rows, or {fix}."
-        )
-        raise InputError(msg)
+def _rows_at(place: dict[int, int], positions: Any) -> NDArray[np.int64]:
+    """Return rows by their position in what the user passed, without those that were left out."""
+    rows = [place[i] for i in np.asarray(positions).tolist() if i in place]
+    return np.asarray(rows, dtype=np.int64)
 
 
 def _refuse_shared_groups(splits: list[Split], rows: TrainingRows) -> None:
-    if rows.groups is None:
-        return
-    for number, (train, test) in enumerate(splits):
-        shared = np.intersect1d(rows.groups[train], rows.groups[test])
-        if len(shared):
+    for number, split in enumerate(splits):
+        if shared := n_on_both_sides(split, rows.groups):
             msg = (
-                f"cv, split {number}: expected each group on one side, got {len(shared)} group(s) "
-                "on both. Split by group, or pass cv as an integer."
+                f"cv, split {number}: expected each group on one side, got {shared} group(s) on "
+                "both. Split by group, or pass cv as an integer."
             )
             raise ConfigurationError(msg)

@@ -7,13 +7,14 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from asfusion._checks import check_row_labels
 from asfusion.bundle.objects import Bundled, save_bundle
+from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
 from asfusion.exceptions import ConfigurationError, InputError
 
 
@@ -109,11 +110,12 @@ class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
 def fit_copy(
     estimator: Any, X: Any, y: NDArray[Any], groups: Any = None, sample_weight: Any = None
 ) -> Any:
-    """Return a fitted copy of `estimator`, given the groups and weights that it takes."""
+    """Return a fitted copy of `estimator`, given the groups and weights that it takes.
+
+    Where it counts folds itself, a patient's rows stay in one of them.
+    """
     copy = clone(estimator)
-    options: dict[str, Any] = {}
-    if groups is not None and has_fit_parameter(copy, "groups"):
-        options["groups"] = groups
+    options = group_options(copy, groups)
     if sample_weight is not None:
         if not has_fit_parameter(copy, "sample_weight"):
             msg = (
@@ -122,7 +124,9 @@ def fit_copy(
             )
             raise ConfigurationError(msg)
         options["sample_weight"] = sample_weight
-    return copy.fit(X, y, **options)
+    strata = np.unique(y, return_inverse=True)[1] if is_classifier(copy) else None
+    with inner_folds_by_patient(copy, repeated(groups), n_rows=len(y), strata=strata, seed=0):
+        return copy.fit(X, y, **options)
 
 
 def take_rows(X: Any, rows: NDArray[np.int64]) -> Any:

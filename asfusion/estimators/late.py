@@ -13,6 +13,7 @@ from asfusion._checks import check_choice, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress, tell
 from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._base import (
@@ -26,7 +27,7 @@ from asfusion.estimators._base import (
 from asfusion.estimators._combine import Stacker
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
-from asfusion.estimators._rows import TrainingRows, cells_present, warn_user
+from asfusion.estimators._rows import TrainingRows, cells_present
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators.early import network_for
 from asfusion.exceptions import ConfigurationError, InputError

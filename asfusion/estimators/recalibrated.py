@@ -13,9 +13,9 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._progress import told_once
 from asfusion._random import draw_seed
+from asfusion._splits import check_learnable, patient_folds, put_together
 from asfusion.estimators import _recalibration as maps
 from asfusion.estimators._rows import read_groups, read_weights
-from asfusion.estimators._splits import check_learnable, patient_folds
 from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.estimators._wrapped import (
     Wrapper,
@@ -187,7 +187,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         """Return probabilities of every row by a classifier that did not see its patient."""
         numbers = np.searchsorted(self.classes_, labels)
         seed = draw_seed(self.random_state)
-        folds = patient_folds(numbers, groups, n_folds, stratify=True, seed=seed)
+        folds = patient_folds(groups, n_folds, n_rows=len(labels), strata=numbers, seed=seed)
         if not folds or len(self.classes_) < 2:
             msg = (
                 f"y: expected at least 2 classes and 2 patients to make folds of, got "
@@ -195,13 +195,14 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
             )
             raise InputError(msg)
         check_learnable(numbers, folds, "cv", "prefit=True")
-        unseen = np.zeros((len(labels), len(self.classes_)))
-        for learn, judge in folds:
+
+        def ask(learn: NDArray[np.int64], judge: NDArray[np.int64]) -> NDArray[np.float64]:
             own = None if groups is None else groups[learn]
             share = None if weight is None else weight[learn]
             part = fit_copy(self.estimator, take_rows(X, learn), labels[learn], own, share)
-            unseen[judge] = probabilities_of(part, take_rows(X, judge), self.classes_)
-        return unseen
+            return probabilities_of(part, take_rows(X, judge), self.classes_)
+
+        return put_together(((judge, ask(learn, judge)) for learn, judge in folds), len(labels))
 
     def _learn(
         self, unseen: NDArray[np.float64], y: NDArray[np.int64], weight: NDArray[np.float64]

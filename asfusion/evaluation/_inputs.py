@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_number
-from asfusion._frames import is_missing
+from asfusion._frames import group_labels, is_missing
 from asfusion.exceptions import InputError
 
 Task: TypeAlias = str  # by which `asfusion.evaluation.registry` knows how to judge it
@@ -104,10 +104,9 @@ def read_groups(groups: Any, n_rows: int) -> tuple[NDArray[np.int64], bool]:
     """Return the number of each row's group, and whether groups were given."""
     if groups is None:
         return np.arange(n_rows), False
-    labels = read_complete(groups, "groups", n_rows)
-    if labels.ndim != 1:
-        msg = f"groups: expected one label per row, got an array of {labels.ndim} dimensions."
-        raise InputError(msg)
+    labels = group_labels(groups, n_rows)
+    if labels.dtype.kind == "O":
+        labels = np.asarray(labels.tolist())  # pandas keeps strings and booleans as objects
     return np.unique(labels, return_inverse=True)[1], True
 
 

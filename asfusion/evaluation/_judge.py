@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_row_labels
-from asfusion.evaluation._inputs import Judged, read_complete, read_predictions
+from asfusion._warn import warn_user
+from asfusion.evaluation._inputs import (
+    Judged,
+    read_complete,
+    read_predictions,
+)
 from asfusion.evaluation.metrics import Scorer
 from asfusion.evaluation.of_classes import ClassScoring
 from asfusion.evaluation.of_numbers import NumberScoring
 from asfusion.evaluation.registry import Tasked, scoring_of, tasks_with
 from asfusion.evaluation.scoring import Rules, Scoring
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError
 
 _UNSET = {"ordinal": False}  # any other option of `evaluate` is None where it is not set
 
@@ -33,7 +37,7 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
         judged = _guess(model, y, classes).read(model, y, groups, classes)
         doubt = scoring_of(judged).doubt(judged)
         if doubt:
-            warnings.warn(doubt, AsfusionWarning, stacklevel=3)
+            warn_user(doubt)
         return judged
     if X is None or y is None:
         raise InputError("X and y: expected both beside a model, got None for one of them.")

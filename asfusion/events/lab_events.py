@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from asfusion._checks import check_choice, quoted
+from asfusion._warn import warn_user
 from asfusion.events._checked import (
     Reading,
     find_units,
@@ -34,7 +34,6 @@ from asfusion.events._wide import (
     statistics,
 )
 from asfusion.exceptions import (
-    AsfusionWarning,
     ColumnError,
     ConfigurationError,
     UnitError,
@@ -213,12 +212,12 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
                 "LabEvents: none of the patients of index_dates has any event. Are they written "
                 "alike in both tables (case, blanks, leading zeros)?"
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=2)
+            warn_user(msg)
         read = read_values(kept, reading, units, labs)
         if self.invalid == "raise":
             refuse(read.counts, labs, self.decimal)
         elif said := left_out_in_words(read.counts):
-            warnings.warn(said, AsfusionWarning, stacklevel=2)
+            warn_user(said)
         number_of = {lab.name: number for number, lab in enumerate(labs)}
         lab_of_unit = np.asarray([number_of[name] for name in units["lab"]], dtype=np.int64)
         table = statistics(in_order(kept, read, lab_of_unit, len(rows), len(labs)))

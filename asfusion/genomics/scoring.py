@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_number, quoted
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError, ShapeError
+from asfusion._warn import warn_user
+from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.genomics._sums import Sums, weighted_sums
 from asfusion.genomics.genotypes import Genotypes
 from asfusion.genomics.harmonised import Match, Palindromic, harmonise_checked, strand_note
@@ -326,5 +326,5 @@ def _notes(table: pd.DataFrame, n_used: int, ancestry: str | None, is_published:
             "published_weights()."
         )
     for text in warned:
-        warnings.warn(f"risk_score: {text}", AsfusionWarning, stacklevel=3)
+        warn_user(f"risk_score: {text}")
     return [*warned, *said]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._processes import steady_workers
+from asfusion._processes import side_by_side
 from asfusion._progress import progress
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
@@ -148,17 +148,12 @@ def quality(paths: Iterable[Any], *, n_jobs: int | None = None) -> ImageQuality:
     >>> folder.cleanup()
     """
     import pandas as pd
-    from joblib import Parallel, delayed
 
     cells = image_cells(paths)
     given = [i for i, cell in enumerate(cells) if cell is not None]
-    with steady_workers():
-        results = Parallel(n_jobs=n_jobs, return_as="generator")(
-            delayed(_look)(cells[i]) for i in given
-        )
-        looked = dict(
-            zip(given, progress(results, "Looking", total=len(given), unit="file"), strict=True)
-        )
+    answers = side_by_side(_look, (cell for cell in cells if cell is not None), n_jobs)
+    shown = progress(answers, "Looking", total=len(given), unit="file")
+    looked = dict(zip(given, shown, strict=True))
     empty = np.zeros((_THUMBNAIL, _THUMBNAIL), dtype=np.uint8)
     missing = _Look({"file": "missing"}, "", empty)
     looks = [looked.get(i, missing) for i in range(len(cells))]

@@ -6,7 +6,6 @@ and a row of weight zero as none.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._frames import Frame, Kind, looks_like_date, looks_measured
-from asfusion.exceptions import AsfusionWarning, ColumnError, InputError
+from asfusion._warn import warn_user
+from asfusion.exceptions import ColumnError, InputError
 
 Array = NDArray[np.float64]
 _CLIP = 10.0
@@ -199,7 +199,7 @@ class TablePreprocessor:
                 "errors='coerce') or pandas.to_datetime; raise max_categories if they name "
                 "something."
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=2)
+            warn_user(msg)
         totals = np.bincount(position, weights=weights)
         order = sorted(range(len(levels)), key=lambda i: (-totals[i], levels[i]))
         return tuple(sorted(levels[i] for i in order[: self.max_categories]))
@@ -272,7 +272,7 @@ def _apply(plan: ColumnPlan, frame: Frame) -> Array:
                 f"Column {plan.name!r}: none of the cells has a level that has a feature. Are "
                 "they written as in fit?"
             )
-            warnings.warn(msg, AsfusionWarning, stacklevel=2)
+            warn_user(msg)
         features = (level_of[:, None] == np.arange(len(numbers))).astype(np.float64)
     elif plan.kind == "boolean":
         features = np.where(known, cells, plan.center)[:, None]

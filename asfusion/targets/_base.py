@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,9 @@ from sklearn.base import BaseEstimator
 from asfusion.bundle.objects import Bundled
 from asfusion.targets._pools import weighted_mean
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
 Floats = NDArray[np.float64]
 Present = NDArray[np.bool_]
+Tensor: TypeAlias = Any  # one of torch, which is not imported here
 
 
 class Target(Bundled, BaseEstimator):  # type: ignore[misc]

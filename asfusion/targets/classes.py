@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,9 @@ from sklearn.utils.validation import column_or_1d
 
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.targets._base import Floats, Present, Target
+from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._pools import FLOOR, pooling_weights, product_of_experts
 from asfusion.targets._read import complete_array, refuse_other_estimators
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Classes(Target):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,9 @@ from sklearn.utils import get_tags
 
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.targets._base import Floats, Present, Target
+from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._pools import inverse_variances
 from asfusion.targets._read import complete_array, refuse_other_estimators
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Numbers(Target):

@@ -239,6 +239,92 @@ def test_reasons_name_no_figure_that_can_be_spared() -> None:
     assert "f1" not in found.reasons[0] or "specificity" not in found.reasons[0]
 
 
+# --- counts ---------------------------------------------------------------------------
+
+
+def counted(table: Table, names: Any = ("tp", "fp", "fn", "tn")) -> dict[str, int]:
+    pairs = zip(("tp", "fp", "fn", "tn"), table, strict=True)
+    return {name: count for name, count in pairs if name in names}
+
+
+def test_counts_of_a_published_table() -> None:
+    """Four of four, and four of six, as a paper prints them beside its shares."""
+    table = {"tp": 4, "fp": 2, "fn": 0, "tn": 4}
+    found = check_metric_coherence(**table, sensitivity=1.0, specificity=0.667, accuracy=0.8)
+    assert (found.coherent, found.n_tables, found.tables) == (True, 1, ((4, 2, 0, 4),))
+    assert found.implied["ppv"] == (4 / 6, 4 / 6)
+    wrong = check_metric_coherence(**table, sensitivity=1.0, specificity=0.667, accuracy=0.9)
+    assert not wrong.coherent
+    assert wrong.reasons[-1] == "tp 4, fp 2 and tn 4 allow accuracy 0 to 0.8, got 0.9."
+    assert wrong.implied == {} and wrong.tables == ()
+    assert check_metric_coherence(**table).implied["sensitivity"] == (1.0, 1.0)
+
+
+def test_counts_that_are_not_those_of_the_rows() -> None:
+    table = {"tp": 40, "fp": 10, "fn": 5, "tn": 45}
+    (reason,) = check_metric_coherence(**table, n=110).reasons
+    assert reason.startswith("No table of 110 rows gives tp 40, fp 10, fn 5 and tn 45, although")
+    assert not check_metric_coherence(**table, n_positive=50).coherent
+    assert check_metric_coherence(**table, n=100, n_positive=45, prevalence=0.45).coherent
+    (reason,) = check_metric_coherence(tp=12, n_positive=10).reasons
+    assert reason == "No count of 10 positive rows gives tp 12."
+    (reason,) = check_metric_coherence(tp=7, fn=2, n_positive=10).reasons
+    assert reason == "No count of 10 positive rows gives tp 7 and fn 2."
+
+
+def test_two_counts_are_the_share_that_they_make() -> None:
+    found = check_metric_coherence(tp=30, fn=10, sensitivity=0.8)
+    assert found.reasons == (
+        "No table of counts, of any size, gives sensitivity 0.8, tp 30 and fn 10.",
+        "tp 30 and fn 10 allow sensitivity 0.75 to 0.75, got 0.8.",
+    )
+    low, high = check_metric_coherence(tp=30, fn=10, specificity=0.9, accuracy=0.88).implied["ppv"]
+    from_shares = check_metric_coherence(
+        sensitivity=0.75, specificity=0.9, accuracy=0.88, decimals={"sensitivity": 9}
+    )
+    assert (low, high) == pytest.approx(from_shares.implied["ppv"], abs=1e-6)
+    assert not check_metric_coherence(fp=0, ppv=0.9).coherent
+    assert not check_metric_coherence(fp=1, ppv=1.0, decimals=9, n=10**6, n_positive=10).coherent
+    assert check_metric_coherence(tp=1, ppv=0.5).coherent
+    assert not check_metric_coherence(tp=0, ppv=0.5).coherent
+
+
+@settings(deadline=None, max_examples=100)
+@given(tables, subsets, st.integers(2, 4), st.sampled_from([-0.01, -0.001, 0.0, 0.001, 0.01]))
+def test_all_counts_decide_what_their_figures_are(
+    table: Table, names: list[str], decimals: int, off: float
+) -> None:
+    figures = printed(table, names, decimals)
+    if figures:
+        name = names[0] if names[0] in figures else next(iter(figures))
+        figures[name] = round(min(max(figures[name] + off, 0.0), 1.0), decimals)
+    found = check_metric_coherence(**counted(table), **figures, decimals=decimals)
+    assert found.coherent == fits(table, figures, decimals)
+    assert found.tables == ((table,) if found.coherent else ())
+    assert bool(found.reasons) != found.coherent
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    st.tuples(*[st.integers(0, 8)] * 4).filter(any),
+    subsets,
+    st.lists(st.sampled_from(["tp", "fp", "fn", "tn"]), min_size=1, max_size=3, unique=True),
+)
+def test_some_counts_leave_the_tables_that_have_them(
+    table: Table, names: list[str], cells: list[str]
+) -> None:
+    figures, n = printed(table, names, 2), sum(table)
+    counts = counted(table, cells)
+    found = check_metric_coherence(**figures, **counts, n=n)
+    expected = [
+        other
+        for other in all_tables(n)
+        if counted(other, cells) == counts and fits(other, figures, 2)
+    ]
+    assert found.coherent and sorted(found.tables) == sorted(expected)
+    assert check_metric_coherence(**figures, **counts).coherent
+
+
 # --- decimals and sizes ---------------------------------------------------------------
 
 
@@ -272,6 +358,9 @@ def test_thousands_of_rows_are_gone_through() -> None:
     ("arguments", "match"),
     [
         ({}, "expected at least one of 'sensitivity'"),
+        ({"tp": -1}, "tp: expected an integer of at least 0"),
+        ({"fn": 1.5}, "fn: expected an integer of at least 0"),
+        ({"tp": 0, "fp": 0, "fn": 0, "tn": 0}, "Counts: expected at least one row, got none"),
         ({"accuracy": 84.7}, r"accuracy: expected a number in \[0, 1\]"),
         ({"ppv": math.nan}, "ppv: expected a number"),
         ({"accuracy": 0.8, "n": 0}, "n: expected an integer of at least 1"),

@@ -15,6 +15,7 @@ from asfusion.exceptions import InputError
 from asfusion.imaging import quality, read_image
 from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
 from tests.imaging.files import SECRET, gradient, write_dicom
+from tests.processes import answers_in_lists
 
 
 def body(height: int = 400, width: int = 480, margin: int = 60) -> np.ndarray:
@@ -167,6 +168,10 @@ def test_text_on_synthetic_and_real_radiographs(shared_data: Path, tmp_path: Pat
 def test_processes_say_the_same(tmp_path: Path) -> None:
     files = [save(tmp_path / f"{i}.png", body(300, 300 + i)) for i in range(3)]
     pd.testing.assert_frame_equal(quality(files).table, quality(files, n_jobs=2).table)
+    with answers_in_lists(2) as backend:
+        same = quality(files, n_jobs=2)
+    assert backend.n_handed_over == 3
+    pd.testing.assert_frame_equal(quality(files).table, same.table)
 
 
 def test_sheet_shows_flagged_first_and_no_names(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from asfusion.exceptions import (
 )
 from tests.imaging.files import SECRET
 from tests.imaging.stores import IMAGES, SERIES, Kind, count_decoded, settle_at_once
+from tests.processes import answers_in_lists
 
 
 @pytest.fixture(params=[IMAGES, SERIES], ids=["images", "series"])
@@ -156,6 +157,16 @@ def test_any_backend_of_joblib_decodes(kind: Kind, tmp_path: Path, files: list[P
     store = kind.open(tmp_path / "store")
     with joblib.parallel_config(backend="threading", n_jobs=2):
         store.ingest(files)
+    assert_whole(kind, store, files)
+
+
+def test_backend_that_answers_in_lists_decodes(
+    kind: Kind, tmp_path: Path, files: list[Path]
+) -> None:
+    store = kind.open(tmp_path / "store")
+    with answers_in_lists(2) as backend:
+        assert store.ingest(files, n_jobs=2).tolist() == list(range(10))
+    assert backend.n_handed_over == 10
     assert_whole(kind, store, files)
 
 

@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice
-from asfusion._processes import steady_workers
+from asfusion._processes import side_by_side
 from asfusion._progress import progress
 from asfusion.exceptions import AsfusionWarning, ImageReadError, InputError, StoreError
 from asfusion.imaging._cells import image_cells
@@ -276,29 +276,24 @@ class ContentStore:
         self, paths: list[str], n_jobs: int | None
     ) -> Generator[tuple[str, _Made], None, None]:
         """Yield each path with what became of it, once that is in the store."""
-        from joblib import Parallel, delayed
-
         if not paths:
             return
-        with steady_workers():
-            results = Parallel(n_jobs=n_jobs, return_as="generator")(
-                delayed(_make)(path, self._recipe) for path in paths
-            )
-            full = max(1, min(_BATCH, _BATCH_BYTES // self._records.record_bytes))
-            waiting: list[tuple[str, _Made]] = []
-            begun = time.monotonic()
-            try:
-                made = progress(results, "Ingesting", total=len(paths), unit=self._noun)
-                for path, one in zip(paths, made, strict=True):
-                    waiting.append((path, one))
-                    late = time.monotonic() - begun > _BATCH_S
-                    if len(waiting) >= full or late or one.problem is not None:
-                        self._write(waiting)
-                        yield from waiting
-                        waiting, begun = [], time.monotonic()
-            finally:
-                results.close()
-                self._write(waiting)  # also when interrupted: what is decoded is kept
+        results = side_by_side(partial(_make, self._recipe), paths, n_jobs)
+        full = max(1, min(_BATCH, _BATCH_BYTES // self._records.record_bytes))
+        waiting: list[tuple[str, _Made]] = []
+        begun = time.monotonic()
+        try:
+            made = progress(results, "Ingesting", total=len(paths), unit=self._noun)
+            for path, one in zip(paths, made, strict=True):
+                waiting.append((path, one))
+                late = time.monotonic() - begun > _BATCH_S
+                if len(waiting) >= full or late or one.problem is not None:
+                    self._write(waiting)
+                    yield from waiting
+                    waiting, begun = [], time.monotonic()
+        finally:
+            results.close()
+            self._write(waiting)  # also when interrupted: what is decoded is kept
         yield from waiting
 
     def _write(self, made: Sequence[tuple[str, _Made]]) -> None:
@@ -332,7 +327,7 @@ def _records_of_process(recipe: Recipe) -> Records:
     return recipe.open()
 
 
-def _make(path: str, recipe: Recipe) -> _Made:
+def _make(recipe: Recipe, path: str) -> _Made:
     """Hash one path, and decode it unless a sound record of its content is there."""
     before = recipe.key(path)
     try:

@@ -18,7 +18,9 @@ def make(n_patients=40, seed=0):
 @pytest.mark.parametrize("grouped", [True, False])
 def test_folds_cover_every_row_once(stratify, grouped):
     y, patient = make()
-    folds = make_folds(y, 5, groups=patient if grouped else None, stratify=stratify, seed=1)
+    folds = make_folds(
+        y, 5, groups=patient if grouped else None, strata=y if stratify else None, seed=1
+    )
     tested = np.concatenate([test for _, test in folds])
     assert sorted(tested) == list(range(len(y)))
     for train, test in folds:
@@ -32,7 +34,7 @@ def test_folds_cover_every_row_once(stratify, grouped):
 def test_seed_decides_the_folds():
     y, patient = make()
     first, same, other = (
-        make_folds(y, 4, groups=patient, stratify=True, seed=seed) for seed in (0, 0, 1)
+        make_folds(y, 4, groups=patient, strata=y, seed=seed) for seed in (0, 0, 1)
     )
     assert all((a[1] == b[1]).all() for a, b in zip(first, same, strict=True))
     assert any(
@@ -42,19 +44,19 @@ def test_seed_decides_the_folds():
 
 def test_splitters_and_explicit_splits_are_used_as_they_are():
     y, patient = make()
-    by_group = make_folds(y, GroupKFold(3), groups=patient, stratify=True)
-    again = make_folds(y, by_group, groups=patient, stratify=True)
+    by_group = make_folds(y, GroupKFold(3), groups=patient, strata=y)
+    again = make_folds(y, by_group, groups=patient, strata=y)
     assert all((a[1] == b[1]).all() for a, b in zip(by_group, again, strict=True))
     targets = np.stack([y, y], axis=1)
-    assert len(make_folds(targets, KFold(3), stratify=False)) == 3
+    assert len(make_folds(targets, KFold(3))) == 3
 
 
 def test_mixed_patients_are_refused():
     y, patient = make()
     with pytest.raises(ConfigurationError, match=r"split 0: expected each group .* one side, got"):
-        make_folds(y, KFold(3, shuffle=True), groups=patient, stratify=True)
+        make_folds(y, KFold(3, shuffle=True), groups=patient, strata=y)
     with pytest.raises(ConfigurationError, match="1 row.s. on both"):
-        make_folds(y, [([0, 1, 2], [2, 3])], stratify=True)
+        make_folds(y, [([0, 1, 2], [2, 3])], strata=y)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +73,7 @@ def test_mixed_patients_are_refused():
 def test_unusable_splits_are_refused(cv, message):
     y, patient = make()
     with pytest.raises(ConfigurationError, match=message):
-        make_folds(y, cv, groups=patient, stratify=True)
+        make_folds(y, cv, groups=patient, strata=y)
 
 
 @pytest.mark.parametrize(
@@ -85,9 +87,9 @@ def test_unusable_splits_are_refused(cv, message):
 def test_too_few_for_the_folds_is_said(stratify, grouped, message):
     y, patient = np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.repeat(np.arange(4), 2)
     with pytest.raises(InputError, match=message):
-        make_folds(y, 5, groups=patient if grouped else None, stratify=stratify)
+        make_folds(y, 5, groups=patient if grouped else None, strata=y if stratify else None)
 
 
 def test_random_rows_that_keep_groups_apart_are_fine():
     y = np.arange(10.0)
-    assert len(make_folds(y, ShuffleSplit(2, random_state=0), stratify=False)) == 2
+    assert len(make_folds(y, ShuffleSplit(2, random_state=0))) == 2

@@ -1,0 +1,42 @@
+"""What is public, as the stubs beside each ``__init__.py`` say it: nothing is imported for it."""
+
+from __future__ import annotations
+
+import ast
+from functools import lru_cache
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+_FAMILY = "FusionClassifier"
+
+
+@lru_cache(maxsize=1)
+def public_names() -> frozenset[tuple[str, str]]:
+    """Return the module and the name of all that the package and its rooms offer."""
+    stubs = _PACKAGE.rglob("__init__.pyi")
+    return frozenset(pair for stub in stubs for pair in _names_of(stub))
+
+
+def fusion_heads() -> tuple[str, ...]:
+    """Return the names of the fusion heads: each has the name of its file."""
+    room = "asfusion.fusion."
+    files = {module.removeprefix(room) for module, _ in public_names() if module.startswith(room)}
+    return tuple(sorted(file for file in files if not file.startswith("_")))
+
+
+def fusion_families() -> tuple[str, ...]:
+    """Return the names of the families of fusion, such as "early"."""
+    names = (name for _, name in public_names() if name.endswith(_FAMILY))
+    return tuple(sorted(name.removesuffix(_FAMILY).lower() for name in names))
+
+
+def _names_of(stub: Path) -> list[tuple[str, str]]:
+    """Return module and name of each line ``from .module import name as name``."""
+    room = ".".join([_PACKAGE.name, *stub.parent.relative_to(_PACKAGE).parts])
+    lines = ast.parse(stub.read_text("utf-8")).body
+    return [
+        (f"{room}.{line.module}", alias.name)
+        for line in lines
+        if isinstance(line, ast.ImportFrom) and line.module is not None
+        for alias in line.names
+    ]
