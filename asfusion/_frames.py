@@ -296,8 +296,10 @@ class Frame:
         types: dict[str, Any] = {}
         found: dict[Any, Any] = {}
         for name, stored in zip(self.columns, self.to_native().dtypes, strict=True):
-            # What a column of objects holds is its own.
-            if stored == object or stored not in found:
+            if getattr(stored, "kind", None) == "O":  # what these hold is each one's own
+                types[name] = self._frame.get_column(name).dtype
+                continue
+            if stored not in found:
                 found[stored] = self._frame.get_column(name).dtype
             types[name] = found[stored]
         return types

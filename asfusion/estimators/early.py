@@ -24,7 +24,6 @@ from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegresso
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._budget import at_most_values
 
-
 _VALUES_AT_ONCE = 2**20  # of a block, while means and spreads are learned
 
 

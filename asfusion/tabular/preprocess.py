@@ -214,10 +214,11 @@ class TablePreprocessor:
     def _learn_one(self, frame: Frame, name: str, weights: Array) -> ColumnPlan:
         if not frame.known(name).any():
             return ColumnPlan(name, "empty")
-        plan = ColumnPlan(name, column_kind(frame, name))
+        kind = column_kind(frame, name)
+        plan = ColumnPlan(name, kind)
         cells = _read(plan, frame)
-        if plan.kind != "category":
-            return self._learn_block([name], [plan.kind], cells[:, None], weights)[0]
+        if kind != "category":
+            return self._learn_block([name], [kind], cells[:, None], weights)[0]
         known = _known(cells)
         plan.with_flag = not known.all()
         plan.levels = self._levels(name, cells[known], weights[known])
@@ -227,29 +228,25 @@ class TablePreprocessor:
         self, names: list[str], kinds: list[Kind], cells: Array, weights: Array
     ) -> list[ColumnPlan]:
         """Learn columns (N, C) of numbers, booleans and dates."""
-        missing = np.isnan(cells)
-        flags, empty = missing.any(axis=0), missing.all(axis=0)
-        plans = [
-            ColumnPlan(name, "empty" if nothing else kind, with_flag=bool(flag and not nothing))
-            for name, kind, flag, nothing in zip(names, kinds, flags, empty, strict=True)
-        ]
-        places = np.flatnonzero(~empty)
-        if len(places) < len(plans):
-            cells = cells[:, places]
-        for place, center, scale in zip(places, *centers_and_scales(cells, weights), strict=True):
-            plan = plans[place]
-            plan.center = float(center)
+        n_known = (~np.isnan(cells)).sum(axis=0)
+        some = np.flatnonzero(n_known)
+        plans = [ColumnPlan(name, "empty") for name in names]
+        for n, center, scale in zip(
+            some, *centers_and_scales(cells[:, some], weights), strict=True
+        ):
+            gaps = bool(n_known[n] < len(cells))
+            plan = plans[n] = ColumnPlan(names[n], kinds[n], float(center), with_flag=gaps)
             if plan.kind != "boolean":
                 plan.scale = float(scale)
-        for place, column in zip(places, cells.T, strict=True):
-            self._learn_bins(plans[place], column, weights)
+                plan.edges = self._bins(plan, cells[:, n], weights)
         return plans
 
-    def _learn_bins(self, plan: ColumnPlan, column: Array, weights: Array) -> None:
-        if plan.kind != "boolean" and self.max_bins is not None:
-            known = _known(column)
-            scaled = _scaled([plan], column[known][:, None])
-            plan.edges = _bin_edges(scaled, weights[known], self.max_bins)
+    def _bins(self, plan: ColumnPlan, column: Array, weights: Array) -> tuple[float, ...]:
+        if self.max_bins is None:
+            return ()
+        known = _known(column)
+        scaled = _scaled([plan], column[known][:, None])
+        return _bin_edges(scaled, weights[known], self.max_bins)
 
     def _levels(self, name: str, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
         # As objects: numpy's own strings lose what is invisible at their end.

@@ -151,14 +151,14 @@ NUMBERED: dict[str, list[Any]] = {
 
 @pytest.mark.parametrize("cells", NUMBERED.values(), ids=NUMBERED)
 def test_many_columns_are_told_as_each_is_alone(df_module: ModuleType, cells: list[Any]) -> None:
-    table = df_module.DataFrame({name: cells for name in NAMED})
+    table = df_module.DataFrame(dict.fromkeys(NAMED, cells))
     for X in (table, table.convert_dtypes() if df_module is pd else table):
         frame = Frame.read(X)
         assert column_roles(frame) == {name: infer._role(frame, name) for name in NAMED}
 
 
 def test_a_table_of_numbers_is_not_told_cell_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = Frame.read(pd.DataFrame({name: NUMBERED["copies"] for name in ("crp", "rs1000")}))
+    frame = Frame.read(pd.DataFrame(dict.fromkeys(("crp", "rs1000"), NUMBERED["copies"])))
     monkeypatch.setattr(Frame, "strings", lambda frame, name: pytest.fail("Cells were read."))
     assert column_roles(frame) == {"crp": "table", "rs1000": "gene"}
 
