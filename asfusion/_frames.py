@@ -10,8 +10,9 @@ import datetime
 import numbers
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
 import narwhals.stable.v2 as nw
@@ -35,6 +36,8 @@ _NUMBER_TEXT = re.compile(
 )
 _OTHER_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}([ T].{1,20})?", re.ASCII)
 _NUMBERS = (numbers.Real, Decimal, np.bool_, datetime.timedelta)
+# Cells of a block that are in memory at once: 8 MB of a table of any size.
+_CELLS_AT_ONCE = 2**20
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
 
 
@@ -110,8 +113,11 @@ class Frame:
 
     def select(self, names: Sequence[str], who: str = "X") -> Frame:
         """Return the named columns, in that order."""
+        if tuple(names) == self.columns:
+            return self
         self.check_columns(names, who)
-        return Frame(self._frame.select(list(names)).to_native(), is_array=self.is_array)
+        # Not by `select`: there, polars takes a name such as "^a$" for a pattern.
+        return Frame(self._frame[:, list(names)].to_native(), is_array=self.is_array)
 
     def take(self, rows: NDArray[Any]) -> Frame:
         """Return the given rows, as positions or a bool mask."""
@@ -161,8 +167,7 @@ class Frame:
 
     def kind(self, name: str) -> Kind:
         """Return what the column holds; strings are ``"text"``, to be told apart later."""
-        column = self._frame.get_column(name)
-        dtype = column.dtype
+        dtype = self._types[name]
         if _is_numeric(dtype):
             return "number"
         if dtype == nw.Boolean:
@@ -173,11 +178,11 @@ class Frame:
             return "category"
         if dtype == nw.String:
             return "text"
-        return _kind_of_objects(column.to_list())
+        return _kind_of_objects(self.cells(name))
 
     def is_nested(self, name: str) -> bool:
         """Return whether cells of a column may be lists or tables of their own."""
-        dtype = self._frame.get_column(name).dtype
+        dtype = self._types[name]
         return bool(dtype == nw.List or dtype == nw.Array or dtype == nw.Object)
 
     def cells(self, name: str) -> list[Any]:
@@ -186,12 +191,25 @@ class Frame:
 
     def known(self, name: str) -> NDArray[np.bool_]:
         """Return which cells of a column are neither missing, blank text nor empty lists."""
-        column = self._frame.get_column(name)
-        if _is_date(column.dtype):
-            return ~np.asarray(column.is_null().to_numpy(), dtype=bool)
-        if _is_numeric(column.dtype) or column.dtype == nw.Boolean:
-            return ~np.isnan(_stored_numbers(column))
-        return np.asarray([_is_known(cell) for cell in column.to_list()], dtype=bool)
+        dtype = self._types[name]
+        if _is_date(dtype):
+            missing = self._frame.get_column(name).is_null()
+            return ~np.asarray(missing.to_numpy(), dtype=bool)
+        if _is_numeric(dtype) or dtype == nw.Boolean:
+            return ~np.isnan(self._numbers_alone(name))
+        return np.asarray([_is_known(cell) for cell in self.cells(name)], dtype=bool)
+
+    def present(self, names: Sequence[str]) -> NDArray[np.bool_]:
+        """Return which rows have a known cell in at least one of the columns."""
+        present = np.zeros(len(self), dtype=bool)
+        for part in self._parts([name for name in names if name in self.plain]):
+            present |= ~np.isnan(self._stored(part)).all(axis=1)
+            if present.all():
+                return present
+        for name in names:
+            if name not in self.plain:
+                present |= self.known(name)
+        return present
 
     def numbers(self, name: str) -> NDArray[np.float64]:
         """Return a number or boolean column as float64, missing cells as NaN.
@@ -205,11 +223,7 @@ class Frame:
         InputError
             If a cell is infinite.
         """
-        column = self._frame.get_column(name)
-        if _is_numeric(column.dtype) or column.dtype == nw.Boolean:
-            values = _stored_numbers(column)
-        else:
-            values = _numbers_of_objects(column.to_list(), name)
+        values = self._numbers_alone(name)
         infinite = np.flatnonzero(np.isinf(values))
         if infinite.size:
             msg = (
@@ -219,6 +233,36 @@ class Frame:
             )
             raise InputError(msg)
         return values
+
+    @cached_property
+    def plain(self) -> frozenset[str]:
+        """The columns that are stored as numbers or booleans: a block of them is read at once."""
+        library = self._frame.implementation
+        if library.is_polars():
+            return frozenset(name for name, dtype in self._types.items() if _is_plain(dtype))
+        # An Arrow decimal, which pandas would read cell by cell, is none.
+        stored = self._types.items() if library.is_pandas() else ()
+        return frozenset(n for n, dtype in stored if _is_plain(dtype) and not dtype.is_decimal())
+
+    def numbers_of(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return number and boolean columns (n_rows, n_names), each as `numbers` gives it.
+
+        The block is the caller's own. What `numbers` refuses is refused here, the first of the
+        names that it refuses.
+        """
+        try:
+            block = self._block(names)
+        except (ColumnError, InputError):
+            self._refuse_first(names)
+            raise
+        if np.isinf(block).any():
+            self._refuse_first(names)
+        return block
+
+    def blocks(self, names: Sequence[str]) -> Iterator[tuple[list[str], NDArray[np.float64]]]:
+        """Yield names and their `numbers_of`, as many at a time as keep a copy small."""
+        for part in self._parts(names):
+            yield part, self.numbers_of(part)
 
     def days(self, name: str) -> NDArray[np.float64]:
         """Return a date column as days since 1970-01-01, missing cells as NaN.
@@ -231,21 +275,84 @@ class Frame:
             If a cell is not a date, or a text that is none.
         """
         column = self._frame.get_column(name)
-        if _is_date(column.dtype):
+        if _is_date(self._types[name]):
             microseconds = column.cast(nw.Datetime("us")) if column.dtype == nw.Date else column
             return _as_floats(microseconds.dt.timestamp("us")) / _MICROSECONDS_A_DAY
         return _days_of_objects(column.to_list(), name)
 
     def strings(self, name: str) -> list[str | None]:
         """Return a column as strings, missing cells (also blank ones) as None."""
-        column = self._frame.get_column(name)
-        cells = column.to_list()
-        if column.dtype == nw.String:
+        cells, dtype = self.cells(name), self._types[name]
+        if dtype == nw.String:
             return [_text_or_none(cell) if isinstance(cell, str) else None for cell in cells]
-        if _is_numeric(column.dtype) or column.dtype == nw.Boolean or _is_date(column.dtype):
+        if _is_numeric(dtype) or dtype == nw.Boolean or _is_date(dtype):
             known = self.known(name)
             return [str(cell) if there else None for cell, there in zip(cells, known, strict=True)]
         return [_text_of(cell) if _is_known(cell) else None for cell in cells]
+
+    @cached_property
+    def _types(self) -> dict[str, Any]:
+        """The type of each column; columns that are stored alike are asked for it once."""
+        types: dict[str, Any] = {}
+        found: dict[Any, Any] = {}
+        for name, stored in zip(self.columns, self.to_native().dtypes, strict=True):
+            if getattr(stored, "kind", None) == "O":  # what these hold is each one's own
+                types[name] = self._frame.get_column(name).dtype
+                continue
+            if stored not in found:
+                found[stored] = self._frame.get_column(name).dtype
+            types[name] = found[stored]
+        return types
+
+    def _parts(self, names: Sequence[str]) -> Iterator[list[str]]:
+        width = max(1, _CELLS_AT_ONCE // max(1, len(self)))
+        for start in range(0, len(names), width):
+            yield list(names[start : start + width])
+
+    def _block(self, names: Sequence[str]) -> NDArray[np.float64]:
+        plain = [name for name in names if name in self.plain]
+        if len(plain) == len(names):
+            return self._stored(names)
+        block = np.empty((len(self), len(names)), order="F")
+        block[:, [name in self.plain for name in names]] = self._stored(plain)
+        for place, name in enumerate(names):
+            if name not in self.plain:
+                block[:, place] = self.numbers(name)
+        return block
+
+    def _stored(self, names: Sequence[str]) -> NDArray[np.float64]:
+        """Return plain columns as a block of its own, missing cells as NaN."""
+        native = self.to_native()
+        if not names:
+            return np.empty((len(self), 0))
+        if self._frame.implementation.is_polars():
+            import polars as pl
+
+            table = native[list(names)]
+            if set(table.dtypes) != {pl.Float64}:
+                table = table.select(pl.all().cast(pl.Float64))
+            block = table.to_numpy()
+        else:
+            table = native if tuple(names) == self.columns else native[list(names)]
+            block = table.to_numpy(dtype=np.float64, na_value=np.nan)
+        return np.array(block, order="F")
+
+    def _numbers_alone(self, name: str) -> NDArray[np.float64]:
+        """Return one column, infinity included."""
+        dtype = self._types[name]
+        if name in self.plain and self._frame.implementation.is_pandas():
+            # Not by a cast, which Arrow refuses to integers that a float rounds, in words of
+            # its own that show the cell.
+            cells = self.to_native()[name].to_numpy(dtype=np.float64, na_value=np.nan)
+            return np.array(cells)
+        if _is_numeric(dtype) or dtype == nw.Boolean:
+            return _stored_numbers(self._frame.get_column(name))
+        return _numbers_of_objects(self.cells(name), name)
+
+    def _refuse_first(self, names: Sequence[str]) -> None:
+        """Raise what `numbers` raises first, in the order of the columns."""
+        for name in names:
+            self.numbers(name)
 
 
 def is_missing(cell: object) -> bool:
@@ -299,6 +406,10 @@ def looks_measured(text: str) -> bool:
 
 def _is_numeric(dtype: Any) -> bool:
     return bool(dtype.is_numeric() or dtype == nw.Duration)
+
+
+def _is_plain(dtype: Any) -> bool:
+    return bool(dtype.is_numeric() or dtype == nw.Boolean)
 
 
 def _is_date(dtype: Any) -> bool:

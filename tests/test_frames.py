@@ -17,6 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asfusion import _frames
 from asfusion._frames import Frame, is_missing, looks_like_date
 from asfusion.exceptions import ColumnError, InputError
 
@@ -143,6 +144,79 @@ def test_any_number_is_read_as_it_is(cells: list[float | None]) -> None:
     floats = pd.DataFrame({"a": pd.Series(cells, dtype="Float64")})
     for native in (objects, floats, pl.DataFrame({"a": expected})):
         np.testing.assert_array_equal(Frame.read(native).numbers("a"), expected)
+
+
+# ------------------------------------------------------------------ numbers, as a block
+
+STORED = {**NUMBERS, **WHOLE, **BOOLEANS}
+PANDAS = {name: cells for name, cells in STORED.items() if isinstance(cells, pd.Series)}
+POLARS = {name: cells for name, cells in STORED.items() if isinstance(cells, pl.Series)}
+
+
+@pytest.mark.parametrize("table", [pd.DataFrame(PANDAS), pl.DataFrame(POLARS)])
+def test_a_block_holds_what_each_column_does(table: Any) -> None:
+    frame = Frame.read(table)
+    for names in (frame.columns, frame.columns[::-1], frame.columns[2:4], frame.columns[:1]):
+        alone = np.column_stack([frame.numbers(name) for name in names])
+        np.testing.assert_array_equal(frame.numbers_of(names), alone)
+        known = np.column_stack([frame.known(name) for name in names])
+        assert frame.present(names).tolist() == known.any(axis=1).tolist()
+    assert frame.numbers_of(()).shape == (3, 0)
+    assert frame.present(()).tolist() == [False] * 3
+
+
+def test_only_what_is_stored_as_numbers_is_plain() -> None:
+    frame = Frame.read(pd.DataFrame(PANDAS).assign(sex="f", seen=pd.Timestamp("2024-03-01")))
+    others = {"sparse", "objects", "objects NA", "objects NaN", "decimals", "arrow decimal"}
+    assert frame.plain == set(PANDAS) - others
+    assert Frame.read(pl.DataFrame(POLARS).with_columns(sex=pl.lit("f"))).plain == set(POLARS)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "Float64", "bool", "mixed"])
+def test_a_block_is_the_callers_own(df_module: ModuleType, dtype: str) -> None:
+    X: Any = pd.DataFrame({"a": [0.0, 1.0], "b": [1.0, 0.0]})
+    X = X.astype({"b": "int64"}) if dtype == "mixed" else X.astype(dtype)
+    X = X if df_module is pd else pl.from_pandas(X)
+    for native in (X, X[["a", "b"]], X[["b"]], np.eye(2)):
+        frame = Frame.read(native)
+        before = frame.numbers_of(frame.columns)
+        frame.numbers_of(frame.columns)[:] = 7.0
+        frame.numbers(frame.columns[0])[:] = 7.0
+        np.testing.assert_array_equal(frame.numbers_of(frame.columns), before)
+
+
+def test_a_large_table_comes_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_frames, "_CELLS_AT_ONCE", 7)
+    X = np.arange(21.0).reshape(3, 7)
+    X[1] = np.nan
+    frame = Frame.read(X)
+    parts = list(frame.blocks(frame.columns))
+    assert [names for names, _ in parts] == [["x0", "x1"], ["x2", "x3"], ["x4", "x5"], ["x6"]]
+    np.testing.assert_array_equal(np.hstack([cells for _, cells in parts]), X)
+    assert frame.present(frame.columns).tolist() == [True, False, True]
+    assert [cells.shape for _, cells in frame.take(np.array([0])).blocks(frame.columns)] == [(1, 7)]
+    assert len(list(frame.take(np.array([])).blocks(frame.columns))) == 1
+
+
+def test_the_first_column_that_is_refused_is_told() -> None:
+    X = pd.DataFrame({"a": [1.0, 2.0], "b": [1.0, np.inf], "c": [1, "Jane Doe"], "d": [-np.inf, 0]})
+    frame = Frame.read(X)
+    with pytest.raises(InputError, match="'b': expected finite .*first at position 1"):
+        frame.numbers_of(["a", "b", "c", "d"])
+    with pytest.raises(ColumnError, match="'c', row 1: expected a number, got str"):
+        frame.numbers_of(["a", "c", "d", "b"])
+    with pytest.raises(InputError, match="'d': expected finite .*first at position 0"):
+        frame.numbers_of(["d", "c"])
+    # Whether a cell is there is no matter of what is in it.
+    assert frame.present(["b", "c", "d"]).all()
+
+
+@pytest.mark.parametrize("dtype", ["int64", "Int64", "int64[pyarrow]"])
+def test_long_integers_are_rounded_and_not_shown(dtype: str) -> None:
+    frame = _frame(pd.Series([2**53 + 1, 3], dtype=dtype))
+    assert frame.numbers("a").tolist() == [2.0**53, 3.0]
+    assert frame.numbers_of(["a"])[:, 0].tolist() == [2.0**53, 3.0]
+    assert frame.known("a").all()
 
 
 # ------------------------------------------------------------------ dates
@@ -358,6 +432,14 @@ def test_a_column_is_selected_in_the_order_asked_for(df_module: ModuleType) -> N
         Frame.read(df_module.DataFrame({"crp": [1]})).select(["crpp"], "Who")
     with pytest.raises(ColumnError, match="expected the columns 'c', 'd' in X"):
         frame.check_columns(["a", "c", "d"], "Who")
+
+
+def test_a_name_is_no_pattern(df_module: ModuleType) -> None:
+    frame = Frame.read(df_module.DataFrame({"a": [1], "^a$": [2], "*": [3]}))
+    assert frame.select(["^a$", "*"]).columns == ("^a$", "*")
+    assert frame.select(frame.columns) is frame
+    assert frame.numbers_of(["^a$"]).tolist() == [[2.0]]
+    assert frame.numbers_of(["*", "a"]).tolist() == [[3.0, 1.0]]
 
 
 def test_arrow_tables_are_read() -> None:

@@ -378,7 +378,7 @@ class GenotypeEncoder(FeatureEncoder):
 
 def read_dosages(frame: Frame, columns: Sequence[str], hla_b27: str | None) -> NDArray[np.float64]:
     """Return dosages and carriage (N, n_columns), NaN if missing, after a look at each."""
-    raw = np.column_stack([frame.numbers(name) for name in columns])
+    raw = np.ascontiguousarray(frame.numbers_of(columns))
     outside = ~np.isnan(raw) & ((raw < 0) | (raw > 2))
     if outside.any():
         rows, places = np.nonzero(outside)

@@ -172,7 +172,30 @@ def _reason(encoder: Encoder, frame: Frame) -> str:
 
 def column_roles(frame: Frame) -> dict[str, Role]:
     """Return what each column is taken for."""
-    return {name: _role(frame, name) for name in frame.columns}
+    plain = _plain_roles(frame)
+    return {name: plain.get(name) or _role(frame, name) for name in frame.columns}
+
+
+def _plain_roles(frame: Frame) -> dict[str, Role]:
+    """Return the role of stored numbers where `_role` needs no look at each cell as text.
+
+    A wide table is read as blocks. What may be an identifier, or one value in every row, is
+    not among them: text keeps what a float rounds. Nor is anything where a cell is infinite.
+    """
+    roles: dict[str, Role] = {}
+    names = [name for name in frame.columns if name in frame.plain]
+    try:
+        for part, cells in frame.blocks(names):
+            low = np.fmin.reduce(cells, axis=0, initial=np.nan)
+            high = np.fmax.reduce(cells, axis=0, initial=np.nan)
+            for name, values, least, most in zip(part, cells.T, low, high, strict=True):
+                if np.isnan(least):
+                    roles[name] = "empty"
+                elif least < most and not _may_identify(name):
+                    roles[name] = "gene" if _is_variant(name, values) else "table"
+    except InputError:
+        return {}
+    return roles
 
 
 def _role(frame: Frame, name: str) -> Role:
@@ -224,8 +247,16 @@ def _is_identifier(name: str, cells: list[str], n_distinct: int) -> bool:
     words = [word.lower() for word in _WORD.findall(name)]
     if _names_identifier(name, words):
         return True
-    if n_distinct < len(cells):
-        return False
+    return n_distinct == len(cells) and _names_numbering(name, words)
+
+
+def _may_identify(name: str) -> bool:
+    """Return whether a column is named like one that tells patients apart, whatever it holds."""
+    words = [word.lower() for word in _WORD.findall(name)]
+    return _names_identifier(name, words) or _names_numbering(name, words)
+
+
+def _names_numbering(name: str, words: list[str]) -> bool:
     numbers = bool(words) and words[0] in _NUMBERING and _is_bare(words)
     return numbers or _WRITTEN_INDEX.fullmatch(name) is not None
 

@@ -151,7 +151,8 @@ class TabularEncoder(FeatureEncoder):
         self._check_parameters()
         frame = self._read_rows(X, reset=True)
         weights = read_row_weights(sample_weight, len(frame))
-        frame, weights = frame.take(weights > 0), weights[weights > 0]
+        if not weights.all():
+            frame, weights = frame.take(weights > 0), weights[weights > 0]
         names = list(self._chosen() or frame.columns)
         check_not_empty(frame, names)
         self.__dict__.pop("network_", None)
@@ -176,11 +177,8 @@ class TabularEncoder(FeatureEncoder):
         Prepared
             ``x`` of shape (N, n_features), float64; zeros for rows without any cell.
         """
-        check_is_fitted(self)
-        frame = self._read(X)
-        plan = TablePreprocessor.from_state(self.plan_)
-        present = plan.present(frame)
-        features = np.where(present[:, None], plan.transform(frame), 0.0)
+        features, present = self._features(X)
+        features[~present] = 0.0
         return Prepared({"x": torch.from_numpy(features)}, torch.from_numpy(present))
 
     def transform(self, X: Any) -> NDArray[np.float64]:
@@ -196,7 +194,14 @@ class TabularEncoder(FeatureEncoder):
         ndarray of shape (N, n_features)
             Unitless: scaled numbers, flags and category levels.
         """
-        return self.transform_prepared(self.prepare(X))
+        features, present = self._features(X)
+        features[~present] = np.nan
+        return features
+
+    def _features(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Return features of rows, not yet marked as absent, and which rows have the table."""
+        check_is_fitted(self)
+        return TablePreprocessor.from_state(self.plan_).read(self._read(X))
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, such as ``crp`` and ``crp_missing``."""
@@ -254,7 +259,7 @@ class TabularEncoder(FeatureEncoder):
         validate_data(self, frame.to_native(), reset=reset, skip_check_array=True)
         if by_name:
             return frame
-        return Frame.read(np.column_stack([frame.numbers(name) for name in frame.columns]))
+        return Frame.read(frame.numbers_of(frame.columns))
 
     def _read_array(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
         # Some sparse matrices are dicts, too; scikit-learn refuses those in its own words.

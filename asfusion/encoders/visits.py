@@ -27,7 +27,7 @@ from asfusion.encoders._visit_summary import (
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.visits import GRUVisitBackbone, LSTMVisitBackbone, TransformerVisitBackbone
-from asfusion.tabular.preprocess import center_and_scale, weighted_quantile
+from asfusion.tabular.quantiles import center_and_scale, weighted_quantile
 
 VisitNetwork: TypeAlias = Literal["gru", "lstm", "transformer"]
 

@@ -281,6 +281,7 @@ class FusionEstimator(Bundled, PartsMixin):
 
     def _read_X(self, X: Any, *, reset: bool) -> Frame:
         if is_table(X):
+            X = Frame.read(X)
             columns = self._used_columns(X) if reset else getattr(self, "columns_in_", None)
             frame = read_table(self, X, columns=columns, reset=reset)
             if reset:

@@ -111,7 +111,7 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
     validate_data(estimator, frame.to_native(), reset=reset, skip_check_array=True)
     if fitted_on_names:
         return frame
-    return Frame.read(np.column_stack([frame.numbers(name) for name in frame.columns]))
+    return Frame.read(frame.numbers_of(frame.columns))
 
 
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
@@ -193,7 +193,4 @@ def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:
 
 def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
     """Return which rows have at least one cell in the given columns."""
-    present = np.zeros(len(frame), dtype=bool)
-    for name in columns:
-        present |= frame.known(name)
-    return present
+    return frame.present(columns)

@@ -27,6 +27,8 @@ from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._budget import at_most_values
 
+_VALUES_AT_ONCE = 2**20  # of a block, while means and spreads are learned
+
 
 class _EarlyFusion(FusionEstimator):
     """The family, without the task."""
@@ -159,9 +161,7 @@ class _EarlyFusion(FusionEstimator):
         self.flagged_ = []
         for name, block in blocks.items():
             present = _present(block)
-            weights = rows.sample_weight[present]
-            center = np.average(block[present], axis=0, weights=weights)
-            spread = np.sqrt(np.average((block[present] - center) ** 2, axis=0, weights=weights))
+            center, spread = _center_and_spread(block, present, rows.sample_weight[present])
             self.centers_[name] = center
             # Each modality brings total variance one, however many features it has: a wide
             # embedding does not drown a handful of labs in a penalised model.
@@ -175,22 +175,32 @@ class _EarlyFusion(FusionEstimator):
     def _fill(
         self, blocks: dict[str, NDArray[np.float64]]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return features side by side, means standing for absent modalities, with flags."""
+        """Return features side by side, means standing for absent modalities, with flags.
+
+        The blocks are taken out of `blocks` one by one: a large table is not kept twice.
+        """
         present = {name: _present(block) for name, block in blocks.items()}
-        parts = [
-            np.where(present[name][:, None], block, self.centers_[name])
-            for name, block in blocks.items()
-        ]
-        parts += [present[name][:, None].astype(np.float64) for name in self.flagged_]
-        return np.hstack(parts), np.asarray(np.any(list(present.values()), axis=0))
+        width = sum(block.shape[1] for block in blocks.values())
+        n_rows = len(next(iter(present.values())))
+        features = np.empty((n_rows, width + len(self.flagged_)))
+        start = 0
+        for name, there in present.items():
+            block = blocks.pop(name)
+            own = features[:, start : start + block.shape[1]]
+            own[:] = block
+            own[~there] = self.centers_[name]
+            start += block.shape[1]
+        for place, name in enumerate(self.flagged_, start):
+            features[:, place] = present[name]
+        return features, np.asarray(np.any(list(present.values()), axis=0))
 
     def _scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return features as the estimator reads them: scaled for the default, else in units."""
+        """Return features as the estimator reads them: in units, or scaled, in place, for ours."""
         if self.estimator is not None:
             return features
-        center = np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
-        scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
-        return np.asarray((features - center) / scale)
+        features -= np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
+        features /= np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        return features
 
     # -- saving ------------------------------------------------------------------------
 
@@ -245,6 +255,24 @@ def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Enco
 def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows of an encoder's `transform` have the modality."""
     return np.asarray(~np.isnan(block).all(axis=1))
+
+
+def _center_and_spread(
+    block: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return weighted mean and standard deviation of each feature over the present rows."""
+    n_features = block.shape[1]
+    center, spread = np.empty(n_features), np.empty(n_features)
+    # Some columns at a time, as each step copies what it is given. One column alone would be
+    # summed in another order than those of a block.
+    n_parts = max(1, min(n_features // 2, -(-block.size // _VALUES_AT_ONCE)))
+    for places in np.array_split(np.arange(n_features), n_parts):
+        columns = slice(places[0], places[-1] + 1)
+        part = block[present, columns]
+        center[columns] = np.average(part, axis=0, weights=weights)
+        squares = (part - center[columns]) ** 2
+        spread[columns] = np.sqrt(np.average(squares, axis=0, weights=weights))
+    return center, spread
 
 
 class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):

@@ -79,10 +79,7 @@ def read_presence(model: Any, X: Any) -> dict[str, NDArray[np.bool_]]:
 
 def rows_with_cells(frame: Frame, columns: tuple[str, ...]) -> NDArray[np.bool_]:
     """Return which rows have a cell in at least one of the columns."""
-    present = np.zeros(len(frame), dtype=bool)
-    for name in columns:
-        present |= frame.known(name)
-    return present
+    return frame.present(columns)
 
 
 def group_by_pattern(

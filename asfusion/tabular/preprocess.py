@@ -6,7 +6,7 @@ and a row of weight zero as none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from asfusion._frames import Frame, Kind, looks_like_date, looks_measured
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
+from asfusion.tabular.quantiles import SortedColumns, centers_and_scales
 
 Array = NDArray[np.float64]
 _CLIP = 10.0
@@ -23,7 +24,6 @@ _VALUES_PER_BIN = 8
 _MOSTLY = 0.9
 _SEVERAL = 5  # rows: one or two may well be of a level that is new
 _NARROWEST = 1e-4  # of a bin, on the scale of a feature: a narrower one is a step, not a slope
-_LARGEST = float(np.finfo(np.float64).max)
 # Kinds of a column at prediction that can be read as the kind that it had in fit.
 _READABLE_AS: dict[str, tuple[Kind, ...]] = {
     "category": ("category", "text", "boolean"),
@@ -73,6 +73,12 @@ class ColumnPlan:
         else:
             names = [self.name]
         return [*names, f"{self.name}_missing"] if self.with_flag else names
+
+    @property
+    def n_features(self) -> int:
+        """The number of features of this column."""
+        own = {"empty": 0, "category": len(self.levels)}.get(self.kind, 1)
+        return own + self.with_flag
 
 
 class TablePreprocessor:
@@ -124,7 +130,12 @@ class TablePreprocessor:
         weights = np.ones(len(frame)) if weights is None else np.asarray(weights, dtype=float)
         if not weights.all():
             frame, weights = frame.take(weights > 0), weights[weights > 0]
-        self.plans = [self._learn(frame, name, weights) for name in columns]
+        try:
+            self.plans = self._learn(frame, columns, weights)
+        except (ColumnError, InputError):
+            for name in columns:  # the first column that cannot be read is told
+                self._learn_one(frame, name, weights)
+            raise
         return self
 
     def feature_names(self) -> list[str]:
@@ -137,20 +148,43 @@ class TablePreprocessor:
         for plan in self.plans:
             if plan.kind in ("number", "date"):
                 found[position] = plan.edges
-            position += len(plan.feature_names())
+            position += plan.n_features
         return found
 
     def transform(self, X: Any) -> Array:
         """Return features (n_rows, n_features), finite everywhere."""
-        frame = Frame.read(X)
-        parts = [_apply(plan, frame) for plan in self.plans]
-        return np.column_stack(parts) if parts else np.empty((len(frame), 0))
+        return self.read(X)[0]
 
     def present(self, X: Any) -> NDArray[np.bool_]:
         """Return which rows have at least one known cell in a column that is not empty."""
+        return self.read(X)[1]
+
+    def read(self, X: Any) -> tuple[Array, NDArray[np.bool_]]:
+        """Return what `transform` and `present` do; the features are the caller's own."""
         frame = Frame.read(X)
-        known = [_known(_read(plan, frame)) for plan in self.plans]
-        return np.any(known, axis=0) if known else np.zeros(len(frame), dtype=bool)
+        try:
+            return self._features(frame)
+        except (ColumnError, InputError):
+            for plan in self.plans:  # the first column that cannot be read is told
+                _read(plan, frame)
+            raise
+
+    def _features(self, frame: Frame) -> tuple[Array, NDArray[np.bool_]]:
+        starts = np.cumsum([0, *(plan.n_features for plan in self.plans)])
+        features = np.empty((len(frame), starts[-1]))
+        present = np.zeros(len(frame), dtype=bool)
+        for places, cells in _blocks(self.plans, frame):
+            plans = [self.plans[n] for n in places]
+            missing = np.isnan(cells)
+            present |= ~missing.all(axis=1)
+            np.copyto(cells, np.asarray([plan.center for plan in plans]), where=missing)
+            features[:, starts[places]] = _scaled(plans, cells)
+            flagged = np.asarray([plan.with_flag for plan in plans])
+            features[:, starts[places[flagged]] + 1] = missing[:, flagged]
+        for plan, start, end in zip(self.plans, starts, starts[1:], strict=False):
+            if plan.kind == "category":
+                present |= _write_levels(plan, frame, features[:, start:end])
+        return features, present
 
     def to_state(self) -> list[dict[str, Any]]:
         """Return what was learned as plain values."""
@@ -169,23 +203,50 @@ class TablePreprocessor:
         ]
         return made
 
-    def _learn(self, frame: Frame, name: str, weights: Array) -> ColumnPlan:
+    def _learn(self, frame: Frame, columns: list[str], weights: Array) -> list[ColumnPlan]:
+        """Learn columns that are stored as numbers by blocks, and the others one by one."""
+        learned: dict[str, ColumnPlan] = {}
+        for names, cells in frame.blocks([name for name in columns if name in frame.plain]):
+            kinds = [frame.kind(name) for name in names]
+            learned |= zip(names, self._learn_block(names, kinds, cells, weights), strict=True)
+        return [learned.get(name) or self._learn_one(frame, name, weights) for name in columns]
+
+    def _learn_one(self, frame: Frame, name: str, weights: Array) -> ColumnPlan:
         if not frame.known(name).any():
             return ColumnPlan(name, "empty")
-        plan = ColumnPlan(name, column_kind(frame, name))
+        kind = column_kind(frame, name)
+        plan = ColumnPlan(name, kind)
         cells = _read(plan, frame)
+        if kind != "category":
+            return self._learn_block([name], [kind], cells[:, None], weights)[0]
         known = _known(cells)
         plan.with_flag = not known.all()
-        cells, weights = cells[known], weights[known]
-        if plan.kind == "category":
-            plan.levels = self._levels(name, cells, weights)
-        elif plan.kind == "boolean":
-            plan.center = weighted_quantile(cells, 0.5, weights)
-        else:
-            plan.center, plan.scale = center_and_scale(cells, weights)
-            if self.max_bins is not None:
-                plan.edges = _bin_edges(_scaled(plan, cells), weights, self.max_bins)
+        plan.levels = self._levels(name, cells[known], weights[known])
         return plan
+
+    def _learn_block(
+        self, names: list[str], kinds: list[Kind], cells: Array, weights: Array
+    ) -> list[ColumnPlan]:
+        """Learn columns (N, C) of numbers, booleans and dates."""
+        n_known = (~np.isnan(cells)).sum(axis=0)
+        some = np.flatnonzero(n_known)
+        plans = [ColumnPlan(name, "empty") for name in names]
+        for n, center, scale in zip(
+            some, *centers_and_scales(cells[:, some], weights), strict=True
+        ):
+            gaps = bool(n_known[n] < len(cells))
+            plan = plans[n] = ColumnPlan(names[n], kinds[n], float(center), with_flag=gaps)
+            if plan.kind != "boolean":
+                plan.scale = float(scale)
+                plan.edges = self._bins(plan, cells[:, n], weights)
+        return plans
+
+    def _bins(self, plan: ColumnPlan, column: Array, weights: Array) -> tuple[float, ...]:
+        if self.max_bins is None:
+            return ()
+        known = _known(column)
+        scaled = _scaled([plan], column[known][:, None])
+        return _bin_edges(scaled, weights[known], self.max_bins)
 
     def _levels(self, name: str, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
         # As objects: numpy's own strings lose what is invisible at their end.
@@ -258,74 +319,64 @@ def _known(cells: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(cells))
 
 
-def _apply(plan: ColumnPlan, frame: Frame) -> Array:
-    if plan.kind == "empty":
-        return np.empty((len(frame), 0))
-    cells = _read(plan, frame)
-    known = _known(cells)
-    features: Array
-    if plan.kind == "category":
-        numbers = {level: number for number, level in enumerate(plan.levels)}
-        level_of = np.asarray([numbers.get(cell, -1) for cell in cells], dtype=np.int64)
-        if known.sum() >= _SEVERAL and (level_of < 0).all():
-            msg = (
-                f"Column {plan.name!r}: none of the cells has a level that has a feature. Are "
-                "they written as in fit?"
-            )
-            warn_user(msg)
-        features = (level_of[:, None] == np.arange(len(numbers))).astype(np.float64)
-    elif plan.kind == "boolean":
-        features = np.where(known, cells, plan.center)[:, None]
-    else:
-        features = _scaled(plan, np.where(known, cells, plan.center))[:, None]
-    if plan.with_flag:
-        features = np.column_stack([features, ~known])
-    return features
+def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[NDArray[np.int64], Array]]:
+    """Yield cells (N, C) of numbers, booleans and dates, after the positions of their plans."""
+    read = [n for n, plan in enumerate(plans) if plan.kind not in ("empty", "category")]
+    alone = [n for n in read if plans[n].kind == "date" or plans[n].name not in frame.plain]
+    places = np.setdiff1d(read, alone)
+    for names, cells in frame.blocks([plans[n].name for n in places]):
+        part, places = places[: len(names)], places[len(names) :]
+        for column, n in zip(cells.T, part, strict=True):
+            if plans[n].kind == "boolean":
+                _check_binary(column, plans[n].name)
+        yield part, cells
+    for n in alone:
+        yield np.asarray([n]), _read(plans[n], frame)[:, None]
 
 
-def _scaled(plan: ColumnPlan, values: Array) -> Array:
+def _scaled(plans: list[ColumnPlan], cells: Array) -> Array:
+    """Return cells (N, C) of numbers and dates on the scale of features, written in place."""
+    shift = [0.0 if plan.kind == "boolean" else plan.center for plan in plans]
     # What is too far away for a float is clipped like anything that is far away.
     with np.errstate(over="ignore"):
-        scaled = (values - plan.center) / plan.scale
-    clipped: Array = np.clip(scaled, -_CLIP, _CLIP)
-    return clipped
+        cells -= np.asarray(shift)
+        cells /= np.asarray([plan.scale for plan in plans])
+    return np.clip(cells, -_CLIP, _CLIP, out=cells)
+
+
+def _write_levels(plan: ColumnPlan, frame: Frame, features: Array) -> NDArray[np.bool_]:
+    """Write the features (N, n_features) of a category; return which cells are known."""
+    cells = _read(plan, frame)
+    known = _known(cells)
+    numbers = {level: number for number, level in enumerate(plan.levels)}
+    level_of = np.asarray([numbers.get(cell, -1) for cell in cells], dtype=np.int64)
+    if known.sum() >= _SEVERAL and (level_of < 0).all():
+        msg = (
+            f"Column {plan.name!r}: none of the cells has a level that has a feature. Are "
+            "they written as in fit?"
+        )
+        warn_user(msg)
+    features[:, : len(numbers)] = level_of[:, None] == np.arange(len(numbers))
+    if plan.with_flag:
+        features[:, -1] = ~known
+    return known
 
 
 def _bin_edges(scaled: Array, weights: Array, max_bins: int) -> tuple[float, ...]:
-    """Return the edges of bins that hold equal weights, for values that are scaled already.
+    """Return the edges of bins that hold equal weights, for values (N, 1) that are scaled.
 
     Their number follows from distinct values, which neither a weight nor a copy of a row
     changes.
     """
     n_bins = max(2, min(max_bins, len(np.unique(scaled)) // _VALUES_PER_BIN))
     levels = np.linspace(0.0, 1.0, n_bins + 1)
-    found = np.quantile(scaled, levels, weights=weights, method="inverted_cdf")
+    ordered = SortedColumns(scaled, weights)
+    found = [ordered.quantile(level)[0] for level in levels]
     edges = [float(found[0])]
     for edge in found[1:]:
         if edge - edges[-1] > _NARROWEST:
             edges.append(float(edge))
     return tuple(edges)
-
-
-def center_and_scale(values: Array, weights: Array) -> tuple[float, float]:
-    """Return the weighted median of known values, and their spread."""
-    low, middle, high = (weighted_quantile(values, q, weights) for q in (0.25, 0.5, 0.75))
-    # Rounding must not be taken for spread.
-    tiny = 1e-12 * max(abs(low), abs(high))
-    with np.errstate(over="ignore", invalid="ignore"):
-        spread = high - low
-        if spread <= tiny:
-            mean = np.average(values, weights=weights)
-            spread = float(np.sqrt(np.average((values - mean) ** 2, weights=weights)))
-    if not np.isfinite(spread):
-        return middle, _LARGEST
-    # A constant column stays at zero.
-    return middle, spread if spread > tiny else 1.0
-
-
-def weighted_quantile(values: Array, q: float, weights: Array) -> float:
-    """Return the value below which a share `q` of the weight lies."""
-    return float(np.quantile(values, q, weights=weights, method="inverted_cdf"))
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -134,6 +134,41 @@ def test_an_index_that_was_written_into_a_file_is_no_measurement(name: str) -> N
 NUMBERS_AS_TEXT = [f"{'<' * (i % 5 == 0)}{i / 4}".replace(".", ".,"[i % 2]) for i in range(N)]
 
 
+NAMED = ["crp", "rs30187", "hla_b27", "patient_id", "record 1", "level_0", "visit", "key"]
+NUMBERED: dict[str, list[Any]] = {
+    "fractions": [i / 7 for i in range(N)],
+    "copies": [i % 3 for i in range(N)],
+    "carriers": [i % 2 == 0 for i in range(N)],
+    "numbering": list(range(N)),
+    "long numbering": [2**60 + i for i in range(N)],
+    "the same": [2.0] * N,
+    "all but one": [None] + [2.0] * (N - 1),
+    "both zeros": [0.0 * (-1) ** i for i in range(N)],
+    "nothing": [float("nan")] * N,
+    "infinite": [float("inf")] * N,
+}
+
+
+@pytest.mark.parametrize("cells", NUMBERED.values(), ids=NUMBERED)
+def test_many_columns_are_told_as_each_is_alone(df_module: ModuleType, cells: list[Any]) -> None:
+    table = df_module.DataFrame(dict.fromkeys(NAMED, cells))
+    for X in (table, table.convert_dtypes() if df_module is pd else table):
+        frame = Frame.read(X)
+        assert column_roles(frame) == {name: infer._role(frame, name) for name in NAMED}
+
+
+def test_a_table_of_numbers_is_not_told_cell_by_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    frame = Frame.read(pd.DataFrame(dict.fromkeys(("crp", "rs1000"), NUMBERED["copies"])))
+    monkeypatch.setattr(Frame, "strings", lambda frame, name: pytest.fail("Cells were read."))
+    assert column_roles(frame) == {"crp": "table", "rs1000": "gene"}
+
+
+def test_infinity_in_one_of_many_columns_is_told_by_name(df_module: ModuleType) -> None:
+    columns = {"crp": NUMBERED["fractions"], "esr": [np.inf] + [1.0] * (N - 1)}
+    with pytest.raises(InputError, match="'esr': expected finite numbers"):
+        column_roles(Frame.read(df_module.DataFrame(columns)))
+
+
 def test_numbers_as_text_are_told_as_such(df_module: ModuleType) -> None:
     X = df_module.DataFrame(
         {

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asfusion import _frames
 from asfusion._frames import Frame
 from asfusion.exceptions import AsfusionWarning, ColumnError, InputError
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, column_kind
@@ -194,6 +195,37 @@ def test_text_that_is_no_date_is_a_category(df_module: ModuleType) -> None:
     assert _fit(X).feature_names() == ["a_2024-01-01", "a_unknown"]
 
 
+def test_a_table_of_numbers_is_not_read_column_by_column(
+    df_module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = np.random.default_rng(0).normal(size=(12, 9))
+    cells[3, 2] = np.nan
+    X = df_module.DataFrame({f"p{i}": column for i, column in enumerate(cells.T)})
+    X = X.assign(b=cells[:, 0] > 0) if df_module is pd else X.with_columns(b=cells[:, 0] > 0)
+    expected = _fit(X).transform(X)
+
+    def refuse(frame: Frame, name: str) -> None:
+        pytest.fail(f"Column {name!r} was read by itself.")
+
+    for name in ("numbers", "known", "strings", "cells"):
+        monkeypatch.setattr(Frame, name, refuse)
+    # Nor does it matter how many are read at once.
+    for at_once in (2**20, 40, 1):
+        monkeypatch.setattr(_frames, "_CELLS_AT_ONCE", at_once)
+        np.testing.assert_array_equal(_fit(X).transform(X), expected)
+        assert _fit(X).present(X).all()
+
+
+def test_features_are_the_callers_own() -> None:
+    X = pd.DataFrame({"crp": [1.0, 2.0, 9.0], "esr": [3.0, 2.0, 1.0]})
+    plan = _fit(X)
+    before = plan.transform(X)
+    features, present = plan.read(X)
+    features[:] = np.nan
+    assert present.all()
+    np.testing.assert_array_equal(plan.transform(X), before)
+
+
 # ------------------------------------------------------------------ weights are rows
 
 cells = st.tuples(
@@ -298,6 +330,18 @@ def test_infinity_is_refused(df_module: ModuleType) -> None:
         _fit(poisoned)
     with pytest.raises(InputError, match="'crp': expected finite numbers"):
         _fit(X).transform(poisoned)
+
+
+@pytest.mark.parametrize("order", [("seen", "crp"), ("crp", "seen")])
+def test_the_first_column_that_cannot_be_read_is_told(order: tuple[str, str]) -> None:
+    X = _table()
+    bad = {"seen": ["2024-02-31"] + ["2024-01-01"] * 5, "crp": [np.inf, *CELLS["crp"][1:]]}
+    told = {"seen": "'seen', row 0: .* does not exist", "crp": "'crp': expected finite numbers"}
+    poisoned = _table(**bad)[["smoker", *order]]
+    with pytest.raises((ColumnError, InputError), match=told[order[0]]):
+        _fit(poisoned)
+    with pytest.raises((ColumnError, InputError), match=told[order[0]]):
+        _fit(X[["smoker", *order]]).transform(poisoned)
 
 
 CHANGES = {
