@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,7 @@ class _Run:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(network, settings), lr=settings.learning_rate, fused=True
         )
-        self.n_batches = max(1, math.ceil(len(rows) / settings.batch_size))
+        self.n_batches = len(_batch_sizes(len(rows), settings.batch_size))
         waiting = any(can_wait(encoder) for encoder in network.encoders.values())
         self.schedule = Schedule(settings, self.n_batches, settings.head_first * waiting)
         self.average = (
@@ -338,8 +339,9 @@ class _Run:
             self.at.best_loss, self.at.best_epoch = validation_loss, epoch
             self.best = {k: v.detach().clone() for k, v in learned_state(self.network).items()}
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return what a checkpoint must share with this run to be its own."""
+        """What a checkpoint must share with this run to be its own: all rows are hashed."""
         shapes = {k: list(v.shape) for k, v in learned_state(self.network).items()}
         chosen = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_every_s"}
         parts = [chosen, shapes, self.rows.fingerprint()]
@@ -356,12 +358,12 @@ class _Run:
             self.at.n_averaged = self.average.count
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{_OPTIMIZER}{number}.{key}": value for key, value in values.items()}
-        state = {"fingerprint": self.fingerprint(), **asdict(self.at)}
+        state = {"fingerprint": self.fingerprint, **asdict(self.at)}
         write_checkpoint(path, {k: v.detach().cpu() for k, v in tensors.items()}, state)
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Continue from what `save` wrote."""
-        if state.pop("fingerprint", None) != self.fingerprint():
+        if state.pop("fingerprint", None) != self.fingerprint:
             msg = (
                 "Checkpoint: it belongs to a run with other data, settings or networks. "
                 "Fit with resume=False to start anew, or name another checkpoint."
@@ -424,14 +426,20 @@ def draw_mix(n_rows: int, alpha: float, device: torch.device) -> Mix | None:
 
 
 def _batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
-    """Yield shuffled batches; a last batch of one row joins the one before it."""
+    """Yield shuffled batches; rows that fit into one stay as they are."""
     if n_rows <= batch_size:
         yield torch.arange(n_rows)
         return
-    parts = list(torch.split(torch.randperm(n_rows), batch_size))
-    if len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    yield from parts
+    yield from torch.split(torch.randperm(n_rows), _batch_sizes(n_rows, batch_size))
+
+
+def _batch_sizes(n_rows: int, batch_size: int) -> list[int]:
+    """Return the rows of each step of an epoch; a last batch of one row joins the one before."""
+    full, rest = divmod(n_rows, batch_size)
+    sizes = [batch_size] * full + [rest] * (rest > 0)
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -109,6 +109,41 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         run(longer, checkpoint=path, resume=True)
 
 
+def test_rows_are_hashed_once_a_run_however_often_it_is_written(tmp_path, monkeypatch):
+    hashed = []
+    original = Rows.fingerprint
+
+    def counted(self):
+        hashed.append(len(self))
+        return original(self)
+
+    monkeypatch.setattr(Rows, "fingerprint", counted)
+    path = tmp_path / "run.ckpt"
+    run(validation=make_rows(20, seed=1))
+    assert hashed == [], "nobody asked for a checkpoint"
+    run(validation=make_rows(20, seed=1), checkpoint=path)
+    assert hashed == [40, 20]
+    run(validation=make_rows(20, seed=1), checkpoint=path, resume=True)
+    assert hashed == [40, 20] * 2
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(33, 16), (5, 1), (17, 16), (32, 16), (3, 16)])
+def test_the_schedule_plans_the_steps_that_are_taken(n_rows, batch_size, monkeypatch):
+    taken = []
+    original = loop._Run._set_rate
+
+    def noted(self, step):
+        taken.append((step, self.n_batches))
+        original(self, step)
+
+    monkeypatch.setattr(loop._Run, "_set_rate", noted)
+    monkeypatch.setattr(loop._Run, "_step", lambda self, batch, side: 0.0)
+    settings = TrainingSettings(max_epochs=3, batch_size=batch_size)
+    run(settings, rows=make_rows(n_rows))
+    n_batches = taken[0][1]
+    assert [step for step, _ in taken] == list(range(3 * n_batches))
+
+
 def test_early_stopping_keeps_the_best_epoch():
     settings = TrainingSettings(max_epochs=200, batch_size=16, learning_rate=5e-2, patience=3)
     rows, validation = make_rows(30, seed=2), make_rows(60, seed=3)
