@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -149,6 +150,12 @@ def test_tabnet_asks_for_sparse_masks_while_it_trains() -> None:
     # An entropy: positive, and in proportion to its weight.
     assert losses[0] > 0
     assert losses[1] == pytest.approx(losses[0] / 2)
+
+
+def test_a_tabnet_that_has_learned_can_be_copied() -> None:
+    backbone = _make("tabnet")
+    backbone(_inputs())
+    assert copy.deepcopy(backbone.eval()).auxiliary_loss() is None
 
 
 def test_tabnet_loss_is_the_entropy_of_its_masks() -> None:
