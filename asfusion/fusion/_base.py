@@ -62,6 +62,16 @@ class Fusion(nn.Module):
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the fused vectors (B, d_out) for tokens already checked and cleaned."""
 
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return what the last training pass adds to the loss, if anything.
+
+        Returns
+        -------
+        Tensor or None
+            One number that gradients pass through; None (the default) adds nothing.
+        """
+        return None
+
     def build(self, dims: Mapping[str, int]) -> Self:
         """Create the layers and return the head itself.
 
