@@ -26,8 +26,8 @@ from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
-from asfusion.training.halves import decide_rows, encode_rows
-from asfusion.training.loop import predict_rows, train
+from asfusion.training.halves import decide_rows, encode_rows, predict_rows
+from asfusion.training.loop import train
 from asfusion.training.losses import row_loss
 from asfusion.training.rows import Rows, precision_of
 from asfusion.training.settings import Average, RateSchedule, TrainingSettings

@@ -1,6 +1,7 @@
 """The training loop: learning, stopping, resuming, running out of memory."""
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -14,13 +15,14 @@ from asfusion.exceptions import (
     TrainingError,
 )
 from asfusion.training import loop
-from asfusion.training.loop import predict_rows, train
+from asfusion.training.halves import predict_rows
+from asfusion.training.loop import train
 from asfusion.training.losses import cross_entropy, squared_error
 from asfusion.training.rows import Rows, collate, drop_modalities, precision_of
 from asfusion.training.schedule import rate_factor
 from asfusion.training.settings import TrainingSettings
 
-from .conftest import make_network, make_rows
+from .conftest import make_network, make_rows, make_run
 
 QUICK = TrainingSettings(max_epochs=6, batch_size=16, learning_rate=1e-2, checkpoint_every_s=0.0)
 
@@ -151,7 +153,7 @@ def test_early_stopping_keeps_the_best_epoch():
     losses = [record["validation_loss"] for record in history]
     assert len(history) < 200
     assert len(history) - 1 - losses.index(min(losses)) == 3
-    judged = loop._Run(network, rows, validation, loss=cross_entropy, settings=settings)
+    judged = make_run(network, rows, validation, **asdict(settings))
     assert judged.judge(validation) == pytest.approx(min(losses), rel=1e-12)
 
 
