@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -31,13 +31,21 @@ from asfusion.training.loop import train
 from asfusion.training.losses import row_loss
 from asfusion.training.rows import Rows, precision_of
 from asfusion.training.settings import Average, RateSchedule, TrainingSettings
+from asfusion.training.weights import set_weights, weights_of
 
 _FEW_ROWS = 100  # below this, rows are worth more in training than in validation
 _TABLE_BATCH, _BATCH, _VOLUME_BATCH = 128, 32, 8
 
 
 class JointFusion(FusionEstimator):
-    """The family, without the task."""
+    """The family, without the task.
+
+    `fit` has three phases, which those who learn in several places call one by one: `_plan`
+    decides what stands before there are weights, `_build` makes the network from the model's
+    seed or from weights that come from elsewhere, and `_learn` goes on from where the weights
+    are and returns them. A model with a plan and no network saves and loads as such; others
+    read their own rows by it (`_tensors_of`) and learn.
+    """
 
     _family = "joint"
 
@@ -99,18 +107,49 @@ class JointFusion(FusionEstimator):
         self.target = target
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
+        rows, modalities = self._plan(rows)
+        self._build()
+        self._learn(rows, modalities, resume=resume)
+
+    # -- the phases of fit -------------------------------------------------------------
+
+    def _plan(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
+        """Fit what stands before there are weights; return the rows that can be learned from.
+
+        Outputs, prior and seed are those of `_begin`.
+        """
         check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
         check_integer(self.test_time_views, "test_time_views", minimum=1)
-        head = resolve_head(self.fusion)
+        self._check_stopping()
+        resolve_head(self.fusion)
         self.encoders_ = self._fit_encoders(rows)
+        rows, modalities = self._tensors_of(rows)
+        self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
+        self._settings(modalities)  # what cannot be is told before a network is built
+        return rows, modalities
+
+    def _tensors_of(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
+        """Return the rows that have a modality, and their tensors, by the plan."""
         modalities, present = self._tensors(rows.frame)
-        rows, modalities = self._drop_empty(rows, modalities, present)
-        settings = self._settings(modalities)
-        data = Rows(modalities, self._targets(rows), _unit_mean(rows.loss_weight))
-        learn, validation = self._validation(rows, data)
+        return self._drop_empty(rows, modalities, present)
+
+    def _build(self, weights: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Make the network of the plan, from the model's seed or with weights of another."""
         with torch_seed(self._seed("network")):
-            self.network_ = self._build(head, pretrained=True)
+            self.network_ = self._new_network(pretrained=True)
+        if weights is None:
             self._start_at_prior()
+        else:
+            set_weights(self.network_, weights)
+
+    def _learn(
+        self, rows: TrainingRows, modalities: dict[str, Prepared], *, resume: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        """Train from where the weights are, and return what training can change, by name."""
+        settings = self._settings(modalities)
+        targets = torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
+        data = Rows(modalities, targets, _unit_mean(rows.loss_weight))
+        learn, validation = self._validation(rows, data)
         self.history_ = train(
             self.network_,
             learn,
@@ -121,6 +160,9 @@ class JointFusion(FusionEstimator):
             resume=resume,
         )
         self._share_networks()
+        return weights_of(self.network_)
+
+    # -- predicting --------------------------------------------------------------------
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         if self.test_time_views > 1:  # tokens are averaged, between encoding and deciding
@@ -157,6 +199,8 @@ class JointFusion(FusionEstimator):
 
     def _scores(self, outputs: torch.Tensor) -> NDArray[np.float64]:
         return np.asarray(self.target_.activate(outputs, self.scaling_).numpy())
+
+    # -- parts of the phases -----------------------------------------------------------
 
     def _tensors(self, frame: Frame) -> tuple[dict[str, Prepared], NDArray[np.bool_]]:
         """Return each modality's rows, embedded where the backbone is frozen."""
@@ -214,31 +258,31 @@ class JointFusion(FusionEstimator):
         """Return the settings of the loss that only classes have."""
         return {}
 
-    def _targets(self, rows: TrainingRows) -> torch.Tensor:
-        self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
-        return torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
-
-    def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
-        """Split off whole groups to decide when to stop, if that is wanted."""
-        fraction = check_number(
-            self.validation_fraction, "validation_fraction", minimum=0, maximum=0.5, exclusive=True
-        )
+    def _check_stopping(self) -> None:
+        fraction = self.validation_fraction
+        check_number(fraction, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
         wanted = self.early_stopping
+        if wanted != "auto" and not isinstance(wanted, bool | np.bool_):
+            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
+            raise ConfigurationError(msg)
         if self.average_weights == "swa" and wanted is True:
             msg = (
                 "early_stopping: expected 'auto' or False with average_weights='swa', which "
                 "averages the last epochs, got True. Use average_weights='ema'."
             )
             raise ConfigurationError(msg)
-        if wanted == "auto":
-            enough = len(rows) >= _FEW_ROWS and not self._is_wide(len(rows))
-            wanted = enough and self.average_weights != "swa"
-        elif not isinstance(wanted, bool | np.bool_):
-            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
-            raise ConfigurationError(msg)
-        if not wanted:
+
+    def _stops_early(self, n_rows: int) -> bool:
+        if self.early_stopping != "auto":
+            return bool(self.early_stopping)
+        enough = n_rows >= _FEW_ROWS and not self._is_wide(n_rows)
+        return enough and self.average_weights != "swa"
+
+    def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
+        """Split off whole groups to decide when to stop, if that is wanted."""
+        if not self._stops_early(len(rows)):
             return data, None
-        seed = self._seed("validation")
+        fraction, seed = float(self.validation_fraction), self._seed("validation")
         split = hold_out(rows, fraction, target=self.target_, seed=seed)
         if split is None:
             warn_user(
@@ -258,7 +302,9 @@ class JointFusion(FusionEstimator):
         tables = [e for e in self.encoders_.values() if isinstance(e, kinds)]
         return sum(len(table.feature_names_) for table in tables) > n_rows
 
-    def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
+    def _new_network(self, *, pretrained: bool) -> FusionNetwork:
+        """Return an untrained network from the current torch seed."""
+        head = resolve_head(self.fusion)
         networks = {
             name: encoder.build(pretrained=pretrained) for name, encoder in self.encoders_.items()
         }
@@ -300,7 +346,7 @@ class JointFusion(FusionEstimator):
         if "network" in state:
             stored = sum(tensor.numel() for tensor in state["network"].values())
             with torch_seed(0), at_most_values(stored):
-                self.network_ = self._build(resolve_head(self.fusion), pretrained=False)
+                self.network_ = self._new_network(pretrained=False)
             self.network_.to(getattr(torch, check_choice(state["dtype"], "dtype", _DTYPES)))
             self.network_.load_state_dict(state["network"])
             self.network_.eval()
