@@ -24,6 +24,7 @@ _MODULES = {
     "asfusion.estimators.recalibrated": ("RecalibratedClassifier",),
     "asfusion.estimators.conformal_classifier": ("ConformalClassifier",),
     "asfusion.estimators.conformal_regressor": ("ConformalRegressor",),
+    "asfusion.training.options": ("TrainingOptions",),
     "asfusion.encoders.concepts": ("ConceptEncoder",),
     "asfusion.encoders.genotypes": ("GenotypeEncoder",),
     "asfusion.encoders.image": ("ImageEncoder",),

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._checks import check_choice, check_integer
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
@@ -29,8 +29,9 @@ from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.training.halves import decide_rows, encode_rows, predict_rows
 from asfusion.training.loop import train
 from asfusion.training.losses import row_loss
+from asfusion.training.options import TrainingOptions
 from asfusion.training.rows import Rows, precision_of
-from asfusion.training.settings import Average, RateSchedule, TrainingSettings
+from asfusion.training.settings import TrainingSettings
 from asfusion.training.weights import set_weights, weights_of
 
 _FEW_ROWS = 100  # below this, rows are worth more in training than in validation
@@ -57,22 +58,10 @@ class JointFusion(FusionEstimator):
         max_epochs: int = 100,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
-        warmup: float = 0.1,
-        clip_norm: float = 1.0,
-        dropout: float = 0.0,
         modality_dropout: float = 0.1,
         early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.15,
-        patience: int = 10,
-        mixup: float = 0.0,
-        schedule: RateSchedule = "cosine",
-        head_first: int = 0,
-        layer_decay: float = 1.0,
-        progressive_resizing: bool = False,
-        average_weights: Average | None = None,
+        training: TrainingOptions | None = None,
         test_time_views: int = 1,
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         checkpoint: str | Path | None = None,
         verbose: int = 1,
@@ -84,22 +73,10 @@ class JointFusion(FusionEstimator):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.dropout = dropout
         self.modality_dropout = modality_dropout
         self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.mixup = mixup
-        self.schedule = schedule
-        self.head_first = head_first
-        self.layer_decay = layer_decay
-        self.progressive_resizing = progressive_resizing
-        self.average_weights = average_weights
+        self.training = training
         self.test_time_views = test_time_views
-        self.precision = precision
         self.device = device
         self.checkpoint = checkpoint
         self.verbose = verbose
@@ -111,6 +88,19 @@ class JointFusion(FusionEstimator):
         self._build()
         self._learn(rows, modalities, resume=resume)
 
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of parts and training options.
+
+        Raises
+        ------
+        ConfigurationError
+            If a part is named that is not there, or that has no parameters.
+        """
+        asked = any(name.startswith("training__") for name in params)
+        if asked and params.get("training", self.training) is None:
+            params = {**params, "training": TrainingOptions()}
+        return super().set_params(**params)
+
     # -- the phases of fit -------------------------------------------------------------
 
     def _plan(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
@@ -118,7 +108,6 @@ class JointFusion(FusionEstimator):
 
         Outputs, prior and seed are those of `_begin`.
         """
-        check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
         check_integer(self.test_time_views, "test_time_views", minimum=1)
         self._check_stopping()
         resolve_head(self.fusion)
@@ -237,20 +226,10 @@ class JointFusion(FusionEstimator):
             max_epochs=self.max_epochs,
             batch_size=batch_size,
             learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            clip_norm=self.clip_norm,
             modality_dropout=self.modality_dropout,
-            patience=self.patience,
-            mixup=self.mixup,
-            schedule=self.schedule,
-            head_first=self.head_first,
-            layer_decay=self.layer_decay,
-            progressive_resizing=self.progressive_resizing,
-            average_weights=self.average_weights,
-            precision=self.precision,
             device=self.device,
             seed=self._seed("training"),
+            **self._options().get_params(),
             **self._loss_settings(),
         )
 
@@ -258,14 +237,23 @@ class JointFusion(FusionEstimator):
         """Return the settings of the loss that only classes have."""
         return {}
 
+    def _options(self) -> TrainingOptions:
+        if self.training is None:
+            return TrainingOptions()
+        if isinstance(self.training, TrainingOptions):
+            return self.training
+        msg = (
+            "training: expected None or asfusion.TrainingOptions, such as "
+            f"asfusion.TrainingOptions(mixup=0.2), got {type(self.training).__name__}."
+        )
+        raise ConfigurationError(msg)
+
     def _check_stopping(self) -> None:
-        fraction = self.validation_fraction
-        check_number(fraction, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
         wanted = self.early_stopping
         if wanted != "auto" and not isinstance(wanted, bool | np.bool_):
             msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
             raise ConfigurationError(msg)
-        if self.average_weights == "swa" and wanted is True:
+        if self._options().average_weights == "swa" and wanted is True:
             msg = (
                 "early_stopping: expected 'auto' or False with average_weights='swa', which "
                 "averages the last epochs, got True. Use average_weights='ema'."
@@ -276,13 +264,13 @@ class JointFusion(FusionEstimator):
         if self.early_stopping != "auto":
             return bool(self.early_stopping)
         enough = n_rows >= _FEW_ROWS and not self._is_wide(n_rows)
-        return enough and self.average_weights != "swa"
+        return enough and self._options().average_weights != "swa"
 
     def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
         """Split off whole groups to decide when to stop, if that is wanted."""
         if not self._stops_early(len(rows)):
             return data, None
-        fraction, seed = float(self.validation_fraction), self._seed("validation")
+        fraction, seed = self._options().validation_fraction, self._seed("validation")
         split = hold_out(rows, fraction, target=self.target_, seed=seed)
         if split is None:
             warn_user(
@@ -310,7 +298,11 @@ class JointFusion(FusionEstimator):
         }
         head.build({name: network.d_out for name, network in networks.items()})
         return FusionNetwork(
-            networks, head, d_fused=head.d_out, n_outputs=self.n_outputs_, dropout=self.dropout
+            networks,
+            head,
+            d_fused=head.d_out,
+            n_outputs=self.n_outputs_,
+            dropout=self._options().dropout,
         )
 
     def _start_at_prior(self) -> None:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
-from asfusion.training.settings import Precision, resolve_device
+from asfusion.training.options import Precision
+from asfusion.training.settings import resolve_device
 
 
 class Runner:
