@@ -41,3 +41,4 @@ from .evaluation.subgroups import audit_subgroups as audit_subgroups
 from .events.lab_events import LabEvents as LabEvents
 from .explanation.explainer import explain as explain
 from .persistence import load as load
+from .training.options import TrainingOptions as TrainingOptions

@@ -60,7 +60,7 @@ def one_epoch(encoder: Any, X: Any, y: Any, device: str) -> tuple[float, float, 
     """Return million weights, seconds, whether loading gives the same, and the export's gap."""
     model = af.JointFusionClassifier(
         {"image": encoder}, max_epochs=1, batch_size=8, early_stopping=False, device=device,
-        precision="float32", verbose=0, random_state=0,
+        training=af.TrainingOptions(precision="float32"), verbose=0, random_state=0,
     )  # fmt: skip
     begun = time.perf_counter()
     model.fit(X, y)

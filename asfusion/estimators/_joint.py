@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._checks import check_choice, check_integer
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
@@ -25,17 +25,26 @@ from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
-from asfusion.training.halves import decide_rows, encode_rows
-from asfusion.training.loop import predict_rows, train
+from asfusion.training.halves import decide_rows, encode_rows, predict_rows
+from asfusion.training.loop import train
 from asfusion.training.losses import row_loss
+from asfusion.training.options import TrainingOptions
 from asfusion.training.rows import Rows
-from asfusion.training.settings import Average, RateSchedule, TrainingSettings
+from asfusion.training.settings import TrainingSettings
+from asfusion.training.weights import set_weights, weights_of
 
 _FEW_ROWS = 100  # below this, rows are worth more in training than in validation
 
 
 class JointFusion(FusionEstimator):
-    """The family, without the task."""
+    """The family, without the task.
+
+    `fit` has three phases, which those who learn in several places call one by one: `_plan`
+    decides what stands before there are weights, `_build` makes the network from the model's
+    seed or from weights that come from elsewhere, and `_learn` goes on from where the weights
+    are and returns them. A model with a plan and no network saves and loads as such; others
+    read their own rows by it (`_tensors_of`) and learn.
+    """
 
     _family = "joint"
 
@@ -47,22 +56,10 @@ class JointFusion(FusionEstimator):
         max_epochs: int = 100,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 1e-3,
-        weight_decay: float = 1e-2,
-        warmup: float = 0.1,
-        clip_norm: float = 1.0,
-        dropout: float = 0.0,
         modality_dropout: float = 0.1,
         early_stopping: bool | Literal["auto"] = "auto",
-        validation_fraction: float = 0.15,
-        patience: int = 10,
-        mixup: float = 0.0,
-        schedule: RateSchedule = "cosine",
-        head_first: int = 0,
-        layer_decay: float = 1.0,
-        progressive_resizing: bool = False,
-        average_weights: Average | None = None,
+        training: TrainingOptions | None = None,
         test_time_views: int = 1,
-        precision: Literal["auto", "float32", "bfloat16"] = "auto",
         device: str = "auto",
         checkpoint: str | Path | None = None,
         verbose: int = 1,
@@ -74,22 +71,10 @@ class JointFusion(FusionEstimator):
         self.max_epochs = max_epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
-        self.weight_decay = weight_decay
-        self.warmup = warmup
-        self.clip_norm = clip_norm
-        self.dropout = dropout
         self.modality_dropout = modality_dropout
         self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.patience = patience
-        self.mixup = mixup
-        self.schedule = schedule
-        self.head_first = head_first
-        self.layer_decay = layer_decay
-        self.progressive_resizing = progressive_resizing
-        self.average_weights = average_weights
+        self.training = training
         self.test_time_views = test_time_views
-        self.precision = precision
         self.device = device
         self.checkpoint = checkpoint
         self.verbose = verbose
@@ -97,18 +82,61 @@ class JointFusion(FusionEstimator):
         self.target = target
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
-        check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
+        rows, modalities = self._plan(rows)
+        self._build()
+        self._learn(rows, modalities, resume=resume)
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters, also those of parts and training options.
+
+        Raises
+        ------
+        ConfigurationError
+            If a part is named that is not there, or that has no parameters.
+        """
+        asked = any(name.startswith("training__") for name in params)
+        if asked and params.get("training", self.training) is None:
+            params = {**params, "training": TrainingOptions()}
+        return super().set_params(**params)
+
+    # -- the phases of fit -------------------------------------------------------------
+
+    def _plan(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
+        """Fit what stands before there are weights; return the rows that can be learned from.
+
+        Outputs, prior and seed are those of `_begin`.
+        """
         check_integer(self.test_time_views, "test_time_views", minimum=1)
-        head = resolve_head(self.fusion)
+        self._check_stopping()
+        resolve_head(self.fusion)
         self.encoders_ = self._fit_encoders(rows)
+        rows, modalities = self._tensors_of(rows)
+        self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
+        self._settings()  # what cannot be is told before a network is built
+        return rows, modalities
+
+    def _tensors_of(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
+        """Return the rows that have a modality, and their tensors, by the plan."""
         modalities, present = self._tensors(rows.frame)
-        rows, modalities = self._drop_empty(rows, modalities, present)
-        settings = self._settings()
-        data = Rows(modalities, self._targets(rows), _unit_mean(rows.loss_weight))
-        learn, validation = self._validation(rows, data)
+        return self._drop_empty(rows, modalities, present)
+
+    def _build(self, weights: Mapping[str, NDArray[Any]] | None = None) -> None:
+        """Make the network of the plan, from the model's seed or with weights of another."""
         with torch_seed(self._seed("network")):
-            self.network_ = self._build(head, pretrained=True)
+            self.network_ = self._new_network(pretrained=True)
+        if weights is None:
             self._start_at_prior()
+        else:
+            set_weights(self.network_, weights)
+
+    def _learn(
+        self, rows: TrainingRows, modalities: dict[str, Prepared], *, resume: bool = False
+    ) -> dict[str, NDArray[Any]]:
+        """Train from where the weights are, and return what training can change, by name."""
+        settings = self._settings()
+        targets = torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
+        data = Rows(modalities, targets, _unit_mean(rows.loss_weight))
+        learn, validation = self._validation(rows, data)
         self.history_ = train(
             self.network_,
             learn,
@@ -119,6 +147,9 @@ class JointFusion(FusionEstimator):
             resume=resume,
         )
         self._share_networks()
+        return weights_of(self.network_)
+
+    # -- predicting --------------------------------------------------------------------
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         if self.test_time_views > 1:  # tokens are averaged, between encoding and deciding
@@ -156,6 +187,8 @@ class JointFusion(FusionEstimator):
     def _scores(self, outputs: torch.Tensor) -> NDArray[np.float64]:
         return np.asarray(self.target_.activate(outputs, self.scaling_).numpy())
 
+    # -- parts of the phases -----------------------------------------------------------
+
     def _tensors(self, frame: Frame) -> tuple[dict[str, Prepared], NDArray[np.bool_]]:
         """Return each modality's rows, embedded where the backbone is frozen."""
         modalities = {name: self._rows_of(e, frame) for name, e in self.encoders_.items()}
@@ -189,20 +222,10 @@ class JointFusion(FusionEstimator):
             max_epochs=self.max_epochs,
             batch_size=batch_size,
             learning_rate=self.learning_rate,
-            weight_decay=self.weight_decay,
-            warmup=self.warmup,
-            clip_norm=self.clip_norm,
             modality_dropout=self.modality_dropout,
-            patience=self.patience,
-            mixup=self.mixup,
-            schedule=self.schedule,
-            head_first=self.head_first,
-            layer_decay=self.layer_decay,
-            progressive_resizing=self.progressive_resizing,
-            average_weights=self.average_weights,
-            precision=self.precision,
             device=self.device,
             seed=self._seed("training"),
+            **self._options().get_params(),
             **self._loss_settings(),
         )
 
@@ -210,31 +233,40 @@ class JointFusion(FusionEstimator):
         """Return the settings of the loss that only classes have."""
         return {}
 
-    def _targets(self, rows: TrainingRows) -> torch.Tensor:
-        self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
-        return torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
-
-    def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
-        """Split off whole groups to decide when to stop, if that is wanted."""
-        fraction = check_number(
-            self.validation_fraction, "validation_fraction", minimum=0, maximum=0.5, exclusive=True
+    def _options(self) -> TrainingOptions:
+        if self.training is None:
+            return TrainingOptions()
+        if isinstance(self.training, TrainingOptions):
+            return self.training
+        msg = (
+            "training: expected None or asfusion.TrainingOptions, such as "
+            f"asfusion.TrainingOptions(mixup=0.2), got {type(self.training).__name__}."
         )
+        raise ConfigurationError(msg)
+
+    def _check_stopping(self) -> None:
         wanted = self.early_stopping
-        if self.average_weights == "swa" and wanted is True:
+        if wanted != "auto" and not isinstance(wanted, bool | np.bool_):
+            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
+            raise ConfigurationError(msg)
+        if self._options().average_weights == "swa" and wanted is True:
             msg = (
                 "early_stopping: expected 'auto' or False with average_weights='swa', which "
                 "averages the last epochs, got True. Use average_weights='ema'."
             )
             raise ConfigurationError(msg)
-        if wanted == "auto":
-            enough = len(rows) >= _FEW_ROWS and not self._is_wide(len(rows))
-            wanted = enough and self.average_weights != "swa"
-        elif not isinstance(wanted, bool | np.bool_):
-            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
-            raise ConfigurationError(msg)
-        if not wanted:
+
+    def _stops_early(self, n_rows: int) -> bool:
+        if self.early_stopping != "auto":
+            return bool(self.early_stopping)
+        enough = n_rows >= _FEW_ROWS and not self._is_wide(n_rows)
+        return enough and self._options().average_weights != "swa"
+
+    def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
+        """Split off whole groups to decide when to stop, if that is wanted."""
+        if not self._stops_early(len(rows)):
             return data, None
-        seed = self._seed("validation")
+        fraction, seed = self._options().validation_fraction, self._seed("validation")
         split = hold_out(rows, fraction, target=self.target_, seed=seed)
         if split is None:
             warn_user(
@@ -252,13 +284,19 @@ class JointFusion(FusionEstimator):
         """
         return sum(encoder.n_features for encoder in self.encoders_.values()) > n_rows
 
-    def _build(self, head: Fusion, *, pretrained: bool) -> FusionNetwork:
+    def _new_network(self, *, pretrained: bool) -> FusionNetwork:
+        """Return an untrained network from the current torch seed."""
+        head = resolve_head(self.fusion)
         networks = {
             name: encoder.build(pretrained=pretrained) for name, encoder in self.encoders_.items()
         }
         head.build({name: network.d_out for name, network in networks.items()})
         return FusionNetwork(
-            networks, head, d_fused=head.d_out, n_outputs=self.n_outputs_, dropout=self.dropout
+            networks,
+            head,
+            d_fused=head.d_out,
+            n_outputs=self.n_outputs_,
+            dropout=self._options().dropout,
         )
 
     def _start_at_prior(self) -> None:
@@ -294,7 +332,7 @@ class JointFusion(FusionEstimator):
         if "network" in state:
             stored = sum(tensor.numel() for tensor in state["network"].values())
             with torch_seed(0), at_most_values(stored):
-                self.network_ = self._build(resolve_head(self.fusion), pretrained=False)
+                self.network_ = self._new_network(pretrained=False)
             self.network_.to(getattr(torch, check_choice(state["dtype"], "dtype", _DTYPES)))
             self.network_.load_state_dict(state["network"])
             self.network_.eval()

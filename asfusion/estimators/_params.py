@@ -12,6 +12,7 @@ from asfusion.exceptions import ConfigurationError
 _PARTS = {
     "encoders": ("a dict of encoders", ", such as asfusion.infer_encoders(X)"),
     "estimators": ("a dict of estimators", ", a model for each modality"),
+    "training": ("training options", ", such as asfusion.TrainingOptions()"),
     "fusion": ("a fusion head", ", such as asfusion.fusion.Gated()"),
 }
 

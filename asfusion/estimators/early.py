@@ -20,6 +20,7 @@ from asfusion.estimators._base import (
     FusionRegressor,
     estimator_class,
 )
+from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows
@@ -275,6 +276,7 @@ def _center_and_spread(
     return center, spread
 
 
+@documented
 class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
     """Put the features of all modalities side by side and fit one classifier.
 
@@ -284,45 +286,28 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
 
     Parameters
     ----------
-    encoders : "auto" or dict of str to Encoder
-        One description per modality; ``"auto"`` infers them from the columns and says
-        what it chose.
+    encoders
     estimator : scikit-learn classifier, optional
         Any with `predict_proba`: a forest, AdaBoost, XGBoost, a pipeline, or an asfusion
         network. Logistic regression by default, on features scaled so that each modality
         has the same total variance; an estimator that you pass reads features in their
         own units.
-    network : JointFusionClassifier, optional
-        Training settings of networks that are trained first; their defaults otherwise.
-    class_weight : None, "balanced" or dict
-        Weight of each class, passed to the estimator as weights of rows.
-    threshold : float, "youden", "prevalence" or dict
-        From which probability on the second of two classes is called. ``"youden"`` (the
-        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
-        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
-        not learn from, which costs further fits; ``"prevalence"`` is the share of that
-        class. At 0.5 the more probable class is called.
-    verbose : int
-        0 is silent; 1 prints inferred encoders and shows progress bars.
-    random_state : int, RandomState, Generator or None
-        Seeds everything random, also an estimator whose own is not set.
-    target : asfusion.targets.Target, optional
-        What y is, where it is another kind of classes than `asfusion.targets.Classes`.
+    network
+    class_weight
+    threshold
+    verbose
+    random_state
+    target
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    encoders_ : dict of str to Encoder
-        Fitted encoders.
+    classes_
+    encoders_
     estimator_ : classifier
         The fitted estimator; its classes are positions in ``classes_``.
-    feature_names_ : list of str
-        Names of the fused features.
-    threshold_ : float
-        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
-    prior_ : ndarray of shape (n_classes,)
-        Share of each class among the training rows.
+    feature_names_
+    threshold_
+    prior_
 
     Notes
     -----
@@ -369,6 +354,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         self.threshold = threshold
 
 
+@documented
 class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
     """Put the features of all modalities side by side and fit one regressor.
 
@@ -378,31 +364,22 @@ class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
 
     Parameters
     ----------
-    encoders : "auto" or dict of str to Encoder
-        One description per modality; ``"auto"`` infers them from the columns and says
-        what it chose.
+    encoders
     estimator : scikit-learn regressor, optional
         Any regressor or pipeline; wrapped for several targets where it needs to be. Ridge
         by default, on features scaled so that each modality has the same total variance.
-    network : JointFusionRegressor, optional
-        Training settings of networks that are trained first; their defaults otherwise.
-    verbose : int
-        0 is silent; 1 prints inferred encoders and shows progress bars.
-    random_state : int, RandomState, Generator or None
-        Seeds everything random, also an estimator whose own is not set.
-    target : asfusion.targets.Target, optional
-        What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
+    network
+    verbose
+    random_state
+    target
 
     Attributes
     ----------
-    encoders_ : dict of str to Encoder
-        Fitted encoders.
+    encoders_
     estimator_ : regressor
         The fitted estimator.
-    feature_names_ : list of str
-        Names of the fused features.
-    prior_ : ndarray of shape (n_targets,)
-        Mean of each target over the training rows.
+    feature_names_
+    prior_
 
     Examples
     --------

@@ -25,6 +25,7 @@ from asfusion.estimators._base import (
     forget_checkpoints,
 )
 from asfusion.estimators._combine import Stacker
+from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._rows import TrainingRows, cells_present
@@ -285,6 +286,7 @@ def _decide(
     return decisions, present
 
 
+@documented
 class LateFusionClassifier(FusionClassifier, _LateFusion):
     """Fit one classifier per modality and combine their probabilities.
 
@@ -293,9 +295,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
 
     Parameters
     ----------
-    encoders : "auto" or dict of str to Encoder
-        One description per modality; ``"auto"`` infers them from the columns and says
-        what it chose.
+    encoders
     estimators : dict of str to classifier, classifier, or None
         Model of a modality by name, or one model for all of them: any scikit-learn
         classifier with `predict_proba` (on the encoder's features or embedding), or a
@@ -306,39 +306,23 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         weighted mean, by weights with the least out-of-fold
         log-loss; product of experts over the class prior; or a logistic regression on
         out-of-fold log-odds and presence flags.
-    weights : dict of str to float, optional
-        Fixed weights for ``combine="weighted"``.
+    weights
     cv : int, splitter or iterable of splits
         Inner folds of ``"weighted"`` and ``"stacking"``; an int keeps groups whole.
-    network : JointFusionClassifier, optional
-        Training settings of networks; their defaults otherwise.
-    class_weight : None, "balanced" or dict
-        Weight of each class, passed to all models as weights of rows.
-    threshold : float, "youden", "prevalence" or dict
-        From which probability on the second of two classes is called. ``"youden"`` (the
-        largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
-        ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
-        not learn from, which costs further fits; ``"prevalence"`` is the share of that
-        class. At 0.5 the more probable class is called.
-    verbose : int
-        0 is silent; 1 prints inferred encoders and shows progress bars.
-    random_state : int, RandomState, Generator or None
-        Seeds everything random, also estimators whose own is not set.
-    target : asfusion.targets.Target, optional
-        What y is, where it is another kind of classes than `asfusion.targets.Classes`.
+    network
+    class_weight
+    threshold
+    verbose
+    random_state
+    target
 
     Attributes
     ----------
-    classes_ : ndarray of shape (n_classes,)
-        Class labels.
-    models_ : dict of str to estimator
-        Fitted model of each modality; each predicts on its own.
-    weights_ : dict of str to float
-        Weight of each modality.
-    threshold_ : float
-        The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
-    prior_ : ndarray of shape (n_classes,)
-        Share of each class among the training rows.
+    classes_
+    models_
+    weights_
+    threshold_
+    prior_
 
     References
     ----------
@@ -392,6 +376,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         self.threshold = threshold
 
 
+@documented
 class LateFusionRegressor(FusionRegressor, _LateFusion):
     """Fit one regressor per modality and combine their predictions.
 
@@ -399,9 +384,7 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
 
     Parameters
     ----------
-    encoders : "auto" or dict of str to Encoder
-        One description per modality; ``"auto"`` infers them from the columns and says
-        what it chose.
+    encoders
     estimators : dict of str to regressor, regressor, or None
         Model of a modality by name, or one model for all of them: any scikit-learn
         regressor, or a `JointFusionRegressor` (which trains the encoder's network with its
@@ -410,27 +393,19 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
         Mean; ``"weighted"`` and ``"product"`` weigh each modality by one over its
         out-of-fold squared error, which is the product of Gaussian experts; or a ridge
         regression on out-of-fold predictions and presence flags.
-    weights : dict of str to float, optional
-        Fixed weights for ``combine="weighted"``.
+    weights
     cv : int, splitter or iterable of splits
         Inner folds of everything but the mean; an int keeps groups whole.
-    network : JointFusionRegressor, optional
-        Training settings of networks; their defaults otherwise.
-    verbose : int
-        0 is silent; 1 prints inferred encoders and shows progress bars.
-    random_state : int, RandomState, Generator or None
-        Seeds everything random, also estimators whose own is not set.
-    target : asfusion.targets.Target, optional
-        What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
+    network
+    verbose
+    random_state
+    target
 
     Attributes
     ----------
-    models_ : dict of str to estimator
-        Fitted model of each modality; each predicts on its own.
-    weights_ : dict of str to float
-        Weight of each modality.
-    prior_ : ndarray of shape (n_targets,)
-        Mean of each target over the training rows.
+    models_
+    weights_
+    prior_
 
     Examples
     --------

@@ -20,7 +20,6 @@ from asfusion.explanation.players import exact_shapley
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
 from asfusion.explanation.visits import VisitAttribution
-from asfusion.fusion._resolve import resolve_head
 
 if TYPE_CHECKING:
     from asfusion.explanation.result import Explanation
@@ -225,7 +224,7 @@ def _untrained(e: Explanation) -> Check | None:
         return None
     model = copy.copy(game.model)
     with torch_seed(0):
-        model.network_ = game.model._build(resolve_head(game.model.fusion), pretrained=False)
+        model.network_ = game.model._new_network(pretrained=False)
     dtype = next(game.model.network_.parameters()).dtype
     model.network_.to(dtype).eval()
     parts = model._encode(e.details.frame)

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import inspect
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
 
 from asfusion._checks import check_integer, quoted
+from asfusion._described import Described
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
 
 
-class Fusion(nn.Module):
+class Fusion(Described, nn.Module):
     """Fuse the tokens of several modalities into one vector per row.
 
     A head is described first and built later, when the modalities are known: the
@@ -61,6 +61,16 @@ class Fusion(nn.Module):
     @abstractmethod
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the fused vectors (B, d_out) for tokens already checked and cleaned."""
+
+    def auxiliary_loss(self) -> Tensor | None:
+        """Return what the last training pass adds to the loss, if anything.
+
+        Returns
+        -------
+        Tensor or None
+            One number that gradients pass through; None (the default) adds nothing.
+        """
+        return None
 
     def build(self, dims: Mapping[str, int]) -> Self:
         """Create the layers and return the head itself.
@@ -119,26 +129,6 @@ class Fusion(nn.Module):
                     f"with mask (B, T), got {tuple(values.shape)} with {tuple(mask.shape)}."
                 )
                 raise ShapeError(msg)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the hyperparameters, in scikit-learn's manner."""
-        names = inspect.signature(type(self).__init__).parameters
-        return {name: getattr(self, name) for name in names if name != "self"}
-
-    def set_params(self, **params: Any) -> Self:
-        """Set hyperparameters of an unbuilt head, in scikit-learn's manner."""
-        known = self.get_params()
-        for name, value in params.items():
-            if name not in known:
-                msg = f"{type(self).__name__}: no hyperparameter {name!r}; it has {quoted(known)}."
-                raise ConfigurationError(msg)
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        """Return the constructor call; the layers are torch's to print."""
-        arguments = ", ".join(f"{k}={v!r}" for k, v in self.get_params().items())
-        return f"{type(self).__name__}({arguments})"
 
 
 def masked_mean(stacked: Tensor, present: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class CrossAttention(Fusion):
 
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the summary token (B, d_out)."""
-        n_rows, device = len(next(iter(tokens.values())).mask), self.summary.device
+        n_rows, device = next(iter(tokens.values())).mask.shape[0], self.summary.device
         if not self.training and not torch.compiler.is_compiling():
             # Nobody attends to a modality that no row of the batch has. In training it stays,
             # so that its weights have a gradient, if one of zeros, in every step.

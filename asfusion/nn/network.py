@@ -231,14 +231,16 @@ class FusionNetwork(nn.Module):
         return self.predict(self.encode(inputs, present), mix)
 
     def auxiliary_loss(self) -> Tensor | None:
-        """Return the sum of the encoders' own losses, or None if there are none."""
-        losses = [
-            network.auxiliary_loss()
-            for network in self.encoders.values()
-            if isinstance(network, EncoderNetwork)
-        ]
+        """Return the sum of the losses of encoders and head, or None if there are none."""
+        losses = [_own_loss(part) for part in (*self.encoders.values(), self.fusion)]
         own = [loss for loss in losses if loss is not None]
         return torch.stack(own).sum() if own else None
+
+
+def _own_loss(part: nn.Module) -> Tensor | None:
+    """Return what a part adds to the loss; plain modules of torch have no such method."""
+    ask = getattr(part, "auxiliary_loss", None)
+    return None if ask is None else ask()
 
 
 def _encode_present(network: nn.Module, inputs: Inputs | Tokens, present: Tensor) -> Tokens:

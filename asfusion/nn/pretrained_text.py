@@ -87,7 +87,7 @@ class PretrainedTextBackbone(Backbone):
         # RoBERTa counts positions by the padding id, so it must stand where padding is.
         ids = torch.where(mask, ids, self.pad_id)
         visible = open_empty_rows(mask).to(torch.int64)
-        if len(ids):
+        if ids.shape[0]:
             hidden = self.model(input_ids=ids, attention_mask=visible)[0]
         else:  # many of these networks cannot be asked about no row
             hidden = torch.zeros(*ids.shape, self.d_out, device=ids.device)

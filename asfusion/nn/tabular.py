@@ -144,6 +144,12 @@ class TabNetBackbone(Backbone):
         """Return the sparsity loss of the last training pass."""
         return self._entropy_loss
 
+    def train(self, mode: bool = True) -> TabNetBackbone:
+        """Set training mode; the last loss, which holds on to a whole pass, ends with it."""
+        self._entropy_loss = self._entropy_loss if mode else None
+        super().train(mode)
+        return self
+
     def feature_masks(self, inputs: Inputs) -> Tensor:
         """Return how much each step looked at each feature.
 

@@ -317,7 +317,7 @@ class _DecayingGRU(nn.Module):
     def forward(self, sequence: Tensor, gaps: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return states after each visit (B, L, D), and after the last one (B, D)."""
         read = self.inputs(sequence)
-        state = sequence.new_zeros(len(sequence), self.state.in_features)
+        state = sequence.new_zeros(sequence.shape[0], self.state.in_features)
         states = []
         for place in range(sequence.shape[1]):
             before = self.fade(state, gaps[:, place])
@@ -346,7 +346,7 @@ class _TimeAwareLSTM(nn.Module):
         """Return states after each visit (B, L, D), and after the last one (B, D)."""
         read = self.inputs(sequence)
         share = 1.0 / torch.log(math.e + gaps)
-        state = sequence.new_zeros(len(sequence), self.state.in_features)
+        state = sequence.new_zeros(sequence.shape[0], self.state.in_features)
         memory = torch.zeros_like(state)
         states = []
         for place in range(sequence.shape[1]):

@@ -486,7 +486,7 @@ class GatedAttentionPool(nn.Module):
         missing = length - tokens.mask.shape[1]
         values = nn.functional.pad(tokens.clean_values(), (0, 0, 0, missing))
         mask = nn.functional.pad(tokens.mask, (0, missing))
-        shape = (len(mask), self.n_sequences, self.n_slices)
+        shape = (mask.shape[0], self.n_sequences, self.n_slices)
         return values.reshape(*shape, values.shape[2]), mask.reshape(shape)
 
     def _weights(self, values: Tensor, mask: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two halves of a prediction, apart: encode rows once, then decide as often as needed."""
+"""A prediction, whole or in two halves: encode rows once, then decide as often as needed."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
-from asfusion.nn._device import resolve_device
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
-from asfusion.training.rows import collate, rows_per_pass
+from asfusion.training.rows import Rows, collate, precision_of, rows_per_pass
+from asfusion.training.runner import Runner
 
+PREDICT_BATCH = 128
 _ENCODE_BATCH, _DECIDE_BATCH = 32, 1024
+
+
+def predict_rows(network: FusionNetwork, rows: Rows, *, device: str = "auto") -> Tensor:
+    """Return outputs (N, K) in float64 on the CPU, each row independent of the others."""
+    runner = Runner(device, precision_of(rows.modalities))
+    parts = []
+    with runner.holding(network):
+        size = rows_per_pass(rows.modalities, PREDICT_BATCH)
+        for part in torch.split(torch.arange(len(rows)), size):
+            batch = collate(rows.modalities, part, device=runner.device, dtype=runner.dtype)
+            parts.append(runner.outputs(network, batch.inputs, batch.present).double().cpu())
+    return torch.cat(parts)
 
 
 def encode_rows(
@@ -38,17 +51,15 @@ def encode_rows(
     Tokens
         Values of shape (N, T, D).
     """
-    where, dtype = resolve_device(device), _dtype(network)
-    network.to(where).eval()
+    runner = Runner(device, _dtype(network))
     parts = []
-    with torch.no_grad():
+    with runner.holding(network):
         size = rows_per_pass({"one": prepared}, _ENCODE_BATCH)
         for rows in torch.split(torch.arange(len(prepared)), size):
-            batch = collate({"one": prepared}, rows, device=where, dtype=dtype)
+            batch = collate({"one": prepared}, rows, device=runner.device, dtype=runner.dtype)
             tokens = _mean_of_views(network, batch.inputs["one"], n_views)
             tokens = tokens.keep(batch.present["one"])
             parts.append(Tokens(tokens.values.cpu(), tokens.mask.cpu()))
-    network.to("cpu")
     return Tokens(torch.cat([p.values for p in parts]), torch.cat([p.mask for p in parts]))
 
 
@@ -78,18 +89,16 @@ def decide_rows(
     Tensor of shape (N, K)
         Logits, or scaled targets.
     """
-    where = resolve_device(device)
-    network.to(where).eval()
+    runner = Runner(device, _dtype(network))
     parts = []
     order = _by_presence(tokens)
-    with torch.no_grad():
+    with runner.holding(network):
         for rows in torch.split(order, _DECIDE_BATCH):
             batch = {
-                name: Tokens(part.values[rows].to(where), part.mask[rows].to(where))
+                name: Tokens(part.values[rows].to(runner.device), part.mask[rows].to(runner.device))
                 for name, part in tokens.items()
             }
             parts.append(network.predict(batch).to(torch.float64).cpu())
-    network.to("cpu")
     outputs = torch.cat(parts)
     return torch.empty_like(outputs).index_copy_(0, order, outputs)
 

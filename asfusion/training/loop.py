@@ -10,9 +10,9 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,26 @@ from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Tokens
 from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
-from asfusion.nn._device import resolve_device
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
+from asfusion.training.halves import PREDICT_BATCH
 from asfusion.training.losses import RowLoss
 from asfusion.training.rows import (
     Batch,
     Rows,
+    batch_sizes,
+    batches,
     collate,
     drop_modalities,
     precision_of,
     rows_per_pass,
 )
+from asfusion.training.runner import Runner, is_out_of_memory
 from asfusion.training.schedule import Schedule, can_wait, parameter_groups
 from asfusion.training.settings import TrainingSettings
+from asfusion.training.weights import learned_state
 
-_PREDICT_BATCH = 128
 _MODEL, _BEST, _AVERAGE, _OPTIMIZER = "model.", "best.", "average.", "optimizer."
 
 
@@ -65,14 +68,16 @@ def train(
     settings: TrainingSettings,
     checkpoint: Path | None = None,
     resume: bool = False,
+    runner: Runner | None = None,
 ) -> list[dict[str, float]]:
     """Train `network` in place.
 
     Parameters
     ----------
     network : FusionNetwork
-        Freshly built; it is left on the CPU, in evaluation mode, with the weights of
-        the best epoch (the last one without validation rows), or with their average.
+        It learns from where its weights are, and is left on the CPU, in evaluation mode, with
+        the weights of the best epoch (the last one without validation rows), or with their
+        average; after an error, too, with those that it had then.
     rows, validation : Rows
         Training rows, and the rows whose loss decides when to stop, if any.
     loss : callable
@@ -83,6 +88,8 @@ def train(
         File that always holds a complete checkpoint once the first was written.
     resume : bool
         Whether to go on from `checkpoint` if it exists.
+    runner : Runner, optional
+        Where it computes; one on the device of the settings by default.
 
     Returns
     -------
@@ -99,13 +106,15 @@ def train(
     CheckpointError
         If `checkpoint` is damaged or belongs to another run.
     """
-    run = _Run(network, rows, validation, loss=loss, settings=settings)
-    if checkpoint is not None and resume and checkpoint.exists():
-        run.restore(*read_checkpoint(checkpoint))
+    dtype = precision_of(rows.modalities)
+    runner = runner or Runner(settings.device, dtype, settings.precision)
     try:
+        run = _Run(network, rows, validation, loss=loss, settings=settings, runner=runner)
+        if checkpoint is not None and resume and checkpoint.exists():
+            run.restore(*read_checkpoint(checkpoint))
         run.to_the_end(checkpoint)
     finally:
-        network.to("cpu").eval()
+        runner.release(network)
     return run.at.history
 
 
@@ -120,16 +129,15 @@ class _Run:
         *,
         loss: RowLoss,
         settings: TrainingSettings,
+        runner: Runner,
     ) -> None:
         self.network, self.rows, self.validation = network, rows, validation
-        self.loss, self.settings = loss, settings
-        self.device = resolve_device(settings.device)
-        self.dtype = precision_of(rows.modalities)
-        network.to(device=self.device, dtype=self.dtype)
+        self.loss, self.settings, self.runner = loss, settings, runner
+        runner.place(network)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(network, settings), lr=settings.learning_rate, fused=True
         )
-        self.n_batches = max(1, math.ceil(len(rows) / settings.batch_size))
+        self.n_batches = len(batch_sizes(len(rows), settings.batch_size))
         waiting = any(can_wait(encoder) for encoder in network.encoders.values())
         self.schedule = Schedule(settings, self.n_batches, settings.head_first * waiting)
         self.average = (
@@ -150,7 +158,7 @@ class _Run:
             shown = {key: f"{value:.3g}" for key, value in record.items() if key != "epoch"}
             bar.set_postfix(shown, refresh=False)  # a refresh would end the delay
             due = time.monotonic() - written >= self.settings.checkpoint_every_s
-            if checkpoint is not None and (due or self.at.finished):
+            if checkpoint is not None and self.runner.writes and (due or self.at.finished):
                 self.save(checkpoint)
                 written = time.monotonic()
             if self.at.finished:
@@ -170,14 +178,14 @@ class _Run:
     def _refresh_statistics(self) -> None:
         """Let an average of weights see the training rows once."""
         seed = derive_seed(self.settings.seed, "statistics")
-        with torch_seed(seed, self.device), fresh_statistics(self.network) as needed:
-            for part in _batches(len(self.rows), self.settings.batch_size) if needed else ():
+        with torch_seed(seed, self.runner.device), fresh_statistics(self.network) as needed:
+            for part in batches(len(self.rows), self.settings.batch_size) if needed else ():
                 self._loss_of(self.rows, part)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch, judge it, and return its record."""
         seed = derive_seed(self.settings.seed, "epoch", epoch)
-        with torch_seed(seed, self.device):
+        with torch_seed(seed, self.runner.device):
             mean_loss = self._learn(epoch)
         record = {"epoch": float(epoch), "loss": mean_loss}
         if self.average is not None and self._averages(epoch):
@@ -207,7 +215,7 @@ class _Run:
                 encoder.waits = epoch < self.schedule.head_epochs  # type: ignore[assignment]
         self.network.train()
         total = 0.0
-        for step, batch in enumerate(_batches(len(self.rows), self.settings.batch_size)):
+        for step, batch in enumerate(batches(len(self.rows), self.settings.batch_size)):
             self._set_rate(epoch * self.n_batches + step)
             total += self._step(batch, side=self.schedule.side(epoch)) * len(batch)
         mean_loss = total / len(self.rows)
@@ -232,7 +240,7 @@ class _Run:
                 value = self._accumulate(batch, side)
                 break
             except (RuntimeError, MemoryError) as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 self._shrink(len(batch))
         learned = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -252,18 +260,17 @@ class _Run:
                 part,
                 drop=self.settings.modality_dropout,
                 side=side,
-                mix=draw_mix(len(part), self.settings.mixup, self.device),
+                mix=draw_mix(len(part), self.settings.mixup, self.runner.device),
             )
             extra = self.network.auxiliary_loss()
             objective = value if extra is None else value + extra
-            (objective * share).backward()  # type: ignore[no-untyped-call]
+            self.runner.backward(objective * share)
             total += float(value.detach()) * share
         return total
 
     def _shrink(self, n_rows: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
+        self.runner.free_memory()
         self.at.micro_batch = min(self.at.micro_batch, n_rows) // 2
         if self.at.micro_batch < 1:
             msg = (
@@ -282,16 +289,15 @@ class _Run:
         mix: Mix | None = None,
     ) -> Tensor:
         """Return the weighted mean loss of some rows."""
-        batch = collate(rows.modalities, part, device=self.device, dtype=self.dtype)
+        device, dtype = self.runner.device, self.runner.dtype
+        batch = collate(rows.modalities, part, device=device, dtype=dtype)
         present = drop_modalities(batch.present, drop)
         inputs = batch.inputs if side == 1.0 else self._shrunk(batch, side)
-        with self._autocast():
-            outputs = self.network(inputs, present, mix)
-        targets = rows.targets[part].to(self.device)
+        outputs = self.runner.outputs(self.network, inputs, present, mix)
+        targets = rows.targets[part].to(device)
         if targets.is_floating_point():
-            targets = targets.to(self.dtype)
-        weights = rows.weights[part].to(device=self.device, dtype=self.dtype)
-        outputs = outputs.to(self.dtype)
+            targets = targets.to(dtype)
+        weights = rows.weights[part].to(device=device, dtype=dtype)
         losses = self.loss(outputs, targets) * weights
         if mix is not None:
             other = self.loss(outputs, targets[mix.partner]) * weights[mix.partner]
@@ -320,27 +326,19 @@ class _Run:
         self.network.eval()
         total = 0.0
         with torch.no_grad():
-            size = rows_per_pass(rows.modalities, _PREDICT_BATCH)
+            size = rows_per_pass(rows.modalities, PREDICT_BATCH)
             for part in torch.split(torch.arange(len(rows)), size):
                 total += float(self._loss_of(rows, part)) * len(part)
         return total / len(rows)
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        wanted = self.settings.precision
-        if wanted == "auto":
-            capable = self.device.type == "cuda" and torch.cuda.is_bf16_supported()
-            wanted = "bfloat16" if capable and self.dtype == torch.float32 else "float32"
-        if wanted == "bfloat16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
 
     def _remember(self, epoch: int, validation_loss: float) -> None:
         if self.at.best_loss is None or validation_loss < self.at.best_loss:
             self.at.best_loss, self.at.best_epoch = validation_loss, epoch
             self.best = {k: v.detach().clone() for k, v in learned_state(self.network).items()}
 
+    @cached_property
     def fingerprint(self) -> str:
-        """Return what a checkpoint must share with this run to be its own."""
+        """What a checkpoint must share with this run to be its own: all rows are hashed."""
         shapes = {k: list(v.shape) for k, v in learned_state(self.network).items()}
         chosen = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_every_s"}
         parts = [chosen, shapes, self.rows.fingerprint()]
@@ -357,12 +355,12 @@ class _Run:
             self.at.n_averaged = self.average.count
         for number, values in self.optimizer.state_dict()["state"].items():
             tensors |= {f"{_OPTIMIZER}{number}.{key}": value for key, value in values.items()}
-        state = {"fingerprint": self.fingerprint(), **asdict(self.at)}
+        state = {"fingerprint": self.fingerprint, **asdict(self.at)}
         write_checkpoint(path, {k: v.detach().cpu() for k, v in tensors.items()}, state)
 
     def restore(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Continue from what `save` wrote."""
-        if state.pop("fingerprint", None) != self.fingerprint():
+        if state.pop("fingerprint", None) != self.fingerprint:
             msg = (
                 "Checkpoint: it belongs to a run with other data, settings or networks. "
                 "Fit with resume=False to start anew, or name another checkpoint."
@@ -370,10 +368,10 @@ class _Run:
             raise CheckpointError(msg)
         self.at = Progress(**state)
         self.network.load_state_dict(_with_prefix(tensors, _MODEL), strict=False)
-        self.best = {k: v.to(self.device) for k, v in _with_prefix(tensors, _BEST).items()}
+        self.best = {k: v.to(self.runner.device) for k, v in _with_prefix(tensors, _BEST).items()}
         if self.average is not None:
             average = _with_prefix(tensors, _AVERAGE)
-            self.average.tensors = {k: v.to(self.device) for k, v in average.items()}
+            self.average.tensors = {k: v.to(self.runner.device) for k, v in average.items()}
             self.average.count = self.at.n_averaged
         moments: dict[int, dict[str, Tensor]] = {}
         for name, value in _with_prefix(tensors, _OPTIMIZER).items():
@@ -381,28 +379,6 @@ class _Run:
             moments.setdefault(int(number), {})[key] = value
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": moments, "param_groups": groups})
-
-
-def predict_rows(network: FusionNetwork, rows: Rows, *, device: str = "auto") -> Tensor:
-    """Return outputs (N, K) in float64 on the CPU, each row independent of the others."""
-    where, dtype = resolve_device(device), precision_of(rows.modalities)
-    network.to(device=where, dtype=dtype).eval()
-    parts = []
-    with torch.no_grad():
-        size = rows_per_pass(rows.modalities, _PREDICT_BATCH)
-        for part in torch.split(torch.arange(len(rows)), size):
-            batch = collate(rows.modalities, part, device=where, dtype=dtype)
-            parts.append(network(batch.inputs, batch.present).to(torch.float64).cpu())
-    network.to("cpu")
-    return torch.cat(parts)
-
-
-def learned_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return what training can change: parameters that learn, and buffers."""
-    learned = {k: v for k, v in network.named_parameters() if v.requires_grad}
-    persistent = network.state_dict(keep_vars=True)
-    buffers = {k: v for k, v in persistent.items() if not isinstance(v, nn.Parameter)}
-    return learned | buffers
 
 
 def draw_mix(n_rows: int, alpha: float, device: torch.device) -> Mix | None:
@@ -422,24 +398,6 @@ def draw_mix(n_rows: int, alpha: float, device: torch.device) -> Mix | None:
         return None
     share = float(torch.distributions.Beta(alpha, alpha).sample())
     return Mix(share, torch.randperm(n_rows).to(device))
-
-
-def _batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
-    """Yield shuffled batches; a last batch of one row joins the one before it."""
-    if n_rows <= batch_size:
-        yield torch.arange(n_rows)
-        return
-    parts = list(torch.split(torch.randperm(n_rows), batch_size))
-    if len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    yield from parts
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    text = str(error)
-    return "not enough memory" in text or "can't allocate memory" in text
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ Dimensions: N rows, B rows of a batch, K outputs.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -108,6 +108,23 @@ def collate(
         present[name] = part.present.to(device)
         inputs[name] = Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
     return Batch(inputs, present)
+
+
+def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
+    """Yield shuffled batches; rows that fit into one stay as they are."""
+    if n_rows <= batch_size:
+        yield torch.arange(n_rows)
+        return
+    yield from torch.split(torch.randperm(n_rows), batch_sizes(n_rows, batch_size))
+
+
+def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
+    """Return the rows of each step of an epoch; a last batch of one row joins the one before."""
+    full, rest = divmod(n_rows, batch_size)
+    sizes = [batch_size] * full + [rest] * (rest > 0)
+    if len(sizes) > 1 and sizes[-1] == 1:
+        sizes[-2:] = [sizes[-2] + 1]
+    return sizes
 
 
 def _zero_absent(tensor: Tensor, present: Tensor) -> Tensor:

@@ -8,11 +8,9 @@ from typing import Literal, TypeAlias
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._device import resolve_device
+from asfusion.training.options import Average, Precision, RateSchedule
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
-RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
-Average: TypeAlias = Literal["ema", "swa"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,57 +25,39 @@ class TrainingSettings:
         Rows per step.
     learning_rate : float
         Peak rate of AdamW, reached after the warm-up.
-    weight_decay : float
-        Decoupled decay of weight matrices; vectors (biases, norms) are not decayed.
-    warmup : float
-        Share of all steps during which the rate rises linearly, before it falls along
-        a half cosine.
-    clip_norm : float
-        Largest norm of the gradient.
     modality_dropout : float
         Probability that a present modality is hidden from a row during a step. At
         least one modality of each row stays.
-    patience : int
-        Epochs without a better validation loss before training stops; images that still
-        grow are waited for.
     loss : {"cross_entropy", "focal"}
         Loss of classes.
     label_smoothing : float
         Share of a class's target that is spread over all classes.
-    mixup : float
-        Both parameters of the beta distribution by which fused rows are blended; 0 blends
-        none.
-    schedule : {"cosine", "one_cycle"}
-        Warm-up and half a cosine, or one cycle of rate and momentum.
-    head_first : int
-        First epochs in which pretrained backbones that learn are held still.
-    layer_decay : float
-        Factor on the learning rate from each stage of a backbone to the one before it.
-    progressive_resizing : bool
-        Whether images have half of their side in the first third of the epochs, and three
-        quarters in the second.
-    average_weights : {None, "ema", "swa"}
-        Which average of weights over time is judged and kept.
-    precision : {"auto", "float32", "bfloat16"}
-        ``"auto"`` uses bfloat16 autocast on CUDA devices that have it.
     device : str
         ``"auto"``, or a torch device such as ``"cpu"`` or ``"cuda:0"``.
     seed : int
         Seeds order, dropout, augmentation and modality dropout.
     checkpoint_every_s : float
         Least seconds between two checkpoints (the last epoch is always written).
+    weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, schedule, \
+head_first, layer_decay, progressive_resizing, average_weights, precision
+        As in `TrainingOptions`.
     """
 
     max_epochs: int = 100
     batch_size: int = 32
     learning_rate: float = 1e-3
+    modality_dropout: float = 0.1
+    loss: ClassLoss = "cross_entropy"
+    label_smoothing: float = 0.0
+    device: str = "auto"
+    seed: int = 0
+    checkpoint_every_s: float = 1.0
     weight_decay: float = 1e-2
     warmup: float = 0.1
     clip_norm: float = 1.0
-    modality_dropout: float = 0.1
+    dropout: float = 0.0
+    validation_fraction: float = 0.15
     patience: int = 10
-    loss: ClassLoss = "cross_entropy"
-    label_smoothing: float = 0.0
     mixup: float = 0.0
     schedule: RateSchedule = "cosine"
     head_first: int = 0
@@ -85,9 +65,6 @@ class TrainingSettings:
     progressive_resizing: bool = False
     average_weights: Average | None = None
     precision: Precision = "auto"
-    device: str = "auto"
-    seed: int = 0
-    checkpoint_every_s: float = 1.0
 
     def __post_init__(self) -> None:
         """Check every value, so that no run starts with a bad one."""
@@ -99,6 +76,9 @@ class TrainingSettings:
         check_number(self.warmup, "warmup", minimum=0.0, maximum=1.0)
         check_number(self.clip_norm, "clip_norm", minimum=0.0, exclusive=True)
         check_number(self.modality_dropout, "modality_dropout", minimum=0.0, maximum=1.0)
+        check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
+        held_out = self.validation_fraction
+        check_number(held_out, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
         check_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
         self._check_recipe()
         resolve_device(self.device)

@@ -26,7 +26,7 @@ def same_network(
         batch_size=task.batch_size,
         learning_rate=task.learning_rate,
         early_stopping=False,
-        precision=precision,
+        training=af.TrainingOptions(precision=precision),
         random_state=task.seed,
     )
     model.fit(train.frame, train.y)

@@ -28,7 +28,11 @@ from asfusion.encoders.text import TextEncoder
 from asfusion.encoders.visits import VisitEncoder
 from asfusion.encoders.volume import VolumeEncoder
 from asfusion.exceptions import ColumnError, ConfigurationError
+from asfusion.fusion._resolve import head_class, head_names
+from asfusion.nn.network import FusionNetwork
 from tests.contracts.own_encoders import OWN
+
+from ..exporting import check_export
 
 LABS = ["crp", "sex", "seen"]
 SHIPPED = {
@@ -66,6 +70,7 @@ SHIPPED = {
 }
 ENCODERS = SHIPPED | OWN
 every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
+every_head = pytest.mark.parametrize("head", head_names())
 WITH_STORE = {name: one for name, one in ENCODERS.items() if "store" in one.get_params()}
 N_ROWS = 12
 
@@ -185,6 +190,31 @@ def test_one_row_alone_is_as_among_many(described, table):
     for row in (0, 5):
         alone = tokens_of(network, prepared, slice(row, row + 1)).pool()
         torch.testing.assert_close(alone, together[row : row + 1], rtol=1e-4, atol=1e-5)
+
+
+@every_encoder
+def test_its_network_is_exported_for_batches_of_any_size(described, table):
+    encoder = fitted(described, table)
+    network, prepared = network_of(encoder), encoder.prepare(table)
+    check_export(network, lambda n: ({k: t[:n] for k, t in prepared.tensors.items()},))
+
+
+@every_head
+def test_encoders_and_head_are_exported_together(head, table):
+    chosen = ("mlp", "variants", "transformer", "image", "gru")
+    encoders = {name.replace(" ", "_"): fitted(ENCODERS[name], table) for name in chosen}
+    modalities = {name: encoder.prepare(table) for name, encoder in encoders.items()}
+    with torch_seed(1):
+        networks = {name: encoder.build() for name, encoder in encoders.items()}
+        fusion = head_class(head)(d_out=8).build(dict.fromkeys(networks, 6))
+        network = FusionNetwork(networks, fusion, d_fused=8, n_outputs=3).eval()
+
+    def first(n_rows):
+        inputs = {name: {k: t[:n_rows] for k, t in p.tensors.items()}
+                  for name, p in modalities.items()}  # fmt: skip
+        return inputs, {name: p.present[:n_rows] for name, p in modalities.items()}
+
+    check_export(network, first)
 
 
 @every_encoder

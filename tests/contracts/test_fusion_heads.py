@@ -2,25 +2,63 @@
 
 import math
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+import asfusion as af
+from asfusion._frames import Frame
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
-from asfusion.fusion._base import Fusion
+from asfusion.fusion._base import Fusion, masked_mean, presence
 from asfusion.fusion._resolve import head_class, head_names, resolve_head
 from asfusion.fusion.attention import CrossAttention
 from asfusion.fusion.concat import Concat
 from asfusion.fusion.gated import Gated
+from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.nn.text import VectorBackbone
+
+from ..exporting import check_export
 
 HEADS = [
     Concat(d_out=8),
     Gated(d_out=8),
     CrossAttention(d_out=8, n_heads=2, dropout=0.0),
 ]
+
+
+class Agreeing(Fusion):
+    """The mean of what modalities say, who are asked to agree: a head with a loss of its own."""
+
+    def __init__(self, *, d_out=64, weight=1.0):
+        super().__init__(d_out=d_out)
+        self.weight = weight
+        self.apart = None
+
+    def make_layers(self, dims):
+        self.say = torch.nn.ModuleDict(
+            {name: torch.nn.Linear(width, self.d_out) for name, width in dims.items()}
+        )
+
+    def fuse(self, tokens):
+        present = presence(tokens)
+        said = torch.stack([self.say[name](t.pool()) for name, t in tokens.items()], dim=1)
+        mean = masked_mean(said, present)
+        apart = (said - mean[:, None]).square().mean(dim=2)
+        self.apart = self.weight * (apart * present).mean() if self.training else None
+        return mean
+
+    def auxiliary_loss(self):
+        return self.apart
+
+
+HEADS_OF_OTHERS = [Agreeing(d_out=8)]
 DIMS = {"labs": 4, "mri": 6, "notes": 5}
 
-every_head = pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
+every_head = pytest.mark.parametrize(
+    "described", HEADS + HEADS_OF_OTHERS, ids=lambda head: type(head).__name__
+)
 
 
 def make_tokens(n_rows=5, seed=0, present=None, lengths=None):
@@ -140,11 +178,9 @@ def test_every_weight_learns(described):
 
 
 @every_head
-def test_export_gives_the_same_numbers(described):
-    head = built(described)
-    tokens = make_tokens()
-    exported = torch.export.export(head, (tokens,)).module()
-    torch.testing.assert_close(exported(tokens), head(tokens))
+def test_export_gives_the_same_numbers_for_batches_of_any_size(described):
+    present = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 1, 1], [0, 0, 0]] * 2).bool()
+    check_export(built(described), lambda n: (make_tokens(n, present=present[:n]),))
 
 
 @every_head
@@ -211,6 +247,57 @@ def test_unusable_hyperparameters_are_told_before_torch_does(head):
     for dropout in (2, -0.1, None):
         with pytest.raises(ConfigurationError, match="dropout: expected a number in"):
             head(dropout=dropout).build(DIMS)
+
+
+# -- a loss of the head's own ----------------------------------------------------------
+
+
+def agreeing(weight, **options):
+    """Return a network, fitted where modalities have no reason of their own to agree."""
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=["crp", "bmi"])
+    encoders = {name: af.TabularEncoder([name], d_out=4) for name in X}
+    model = af.JointFusionClassifier(
+        encoders, Agreeing(d_out=4, weight=weight), max_epochs=30, learning_rate=1e-2, verbose=0,
+        random_state=0, **options,
+    )  # fmt: skip
+    return model.fit(X, (X["crp"] + X["bmi"] > 0).astype(int)), X
+
+
+def disagreement(model, X):
+    parts = model._encode(Frame.read(X))
+    with torch.no_grad():
+        model.network_.fusion.train()(parts.contents)
+    return float(model.network_.fusion.auxiliary_loss() / model.network_.fusion.weight)
+
+
+def test_a_head_has_no_loss_of_its_own_by_default():
+    assert built(Concat(d_out=8)).train().auxiliary_loss() is None
+
+
+def test_the_loss_of_a_head_is_learned_from():
+    apart = [disagreement(*agreeing(weight)) for weight in (1e-6, 3.0)]
+    assert apart[1] < 0.1 * apart[0]
+
+
+def test_the_losses_of_head_and_encoders_are_added():
+    head = built(Agreeing(d_out=8)).train()
+    networks = {}
+    for number, (name, width) in enumerate(DIMS.items()):
+        backbone = VectorBackbone(width)
+        backbone.auxiliary_loss = lambda n=number: torch.tensor(float(n)) if n else None
+        networks[name] = EncoderNetwork(backbone, d_out=width)
+    network = FusionNetwork(networks, head, d_fused=8, n_outputs=2).train()
+    inputs = {name: {"vectors": torch.randn(4, width)} for name, width in DIMS.items()}
+    network(inputs, dict.fromkeys(DIMS, torch.ones(4, dtype=torch.bool)))
+    torch.testing.assert_close(network.auxiliary_loss(), head.apart + 1.0 + 2.0)
+
+
+def test_a_head_with_a_loss_of_its_own_saves_and_loads(tmp_path):
+    model, X = agreeing(1.0)
+    again = af.load(model.save(tmp_path / "model.asf"), trusted=[Agreeing])
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
+    assert again.network_.auxiliary_loss() is None
 
 
 def test_a_head_of_ones_own_needs_two_methods():

@@ -237,14 +237,15 @@ def test_joint_parameters():
     X, y = table()
     for params, match in [
         ({"early_stopping": "yes"}, "early_stopping: expected True, False or 'auto'"),
-        ({"early_stopping": True, "validation_fraction": 0.9}, "validation_fraction: expected"),
+        ({"training__validation_fraction": 0.9}, "validation_fraction: expected"),
         ({"fusion": "gates"}, "fusion: expected one of .* Did you mean 'gated'"),
-        ({"dropout": -1}, "dropout: expected a number"),
+        ({"training__dropout": -1}, "dropout: expected a number"),
+        ({"training": {"dropout": 0.1}}, "training: expected None or .*TrainingOptions.* got dict"),
         ({"batch_size": 0}, "batch_size: expected an integer"),
         ({"random_state": "seed"}, "random_state: expected None, a non-negative integer"),
     ]:
         with pytest.raises(ConfigurationError, match=match):
-            make(JointFusionClassifier, labs(), **params).fit(X, y)
+            make(JointFusionClassifier, labs()).set_params(**params).fit(X, y)
 
 
 def test_late_parameters():

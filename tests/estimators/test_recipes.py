@@ -13,10 +13,15 @@ import asfusion as af
 from asfusion.exceptions import ConfigurationError
 from asfusion.targets._pools import majority
 
-RECIPE = {
-    "loss": "focal", "label_smoothing": 0.05, "mixup": 0.2, "schedule": "one_cycle",
-    "head_first": 1, "layer_decay": 0.7, "average_weights": "swa", "progressive_resizing": True,
-}  # fmt: skip
+TRAINING = af.TrainingOptions(
+    mixup=0.2,
+    schedule="one_cycle",
+    head_first=1,
+    layer_decay=0.7,
+    progressive_resizing=True,
+    average_weights="swa",
+)
+RECIPE = {"loss": "focal", "label_smoothing": 0.05, "training": TRAINING}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +58,8 @@ def test_a_recipe_trains_saves_and_loads(films, tmp_path):
     assert len(model.history_) == 8
     again = af.load(model.save(tmp_path / "model.asf"))
     np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
-    assert again.get_params()["average_weights"] == "swa"
+    assert repr(again.training) == repr(TRAINING)
+    assert again.get_params()["training__average_weights"] == "swa"
 
 
 def test_weights_of_rows_hold_for_every_recipe(films):
@@ -70,12 +76,11 @@ def test_weights_of_rows_hold_for_every_recipe(films):
 
 def test_regressors_have_recipes_without_the_loss_of_classes(films):
     X, y = films
-    recipe = {k: v for k, v in RECIPE.items() if k not in ("loss", "label_smoothing")}
     model = af.JointFusionRegressor(
-        encoders(), max_epochs=3, verbose=0, random_state=0, **recipe
+        encoders(), max_epochs=3, training=TRAINING, verbose=0, random_state=0
     ).fit(X, y.astype(float))
     assert np.isfinite(model.predict(X)).all()
-    assert "label_smoothing" not in model.get_params()
+    assert not {name for name in model.get_params() if "smoothing" in name or "loss" in name}
 
 
 def test_views_are_averaged_row_by_row(films, tmp_path):
@@ -99,7 +104,7 @@ def test_views_are_averaged_row_by_row(films, tmp_path):
 def test_unusable_recipes_are_named(films):
     X, y = films
     with pytest.raises(ConfigurationError, match="early_stopping: expected 'auto' or False with"):
-        joint(average_weights="swa", early_stopping=True).fit(X, y)
+        joint(training=TRAINING, early_stopping=True).fit(X, y)
     with pytest.raises(ConfigurationError, match="test_time_views: expected an integer"):
         joint(test_time_views=0).fit(X, y)
 

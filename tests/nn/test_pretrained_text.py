@@ -19,6 +19,8 @@ from asfusion.nn.pretrained_text import (
     read_text_config,
 )
 
+from ..exporting import check_export
+
 _SMALL = {
     "vocab_size": 60,
     "hidden_size": 16,
@@ -62,6 +64,12 @@ def test_mean_pooling_equals_each_note_read_alone(architecture: str) -> None:
             ids = batch["ids"][row : row + 1, :length]
             by_hand = model(input_ids=ids).last_hidden_state.mean(dim=1)
             torch.testing.assert_close(pooled[row], by_hand, atol=1e-5, rtol=1e-4)
+
+
+def test_it_exports_for_batches_of_any_size(architecture: str) -> None:
+    batch = {key: value.repeat(3, 1) for key, value in _batch().items()}
+    backbone = PretrainedTextBackbone(_model(architecture)).eval()
+    check_export(backbone, lambda n: ({key: value[:n] for key, value in batch.items()},))
 
 
 def test_last_block_is_the_last_layer(architecture: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -14,6 +15,8 @@ from asfusion.nn.number_embeddings import NumberEmbedding
 from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, TabNetBackbone
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
+
+from ..exporting import check_export
 
 N, F = 6, 5
 KINDS = {
@@ -149,6 +152,12 @@ def test_tabnet_asks_for_sparse_masks_while_it_trains() -> None:
     assert losses[1] == pytest.approx(losses[0] / 2)
 
 
+def test_a_tabnet_that_has_learned_can_be_copied() -> None:
+    backbone = _make("tabnet")
+    backbone(_inputs())
+    assert copy.deepcopy(backbone.eval()).auxiliary_loss() is None
+
+
 def test_tabnet_loss_is_the_entropy_of_its_masks() -> None:
     backbone, inputs = _make("tabnet", sparsity=1.0), _inputs()
     backbone(inputs)
@@ -176,26 +185,8 @@ def test_training_on_the_sparsity_loss_makes_masks_sparser() -> None:
 # ------------------------------------------------------------------ export
 
 
-class _Values(torch.nn.Module):
-    """A backbone as torch.export wants it: tensors in, a tensor out."""
-
-    def __init__(self, backbone: Backbone) -> None:
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.backbone({"x": x}).values
-
-
 def test_networks_are_exported_for_any_number_of_rows(name: str) -> None:
-    backbone = _make(name).eval()
-    rows = torch.export.Dim("rows", min=1, max=256)
-    program = torch.export.export(
-        _Values(backbone), (_inputs()["x"],), dynamic_shapes={"x": {0: rows}}
-    )
-    for n in (1, 4, N):
-        x = _inputs(seed=2)["x"][:n]
-        torch.testing.assert_close(program.module()(x), backbone({"x": x}).values)
+    check_export(_make(name).eval(), lambda n: ({"x": _inputs(seed=2)["x"][:n]},))
 
 
 # ------------------------------------------------------------------ number embeddings

@@ -10,6 +10,8 @@ from asfusion.exceptions import ConfigurationError, ShapeError
 from asfusion.nn.network import EncoderNetwork
 from asfusion.nn.text import TransformerBackbone, VectorBackbone, read_windows
 
+from ..exporting import check_export
+
 LENGTHS = (9, 3, 1, 6)
 
 
@@ -110,11 +112,13 @@ def test_it_learns_the_order_of_words() -> None:
     assert loss.item() < 0.1
 
 
-def test_it_exports_without_looking_at_the_data() -> None:
-    backbone, batch = _backbone(), _batch()
-    program = torch.export.export(backbone, (batch,))
-    exported = program.module()(batch)
-    torch.testing.assert_close(exported[0], backbone(batch).values)
+@pytest.mark.parametrize("windows", [False, True])
+@pytest.mark.parametrize("pool", [True, False])
+def test_it_exports_without_looking_at_the_data(pool: bool, windows: bool) -> None:
+    batch = {k: v.repeat(2, 1)[:7] for k, v in _batch(width=9).items()}  # as long as the longest
+    if windows:  # a second window of which half of the notes have none
+        batch = {k: torch.stack([v, v * (v.sum(1) % 2 == 0)[:, None]], 1) for k, v in batch.items()}
+    check_export(_backbone(pool=pool), lambda n: ({k: v[:n] for k, v in batch.items()},))
 
 
 def test_width_must_divide_into_pairs_per_head() -> None:

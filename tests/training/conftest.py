@@ -7,7 +7,11 @@ from torch import nn
 from asfusion._tokens import Prepared, Tokens
 from asfusion.fusion.concat import Concat
 from asfusion.nn.network import Backbone, EncoderNetwork, FusionNetwork
-from asfusion.training.rows import Rows
+from asfusion.training.loop import _Run
+from asfusion.training.losses import cross_entropy
+from asfusion.training.rows import Rows, precision_of
+from asfusion.training.runner import Runner
+from asfusion.training.settings import TrainingSettings
 
 
 class VectorBackbone(Backbone):
@@ -53,6 +57,13 @@ def make_rows(n=40, seed=0, missing=0.2, dtype=torch.float64):
         "genes": Prepared({"x": genes}, here[:, 1]),
     }
     return Rows(modalities, y, torch.ones(n, dtype=torch.float64))
+
+
+def make_run(network, rows, validation=None, **settings):
+    """Return a run that has not begun."""
+    chosen = TrainingSettings(**settings)
+    runner = Runner(chosen.device, precision_of(rows.modalities))
+    return _Run(network, rows, validation, loss=cross_entropy, settings=chosen, runner=runner)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The training loop: learning, stopping, resuming, running out of memory."""
 
 import math
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -14,13 +15,14 @@ from asfusion.exceptions import (
     TrainingError,
 )
 from asfusion.training import loop
-from asfusion.training.loop import predict_rows, train
+from asfusion.training.halves import predict_rows
+from asfusion.training.loop import train
 from asfusion.training.losses import cross_entropy, squared_error
 from asfusion.training.rows import Rows, collate, drop_modalities, precision_of
 from asfusion.training.schedule import rate_factor
 from asfusion.training.settings import TrainingSettings
 
-from .conftest import make_network, make_rows
+from .conftest import make_network, make_rows, make_run
 
 QUICK = TrainingSettings(max_epochs=6, batch_size=16, learning_rate=1e-2, checkpoint_every_s=0.0)
 
@@ -109,6 +111,41 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         run(longer, checkpoint=path, resume=True)
 
 
+def test_rows_are_hashed_once_a_run_however_often_it_is_written(tmp_path, monkeypatch):
+    hashed = []
+    original = Rows.fingerprint
+
+    def counted(self):
+        hashed.append(len(self))
+        return original(self)
+
+    monkeypatch.setattr(Rows, "fingerprint", counted)
+    path = tmp_path / "run.ckpt"
+    run(validation=make_rows(20, seed=1))
+    assert hashed == [], "nobody asked for a checkpoint"
+    run(validation=make_rows(20, seed=1), checkpoint=path)
+    assert hashed == [40, 20]
+    run(validation=make_rows(20, seed=1), checkpoint=path, resume=True)
+    assert hashed == [40, 20] * 2
+
+
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(33, 16), (5, 1), (17, 16), (32, 16), (3, 16)])
+def test_the_schedule_plans_the_steps_that_are_taken(n_rows, batch_size, monkeypatch):
+    taken = []
+    original = loop._Run._set_rate
+
+    def noted(self, step):
+        taken.append((step, self.n_batches))
+        original(self, step)
+
+    monkeypatch.setattr(loop._Run, "_set_rate", noted)
+    monkeypatch.setattr(loop._Run, "_step", lambda self, batch, side: 0.0)
+    settings = TrainingSettings(max_epochs=3, batch_size=batch_size)
+    run(settings, rows=make_rows(n_rows))
+    n_batches = taken[0][1]
+    assert [step for step, _ in taken] == list(range(3 * n_batches))
+
+
 def test_early_stopping_keeps_the_best_epoch():
     settings = TrainingSettings(max_epochs=200, batch_size=16, learning_rate=5e-2, patience=3)
     rows, validation = make_rows(30, seed=2), make_rows(60, seed=3)
@@ -116,7 +153,7 @@ def test_early_stopping_keeps_the_best_epoch():
     losses = [record["validation_loss"] for record in history]
     assert len(history) < 200
     assert len(history) - 1 - losses.index(min(losses)) == 3
-    judged = loop._Run(network, rows, validation, loss=cross_entropy, settings=settings)
+    judged = make_run(network, rows, validation, **asdict(settings))
     assert judged.judge(validation) == pytest.approx(min(losses), rel=1e-12)
 
 

@@ -16,13 +16,15 @@ from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.nn.volume import build_volume_backbone, describe_volume_backbone
 from asfusion.training import loop
 from asfusion.training.averaging import WeightAverage
-from asfusion.training.loop import draw_mix, learned_state, train
+from asfusion.training.halves import predict_rows
+from asfusion.training.loop import draw_mix, train
 from asfusion.training.losses import class_loss, cross_entropy, focal_loss
 from asfusion.training.rows import Rows, rows_per_pass
 from asfusion.training.schedule import Schedule, depths, one_cycle, parameter_groups
 from asfusion.training.settings import TrainingSettings
+from asfusion.training.weights import learned_state
 
-from .conftest import make_network, make_rows
+from .conftest import make_network, make_rows, make_run
 
 QUICK = {"max_epochs": 8, "batch_size": 16, "learning_rate": 1e-2, "checkpoint_every_s": 0.0}
 RECIPES = {
@@ -90,7 +92,7 @@ def test_every_recipe_learns(recipe):
     chosen = TrainingSettings(**{**settings, **recipe})
     train(network, rows, None, loss=class_loss(chosen), settings=chosen)
     fresh = make_rows(200, seed=1, missing=0.0)
-    predicted = loop.predict_rows(network, fresh).argmax(dim=1)
+    predicted = predict_rows(network, fresh).argmax(dim=1)
     assert (predicted == fresh.targets).float().mean() > 0.75
 
 
@@ -119,12 +121,11 @@ def test_smoothed_targets_are_best_met_by_smoothed_probabilities():
 def test_a_blend_has_the_loss_of_both_its_rows():
     rows = make_rows(missing=0.0)
     weighted = Rows(rows.modalities, rows.targets, torch.linspace(0, 2, 40, dtype=torch.float64))
-    settings = TrainingSettings(**QUICK)
-    at = loop._Run(make_network().eval(), weighted, None, loss=cross_entropy, settings=settings)
+    at = make_run(make_network().eval(), weighted, **QUICK)
     at.network.eval()
     part, mix = torch.arange(8), loop.Mix(0.7, torch.arange(8).flip(0))
     got = at._loss_of(weighted, part, mix=mix)
-    batch = loop.collate(weighted.modalities, part, device=at.device, dtype=at.dtype)
+    batch = loop.collate(weighted.modalities, part, device=at.runner.device, dtype=at.runner.dtype)
     with torch.no_grad():
         fused = at.network.fusion(at.network.encode(batch.inputs, batch.present))
         outputs = at.network.head(0.7 * fused + 0.3 * fused.flip(0))
@@ -264,8 +265,7 @@ def test_ema_forgets_the_start_and_is_what_is_judged(monkeypatch):
     best = int(np.argmin([record["validation_loss"] for record in history]))
     name = "head.weight"
     assert not torch.equal(network.state_dict()[name], seen[best][name])
-    settings = TrainingSettings(**QUICK)
-    judged = loop._Run(network, make_rows(), None, loss=cross_entropy, settings=settings)
+    judged = make_run(network, make_rows(), **QUICK)
     assert judged.judge(validation) == pytest.approx(history[best]["validation_loss"], rel=1e-9)
 
 

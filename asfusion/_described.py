@@ -1,0 +1,48 @@
+"""What is described by its arguments, and is no estimator: parameters in scikit-learn's manner."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any, Self
+
+from asfusion._checks import quoted, suggestion
+from asfusion.exceptions import ConfigurationError
+
+
+class Described:
+    """A class whose constructor stores each argument under its own name, and nothing else."""
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the hyperparameters, in scikit-learn's manner."""
+        names = inspect.signature(type(self).__init__).parameters
+        return {name: getattr(self, name) for name in names if name != "self"}
+
+    def set_params(self, **params: Any) -> Self:
+        """Set hyperparameters, in scikit-learn's manner.
+
+        Raises
+        ------
+        ConfigurationError
+            If one has no such name; then none is set.
+        """
+        known = self.get_params()
+        for name in params:
+            if name not in known:
+                msg = (
+                    f"{type(self).__name__}: no hyperparameter {name!r}; it has "
+                    f"{quoted(known, limit=20)}.{suggestion(name, known)}"
+                )
+                raise ConfigurationError(msg)
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
+
+    def __repr__(self) -> str:
+        """Return the constructor call, with what differs from the defaults."""
+        signature = inspect.signature(type(self).__init__).parameters
+        changed = [
+            f"{name}={value!r}"
+            for name, value in self.get_params().items()
+            if repr(value) != repr(signature[name].default)
+        ]
+        return f"{type(self).__name__}({', '.join(changed)})"

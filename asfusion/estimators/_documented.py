@@ -1,0 +1,108 @@
+"""What several estimators have in common, described once.
+
+A class names a parameter or an attribute in its docstring, alone on a line, and `documented`
+puts the description there. `help`, the reference pages and the checks of docstrings read the
+same text.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any, Final, TypeVar
+
+Class = TypeVar("Class", bound=type[Any])
+
+_SHARED: Final = """
+encoders : "auto" or dict of str to Encoder
+    One description per modality; ``"auto"`` infers them from the columns and says
+    what it chose.
+fusion : str or Fusion
+    Head that fuses the modalities: ``"concat"``, ``"gated"``, ``"attention"``, or a
+    described head such as ``asfusion.fusion.CrossAttention(n_heads=2)``.
+max_epochs : int
+    Passes over the training rows.
+batch_size : int or "auto"
+    Rows per step; ``"auto"`` is 128 for tables alone, 8 where a network learns from
+    volumes, and 32 otherwise.
+learning_rate : float
+    Peak rate of AdamW; pretrained backbones learn at a tenth of it.
+modality_dropout : float
+    Probability that a present modality is hidden from a row during a step, which
+    teaches the network to do without it.
+early_stopping : bool or "auto"
+    Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
+    does so from 100 rows on, unless tables have more features than there are rows.
+training : TrainingOptions, optional
+    How networks are trained beyond that; the defaults of `asfusion.TrainingOptions`
+    otherwise.
+test_time_views : int
+    Views of each image, moved a little, whose tokens are averaged in prediction [1]_;
+    for backbones that learn with ``augment=True``.
+device : str
+    ``"auto"``, or a torch device.
+checkpoint : path, optional
+    Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
+weights : dict of str to float, optional
+    Fixed weights for ``combine="weighted"``.
+verbose : int
+    0 is silent; 1 prints inferred encoders and shows progress bars.
+random_state : int, RandomState, Generator or None
+    Seeds everything random, also what is given without a seed of its own; an int gives
+    the same model every time.
+encoders_ : dict of str to Encoder
+    Fitted encoders; their `transform` uses the trained networks.
+network_ : FusionNetwork
+    The trained network.
+history_ : list of dict
+    Loss, validation loss and learning rate of each epoch.
+feature_names_ : list of str
+    Names of the fused features.
+models_ : dict of str to estimator
+    Fitted model of each modality; each predicts on its own.
+weights_ : dict of str to float
+    Weight of each modality.
+"""
+
+_OF_FACE: Final = {
+    "classifier": """
+network : JointFusionClassifier, optional
+    Training settings of networks; their defaults otherwise.
+class_weight : None, "balanced" or dict
+    Weight of each class, in the loss of networks and as weights of rows for other models.
+threshold : float, "youden", "prevalence" or dict
+    From which probability on the second of two classes is called. ``"youden"`` (the
+    largest sum of sensitivity and specificity), ``{"sensitivity": 0.9}`` and
+    ``{"specificity": 0.9}`` are chosen on training rows that the deciding model did
+    not learn from, which costs further fits; ``"prevalence"`` is the share of that
+    class. At 0.5 the more probable class is called.
+target : asfusion.targets.Target, optional
+    What y is, where it is another kind of classes than `asfusion.targets.Classes`.
+classes_ : ndarray of shape (n_classes,)
+    Class labels.
+threshold_ : float
+    The threshold that `predict` and `asfusion.evaluate` use; only for two classes.
+prior_ : ndarray of shape (n_classes,)
+    Share of each class among the training rows.
+""",
+    "regressor": """
+network : JointFusionRegressor, optional
+    Training settings of networks; their defaults otherwise.
+target : asfusion.targets.Target, optional
+    What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
+prior_ : ndarray of shape (n_targets,)
+    Mean of each target over the training rows.
+""",
+}
+_NAME = re.compile(r"^(\w+)$", re.M)
+_ENTRY = re.compile(r"^(\w+) : .*\n(?:    .*\n)+", re.M)
+
+
+def documented(cls: Class) -> Class:
+    """Describe what a class names in its docstring and shares with others."""
+    if cls.__doc__ is not None:  # `python -OO` has no docstrings
+        text = _SHARED + _OF_FACE[cls._face]
+        entries = {entry[1]: entry[0].rstrip() for entry in _ENTRY.finditer(text)}
+        doc = inspect.cleandoc(cls.__doc__)
+        cls.__doc__ = _NAME.sub(lambda name: entries.get(name[1], name[1]), doc)
+    return cls

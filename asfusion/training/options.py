@@ -1,0 +1,113 @@
+"""How networks are trained, beyond what is turned every day: one object to describe it."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from asfusion._described import Described
+
+Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
+Average: TypeAlias = Literal["ema", "swa"]
+
+
+class TrainingOptions(Described):
+    """Describe how networks are trained, where the defaults are not what you want.
+
+    `JointFusionClassifier` and `JointFusionRegressor` take it as ``training=``. Each option can
+    be searched over by its name (``training__mixup``), also where none were given.
+
+    Parameters
+    ----------
+    weight_decay : float
+        Decoupled decay of weight matrices.
+    warmup : float
+        Share of steps with a rising learning rate; a half cosine follows.
+    clip_norm : float
+        Largest norm of the gradient.
+    dropout : float
+        Dropout on the fused vector.
+    validation_fraction : float
+        Share of rows held out for early stopping.
+    patience : int
+        Epochs to wait for a better validation loss.
+    mixup : float
+        Blend each row's fused vector with that of another, and their targets alike, by a
+        share drawn from a beta distribution with this parameter [1]_; 0.2 is usual.
+    schedule : {"cosine", "one_cycle"}
+        Warm-up and half a cosine, or one cycle of learning rate and momentum [2]_, which has
+        its own warm-up and stands higher rates.
+    head_first : int
+        First epochs in which pretrained backbones that learn are held still [3]_; then the
+        schedule begins anew. Has no effect on others.
+    layer_decay : float
+        Factor on the learning rate from each stage of a backbone to the one before it [3]_;
+        0.5 lets early stages, whose filters are general, nearly stay.
+    progressive_resizing : bool
+        Train on images of half their side in the first third of the epochs, and three
+        quarters in the second [4]_. Networks that number their positions (ViT) and tokens
+        of frozen backbones keep their size.
+    average_weights : {None, "ema", "swa"}
+        Predict by an average of the weights: ``"ema"`` over about the last hundred steps
+        [5]_, or ``"swa"`` over the last quarter of the epochs [6]_, which needs all of them
+        and so no early stopping.
+    precision : {"auto", "float32", "bfloat16"}
+        Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
+        compute in float64.
+
+    References
+    ----------
+    .. [1] Verma et al., "Manifold Mixup", ICML 2019.
+       https://proceedings.mlr.press/v97/verma19a.html; after Zhang et al., "mixup", ICLR 2018.
+       https://doi.org/10.48550/arXiv.1710.09412
+    .. [2] Smith and Topin, "Super-Convergence", 2019.
+       https://doi.org/10.48550/arXiv.1708.07120
+    .. [3] Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification",
+       ACL 2018. https://doi.org/10.18653/v1/P18-1031
+    .. [4] Tan and Le, "EfficientNetV2: Smaller Models and Faster Training", ICML 2021.
+       https://doi.org/10.48550/arXiv.2104.00298
+    .. [5] Polyak and Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM
+       Journal on Control and Optimization 1992. https://doi.org/10.1137/0330046
+    .. [6] Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
+       Generalization", UAI 2018. https://doi.org/10.48550/arXiv.1803.05407
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> from sklearn.model_selection import GridSearchCV
+    >>> model = af.JointFusionClassifier(training=af.TrainingOptions(average_weights="ema"))
+    >>> model.set_params(training__mixup=0.2).training
+    TrainingOptions(mixup=0.2, average_weights='ema')
+    >>> search = GridSearchCV(model, {"training__weight_decay": [0.001, 0.01, 0.1]}, cv=3)
+    """
+
+    def __init__(
+        self,
+        *,
+        weight_decay: float = 1e-2,
+        warmup: float = 0.1,
+        clip_norm: float = 1.0,
+        dropout: float = 0.0,
+        validation_fraction: float = 0.15,
+        patience: int = 10,
+        mixup: float = 0.0,
+        schedule: RateSchedule = "cosine",
+        head_first: int = 0,
+        layer_decay: float = 1.0,
+        progressive_resizing: bool = False,
+        average_weights: Average | None = None,
+        precision: Precision = "auto",
+    ) -> None:
+        self.weight_decay = weight_decay
+        self.warmup = warmup
+        self.clip_norm = clip_norm
+        self.dropout = dropout
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.mixup = mixup
+        self.schedule: RateSchedule = schedule
+        self.head_first = head_first
+        self.layer_decay = layer_decay
+        self.progressive_resizing = progressive_resizing
+        self.average_weights = average_weights
+        self.precision: Precision = precision
