@@ -15,6 +15,7 @@ from asfusion._progress import progress_shown
 from asfusion._stubs import fusion_families, fusion_heads
 from asfusion._version import __version__
 from asfusion.cli._data import read_table, split_columns, write_table
+from asfusion.cli._own import fusion_head, own_class
 from asfusion.exceptions import AsfusionError, ConfigurationError
 from asfusion.targets._tasks import TASKS
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from asfusion.targets._base import Target
 
 _FAMILIES = fusion_families()
-_HEADS = fusion_heads()
 _COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
 _STOPPED = 130  # what shells give to what Ctrl-C ends
@@ -137,7 +137,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     from asfusion.persistence import load
 
-    model = load(options.model)
+    model = load(options.model, trusted=options.trusted)
     table = read_table(options.data, _categories(model), options.root)
     kept = table.select(_present(table, options.keep, "--keep"))
     X = table.select(_present(table, list(model.feature_names_in_), "The model"))
@@ -189,7 +189,7 @@ def _info(options: argparse.Namespace) -> None:
         return
     from asfusion.persistence import load
 
-    model = load(options.model)
+    model = load(options.model, trusted=options.trusted)
     print(f"{type(model).__name__}, {options.model}")
     for name, encoder in _encoders(model).items():
         print(f"  {name:<12} {type(encoder).__name__:<15} {encoder.describe()}")
@@ -322,6 +322,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     info = commands.add_parser("info", help="describe a saved model, or what is installed")
     info.add_argument("model", type=Path, nargs="?", help="folder of a saved model")
+    _add_trusted(info)
     info.set_defaults(run=_info)
     return parser
 
@@ -338,7 +339,8 @@ def _add_fit(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a model on a table and save it")
     _add_rows(fit)
     fit.add_argument("--family", choices=_FAMILIES, default="early", help="(early)")
-    fit.add_argument("--fusion", choices=_HEADS, help="head of joint fusion (concat)")
+    words = f"head of joint fusion: {', '.join(fusion_heads())}, or module:Class (concat)"
+    fit.add_argument("--fusion", type=fusion_head, metavar="HEAD", help=words)
     fit.add_argument("--combine", choices=_COMBINES, help="of late fusion (mean)")
     fit.add_argument("--estimator", choices=_ESTIMATORS, help="of early and late fusion")
     fit.add_argument(
@@ -357,6 +359,7 @@ def _add_predict(commands: Any) -> None:
     predict.add_argument("model", type=Path, help="folder of a saved model")
     predict.add_argument("data", type=Path, help="CSV, TSV or Parquet file")
     _add_root(predict)
+    _add_trusted(predict)
     predict.add_argument("--keep", nargs="*", default=[], help="columns to copy, such as an id")
     predict.add_argument("--out", type=Path, default=Path("predictions.csv"))
     predict.set_defaults(run=_predict)
@@ -366,13 +369,23 @@ def _add_compare(commands: Any) -> None:
     compare = commands.add_parser("compare", help="rank fusions against single modalities")
     _add_rows(compare)
     compare.add_argument("--families", nargs="+", choices=_FAMILIES, default=_FAMILIES)
-    compare.add_argument("--fusions", nargs="+", choices=_HEADS, default=["concat"])
+    words = f"heads of joint fusion: {', '.join(fusion_heads())}, or module:Class (concat)"
+    compare.add_argument(
+        "--fusions", nargs="+", type=fusion_head, metavar="HEAD", default=["concat"], help=words
+    )
     compare.add_argument("--combines", nargs="+", choices=_COMBINES, default=["mean"])
     compare.add_argument("--estimators", nargs="*", choices=_ESTIMATORS, default=[])
     compare.add_argument("--folds", type=int, default=5, help="(5)")
     compare.add_argument("--repeats", type=int, default=1, help="seeds of folds and models (1)")
     compare.add_argument("--out", type=Path, default=Path("comparison.html"))
     compare.set_defaults(run=_compare)
+
+
+def _add_trusted(command: Any) -> None:
+    words = "classes of your own in the model, as module:Class"
+    command.add_argument(
+        "--trusted", nargs="+", type=own_class, metavar="CLASS", default=(), help=words
+    )
 
 
 def _add_root(command: Any) -> None:

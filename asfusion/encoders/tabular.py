@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import torch
@@ -19,19 +19,23 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.number_embeddings import NumberEmbedding
+from asfusion.nn.registry import backbone_names, find_backbone, register_backbone
 from asfusion.nn.tabm import TabMBackbone
-from asfusion.nn.tabular import MLPBackbone, TabNetBackbone
+from asfusion.nn.tabular import MLPBackbone, make_tabnet
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
 
 Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
 
-_BACKBONES: dict[str, Callable[..., Backbone]] = {
+_OWN: dict[str, Callable[..., Backbone]] = {
     "mlp": MLPBackbone,
+    "tabnet": make_tabnet,
     "ft_transformer": FTTransformerBackbone,
     "tabm": TabMBackbone,
     "resnet": TabularResNetBackbone,
 }
+for _name, _make in _OWN.items():
+    register_backbone("table", _name, _make)
 _MAX_BINS = 32
 _D_EMBEDDING = 8
 
@@ -113,7 +117,7 @@ class TabularEncoder(FeatureEncoder):
         self,
         columns: Sequence[str] | str | None = None,
         *,
-        network: Network = "mlp",
+        network: Network | str = "mlp",
         number_embedding: Literal["none", "piecewise_linear", "periodic"] = "none",
         d_hidden: int = 64,
         n_layers: int = 2,
@@ -292,15 +296,14 @@ class TabularEncoder(FeatureEncoder):
 
     def _backbone(self) -> Backbone:
         n_features = len(self.feature_names_)
-        if self.network == "tabnet":
-            return TabNetBackbone(n_features, d_hidden=self.d_hidden, n_steps=self.n_layers)
-        return _BACKBONES[self.network](
+        made: Backbone = find_backbone("table", self.network)(
             n_features,
             d_hidden=self.d_hidden,
             n_layers=self.n_layers,
             dropout=self.dropout,
             numbers=self._number_embedding(n_features),
         )
+        return made
 
     def _number_embedding(self, n_features: int) -> NumberEmbedding | None:
         if self.number_embedding == "none":
@@ -314,7 +317,7 @@ class TabularEncoder(FeatureEncoder):
         )
 
     def _check_parameters(self) -> None:
-        check_choice(self.network, "network", get_args(Network))
+        check_choice(self.network, "network", backbone_names("table"))
         kinds = ("none", "piecewise_linear", "periodic")
         if check_choice(self.number_embedding, "number_embedding", kinds) != "none":
             self._check_embedding()

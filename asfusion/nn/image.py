@@ -21,6 +21,7 @@ from asfusion.nn._norms import use_group_norm
 from asfusion.nn._weights import load_weights, read_weights
 from asfusion.nn.efficientnet_lite import EfficientNetLite0, check_weights_installed
 from asfusion.nn.network import Backbone, Inputs
+from asfusion.nn.registry import backbone_names, find_backbone, register_backbone
 
 SCRATCH_BACKBONES: Final = ("compact", *hf.NAMED, "densenet121")
 """Names of networks that start untrained."""
@@ -236,9 +237,12 @@ class _Residual(nn.Module):
 # -- from names ------------------------------------------------------------------------
 
 
+register_backbone("image", "compact", CompactCNN)
+
+
 def is_pretrained(name: str) -> bool:
     """Return whether a backbone of that name brings weights."""
-    return name not in SCRATCH_BACKBONES
+    return name not in SCRATCH_BACKBONES and name not in backbone_names("image")
 
 
 def describe_image_backbone(
@@ -297,7 +301,7 @@ def describe_image_backbone(
     plan: dict[str, Any] = {
         "kind": name, "channels": channels, "mean": mean, "std": std, "norm": norm
     }  # fmt: skip
-    if name == "compact":
+    if name in backbone_names("image"):
         return {**plan, "size": size or _COMPACT_SIZE}
     if name == "efficientnet_lite0":
         check_weights_installed()
@@ -309,7 +313,7 @@ def describe_image_backbone(
         model = hf.named_config(name, size=size or _SIZE, channels=channels)
         return {**plan, "size": size or _SIZE, "model": model}
     # A misspelt name is more likely than a folder or a model without a slash.
-    hint = suggestion(name, IMAGE_BACKBONES)
+    hint = suggestion(name, {*IMAGE_BACKBONES, *backbone_names("image")})
     model = hf.read_config(name, download=download, hint=hint)
     own, reads = model.get("image_size"), int(model["num_channels"])
     if channels > 1 and reads == 1:
@@ -373,8 +377,8 @@ def build_image_backbone(
     """
     kind, size = plan["kind"], int(plan["size"])
     body: nn.Module
-    if kind == "compact":
-        body = CompactCNN(int(plan["channels"]))
+    if kind in backbone_names("image"):
+        body = find_backbone("image", kind)(int(plan["channels"]))
     elif kind == "efficientnet_lite0":
         body = EfficientNetLite0()
         if source is not None:

@@ -195,3 +195,10 @@ def _use_whole_batches(network: nn.Module) -> None:
         for name, part in list(module.named_children()):
             if isinstance(part, GBN):
                 setattr(module, name, part.bn)
+
+
+def make_tabnet(
+    n_features: int, *, d_hidden: int, n_layers: int, dropout: float, numbers: None
+) -> TabNetBackbone:
+    """Return a TabNet, which reads numbers as they are and knows no dropout."""
+    return TabNetBackbone(n_features, d_hidden=d_hidden, n_steps=n_layers)
