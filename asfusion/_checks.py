@@ -72,6 +72,8 @@ def check_number(
 def check_row_labels(X: Any, what: str = "X", /, **columns: Any) -> None:
     """Raise when a column carries the row labels of X in another order.
 
+    Labels may repeat, as those of visits do. Columns with other labels go by place.
+
     Parameters
     ----------
     X : object
@@ -87,10 +89,11 @@ def check_row_labels(X: Any, what: str = "X", /, **columns: Any) -> None:
         if own is None or other is None or callable(own) or callable(other):
             continue
         if len(own) == len(other) and not own.equals(other) and set(own) == set(other):
+            by_label = f"{name} = {name}.loc[{what}.index], or "
             msg = (
                 f"{what} and {name}: expected rows in one order, got the same index labels in "
-                f"another order. Use {name} = {name}.loc[{what}.index], or {name}.to_numpy() if "
-                "the rows are right as they stand."
+                f"another order. Use {by_label if own.is_unique and other.is_unique else ''}"
+                f"{name}.to_numpy() if the rows are right as they stand."
             )
             raise InputError(msg)
 

@@ -71,7 +71,7 @@ class Frame:
         Raises
         ------
         InputError
-            If `X` is lazy, not a table, or has a duplicated index.
+            If `X` is lazy or not a table.
         ColumnError
             If column names are duplicated or not strings.
         """
@@ -473,7 +473,7 @@ def _array_to_native(X: NDArray[Any]) -> Any:
     if X.ndim != 2:
         msg = f"X: expected a 2-D array of shape (n_rows, n_columns), got {X.ndim} dimension(s)."
         raise InputError(msg)
-    return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
+    return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])], copy=False)
 
 
 def _refuse_lazy(X: Any) -> None:
@@ -486,7 +486,7 @@ def _refuse_lazy(X: Any) -> None:
 
 
 def _check_labels(X: Any) -> None:
-    """Raise when columns or a pandas index do not name their rows and columns once."""
+    """Raise unless each column has a name of its own; labels of rows may repeat."""
     n_levels = getattr(X.columns, "nlevels", 1)
     if n_levels > 1:
         msg = (
@@ -495,14 +495,6 @@ def _check_labels(X: Any) -> None:
         )
         raise ColumnError(msg)
     _check_names(list(X.columns))
-    index = getattr(X, "index", None)
-    if index is not None and not getattr(index, "is_unique", True):
-        count = int(index.duplicated().sum())
-        msg = (
-            f"X: expected a unique row index, got {count} duplicated label(s). Use "
-            "X.reset_index(drop=True), and pass patient identifiers as groups= instead."
-        )
-        raise InputError(msg)
 
 
 def _check_names(names: list[Any]) -> None:

@@ -100,6 +100,12 @@ BENCHES = (
         needs=("mogonet/1_tr.csv", "vertebral/column_3C.dat"),
     ),
     Bench(
+        "wide-tables",
+        "thousands of columns within three times scikit-learn",
+        "wide_tables.py",
+        quick=("--quick", "--rounds", "2"),
+    ),
+    Bench(
         "lab-events",
         "ten million lab events against vectorised pandas",
         "lab_events.py",

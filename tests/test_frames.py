@@ -434,6 +434,46 @@ def test_a_column_is_selected_in_the_order_asked_for(df_module: ModuleType) -> N
         frame.check_columns(["a", "c", "d"], "Who")
 
 
+def test_index_labels_may_repeat_as_those_of_visits_do() -> None:
+    cells = {
+        "crp": [1.0, None, 3.0, 4.0],
+        "sex": ["f", "f", None, "m"],
+        "seen": pd.to_datetime(["2024-03-01", "2024-03-02", None, "2024-03-04"]),
+        "b27": pd.array([True, None, False, True], dtype="boolean"),
+        "grade": pd.Series([1, None, Decimal(2), 3], dtype=object),
+        "plan": pd.Categorical(["a", "b", None, "a"]),
+        "since": pd.to_timedelta([1, 2, None, 4], unit="D"),
+    }
+    visits = Frame.read(pd.DataFrame(cells).set_axis(["p", "p", "q", "p"]))
+    rows = Frame.read(pd.DataFrame(cells))
+    order = np.array([3, 3, 0, 2])
+    for own, other in (
+        (visits, rows),
+        (visits.take(order), rows.take(order)),
+        (visits.select(["seen", "crp"]), rows.select(["seen", "crp"])),
+        (visits.stack(visits.take(order)), rows.stack(rows.take(order))),
+        (visits.replace("sex", list("abcd")), rows.replace("sex", list("abcd"))),
+    ):
+        assert _all_of(own) == _all_of(other)
+    mixed = visits.gather({"sex": order, "crp": order[::-1]})
+    assert mixed.strings("sex") == ["m", "m", "f", None]
+    np.testing.assert_array_equal(mixed.numbers("crp"), [3.0, 1.0, 4.0, 4.0])
+    assert visits.take(order).to_native().index.tolist() == ["p", "p", "p", "q"]
+
+
+def _all_of(frame: Frame) -> list[Any]:
+    numbers = [name for name in frame.columns if frame.kind(name) in ("number", "boolean")]
+    dates = [name for name in frame.columns if frame.kind(name) == "date"]
+    return [
+        [frame.kind(name) for name in frame.columns],
+        [frame.known(name).tolist() for name in frame.columns],
+        [frame.strings(name) for name in frame.columns],
+        repr(frame.numbers_of(numbers)),
+        [repr(frame.days(name)) for name in dates],
+        frame.present(frame.columns).tolist(),
+    ]
+
+
 def test_a_name_is_no_pattern(df_module: ModuleType) -> None:
     frame = Frame.read(df_module.DataFrame({"a": [1], "^a$": [2], "*": [3]}))
     assert frame.select(["^a$", "*"]).columns == ("^a$", "*")
@@ -469,11 +509,6 @@ def test_column_names_of_several_levels_are_refused() -> None:
     columns = pd.MultiIndex.from_product([["labs"], ["crp", "esr"]])
     with pytest.raises(ColumnError, match="one level of column names, got 2.*Join them"):
         Frame.read(pd.DataFrame([[1, 2]], columns=columns))
-
-
-def test_repeated_index_labels_are_refused() -> None:
-    with pytest.raises(InputError, match="unique row index, got 1 duplicated"):
-        Frame.read(pd.DataFrame({"a": [1, 2]}, index=["p", "p"]))
 
 
 @pytest.mark.parametrize("X", [None, 3, "a", {"a": [1]}, [[1.0]], pd.Series([1.0])])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -117,6 +118,45 @@ def test_columns_without_or_with_other_labels_go_by_place(name: str) -> None:
         lambda column: column.reset_index(drop=True),
     ):
         call(as_given)
+
+
+@pytest.fixture
+def visits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let both visits of a patient have one label."""
+    labels = np.asarray(NAMES)[np.arange(N) // 2]
+    for column in ("X", "Y", "INDEX", "PATIENT", "WEIGHT"):
+        monkeypatch.setitem(globals(), column, globals()[column].set_axis(labels))
+
+
+@pytest.mark.usefixtures("visits")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fit by patient",
+        "evaluate by patient",
+        "audit by",
+        "probe",
+        "cross_validate by patient",
+        "compare by patient",
+        "find_duplicates",
+        "recalibrate",
+        "index",
+    ],
+)
+@pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
+def test_visits_of_a_patient_may_share_a_label(name: str) -> None:
+    _, call = CALLS[name]
+    call(lambda column: column)
+
+
+@pytest.mark.usefixtures("visits")
+@pytest.mark.parametrize("name", CALLS)
+def test_labels_that_visits_share_are_met_place_by_place(name: str) -> None:
+    told, call = CALLS[name]
+    # Every label is there as often, in another order; or all are there, one less and one more.
+    for rows in (OTHER, np.r_[np.arange(N - 1), 0]):
+        with pytest.raises(InputError, match=f"and {re.escape(told)}: expected rows in one order"):
+            call(lambda column, rows=rows: column.iloc[rows])
 
 
 @pytest.mark.parametrize("family", [af.EarlyFusionClassifier, af.LateFusionClassifier])

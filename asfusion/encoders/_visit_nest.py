@@ -31,8 +31,6 @@ def nest_visits(
     """Return one cell per key, as a Series of the library of the keys, or else of `visits`."""
     check_choice(after_index, "after_index", get_args(AfterIndex))
     check_choice(same_day, "same_day", get_args(SameDay))
-    if hasattr(visits, "reset_index"):  # keys say whose visits are, the index says nothing
-        visits = visits.reset_index(drop=True)
     frame, wanted = Frame.read(visits), _as_list(keys)
     frame.check_columns([key, time], _WHO)
     owner = frame.cells(key)

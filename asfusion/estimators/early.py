@@ -109,11 +109,7 @@ class _EarlyFusion(FusionEstimator):
         return self.encoders_[name].transform_prepared(prepared)
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
-        blocks = {
-            name: np.where(parts.present[:, m, None], content, np.nan)
-            for m, (name, content) in enumerate(parts.contents.items())
-        }
-        features = self._scaled(self._fill(blocks)[0])
+        features = self._scaled(self._fill(dict(parts.contents), parts.present)[0])
         return self.target_.ask_part(self.estimator_, features)
 
     def _estimator(self) -> Any:
@@ -174,13 +170,16 @@ class _EarlyFusion(FusionEstimator):
         self.feature_names_ = [*names, *(f"{name}__present" for name in self.flagged_)]
 
     def _fill(
-        self, blocks: dict[str, NDArray[np.float64]]
+        self, blocks: dict[str, Any], kept: NDArray[np.bool_] | None = None
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return features side by side, means standing for absent modalities, with flags.
 
-        The blocks are taken out of `blocks` one by one: a large table is not kept twice.
+        Where `kept` (N, M) says no, a modality is absent, too. The blocks are taken out of
+        `blocks` one by one, so that a large table is not kept twice.
         """
         present = {name: _present(block) for name, block in blocks.items()}
+        if kept is not None:
+            present = {name: present[name] & kept[:, m] for m, name in enumerate(blocks)}
         width = sum(block.shape[1] for block in blocks.values())
         n_rows = len(next(iter(present.values())))
         features = np.empty((n_rows, width + len(self.flagged_)))

@@ -75,10 +75,23 @@ def test_a_column_that_is_not_there(family):
 
 
 @every_family
-def test_a_duplicated_index_or_column(family):
+def test_visits_of_a_patient_may_share_an_index_label(family):
     X, y = table()
-    twice = X.set_index(pd.Index([SECRET] * 2 + list(range(18))))
-    fails(family, twice, y, r"unique row index, got 1 duplicated.*reset_index")
+    labels = [SECRET] * 2 + list(range(18))
+    visits = X.set_axis(labels)
+    model, other = (make(family, labs()).fit(table, y) for table in (X, visits))
+    np.testing.assert_array_equal(other.predict(visits), model.predict(X))
+    other = make(family, labs()).fit(visits, pd.Series(y, index=labels))
+    np.testing.assert_array_equal(other.predict(X), model.predict(X))
+    # A label that stands twice finds no row: no other order of them can be told.
+    shuffled = pd.Series(y, index=labels[::-1])
+    told = r"same index labels in another order. Use y.to_numpy\(\) if the rows are right"
+    fails(family, visits, shuffled, told)
+
+
+@every_family
+def test_a_duplicated_column(family):
+    X, y = table()
     fails(family, X.set_axis(["crp", "esr", "crp"], axis=1), y, "each column once", ColumnError)
     fails(family, X.set_axis(["crp", "esr", 3], axis=1), y, "names that are strings", ColumnError)
 
