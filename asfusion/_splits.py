@@ -203,20 +203,18 @@ def n_on_both_sides(fold: Split, groups: NDArray[Any] | None) -> int:
 
 
 def put_together(
-    parts: Iterable[tuple[NDArray[np.int64], NDArray[Any]]], n_rows: int
+    parts: Iterable[tuple[NDArray[np.int64], NDArray[Any]]], shape: tuple[int, ...]
 ) -> NDArray[np.float64]:
-    """Return answers (N, ...) from those to the test rows of each fold.
+    """Return answers of the given shape (N, ...) from those to the test rows of each fold.
 
     They are averaged where several folds test a row, and NaN where none does.
     """
-    total, count = np.empty(0), np.zeros(n_rows)
-    for number, (rows, answers) in enumerate(parts):
-        if not number:
-            total = np.zeros((n_rows, *np.shape(answers)[1:]))
+    total, count = np.zeros(shape), np.zeros((shape[0], *[1] * (len(shape) - 1)))
+    for rows, answers in parts:
         total[rows] += answers
         count[rows] += 1
     with np.errstate(invalid="ignore"):
-        return total / count.reshape(-1, *[1] * (total.ndim - 1))
+        return np.asarray(total / count)
 
 
 def _deal(

@@ -2,9 +2,17 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, KFold, ShuffleSplit
 
-from asfusion._splits import make_folds
+from asfusion._splits import (
+    hold_out_patients,
+    make_folds,
+    n_on_both_sides,
+    patient_folds,
+    put_together,
+)
 from asfusion.exceptions import ConfigurationError, InputError
 
 
@@ -93,3 +101,44 @@ def test_too_few_for_the_folds_is_said(stratify, grouped, message):
 def test_random_rows_that_keep_groups_apart_are_fine():
     y = np.arange(10.0)
     assert len(make_folds(y, ShuffleSplit(2, random_state=0))) == 2
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 10_000), st.integers(2, 6), st.booleans(), st.booleans())
+def test_folds_inside_a_fit_are_those_of_a_judge_where_patients_suffice(seed, k, strat, grouped):
+    y, patient = make(30, seed)
+    groups, strata = patient if grouped else None, y if strat else None
+    options = {"groups": groups, "strata": strata, "seed": seed}
+    inner = patient_folds(groups, k, n_rows=len(y), strata=strata, seed=seed)
+    for (learn, judge), (train, test) in zip(inner, make_folds(y, k, **options), strict=True):
+        assert (learn == train).all() and (judge == test).all()
+
+
+def test_fewer_folds_where_there_are_fewer_patients():
+    patient = np.repeat(np.arange(3), 4)
+    assert len(patient_folds(patient, 5, n_rows=12, seed=0)) == 3
+    assert patient_folds(np.zeros(12), 5, n_rows=12, seed=0) == []
+    assert len(patient_folds(None, 5, n_rows=4, strata=np.array([0, 1, 0, 1]), seed=0)) == 2
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5])
+def test_patients_are_held_out_whole_and_each_class_is_learned(fraction):
+    y, patient = make()
+    learn, held = hold_out_patients(patient, fraction, n_rows=len(y), strata=y, seed=0)
+    assert sorted([*learn, *held]) == list(range(len(y)))
+    assert n_on_both_sides((learn, held), patient) == 0
+    assert set(y[learn]) == {0, 1}
+    assert len(held) / len(y) == pytest.approx(fraction, abs=0.08)
+    assert hold_out_patients(None, fraction, n_rows=2, seed=0) is None
+
+
+def test_answers_are_put_together_by_row():
+    parts = [([2, 0], [[1.0, 2.0], [3.0, 4.0]]), ([0], [[5.0, 8.0]])]
+    parts = [(np.array(rows), np.array(answers)) for rows, answers in parts]
+    together = put_together(iter(parts), (4, 2))
+    np.testing.assert_array_equal(
+        together, [[4.0, 6.0], [np.nan, np.nan], [1.0, 2.0], [np.nan, np.nan]]
+    )
+    one = put_together([(np.array([1]), np.array([7.0]))], (2,))
+    np.testing.assert_array_equal(one, [np.nan, 7.0])
+    assert np.isnan(put_together([], (2, 3))).all()

@@ -135,7 +135,7 @@ def _answer(
         return np.asarray(fitted.predict(rows.take(test)))
 
     parts = ((test, ask(number, train, test)) for number, (train, test) in enumerate(folds))
-    predicted = put_together(parts, len(rows.y))
+    predicted = put_together(parts, rows.y.shape)
     return _Answer(predicted, tuple(chosen), time.perf_counter() - begun)
 
 

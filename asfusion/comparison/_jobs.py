@@ -123,9 +123,9 @@ def answer_all(
         for entry, answer in zip(job.run.entries, answers, strict=True):
             parts[entry.name][job.repeat].append((job.fold[1], answer))
             seconds[entry.name] += took
-    n_rows = len(data.frame)
+    shape = (len(data.frame), data.n_outputs)
     return {
-        name: np.stack([put_together(repeat, n_rows) for repeat in repeats])
+        name: np.stack([put_together(repeat, shape) for repeat in repeats])
         for name, repeats in parts.items()
     }, seconds
 

@@ -121,10 +121,12 @@ def cross_validate(
 
     Notes
     -----
-    An integer ``cv`` of a search (alone, or as a step of a Pipeline) is replaced, in the copy,
-    by folds of the training patients, stratified for classes. So it chooses by patients that
-    were not fitted, too. A splitter in its place gets the groups. `groups` are passed to
-    ``fit`` where it takes them.
+    With `groups`, an integer ``cv`` of a search, of calibration, stacking or a model such as
+    ``LogisticRegressionCV`` (alone, or as a step of a Pipeline) is replaced, in the copy, by
+    folds of the training patients, stratified for classes. So it chooses by patients that were
+    not fitted, too. A splitter in its place stays, and that of a search gets the groups. What
+    counts folds inside of these sees a part of the rows, and splits it by row. `groups` are
+    passed to ``fit`` where it takes them.
 
     Each row is called positive or not by the threshold of the copy that judged it, where that
     has one. Net benefit, which has one price, is at the median of those thresholds.

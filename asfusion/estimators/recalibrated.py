@@ -202,7 +202,8 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
             part = fit_copy(self.estimator, take_rows(X, learn), labels[learn], own, share)
             return probabilities_of(part, take_rows(X, judge), self.classes_)
 
-        return put_together(((judge, ask(learn, judge)) for learn, judge in folds), len(labels))
+        parts = ((judge, ask(learn, judge)) for learn, judge in folds)
+        return put_together(parts, (len(labels), len(self.classes_)))
 
     def _learn(
         self, unseen: NDArray[np.float64], y: NDArray[np.int64], weight: NDArray[np.float64]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from asfusion._frames import Frame
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import hold_out, inner_splits
+from asfusion.exceptions import ConfigurationError
 from asfusion.targets import Classes, Numbers
 
 TARGETS = {True: Classes(), False: Numbers()}
@@ -72,3 +73,16 @@ def test_a_splitter_is_used_as_it_is(classify):
     y = np.arange(10) % 2 if classify else np.arange(10.0)[:, None]
     splits = inner_splits(make_rows(y), KFold(2), target=TARGETS[classify], seed=0)
     np.testing.assert_array_equal(splits[0][1], np.arange(5))
+
+
+def test_a_splitter_that_mixes_a_patient_is_refused():
+    from sklearn.model_selection import GroupKFold, ShuffleSplit
+
+    rows = make_rows(np.arange(12) % 2, np.arange(12) // 3)
+    mixed = "cv, split 0: expected each group on one side, got . group"
+    with (
+        pytest.raises(ConfigurationError, match=mixed),
+        pytest.warns(UserWarning, match="The groups parameter is ignored"),
+    ):
+        inner_splits(rows, ShuffleSplit(2, random_state=0), target=Classes(), seed=0)
+    assert len(inner_splits(rows, GroupKFold(2), target=Classes(), seed=0)) == 2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from asfusion._checks import check_choice
 from asfusion._processes import side_by_side
 from asfusion._progress import progress
-from asfusion.exceptions import AsfusionWarning, ImageReadError, InputError, StoreError
+from asfusion._warn import warn_user
+from asfusion.exceptions import ImageReadError, InputError, StoreError
 from asfusion.imaging._cells import image_cells
 from asfusion.imaging._sheet import sheet_html
 from asfusion.imaging.stores._records import FileKey, Records
@@ -132,7 +132,7 @@ class ContentStore:
                 f"{len(problems)} of {len(rows)} {self._nouns} cannot be read, and have row -1. "
                 f"The first is {self._noun} {min(problems)}: {problems[min(problems)]}"
             )
-            warnings.warn(message, AsfusionWarning, stacklevel=2)
+            warn_user(message)
         return rows
 
     def find(
@@ -184,7 +184,7 @@ class ContentStore:
                 f"{self._records.who}: {self._records.n_repaired - n_repaired} damaged record(s) "
                 "were read again from their files. If this happens again, look at the disk."
             )
-            warnings.warn(message, AsfusionWarning, stacklevel=3)
+            warn_user(message)
         return self._rows_of(digests), problems
 
     def verify(self) -> NDArray[np.int64]:
