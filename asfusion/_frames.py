@@ -180,6 +180,15 @@ class Frame:
             return "text"
         return _kind_of_objects(self.cells(name))
 
+    def order(self, name: str) -> tuple[str, ...]:
+        """Return the levels of an ordered category from low to high, as `strings` writes them.
+
+        None for a column that is none. What polars calls an Enum is ordered.
+        """
+        dtype = self._types[name]
+        levels = map(_text_of, dtype.categories) if dtype == nw.Enum else ()
+        return tuple(level for level in levels if level is not None)
+
     def is_nested(self, name: str) -> bool:
         """Return whether cells of a column may be lists or tables of their own."""
         dtype = self._types[name]

@@ -41,7 +41,7 @@ from asfusion.estimators._rows import (
 )
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
+from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 from asfusion.targets.numbers import Numbers
 
 Floats = NDArray[np.float64]
@@ -104,7 +104,9 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         self.seed_ = draw_seed(self.random_state)
         part = self._fit_part(rows, "all")
         self.plan_, self.model_, self.best_params_ = part["plan"], part["model"], part["chosen"]
-        features = TablePreprocessor.from_state(self.plan_).transform(rows.frame)
+        plan = TablePreprocessor.from_state(self.plan_)
+        plan.tell_empty()
+        features = plan.transform(rows.frame)
         self.background_ = np.average(features, axis=0, weights=rows.sample_weight)[None, :]
         self._fit_folds(rows)
         return self
@@ -234,7 +236,10 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
             In the units of y.
         """
         check_is_fitted(self)
-        return self._ask(self._part(), self._read_X(X, reset=False))
+        frame = self._read_X(X, reset=False)
+        predicted = self._ask(self._part(), frame)
+        tell_gaps(self.plan_, frame)
+        return predicted
 
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
         """Return an interval that a new patient's measured index should lie in (CV+).

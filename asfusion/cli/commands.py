@@ -210,13 +210,13 @@ def _encoders(model: Any) -> dict[str, Any]:
 
 
 def _categories(model: Any) -> list[str]:
-    """Return the columns that a fitted model read as categories."""
+    """Return the columns that a fitted model read as categories, ordered or not."""
     from asfusion.tabular.preprocess import TablePreprocessor
 
     tables: list[Any] = [e for e in _encoders(model).values() if e.kind == "table"]
     learned = [table.plan_ for table in tables] or [getattr(model, "plan_", [])]
     plans = [plan for state in learned for plan in TablePreprocessor.from_state(state).plans]
-    return [plan.name for plan in plans if plan.kind == "category"]
+    return [plan.name for plan in plans if plan.levels]
 
 
 def _read(

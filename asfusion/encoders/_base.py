@@ -289,6 +289,9 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
 
+    def _tell_gaps(self, frame: Frame) -> None:
+        """Warn where rows that were just read lack what training rows had throughout."""
+
     def _network_in_words(self) -> str:
         """Return what reads the columns, where another choice may well be better."""
         return ""

@@ -23,7 +23,7 @@ from asfusion.nn.registry import backbone_names, find_backbone, register_backbon
 from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, make_tabnet
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
-from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty
+from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 
 Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
 
@@ -162,7 +162,7 @@ class TabularEncoder(FeatureEncoder):
         self.__dict__.pop("network_", None)
         max_bins = _MAX_BINS if self.number_embedding == "piecewise_linear" else None
         plan = TablePreprocessor(max_categories=self.max_categories, max_bins=max_bins)
-        plan.fit(frame, names, weights)
+        plan.fit(frame, names, weights).tell_empty()
         self.columns_ = tuple(names)
         self.plan_ = plan.to_state()
         self.feature_names_ = plan.feature_names()
@@ -205,7 +205,14 @@ class TabularEncoder(FeatureEncoder):
     def _features(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Return features of rows, not yet marked as absent, and which rows have the table."""
         check_is_fitted(self)
-        return TablePreprocessor.from_state(self.plan_).read(self._read(X))
+        frame = self._read(X)
+        found = TablePreprocessor.from_state(self.plan_).read(frame)
+        if not isinstance(X, Frame):  # rows of the user, not of a part of the library
+            self._tell_gaps(frame)
+        return found
+
+    def _tell_gaps(self, frame: Frame) -> None:
+        tell_gaps(self.plan_, frame)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, such as ``crp`` and ``crp_missing``."""

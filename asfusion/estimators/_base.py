@@ -348,8 +348,11 @@ class FusionEstimator(Bundled, PartsMixin):
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Return outputs (N, K); rows without any modality get the training prior."""
         check_is_fitted(self)
+        frame = self._read_X(X, reset=False)
         with progress_shown(bool(self.verbose)):
-            outputs, present = self._raw(self._read_X(X, reset=False))
+            outputs, present = self._raw(frame)
+        for encoder in self._modality_encoders().values():
+            encoder._tell_gaps(frame)
         if not present.all():
             warn_user(
                 f"{int((~present).sum())} row(s) have none of the fitted modalities: the "

@@ -6,13 +6,14 @@ and a row of weight zero as none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._checks import quoted
 from asfusion._frames import Frame, Kind, looks_like_date, looks_measured
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
@@ -30,7 +31,12 @@ _READABLE_AS: dict[str, tuple[Kind, ...]] = {
     "date": ("date", "text"),
     "number": ("number", "boolean"),
     "boolean": ("number", "boolean"),
+    "ordered": ("category", "text"),
 }
+_NO_LEVEL = (
+    "Column {name!r}: none of the cells has a level that has a feature. Are they written as in fit?"
+)
+_HANDFUL = 20  # rows: a few may well lack a cell that others have
 
 
 @dataclass
@@ -41,13 +47,14 @@ class ColumnPlan:
     ----------
     name : str
         The column.
-    kind : {"number", "boolean", "date", "category", "empty"}
-        How its cells are read. Of an empty column no training row had a cell: it has no
-        feature, and is not looked at again.
+    kind : {"number", "boolean", "date", "category", "ordered", "empty"}
+        How its cells are read: those of an ordered category as the place of their level. Of an
+        empty column no training row had a cell: it has no feature, and is not looked at again.
     center, scale : float
         Median and spread of numbers and dates (days); unitless after scaling.
     levels : tuple of str
-        Levels of a category that have a feature of their own, sorted.
+        Levels of a category that have a feature of their own, sorted; all levels of an ordered
+        one, from low to high.
     with_flag : bool
         Whether a ``_missing`` feature marks cells that were imputed: there is one where
         training rows lacked the cell.
@@ -57,7 +64,7 @@ class ColumnPlan:
     """
 
     name: str
-    kind: Kind | Literal["empty"]
+    kind: Kind | Literal["ordered", "empty"]
     center: float = 0.0
     scale: float = 1.0
     levels: tuple[str, ...] = ()
@@ -89,6 +96,7 @@ class TablePreprocessor:
     lies more than ten such units away is clipped. Booleans become 0 and 1, missing cells
     the more frequent of both. Categories become one feature per level; a level beyond the
     `max_categories` most frequent has none, nor has one that was not seen in training.
+    Ordered categories are numbers, from 0 for the lowest level; another level is missing.
     A column without any known cell in training has no feature either.
 
     Parameters
@@ -146,7 +154,7 @@ class TablePreprocessor:
         """Return which features are numbers or dates, by position, with the edges of their bins."""
         found, position = {}, 0
         for plan in self.plans:
-            if plan.kind in ("number", "date"):
+            if plan.kind in ("number", "date", "ordered"):
                 found[position] = plan.edges
             position += plan.n_features
         return found
@@ -186,6 +194,17 @@ class TablePreprocessor:
                 present |= _write_levels(plan, frame, features[:, start:end])
         return features, present
 
+    def tell_empty(self) -> None:
+        """Warn of columns that no training row has a value of."""
+        names = [plan.name for plan in self.plans if plan.kind == "empty"]
+        if names:
+            have, get = ("have", "get") if len(names) > 1 else ("has", "gets")
+            msg = (
+                f"{_columns(names)} {have} no value in any training row, and {get} no feature. "
+                "Check joins and names; leave out what stays empty."
+            )
+            warn_user(msg)
+
     def to_state(self) -> list[dict[str, Any]]:
         """Return what was learned as plain values."""
         return [
@@ -215,6 +234,8 @@ class TablePreprocessor:
         if not frame.known(name).any():
             return ColumnPlan(name, "empty")
         kind = column_kind(frame, name)
+        if order := frame.order(name):
+            return self._learn_ordered(frame, name, order, weights)
         plan = ColumnPlan(name, kind)
         cells = _read(plan, frame)
         if kind != "category":
@@ -224,8 +245,20 @@ class TablePreprocessor:
         plan.levels = self._levels(name, cells[known], weights[known])
         return plan
 
+    def _learn_ordered(
+        self, frame: Frame, name: str, order: tuple[str, ...], weights: Array
+    ) -> ColumnPlan:
+        cells = _read(ColumnPlan(name, "ordered", levels=order), frame)
+        plan = self._learn_block([name], ["ordered"], cells[:, None], weights)[0]
+        plan.levels = order
+        return plan
+
     def _learn_block(
-        self, names: list[str], kinds: list[Kind], cells: Array, weights: Array
+        self,
+        names: list[str],
+        kinds: Sequence[Kind | Literal["ordered"]],
+        cells: Array,
+        weights: Array,
     ) -> list[ColumnPlan]:
         """Learn columns (N, C) of numbers, booleans and dates."""
         n_known = (~np.isnan(cells)).sum(axis=0)
@@ -235,7 +268,7 @@ class TablePreprocessor:
             some, *centers_and_scales(cells[:, some], weights), strict=True
         ):
             gaps = bool(n_known[n] < len(cells))
-            plan = plans[n] = ColumnPlan(names[n], kinds[n], float(center), with_flag=gaps)
+            plan = plans[n] = ColumnPlan(names[n], kinds[int(n)], float(center), with_flag=gaps)
             if plan.kind != "boolean":
                 plan.scale = float(scale)
                 plan.edges = self._bins(plan, cells[:, n], weights)
@@ -290,9 +323,21 @@ def _read(plan: ColumnPlan, frame: Frame) -> NDArray[Any]:
         raise ColumnError(_changed(plan, found))
     if kind == "category":
         return np.asarray(frame.strings(name), dtype=object)
+    if kind == "ordered":
+        return _places(plan, frame)
     if kind == "date":
         return frame.days(name)
     return _check_binary(frame.numbers(name), name) if kind == "boolean" else frame.numbers(name)
+
+
+def _places(plan: ColumnPlan, frame: Frame) -> Array:
+    """Return the place of each cell's level, NaN for a missing cell or another level."""
+    cells = frame.strings(plan.name)
+    place = {level: number for number, level in enumerate(plan.levels)}
+    found = np.asarray([np.nan if c is None else place.get(c, np.nan) for c in cells])
+    if sum(cell is not None for cell in cells) >= _SEVERAL and np.isnan(found).all():
+        warn_user(_NO_LEVEL.format(name=plan.name))
+    return found.astype(np.float64)
 
 
 def _check_binary(values: Array, name: str) -> Array:
@@ -322,7 +367,8 @@ def _known(cells: NDArray[Any]) -> NDArray[np.bool_]:
 def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[NDArray[np.int64], Array]]:
     """Yield cells (N, C) of numbers, booleans and dates, after the positions of their plans."""
     read = [n for n, plan in enumerate(plans) if plan.kind not in ("empty", "category")]
-    alone = [n for n in read if plans[n].kind == "date" or plans[n].name not in frame.plain]
+    own = ("date", "ordered")
+    alone = [n for n in read if plans[n].kind in own or plans[n].name not in frame.plain]
     places = np.setdiff1d(read, alone)
     for names, cells in frame.blocks([plans[n].name for n in places]):
         part, places = places[: len(names)], places[len(names) :]
@@ -351,11 +397,7 @@ def _write_levels(plan: ColumnPlan, frame: Frame, features: Array) -> NDArray[np
     numbers = {level: number for number, level in enumerate(plan.levels)}
     level_of = np.asarray([numbers.get(cell, -1) for cell in cells], dtype=np.int64)
     if known.sum() >= _SEVERAL and (level_of < 0).all():
-        msg = (
-            f"Column {plan.name!r}: none of the cells has a level that has a feature. Are "
-            "they written as in fit?"
-        )
-        warn_user(msg)
+        warn_user(_NO_LEVEL.format(name=plan.name))
     features[:, : len(numbers)] = level_of[:, None] == np.arange(len(numbers))
     if plan.with_flag:
         features[:, -1] = ~known
@@ -377,6 +419,45 @@ def _bin_edges(scaled: Array, weights: Array, max_bins: int) -> tuple[float, ...
         if edge - edges[-1] > _NARROWEST:
             edges.append(float(edge))
     return tuple(edges)
+
+
+def tell_gaps(learned: list[dict[str, Any]], frame: Frame) -> None:
+    """Warn of columns without a value in many rows that have others, unlike in training.
+
+    Parameters
+    ----------
+    learned : list of dict
+        What `TablePreprocessor.to_state` returned.
+    frame : Frame
+        Rows with its columns, which were read before.
+    """
+    if len(frame) < _HANDFUL:
+        return
+    names = [plan["name"] for plan in learned if plan["kind"] != "empty"]
+    gone = _unfilled(frame, names)
+    if gone and frame.present([name for name in names if name not in gone]).sum() >= _HANDFUL:
+        have = "have" if len(gone) > 1 else "has"
+        msg = (
+            f"{_columns(gone)} {have} no value in any of these rows, unlike in training. Is it "
+            "filled, and read under the name that it had?"
+        )
+        warn_user(msg)
+
+
+def _unfilled(frame: Frame, names: list[str]) -> list[str]:
+    """Return the columns without a known cell."""
+    plain = [name for name in names if name in frame.plain]
+    filled: set[str] = set()
+    for part, cells in frame.blocks(plain):
+        some = np.flatnonzero(~np.isnan(cells).all(axis=0))
+        filled |= {part[n] for n in some.tolist()}
+    others = set(names) - set(plain)
+    filled |= {name for name in others if frame.known(name).any()}
+    return [name for name in names if name not in filled]
+
+
+def _columns(names: list[str]) -> str:
+    return f"Column{'s' * (len(names) > 1)} {quoted(names)}"
 
 
 def _unique(names: Iterable[str]) -> list[str]:

@@ -155,6 +155,7 @@ def test_output_may_be_a_table() -> None:
 # ------------------------------------------------------------------ learning
 
 
+@pytest.mark.filterwarnings("ignore:Column.* no value in any training row")
 @given(st.lists(st.integers(0, 3), min_size=5, max_size=5).filter(lambda w: any(w[:3])))
 def test_a_weight_counts_rows(weights: list[int]) -> None:
     X = _table()
