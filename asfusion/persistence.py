@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from asfusion._checks import suggestion
+from asfusion._described import Described
 from asfusion._stubs import public_names
 from asfusion.bundle.objects import Bundled, describe_bundle, load_bundle
 from asfusion.exceptions import BundleError, ConfigurationError
-from asfusion.fusion._base import Fusion
 
 _MAX_BYTES = 8 << 30
 
@@ -81,7 +81,7 @@ def _resolve(name: object) -> type:
     if isinstance(name, str) and name in known:
         module, _, kind = name.partition(":")
         found: Any = getattr(importlib.import_module(module), kind)
-        if isinstance(found, type) and issubclass(found, Bundled | Fusion):
+        if isinstance(found, type) and issubclass(found, Bundled | Described):
             return found
     hint = suggestion(name, sorted(known)) if isinstance(name, str) else ""
     msg = (
