@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -167,6 +168,20 @@ def events_of_strangers() -> None:
     af.LabEvents({"crp": "CRP"}).transform(events, dates)
 
 
+def long_notes() -> None:
+    rows = pd.DataFrame({"note": ["pain at night and stiff in the morning " * 20] * 24})
+    encoder = af.TextEncoder("note", max_tokens=8, vocab_size=300)
+    encoder.fit(rows).prepare(rows)
+
+
+def weights_of_others() -> None:
+    variants = pd.DataFrame({"id": ["rs1"], "chrom": ["1"], "pos": [1]})
+    variants = variants.assign(effect_allele="A", other_allele="G")
+    people = af.genomics.Genotypes(np.ones((4, 1)), list("abcd"), variants)
+    weights = pd.DataFrame({"id": ["rs1", "rs2", "rs3"], "effect_allele": "A"})
+    af.genomics.risk_score(people, weights.assign(other_allele="G", weight=1.0))
+
+
 PUBLIC = [
     fit_without_a_modality,
     fit_in_a_search,
@@ -179,6 +194,8 @@ PUBLIC = [
     judge_labels,
     cross_validate_copies,
     events_of_strangers,
+    long_notes,
+    weights_of_others,
 ]
 
 
@@ -188,6 +205,21 @@ def test_public_call_names_the_users_line(call: Callable[[], None]) -> None:
     assert said and {w.filename for w in said} == {__file__}
     first, lines = call.__code__.co_firstlineno, inspect.getsource(call).count("\n")
     assert all(first < w.lineno < first + lines for w in said)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    rows = pd.DataFrame({"film": [str(tmp_path / f"{i}.png") for i in range(3)]})
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(rows["film"][0])
+    for file in rows["film"][1:]:
+        Path(file).write_bytes(b"no image")
+    encoder = af.ImageEncoder("film", size=32, on_error="missing").fit(rows)
+    store = af.imaging.ImageStore(tmp_path / "store", 32)
+    for call in (
+        lambda: encoder.prepare(rows),
+        lambda: store.ingest(rows["film"], on_error="missing"),
+    ):
+        said = caught(call)
+        assert said and {w.filename for w in said} == {__file__}
 
 
 def test_damaged_answers_of_a_comparison(tmp_path: Path) -> None:
