@@ -55,6 +55,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     True
     """
 
+    kind: ClassVar[str] = "other"
     # Whether cells may name files, whose contents then count where rows are told apart.
     reads_files: ClassVar[bool] = True
     # Rows that pass the backbone at once: more where a row costs little.

@@ -64,6 +64,7 @@ class SeriesEncoder(Encoder):
     shape_: tuple[int, int, int]
     backbone_config_: dict[str, Any]
 
+    kind: ClassVar[str] = "volume"
     _chunk_rows: ClassVar[int] = 32
 
     @property

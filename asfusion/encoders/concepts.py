@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -83,6 +83,8 @@ class ConceptEncoder(FeatureEncoder):
     >>> features[["uveitis_historical", "uveitis_negated", "psoriasis_family"]].values.tolist()
     [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [nan, nan, nan]]
     """
+
+    kind: ClassVar[str] = "concepts"
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -115,6 +115,8 @@ class GenotypeEncoder(FeatureEncoder):
     >>> list(encoder.get_feature_names_out()[3:])
     ['rs30187_x_hla_b27', 'rs30187_missing']
     """
+
+    kind: ClassVar[str] = "genotypes"
 
     def __init__(
         self,

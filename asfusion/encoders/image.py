@@ -141,6 +141,7 @@ class ImageEncoder(Encoder):
     >>> folder.cleanup()
     """
 
+    kind: ClassVar[str] = "image"
     _embed_rows: ClassVar[int] = 4  # what fits into a CPU's caches
 
     def __init__(

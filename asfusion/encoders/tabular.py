@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -106,6 +106,8 @@ class TabularEncoder(FeatureEncoder):
     >>> encoder.transform(X).shape
     (3, 3)
     """
+
+    kind: ClassVar[str] = "table"
 
     def __init__(
         self,

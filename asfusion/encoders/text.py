@@ -136,6 +136,7 @@ class TextEncoder(Encoder):
     (3, 3)
     """
 
+    kind: ClassVar[str] = "note"
     reads_files: ClassVar[bool] = False
 
     # One note at a time is cut to its own length: no padding, and the same bits whatever

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +132,8 @@ class VisitEncoder(FeatureEncoder):
     >>> summary[["visits_crp_last", "visits_crp_slope_per_year"]].round(1).values.tolist()
     [[0.8, 0.3], [-0.2, 0.0], [nan, nan]]
     """
+
+    kind: ClassVar[str] = "visits"
 
     def __init__(
         self,
