@@ -15,13 +15,13 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
+from asfusion._foreign import import_shap
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import make_folds
 from asfusion.baselines._models import (
     Algorithm,
     explain_model,
-    import_shap,
     make_grid,
     make_model,
     pairs_of_features,

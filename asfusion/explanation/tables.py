@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted, suggestion
+from asfusion._foreign import import_shap
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.explanation import _table_plots
 from asfusion.show import page as _html
@@ -249,12 +249,7 @@ class TableAttribution:
         >>> found.to_shap().shape
         (1, 2)
         """
-        with warnings.catch_warnings():
-            # shap itself calls what matplotlib is about to drop.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", PendingDeprecationWarning)
-            import shap
-
+        shap = import_shap()
         numbers = np.column_stack(
             [_table_plots.as_numbers(column)[0] for column in self.data.T]
             or [np.zeros((len(self), 0))]
