@@ -13,18 +13,12 @@ from asfusion._checks import check_choice, check_integer, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.baselines._index import IndexRegressor
-from asfusion.estimators._base import FusionEstimator, FusionRegressor
+from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._details import (
-    IMAGE_METHODS,
-    WORD_METHODS,
-    Details,
-    ImageMethod,
-    WordMethod,
-)
+from asfusion.explanation._asking import IMAGE_METHODS, WORD_METHODS, ImageMethod, WordMethod
+from asfusion.explanation._details import Details
 from asfusion.explanation._game import LEAVING_OUT, Game, Link
-from asfusion.explanation._of_baseline import explain_baseline
+from asfusion.explanation.of_indices import explain_index
 from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
 from asfusion.explanation.result import Explanation
 

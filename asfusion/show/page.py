@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import base64
+import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
+
+from asfusion._files import write_file
 
 RESEARCH_TOOL = "asfusion is a research tool, not a medical device."
 
@@ -43,6 +48,52 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
+
+
+class Page(ABC):
+    """A result that prints, shows itself in a notebook, and is written as a page of its own.
+
+    A result says what the page is called (`_title`), what it is as text (`_text`) and the parts
+    of the page, which are HTML already (`_body`). As a data class it needs ``repr=False``, or
+    its fields are printed instead.
+    """
+
+    def __repr__(self) -> str:
+        """Return the result as text."""
+        return self._text()
+
+    def _repr_html_(self) -> str:
+        """Return the result as HTML, to stand in a notebook."""
+        return fragment(self._body())
+
+    def to_html(self, path: str | os.PathLike[str]) -> Path:
+        """Write the result as one page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path
+            The file; one that is there is replaced.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        text = page(self._title(), fragment(self._body()))
+        write_file(Path(path), text.encode("utf-8"))
+        return Path(path)
+
+    @abstractmethod
+    def _title(self) -> str:
+        """Return the title of the window."""
+
+    @abstractmethod
+    def _text(self) -> str:
+        """Return what stands in a terminal."""
+
+    @abstractmethod
+    def _body(self) -> list[str]:
+        """Return the parts of the page."""
 
 
 def page(title: str, body: str) -> str:
