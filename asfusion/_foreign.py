@@ -53,11 +53,12 @@ def in_our_words(
     spared : tuple of exception classes
         What is raised as it is, besides errors of this library.
     """
+    passed: tuple[type[Exception], ...] = (AsfusionError, *spared)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             yield
-        except (AsfusionError, *spared):
+        except passed:
             raise
         except Exception as error:
             if asked is not None and error is asked.error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +53,9 @@ _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
+
+    # What predictions are explained by.
+    _explained_as: ClassVar[str] = "columns"
 
     model: Any
     columns: Any

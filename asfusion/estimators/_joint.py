@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, Self, cast
 
 import numpy as np
 import torch
@@ -40,6 +41,7 @@ class JointFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "joint"
+    has_gradients = True
 
     def __init__(
         self,
@@ -276,6 +278,13 @@ class JointFusion(FusionEstimator):
         """Let each fitted encoder's `transform` use the network trained here."""
         for name, encoder in self.encoders_.items():
             encoder.network_ = self.network_.encoders[name]  # type: ignore[assignment]
+
+    def _untrained(self) -> Self:
+        """Return the same model with a network whose weights are drawn anew."""
+        model = copy.copy(self)
+        with torch_seed(0):
+            model.network_ = self._build(resolve_head(self.fusion), pretrained=False).eval()
+        return model
 
     def _checkpoint_file(self) -> Path | None:
         if self.checkpoint is None:

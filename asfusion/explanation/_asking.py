@@ -139,6 +139,7 @@ class Attributor(ABC):
 
     def check(self) -> None:
         """Raise if the modality cannot be attributed as asked, before anything is computed."""
+        return
 
     def names_with_units(self) -> set[str]:
         """Return what may be given a unit."""

@@ -101,7 +101,10 @@ class ImageAttributor(PixelAttributor):
 
     def _differentiable_worth(self, row: int) -> Callable[[Tensor], Tensor]:
         """Return the same with its gradient."""
-        worth, network = worth_of_tokens(self.game, row, self.name), network_of(self.game, self.name)
+        worth, network = (
+            worth_of_tokens(self.game, row, self.name),
+            network_of(self.game, self.name),
+        )
 
         def forward(images: Tensor) -> Tensor:
             # A frozen backbone keeps no gradient when it is asked through its encoder.

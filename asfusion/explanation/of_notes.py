@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._asking import Attributor
@@ -99,7 +99,10 @@ class NoteAttributor(Attributor):
 
     def _embed(self, row: int, text: str) -> Embedded:
         """Return the embeddings of a cleaned note, and their worth as a function."""
-        worth, network = worth_of_tokens(self.game, row, self.name), network_of(self.game, self.name)
+        worth, network = (
+            worth_of_tokens(self.game, row, self.name),
+            network_of(self.game, self.name),
+        )
         backbone, coding = network.backbone, self._code(text)
         ids, table = torch.tensor([coding.ids]), backbone.embedding_table()
         with torch.no_grad():

@@ -97,7 +97,10 @@ class SeriesAttributor(PixelAttributor):
 
     def _differentiable_worth(self, row: int, prepared: Prepared, sequence: int) -> Forward:
         """Return the worth of volumes (B, 1, Z, Y, X) in place of one sequence of the row."""
-        worth, network = worth_of_tokens(self.game, row, self.name), network_of(self.game, self.name)
+        worth, network = (
+            worth_of_tokens(self.game, row, self.name),
+            network_of(self.game, self.name),
+        )
         backbone = network.backbone
         with torch.no_grad():
             values, mask = backbone(dict(prepared.tensors))

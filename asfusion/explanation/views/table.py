@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted, suggestion
+from asfusion._frames import is_missing
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.explanation._attribution import Attribution
 from asfusion.explanation.views import table_bars, table_points
 from asfusion.explanation.views.bars import LONGEST_LABEL, Pairs, bars
-from asfusion.explanation.views.cells import Floats, TableFields, by_size, cell_label, is_missing
+from asfusion.explanation.views.cells import Floats, TableFields, by_size, cell_label
 from asfusion.show import page as _html
 from asfusion.show.figures import as_svg, given_or_new, new_figure, signed
 

@@ -258,9 +258,7 @@ def _below(e: ExplanationView, row: int) -> list[str]:
     """Return what stands below the picture of a row: coloured notes, pictures of visits."""
     limit = _limit(e, row, e.names)
     shown = {name: e[name]._on_page(row, limit) for name in e.names}
-    return [
-        part for name, own in shown.items() if own for part in (_html.heading(name, 3), own)
-    ]
+    return [part for name, own in shown.items() if own for part in (_html.heading(name, 3), own)]
 
 
 def _limit(e: ExplanationView, row: int, names: Iterable[str]) -> float:
@@ -274,4 +272,3 @@ def _told(value: float, there: bool) -> str:
     if there:
         return f"{value:+.3f}"
     return f"{value:+.3f} (absent)" if value else "absent"
-
