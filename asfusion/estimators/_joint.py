@@ -283,7 +283,8 @@ class JointFusion(FusionEstimator):
         """Return the same model with a network whose weights are drawn anew."""
         model = copy.copy(self)
         with torch_seed(0):
-            model.network_ = self._build(resolve_head(self.fusion), pretrained=False).eval()
+            network = self._build(resolve_head(self.fusion), pretrained=False)
+        model.network_ = network.to(next(self.network_.parameters()).dtype).eval()
         return model
 
     def _checkpoint_file(self) -> Path | None:
