@@ -169,7 +169,10 @@ class Frame:
             column = plain.get_column(name)
             if column.dtype.is_integer() or column.dtype == nw.Boolean:
                 plain = plain.with_columns(nw.maybe_convert_dtypes(column))
-            plain = plain.with_columns(nw.when(mask.tolist()).then(nw.col(name)).alias(name))
+            stays = nw.new_series(
+                name, mask, nw.Boolean, backend=nw.get_native_namespace(self._frame)
+            )
+            plain = plain.with_columns(nw.when(stays).then(nw.col(name)).alias(name))
         return Frame(plain.to_native(), is_array=self.is_array)
 
     def to_native(self) -> Any:
