@@ -161,6 +161,26 @@ class Frame:
         plain = nw.maybe_reset_index(self._frame)
         return Frame(plain.with_columns(column).to_native(), is_array=self.is_array)
 
+    def blank(self, kept: Mapping[str, NDArray[np.bool_]]) -> Frame:
+        """Return the same rows, in which cells of some columns are missing.
+
+        Parameters
+        ----------
+        kept : mapping of str to ndarray of shape (N,), bool
+            For each column that is named, which cells stay. What does stay reads as before: a
+            whole number beside a missing one is still no fraction.
+        """
+        plain = nw.maybe_reset_index(self._frame)
+        for name, mask in kept.items():
+            column = plain.get_column(name)
+            if column.dtype.is_integer() or column.dtype == nw.Boolean:
+                plain = plain.with_columns(nw.maybe_convert_dtypes(column))
+            stays = nw.new_series(
+                name, mask, nw.Boolean, backend=nw.get_native_namespace(self._frame)
+            )
+            plain = plain.with_columns(nw.when(stays).then(nw.col(name)).alias(name))
+        return Frame(plain.to_native(), is_array=self.is_array)
+
     def to_native(self) -> Any:
         """Return the pandas or polars DataFrame that this Frame views."""
         return self._frame.to_native()

@@ -105,7 +105,7 @@ af.evaluate(model, X[test], y[test], groups=patient[test], n_bootstrap=300)
 # %%
 units = {"crp": "mg/L", "esr": "mm/h", "age": "years"}
 explanation = af.explain(model, X[test].head(4), background=X[train], units=units, verbose=0)
-figure = explanation.plot_patient(0)
+explanation.plot_patient(0)
 
 # %% [markdown]
 # ## Save

@@ -40,7 +40,7 @@ print(e)
 # modality and part by part:
 
 # %%
-figure = e.plot_patient(0)
+e.plot_patient(0)
 
 # %% [markdown]
 # ## The parts, as tables and marked text

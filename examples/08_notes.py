@@ -64,4 +64,4 @@ fused = af.EarlyFusionClassifier(
     verbose=0,
 ).fit(X, y)
 explanation = af.explain(fused, X.head(3), background=X.head(60), verbose=0)
-figure = explanation.plot_patient(0)
+explanation.plot_patient(0)

@@ -65,4 +65,4 @@ strongest = visits.to_frame().sort_values("attribution", key=abs, ascending=Fals
 strongest.head(4).round(4)
 
 # %%
-figure = explanation.plot_patient(0)
+explanation.plot_patient(0)

@@ -578,3 +578,27 @@ def test_texts_are_replaced(df_module: ModuleType) -> None:
     assert changed.strings("b") == ["new", None]
     assert changed.numbers("a").tolist() == [2.0, 1.0]
     assert frame.strings("b") == ["x", None]
+
+
+# -- cells left out --------------------------------------------------------------------
+
+
+def test_cells_left_out_are_missing_and_the_others_read_as_before(df_module: ModuleType) -> None:
+    cells: dict[str, list[Any]] = {
+        "code": [1, 2, 3],
+        "level": [1.0, 2.5, 3.0],
+        "flag": [True, False, True],
+        "word": ["one", "two", "three"],
+        "visits": [[1.0], [2.0, 3.0], [4.0]],
+    }
+    whole = Frame.read(df_module.DataFrame(cells))
+    kept = np.array([True, False, True])
+    some = whole.blank(dict.fromkeys(["code", "level", "flag", "word", "visits"], kept))
+    for name in cells:
+        expected = [cell if k else None for cell, k in zip(whole.strings(name), kept, strict=True)]
+        assert some.strings(name) == expected, name
+        assert some.known(name).tolist() == kept.tolist()
+    assert some.kind("code") == "number" and some.kind("flag") == "boolean"
+    assert np.isnan(some.numbers("code")[1])
+    nothing = whole.blank({"code": np.zeros(3, bool)})
+    assert nothing.strings("code") == [None] * 3 and nothing.strings("word") == cells["word"]

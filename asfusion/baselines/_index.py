@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,13 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
+from asfusion._foreign import import_shap
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import make_folds
 from asfusion.baselines._models import (
     Algorithm,
     explain_model,
-    import_shap,
     make_grid,
     make_model,
     pairs_of_features,
@@ -53,6 +53,9 @@ _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
+
+    # What predictions are explained by.
+    _explained_as: ClassVar[str] = "columns"
 
     model: Any
     columns: Any

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from asfusion._asked import Asked
 from asfusion._checks import check_choice
-from asfusion._warn import warn_user
-from asfusion.exceptions import ConfigurationError
+from asfusion._foreign import Asked, import_shap, shap_in_our_words
 from asfusion.targets.numbers import Numbers
 from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
@@ -86,42 +80,6 @@ def _mean() -> Any:
     from sklearn.dummy import DummyRegressor
 
     return DummyRegressor()
-
-
-def import_shap() -> Any:
-    """Return the module, silently: it uses calls that matplotlib is about to retire."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
-        import shap
-
-    return shap
-
-
-@contextmanager
-def shap_in_our_words(asked: Asked | None = None) -> Iterator[None]:
-    """Run shap: its warnings and errors reworded, those of what it asks as they are."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            yield
-        except Exception as error:
-            if asked is not None and error is asked.error:
-                raise
-            # The message may hold a cell: it is left to who looks at the cause.
-            msg = (
-                "algorithm: expected the package shap to explain this model, got "
-                f"{type(error).__name__} while it did. Leave algorithm at 'auto'."
-            )
-            raise ConfigurationError(msg) from error
-    for warning in caught:
-        if "shap" not in Path(warning.filename).parts:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
-        elif issubclass(warning.category, UserWarning | RuntimeWarning):
-            msg = f"algorithm: the package shap reports: {warning.message}"
-            warn_user(msg)
 
 
 class Explained(NamedTuple):

@@ -84,6 +84,10 @@ class FusionEstimator(Bundled, PartsMixin):
     feature_names_in_: NDArray[np.object_]
     columns_in_: tuple[str, ...] | None
 
+    # What predictions are explained by, and whether gradients lead from them to the content.
+    _explained_as: ClassVar[str] = "modalities"
+    has_gradients: ClassVar[bool] = False
+
     # How the family is named, and what the task mixin adds to it.
     _family: ClassVar[str]
     _face: ClassVar[str]
@@ -198,6 +202,10 @@ class FusionEstimator(Bundled, PartsMixin):
         if nothing.all():
             return np.tile(self.prior_, (len(parts), 1))
         return np.where(nothing[:, None], self.prior_, self._decide(parts))
+
+    def _untrained(self) -> Self | None:
+        """Return the same model as if it had learned nothing; None where there is no such state."""
+        return None
 
     def _modality_encoders(self) -> dict[str, Encoder]:
         """Return the fitted encoder of each modality."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -47,6 +48,7 @@ class JointFusion(FusionEstimator):
     """
 
     _family = "joint"
+    has_gradients = True
 
     def __init__(
         self,
@@ -308,6 +310,14 @@ class JointFusion(FusionEstimator):
         """Let each fitted encoder's `transform` use the network trained here."""
         for name, encoder in self.encoders_.items():
             encoder.network_ = self.network_.encoders[name]  # type: ignore[assignment]
+
+    def _untrained(self) -> Self:
+        """Return the same model with a network whose weights are drawn anew."""
+        model = copy.copy(self)
+        with torch_seed(0):
+            network = self._new_network(pretrained=False)
+        model.network_ = network.to(next(self.network_.parameters()).dtype).eval()
+        return model
 
     def _checkpoint_file(self) -> Path | None:
         if self.checkpoint is None:

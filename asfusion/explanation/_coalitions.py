@@ -18,6 +18,7 @@ from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 Floats: TypeAlias = NDArray[np.float64]
 Masks: TypeAlias = NDArray[np.bool_]
 Game: TypeAlias = Callable[[Masks], Any]
+Play: TypeAlias = Callable[[Masks], Floats]
 
 MAX_EXACT = 20
 
@@ -114,6 +115,16 @@ def play(game: Game, masks: Masks, batch: int | None) -> Floats:
         )
         raise ShapeError(msg)
     return np.concatenate(parts)
+
+
+def in_steps(play: Play, step: int) -> Play:
+    """Return a game that asks `play` of at most `step` coalitions at a time."""
+
+    def whole(masks: Masks) -> Floats:
+        starts = range(0, len(masks), max(1, step))
+        return np.concatenate([play(masks[start : start + max(1, step)]) for start in starts])
+
+    return whole
 
 
 def _payoffs(game: Game, masks: Masks) -> Floats:

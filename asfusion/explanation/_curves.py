@@ -12,28 +12,25 @@ direction of the prediction, so that values below zero have their place in the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from asfusion.explanation._table_plots import axis_label
+from asfusion.explanation._coalitions import Floats, Play
+from asfusion.show.figures import axis_label
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-Floats = NDArray[np.float64]
-Play = Callable[[NDArray[np.bool_]], Floats]
 
 SHARES = np.linspace(0.0, 1.0, 11)
 _MOST_STEPS = 10
 _COLOUR, _CHANCE = "#B35806", "#8C8C8C"
 
 
-class Parts(NamedTuple):
-    """The parts of one row: what they are said to be worth, and how to ask for some of them."""
+class Claim(NamedTuple):
+    """What the parts of one row are said to be worth, and how to ask for some of them."""
 
     values: Floats
     play: Play
@@ -66,31 +63,31 @@ class Curves:
         return float(np.trapezoid(ordered - chance.mean(axis=0), SHARES))
 
 
-def trace(rows: Iterable[Parts], *, n_random: int, seed: int) -> Curves | None:
+def trace(rows: Iterable[Claim], *, n_random: int, seed: int) -> Curves | None:
     """Return the curves over rows, or None where no row has two parts."""
     rng = np.random.default_rng(seed)
-    found = [_trace_row(parts, n_random, rng) for parts in rows if len(parts.values) > 1]
+    found = [_trace_row(claim, n_random, rng) for claim in rows if len(claim.values) > 1]
     if not found:
         return None
     mean = np.mean(found, axis=0)  # (2, 1 + R, shares)
     return Curves(mean[0, 0], mean[1, 0], mean[0, 1:], mean[1, 1:], len(found))
 
 
-def _trace_row(parts: Parts, n_random: int, rng: np.random.Generator) -> Floats:
+def _trace_row(claim: Claim, n_random: int, rng: np.random.Generator) -> Floats:
     """Return (2, 1 + R, shares): deletion and insertion, by value and by random orders."""
-    n_parts = len(parts.values)
+    n_parts = len(claim.values)
     steps = np.unique(np.linspace(0, n_parts, min(n_parts, _MOST_STEPS) + 1).round().astype(int))
     ends = np.vstack([np.zeros(n_parts, bool), np.ones(n_parts, bool)])
-    empty, full = parts.play(ends)
+    empty, full = claim.play(ends)
     direction = 1.0 if full >= empty else -1.0
-    by_value = np.argsort(-direction * parts.values, kind="stable")
+    by_value = np.argsort(-direction * claim.values, kind="stable")
     orders = [by_value, *(rng.permutation(n_parts) for _ in range(n_random))]
     gone = np.zeros((len(orders), len(steps), n_parts), dtype=bool)
     for number, order in enumerate(orders):
         for place, step in enumerate(steps):
             gone[number, place, order[:step]] = True
     flat = gone.reshape(-1, n_parts)
-    outcome = parts.play(np.concatenate([~flat, flat])).reshape(2, len(orders), len(steps))
+    outcome = claim.play(np.concatenate([~flat, flat])).reshape(2, len(orders), len(steps))
     moved = direction * np.stack([full - outcome[0], outcome[1] - empty])
     share = steps / n_parts
     return np.apply_along_axis(lambda line: np.interp(SHARES, share, line), 2, moved)

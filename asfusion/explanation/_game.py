@@ -149,6 +149,10 @@ class Game:
         parts, columns = self.parts.take(rows), self.columns[[row]]
         return Game(self.model, parts, columns, self.n_background, self.link)
 
+    def of(self, model: FusionEstimator, parts: Parts) -> Game:
+        """Return the game of another model, or of the same with other content in its rows."""
+        return Game(model, parts, self.columns, self.n_background, self.link)
+
     def linked(self, outputs: Floats) -> Floats:
         """Return outputs as outcomes."""
         if self.link == "identity":

@@ -5,23 +5,16 @@ Dimensions: B images, C channels, H rows, W columns, Z Y X voxels, D feature map
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from asfusion._checks import check_choice
-from asfusion.exceptions import (
-    AsfusionError,
-    AsfusionWarning,
-    ConfigurationError,
-    InputError,
-    ShapeError,
-)
+from asfusion._foreign import Asked, in_our_words
+from asfusion._warn import warn_user
+from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 
 BASELINES = ("blur", "black", "mean")
 
@@ -31,26 +24,12 @@ _BLUR = 0.1
 _CANCELLED = 0.1
 
 
-class Forward:
-    """The function to be explained, its outputs checked, its own errors remembered.
-
-    Parameters
-    ----------
-    function : callable
-        From images (B, C, ...) to the explained output (B,).
-    """
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        self._function = function
-        self.error: BaseException | None = None
+class Forward(Asked):
+    """The function to be explained, from images (B, C, ...) to outputs (B,), which it checks."""
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return the output (B,) of images (B, C, ...)."""
-        try:
-            outputs = self._function(images)
-        except BaseException as error:
-            self.error = error
-            raise
+        outputs = super().__call__(images)
         if not isinstance(outputs, Tensor) or outputs.shape != (len(images),):
             got = tuple(outputs.shape) if isinstance(outputs, Tensor) else type(outputs).__name__
             msg = (
@@ -257,12 +236,10 @@ def _scaled(values: Tensor, difference: float) -> Tensor:
         return torch.zeros_like(values)
     if difference * total >= 0 and abs(total) >= _CANCELLED * mass:
         return values * (difference / total)
-    warnings.warn(
+    warn_user(
         "grad_cam: the evidence in the layer cancels, or points against the change of the "
         "output from the baseline. The map keeps its order and the rest of the change is "
-        "spread evenly over the image. Prefer another layer or integrated_gradients.",
-        AsfusionWarning,
-        stacklevel=4,
+        "spread evenly over the image. Prefer another layer or integrated_gradients."
     )
     values = values * (abs(difference) / mass)
     return values + (difference - values.sum()) / values.numel()
@@ -324,33 +301,15 @@ def _check_layer(forward: Forward, image: Tensor, layer: nn.Module) -> None:
 
 
 @contextmanager
-def captum_in_our_words(forward: Any, method: str, instead: str = "occlusion") -> Iterator[None]:
-    """Run captum: gradients on, its warnings and errors reworded, those of others as they are."""
-    with warnings.catch_warnings(record=True) as caught, torch.inference_mode(False):
-        warnings.simplefilter("always")
-        try:
-            with torch.enable_grad():
-                yield
-        except (AsfusionError, torch.OutOfMemoryError):
-            raise
-        except Exception as error:
-            if error is forward.error:
-                raise
-            msg = (
-                f"method={method!r}: expected a forward that captum can explain, got "
-                f"{type(error).__name__} while it did. Check that every operation in forward "
-                f"has a gradient, or use method={instead!r}."
-            )
-            raise ConfigurationError(msg) from error
-    _pass_on(caught, method)
-
-
-def _pass_on(caught: Sequence[warnings.WarningMessage], method: str) -> None:
-    for warning in caught:
-        if "captum" in Path(warning.filename).parts:
-            msg = f"method={method!r}: captum reports: {warning.message}"
-            warnings.warn(msg, AsfusionWarning, stacklevel=5)
-        else:
-            warnings.warn_explicit(
-                warning.message, warning.category, warning.filename, warning.lineno
-            )
+def captum_in_our_words(asked: Asked, method: str, instead: str = "occlusion") -> Iterator[None]:
+    """Run captum as `in_our_words` does, with gradients on."""
+    rewording = in_our_words(
+        "captum",
+        asked,
+        expected=f"method={method!r}: expected a forward that captum can explain",
+        fix=f"Check that every operation in forward has a gradient, or use method={instead!r}.",
+        reports=f"method={method!r}: captum reports",
+        spared=(torch.OutOfMemoryError,),
+    )
+    with rewording, torch.inference_mode(False), torch.enable_grad():
+        yield

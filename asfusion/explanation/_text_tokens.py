@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._asked import Asked
+from asfusion._foreign import Asked
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.explanation._text_words import Offsets
 

@@ -12,16 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.encoders._visit_cells import Visits
-from asfusion.encoders.visits import VisitEncoder
-from asfusion.explanation._game import Game
-from asfusion.explanation._part_games import Play
+from asfusion.explanation._coalitions import Floats, Play
 from asfusion.explanation.players import shapley
 
-Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Score = Callable[[Bools], Floats]
 
-_MOST_ROWS = 1024
 _STATES_PER_SAMPLE = 96  # more orders only where a row has fewer values
 _FEWEST_ORDERS = 4
 
@@ -33,36 +29,6 @@ class VisitValues:
     visits: Floats
     cells: Floats
     errors: Floats
-
-
-def score_visits(game: Game, row: int, name: str, encoder: VisitEncoder, visits: Visits) -> Score:
-    """Return the worth of a row of which only some values (M, V, K) were ever measured.
-
-    A visit without any of its values did not happen; without any visit, the row lacks the
-    modality.
-    """
-    worth, without = game.marginal(row, name), game.without(row, name)
-
-    def score(kept: Bools) -> Floats:
-        states, place = np.unique(kept.reshape(len(kept), -1), axis=0, return_inverse=True)
-        chunks = [
-            some(states[start : start + _MOST_ROWS].reshape(-1, *kept.shape[1:]))
-            for start in range(0, len(states), _MOST_ROWS)
-        ]
-        return np.concatenate(chunks)[place.ravel()]
-
-    def some(kept: Bools) -> Floats:
-        count, n_visits = kept.shape[:2]
-        asked = Visits(
-            count,
-            np.repeat(np.arange(count), n_visits),
-            np.tile(visits.day, count),
-            np.where(kept, visits.values, np.nan).reshape(count * n_visits, -1),
-        ).keep(kept.any(axis=2).ravel())
-        content, there = game.encode(name, encoder.prepare_visits(asked))
-        return np.where(there, worth(content, there), without)
-
-    return score
 
 
 def play_visits(score: Score, visits: Visits) -> Play:

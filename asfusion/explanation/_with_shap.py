@@ -9,8 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._asked import Asked
-from asfusion.baselines._models import import_shap, shap_in_our_words
+from asfusion._foreign import Asked, import_shap, shap_in_our_words
 
 Floats = NDArray[np.float64]
 

@@ -9,22 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._checks import check_choice, check_integer, quoted
+from asfusion._checks import check_choice, check_integer
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion.baselines._index import IndexRegressor
-from asfusion.estimators._base import FusionEstimator, FusionRegressor
+from asfusion.estimators._base import FusionEstimator
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.explanation._details import (
-    IMAGE_METHODS,
-    WORD_METHODS,
-    Details,
-    ImageMethod,
-    WordMethod,
-)
+from asfusion.explanation._asking import IMAGE_METHODS, WORD_METHODS, ImageMethod, WordMethod
+from asfusion.explanation._details import Details
 from asfusion.explanation._game import LEAVING_OUT, Game, Link
-from asfusion.explanation._of_baseline import explain_baseline
+from asfusion.explanation.of_indices import explain_index
 from asfusion.explanation.players import exact_shapley, permutation_shapley, shapley_interactions
 from asfusion.explanation.result import Explanation
 
@@ -155,9 +149,6 @@ def explain(
     check_choice(word_method, "word_method", WORD_METHODS)
     check_integer(n_samples, "n_samples", minimum=4)
     check_choice(algorithm, "algorithm", ("auto", "shap"))
-    if link == "logit" and isinstance(model, FusionRegressor | IndexRegressor):
-        msg = "link: expected 'identity' for a model of numbers, which have no odds, got 'logit'."
-        raise ConfigurationError(msg)
     _check_table(X, "X")
     _check_table(background, "background")
     if not isinstance(units, Mapping | None):
@@ -166,8 +157,9 @@ def explain(
             f"{type(units).__name__}."
         )
         raise ConfigurationError(msg)
-    if isinstance(model, IndexRegressor):
-        return explain_baseline(
+    _check_model(model, link)
+    if type(model)._explained_as == "columns":
+        return explain_index(
             model,
             X,
             background,
@@ -177,9 +169,6 @@ def explain(
             algorithm=algorithm,
             interactions=interactions,
         )
-    if not isinstance(model, FusionEstimator):
-        raise ConfigurationError(_advise(model))
-    check_is_fitted(model)
     seed = draw_seed(random_state)
     with progress_shown(bool(verbose)):
         frame, n_rows = _read(model, X, background, n_background, seed)
@@ -190,23 +179,15 @@ def explain(
             )
             raise ConfigurationError(msg)
         parts = model._encode(frame)
-        if not parts.present[:n_rows].any(axis=1).all():
-            lacking = np.flatnonzero(~parts.present[:n_rows].any(axis=1))
-            msg = (
-                f"X: expected a modality in every row, got {len(lacking)} row(s) without any, the "
-                f"first at position {lacking[0]}. There is nothing to explain in them."
-            )
-            raise InputError(msg)
+        _check_present(parts.present[:n_rows])
         outputs = model._decided(parts.take(np.arange(n_rows)))
-        columns, names = _choose_output(model, outputs, output)
-        if link == "logit":
-            names = tuple(name.replace("probability", "log odds", 1) for name in names)
+        columns = model.target_.choose_output(outputs, output)
         n_mixed = len(frame) - n_rows if absence == "background" else 0
         game = Game(model, parts, columns, n_mixed, link)
         details = Details(
             game=game,
             frame=frame,
-            output_names=names,
+            output_names=_name_outputs(model, columns, link),
             units=dict(units or {}),
             image_method=image_method,
             word_method=word_method,
@@ -216,8 +197,7 @@ def explain(
             verbose=bool(verbose),
             seed=derive_seed(seed, "details"),
         )
-        details.check_methods()
-        details.check_units(X)
+        details.check(X)
         values, errors, pairs, base = _modalities(game, seed)
     return Explanation(
         names=game.names,
@@ -227,10 +207,21 @@ def explain(
         base_values=base,
         predictions=game.linked(outputs[np.arange(n_rows), columns]),
         present=game.present,
-        output_names=names,
+        output_names=details.output_names,
         absence=absence,
         details=details,
     )
+
+
+def _check_model(model: Any, link: Link) -> None:
+    """Raise unless the model can be explained, and by log odds if that is asked."""
+    if isinstance(model, type) or not hasattr(type(model), "_explained_as"):
+        raise ConfigurationError(_advise(model))
+    check_is_fitted(model)
+    target = getattr(model, "target_", None)
+    if link == "logit" and not (target is not None and target.is_probability):
+        msg = "link: expected 'identity' for a model of numbers, which have no odds, got 'logit'."
+        raise ConfigurationError(msg)
 
 
 def _check_table(X: Any, name: str) -> None:
@@ -246,8 +237,7 @@ def _check_table(X: Any, name: str) -> None:
 
 def _advise(model: Any) -> str:
     """Return what to explain in place of a model that is no fusion."""
-    explained = FusionEstimator | IndexRegressor
-    if isinstance(model, type) and issubclass(model, explained):
+    if isinstance(model, type) and hasattr(model, "_explained_as"):
         return (
             f"model: expected a fitted estimator, got the class {model.__name__} itself. Pass "
             f"{model.__name__}().fit(X, y)."
@@ -262,12 +252,12 @@ def _advise(model: Any) -> str:
         else None,
     }
     for name, part in inner.items():
-        if isinstance(part, explained):
+        if hasattr(type(part), "_explained_as"):
             return (
                 f"model: expected a fusion estimator, got {got}, which is around one. Explain "
                 f"what it wraps: explain(model.{name}, X)."
             )
-    if isinstance(getattr(model, "estimator", None), explained):
+    if hasattr(type(getattr(model, "estimator", None)), "_explained_as"):
         return (
             f"model: expected a fusion estimator, got {got}, which is around one. Fit it, and "
             "explain the estimator that it has fitted."
@@ -289,31 +279,25 @@ def _read(
     return frame.stack(other.take(chosen)), len(frame)
 
 
-def _choose_output(
-    model: FusionEstimator, outputs: NDArray[np.float64], output: Any
-) -> tuple[NDArray[np.int64], tuple[str, ...]]:
-    """Return which output of each row is explained, and its name."""
-    n_rows, n_outputs = outputs.shape
-    classes = getattr(model, "classes_", None)
-    if classes is None:
-        position = 0 if output is None else check_integer(output, "output", minimum=0)
-        if position >= n_outputs:
-            msg = f"output: expected a target from 0 to {n_outputs - 1}, got {position}."
-            raise ConfigurationError(msg)
-        name = "prediction" if n_outputs == 1 else f"target {position}"
-        return np.full(n_rows, position), (name,) * n_rows
-    if output is not None:
-        one = np.ndim(output) == 0
-        found = [k for k, label in enumerate(classes.tolist()) if one and label == output]
-        if not found:
-            msg = f"output: expected one of the classes {quoted(map(str, classes))}, got another."
-            raise ConfigurationError(msg)
-        chosen = np.full(n_rows, found[0])
-    elif n_outputs == 2:
-        chosen = np.ones(n_rows, dtype=np.int64)
-    else:
-        chosen = outputs.argmax(axis=1)
-    return chosen.astype(np.int64), tuple(f"probability of class {classes[k]}" for k in chosen)
+def _check_present(present: NDArray[np.bool_]) -> None:
+    """Raise if a row (N, M) has no modality."""
+    lacking = np.flatnonzero(~present.any(axis=1))
+    if len(lacking):
+        msg = (
+            f"X: expected a modality in every row, got {len(lacking)} row(s) without any, the "
+            f"first at position {lacking[0]}. There is nothing to explain in them."
+        )
+        raise InputError(msg)
+
+
+def _name_outputs(
+    model: FusionEstimator, columns: NDArray[np.int64], link: Link
+) -> tuple[str, ...]:
+    """Return the name of what is explained of each row."""
+    names = [model.target_.describe_output(k) for k in columns.tolist()]
+    if link == "logit":
+        names = [name.replace("probability", "log odds", 1) for name in names]
+    return tuple(names)
 
 
 def _modalities(

@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted
-from asfusion._files import write_file
 from asfusion.exceptions import ConfigurationError
-from asfusion.explanation import _curves, _draw, _trust
-from asfusion.explanation._parts import PRESENCE, parts_of
-from asfusion.show import page as _html
-from asfusion.show.figures import check_axes
+from asfusion.explanation import _curves, _trust
+from asfusion.explanation._attribution import PRESENCE, Floats
+from asfusion.explanation.views.bars import Pairs
+from asfusion.explanation.views.whole import ExplanationView
+from asfusion.show.figures import check_axes, new_figure
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Floats = NDArray[np.float64]
 
 _ABSENT = {
     "missing": "left out as missing",
@@ -32,19 +26,8 @@ _ABSENT = {
 }
 
 
-_UNKNOWN = {
-    "trees": (
-        "a column that is not known is averaged along the trees' own branches, by the training "
-        "rows in each"
-    ),
-    "average": "a column that is not known is replaced by the average training row's",
-    "background": "a column that is not known is replaced by that of background rows",
-    "none": "the model says the same of every row",
-}
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Explanation:
+class Explanation(ExplanationView):
     """What a model's predictions rest on, for each explained row.
 
     ``explanation["labs"]`` is the attribution within a modality, computed when first asked
@@ -72,8 +55,8 @@ class Explanation:
         Name of the explained output of each row.
     absence : {"missing", "background", "trees", "average", "none"}
         What it means for a modality to be left out; in a clinical index, for a column.
-    details : Details or dict
-        Attributions within modalities, or what computes them.
+    details : Details or None
+        What computes attributions within modalities, where they are not known already.
     """
 
     names: tuple[str, ...]
@@ -97,10 +80,6 @@ class Explanation:
 
         return pd.DataFrame(self.values, columns=list(self.names))
 
-    def __len__(self) -> int:
-        """Return the number of explained rows."""
-        return len(self.values)
-
     def __iter__(self) -> Iterator[str]:
         """Return the names of the modalities, in order."""
         return iter(self.names)
@@ -110,8 +89,6 @@ class Explanation:
         if name not in self.names:
             msg = f"Explanation: expected one of {quoted(self.names)}, got {name!r}."
             raise ConfigurationError(msg)
-        if isinstance(self.details, Mapping):
-            return self.details[name]
         if name not in self._known:
             self._known[name] = self.details.of(name)
         return self._known[name]
@@ -137,75 +114,11 @@ class Explanation:
 
     def _parts(self, m: int, row: int) -> list[tuple[str, float]]:
         """Return what lies within a modality of a row, so that it adds up to its value."""
-        found = parts_of(self[self.names[m]], row)
+        found: Pairs = self[self.names[m]]._parts(row)
         value = float(self.values[row, m])
         if found or self.present[row, m] or not value:
             return found
         return [(PRESENCE, value)]  # no note, say, where others have one in its place
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the value of each modality in each row, and its mean size.
-
-        Of a clinical index, whose one modality is a table, draw the columns.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
-
-        Returns
-        -------
-        matplotlib Axes
-            The axes drawn into.
-
-        Raises
-        ------
-        ConfigurationError
-            If `ax` is no Axes.
-        """
-        return _draw.all_rows(self, None if ax is None else check_axes(ax, 1)[0])
-
-    def plot_patient(self, row: int = 0) -> Figure:
-        """Draw one row: modalities from base value to prediction, and what lies within each.
-
-        Only this row is attributed, where attributions were not asked for before.
-
-        Parameters
-        ----------
-        row : int
-            Position of the row.
-
-        Returns
-        -------
-        matplotlib Figure
-            A panel for modalities and one for each that the row has; one scale for all.
-
-        Raises
-        ------
-        ConfigurationError
-            If there is no such row.
-        """
-        self._check_row(row)
-        return _draw.one_row(self, row, managed=True)
-
-    def to_html(self, path: str | os.PathLike[str]) -> Path:
-        """Write every row as one page that needs no other file and no network.
-
-        Parameters
-        ----------
-        path : path
-            The file; one that is there is replaced. It holds the notes of the explained rows.
-
-        Returns
-        -------
-        Path
-            The file.
-        """
-        for name in self.names:
-            self[name]  # all rows at once, with one progress bar for each
-        text = _html.page("asfusion explanation", _draw.as_html(self, range(len(self))))
-        write_file(Path(path), text.encode("utf-8"))
-        return Path(path)
 
     def check(self) -> pd.DataFrame:
         """Ask how far the attributions can be trusted.
@@ -223,7 +136,7 @@ class Explanation:
         """
         import pandas as pd
 
-        self._checks[:] = _trust.run(self)
+        self._checks[:] = [_trust.check_sums(self), *self._ask_again()]
         return pd.DataFrame(
             [(c.value, c.limit, c.passed, c.meaning) for c in self._checks],
             columns=["value", "limit", "passed", "meaning"],
@@ -254,7 +167,7 @@ class Explanation:
         """
         if name is not None:
             self[name]
-        curves = None if isinstance(self.details, Mapping) else _trust.curves_of(self, name)
+        curves = self._traced(name)
         if curves is None:
             msg = (
                 "plot_curves: expected the explanation of a fusion estimator with at least two "
@@ -262,11 +175,9 @@ class Explanation:
             )
             raise ConfigurationError(msg)
         if axes is None:
-            from matplotlib import pyplot
-
-            axes = pyplot.figure(figsize=(9.0, 3.6), layout="constrained").subplots(1, 2)
+            axes = new_figure((9.0, 3.6), shown=True).subplots(1, 2)
         given = check_axes(axes, 2)
-        _curves.draw(curves, (given[0], given[1]), name or "modalities", _draw.output_of(self))
+        _curves.draw(curves, (given[0], given[1]), name or "modalities", self._output)
         return np.asarray(given, dtype=object)
 
     @property
@@ -276,27 +187,30 @@ class Explanation:
 
     def about(self) -> list[str]:
         """Return what the numbers mean, in sentences."""
-        if isinstance(self.details, Mapping):
-            return self._about_columns()
         how = "exact" if self.errors is None else "sampled, with standard errors"
         meaning = (
             f"Shapley values of modalities ({how}) in units of the output; a modality is "
             f"{_ABSENT[self.absence]}. Base value and values add up to the prediction."
         )
         said = [meaning]
-        if not getattr(self.details, "has_background", True):
+        if not self.details.has_background:
             said.append(
                 f"Columns are replaced from the {len(self)} explained rows themselves: pass "
                 "background= with the training rows for a steadier reference."
             )
         return said + self._failed()
 
-    def _about_columns(self) -> list[str]:
-        meaning = (
-            f"SHAP values of columns in units of the output; {_UNKNOWN[self.absence]}. Base "
-            "value and values add up to the prediction."
-        )
-        return [meaning, *self._failed()]
+    def _ask_again(self) -> list[_trust.Check]:
+        """Return the checks that the model is asked for."""
+        return _trust.check_model(self)
+
+    def _traced(self, name: str | None) -> _curves.Curves | None:
+        """Return curves over modalities, or within one; None where there is no order."""
+        return _trust.curves_of(self, name)
+
+    @property
+    def _is_loud(self) -> bool:
+        return bool(self.details.verbose)
 
     def _failed(self) -> list[str]:
         if not self.failed_checks:
@@ -308,8 +222,7 @@ class Explanation:
 
         What was not yet attributed within modalities will be for this row alone.
         """
-        known = isinstance(self.details, Mapping) or len(self._known) == len(self.names)
-        if known or len(self) == 1:
+        if len(self._known) == len(self.names) or len(self) == 1:
             return self, row
         if row not in self._rows:
             own = slice(row, row + 1)
@@ -334,14 +247,3 @@ class Explanation:
         if row >= len(self):
             msg = f"row: expected a position from 0 to {len(self) - 1}, got {row}."
             raise ConfigurationError(msg)
-
-    def __repr__(self) -> str:
-        """Return the values as text."""
-        names = ", ".join(dict.fromkeys(self.output_names))
-        table = _html.text_table(*_draw.summary(self))
-        lines = [f"Explanation of {len(self)} rows ({names})", table]
-        return "\n".join([*lines, *self.about()])
-
-    def _repr_html_(self) -> str:
-        """Return the table, the picture over all rows and the first row in detail."""
-        return _draw.as_html(self, range(min(1, len(self))))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -11,20 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, quoted, suggestion
+from asfusion._foreign import import_shap
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
-from asfusion.explanation import _table_plots
-from asfusion.show import page as _html
-from asfusion.show.figures import as_svg
+from asfusion.explanation.views.cells import as_numbers
+from asfusion.explanation.views.table import TableView
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
 
 Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class TableAttribution:
+class TableAttribution(TableView):
     """What each cell of N rows and F features added to a model's output.
 
     Each row of `values` sums, with its base value, to the output for that row.
@@ -129,15 +127,6 @@ class TableAttribution:
             raise InputError(msg)
         units = {name: self.units.get(name) or None for name in names}
         return {**checked, "feature_names": names, "units": units}
-
-    @property
-    def outputs(self) -> Floats:
-        """The model's output of each row, shape (N,): base value plus attributions."""
-        total: Floats = self.base_value + self.values.sum(axis=1)
-        return total
-
-    def __len__(self) -> int:
-        return len(self.values)
 
     def __repr__(self) -> str:
         n_rows, n_features = self.values.shape
@@ -249,15 +238,9 @@ class TableAttribution:
         >>> found.to_shap().shape
         (1, 2)
         """
-        with warnings.catch_warnings():
-            # shap itself calls what matplotlib is about to drop.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", PendingDeprecationWarning)
-            import shap
-
+        shap = import_shap()
         numbers = np.column_stack(
-            [_table_plots.as_numbers(column)[0] for column in self.data.T]
-            or [np.zeros((len(self), 0))]
+            [as_numbers(column)[0] for column in self.data.T] or [np.zeros((len(self), 0))]
         )
         return shap.Explanation(
             values=self.values.copy(),
@@ -268,211 +251,6 @@ class TableAttribution:
             output_names=self.output_name,
             error_std=None if self.error is None else self.error.copy(),
         )
-
-    def waterfall(self, row: int = 0, ax: Axes | None = None, n: int = 10) -> Axes:
-        """Draw how one row's output comes about, from the base value up.
-
-        Parameters
-        ----------
-        row : int
-            Position of the row; a negative one counts from the end.
-        ax : matplotlib Axes, optional
-            Where to draw; None makes a figure.
-        n : int
-            Most features with a bar of their own; the rest share one.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn on.
-
-        Raises
-        ------
-        ConfigurationError
-            If there is no such row, or `ax` or `n` cannot be used.
-
-        Examples
-        --------
-        >>> from matplotlib.figure import Figure
-        >>> import numpy as np
-        >>> found = TableAttribution(
-        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
-        ... )
-        >>> axes = found.waterfall(0, ax=Figure().add_subplot())
-        >>> [label.get_text() for label in axes.get_yticklabels()]
-        ['crp = 41', 'esr = 12']
-        """
-        place = self._check_row(row)
-        count = check_integer(n, "n", minimum=1)
-        return _table_plots.waterfall(self, place, self._axes(ax, count), count)
-
-    def beeswarm(self, ax: Axes | None = None, n: int = 12) -> Axes:
-        """Draw a point for each row and feature, coloured by the cell.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; None makes a figure.
-        n : int
-            Most features to draw, those with the largest mean effect.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn on.
-
-        Raises
-        ------
-        ConfigurationError
-            If `ax` or `n` cannot be used.
-
-        Examples
-        --------
-        >>> from matplotlib.figure import Figure
-        >>> import numpy as np
-        >>> found = TableAttribution(
-        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
-        ... )
-        >>> found.beeswarm(ax=Figure().add_subplot()).get_xlabel()
-        'Effect on the output'
-        """
-        count = check_integer(n, "n", minimum=1)
-        return _table_plots.beeswarm(self, self._axes(ax, count), count)
-
-    def bar(self, ax: Axes | None = None, n: int = 12) -> Axes:
-        """Draw each feature's mean effect, upwards and downwards apart.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; None makes a figure.
-        n : int
-            Most features with a bar of their own; the rest share one.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn on.
-
-        Raises
-        ------
-        ConfigurationError
-            If `ax` or `n` cannot be used.
-
-        Examples
-        --------
-        >>> from matplotlib.figure import Figure
-        >>> import numpy as np
-        >>> found = TableAttribution(
-        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
-        ... )
-        >>> found.bar(ax=Figure().add_subplot()).get_xlabel()
-        'Mean size of the effect on the output'
-        """
-        count = check_integer(n, "n", minimum=1)
-        return _table_plots.bar(self, self._axes(ax, count), count)
-
-    def dependence(self, feature: str, ax: Axes | None = None, color_by: str | None = None) -> Axes:
-        """Draw a feature's effect against its cell.
-
-        Parameters
-        ----------
-        feature : str
-            Its name.
-        ax : matplotlib Axes, optional
-            Where to draw; None makes a figure.
-        color_by : str, optional
-            Another feature, whose cells colour the points.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            The axes that were drawn on.
-
-        Raises
-        ------
-        ConfigurationError
-            If there is no such feature, or `ax` cannot be used.
-
-        Examples
-        --------
-        >>> from matplotlib.figure import Figure
-        >>> import numpy as np
-        >>> found = TableAttribution(
-        ...     np.array([[0.3, -0.1]]), 0.25, np.array([[41.0, 12.0]]), ("crp", "esr")
-        ... )
-        >>> found.dependence("crp", ax=Figure().add_subplot()).get_xlabel()
-        'crp'
-        """
-        column = self._check_feature(feature, "feature")
-        other = None if color_by is None else self._check_feature(color_by, "color_by")
-        return _table_plots.dependence(self, column, other, self._axes(ax))
-
-    def _repr_html_(self) -> str:
-        count = min(len(self.feature_names), 10)
-        parts = [_html.heading(f"What each cell added to the {self.output_name}")]
-        if len(self):
-            from matplotlib.figure import Figure
-
-            figure = Figure(figsize=_table_plots.size_of(count + 1), layout="constrained")
-            _table_plots.waterfall(self, 0, figure.add_subplot(), count)
-            parts.append(
-                _html.picture(as_svg(figure), f"Effects on the {self.output_name}, first row")
-            )
-        parts.append(_html.table(*self._summary(count)))
-        parts.append(_html.paragraph(f"{self!r}. {_html.RESEARCH_TOOL}", "note"))
-        return _html.fragment(parts)
-
-    def _summary(self, count: int) -> tuple[list[str], list[list[str]]]:
-        """Return header and rows of the features with the largest mean effect."""
-        header = ["feature", "unit", "mean effect", "lowest", "highest", "missing cells"]
-        rows = []
-        for i in _table_plots.by_size(self)[:count] if len(self) else []:
-            column = self.values[:, i]
-            missing = sum(_table_plots.is_missing(cell) for cell in self.data[:, i])
-            effects = [f"{np.abs(column).mean():.3g}"]
-            effects += [_table_plots.signed(x) for x in (column.min(), column.max())]
-            name = self.feature_names[i]
-            rows.append([name, self.units[name] or "", *effects, f"{missing} of {len(self)}"])
-        return header, rows
-
-    def _check_row(self, row: object) -> int:
-        count = len(self)
-        if (
-            isinstance(row, (int, np.integer))
-            and not isinstance(row, bool)
-            and -count <= row < count
-        ):
-            return int(row) % count
-        msg = (
-            f"row: expected a position from 0 to {count - 1}, got {row!r}. "
-            "Rows are counted from 0, in the order in which they were explained."
-        )
-        raise ConfigurationError(msg)
-
-    def _check_feature(self, feature: object, parameter: str) -> int:
-        if isinstance(feature, str) and feature in self.feature_names:
-            return self.feature_names.index(feature)
-        hint = suggestion(str(feature), self.feature_names)
-        msg = f"{parameter}: expected one of {quoted(self.feature_names)}, got {feature!r}.{hint}"
-        raise ConfigurationError(msg)
-
-    def _axes(self, ax: Any, count: int | None = None) -> Axes:
-        """Return the axes to draw on, new ones if none are given."""
-        if not len(self):
-            msg = "The attribution has 0 rows, expected at least 1 to draw. Explain some rows."
-            raise InputError(msg)
-        if ax is None:
-            from matplotlib import pyplot
-
-            lines = 0 if count is None else min(count + 1, len(self.feature_names))
-            size = _table_plots.size_of(lines) if count else (6.0, 4.2)
-            return pyplot.figure(figsize=size, layout="constrained").add_subplot()
-        if not hasattr(ax, "barh"):
-            msg = f"ax: expected a matplotlib Axes or None, got {type(ax).__name__}."
-            raise ConfigurationError(msg)
-        given: Axes = ax
-        return given
 
 
 def _frozen(values: Any, kind: type) -> NDArray[Any]:

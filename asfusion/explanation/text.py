@@ -14,42 +14,19 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from asfusion._checks import check_choice, check_integer
 from asfusion.exceptions import InputError
-from asfusion.explanation import _text_html, _text_tokens, _text_words
+from asfusion.explanation import _text_tokens, _text_words
+from asfusion.explanation.spans import Span
+from asfusion.explanation.views.note import TextView
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from torch import Tensor
 
 Method = Literal["shapley", "deletion", "integrated_gradients"]
 
 
-@dataclass(frozen=True)
-class Span:
-    """A word of a note, or some neighbouring words, and what it adds to the output.
-
-    Parameters
-    ----------
-    start : int
-        Place of the first character in the note.
-    end : int
-        Place behind the last character.
-    value : float
-        What the span adds, in units of the output; below zero where it lowers it.
-
-    Examples
-    --------
-    >>> Span(0, 4, 0.5)
-    Span(start=0, end=4, value=0.5)
-    """
-
-    start: int
-    end: int
-    value: float
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class TextAttribution:
+class TextAttribution(TextView):
     """What the words of one note add to an output.
 
     The values, `elsewhere` and `gap` add up to `total`. A word without a span was not read,
@@ -121,21 +98,6 @@ class TextAttribution:
             )
             raise InputError(msg)
 
-    def word(self, span: Span) -> str:
-        """Return the text of a span.
-
-        Parameters
-        ----------
-        span : Span
-            One of `spans`.
-
-        Returns
-        -------
-        str
-            Its characters.
-        """
-        return self.text[span.start : span.end]
-
     def to_frame(self) -> pd.DataFrame:
         """Return the spans as a table.
 
@@ -157,112 +119,12 @@ class TextAttribution:
             columns["standard_error"] = list(self.standard_errors)
         return pd.DataFrame(columns)
 
-    def top(self, n: int = 10) -> tuple[Span, ...]:
-        """Return the spans with the largest absolute values.
-
-        Parameters
-        ----------
-        n : int, default=10
-            How many at most.
-
-        Returns
-        -------
-        tuple of Span
-            The largest first; of equals the first in the text.
-
-        Raises
-        ------
-        ConfigurationError
-            If `n` is below one.
-        """
-        n = check_integer(n, "n", minimum=1)
-        return tuple(sorted(self.spans, key=lambda span: -abs(span.value))[:n])
-
-    def to_html(self, limit: float | None = None) -> str:
-        """Return the note as HTML, each word behind the colour of its value.
-
-        Orange raises the output, purple lowers it; the number stands in the tooltip. All
-        characters of the note are escaped, and those that cannot be seen are replaced one
-        by one, so that a note can neither add to the page nor turn its text around.
-
-        Parameters
-        ----------
-        limit : float, optional
-            Absolute value with the full colour, the same for both signs; the largest of
-            the note by default. Give one limit to compare notes.
-
-        Returns
-        -------
-        str
-            One ``div`` element, with no script, no link and no identifier.
-
-        Raises
-        ------
-        ConfigurationError
-            If `limit` is not a finite number above zero.
-        """
-        return _text_html.as_html(self, limit)
-
-    def render(self, *, colour: bool = True) -> str:
-        """Return the note and its top words for a terminal.
-
-        Parameters
-        ----------
-        colour : bool, default=True
-            Whether to colour the words by ANSI escape codes; without, a top word is
-            followed by its value in braces. Control characters of the note are replaced
-            either way.
-
-        Returns
-        -------
-        str
-            Some lines of text.
-        """
-        return _text_html.as_terminal(self, colour=colour)
-
-    def plot(self, ax: Axes | None = None, n: int = 12) -> Axes:
-        """Draw the values of the top words, the largest on top.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            Where to draw; a new figure by default.
-        n : int, default=12
-            How many words at most.
-
-        Returns
-        -------
-        matplotlib Axes
-            The axes drawn into.
-
-        Raises
-        ------
-        ConfigurationError
-            If `n` is below one.
-        """
-        spans = self.top(n)
-        if ax is None:
-            from matplotlib import pyplot
-
-            size = (6.0, 1.2 + 0.28 * len(spans))
-            ax = pyplot.figure(figsize=size, layout="constrained").subplots()
-        _text_html.draw(self, spans, ax)
-        return ax
-
     def __repr__(self) -> str:
         """Return a line that says nothing of the note: it may end up in a log."""
         return (
             f"TextAttribution({len(self.spans)} spans, total={self.total:.4g}, "
             f"gap={self.gap:.2g}, method={self.method!r})"
         )
-
-    def __str__(self) -> str:
-        """Return the note and its top words without escape codes."""
-        return self.render(colour=False)
-
-    def _repr_html_(self) -> str:
-        """Return the coloured note for a notebook."""
-        return self.to_html()
 
 
 def words_of(text: str) -> list[tuple[int, int]]:

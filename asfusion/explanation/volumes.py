@@ -1,44 +1,32 @@
-"""What each voxel of a patient's series adds to a prediction, on the voxels of the files.
+"""What each voxel of a patient's series adds to a prediction.
 
-Dimensions: B volumes, T tokens, D width, S sequences, Z Y X voxels.
+Dimensions: Z Y X voxels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from asfusion._checks import quoted
-from asfusion._tokens import Prepared, Tokens
-from asfusion.encoders._series import SeriesEncoder
-from asfusion.encoders.slices import SliceEncoder
 from asfusion.exceptions import ConfigurationError
-from asfusion.explanation._curves import Parts
-from asfusion.explanation._game import Game
-from asfusion.explanation._gradients import map_layer, worth_of_tokens
-from asfusion.explanation._part_games import number_blocks
-from asfusion.explanation.images import ImageAttribution, attribute_image
-from asfusion.imaging.volumes.grid import to_eight_bits, window_of
-from asfusion.imaging.volumes.series import read_series
+from asfusion.explanation._attribution import PRESENCE, Floats, RowAttribution
+from asfusion.explanation.images import ImageAttribution
+from asfusion.explanation.views.bars import Pairs
+from asfusion.explanation.views.image import draw_over_bars
 from asfusion.show import page as _html
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-Floats = NDArray[np.float64]
-
-_MOST_VOLUMES = 8
+    from matplotlib.gridspec import SubplotSpec
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class VolumeAttribution:
+class VolumeAttribution(RowAttribution):
     """What the voxels of one patient's series add to an output.
 
     ``attribution["mri_stir"]`` is the `ImageAttribution` of one sequence, on the voxels of its
@@ -156,161 +144,20 @@ class VolumeAttribution:
         words = f"In no voxel (having it at all): {self.elsewhere:+.4g} {unit}."
         return pages + _html.paragraph(words)
 
+    # -- what lies within the series ---------------------------------------------------
 
-def attribute_row(
-    game: Game,
-    row: int,
-    name: str,
-    encoder: SeriesEncoder,
-    prepared: Prepared,
-    paths: Mapping[str, str | None],
-    method: Any,
-) -> VolumeAttribution:
-    """Return what the voxels of one row add to its output.
+    def _named_parts(self) -> Pairs:
+        voxels = [(f"(voxels of {name})", own.total) for name, own in self.maps.items()]
+        return [*voxels, (PRESENCE, self.elsewhere)]
 
-    Parameters
-    ----------
-    game : Game
-        Outcomes of coalitions of modalities.
-    row : int
-        Position of the row, which has the modality.
-    name : str
-        The modality.
-    encoder : SeriesEncoder
-        Its encoder.
-    prepared : Prepared
-        The row, alone.
-    paths : mapping of str to str or None
-        The row's series, by column.
-    method : str
-        How voxels are attributed.
+    def _draw_panel(
+        self, pairs: Pairs, name: str, figure: Figure, place: SubplotSpec, limit: float
+    ) -> None:
+        def picture(ax: Axes) -> None:
+            where = self.plot(ax).get_title()
+            ax.set_title(f"{name}: {self.method.replace('_', ' ')}, {where}", fontsize=10)
 
-    Returns
-    -------
-    VolumeAttribution
-        On the voxels of the files.
+        draw_over_bars(picture, pairs, figure, place, limit)
 
-    Raises
-    ------
-    ConfigurationError
-        If Grad-CAM is asked of a network that has no feature map.
-    """
-    n_sequences = len(encoder.columns_)
-    there = prepared.tensors["mask"][0].reshape(n_sequences, -1).any(dim=1)
-    maps: dict[str, ImageAttribution] = {}
-    for s, column in enumerate(encoder.columns_):
-        path = paths[column]
-        if path is None or not bool(there[s]):
-            continue
-        found = _on_grid(game, row, name, prepared, s, method)
-        maps[column] = _on_files(found, encoder, path)
-    held = sum(part.total for part in maps.values())
-    rest = game.own_value(row, name) - held
-    return VolumeAttribution(maps, _attention(encoder, prepared, paths), elsewhere=rest)
-
-
-def blocks_of_row(game: Game, row: int, name: str, prepared: Prepared, method: Any) -> Parts:
-    """Return blocks of the voxels that a network reads of a row, to be made black or put in."""
-    n_sequences = prepared.tensors["voxels"].shape[1]
-    there = prepared.tensors["mask"][0].reshape(n_sequences, -1).any(dim=1)
-    sequences = torch.nonzero(there).flatten().tolist()
-    blocks = number_blocks(prepared.tensors["voxels"].shape[2:])
-    maps = [_on_grid(game, row, name, prepared, s, method).values for s in sequences]
-    values = [np.bincount(blocks.ravel(), part.ravel()) for part in maps]
-    worth, numbers = game.marginal(row, name), torch.from_numpy(blocks)
-
-    def some(masks: NDArray[np.bool_]) -> Floats:
-        b = len(masks)
-        tensors = {k: v.expand(b, *v.shape[1:]).clone() for k, v in prepared.tensors.items()}
-        shown = torch.from_numpy(masks).reshape(b, len(sequences), -1)[:, :, numbers]
-        tensors["voxels"][:, sequences] *= shown
-        return worth(*game.encode(name, Prepared(tensors, torch.ones(b, dtype=torch.bool))))
-
-    def play(masks: NDArray[np.bool_]) -> Floats:
-        starts = range(0, len(masks), _MOST_VOLUMES)
-        return np.concatenate([some(masks[start : start + _MOST_VOLUMES]) for start in starts])
-
-    return Parts(np.concatenate(values), play)
-
-
-def _on_grid(
-    game: Game, row: int, name: str, prepared: Prepared, sequence: int, method: Any
-) -> ImageAttribution:
-    """Return the attribution of one sequence on the voxels that the network reads."""
-    image = prepared.tensors["voxels"][0, sequence][None].to(torch.float32) / 255.0
-    if method == "occlusion":
-        return attribute_image(
-            _black_box(game, row, name, prepared, sequence), image, method=method
-        )
-    forward = _worth_of_sequence(game, row, name, prepared, sequence)
-    layer = map_layer(game, name) if method == "grad_cam" else None
-    return attribute_image(forward, image, method=method, layer=layer, batch_size=4)
-
-
-def _worth_of_sequence(
-    game: Game, row: int, name: str, prepared: Prepared, sequence: int
-) -> Callable[[Tensor], Tensor]:
-    """Return the worth of volumes (B, 1, Z, Y, X) in place of one sequence of the row."""
-    worth = worth_of_tokens(game, row, name)
-    network: Any = game.model.network_.encoders[name]  # type: ignore[attr-defined, unused-ignore]
-    backbone = network.backbone
-    with torch.no_grad():
-        values, mask = backbone(dict(prepared.tensors))
-    n = values.shape[1] // prepared.tensors["voxels"].shape[1]
-    before, after = values[:, : sequence * n], values[:, (sequence + 1) * n :]
-
-    def forward(volumes: Tensor) -> Tensor:
-        b = len(volumes)
-        own = backbone.of_sequence(volumes[:, 0], sequence)
-        parts = [before.expand(b, -1, -1), own, after.expand(b, -1, -1)]
-        return worth(network(Tokens(torch.cat(parts, dim=1), mask.expand(b, -1))))
-
-    return forward
-
-
-def _black_box(
-    game: Game, row: int, name: str, prepared: Prepared, sequence: int
-) -> Callable[[Tensor], Tensor]:
-    worth = game.marginal(row, name)
-
-    def forward(volumes: Tensor) -> Tensor:
-        b = len(volumes)
-        tensors = {k: v.expand(b, *v.shape[1:]).clone() for k, v in prepared.tensors.items()}
-        eight = (volumes[:, 0].detach() * 255.0).round().clamp(0, 255).to(torch.uint8)
-        tensors["voxels"][:, sequence] = eight
-        rows = Prepared(tensors, torch.ones(b, dtype=torch.bool))
-        return torch.from_numpy(worth(*game.encode(name, rows)))
-
-    return forward
-
-
-def _on_files(found: ImageAttribution, encoder: SeriesEncoder, path: str) -> ImageAttribution:
-    """Return an attribution on the voxels of the series that it is about, sums kept."""
-    volume = read_series(path, on_gap=encoder.on_gap)
-    window = window_of(volume.values) if encoder.window == "auto" else encoder.window
-    return ImageAttribution(
-        values=encoder.grid_of(volume).spread(found.values),
-        image=to_eight_bits(volume.values, window) / 255.0,
-        method=found.method,
-        gap=found.gap,
-        spacing_mm=volume.spacing,
-        unit=found.unit,
-    )
-
-
-def _attention(
-    encoder: SeriesEncoder,
-    prepared: Prepared,
-    paths: Mapping[str, str | None],
-) -> dict[str, Floats]:
-    """Return what each slice of the files weighs in its sequence, if anything attends to them."""
-    if not isinstance(encoder, SliceEncoder):
-        return {}
-    weights = encoder.attention_of(prepared)[0]
-    found: dict[str, Floats] = {}
-    for s, column in enumerate(encoder.columns_):
-        path = paths[column]
-        if path is not None and weights[s].any():
-            axis = encoder.grid_of(read_series(path, on_gap=encoder.on_gap)).axes[0]
-            found[column] = axis.T @ weights[s]
-    return found
+    def _left_open(self) -> float | None:
+        return None if self.gap is None else abs(self.gap)

@@ -107,6 +107,11 @@ class PretrainedTextBackbone(Backbone):
         sizes = [sum(p.numel() for p in stack.parameters()) for stack in stacks]
         return stacks[sizes.index(max(sizes))][-1]  # the outermost of equals comes first
 
+    def embedding_table(self) -> nn.Module:
+        """Return what turns token ids into embeddings."""
+        table: nn.Module = self.model.get_input_embeddings()  # type: ignore[operator]
+        return table
+
     @property
     def longest(self) -> int | None:
         """Most tokens that the learned positions allow; None if there are none."""

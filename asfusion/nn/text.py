@@ -121,6 +121,10 @@ class TransformerBackbone(Backbone):
         """Return the last transformer layer."""
         return self.layers[-1]
 
+    def embedding_table(self) -> nn.Module:
+        """Return what turns token ids into embeddings."""
+        return self.embedding
+
 
 class VectorBackbone(Backbone):
     """Pass vectors on that were computed before, such as tf-idf: nothing to learn.

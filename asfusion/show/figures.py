@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,6 +55,42 @@ def unit_square(axis: Axes, x: str, y: str, title: str) -> None:
     axis.set_aspect("equal")
 
 
+def new_figure(size: tuple[float, float], *, shown: bool) -> Figure:
+    """Return an empty figure; pyplot keeps it where it is `shown`, and draws it in a notebook."""
+    if shown:
+        from matplotlib import pyplot
+
+        return pyplot.figure(figsize=size, layout="constrained")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, layout="constrained")
+
+
+def given_or_new(ax: Any, size: tuple[float, float]) -> Axes:
+    """Return the axes to draw on, those of a new figure if none are given."""
+    if ax is None:
+        axes: Axes = new_figure(size, shown=True).add_subplot()
+        return axes
+    if not hasattr(ax, "barh"):
+        msg = f"ax: expected a matplotlib Axes or None, got {type(ax).__name__}."
+        raise ConfigurationError(msg)
+    given: Axes = ax
+    return given
+
+
+def shown_once(figure: Figure) -> Figure:
+    """Return a figure of pyplot that is the value of a call, so that a notebook shows it once.
+
+    Where pyplot draws inline, it would draw the figure when the cell ends, and the notebook once
+    more as the value of the cell: there, pyplot lets go of it.
+    """
+    from matplotlib import get_backend, pyplot
+
+    if "inline" in get_backend().lower():
+        pyplot.close(figure)
+    return figure
+
+
 def as_svg(figure: Figure) -> bytes:
     """Return a figure as an SVG file, the same bytes every time."""
     import matplotlib as mpl
@@ -75,7 +112,7 @@ def tick_names(names: Sequence[str], longest: int = 28) -> list[str]:
         seen[text] = seen.get(text, 0) + 1
         if seen[text] > 1 and text != name:
             short[place] = f"{text} ({seen[text]})"
-    return [text.replace("$", r"\$") for text in short]
+    return [literal(text) for text in short]
 
 
 def shorten(name: str, longest: int) -> str:
@@ -85,6 +122,22 @@ def shorten(name: str, longest: int) -> str:
         return text
     head = (longest - 1) // 2
     return f"{text[:head].rstrip()}…{text[head + 1 - longest :].lstrip()}"
+
+
+def literal(text: str) -> str:
+    """Return a text in which matplotlib sees no formula."""
+    return text.replace("$", r"\$")
+
+
+def axis_label(text: str, width: int = 56) -> str:
+    """Return a text in lines that an axis has room for, in which matplotlib sees no formula."""
+    return literal("\n".join(textwrap.wrap(text, width)))
+
+
+def signed(number: float) -> str:
+    """Return a number with its sign, a true minus among them."""
+    text = f"{number:+.3g}"
+    return "0" if float(text) == 0 else text.replace("-", "\N{MINUS SIGN}")
 
 
 def room_for(names: Sequence[str]) -> float:

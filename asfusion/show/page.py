@@ -79,7 +79,7 @@ class Page(ABC):
         Path
             The file.
         """
-        text = page(self._title(), self._repr_html_())
+        text = page(self._title(), fragment(self._body()))
         write_file(Path(path), text.encode("utf-8"))
         return Path(path)
 

@@ -30,7 +30,7 @@ from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegresso
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
-from asfusion.explanation._details import PRESENCE
+from asfusion.explanation._attribution import PRESENCE
 from asfusion.explanation.explainer import explain
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.result import Explanation
@@ -837,7 +837,7 @@ def test_grad_cam_warns_once_on_the_line_that_asked(films: Any) -> None:
         return ImageAttribution(np.zeros((32, 32)), np.zeros((32, 32)), "grad_cam")
 
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(record=True) as said:
-        patch.setattr("asfusion.explanation._details.attribute_image", warn_too)
+        patch.setattr("asfusion.explanation.of_images.attribute_image", warn_too)
         warnings.simplefilter("always")
         e["film"]
     assert [str(w.message) for w in said] == ["grad_cam: it cancels"]

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError, ShapeError
-from asfusion.explanation.images import ImageAttribution, attribute_image, to_original
+from asfusion.explanation.images import ImageAttribution, to_original
+from asfusion.explanation.pixels import attribute_image
 from asfusion.imaging.read import read_image
 from asfusion.nn.image import CompactCNN
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 import asfusion as af
 from asfusion.exceptions import AsfusionWarning, ConfigurationError
-from asfusion.explanation.images import attribute_image
+from asfusion.explanation.pixels import attribute_image
 from asfusion.explanation.tables import TableAttribution
 
 QUIET: dict[str, Any] = {"verbose": 0, "random_state": 0}

@@ -9,18 +9,22 @@ from __future__ import annotations
 import html
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from asfusion._checks import check_number
+import numpy as np
+
+from asfusion._checks import check_integer, check_number
+from asfusion.explanation._attribution import GAP, PRESENCE, Floats, RowAttribution
+from asfusion.explanation.spans import Span
+from asfusion.explanation.views.bars import Pairs
+from asfusion.show import colours
+from asfusion.show.figures import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from asfusion.explanation.text import Span, TextAttribution
+Colour = tuple[int, int, int]
 
-# The ends of ColorBrewer's PuOr, which colour-blind eyes tell apart.
-_RAISES = (230, 97, 1)
-_LOWERS = (94, 60, 153)
 _WHITE = (255, 255, 255)
 # From the 256 colours that terminals share, all of them light enough for black letters.
 _TERMINAL_RAISES = (223, 216, 209, 202)
@@ -32,10 +36,150 @@ _ROUNDING = 1e-9
 _N_LISTED = 5
 _LONGEST_LABEL = 40
 
-Colour = tuple[int, int, int]
+
+class TextView(RowAttribution):
+    """The pictures of a note and its words."""
+
+    _parts_are: ClassVar[str] = "words"
+
+    text: str
+    spans: tuple[Span, ...]
+    total: float
+    gap: float
+    method: str
+    elsewhere: float
+    standard_errors: tuple[float, ...]
+
+    def word(self, span: Span) -> str:
+        """Return the text of a span.
+
+        Parameters
+        ----------
+        span : Span
+            One of `spans`.
+
+        Returns
+        -------
+        str
+            Its characters.
+        """
+        return self.text[span.start : span.end]
+
+    def top(self, n: int = 10) -> tuple[Span, ...]:
+        """Return the spans with the largest absolute values.
+
+        Parameters
+        ----------
+        n : int, default=10
+            How many at most.
+
+        Returns
+        -------
+        tuple of Span
+            The largest first; of equals the first in the text.
+
+        Raises
+        ------
+        ConfigurationError
+            If `n` is below one.
+        """
+        n = check_integer(n, "n", minimum=1)
+        return tuple(sorted(self.spans, key=lambda span: -abs(span.value))[:n])
+
+    def to_html(self, limit: float | None = None) -> str:
+        """Return the note as HTML, each word behind the colour of its value.
+
+        Orange raises the output, purple lowers it; the number stands in the tooltip. All
+        characters of the note are escaped, and those that cannot be seen are replaced one
+        by one, so that a note can neither add to the page nor turn its text around.
+
+        Parameters
+        ----------
+        limit : float, optional
+            Absolute value with the full colour, the same for both signs; the largest of
+            the note by default. Give one limit to compare notes.
+
+        Returns
+        -------
+        str
+            One ``div`` element, with no script, no link and no identifier.
+
+        Raises
+        ------
+        ConfigurationError
+            If `limit` is not a finite number above zero.
+        """
+        return _as_html(self, limit)
+
+    def render(self, *, colour: bool = True) -> str:
+        """Return the note and its top words for a terminal.
+
+        Parameters
+        ----------
+        colour : bool, default=True
+            Whether to colour the words by ANSI escape codes; without, a top word is
+            followed by its value in braces. Control characters of the note are replaced
+            either way.
+
+        Returns
+        -------
+        str
+            Some lines of text.
+        """
+        return _as_terminal(self, colour=colour)
+
+    def plot(self, ax: Axes | None = None, n: int = 12) -> Axes:
+        """Draw the values of the top words, the largest on top.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+        n : int, default=12
+            How many words at most.
+
+        Returns
+        -------
+        matplotlib Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ConfigurationError
+            If `n` is below one.
+        """
+        spans = self.top(n)
+        if ax is None:
+            ax = new_figure((6.0, 1.2 + 0.28 * len(spans)), shown=True).subplots()
+        _draw(self, spans, ax)
+        return ax
+
+    def __str__(self) -> str:
+        """Return the note and its top words without escape codes."""
+        return self.render(colour=False)
+
+    def _repr_html_(self) -> str:
+        """Return the coloured note for a notebook."""
+        return self.to_html()
+
+    # -- what lies within the note -----------------------------------------------------
+
+    def _named_parts(self) -> Pairs:
+        words = [(self.text[s.start : s.end], float(s.value)) for s in self.spans]
+        gap = self.gap if abs(self.gap) > _ROUNDING * max(1.0, abs(self.total)) else 0.0
+        return [*words, (PRESENCE, self.elsewhere), (GAP, gap)]
+
+    def _on_page(self, limit: float) -> str:
+        return self.to_html(limit=limit)
+
+    def _left_open(self) -> float | None:
+        return None if self.method == "shapley" else abs(self.gap)
+
+    def _vector(self) -> Floats | None:
+        return np.asarray([span.value for span in self.spans])
 
 
-def visible(text: str) -> str:
+def _visible(text: str) -> str:
     """Return a text of the same length in which nothing acts: no control, no turned direction.
 
     Line breaks and tabs stay. Control characters become their pictures (U+2400 and on),
@@ -59,7 +203,7 @@ def _visible_sign(sign: str) -> str:
     return sign if unicodedata.category(sign) == "Zs" or sign in "\u200c\u200d\u00ad" else "\ufffd"
 
 
-def as_html(attribution: TextAttribution, limit: float | None) -> str:
+def _as_html(attribution: TextView, limit: float | None) -> str:
     limit = _limit_of(attribution, limit)
     parts: list[str] = []
     edge = 0
@@ -75,7 +219,7 @@ def as_html(attribution: TextAttribution, limit: float | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(visible(text), quote=True)
+    return html.escape(_visible(text), quote=True)
 
 
 def _mark(word: str, value: float, limit: float) -> str:
@@ -93,7 +237,7 @@ def _style(value: float, limit: float) -> str:
     return f"background:{_hex(colour)};color:{_hex(_ink(colour))}"
 
 
-def _html_legend(attribution: TextAttribution, limit: float) -> str:
+def _html_legend(attribution: TextView, limit: float) -> str:
     ends = (
         f'<span style="{_style(sign * limit, limit)}">{word} {sign * limit:+.3g}</span>'
         for sign, word in ((1, "raises"), (-1, "lowers"))
@@ -101,7 +245,7 @@ def _html_legend(attribution: TextAttribution, limit: float) -> str:
     return f"{' '.join(ends)} {html.escape(_sums(attribution))}"
 
 
-def _sums(attribution: TextAttribution) -> str:
+def _sums(attribution: TextView) -> str:
     """Return what the words add up to, and what they leave open."""
     parts = [f"total {attribution.total:+.4g}", attribution.method.replace("_", " ")]
     if attribution.elsewhere:
@@ -113,7 +257,7 @@ def _sums(attribution: TextAttribution) -> str:
     return "; ".join(parts)
 
 
-def _limit_of(attribution: TextAttribution, limit: float | None) -> float:
+def _limit_of(attribution: TextView, limit: float | None) -> float:
     if limit is not None:
         return check_number(limit, "limit", minimum=0.0, exclusive=True)
     return max((abs(span.value) for span in attribution.spans), default=0.0) or 1.0
@@ -122,7 +266,7 @@ def _limit_of(attribution: TextAttribution, limit: float | None) -> float:
 def _background(value: float, limit: float) -> Colour:
     """Return the colour of a value: white at zero, full at the limit and beyond."""
     share = min(abs(value) / limit, 1.0)
-    end = _RAISES if value > 0 else _LOWERS
+    end = bytes.fromhex((colours.RAISES if value > 0 else colours.LOWERS)[1:])
     red, green, blue = (round(w + share * (e - w)) for w, e in zip(_WHITE, end, strict=True))
     return red, green, blue
 
@@ -144,23 +288,23 @@ def _hex(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def as_terminal(attribution: TextAttribution, *, colour: bool) -> str:
+def _as_terminal(attribution: TextView, *, colour: bool) -> str:
     limit = _limit_of(attribution, None)
     listed = attribution.top(_N_LISTED)
     parts: list[str] = []
     edge = 0
     for span in attribution.spans:
-        parts.append(visible(attribution.text[edge : span.start]))
-        word = visible(attribution.word(span))
+        parts.append(_visible(attribution.text[edge : span.start]))
+        word = _visible(attribution.word(span))
         if colour:
             parts.append(_painted(word, span.value, limit))
         else:
             parts.append(f"{word}{{{_number(span.value, limit)}}}" if span in listed else word)
         edge = span.end
-    parts.append(visible(attribution.text[edge:]))
+    parts.append(_visible(attribution.text[edge:]))
     lines = ["".join(parts), "", _sums(attribution)]
     lines += [
-        f"{_number(span.value, limit):>10}  {label(attribution.word(span))}" for span in listed
+        f"{_number(span.value, limit):>10}  {_label(attribution.word(span))}" for span in listed
     ]
     return "\n".join(lines)
 
@@ -175,13 +319,13 @@ def _painted(word: str, value: float, limit: float) -> str:
     return "\n".join(f"{codes}{line}\x1b[0m" for line in word.split("\n"))
 
 
-def label(word: str) -> str:
+def _label(word: str) -> str:
     """Return a word or chunk of words as one short line."""
-    line = " ".join(visible(word).split())
+    line = " ".join(_visible(word).split())
     return line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 1]}…"
 
 
-def draw(attribution: TextAttribution, spans: Sequence[Span], ax: Axes) -> None:
+def _draw(attribution: TextView, spans: Sequence[Span], ax: Axes) -> None:
     """Draw one bar per span, the first on top; the line on a bar is two standard errors."""
     errors = dict(zip(attribution.spans, attribution.standard_errors, strict=False))
     places = list(range(len(spans)))
@@ -189,11 +333,11 @@ def draw(attribution: TextAttribution, spans: Sequence[Span], ax: Axes) -> None:
         places,
         [span.value for span in spans],
         xerr=[2 * errors[span] for span in spans] if any(errors.values()) else None,
-        color=[_hex(_RAISES if span.value > 0 else _LOWERS) for span in spans],
+        color=[colours.RAISES if span.value > 0 else colours.LOWERS for span in spans],
         ecolor="#404040",
     )
     ax.axvline(0.0, color="black", linewidth=0.8)
-    ax.set_yticks(places, [label(attribution.word(span)) for span in spans])
+    ax.set_yticks(places, [_label(attribution.word(span)) for span in spans])
     for tick in ax.get_yticklabels():
         tick.set_parse_math(False)  # a dollar sign of the note is no formula
     ax.invert_yaxis()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,81 @@ from asfusion._frames import Frame
 from asfusion.baselines._index import IndexRegressor
 from asfusion.baselines._models import Algorithm, reference_of
 from asfusion.exceptions import ConfigurationError
-from asfusion.explanation._parts import cells_of
+from asfusion.explanation._attribution import Floats
+from asfusion.explanation._curves import Curves
+from asfusion.explanation._trust import Check
+from asfusion.explanation.of_tables import cells_of
 from asfusion.explanation.result import Explanation
 from asfusion.explanation.tables import TableAttribution, check_unit_names
+from asfusion.explanation.views.cells import by_size
+from asfusion.explanation.views.table_bars import size_of
+from asfusion.show.figures import new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 LIMITS = "(limits of the scale)"
 _ROUNDING = 1e-9
+_COLUMNS = 6  # of a table's columns stand in the summary
+_UNKNOWN = {
+    "trees": (
+        "a column that is not known is averaged along the trees' own branches, by the training "
+        "rows in each"
+    ),
+    "average": "a column that is not known is replaced by the average training row's",
+    "background": "a column that is not known is replaced by that of background rows",
+    "none": "the model says the same of every row",
+}
 
 
-def explain_baseline(
+class IndexExplanation(Explanation):
+    """What predictions of a clinical index rest on: one table, whose columns are shown."""
+
+    def about(self) -> list[str]:
+        """Return what the numbers mean, in sentences."""
+        meaning = (
+            f"SHAP values of columns in units of the output; {_UNKNOWN[self.absence]}. Base "
+            "value and values add up to the prediction."
+        )
+        return [meaning, *self._failed()]
+
+    @property
+    def _is_loud(self) -> bool:
+        return True
+
+    def _ask_again(self) -> list[Check]:
+        return []
+
+    def _traced(self, name: str | None) -> Curves | None:
+        return None
+
+    def _summed_up(self) -> tuple[list[str], Floats, NDArray[np.bool_]]:
+        """Return the largest columns, and the sum of the others."""
+        table = self["table"]
+        order = by_size(table)
+        shown, rest = order[:_COLUMNS], order[_COLUMNS:]
+        names, values = [table.feature_names[i] for i in shown], table.values[:, shown]
+        if rest:
+            names.append(f"({len(rest)} others)")
+            values = np.column_stack([values, table.values[:, rest].sum(axis=1)])
+        return names, values, np.ones(values.shape, dtype=bool)
+
+    def _draw_all(self, ax: Axes | None) -> Axes:
+        axes: Axes = self["table"].beeswarm(ax)
+        return axes
+
+    def _size_of_all(self) -> tuple[float, float]:
+        return size_of(min(len(self["table"].feature_names), 13))
+
+    def _draw_row(self, row: int, *, shown: bool) -> Figure:
+        table = self["table"]
+        figure = new_figure(size_of(min(len(table.feature_names), 11)), shown=shown)
+        table.waterfall(row, figure.subplots())
+        return figure
+
+
+def explain_index(
     model: IndexRegressor,
     X: Any,
     background: Any,
@@ -30,7 +96,7 @@ def explain_baseline(
     absence: str = "missing",
     algorithm: Algorithm = "auto",
     interactions: bool = False,
-) -> Explanation:
+) -> IndexExplanation:
     """Return SHAP values of the model's columns, in units of the index.
 
     What a prediction loses where it is limited to the scale of the index is a column of its own.
@@ -63,7 +129,7 @@ def explain_baseline(
         interactions=_pairs(model, X, values) if interactions else None,
     )
     measured = {"rows": "average" if background is None else "background"}
-    return Explanation(
+    return IndexExplanation(
         names=("table",),
         values=values.sum(axis=1, keepdims=True),
         errors=None,
@@ -73,7 +139,8 @@ def explain_baseline(
         present=np.ones((len(values), 1), dtype=bool),
         output_names=(output_name,) * len(values),
         absence=measured.get(reference, reference),
-        details={"table": table},
+        details=None,
+        _known={"table": table},
     )
 
 

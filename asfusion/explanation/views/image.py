@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_number
-from asfusion.show import figures
+from asfusion._checks import check_integer, check_number
+from asfusion.exceptions import ShapeError
+from asfusion.explanation._attribution import PRESENCE, RowAttribution
+from asfusion.explanation.views.bars import Pairs, bars, labelled
 from asfusion.show import page as _html
+from asfusion.show.colours import LOWERS_ON_FILM, RAISES_ON_FILM
+from asfusion.show.figures import as_svg, check_axes, literal, new_figure, shown_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import ListedColormap
     from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
     from matplotlib.image import AxesImage
 
-    from asfusion.explanation.images import ImageAttribution
-
-# Purple and orange as in ColorBrewer's PuOr, the purple lighter: most of a film is dark.
-_LOWERS, _RAISES = "#8b6cf0", "#f07a10"
+_SIZE = (5.2, 4.4)
 _OPAQUE = 0.85
 _CLIPPED = 99.5  # percentile of the sizes that gets the full colour
 _TOP = 95.0  # percentile of the sizes that the contour goes around
@@ -29,7 +32,112 @@ _SMOOTH = 0.015  # width of the blur before the contour, as a share of the longe
 _BAR = 0.25  # longest scale bar, as a share of the width
 
 
-def symmetric_limit(attribution: ImageAttribution, limit: float | None) -> float:
+class ImageView(RowAttribution):
+    """The pictures of the pixels of an image, or the voxels of a volume."""
+
+    values: NDArray[np.float64]
+    image: NDArray[np.floating[Any]]
+    method: str
+    gap: float | None
+    spacing_mm: tuple[float, ...] | None
+    unit: str
+    elsewhere: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the values, in units of the output."""
+        return float(self.values.sum())
+
+    def plot(self, ax: Axes | None = None, limit: float | None = None) -> Axes:
+        """Draw the attribution over the picture; for a volume, over its strongest slice.
+
+        Orange raises the output, purple lowers it, and a line goes around the strongest 5 %
+        of the pixels, slightly smoothed.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; a new figure by default.
+        limit : float, optional
+            Value of full colour, of either sign, in units of the output. Give the same to
+            pictures that are to be compared. By default, 99.5 % of the pixels are within.
+
+        Returns
+        -------
+        Axes
+            What was drawn on.
+
+        Raises
+        ------
+        ConfigurationError
+            If `ax` is no Axes, or `limit` is not positive.
+        """
+        _symmetric_limit(self, limit)  # before a figure is opened for nothing
+        if ax is None:
+            ax = new_figure(_SIZE, shown=True).subplots()
+        _draw(self, check_axes(ax, 1)[0], limit)
+        return ax
+
+    def montage(self, n: int = 9) -> Figure:
+        """Draw slices of a volume, evenly spaced from the first to the last, on one scale.
+
+        Parameters
+        ----------
+        n : int
+            How many slices; all of them if there are fewer.
+
+        Returns
+        -------
+        Figure
+            With one panel per slice.
+
+        Raises
+        ------
+        ShapeError
+            If the attribution is not on a volume.
+        ConfigurationError
+            If `n` is not a positive integer.
+        """
+        check_integer(n, "n", minimum=1)
+        if self.values.ndim != 3:
+            msg = "montage: expected the attribution of a volume (Z, Y, X), got one of an image."
+            raise ShapeError(msg)
+        last = len(self.values) - 1
+        ends = (0, last) if n > 1 else (last // 2, last // 2)
+        planes = np.unique(np.rint(np.linspace(*ends, n)).astype(int)).tolist()
+        return shown_once(_montage(self, planes))
+
+    def _repr_html_(self) -> str:
+        return _as_html(self)
+
+    # -- what lies within the picture --------------------------------------------------
+
+    def _named_parts(self) -> Pairs:
+        return [("(pixels)", self.total), (PRESENCE, self.elsewhere)]
+
+    def _draw_panel(
+        self, pairs: Pairs, name: str, figure: Figure, place: SubplotSpec, limit: float
+    ) -> None:
+        def picture(ax: Axes) -> None:
+            self.plot(ax)
+            ax.set_title(f"{name}: {self.method.replace('_', ' ')}", fontsize=10)
+
+        draw_over_bars(picture, pairs, figure, place, limit)
+
+    def _left_open(self) -> float | None:
+        return None if self.gap is None else abs(self.gap)
+
+
+def draw_over_bars(
+    picture: Callable[[Axes], None], pairs: Pairs, figure: Figure, place: SubplotSpec, limit: float
+) -> None:
+    """Draw a picture in its place of a figure, and bars at its foot."""
+    inner = place.subgridspec(2, 1, height_ratios=(12, 1 + len(pairs)))
+    picture(figure.add_subplot(inner[0]))
+    bars(labelled(pairs), figure.add_subplot(inner[1]), limit)
+
+
+def _symmetric_limit(attribution: ImageView, limit: float | None) -> float:
     """Return the value that gets the full colour, of either sign."""
     if limit is not None:
         return check_number(limit, "limit", minimum=0.0, maximum=math.inf, exclusive=True)
@@ -37,29 +145,26 @@ def symmetric_limit(attribution: ImageAttribution, limit: float | None) -> float
     return float(np.percentile(sizes, _CLIPPED)) or float(sizes.max()) or 1.0
 
 
-def strongest_slice(values: NDArray[np.float64]) -> int:
+def _strongest_slice(values: NDArray[np.float64]) -> int:
     """Return the slice of a volume (Z, Y, X) that holds most attribution of either sign."""
     return int(np.abs(values).sum(axis=(1, 2)).argmax())
 
 
-def draw(attribution: ImageAttribution, ax: Axes, limit: float | None) -> None:
+def _draw(attribution: ImageView, ax: Axes, limit: float | None) -> None:
     """Draw an image, or the strongest slice of a volume, with its colour bar."""
-    top, level = symmetric_limit(attribution, limit), _contour_level(attribution.values)
+    top, level = _symmetric_limit(attribution, limit), _contour_level(attribution.values)
     plane = None
     if attribution.values.ndim == 3:
-        plane = strongest_slice(attribution.values)
+        plane = _strongest_slice(attribution.values)
         ax.set_title(f"slice {plane + 1} of {len(attribution.values)}")
     shown = _overlay(attribution, ax, top, level, plane)
     figure: Any = ax.get_figure()
     _colour_bar(attribution, figure, shown, [ax])
 
 
-def montage(attribution: ImageAttribution, planes: list[int]) -> Figure:
+def _montage(attribution: ImageView, planes: list[int]) -> Figure:
     """Return a figure with slices of a volume on one scale."""
-    # By pyplot, or a notebook that has drawn nothing yet does not show it.
-    from matplotlib import pyplot
-
-    top, level = symmetric_limit(attribution, None), _contour_level(attribution.values)
+    top, level = _symmetric_limit(attribution, None), _contour_level(attribution.values)
     n_columns = math.ceil(math.sqrt(len(planes)))
     n_rows = math.ceil(len(planes) / n_columns)
     spacing = attribution.spacing_mm or (1.0, 1.0, 1.0)
@@ -68,9 +173,9 @@ def montage(attribution: ImageAttribution, planes: list[int]) -> Figure:
     )
     tall = min(max(height / width, 0.3), 3.0)
     side = 2.4  # inches, of a panel without its title
-    figure = pyplot.figure(
-        figsize=(side * n_columns + 1.2, max((side * tall + 0.3) * n_rows, 2.8)),
-        layout="constrained",
+    # By pyplot, or a notebook that has drawn nothing yet does not show it.
+    figure = new_figure(
+        (side * n_columns + 1.2, max((side * tall + 0.3) * n_rows, 2.8)), shown=True
     )
     grid = figure.subplots(n_rows, n_columns, squeeze=False).ravel()
     for ax in grid[len(planes) :]:
@@ -83,7 +188,7 @@ def montage(attribution: ImageAttribution, planes: list[int]) -> Figure:
 
 
 def _overlay(
-    attribution: ImageAttribution, ax: Axes, limit: float, level: float, plane: int | None
+    attribution: ImageView, ax: Axes, limit: float, level: float, plane: int | None
 ) -> AxesImage:
     """Draw grey pixels, colours over them and a line around the strongest pixels."""
     from matplotlib.colors import ListedColormap
@@ -97,7 +202,7 @@ def _overlay(
     # Where there is nothing to show, the picture is seen as it is.
     shown = ax.imshow(
         values,
-        cmap=ListedColormap([_LOWERS, _RAISES]),
+        cmap=ListedColormap([LOWERS_ON_FILM, RAISES_ON_FILM]),
         alpha=_opacity(values / limit),
         vmin=-limit,
         vmax=limit,
@@ -125,7 +230,7 @@ def _bar_colours() -> ListedColormap:
     from matplotlib.colors import ListedColormap, to_rgb
 
     shares = np.linspace(-1.0, 1.0, 256)
-    hue = np.where(shares[:, None] < 0, to_rgb(_LOWERS), to_rgb(_RAISES))
+    hue = np.where(shares[:, None] < 0, to_rgb(LOWERS_ON_FILM), to_rgb(RAISES_ON_FILM))
     opacity = _opacity(shares)[:, None]
     return ListedColormap(list(map(tuple, hue * opacity + 1.0 - opacity)))
 
@@ -144,9 +249,7 @@ def _smooth(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     return smooth
 
 
-def _colour_bar(
-    attribution: ImageAttribution, figure: Figure, shown: AxesImage, axes: list[Axes]
-) -> None:
+def _colour_bar(attribution: ImageView, figure: Figure, shown: AxesImage, axes: list[Axes]) -> None:
     from matplotlib.cm import ScalarMappable
 
     limit = shown.norm.vmax or 1.0
@@ -156,7 +259,7 @@ def _colour_bar(
         scale, ax=axes, fraction=0.046, pad=0.03, extend="both" if beyond else "neither"
     )
     bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
-    unit = attribution.unit.replace("$", r"\$")  # matplotlib would see a formula
+    unit = literal(attribution.unit)  # matplotlib would see a formula
     bar.set_label(f"attribution per pixel ({unit})")
 
 
@@ -198,12 +301,10 @@ def _round_below(length: float) -> float:
     )
 
 
-def as_html(attribution: ImageAttribution) -> str:
+def _as_html(attribution: ImageView) -> str:
     """Return the picture and its numbers for a notebook."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(5.2, 4.4), layout="constrained")
-    draw(attribution, figure.subplots(), None)
+    figure = new_figure(_SIZE, shown=False)
+    _draw(attribution, figure.subplots(), None)
     words = (
         f"Orange raises the output, purple lowers it; the line goes around the strongest 5 %. "
         f"Sum over all pixels: {attribution.total:+.4g} {attribution.unit}."
@@ -215,7 +316,7 @@ def as_html(attribution: ImageAttribution) -> str:
     described = f"Attribution by {attribution.method} over the image."
     return _html.fragment(
         [
-            _html.picture(figures.as_svg(figure), described),
+            _html.picture(as_svg(figure), described),
             _html.paragraph(words),
             _html.paragraph(_html.RESEARCH_TOOL, "note"),
         ]

@@ -1,0 +1,1 @@
+"""Pictures and pages of explanations; they know the fields that they draw, and no result."""
