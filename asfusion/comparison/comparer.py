@@ -218,9 +218,7 @@ def _read(X: Any, y: Any, groups: Any, encoders: Any, task: Any, verbose: int) -
     values = read_complete(y, "y", len(frame))
     target = read_target(task, values)
     values = target.read(values, len(frame))
-    target.fit(values)
-    if target.n_outputs_ < 2 and target.is_probability:
-        raise InputError("y: expected at least 2 classes, got 1. Nothing can be told apart.")
+    target.fit(values).check_varied()
     numbers, is_grouped = read_groups(groups, len(frame))
     chosen = _read_encoders(encoders, frame, verbose)
     presence = {}

@@ -222,9 +222,7 @@ def _read(
         labels = y[y.columns[0]]
     kind = target_of(model)
     values = kind.read(target, len(target))
-    kind.fit(values)
-    if kind.is_probability and kind.n_outputs_ < 2:
-        raise InputError("y: expected at least 2 classes, got 1. Nothing can be told apart.")
+    kind.fit(values).check_varied()
     return FoldRows(native, kind.code(values), labels, kind, groups)
 
 

@@ -34,16 +34,7 @@ def new_axes(
     Where it is `shown`, pyplot keeps the figure and a notebook draws it, once, by itself. A figure
     for a page is nobody else's.
     """
-    settings: dict[str, Any] = {"figsize": size, "layout": "constrained"}
-    figure: Figure
-    if shown:
-        from matplotlib import pyplot
-
-        figure = pyplot.figure(**settings)
-    else:
-        from matplotlib.figure import Figure as PlainFigure
-
-        figure = PlainFigure(**settings)
+    figure = new_figure(size, shown=shown)
     axes = figure.subplots(n_lines, n_columns, squeeze=False, **options)
     return figure, list(axes.ravel())
 

@@ -98,6 +98,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             With ``n_outputs_`` set.
         """
 
+    def check_varied(self) -> None:
+        """Raise `InputError` where all of y is one and the same class, so that nothing differs."""
+        return
+
     @abstractmethod
     def code(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return checked values as numbers that models learn from.

@@ -64,6 +64,11 @@ class Classes(Target):
         self.n_outputs_ = len(self.classes_)
         return self
 
+    def check_varied(self) -> None:
+        """Raise where there is one class only."""
+        if self.n_outputs_ < 2:
+            raise InputError("y: expected at least 2 classes, got 1. Nothing can be told apart.")
+
     def code(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Return the position of each label among the classes."""
         return np.searchsorted(self.classes_, y).astype(np.int64)
