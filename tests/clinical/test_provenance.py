@@ -208,6 +208,7 @@ def test_earlier_visits_may_predict_later_ones() -> None:
     check_circularity(["basdai", "crp"], "asdas_m12")
     check_circularity(["basdai_prev", "crp_baseline"], "asdas")
     check_circularity(["basdai_baseline", "crp_v0"], "basdai50")
+    check_circularity(["basdai_prev", "previous_basdai"], "basdai50")
     assert offenders(["crp_m6", "crp_baseline"], "asdas_m6") == {"crp_m6"}
     assert offenders(["crp", "age"], "asdas_baseline") == {"crp"}
     assert offenders(["basdai_w24", "basdai_w0"], "basdai50") == {"basdai_w24"}
