@@ -24,5 +24,5 @@ def find_chromium() -> str | None:
 def rendered(page: Path, profile: Path) -> str:
     """Return the document that a page has become."""
     command = [str(find_chromium()), *_OPTIONS, f"--user-data-dir={profile}", page.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout

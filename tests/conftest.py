@@ -19,13 +19,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Repeatable, and silent about slow machines: a test's time is not what is tested.
 settings.register_profile(
-    "asfusion", deadline=None, derandomize=True, database=None, max_examples=50
+    "asfusion",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=50,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("asfusion")
 

@@ -337,7 +337,7 @@ def test_failing_disk_leaves_the_last_good_model(
                 assert f"could not be written ({os.strerror(code)})" in str(error)
                 failed = True
         if path.exists():  # the disk may fail after the new model took its place
-            assert load(path)["version"] in {"old", "new"} if failed else {"new"}
+            assert load(path)["version"] in ({"old", "new"} if failed else {"new"})
         assert path.exists() or (fresh and failed)
         assert not list(tmp_path.rglob("*.tmp"))
         shutil.rmtree(path, ignore_errors=True)

@@ -536,7 +536,7 @@ def test_killed_saves_and_trainings(tmp_path: Path) -> None:
     """In a process of its own: a fork of one with threads may wait for their locks for ever."""
     run = subprocess.run(
         [sys.executable, "-c", _KILLS, str(tmp_path)],
-        check=True, stdout=subprocess.PIPE, text=True, timeout=300,
+        check=True, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     saves, training = json.loads(run.stdout)

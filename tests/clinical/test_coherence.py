@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 from fractions import Fraction
+from statistics import NormalDist
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -145,7 +145,7 @@ def test_unrounded_figures_are_coherent(table: Table) -> None:
     positives = table[0] + table[2]
     found = check_metric_coherence(**exact, n=sum(table), n_positive=positives, decimals=16)
     assert found.coherent
-    assert found.n_tables is None or table in found.tables
+    assert table in found.tables
 
 
 # --- impossible ones are not ----------------------------------------------------------
@@ -218,6 +218,8 @@ def test_sensitivity_must_be_a_count_of_the_positives() -> None:
     found = check_metric_coherence(sensitivity=0.9, n_positive=7)
     assert not found.coherent
     assert found.reasons == ("No count of 7 positive rows gives sensitivity 0.9.",)
+    # One of two is no share of seven, although some of the seven are two.
+    assert not check_metric_coherence(sensitivity=0.5, n_positive=7).coherent
 
 
 def test_figures_of_another_n_are_refused() -> None:
@@ -232,11 +234,14 @@ def test_figures_of_another_n_are_refused() -> None:
 
 
 def test_reasons_name_no_figure_that_can_be_spared() -> None:
-    found = check_metric_coherence(
-        sensitivity=1.0, specificity=0.956, accuracy=0.847, f1=0.7, npv=1.0
-    )
-    assert not found.coherent
-    assert "f1" not in found.reasons[0] or "specificity" not in found.reasons[0]
+    given = {"sensitivity": 1.0, "specificity": 0.956, "accuracy": 0.847, "f1": 0.7, "npv": 1.0}
+    reasons = check_metric_coherence(**given).reasons
+    named = {name: value for name, value in given.items() if name in reasons[0]}
+    assert list(named) == ["specificity", "accuracy", "npv"]
+    assert not check_metric_coherence(**named).coherent
+    for spared in named:
+        rest = {name: value for name, value in named.items() if name != spared}
+        assert check_metric_coherence(**rest, decimals=3).coherent
 
 
 # --- counts ---------------------------------------------------------------------------
@@ -333,6 +338,17 @@ def test_decimals_say_how_far_a_figure_may_move() -> None:
     assert not check_metric_coherence(**line).coherent
     assert check_metric_coherence(**line, decimals=1).coherent
     assert check_metric_coherence(**line, decimals={"sensitivity": 1}).coherent
+    whole = {"sensitivity": 1.0, "specificity": 0.0, "accuracy": 1.0}
+    assert check_metric_coherence(**whole, decimals=0).coherent
+    assert check_metric_coherence(**whole, decimals=dict.fromkeys(whole, 0)).coherent
+
+
+def test_prevalence_has_decimals_of_its_own() -> None:
+    """It often stands in another table, and says nothing of how the figures were rounded."""
+    figures = {"sensitivity": 0.88, "specificity": 0.64, "accuracy": 0.74}  # 7/8, 7/11, 14/19
+    assert check_metric_coherence(**figures, prevalence=0.4211).coherent
+    found = check_metric_coherence(**figures, prevalence=0.4211, decimals=4)
+    assert "accuracy 0.74" in found.reasons[0]
 
 
 def test_many_rows_are_judged_by_shares_in_time() -> None:
@@ -343,6 +359,17 @@ def test_many_rows_are_judged_by_shares_in_time() -> None:
     assert not check_metric_coherence(
         ppv=0.9, n=10**7, accuracy=0.2, prevalence=0.9, npv=0.9
     ).coherent
+
+
+def test_tables_found_in_many_blocks_are_those_found_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figures = {"sensitivity": 0.8, "specificity": 0.7, "n": 600}
+    at_once = check_metric_coherence(**figures)
+    monkeypatch.setattr("asfusion.clinical._confusion_tables._N_PAIRS_AT_ONCE", 50)
+    assert check_metric_coherence(**figures) == at_once
+    assert at_once.n_tables is not None
+    assert at_once.n_tables > 1000 == len(at_once.tables)
 
 
 def test_thousands_of_rows_are_gone_through() -> None:
@@ -357,7 +384,7 @@ def test_thousands_of_rows_are_gone_through() -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({}, "expected at least one of 'sensitivity'"),
+        ({}, "expected at least one of 'sensitivity', .*, 'f1', 'prevalence', got none"),
         ({"tp": -1}, "tp: expected an integer of at least 0"),
         ({"fn": 1.5}, "fn: expected an integer of at least 0"),
         ({"tp": 0, "fp": 0, "fn": 0, "tn": 0}, "Counts: expected at least one row, got none"),
@@ -368,6 +395,7 @@ def test_thousands_of_rows_are_gone_through() -> None:
         ({"accuracy": 0.8, "n": 10, "n_positive": 11}, "n_positive: expected at most n=10"),
         ({"accuracy": 0.8, "decimals": -1}, "decimals: expected an integer"),
         ({"accuracy": 0.8, "decimals": {"auc": 2}}, "decimals: expected one of"),
+        ({"accuracy": 0.8, "decimals": {"ppv": -1}}, r"decimals\['ppv'\]: expected an integer"),
     ],
 )
 def test_unusable_arguments(arguments: dict[str, Any], match: str) -> None:
@@ -424,8 +452,8 @@ def test_wilson_interval_solves_its_equation(n: int, data: st.DataObject, level:
     mirrored = wilson_ci(n - k, n, confidence=level)
     assert mirrored == pytest.approx((1 - high, 1 - low))
     scores = [abs(k / n - p) / math.sqrt(p * (1 - p) / n) for p in (low, high) if 0 < p < 1]
-    critical = [s for s in scores if s > 1e-6]
-    assert np.ptp(critical) < 1e-5 if critical else True
+    assert len(scores) == (1 if k in (0, n) else 2)
+    assert scores == pytest.approx([NormalDist().inv_cdf(0.5 + level / 2)] * len(scores), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -456,6 +484,10 @@ def test_net_benefit() -> None:
     assert net_benefit(120, 280, 400, 0.2) == pytest.approx(net_benefit_treat_all(0.3, 0.2))
     # At the prevalence itself, treating all is worth nothing.
     assert net_benefit_treat_all(0.3, 0.3) == pytest.approx(0.0, abs=1e-12)
+    with pytest.raises(ConfigurationError, match="tp: expected an integer of at least 0"):
+        net_benefit(-1, 3, 10, 0.2)
+    with pytest.raises(ConfigurationError, match="fp: expected an integer of at least 0"):
+        net_benefit(1, -3, 10, 0.2)
     with pytest.raises(ConfigurationError, match="tp, fp: expected at most n=10"):
         net_benefit(8, 3, 10, 0.2)
     with pytest.raises(ConfigurationError, match="threshold: expected below 1"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from hypothesis import strategies as st
 from asfusion.clinical._ingredients import PARTS, SYNONYMS
 from asfusion.clinical.provenance import check_circularity, ingredients, standard_name
 from asfusion.exceptions import AsfusionError, CircularityError, ConfigurationError
+from tests.work import count_calls
 
 HARMLESS = [
     "age", "sex", "bmi", "note", "clinical_note", "xray", "pelvis_xray", "mri", "mri_stir",
@@ -113,9 +113,18 @@ def test_standard_name(column: Any, expected: str | None) -> None:
 
 @given(st.text(max_size=30))
 def test_any_text_can_be_a_name(text: str) -> None:
-    found = standard_name(text)
-    assert found is None or standard_name(found) == found
+    standard_name(text)
     check_circularity([text], "unheard_of_label")
+
+
+KNOWN = sorted({*PARTS, *SYNONYMS}.union(*SYNONYMS.values()))
+
+
+@given(st.sampled_from(KNOWN), st.sampled_from(["", " (mg/L)", "_m6", " Baseline"]))
+def test_a_standard_name_is_its_own(name: str, ending: str) -> None:
+    found = standard_name(name + ending)
+    assert found is not None
+    assert standard_name(found) == found
 
 
 # --- circular predictions -------------------------------------------------------------
@@ -199,6 +208,7 @@ def test_earlier_visits_may_predict_later_ones() -> None:
     check_circularity(["basdai", "crp"], "asdas_m12")
     check_circularity(["basdai_prev", "crp_baseline"], "asdas")
     check_circularity(["basdai_baseline", "crp_v0"], "basdai50")
+    check_circularity(["basdai_prev", "previous_basdai"], "basdai50")
     assert offenders(["crp_m6", "crp_baseline"], "asdas_m6") == {"crp_m6"}
     assert offenders(["crp", "age"], "asdas_baseline") == {"crp"}
     assert offenders(["basdai_w24", "basdai_w0"], "basdai50") == {"basdai_w24"}
@@ -231,6 +241,4 @@ def test_tables_and_named_targets() -> None:
 def test_many_columns_cost_little() -> None:
     names = [f"rs{i}" for i in range(5000)]
     check_circularity(names, "asdas")
-    start = time.perf_counter()
-    check_circularity(names, "asdas")
-    assert time.perf_counter() - start < 0.5
+    assert count_calls(lambda: check_circularity(names, "asdas")) < 20 * len(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -506,6 +507,53 @@ def test_a_series_keeps_its_name_and_several_get_that_of_the_score() -> None:
     assert clinical.basdai_active(pd.Series([1.0])).name == "basdai_active"
 
 
+# What a result is called that is one of several of its function.
+FIELDS = {
+    "asdas_response": "clinically_important_improvement",
+    "asas_axspa_2009": "axspa",
+    "asas_spartan_2025_proposal": "points",
+}
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_several_series_give_one_with_the_name_of_the_score(
+    name: str, df_module: ModuleType
+) -> None:
+    rows = draw_rows(SCORES[name], 4, 0)
+    series = {column: df_module.Series(values) for column, values in rows.items()}
+    for column, one in series.items():
+        series[column] = one.rename(column)
+    if len(series) == 1:
+        series = {column: one.rename("") for column, one in series.items()}
+    assert SCORES[name].call(**series).name == FIELDS.get(name, name)
+
+
+def test_parts_of_a_result_have_names_of_their_own(df_module: ModuleType) -> None:
+    def series(values: list[float]) -> Any:
+        return df_module.Series(values).rename("")
+
+    response = clinical.asdas_response(series([4.0]), 2.0)
+    parts = response._asdict()
+    criteria = clinical.asas_axspa_2009(series([30.0]), 6, False, True, ["uveitis"])
+    parts |= criteria._asdict()
+    parts |= clinical.asas_spartan_2025_proposal({"hla_b27": series([1.0])})._asdict()
+    basmi = clinical.basmi_linear(series([10.0]), 12, 4, 90, 60)
+    parts |= {"basmi_linear": basmi.total, **basmi.components}
+    spine = clinical.msasss(dict.fromkeys(CORNERS, series([1.0])))
+    parts |= {"msasss": spine.total, "msasss_cervical": spine.cervical}
+    parts |= {"msasss_lumbar": spine.lumbar, "asdas_state": clinical.asdas_state(series([1.0]))}
+    parts |= {"asas_hi_state": clinical.asas_hi_state(series([1.0]))}
+    parts |= {"mny_as": clinical.mny_as(series([1.0]), 2, True, None, None)}
+    assert {name: part.name for name, part in parts.items()} == {name: name for name in parts}
+
+
+def test_a_column_without_a_value_keeps_its_type() -> None:
+    nothing = pl.Series("crp", [None, None], dtype=pl.Float64)
+    assert clinical.basdai(nothing, 1, 1, 1, 1, 1).dtype == pl.Float64
+    assert clinical.basdai_active(nothing).dtype == pl.Boolean
+    assert clinical.asdas_state(nothing).dtype == pl.String
+
+
 def test_missing_truth_values_are_never_false() -> None:
     from_pandas = clinical.basdai_active(pd.Series([3.0, None, 4.0]))
     assert from_pandas.dtype == "boolean"
@@ -680,7 +728,14 @@ def test_partial_remission_by_either_comparison() -> None:
 
 
 def test_an_undefined_odds_ratio_is_missing() -> None:
-    assert same(clinical.odds_ratio([1.0, 0.0, 0.5], [0.5, 0.5, 0.0]), [None, None, None])
+    assert same(clinical.odds_ratio([1.0, 0.0], [0.5, 0.5]), [None, None])
+    assert same(clinical.odds_ratio([0.5, 0.5], [0.0, 1.0]), [None, None])
+
+
+def test_two_points_less_are_a_response_too() -> None:
+    assert clinical.basdai_response([8.0, 8.0, 3.0, 3.0], [6.0, 6.1, 1.5, 1.6]) == [
+        True, False, True, False,
+    ]  # fmt: skip
 
 
 # What is refused.
@@ -697,6 +752,94 @@ def test_values_out_of_range_are_refused_without_being_shown(score: Score) -> No
         ) as caught:
             score.call(**rows | {column: wrong})
         assert "98765432" not in str(caught.value)
+
+
+# What is accepted where that is more than what is drawn above.
+MRI = {"quadrants": (0.0, 400.0), "slices": (0.0, 100.0)}
+WIDER = {
+    **{(score, visit): (0.0, 12.0) for score in ("asdas_change", "asdas_response")
+       for visit in ("baseline", "followup")},
+    ("percent_improvement", "baseline"): (0.0, 1e6),
+    ("percent_improvement", "followup"): (0.0, 1e6),
+    ("odds_ratio", "case_freq"): (0.0, 1.0),
+    ("odds_ratio", "control_freq"): (0.0, 1.0),
+    **{("asas5of6", domain): (-1e5, 1e5) for domain in ASAS_SIX_DOMAINS},
+    **{("asas_positive_mri_count_rule", f"item_{i:02d}"): MRI["quadrants"] for i in range(6)},
+    ("mri_active_typical_2021", "quadrants_bme"): MRI["quadrants"],
+    ("mri_active_typical_2021", "max_consecutive_slices_same_location"): MRI["slices"],
+    **{("mri_structural_typical_2021", name): MRI["quadrants" if "quad" in name else "slices"]
+       for name in FAT},
+}  # fmt: skip
+UNITS = {
+    "age_at_onset": "years", "back_pain_months": "months", "crp": "mg/L", "esr_mm_h": "mm/h",
+    "case_freq": "share", "control_freq": "share", "lateral_flexion_cm": "cm",
+    "tragus_to_wall_cm": "cm", "schober_cm": "cm", "intermalleolar_cm": "cm",
+    "cervical_rotation_deg": "degrees", "berlin_sij": "share of area",
+    "risk_score_log_odds": "copies", "percent_improvement": "one unit", "asas5of6": "percent",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_ends_of_a_range_are_taken_and_the_next_value_is_refused(name: str) -> None:
+    """The error says whose value it is, of which score, what is taken and in which unit."""
+    score, rows = SCORES[name], draw_rows(SCORES[name], 3, 0)
+    for column, (kind, *drawn) in score.columns.items():
+        if kind == "truth":
+            continue
+        low, high = WIDER.get((name, column), drawn)
+        score.call(**rows | {column: np.array([low, high, low])})
+        unit = UNITS.get(name, UNITS.get(column, "unitless"))
+        told = re.escape(f"expected numbers from {low:g} to {high:g} ({unit}), got 1 other value")
+        owner = re.escape(column) if "item" not in column else r"\w+"
+        for wrong in (low - 1e-6 * max(1.0, high), high * (1 + 1e-6)):
+            with pytest.raises(InputError, match=f"^{name}: {owner}: {told}"):
+                score.call(**rows | {column: np.array([low, wrong, low])})
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: clinical.asdas_state(13), "^asdas_state: asdas: expected numbers from 0 to 12"),
+        (lambda: clinical.asas_hi_state(18), r"^asas_hi_state: asas_hi: .* 0 to 17 \(unitless\)"),
+        (lambda: clinical.mny_as(5, 0, True, True, True), "^mny_as: left: expected numbers from 0"),
+        (lambda: clinical.mean_of_sides((1, -1)), r"^sides: right: .* 0 to 250 \(one unit\), got"),
+        (lambda: clinical.mean_of_sides((-1, 1), name="tragus"), "^tragus: left: expected numbers"),
+        (lambda: clinical.msasss_progression(1, 2, -1), r": years: .* from 0 to 100 \(years\)"),
+        (lambda: clinical.risk_score_log_odds([1], [1001]),
+         r"^risk_score_log_odds: odds_ratio_1: .* from 0 to 1000 \(unitless\)"),
+        (lambda: clinical.risk_score_log_odds(1, [2]), "^risk_score_log_odds: dosages: expected a"),
+        (lambda: clinical.asas_hi(1, 18), "^asas_hi: n_missing_or_na: expected numbers from 0 to"),
+        (lambda: clinical.asas_positive_mri_count_rule(0, False),
+         "^asas_positive_mri_count_rule: bme_lesions_per_slice: expected a sequence"),
+        (lambda: clinical.berlin_sij([[2] + [0] * 3, [0] * 4]), r"Divide by 100 if .* percent\.$"),
+        (lambda: clinical.asdas_crp(1, 1, 1, 1, 1001), r"position 0\. Check the unit of CRP\.$"),
+        (lambda: clinical.odds_ratio(2, 0.1), r"got 1 other value\(s\), the first at position 0\.$"
+         ),
+        (lambda: clinical.asas5of6({}), "^asas5of6: percent_improvement: expected 'patient_global'"
+         ),
+        (lambda: clinical.msasss({"C2X": 0}), "^msasss: corners: expected only 'C2L'"),
+        (lambda: clinical.basdai(np.array(["5"], object), 1, 1, 1, 1, 1),
+         "^basdai: q1_fatigue: expected numbers or missing cells, got str at position 0"),
+    ],
+)  # fmt: skip
+def test_errors_name_the_score_the_argument_and_the_fix(call: Callable[[], Any], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        call()
+
+
+SCALES_OF_TEN = [
+    name
+    for name, score in SCORES.items()
+    if NRS in score.columns.values() and name != "percent_improvement"  # of any measurement
+]
+
+
+@pytest.mark.parametrize("name", SCALES_OF_TEN)
+def test_a_scale_of_100_is_explained_wherever_it_may_come_from(name: str) -> None:
+    rows = draw_rows(SCORES[name], 2, 0)
+    for column in (c for c, kind in SCORES[name].columns.items() if kind == NRS):
+        with pytest.raises(InputError, match=r"Divide by 10 if the scale was 0 to 100 mm\.$"):
+            SCORES[name].call(**rows | {column: 50.0})
 
 
 @pytest.mark.parametrize("wrong", [-0.001, 10.001, math.inf, -math.inf])
@@ -798,7 +941,8 @@ def test_corners_must_be_there_and_known() -> None:
 
 
 def test_features_must_be_known() -> None:
-    with pytest.raises(InputError, match="got 'hla_b72'. Did you mean 'hla_b27'"):
+    every = ", ".join(f"'{name}'" for name in SPA_FEATURES)
+    with pytest.raises(InputError, match=f"{every}, got 'hla_b72'. Did you mean 'hla_b27'"):
         clinical.asas_axspa_2009(30, 6, False, True, features=["hla_b72"])
     with pytest.raises(InputError, match="got 'hla_b72'. Did you mean 'hla_b27'"):
         clinical.asas_axspa_2009(30, 6, False, True, features={"hla_b72": True})

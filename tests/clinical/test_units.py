@@ -393,12 +393,31 @@ def test_lengths_must_match() -> None:
     with pytest.raises(InputError, match="site: expected one for each of the 3 values, got 2"):
         flag_site_units([1.0, 2.0, 3.0], ["A", "B"], "crp")
     with pytest.raises(InputError, match="site: expected one for each of the 3 values, got 1"):
-        flag_site_units([1.0, 2.0, 3.0], "A", "crp")
+        flag_site_units([1.0, 2.0, 3.0], "Oslo", "crp")
+
+
+def test_names_of_sites_stay_as_they_are() -> None:
+    rng = np.random.default_rng(8)
+    found = flag_site_units([*cohort(rng, 30), *cohort(rng, 30)], [1] * 30 + ["B"] * 30, "crp")
+    assert [site.site for site in found.sites] == [1, "B"]
+
+
+def test_sites_are_flagged_or_not() -> None:
+    rng = np.random.default_rng(2)
+    columns = {"A": cohort(rng), "B": cohort(rng), "C": cohort(rng) / 10, "few": cohort(rng, 5)}
+    found = flag_site_units(*sites_of(columns), "crp")
+    assert [site.is_flagged for site in found.sites] == [False, False, True, False]
+
+
+def test_what_cannot_be_compared_is_named() -> None:
+    with pytest.raises(InputError, match="^Values of 'crp': values: expected numbers or missing"):
+        flag_site_units(["<5", 2.0], ["A", "B"], "crp")
 
 
 def test_a_column_of_units_is_no_unit() -> None:
     units = pd.Series(["mg/L", "mg/dL"])
-    with pytest.raises(UnitError, match="expected one unit, got Series. Convert the rows of each"):
+    fix = "Convert the rows of each unit by themselves; LabEvents reads a column of units.$"
+    with pytest.raises(UnitError, match=f"expected one unit, got Series. {fix}"):
         convert(pd.Series([10.0, 1.0]), "crp", units)
     with pytest.raises(UnitError, match="expected one unit, got list"):
         clinical.asdas_crp(5, 5, 5, 5, crp=[10.0, 1.0], crp_unit=["mg/L", "mg/dL"])  # type: ignore[arg-type]

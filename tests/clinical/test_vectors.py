@@ -9,13 +9,33 @@ from typing import Any
 
 import pytest
 
-from asfusion.clinical import CERVICAL_CORNERS, LUMBAR_CORNERS
+from asfusion.clinical import (
+    ASAS_DOMAINS,
+    ASAS_SIX_DOMAINS,
+    CERVICAL_CORNERS,
+    LUMBAR_CORNERS,
+)
 from tests.clinical.adapters import ADAPTERS
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "clinical" / "vectors.json"
 
 NORMAL = dict.fromkeys(CERVICAL_CORNERS + LUMBAR_CORNERS, 0)
 BEFORE = {"patient_global": 6, "back_pain": 6, "basfi": 5, "inflammation_mean_q5_q6": 6}
+
+BETTER = {"patient_global": 4.8, "back_pain": 4.8, "inflammation_mean_q5_q6": 4.8}
+MUCH_BETTER = {"patient_global": 3.6, "back_pain": 3.6, "basfi": 3, "inflammation_mean_q5_q6": 3.6}
+SIX = dict.fromkeys(ASAS_SIX_DOMAINS, 20)
+# One below each of the thresholds.
+ALMOST = {
+    "quadrants_erosion": 2, "quadrants_fat": 4, "erosion_consecutive_slices": 1,
+    "fat_consecutive_slices": 2, "deep_fat_gt_1cm": False,
+}  # fmt: skip
+
+
+def yes_no(yes: str, no: str) -> dict[str, bool]:
+    """Return criteria that are met and criteria that are not, by names with blanks between."""
+    return dict.fromkeys(yes.split(), True) | dict.fromkeys(no.split(), False)
+
 
 BASDAI = {
     "q1_fatigue": 4, "q2_back_pain": 4, "q3_peripheral": 4, "q4_tenderness": 4,
@@ -230,7 +250,78 @@ BY_HAND: list[tuple[str, dict[str, Any], Any, float]] = [
         False,
         0.0,
     ),
+    # Three domains down by 20 %, which is more than one unit, and the fourth as it was.
+    ("asas20", {"baseline": BEFORE, "followup": BETTER | {"basfi": 5}}, True, 0.0),
+    ("asas20", {"baseline": BEFORE, "followup": BETTER | {"basfi": 6}}, False, 0.0),
+    ("asas20", {"baseline": BEFORE, "followup": BETTER | {"basfi": 5.9}}, True, 0.0),
+    ("asas20", {"baseline": BEFORE, "followup": BETTER | {"back_pain": 4.9, "basfi": 5}}, False, 0),
+    ("asas40", {"baseline": BEFORE, "followup": MUCH_BETTER | {"back_pain": 6}}, True, 0.0),
+    ("asas40", {"baseline": BEFORE, "followup": MUCH_BETTER | {"back_pain": 6.1}}, False, 0.0),
+    ("asas40", {"baseline": BEFORE, "followup": MUCH_BETTER | {"basfi": 3.1}}, True, 0.0),
+    (
+        "asas40",
+        {"baseline": BEFORE, "followup": MUCH_BETTER | {"basfi": 3.1, "back_pain": 3.7}},
+        False,
+        0.0,
+    ),
+    ("asas5of6", {"percent_improvement": SIX | {"crp": -50}}, True, 0.0),
+    ("asas5of6", {"percent_improvement": SIX | {"crp": 19.9, "basfi": 19.9}}, False, 0.0),
+    ("asas_partial_remission", dict.fromkeys(ASAS_DOMAINS, 2), True, 0.0),
+    ("asas_partial_remission", dict.fromkeys(ASAS_DOMAINS, 2) | {"basfi": 2.1}, False, 0.0),
+    ("basdai_active", {"basdai": 4}, True, 0.0),
+    ("basdai_active", {"basdai": 3.9}, False, 0.0),
+    ("basdai50", {"baseline": 6, "followup": 3}, True, 0.0),
+    ("basdai50", {"baseline": 6, "followup": 3.1}, False, 0.0),
+    ("ibp_calin", yes_no("age_onset_lt_40 duration_ge_3mo insidious_onset morning_stiffness",
+                         "improves_exercise"), True, 0.0),
+    ("ibp_calin", yes_no("age_onset_lt_40 duration_ge_3mo insidious_onset",
+                         "morning_stiffness improves_exercise"), False, 0.0),
+    ("ibp_berlin", yes_no("improves_exercise_not_rest alternating_buttock_pain",
+                          "morning_stiffness_gt_30min second_half_night_awakening"), True, 0.0),
+    ("ibp_berlin", yes_no("alternating_buttock_pain",
+                          "improves_exercise_not_rest morning_stiffness_gt_30min "
+                          "second_half_night_awakening"), False, 0.0),
+    ("ibp_asas", yes_no("age_onset_lt_40 insidious_onset improves_exercise night_pain",
+                        "no_improvement_rest"), True, 0.0),
+    ("ibp_asas", yes_no("insidious_onset improves_exercise night_pain",
+                        "age_onset_lt_40 no_improvement_rest"), False, 0.0),
+    # Two lesions in one slice, or one at the same place in the next.
+    ("asas_positive_mri_count_rule", {"bme_lesions_per_slice": [0, 2, 0],
+                                      "same_location_consecutive": False}, True, 0.0),
+    ("asas_positive_mri_count_rule", {"bme_lesions_per_slice": [1, 1, 0],
+                                      "same_location_consecutive": False}, False, 0.0),
+    ("asas_positive_mri_count_rule", {"bme_lesions_per_slice": [1, 1, 0],
+                                      "same_location_consecutive": True}, True, 0.0),
+    ("mri_active_typical_2021", {"quadrants_bme": 4,
+                                 "max_consecutive_slices_same_location": 0}, True, 0.0),
+    ("mri_active_typical_2021", {"quadrants_bme": 3,
+                                 "max_consecutive_slices_same_location": 3}, True, 0.0),
+    ("mri_active_typical_2021", {"quadrants_bme": 3,
+                                 "max_consecutive_slices_same_location": 2}, False, 0.0),
+    ("mri_structural_typical_2021", ALMOST, False, 0.0),
+    ("mri_structural_typical_2021", ALMOST | {"quadrants_erosion": 3}, True, 0.0),
+    ("mri_structural_typical_2021", ALMOST | {"quadrants_fat": 5}, True, 0.0),
+    ("mri_structural_typical_2021", ALMOST | {"erosion_consecutive_slices": 2}, True, 0.0),
+    ("mri_structural_typical_2021", ALMOST | {"fat_consecutive_slices": 3}, True, 0.0),
+    ("mri_structural_typical_2021", ALMOST | {"deep_fat_gt_1cm": True}, True, 0.0),
+    ("sparcc_sij_inflammation", {"quadrants_positive": 11, "slices_joints_intense": 3,
+                                 "slices_joints_deep": 2}, 16, 1e-9),
+    ("sparcc_sss", {"fat": 10, "erosion": 5, "backfill": 3, "ankylosis": 2}, 20, 1e-9),
+    # Joints and hips are means of their sides.
+    ("basri_spine", {"sij_left": 3, "sij_right": 2, "lumbar": 1, "cervical": 0}, 3.5, 1e-9),
+    ("basri_total", {"sij_left": 3, "sij_right": 2, "lumbar": 1, "cervical": 0,
+                     "hip_left": 2, "hip_right": 1}, 5.0, 1e-9),
+    ("msasss_progression", {"baseline": 5, "followup": 7, "years": 2}, True, 0.0),
+    ("msasss_progression", {"baseline": 5, "followup": 6.9, "years": 2}, False, 0.0),
+    ("msasss_progression", {"baseline": 5, "followup": 9, "years": 4}, True, 0.0),
+    ("msasss_progression", {"baseline": 5, "followup": 8.9, "years": 4}, False, 0.0),
+    ("msasss_progression", {"baseline": 5, "followup": 8, "years": 2, "threshold_per_2y": 4},
+     False, 0.0),
+    # (0.4 / 0.6) / (0.2 / 0.8)
+    ("hla_b27_or", {"case_freq": 0.4, "control_freq": 0.2}, 8 / 3, 1e-9),
     ("asas_hi", {"n_agree": 6, "n_missing_or_na": 2}, 6.8, 1e-9),
+    ("asas_hi_state", {"asas_hi": 5}, "good", 0.0),
+    ("asas_hi_state", {"asas_hi": 12}, "poor", 0.0),
     ("asas_hi", {"n_agree": 6, "n_missing_or_na": 4}, None, 0.0),
     (
         "berlin_sij",
@@ -269,7 +360,7 @@ BY_HAND: list[tuple[str, dict[str, Any], Any, float]] = [
     ("wilson_ci", {"k": 4, "n": 6}, [0.3, 0.9032], 1e-3),
     # 80 % agreement, 50 % of it by chance.
     ("cohen_kappa", {"both_pos": 40, "r1_only": 10, "r2_only": 10, "both_neg": 40}, 0.6, 1e-9),
-]
+]  # fmt: skip
 
 
 def check(got: Any, expected: Any, tol: float) -> None:
@@ -297,6 +388,11 @@ def test_scores_give_what_a_hand_gives(
     score: str, inputs: dict[str, Any], expected: Any, tol: float
 ) -> None:
     check(ADAPTERS[score](**inputs), expected, tol)
+
+
+def test_every_score_is_worked_out_by_hand() -> None:
+    by_property = {"basmi_linear_lr"}  # of the means of both sides: see `test_scores`
+    assert set(ADAPTERS) - {vector[0] for vector in BY_HAND} == by_property
 
 
 def read_vectors() -> list[dict[str, Any]]:

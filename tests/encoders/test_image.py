@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -216,16 +217,24 @@ def test_first_error_stops_the_reading(files: list[Path], monkeypatch: pytest.Mo
     from asfusion.encoders import image
 
     calls: list[str] = []
-    real = image.read_image
+    stopped = threading.Event()
+    real, shutdown = image.read_image, ThreadPoolExecutor.shutdown
 
     def count(path: str, **options: Any) -> Any:
         calls.append(path)
-        time.sleep(0.005)  # a read that fails at once could end all before anyone can stop it
+        if len(calls) > 100:  # reads that fail at once could end all before anyone can stop them
+            stopped.wait()
         return real(path, **options)
+
+    def stop(pool: ThreadPoolExecutor, *, wait: bool = True, cancel_futures: bool = False) -> None:
+        shutdown(pool, wait=False, cancel_futures=cancel_futures)
+        stopped.set()
+        shutdown(pool, wait=wait)
 
     X = table(files[0], *["nowhere.png"] * 3000)
     fitted = encoder(size=32).fit(X)
     monkeypatch.setattr(image, "read_image", count)
+    monkeypatch.setattr(ThreadPoolExecutor, "shutdown", stop)
     with pytest.raises(ImageReadError, match="row 1: "):
         fitted.prepare(X)
     assert len(calls) < 3000

@@ -368,7 +368,6 @@ def test_a_user_of_tables_loads_no_image_or_text_package(tmp_path: Path) -> None
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[]"

@@ -32,6 +32,7 @@ def test_curve_equals_dcurves(prevalence):
         table = pd.DataFrame({"y": judged.y, "p": judged.predicted})
         found = dca(table, "y", ["p"], thresholds=GRID, prevalence=prevalence)
     ours = decision_curve(judged, GRID, prevalence, n_bootstrap=2, confidence=0.95, seed=0)
+    assert ours["threshold"] == GRID.tolist()
     for name, model in (("net_benefit", "p"), ("treat_all", "all")):
         expected = found.loc[found["model"] == model, "net_benefit"].to_numpy()
         np.testing.assert_allclose(ours[name], expected, rtol=0, atol=1e-9)
@@ -63,6 +64,7 @@ def test_band_is_that_of_each_threshold():
 
 def test_grid_is_whole_percent():
     assert percent_grid(0.05, 0.4).tolist() == [k / 100 for k in range(5, 41)]
+    assert percent_grid(0.62, 0.99).tolist() == [k / 100 for k in range(62, 100)]
 
 
 def test_useful_thresholds_in_words():
@@ -70,7 +72,8 @@ def test_useful_thresholds_in_words():
     some = np.where((GRID > 0.095) & (GRID < 0.605), 0.31, -0.1)
     told = where_useful({**curve, "net_benefit": some})
     assert told == "at thresholds from 10 to 60 %, of 1 to 99 %"
-    assert where_useful({**curve, "net_benefit": -np.ones(99)}) == "at no threshold from 1 to 99 %"
+    for none in (-np.ones(99), np.maximum(0.3 - GRID, 0.0)):  # worse, and no better
+        assert where_useful({**curve, "net_benefit": none}) == "at no threshold from 1 to 99 %"
     gaps = np.where(np.arange(99) % 2, 0.4, -1.0)
     assert where_useful({**curve, "net_benefit": gaps}) == (
         "at 49 of the 99 thresholds from 1 to 99 %"

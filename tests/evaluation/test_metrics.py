@@ -75,6 +75,43 @@ def test_recalibration_solves_the_score_equations():
     assert np.sum(w * (y - mean) * z) == pytest.approx(0, abs=1e-6)
 
 
+def reweighted(strength):
+    """Draws of weights that move the calibration by little or by much."""
+    y, p, _ = make_binary(n=400, ties=False)
+    z = np.log(p / (1 - p))
+    rng = np.random.default_rng(2)
+    tilts = strength * rng.normal(size=(20, 2))
+    noise = 1 + 0.1 * strength * rng.random((20, len(y)))
+    return y, p, z, np.exp(tilts[:, :1] * (y - 0.5) + tilts[:, 1:] * (y - 0.5) * np.sign(z)) * noise
+
+
+@pytest.mark.parametrize("strength", [0.01, 0.1, 0.5, 2.0])
+def test_recalibration_of_many_weightings_solves_the_score_equations(strength):
+    """Near the start an expansion answers alone, further away it helps, and far it is no help."""
+    y, p, z, weights = reweighted(strength)
+    scores = BinaryScorer(y, p)
+    order = scores.ranking.order
+    np.testing.assert_array_equal(np.sort(order), np.arange(len(y)))
+    told = scores(weights)
+    shifted = 1 / (1 + np.exp(-(z + told["calibration_intercept"][:, None])))
+    np.testing.assert_allclose((weights * (y - shifted)).mean(axis=1), 0, atol=1e-9)
+    for w, slope in zip(weights, told["calibration_slope"], strict=True):
+        line = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky")
+        assert slope == pytest.approx(line.fit(z[:, None], y, w).coef_[0, 0], abs=1e-7)
+
+
+@pytest.mark.parametrize("rare", [True, False])
+def test_recalibration_with_one_row_of_a_class(rare):
+    p = np.array([0.2, 0.5, 0.4, 0.7, 0.3])
+    y = np.array([0, 0, 1, 0, 0]) == rare
+    z = np.log(p / (1 - p))
+    scores = binary_scores(y, p)
+    shifted = 1 / (1 + np.exp(-(z + scores["calibration_intercept"])))
+    assert np.sum(y - shifted) == pytest.approx(0, abs=1e-9)
+    line = LogisticRegression(C=np.inf, tol=1e-12, solver="newton-cholesky").fit(z[:, None], y)
+    assert scores["calibration_slope"] == pytest.approx(line.coef_[0, 0], abs=1e-7)
+
+
 def test_calibration_of_known_truths():
     rng = np.random.default_rng(0)
     z = rng.normal(size=40_000)
@@ -232,6 +269,43 @@ def test_many_counts_at_once_equal_one_weighting_each(task):
     assert all(np.isnan(values[0]) for values in together.values())
 
 
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_calibration_error_by_chance_is_that_of_gaps_around_those_of_the_rows(task):
+    rng = np.random.default_rng(0)
+    groups = np.unique(rng.integers(0, 60, 120), return_inverse=True)[1]
+    if task == "binary":
+        y, p, _ = make_binary(n=120)
+        scorer = BinaryScorer(y, p, groups=groups)
+    else:
+        classes, table = rng.integers(0, 3, 120), rng.dirichlet([1, 1, 1], 120)
+        scorer = MulticlassScorer(classes, table, names=["0", "1", "2"], groups=groups)
+        y, p = table.argmax(axis=1) == classes, table.max(axis=1)
+    counts = rng.integers(0, 3, (7, scorer.n_groups)).astype(float)
+    bins = np.minimum((p * 10).astype(int), 9)[:, None] == np.arange(10)
+    gaps = bins * (y - p)[:, None]
+    for told, count in zip(scorer.ece_by_chance(counts), counts, strict=True):
+        drawn = np.average(gaps, axis=0, weights=count[groups])
+        assert told == pytest.approx(np.abs(drawn - gaps.mean(axis=0)).sum(), abs=1e-12)
+
+
+def test_thresholds_of_each_row_call_it_and_net_benefit_keeps_one_price():
+    y, p, w = make_binary()
+    cuts = np.where(np.arange(len(y)) % 2, 0.3, 0.6)
+    scorer = BinaryScorer(y, p, threshold=0.4, cuts=cuts)
+    told = {name: value[0] for name, value in scorer(w[None, :]).items()}
+    called, plain = p >= cuts, binary_scores(y, p, threshold=0.4, sample_weight=w)
+    assert told["accuracy"] == pytest.approx(np.average(called == y, weights=w))
+    assert told["sensitivity"] == pytest.approx(np.average(called[y], weights=w[y]))
+    assert told["ppv"] == pytest.approx(np.average(y[called], weights=w[called]))
+    for name in ("net_benefit", "auc", "brier", "ece", "calibration_slope"):
+        assert told[name] == plain[name], name
+
+
+def test_steps_of_the_curve_are_at_the_distinct_probabilities():
+    y, p, _ = make_binary()
+    assert BinaryScorer(y, p).ranking.thresholds.tolist() == sorted(set(p), reverse=True)
+
+
 def test_every_score_has_a_label():
     y, p, _ = make_binary()
     named = {*binary_scores(y, p), *regression_scores([1, 2], [1, 2], mic=1)}
@@ -303,5 +377,7 @@ def test_kappa_of_one_class_is_undefined():
 def test_share_within_the_minimal_important_change():
     scores = regression_scores([1.1, 2.0, 3.0, 4.0], [2.1, 2.5, 1.0, 5.1], mic=1.0)
     assert scores["within_mic"] == 0.5  # 2.1 - 1.1 is a rounding error above 1
+    large = regression_scores([1_000_000.1], [3_000_000.3], mic=2_000_000.2)
+    assert large["within_mic"] == 1.0
     two = regression_scores([[0.0, 0.0], [0.0, 0.0]], [[1.0, 1.0], [1.0, 3.0]], mic=[0.5, 2.0])
     assert two["within_mic"] == 0.25

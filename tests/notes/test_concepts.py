@@ -210,7 +210,7 @@ def test_any_text_gives_spans_in_order_inside_it(text: str) -> None:
     found._repr_html_()
 
 
-@pytest.mark.timeout(120)  # a rule that is not linear takes hours
 def test_long_notes_take_time_in_proportion() -> None:
+    """A rule that is not linear takes hours, which the timeout of all tests ends."""
     text = "No uveitis, father with psoriasis, CRP normal, heel pain in 2011. "
     assert len(find_concepts(2000 * text)) == 8000
