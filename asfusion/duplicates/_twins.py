@@ -21,6 +21,7 @@ Pair = tuple[int, int, float]  # positions of two rows, and how alike they are
 SHORTEST_NOTE = 10  # words; shorter notes are phrases that many patients share
 ALIKE_NOTES = 0.6  # Jaccard index of sets of three words
 ALIKE_IMAGES = 1.0 - 23 / 255  # share of equal bits of perceptual hashes
+ALIKE_VOLUMES = 0.85  # the same for volumes, of which those of two patients differ by more
 _SHINGLE = 3
 _BANDS, _DEPTH = 32, 4
 _SMALL_BUCKET = 64
@@ -76,8 +77,10 @@ def alike_pairs(pairs: Iterable[Pair], groups: Rows, joined: Joined) -> list[Pai
 # -- images ----------------------------------------------------------------------------
 
 
-def image_pairs(hashes: Sequence[NDArray[np.bool_] | None]) -> Iterator[Pair]:
-    """Yield all pairs of rows whose perceptual hashes differ in few bits."""
+def image_pairs(
+    hashes: Sequence[NDArray[np.bool_] | None], least: float = ALIKE_IMAGES
+) -> Iterator[Pair]:
+    """Yield all pairs of rows of whose perceptual hashes at least a share of bits are equal."""
     rows = np.asarray([i for i, bits in enumerate(hashes) if bits is not None], dtype=np.int64)
     if len(rows) < 2:
         return
@@ -85,7 +88,7 @@ def image_pairs(hashes: Sequence[NDArray[np.bool_] | None]) -> Iterator[Pair]:
     n_bits = signs.shape[1]
     for start in range(0, len(rows), _BLOCK):
         equal = (signs[start : start + _BLOCK] @ signs[start:].T + n_bits) / (2 * n_bits)
-        for i, j in np.argwhere(np.triu(equal >= ALIKE_IMAGES - 1e-6, k=1)).tolist():
+        for i, j in np.argwhere(np.triu(equal >= least - 1e-6, k=1)).tolist():
             yield int(rows[start + i]), int(rows[start + j]), float(equal[i, j])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -13,14 +14,17 @@ from asfusion._checks import check_row_labels
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion.duplicates import _twins
+from asfusion.duplicates._cuts import cut_pairs
 from asfusion.duplicates.found import Duplicates, Link
 from asfusion.encoders.infer import column_roles
 from asfusion.evaluation._inputs import read_groups
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._quiet import quiet_readers
-from asfusion.imaging.fingerprint import Fingerprint, fingerprint_image, folder_digest
+from asfusion.imaging.fingerprint import Fingerprint, fingerprint_image
+from asfusion.imaging.volumes.fingerprint import fingerprint_series
 
 T = TypeVar("T")
+Prints = Sequence[Fingerprint | None]
 
 _THREADS = 4
 _TABLES: dict[str, str] = {"table": "the table", "gene": "the variants"}
@@ -63,14 +67,21 @@ def find_duplicates(
     -----
     Images are compared by the bytes of their files, by decoded pixels, and by a perceptual
     hash of 255 bits, of which at most 23 may differ: enough for another compression, size or
-    brightness, too little for two films of one region. Turned, mirrored or cropped copies are
-    not found. Notes of at least ten words, also in a column of mostly shorter texts, are
+    brightness, too little for two films of one region. Each is then laid over the few that
+    it is most like if up to 15 % of their height or width were cut off, and is a near duplicate
+    if the fine detail of what both show correlates by 0.92 or more. So copies are found that
+    were cut, put on a black ground, or turned by a few degrees; mirrored ones are not.
+
+    Folders of slices and NIfTI files are compared by the bytes of their files, by voxels along
+    the axes of the patient, so that a folder meets the NIfTI file that was made of it, and by a
+    perceptual hash of 511 bits, of which 15 % may differ.
+
+    Notes of at least ten words, also in a column of mostly shorter texts, are
     compared without case and punctuation,
     and are near duplicates if they share six in ten of their runs of three words. Rows of a
     table are equal if all their cells are, and if that is no coincidence; near duplicates
     among numbers are not looked for: a lab value that was rounded or converted hides a copy.
-    Folders of slices are compared by the bytes of their files. A file that cannot be read is
-    counted.
+    A file that cannot be read is counted.
 
     Examples
     --------
@@ -98,7 +109,7 @@ def find_duplicates(
             elif role == "note":
                 found.add_notes(name)
             elif role == "series":
-                found.add_folders(name)
+                found.add_series(name)
             elif role in ("table", "identifier") and _holds_a_note(frame, name):
                 found.add_notes(name)
     for role, label in _TABLES.items():
@@ -118,26 +129,32 @@ class _Search:
         self.n_unreadable = 0
 
     def add_images(self, name: str) -> None:
-        """Compare images by bytes, by pixels, and by how they look."""
-        prints = self._each(name, _fingerprint)
+        """Compare images by bytes, by pixels, and by how they look, whole or cut."""
+        prints = self._each(name, _image_print)
         joined = self._joined()
-        contents = [p and p.content for p in prints]
-        self._add("file", name, _twins.equal_pairs(contents, self.groups, joined))
+        once = self._add_prints(name, prints, joined, _twins.ALIKE_IMAGES)
+        patients = np.asarray([joined.root(int(group)) for group in self.groups])
+        cut = cut_pairs([p and p.small for p in once], patients)
+        self._add("image", name, _twins.alike_pairs(cut, self.groups, joined))
+
+    def add_series(self, name: str) -> None:
+        """Compare series by the bytes of their files, by voxels, and by how they look."""
+        prints = self._each(name, fingerprint_series)
+        self._add_prints(name, prints, self._joined(), _twins.ALIKE_VOLUMES)
+
+    def _add_prints(self, name: str, prints: Prints, joined: _twins.Joined, least: float) -> Prints:
+        """Add what is equal or alike; return the prints without copies that are known by now."""
+        equal = _twins.equal_pairs([p and p.content for p in prints], self.groups, joined)
+        cells = self.frame.strings(name)
+        for pair in equal:
+            is_folder = Path(str(cells[pair[0]])).is_dir()
+            self._add("folder" if is_folder else "file", name, [pair])
         pixels = [p and p.pixels for p in prints]
         self._add("pixels", name, _twins.equal_pairs(pixels, self.groups, joined))
-        # Copies that are known by now are not compared again.
-        firsts = {key: row for row, key in reversed(list(enumerate(pixels))) if key is not None}
-        hashes = [
-            p.perceptual if p is not None and firsts[p.pixels] == row else None
-            for row, p in enumerate(prints)
-        ]
-        alike = _twins.image_pairs(hashes)
+        once = _firsts(prints, pixels)
+        alike = _twins.image_pairs([p and p.perceptual for p in once], least)
         self._add("image", name, _twins.alike_pairs(alike, self.groups, joined))
-
-    def add_folders(self, name: str) -> None:
-        """Compare folders of slices by the bytes of their files."""
-        names = self._each(name, folder_digest)
-        self._add("folder", name, _twins.equal_pairs(names, self.groups, self._joined()))
+        return once
 
     def add_notes(self, name: str) -> None:
         """Compare notes by their words, and by runs of three of them."""
@@ -146,12 +163,7 @@ class _Search:
         keys = _twins.note_keys(notes)
         self.checked[name] = sum(key is not None for key in keys)
         self._add("note", name, _twins.equal_pairs(keys, self.groups, joined))
-        firsts = {key: row for row, key in reversed(list(enumerate(keys)))}
-        once = [
-            words if key is not None and firsts[key] == row else []
-            for row, (words, key) in enumerate(zip(notes, keys, strict=True))
-        ]
-        alike = _twins.note_pairs(once)
+        alike = _twins.note_pairs([words or [] for words in _firsts(notes, keys)])
         self._add("near note", name, _twins.alike_pairs(alike, self.groups, joined))
 
     def add_table(self, label: str, columns: Sequence[str]) -> None:
@@ -186,7 +198,16 @@ class _Search:
         self.links += [Link(kind, columns, *pair) for pair in pairs]
 
 
-def _fingerprint(path: str) -> Fingerprint | None:
+def _firsts(items: Sequence[T], keys: Sequence[Hashable | None]) -> list[T | None]:
+    """Return the first item of each key, None for later ones and for those without a key."""
+    firsts = {key: row for row, key in reversed(list(enumerate(keys)))}
+    return [
+        item if key is not None and firsts[key] == row else None
+        for row, (item, key) in enumerate(zip(items, keys, strict=True))
+    ]
+
+
+def _image_print(path: str) -> Fingerprint | None:
     try:
         return fingerprint_image(path)
     except (ImageReadError, OSError):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from asfusion.exceptions import ConfigurationError, ImageReadError, MissingDependencyError
+from asfusion.imaging._limits import MAX_BYTES
 from asfusion.imaging._quiet import quiet_readers
 
 _OTHER = "expected a readable {kind}, got one that is damaged, cut short or of another kind."
@@ -64,6 +66,25 @@ def checked_path(who: str, path: str | os.PathLike[str]) -> Path:
         msg = "expected an existing file, got an empty path, one of bytes or with a null byte."
         raise ImageReadError(who + msg)
     return Path(name)
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return how a file starts; raise if it is no ordinary file of a sensible size."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        msg = "expected one image file, got a folder. `read_series` reads a folder of slices."
+        raise ImageReadError(msg)
+    if not stat.S_ISREG(status.st_mode):
+        msg = "expected an ordinary file, got a device, pipe or socket."
+        raise ImageReadError(msg)
+    if status.st_size == 0:
+        msg = "expected an image, got an empty file."
+        raise ImageReadError(msg)
+    if status.st_size > MAX_BYTES:
+        msg = f"expected a file of at most {MAX_BYTES // 2**20} MiB, got a larger one."
+        raise ImageReadError(msg)
+    with path.open("rb") as file:
+        return file.read(348)
 
 
 def reason(error: Exception, kind: str) -> str:

@@ -21,10 +21,11 @@ from asfusion.imaging._cells import is_pillow
 from asfusion.imaging._guard import guarded
 from asfusion.imaging._limits import MAX_BYTES, check_declared
 from asfusion.imaging._picture import Picture
+from asfusion.imaging._pillow import decode_pillow, open_pillow, orientation, shown_size
 from asfusion.imaging.dicom.encoding import looks_like_dicom
 from asfusion.imaging.dicom.picture import read_dicom
 from asfusion.imaging.extent import Extent, read_extent
-from asfusion.imaging.read import WHO, decode_pillow, open_pillow, orientation_of, shown
+from asfusion.imaging.read import WHO, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 Content: TypeAlias = "bytes | bytearray | memoryview | NDArray[Any] | Image.Image"
 
 _KINDS = "PNG, JPEG, TIFF or single-frame DICOM file"
-_SIDEWAYS = (2, 4, 5, 6)  # Pillow's transpositions that exchange rows and columns
 
 
 def read_content(content: Content, size: int, channels: int) -> NDArray[np.uint8]:
@@ -70,7 +70,7 @@ def content_digest(content: Content) -> str | None:
     except Exception:  # for the reader to say
         return None
     looks = (image.mode, image.size, palette, image.info.get("transparency"))
-    head = repr((looks, orientation_of(image), image.format == "TIFF")).encode()
+    head = repr((looks, orientation(image), image.format == "TIFF")).encode()
     return hashlib.sha256(head + raw).hexdigest()
 
 
@@ -81,9 +81,7 @@ def extent_of(source: str | Content) -> Extent:
     if isinstance(source, np.ndarray):
         return Extent(*_as_picture(source).shape[:2])
     if is_pillow(source):
-        image: Any = source
-        turned = orientation_of(image) in _SIDEWAYS
-        return Extent(*(image.size if turned else image.size[::-1]))
+        return Extent(*shown_size(cast(Any, source)))
     with _as_file(_bytes_of(source)) as path:
         return read_extent(path)
 

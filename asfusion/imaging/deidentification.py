@@ -24,7 +24,8 @@ from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
 from asfusion.imaging._limits import MAX_BYTES
 from asfusion.imaging._profile import PatientProfile, patient_of, pseudonym
 from asfusion.imaging._quiet import quiet_readers
-from asfusion.imaging.dicom.file import header_of
+from asfusion.imaging.dicom.encoding import DEFLATED, inflate, transfer_syntax
+from asfusion.imaging.dicom.file import header_of, stored_of
 from asfusion.imaging.read import read_image
 
 _SHORTEST_KEY = 16  # bytes
@@ -234,6 +235,7 @@ def _read(file: Path) -> Any:
 
     if file.stat().st_size > 4 * MAX_BYTES:
         raise _Refusal("unreadable")
+    _check_deflated(file)
     try:
         dataset = pydicom.dcmread(file)
     except InvalidDicomError:
@@ -244,30 +246,36 @@ def _read(file: Path) -> Any:
     return dataset
 
 
+def _check_deflated(file: Path) -> None:
+    """Raise `DicomReadError` for a deflated file that holds far more than it takes."""
+    with file.open("rb") as opened:
+        syntax, start = transfer_syntax(opened)
+        if syntax == DEFLATED:
+            inflate(opened, start)
+
+
 def _look_for_text(dataset: Any, file: Path) -> None:
     """Refuse an image whose header declares text in the pixels, or that looks like it."""
     for keyword in ("BurnedInAnnotation", "RecognizableVisualFeatures"):
         if str(dataset.get(keyword, "")).strip().upper() == "YES":
             raise _Refusal("text declared")
-    for frame in _frames(dataset, file):
+    for frame in _frames(file):
         if letters_in_a_row(frame) >= LETTERS:
             raise _Refusal("text suspected")
 
 
-def _frames(dataset: Any, file: Path) -> list[Any]:
+def _frames(file: Path) -> list[Any]:
     """Return grey pictures (H, W) of an image: its frame, or some of its frames."""
     try:
         return [read_image(file)[0]]
     except ImageReadError:
         pass
-    try:
-        values = np.asarray(dataset.pixel_array)
-    except Exception:  # cannot be looked at: text can neither be seen nor ruled out
-        raise _Refusal("unreadable") from None
-    if values.ndim == 4 or (values.ndim == 3 and values.shape[-1] in (3, 4)):
-        values = values[..., :3].mean(axis=-1)
-    stack = values[None] if values.ndim == 2 else values
-    chosen = stack[np.unique(np.linspace(0, len(stack) - 1, 8).round().astype(int))]
+    # What cannot be looked at raises: text can neither be seen nor ruled out.
+    header = header_of(file)
+    places = np.unique(np.linspace(0, header.n_frames - 1, 8).round().astype(int)).tolist()
+    chosen = np.concatenate([stored_of(file, header, place) for place in places])
+    if chosen.ndim == 4:
+        chosen = chosen.mean(axis=-1)
     low, high = float(chosen.min()), float(chosen.max())
     return [
         np.asarray((frame - low) / max(high - low, 1e-9) * 255.0, dtype=np.uint8)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.imaging._picture import robust_window
+from asfusion.imaging._resize import resize
 from asfusion.imaging.read import read_image
 
 N_BITS = 255
@@ -18,26 +20,33 @@ N_BITS = 255
 _SIDE = 64  # pixels of the reduced image
 _FREQUENCIES = 16  # kept along each side, save the mean
 _FLATTEST = 2.0  # grey values of standard deviation below which there is nothing to compare
+_SMALL = 96  # pixels along a side of the image that is kept
+_LIT = 10  # grey values above the darkest
+_NARROWEST = 16  # pixels
 
 
 class Fingerprint(NamedTuple):
-    """Three names of one image, each deaf to more than the one before.
+    """Names of one image or volume, each deaf to more than the one before.
 
     Parameters
     ----------
     content : str
-        SHA-256 of the bytes of the file.
-    pixels : str
+        SHA-256 of the bytes of the file, or of the files of a folder.
+    pixels : str or None
         SHA-256 of the decoded pixels: the same for an image stored in another format
-        without loss, or with another header.
-    perceptual : ndarray of shape (255,), bool, or None
+        without loss, or with another header. None for a folder that is no one volume.
+    perceptual : ndarray of bool, or None
         Signs of the low frequencies: few differ after a JPEG compression, a change of
         size or of brightness. None for an image of one grey.
+    small : ndarray of shape (96, 96), uint8, or None
+        What is not black at the borders of an image, small; None for an image of one grey,
+        and for a volume.
     """
 
     content: str
-    pixels: str
+    pixels: str | None
     perceptual: NDArray[np.bool_] | None
+    small: NDArray[np.uint8] | None = None
 
 
 def fingerprint_image(path: str | os.PathLike[str]) -> Fingerprint:
@@ -84,10 +93,29 @@ def fingerprint_image(path: str | os.PathLike[str]) -> Fingerprint:
     (False, True)
     """
     pixels = read_image(path)[0]
-    with Path(path).open("rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
-    named = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
-    return Fingerprint(content, named, perceptual_hash(pixels))
+    look = perceptual_hash(pixels)
+    small = None if look is None else small_image(pixels)
+    return Fingerprint(file_digest(path), array_digest(pixels), look, small)
+
+
+def small_image(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what is not black at the borders of grey pixels (H, W), at (96, 96).
+
+    The darkest grey becomes black, so that bars beside a picture are told, however bright.
+    """
+    black, _ = robust_window(pixels)
+    lit = pixels > black + _LIT
+    inner = pixels[_where_mostly(lit.mean(axis=1)), _where_mostly(lit.mean(axis=0))]
+    grey = np.clip(resize(inner, _SMALL, _SMALL) - np.float32(black), 0.0, 255.0)
+    return np.asarray(np.rint(grey), dtype=np.uint8)
+
+
+def _where_mostly(shares: NDArray[np.float64]) -> slice:
+    """Return the lines from the first to the last of which half is lit; all, if those are few."""
+    lit = np.flatnonzero(shares > 0.5)
+    if len(lit) < _NARROWEST:
+        return slice(None)
+    return slice(int(lit[0]), int(lit[-1]) + 1)
 
 
 def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
@@ -101,6 +129,17 @@ def perceptual_hash(pixels: NDArray[np.uint8]) -> NDArray[np.bool_] | None:
     waves = dctn(np.asarray(reduced, dtype=np.float64), norm="ortho")
     low = waves[:_FREQUENCIES, :_FREQUENCIES].ravel()[1:]
     return np.asarray(low > np.median(low))
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of the bytes of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def array_digest(values: NDArray[Any]) -> str:
+    """Return the SHA-256 of the shape and the numbers of an array."""
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
 
 
 def folder_digest(path: str | os.PathLike[str]) -> str | None:
@@ -117,11 +156,7 @@ def folder_digest(path: str | os.PathLike[str]) -> str | None:
         SHA-256 over the sorted SHA-256 of its files; None if none can be read.
     """
     try:
-        names = []
-        for entry in sorted(Path(path).iterdir()):
-            if entry.is_file():
-                with entry.open("rb") as file:
-                    names.append(hashlib.file_digest(file, "sha256").hexdigest())
+        names = [file_digest(entry) for entry in Path(path).iterdir() if entry.is_file()]
     except (OSError, ValueError):
         return None
     return hashlib.sha256("".join(sorted(names)).encode()).hexdigest() if names else None

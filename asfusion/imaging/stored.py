@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._guard import checked_path, guarded
-from asfusion.imaging.dicom.encoding import looks_like_dicom
-from asfusion.imaging.dicom.file import header_of, stored_of
-from asfusion.imaging.volumes._sources import first_bytes
+from asfusion.imaging.dicom.file import header_if_dicom, stored_of
 
 _WHO = "DICOM file: "
 
@@ -65,9 +63,9 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     """
     file = checked_path(_WHO, path)
     with guarded(_WHO, "DICOM file", DicomReadError):
-        if not looks_like_dicom(first_bytes(file)):
+        header = header_if_dicom(file)
+        if header is None:
             msg = "expected a DICOM file, got another kind."
             raise DicomReadError(msg)
-        header = header_of(file)
         values = stored_of(file, header)
         return values[0] if header.n_frames == 1 else values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,9 +16,12 @@ from asfusion._progress import progress
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._burned_in import LETTERS, letters_in_a_row
 from asfusion.imaging._cells import image_cells
+from asfusion.imaging._guard import guarded
 from asfusion.imaging._picture import on_square, resize_inside
-from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging._sheet import sheet_html
+from asfusion.imaging.dicom.file import header_if_dicom
+from asfusion.imaging.dicom.header import Header
+from asfusion.imaging.dicom.spacing import pixel_spacing
 from asfusion.imaging.read import WHO, read_pixels
 
 if TYPE_CHECKING:
@@ -30,10 +34,6 @@ _PALE = 0.15  # least part of the grey scale that 90 % of the pixels have to use
 _TOUCHING = 0.5  # share of a side
 _SMALL = 64  # pixels
 _WIDE = 0.8  # a pelvis is wider than it is high; a detector may be a little higher
-_HEADER = [
-    "BodyPartExamined", "ViewPosition", "PixelSpacing", "ImagerPixelSpacing",
-    "BurnedInAnnotation",
-]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,8 +111,8 @@ def quality(paths: Iterable[Any], *, n_jobs: int | None = None) -> ImageQuality:
         - ``file``: ``"read"``, ``"unreadable"`` or ``"missing"``; ``problem`` in words;
         - ``view``: ``"ap pelvis"`` or ``"other"`` where the header says so, ``"unknown"``
           where it does not, or where the shape of the image contradicts it;
-        - ``height``, ``width`` (pixels) and ``spacing`` (mm between rows; at the detector
-          if the header gives no other);
+        - ``height``, ``width`` (pixels) and ``spacing`` (mm between rows: in the
+          patient, else at the detector, else on a film that was scanned);
         - ``black``, ``white``: share of pixels in the darkest and the brightest step of
           grey; ``contrast``: part of the grey scale that the middle 90 % of pixels use;
         - ``touching``: sides (top, bottom, left, right) along half of which something
@@ -185,13 +185,13 @@ def _look(path: str) -> _Look:
     """Return what can be said of one file."""
     try:
         grey = read_pixels(path, None, 1)[0]
+        header = _header(path)
     except ImageReadError as error:
         problem = str(error).removeprefix(WHO)
         empty = np.zeros((_THUMBNAIL, _THUMBNAIL), dtype=np.uint8)
         return _Look({"file": "unreadable", "problem": problem}, "", empty)
-    header = _header(path)
     low, high = np.percentile(grey, [5, 95])
-    spacing = _spacing(header)
+    spacing = pixel_spacing(header)
     findings = {
         "file": "read",
         "problem": "",
@@ -209,34 +209,14 @@ def _look(path: str) -> _Look:
     return _Look(findings, digest, on_square(resize_inside(grey, _THUMBNAIL), _THUMBNAIL))
 
 
-def _header(path: str) -> dict[str, Any]:
-    """Return what a DICOM header says of view, spacing and text; nothing for other files."""
-    import pydicom
-
-    try:
-        with quiet_readers():
-            found = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_HEADER)
-            return {keyword: found[keyword].value for keyword in _HEADER if keyword in found}
-    except Exception:  # no DICOM file, or a header that is broken: then nothing is said
-        return {}
+def _header(path: str) -> Header:
+    """Return what a DICOM header says; nothing for other files."""
+    with guarded(WHO, "header", ImageReadError):
+        return header_if_dicom(Path(path)) or Header("", {})
 
 
-def _spacing(header: dict[str, Any]) -> tuple[float, float] | None:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
-        try:
-            rows, columns = (float(part) for part in header.get(keyword) or ())
-        except (TypeError, ValueError):
-            continue
-        if 0.0 < rows < 50.0 and 0.0 < columns < 50.0:
-            return rows, columns
-    return None
-
-
-def _view(
-    header: dict[str, Any], shape: tuple[int, ...], spacing: tuple[float, float] | None
-) -> str:
-    part = str(header.get("BodyPartExamined") or "").strip().upper()
-    position = str(header.get("ViewPosition") or "").strip().upper()
+def _view(header: Header, shape: tuple[int, ...], spacing: tuple[float, float] | None) -> str:
+    part, position = header.code("BodyPartExamined"), header.code("ViewPosition")
     rows, columns = spacing or (1.0, 1.0)
     wide = shape[1] * columns >= _WIDE * shape[0] * rows
     if part == "PELVIS" and position == "AP":
@@ -270,8 +250,8 @@ def _between(grey: NDArray[np.uint8]) -> float:
     return float(np.argmax(np.nan_to_num(apart)))
 
 
-def _text(header: dict[str, Any], grey: NDArray[np.uint8]) -> str:
-    declared = str(header.get("BurnedInAnnotation") or "").strip().upper()
+def _text(header: Header, grey: NDArray[np.uint8]) -> str:
+    declared = header.code("BurnedInAnnotation")
     if declared == "YES":
         return "declared"
     if letters_in_a_row(grey) >= LETTERS:

@@ -44,10 +44,32 @@ def test_spacing_follows_the_fit_into_a_square(tmp_path):
     assert read_extent(path).spacing_at(10) == pytest.approx((0.8, 0.8))
 
 
-@pytest.mark.parametrize("content", [b"", b"Doe^John", b"\0" * 128 + b"DICM"])
-def test_no_header_is_one_error(tmp_path, content):
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "got an empty file"),
+        (b"Doe^John", "got another kind"),
+        (b"\0" * 128 + b"DICM", "got a DICOM file without pixel data"),
+    ],
+)
+def test_no_header_is_one_error(tmp_path, content, words):
     path = tmp_path / "Doe_John.dcm"
     path.write_bytes(content)
-    with pytest.raises(ImageReadError, match="expected a readable header") as caught:
+    with pytest.raises(ImageReadError, match=f"^Image file: expected a.* {words}") as caught:
         read_extent(path)
     assert "Doe" not in str(caught.value)
+
+
+def test_limits_are_those_of_reading(tmp_path):
+    Image.new("L", (9_000, 9_000)).save(tmp_path / "a.png")
+    with pytest.raises(ImageReadError, match="a 250th of what its 9000 x 9000 pixels take"):
+        read_extent(tmp_path / "a.png")
+    path = write_dicom(
+        tmp_path / "film.dcm",
+        np.zeros((4, 4), np.uint8),
+        **dict.fromkeys(("Rows", "Columns"), 60_000),
+    )
+    with pytest.raises(ImageReadError, match="got a file that declares 60000 x 60000"):
+        read_extent(path)
+    with pytest.raises(ImageReadError, match="got a path where there is none"):
+        read_extent(tmp_path / "nowhere.png")

@@ -373,7 +373,7 @@ def test_forked_processes_and_the_end(tmp_path: Path) -> None:
     path = save(tmp_path / "a.dcm", compressed(GREY))
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", _SCRIPT, str(path)],
-        capture_output=True, text=True, timeout=120, check=True,
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     words, pid = done.stdout.splitlines()
     assert words == "0 True []"

@@ -323,7 +323,7 @@ def test_two_processes_at_once(kind: Kind, tmp_path: Path) -> None:
     files = sorted(kind.draw(folder / f"{i}.png", i) for i in range(60))
     workers = [start(kind, tmp_path / "store", folder, 3) for _ in range(2)]
     for worker in workers:
-        assert worker.wait(60) == 0, worker.stderr.read()
+        assert worker.wait() == 0, worker.stderr.read()
         worker.stderr.close()
     store = kind.open(tmp_path / "store")
     assert len(store) == 60  # nothing twice
@@ -374,19 +374,32 @@ module._BATCH, folder, files = 1, Path(sys.argv[1]), sorted(Path(sys.argv[2]).it
 rng, stored = random.Random(0), 0
 other = folder.with_name("other")
 ({other}).ingest(files[:2])  # imports what it needs
-for _ in range(25):
+for n_written in rng.choices(range(6), k=25):
+    end, beginning = os.pipe()
     child = os.fork()
     if child == 0:
+        write = module.ContentStore._write
+
+        def write_and_say(store, made):
+            write(store, made)
+            os.write(beginning, b"." * sum(one.pixels is not None for _, one in made))
+
+        module.ContentStore._write = write_and_say
         try:
             ({code}).ingest(files)
         finally:
             os._exit(0)
-    time.sleep(rng.uniform(0.0, 0.06))
+    os.close(beginning)
+    written = 0
+    while written < n_written and (said := os.read(end, n_written - written)):
+        written += len(said)
+    time.sleep(rng.uniform(0.0, 0.02))  # any instant will do
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
+    os.close(end)
     store = {code}
     assert store.verify().size == 0
-    assert len(store) >= stored  # what was stored stays
+    assert len(store) >= stored + written  # what was stored stays
     stored = len(store)
 print(stored)
 """
@@ -396,6 +409,7 @@ print(stored)
 def test_killed_processes_leave_a_whole_store(kind: Kind, tmp_path: Path) -> None:
     """Children that write record by record are killed at random instants, over and over.
 
+    They say what they have written, so that a busy machine does not kill them all too early.
     They are forked from a process without threads: a lock that a thread holds stays shut for ever.
     """
     folder = tmp_path / "images"
@@ -404,11 +418,11 @@ def test_killed_processes_leave_a_whole_store(kind: Kind, tmp_path: Path) -> Non
     script = KILLER.format(code=kind.code.format("folder"), other=kind.code.format("other"))
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "store"), str(folder)],
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True, text=True, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert run.returncode == 0, run.stderr
-    assert int(run.stdout) > 0
+    assert int(run.stdout) >= 20
     assert_whole(kind, kind.open(tmp_path / "store"), files)
 
 
@@ -465,7 +479,7 @@ def test_worker_names_nobody(kind: Kind, tmp_path: Path) -> None:
     words = kind.spoil(bad)
     run = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "store"), str(bad)],
-        capture_output=True, text=True, check=True, timeout=120,
+        capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert f"0: {words}" in run.stdout
     assert SECRET not in run.stdout + run.stderr

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
+from asfusion.imaging._guard import first_bytes
 from asfusion.imaging._limits import HEADER_BUDGET
 from asfusion.imaging.dicom._jpeg2000 import halvings, is_reducible
 from asfusion.imaging.dicom._workers import fill, plain_answer
-from asfusion.imaging.dicom.encoding import HeaderTooLarge
+from asfusion.imaging.dicom.encoding import HeaderTooLarge, looks_like_dicom
 from asfusion.imaging.dicom.frames import check_size, declared, stored_frames
 from asfusion.imaging.dicom.header import Header, read_directory, read_header
 
@@ -34,6 +35,11 @@ def header_of(path: Path) -> Header:
             return read_header(file, HEADER_BUDGET)
         except HeaderTooLarge:
             return Header(**plain_answer("header", path))
+
+
+def header_if_dicom(path: Path) -> Header | None:
+    """Return the header of a DICOM file, None for an ordinary file of another kind."""
+    return header_of(path) if looks_like_dicom(first_bytes(path)) else None
 
 
 def directory_of(path: Path) -> list[list[str]]:

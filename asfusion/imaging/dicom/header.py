@@ -38,7 +38,8 @@ from asfusion.imaging.dicom.lookup import TABLE_KEYWORDS, read_tables
 _IMAGE_NUMBERS = (
     "SamplesPerPixel", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns",
     "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "PixelPaddingValue",
-    "PixelPaddingRangeLimit", "ImagerPixelSpacing", "PixelAspectRatio",
+    "PixelPaddingRangeLimit", "ImagerPixelSpacing", "NominalScannedPixelSpacing",
+    "PixelAspectRatio",
 )  # fmt: skip
 # What a frame may have of its own.
 _PLACE_NUMBERS = (
@@ -51,6 +52,10 @@ _SERIES_NUMBERS = (
     "FlipAngle", "DiffusionBValue", "GridFrameOffsetVector",
 )  # fmt: skip
 _CODES = ("PhotometricInterpretation", "VOILUTFunction", "Modality", "ImageType")
+# Of these, anything else is "OTHER".
+_KNOWN = {
+    "BodyPartExamined": {"PELVIS"}, "ViewPosition": {"AP"}, "BurnedInAnnotation": {"YES", "NO"},
+}  # fmt: skip
 _UIDS = (
     "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID",
     "FrameOfReferenceUID",
@@ -69,8 +74,8 @@ _MACROS = (
     "FrameContentSequence",
 )
 _WANTED = [
-    *_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS, *_CODES, *_UIDS, *TABLE_KEYWORDS,
-    *_GROUPS,
+    *_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS, *_CODES, *_KNOWN, *_UIDS,
+    *TABLE_KEYWORDS, *_GROUPS,
 ]  # fmt: skip
 # A code is shown in messages and may hold anything: only known ones are kept.
 _MODALITIES = {
@@ -133,12 +138,17 @@ class Header:
 
     def numbers(self, keyword: str, n: int, frame: int | None = None) -> list[float] | None:
         """Return the first `n` numbers of an entry, or None if there are fewer."""
-        values = self.entries.get(keyword)
-        if frame is not None and frame < len(self.frames):
-            values = self.frames[frame].get(keyword, values)
-        if values is None or len(values) < n or any(v is None for v in values[:n]):
+        values = self.values(keyword, frame)
+        if len(values) < n or any(v is None for v in values[:n]):
             return None
         return [float(value) for value in values[:n]]
+
+    def values(self, keyword: str, frame: int | None = None) -> list[Any]:
+        """Return all of an entry, of a frame where it has its own; None for what is no number."""
+        values = self.entries.get(keyword, [])
+        if frame is not None and frame < len(self.frames):
+            return self.frames[frame].get(keyword, values)
+        return values
 
     def integer(self, keyword: str, default: int) -> int:
         """Return the first number of an entry as a whole one."""
@@ -167,8 +177,7 @@ class Header:
         return slope, intercept
 
     def _is_absent(self, keyword: str, frame: int | None) -> bool:
-        own = self.frames[frame] if frame is not None and frame < len(self.frames) else {}
-        return not (own.get(keyword) or self.entries.get(keyword))
+        return not (self.values(keyword, frame) or self.entries.get(keyword))
 
     def code(self, keyword: str) -> str:
         """Return the first code of an entry; empty where there is none."""
@@ -352,6 +361,10 @@ def _words(dataset: Any) -> dict[str, list[Any]]:
                 found[keyword] = [word if form.fullmatch(word) else "" for word in words]
     if not _MODALITIES.issuperset(found.get("Modality", [])):
         del found["Modality"]
+    for keyword, known in _KNOWN.items():
+        words = [str(value).strip().upper() for value in values_of(dataset, keyword)]
+        if any(words):
+            found[keyword] = [word if word in known else "OTHER" for word in words]
     return found
 
 

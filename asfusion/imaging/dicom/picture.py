@@ -20,6 +20,7 @@ from asfusion.imaging.dicom.file import header_of, reduced_values, stored_of
 from asfusion.imaging.dicom.frames import check_size
 from asfusion.imaging.dicom.header import Header
 from asfusion.imaging.dicom.lookup import apply_palette, apply_table
+from asfusion.imaging.dicom.spacing import pixel_aspect
 
 
 def read_dicom(path: Path, size: int | None = None) -> Picture | NDArray[np.uint8]:
@@ -84,7 +85,7 @@ def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
     modality, voi = header.tables.get("modality"), header.tables.get("voi")
     look: dict[str, Any] = {
         "inverted": header.code("PhotometricInterpretation") == "MONOCHROME1",
-        "aspect": _aspect(header),
+        "aspect": pixel_aspect(header),
     }
     has_table = modality is not None and stored.dtype.kind in "iu"
     slope, intercept = (1.0, 0.0) if has_table else header.rescale(0)
@@ -127,18 +128,6 @@ def _windowed(values: PlainRows | NDArray[Any], header: Header, look: dict[str, 
     if function == "LINEAR" and width > 1:
         return Picture(values, (center - width / 2, center + width / 2 - 1.0), **look)
     return Picture(values, (center - width / 2, center + width / 2), **look)
-
-
-def _aspect(header: Header) -> float:
-    """Return the height of a pixel divided by its width; 1 where nothing usable is said."""
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "PixelAspectRatio"):
-        sides = header.numbers(keyword, 2, 0)
-        if sides is None or len(header.entries.get(keyword, sides)) != 2:
-            continue
-        height, width = sides
-        if height > 0 and width > 0 and 0.1 <= height / width <= 10.0:
-            return height / width
-    return 1.0
 
 
 def _eight_bits(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:

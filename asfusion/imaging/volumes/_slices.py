@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging.dicom.header import Header
+from asfusion.imaging.dicom.spacing import pixel_spacing
 from asfusion.imaging.volumes._geometry import directions_of, orientation_of
 
 _LISTED = 12
@@ -53,11 +54,8 @@ class Slice:
 
     @property
     def pixel_mm(self) -> tuple[float, float] | None:
-        """Distance of rows and of columns, in mm."""
-        spacing = self.header.numbers("PixelSpacing", 2, self.frame)
-        if spacing is None or not all(1e-3 <= length <= 1e3 for length in spacing):
-            return None
-        return spacing[0], spacing[1]
+        """Distance of rows and of columns in the patient, in mm."""
+        return pixel_spacing(self.header, self.frame, ("PixelSpacing",))
 
     @property
     def is_localizer(self) -> bool:

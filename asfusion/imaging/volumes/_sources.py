@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from asfusion.exceptions import DicomReadError, ImageReadError
+from asfusion.imaging._guard import first_bytes
 from asfusion.imaging._limits import MAX_BYTES, MAX_FRAMES
 from asfusion.imaging.dicom.encoding import looks_like_dicom
 from asfusion.imaging.dicom.file import directory_of, header_of
@@ -17,25 +18,6 @@ from asfusion.imaging.volumes._nifti import is_nifti
 from asfusion.imaging.volumes._slices import Slice, slices_of
 
 _MOST_FILES = 20_000
-
-
-def first_bytes(path: Path) -> bytes:
-    """Return how a file starts; raise if it is no ordinary file of a sensible size."""
-    status = path.stat()
-    if stat.S_ISDIR(status.st_mode):
-        msg = "expected one image file, got a folder. `read_series` reads a folder of slices."
-        raise ImageReadError(msg)
-    if not stat.S_ISREG(status.st_mode):
-        msg = "expected an ordinary file, got a device, pipe or socket."
-        raise ImageReadError(msg)
-    if status.st_size == 0:
-        msg = "expected an image, got an empty file."
-        raise ImageReadError(msg)
-    if status.st_size > MAX_BYTES:
-        msg = f"expected a file of at most {MAX_BYTES // 2**20} MiB, got a larger one."
-        raise ImageReadError(msg)
-    with path.open("rb") as file:
-        return file.read(348)
 
 
 def find_slices(path: Path) -> tuple[list[Slice], list[str], int]:
