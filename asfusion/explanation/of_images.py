@@ -24,7 +24,7 @@ from asfusion.explanation._gradients import (
 )
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.pixels import ImageMethod, attribute_image
-from asfusion.imaging.extent import read_extent
+from asfusion.imaging._in_memory import extent_of
 
 
 class PixelAttributor(Attributor):
@@ -77,8 +77,8 @@ class ImageAttributor(PixelAttributor):
 
     def _on_file(self, part: ImageAttribution, row: int) -> ImageAttribution:
         """Return the attribution with the size of its file, for scale bars and the way back."""
-        path = self.asking.row(row).strings(self.encoder.columns_[0])[0]
-        extent = read_extent(str(path))
+        source = self.encoder._cell_sources(self.asking.row(row), self.encoder.columns_[0])[0]
+        extent = extent_of(source)
         spacing = extent.spacing_at(part.values.shape[-1])
         return replace(part, extent=extent, spacing_mm=spacing, unit=self.asking.unit(row))
 

@@ -64,7 +64,8 @@ class SeriesAttributor(PixelAttributor):
 
     @cached_property
     def _paths(self) -> dict[str, list[str | None]]:
-        return {column: self.frame.strings(column) for column in self.encoder.columns_}
+        read = self.encoder._cell_sources
+        return {column: read(self.frame, column) for column in self.encoder.columns_}
 
     def _prepared(self, row: int) -> Prepared:
         prepared: Prepared = self.encoder.prepare(self.asking.row(row))

@@ -262,3 +262,36 @@ def test_a_comparison_below_a_root_is_known_by_its_films(paths: list[str], tmp_p
     Image.fromarray(PICTURES[1]).save(root / "0.png")
     assert _column_digest(X, "xray", encoder) != before
     assert "root" not in encoder._folders()
+
+
+# -- explained ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_films_are_explained_on_their_own_pixels(paths: list[str], form: str) -> None:
+    X = table(forms(paths)[form])
+    model = af.JointFusionClassifier(
+        {"film": af.ImageEncoder("xray", size=32), "labs": af.TabularEncoder("crp")},
+        max_epochs=1, verbose=0, random_state=0,
+    ).fit(X, y)  # fmt: skip
+    found = af.explain(model, X.head(2), image_method="integrated_gradients", verbose=0)["film"]
+    assert [(part.extent.rows, part.extent.columns) for part in found] == [(40, 36)] * 2
+    assert found[0].at_original().values.shape == (40, 36)
+
+
+def test_films_and_series_below_a_root_are_explained(tmp_path: Path) -> None:
+    cohort = af.datasets.make_axspa_cohort(
+        8, random_state=0, path=tmp_path, modalities=["mri", "xray"]
+    )
+    columns = ["mri_stir", "pelvis_xray"]
+    X = cohort.X[columns].dropna()
+    relative = X.map(lambda path: str(Path(path).relative_to(tmp_path.absolute())))
+    parts = {
+        "mri": af.SliceEncoder("mri_stir", size=32, root=tmp_path),
+        "film": af.ImageEncoder("pelvis_xray", size=32, root=tmp_path),
+    }
+    model = af.JointFusionClassifier(parts, max_epochs=1, verbose=0, random_state=0)
+    model.fit(relative, np.arange(len(X)) % 2)
+    explained = af.explain(model, relative.head(1), image_method="integrated_gradients", verbose=0)
+    assert explained["film"][0].extent.rows > 32
+    assert explained["mri"][0]["mri_stir"].values.ndim == 3
