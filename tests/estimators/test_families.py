@@ -19,6 +19,7 @@ from xgboost import XGBClassifier, XGBRegressor
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.estimators import _joint as joint_module
+from asfusion.estimators import early as early_module
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
@@ -217,6 +218,42 @@ def test_early_features_are_named_in_their_units():
     assert features.shape == (60, len(names)) and np.isfinite(features).all()
     assert names[0] == "labs__crp" and names[-1] == "genes__present"
     np.testing.assert_array_equal(features[:, -1] == 0, np.arange(60) % 3 == 0)
+
+
+class GivesItsOwn(TabularEncoder):
+    """One that hands out the array that it keeps."""
+
+    def transform(self, X):
+        if not hasattr(self, "kept_"):
+            self.kept_ = super().transform(X)
+        return self.kept_
+
+
+@pytest.mark.parametrize("estimator", [None, RandomForestClassifier(5)])
+def test_early_writes_to_no_array_of_an_encoder(estimator):
+    X, y, _ = make(60)
+    X.loc[::3, ["rs1", "rs2"]] = np.nan
+    parts = {"labs": GivesItsOwn(["crp", "esr"]), "genes": GivesItsOwn(["rs1", "rs2"])}
+    model = EarlyFusionClassifier(parts, estimator, verbose=0, random_state=0).fit(X, y)
+    before = model.predict_proba(X)
+    model.features(X)
+    for encoder in model.encoders_.values():
+        np.testing.assert_array_equal(encoder.kept_, TabularEncoder.transform(encoder, X))
+    plain = EarlyFusionClassifier(encoders(), estimator, verbose=0, random_state=0).fit(X, y)
+    np.testing.assert_array_equal(model.predict_proba(X), before)
+    np.testing.assert_array_equal(plain.predict_proba(X), before)
+
+
+def test_the_scale_of_early_features_does_not_depend_on_how_many_are_read_at_once(monkeypatch):
+    X, y, _ = make(60)
+    X = X.assign(**{f"p{i}": X["crp"] ** i for i in range(7)})
+    X.loc[::5, X.columns != "esr"] = np.nan
+    parts = {"own": TabularEncoder("esr"), "t": TabularEncoder([*X.columns.drop("esr")])}
+    one = EarlyFusionClassifier(parts, verbose=0).fit(X, y)
+    monkeypatch.setattr(early_module, "_VALUES_AT_ONCE", 1)
+    other = EarlyFusionClassifier(parts, verbose=0).fit(X, y)
+    np.testing.assert_array_equal(other.scales_["t"], one.scales_["t"])
+    np.testing.assert_array_equal(other.predict_proba(X), one.predict_proba(X))
 
 
 def test_early_trains_networks_that_are_not_pretrained():
