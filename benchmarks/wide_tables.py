@@ -148,7 +148,7 @@ def print_differences(checkout: Path, shapes: list[tuple[int, int]]) -> None:
     variables = {**os.environ, "PYTHONPATH": str(checkout.resolve())}
     command = [sys.executable, __file__, "--predict", told]
     done = subprocess.run(command, env=variables, capture_output=True, check=True)
-    earlier = np.load(io.BytesIO(done.stdout))
+    earlier = np.load(io.BytesIO(done.stdout), allow_pickle=False)
     found = predictions(shapes)
     worst = {name: float(np.abs(found[name] - earlier[name]).max()) for name in found}
     print(

@@ -29,7 +29,7 @@ from asfusion.evaluation.registry import register_scoring
 from asfusion.exceptions import BundleError, ConfigurationError, InputError
 from asfusion.fusion import Fusion
 from asfusion.nn.network import Backbone
-from asfusion.nn.registry import register_backbone
+from asfusion.nn.registry import _KNOWN, register_backbone
 from asfusion.targets import Classes, Numbers
 from tests.contracts.own_encoders import FrozenAlleles, LearningAlleles
 
@@ -129,10 +129,6 @@ class Patches(nn.Module):
         return self.patches
 
 
-register_backbone("table", "wide_linear", WideLinear)
-register_backbone("image", "patches", Patches)
-
-
 @dataclass
 class Added:
     """A part, and where it stands."""
@@ -177,6 +173,14 @@ PARTS = {
     ),
 }
 every_part = pytest.mark.parametrize("part", PARTS.values(), ids=PARTS)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def backbones() -> Any:
+    register_backbone("table", "wide_linear", WideLinear)
+    register_backbone("image", "patches", Patches)
+    yield
+    del _KNOWN["table"]["wide_linear"], _KNOWN["image"]["patches"]  # others list what there is
 
 
 @pytest.fixture(scope="module")

@@ -175,7 +175,7 @@ def compare(
     >>> encoders = {"labs": af.TabularEncoder(["crp", "esr"]), "body": af.TabularEncoder("bmi")}
     >>> board = af.compare(X, y, encoders, families=["early"], n_bootstrap=100, verbose=0)
     >>> board.best_single.name, board.best_fusion.name
-    ('plain: labs', 'early')
+    ('labs', 'early')
     """
     if checkpoint is not None and random_state is None:
         msg = (

@@ -504,7 +504,8 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
         ndarray of shape (n_rows,) or (n_rows, n_targets)
             In the units of y, shaped as y was.
         """
-        return self.target_.shaped(self._outputs(X))
+        outputs = self._outputs(X)
+        return np.asarray(self.target_.shaped(outputs))
 
     def __sklearn_tags__(self) -> Tags:
         """Say that several targets may be predicted at once."""

@@ -79,7 +79,7 @@ class Page(ABC):
         Path
             The file.
         """
-        text = page(self._title(), fragment(self._body()))
+        text = page(self._title(), self._whole())
         write_file(Path(path), text.encode("utf-8"))
         return Path(path)
 
@@ -90,6 +90,10 @@ class Page(ABC):
     @abstractmethod
     def _text(self) -> str:
         """Return what stands in a terminal."""
+
+    def _whole(self) -> str:
+        """Return what a page of its own holds: what a notebook shows."""
+        return self._repr_html_()
 
     @abstractmethod
     def _body(self) -> list[str]:

@@ -52,7 +52,11 @@ class Classes(Target):
 
     def read(self, y: Any, n_rows: int) -> NDArray[Any]:
         """Return class labels (N,) without missing entries."""
-        labels = column_or_1d(complete_array(y, n_rows), warn=True)
+        array = complete_array(y, n_rows)
+        if array.ndim > 1 and array.shape[1:] != (1,):
+            msg = f"y: expected one label per row for a classifier, got shape {array.shape}."
+            raise InputError(msg)
+        labels = column_or_1d(array, warn=True)
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise InputError("y: expected class labels, got infinity. Replace or drop those rows.")
         check_classification_targets(labels)

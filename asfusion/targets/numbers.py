@@ -52,10 +52,12 @@ class Numbers(Target):
         """Return finite numbers (N,) or (N, T)."""
         array = complete_array(y, n_rows)
         try:
-            targets = np.asarray(array, dtype=np.float64)
+            targets = None if array.dtype.kind in "US" else np.asarray(array, dtype=np.float64)
         except (TypeError, ValueError):
+            targets = None
+        if targets is None:
             msg = f"y: expected numbers, got dtype {array.dtype}. Convert the target first."
-            raise InputError(msg) from None
+            raise InputError(msg)
         if targets.ndim > 2:
             msg = (
                 f"y: expected shape (n_rows,) or (n_rows, n_targets), got {targets.ndim} "

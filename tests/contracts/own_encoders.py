@@ -79,7 +79,7 @@ class Signs(Backbone):
 
     def forward(self, inputs: Any) -> af.Tokens:
         x = inputs["x"].to(self.signs.weight.dtype)
-        present = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        present = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
         return af.Tokens.single(torch.sign(self.signs(x)), present=present)
 
 

@@ -227,12 +227,11 @@ class ExplanationView(Explained, _html.Page):
         table = _html.text_table(*self._summary())
         return "\n".join([f"Explanation of {len(self)} rows ({names})", table, *self.about()])
 
-    def _repr_html_(self) -> str:
-        """Return the table, the picture over all rows and the first row in detail."""
-        return _html.fragment(self._parts_of_page(range(min(1, len(self)))))
+    def _whole(self) -> str:
+        return _html.fragment(self._parts_of_page(range(len(self))))
 
     def _body(self) -> list[str]:
-        return self._parts_of_page(range(len(self)))
+        return self._parts_of_page(range(min(1, len(self))))
 
     def _parts_of_page(self, rows: Iterable[int]) -> list[str]:
         """Return a table, the picture of all rows, and some rows in detail."""
