@@ -191,6 +191,7 @@ def test_a_modality_may_be_missing_at_fit(family, absent):
     np.testing.assert_array_equal(outputs(model, X), outputs(model, empty))
 
 
+@pytest.mark.filterwarnings("ignore:Column 'crp' has no value in any of these rows")
 @every_family
 def test_content_of_a_missing_modality_cannot_change_anything(family):
     """A missing cell differs from a missing modality: only the latter is masked."""
