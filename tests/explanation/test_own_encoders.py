@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 import warnings
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from matplotlib import pyplot
 
 import asfusion as af
+import asfusion.explanation
 from asfusion._tokens import Prepared, Tokens
 from asfusion.explanation._kinds import KINDS
 from asfusion.explanation.tables import TableAttribution
@@ -235,3 +237,13 @@ def test_every_encoder_of_the_library_has_someone_who_explains_it() -> None:
         if isinstance(value := getattr(af, name), type) and issubclass(value, af.Encoder)
     }
     assert kinds - {"other"} == set(KINDS)
+
+
+def test_nobody_asks_an_encoder_model_or_attribution_for_its_class() -> None:
+    asked = set()
+    for file in Path(asfusion.explanation.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+                asked |= {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
+    foreign = {"bool", "date", "int", "str", "type", "np", "numbers", "torch"}
+    assert asked <= foreign | {"Decimal", "Mapping", "Tensor"}
