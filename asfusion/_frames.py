@@ -6,36 +6,30 @@ a `Frame` for numbers, strings or rows and never sees the user's container.
 
 from __future__ import annotations
 
-import datetime
-import numbers
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import (
+    Kind,
+    days_of_objects,
+    is_known,
+    is_missing,
+    kind_of_objects,
+    numbers_of_objects,
+    text_of,
+    text_or_none,
+)
 from asfusion._checks import quoted, suggestion
 from asfusion.exceptions import ColumnError, InputError
 
-Kind: TypeAlias = Literal["number", "boolean", "date", "category", "text"]
-
 _MICROSECONDS_A_DAY = 86_400e6
-_A_DAY = datetime.timedelta(days=1)
-_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-_DATE = re.compile(
-    r"\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}(:?\d{2})?)?)?", re.ASCII
-)
 # Also with a limit of detection, a decimal comma or a percent sign; 007 is a code.
-_NUMBER_TEXT = re.compile(
-    r"[<>≤≥]?=?\s*[-+]?(0|[1-9]\d*|(?=[.,]))([.,]\d+)?(e[-+]?\d+)?\s*%?", re.ASCII | re.IGNORECASE
-)
-_OTHER_DATE = re.compile(r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}([ T].{1,20})?", re.ASCII)
-_NUMBERS = (numbers.Real, Decimal, np.bool_, datetime.timedelta)
 # Cells of a block that are in memory at once: 8 MB of a table of any size.
 _CELLS_AT_ONCE = 2**20
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
@@ -198,7 +192,7 @@ class Frame:
             return "category"
         if dtype == nw.String:
             return "text"
-        return _kind_of_objects(self.cells(name))
+        return kind_of_objects(self.cells(name))
 
     def order(self, name: str) -> tuple[str, ...]:
         """Return the levels of an ordered category from low to high, as `strings` writes them.
@@ -206,7 +200,7 @@ class Frame:
         None for a column that is none. What polars calls an Enum is ordered.
         """
         dtype = self._types[name]
-        levels = map(_text_of, dtype.categories) if dtype == nw.Enum else ()
+        levels = map(text_of, dtype.categories) if dtype == nw.Enum else ()
         return tuple(level for level in levels if level is not None)
 
     def is_nested(self, name: str) -> bool:
@@ -226,7 +220,7 @@ class Frame:
             return ~np.asarray(missing.to_numpy(), dtype=bool)
         if _is_numeric(dtype) or dtype == nw.Boolean:
             return ~np.isnan(self._numbers_alone(name))
-        return np.asarray([_is_known(cell) for cell in self.cells(name)], dtype=bool)
+        return np.asarray([is_known(cell) for cell in self.cells(name)], dtype=bool)
 
     def present(self, names: Sequence[str]) -> NDArray[np.bool_]:
         """Return which rows have a known cell in at least one of the columns."""
@@ -307,17 +301,17 @@ class Frame:
         if _is_date(self._types[name]):
             microseconds = column.cast(nw.Datetime("us")) if column.dtype == nw.Date else column
             return _as_floats(microseconds.dt.timestamp("us")) / _MICROSECONDS_A_DAY
-        return _days_of_objects(column.to_list(), name)
+        return days_of_objects(column.to_list(), name)
 
     def strings(self, name: str) -> list[str | None]:
         """Return a column as strings, missing cells (also blank ones) as None."""
         cells, dtype = self.cells(name), self._types[name]
         if dtype == nw.String:
-            return [_text_or_none(cell) if isinstance(cell, str) else None for cell in cells]
+            return [text_or_none(cell) if isinstance(cell, str) else None for cell in cells]
         if _is_numeric(dtype) or dtype == nw.Boolean or _is_date(dtype):
             known = self.known(name)
             return [str(cell) if there else None for cell, there in zip(cells, known, strict=True)]
-        return [_text_of(cell) if _is_known(cell) else None for cell in cells]
+        return [text_of(cell) if is_known(cell) else None for cell in cells]
 
     @cached_property
     def _types(self) -> dict[str, Any]:
@@ -376,25 +370,12 @@ class Frame:
             return np.array(cells)
         if _is_numeric(dtype) or dtype == nw.Boolean:
             return _stored_numbers(self._frame.get_column(name))
-        return _numbers_of_objects(self.cells(name), name)
+        return numbers_of_objects(self.cells(name), name)
 
     def _refuse_first(self, names: Sequence[str]) -> None:
         """Raise what `numbers` raises first, in the order of the columns."""
         for name in names:
             self.numbers(name)
-
-
-def is_missing(cell: object) -> bool:
-    """Return whether one cell is None, NaN, NaT or pd.NA."""
-    if cell is None:
-        return True
-    if isinstance(cell, float | np.floating):
-        return bool(cell != cell)
-    if isinstance(cell, np.datetime64 | np.timedelta64):
-        return bool(np.isnat(cell))
-    if isinstance(cell, Decimal):
-        return cell.is_nan()
-    return type(cell).__name__ in {"NAType", "NaTType"}
 
 
 def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:
@@ -416,21 +397,6 @@ def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:
         )
         raise InputError(msg)
     return labels
-
-
-def looks_like_date(text: str) -> bool:
-    """Return whether a text is written as ``YYYY-MM-DD``, with or without a time.
-
-    A day that no calendar has looks like a date, too: `Frame.days` refuses it, so that a
-    slip of the pen does not turn a column of dates into one of categories.
-    """
-    return _DATE.fullmatch(text.strip()) is not None
-
-
-def looks_measured(text: str) -> bool:
-    """Return whether a text is a number such as ``5,2`` or ``<5``, or a date such as 31.1.2024."""
-    bare = text.strip()
-    return any(form.fullmatch(bare) is not None for form in (_NUMBER_TEXT, _OTHER_DATE))
 
 
 def _is_numeric(dtype: Any) -> bool:
@@ -455,34 +421,6 @@ def _stored_numbers(column: nw.Series[Any]) -> NDArray[np.float64]:
     if column.dtype == nw.Duration:
         return _as_floats(column.dt.total_microseconds()) / _MICROSECONDS_A_DAY
     return _as_floats(column)
-
-
-def _text_or_none(text: str) -> str | None:
-    return text if text and not text.isspace() else None
-
-
-def _is_known(cell: object) -> bool:
-    """Return whether a cell is neither missing, nor blank text, nor a list or table of nothing."""
-    if isinstance(cell, str):
-        return _text_or_none(cell) is not None
-    if hasattr(cell, "__len__"):
-        return len(cell) > 0
-    return not is_missing(cell)
-
-
-def _text_of(cell: Any) -> str | None:
-    """Return a cell as text, all of it: tables and long arrays print themselves cut short.
-
-    A level 1 that has become 1.0, as numbers do beside a missing one, is the same level.
-    """
-    if isinstance(cell, float | np.floating) and float(cell).is_integer():
-        return str(int(cell))
-    if hasattr(cell, "to_dict"):
-        plain = hasattr(cell, "select")  # polars gives Series otherwise
-        cell = cell.to_dict(as_series=False) if plain else cell.to_dict()
-    elif isinstance(cell, np.ndarray):
-        cell = cell.tolist()
-    return _text_or_none(str(cell))
 
 
 def _is_arrow(X: Any) -> bool:
@@ -539,70 +477,3 @@ def _check_names(names: list[Any]) -> None:
     if repeated:
         msg = f"X: expected each column once, got {quoted(repeated)} more than once. Rename them."
         raise ColumnError(msg)
-
-
-def _kind_of_objects(cells: list[Any]) -> Kind:
-    """Return the kind of an object column from its cells."""
-    known = [cell for cell in cells if not is_missing(cell)]
-    if known and all(isinstance(cell, bool | np.bool_) for cell in known):
-        return "boolean"
-    if all(isinstance(cell, _NUMBERS) for cell in known):
-        return "number"
-    if all(isinstance(cell, datetime.date | np.datetime64) for cell in known):
-        return "date"
-    return "text"
-
-
-def _numbers_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
-    out = np.full(len(cells), np.nan)
-    for row, cell in enumerate(cells):
-        if is_missing(cell):
-            continue
-        try:
-            out[row] = cell / _A_DAY if isinstance(cell, datetime.timedelta) else float(cell)
-        except OverflowError:
-            out[row] = np.inf
-        except (TypeError, ValueError):
-            msg = (
-                f"Column {name!r}, row {row}: expected a number, got {type(cell).__name__}. "
-                "Convert the column first, or use it as a category."
-            )
-            raise ColumnError(msg) from None
-    return out
-
-
-def _days_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
-    out = np.full(len(cells), np.nan)
-    for row, cell in enumerate(cells):
-        if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
-            continue
-        date = _parse_date(cell, name, row) if isinstance(cell, str) else cell
-        if isinstance(date, np.datetime64):
-            date = date.astype("datetime64[us]").item()
-        if not isinstance(date, datetime.date):
-            msg = (
-                f"Column {name!r}, row {row}: expected a date, got {type(cell).__name__}. "
-                "Convert the column to dates first."
-            )
-            raise ColumnError(msg)
-        out[row] = _day(date)
-    return out
-
-
-def _day(date: datetime.date) -> float:
-    """Return days since 1970-01-01 in UTC."""
-    if not isinstance(date, datetime.datetime):
-        return float((date - _EPOCH.date()).days)
-    return float((date - (_EPOCH.replace(tzinfo=None) if date.tzinfo is None else _EPOCH)) / _A_DAY)
-
-
-def _parse_date(text: str, name: str, row: int) -> datetime.datetime:
-    where = f"Column {name!r}, row {row}: expected a date as YYYY-MM-DD"
-    if not looks_like_date(text):
-        msg = f"{where}, got other text. Convert the column to dates first."
-        raise ColumnError(msg)
-    try:
-        return datetime.datetime.fromisoformat(text.strip())
-    except ValueError:
-        msg = f"{where}, got a day or a time that does not exist. Correct or blank the cell."
-        raise ColumnError(msg) from None

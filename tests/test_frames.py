@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asfusion import _frames
-from asfusion._frames import Frame, is_missing, looks_like_date
+from asfusion._cells import is_missing, looks_like_date
+from asfusion._frames import Frame
 from asfusion.exceptions import ColumnError, InputError
 
 UTC = datetime.UTC

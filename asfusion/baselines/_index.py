@@ -27,7 +27,7 @@ from asfusion.baselines._models import (
     pairs_of_features,
 )
 from asfusion.baselines._runs import BoardOptions, judge_models
-from asfusion.baselines._scores import IndexInfo, cv_plus, patient_weights
+from asfusion.baselines._scores import IndexInfo, check_range, cv_plus, patient_weights
 from asfusion.baselines.board import BaselineBoard
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity, standard_name
@@ -571,21 +571,6 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         tags.input_tags.allow_nan = True
         tags.regressor_tags.poor_score = isinstance(self.model, str) and self.model == "mean"
         return tags
-
-
-def check_range(y: Floats, index: IndexInfo) -> None:
-    """Raise if a measured index lies outside its range."""
-    if index.value_range is None:
-        return
-    low, high = index.value_range
-    outside = int(((y < low) | (y > high)).sum())
-    if outside:
-        msg = (
-            f"y: expected {index.label} from {low:g} to {high:g}, got {outside} row(s) outside. "
-            "Convert another scale first (0 to 100 mm: divide by 10), and drop codes for "
-            "missing values."
-        )
-        raise InputError(msg)
 
 
 def _columns_of_features(plan: TablePreprocessor) -> Floats:

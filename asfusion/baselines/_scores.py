@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from asfusion.evaluation._ranking import divide
 from asfusion.evaluation.metrics import RegressionScorer
+from asfusion.exceptions import InputError
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -128,3 +129,18 @@ def _upper_quantile(values: Floats, weights: Floats, share: float) -> float:
     order = np.argsort(values)
     reached = np.cumsum(weights[order]) >= share - _ROUNDING
     return float(values[order[np.argmax(reached)]]) if reached.any() else np.inf
+
+
+def check_range(y: Floats, index: IndexInfo) -> None:
+    """Raise if a measured index lies outside its range."""
+    if index.value_range is None:
+        return
+    low, high = index.value_range
+    outside = int(((y < low) | (y > high)).sum())
+    if outside:
+        msg = (
+            f"y: expected {index.label} from {low:g} to {high:g}, got {outside} row(s) outside. "
+            "Convert another scale first (0 to 100 mm: divide by 10), and drop codes for "
+            "missing values."
+        )
+        raise InputError(msg)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._frames import is_missing
+from asfusion._cells import is_missing
 from asfusion.clinical._vector import Floats
 from asfusion.exceptions import InputError
 

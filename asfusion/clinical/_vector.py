@@ -15,8 +15,8 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import is_missing
 from asfusion._checks import quoted, suggestion
-from asfusion._frames import is_missing
 from asfusion.exceptions import InputError
 
 Floats: TypeAlias = NDArray[np.float64]

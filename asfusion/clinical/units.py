@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from asfusion._frames import is_missing
+from asfusion._cells import is_missing
 from asfusion.clinical._site_units import Spread, compare_sites, read_sites
 from asfusion.clinical._unit_table import Quantity, factor_between, find_quantity, find_unit
 from asfusion.clinical._vector import Floats, Inputs

@@ -15,8 +15,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import is_missing
 from asfusion._checks import quoted, suggestion
-from asfusion._frames import Frame, is_missing
+from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
 

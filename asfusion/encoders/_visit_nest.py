@@ -6,8 +6,9 @@ from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from asfusion._cells import is_missing
 from asfusion._checks import check_choice, quoted
-from asfusion._frames import Frame, is_missing
+from asfusion._frames import Frame
 from asfusion.encoders._visit_cells import AfterIndex, Floats
 from asfusion.exceptions import ColumnError, InputError
 

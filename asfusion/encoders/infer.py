@@ -11,8 +11,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import looks_like_date, looks_measured
 from asfusion._checks import quoted
-from asfusion._frames import Frame, looks_like_date, looks_measured
+from asfusion._frames import Frame
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import is_missing
 from asfusion._checks import check_row_labels, quoted
-from asfusion._frames import Frame, is_missing
+from asfusion._frames import Frame
 from asfusion.evaluation._patterns import read_presence
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.exceptions import ConfigurationError, InputError

@@ -8,8 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import is_missing
 from asfusion._checks import check_number
-from asfusion._frames import group_labels, is_missing
+from asfusion._frames import group_labels
 from asfusion.exceptions import InputError
 
 Task: TypeAlias = str  # by which `asfusion.evaluation.registry` knows how to judge it

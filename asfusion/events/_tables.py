@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from asfusion._cells import is_missing
 from asfusion._checks import quoted, suggestion
-from asfusion._frames import is_missing
 from asfusion.exceptions import ColumnError, InputError
 
 _TEXTS = (".csv", ".tsv", ".txt", ".gz", ".xlsx", ".xls")

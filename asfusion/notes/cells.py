@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from asfusion._frames import Frame, is_missing
+from asfusion._cells import is_missing
+from asfusion._frames import Frame
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.notes.cleaning import clean_note
 

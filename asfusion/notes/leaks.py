@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from asfusion._frames import Frame, is_missing
+from asfusion._cells import is_missing
+from asfusion._frames import Frame
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
 from asfusion.notes._lexicon import Lexicon, axspa_lexicon, build_lexicon

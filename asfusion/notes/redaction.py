@@ -7,7 +7,7 @@ import hmac
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from asfusion._frames import is_missing
+from asfusion._cells import is_missing
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
 from asfusion.notes._identifiers import (

@@ -13,8 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import Kind, looks_like_date, looks_measured
 from asfusion._checks import quoted
-from asfusion._frames import Frame, Kind, looks_like_date, looks_measured
+from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
 from asfusion.tabular.quantiles import SortedColumns, centers_and_scales

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._frames import is_missing, looks_like_date
+from asfusion._cells import is_missing, looks_like_date
 from asfusion.show.figures import literal, shorten
 
 Floats = NDArray[np.float64]

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import is_missing
 from asfusion._checks import check_integer, quoted, suggestion
-from asfusion._frames import is_missing
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.explanation._attribution import Attribution
 from asfusion.explanation.views import table_bars, table_points

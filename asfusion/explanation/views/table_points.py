@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._frames import is_missing
+from asfusion._cells import is_missing
 from asfusion.explanation.views.cells import (
     LONGEST_NAME,
     Floats,
