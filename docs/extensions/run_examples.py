@@ -1,13 +1,16 @@
 """Run the scripts of ``examples/`` as notebooks, and make a page of each with what it shows.
 
 A hook of MkDocs. Scripts are in the percent format (``# %%`` begins a cell), read by jupytext and
-run by nbclient, each in a folder of its own. A script that fails ends the build: this is the test
-of the examples. What ran is kept in ``.examples_cache/`` until the script or the package changes.
+run by nbclient, each in a folder of its own. A kernel runs several of them and forgets every name
+in between, because imports take as long as many a script. A script that fails ends the build: this
+is the test of the examples. What ran is kept in ``.examples_cache/`` until the script or the
+package changes.
 """
 
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import html
 import logging
@@ -15,7 +18,9 @@ import os
 import re
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +35,7 @@ from traitlets.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".examples_cache"
-CELL_TIMEOUT_S = 240  # whole scripts take seconds; a busy machine is slower
+CELL_TIMEOUT_S = 600  # whole scripts take seconds; a busy machine is slower
 
 _log = logging.getLogger("mkdocs.hooks.run_examples")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
@@ -64,8 +69,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Run the scripts, several at once, and add their pages to the site."""
     found = scripts()
     CACHE.mkdir(exist_ok=True)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        notebooks = list(pool.map(executed, found))
+    notebooks = all_executed(found)
     rows = []
     for script, notebook in zip(found, notebooks, strict=True):
         page = page_of(notebook, script)
@@ -103,24 +107,50 @@ def scripts() -> list[Path]:
     return sorted((ROOT / "examples").glob("*.py"))
 
 
-def executed(script: Path) -> nbformat.NotebookNode:
-    """Return a script as a notebook that ran, from the cache if nothing has changed."""
-    kept = CACHE / f"{script.stem}-{_digest(script)}.ipynb"
-    if kept.exists():
-        return nbformat.read(kept, as_version=4)
-    begun = time.perf_counter()
-    notebook = run(script)
-    _log.info("examples/%s ran in %.0f s", script.name, time.perf_counter() - begun)
-    for old in CACHE.glob(f"{script.stem}-*.ipynb"):
-        old.unlink()
-    nbformat.write(notebook, kept)
-    return notebook
+def all_executed(found: list[Path]) -> list[nbformat.NotebookNode]:
+    """Return scripts as notebooks that ran, those from the cache that have not changed."""
+    notebooks = {script: _kept(script) for script in found}
+    waiting = [script for script, notebook in notebooks.items() if notebook is None]
+    n_kernels = min(4, os.cpu_count() or 1, len(waiting))
+    with ThreadPoolExecutor(max(n_kernels, 1)) as pool:
+        for ran in pool.map(_run_while_some_wait, [iter(waiting)] * n_kernels):
+            notebooks |= ran
+    return [notebooks[script] for script in found]
+
+
+def _kept(script: Path) -> nbformat.NotebookNode | None:
+    kept = _place(script)
+    return nbformat.read(kept, as_version=4) if kept.exists() else None
+
+
+def _place(script: Path) -> Path:
+    return CACHE / f"{script.stem}-{_digest(script)}.ipynb"
+
+
+def _run_while_some_wait(waiting: Iterator[Path]) -> dict[Path, nbformat.NotebookNode]:
+    """Run scripts that other threads take from the same iterator, and keep what they show."""
+    ran = {}
+    with a_kernel() as run_one:
+        for script in waiting:
+            begun = time.perf_counter()
+            ran[script] = run_one(script)
+            _log.info("examples/%s ran in %.0f s", script.name, time.perf_counter() - begun)
+            for old in CACHE.glob(f"{script.stem}-*.ipynb"):
+                old.unlink()
+            nbformat.write(ran[script], _place(script))
+    return ran
 
 
 def run(script: Path) -> nbformat.NotebookNode:
     """Run one script, cell by cell, in an empty folder."""
-    notebook = jupytext.read(script)
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as sockets:
+    with a_kernel() as run_one:
+        return run_one(script)
+
+
+@contextmanager
+def a_kernel() -> Iterator[Callable[[Path], nbformat.NotebookNode]]:
+    """Give what runs a script in a kernel that lives as long as the block."""
+    with tempfile.TemporaryDirectory() as sockets:
         settings = Config()
         settings.KernelManager.transport = "ipc"  # no port is opened
         settings.KernelManager.ip = f"{sockets}/kernel"  # the kernel has another working folder
@@ -133,15 +163,27 @@ def run(script: Path) -> nbformat.NotebookNode:
             "PYDEVD_DISABLE_FILE_VALIDATION": "1",
         }
         client = NotebookClient(
-            notebook,
+            nbformat.v4.new_notebook(),
             timeout=CELL_TIMEOUT_S,
             startup_timeout=CELL_TIMEOUT_S,
             kernel_name="python3",
-            resources={"metadata": {"path": folder}},
             config=settings,
         )
+        with client.setup_kernel(env=environment):
+            yield functools.partial(_run_in, client)
+
+
+def _run_in(client: NotebookClient, script: Path) -> nbformat.NotebookNode:
+    """Run one script where others may have run, as if it were the first."""
+    notebook = jupytext.read(script)
+    with tempfile.TemporaryDirectory() as folder:
+        begin = f"import os; os.chdir({folder!r}); get_ipython().reset(new_session=True)"
+        first = nbformat.v4.new_code_cell(begin)
+        client.nb = nbformat.v4.new_notebook(cells=[first])
         try:
-            client.execute(env=environment)
+            client.execute_cell(first, 0, store_history=False)
+            client.nb = notebook
+            client.execute(cleanup_kc=False)
         except (CellExecutionError, CellTimeoutError) as error:
             told = _ESCAPES.sub("", str(error))
             raise PluginError(f"examples/{script.name} failed:\n{told[-3000:]}") from None
