@@ -202,9 +202,9 @@ def test_a_search_inside_is_not_flattered_by_visits_of_one_patient():
     parts = {"labs": TabularEncoder(["crp", "esr", "bmi"])}
     search = GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 30]}, cv=4)
     calibrated = CalibratedClassifierCV(KNeighborsClassifier(1), cv=None, method="isotonic")
-    model = EarlyFusionClassifier(parts, search, verbose=0, random_state=0).fit(X, y, groups=patients)
-    assert model.estimator_.best_score_ < 0.75
-    model = EarlyFusionClassifier(parts, search, verbose=0, random_state=0).fit(X, y)
+    model = EarlyFusionClassifier(parts, search, verbose=0, random_state=0)
+    assert model.fit(X, y, groups=patients).estimator_.best_score_ < 0.75
+    model.fit(X, y)
     assert model.estimator_.best_score_ > 0.9, "the leak that groups close"
     model = EarlyFusionClassifier(parts, calibrated, verbose=0).fit(X, y, groups=patients)
     assert len(model.estimator_.calibrated_classifiers_) == 5
