@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test environment lint types layers docs format bench bench-peers clean
+.PHONY: help demo test check environment lint types layers docs format bench bench-peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,7 @@ export NO_MKDOCS_2_WARNING := 1
 help:
 	@echo "make demo     install, fit and judge a fused model on synthetic patients (demo-output/)"
 	@echo "make test     install, then lint, types, layers, docs and tests, as CI does"
+	@echo "make check    the same checks without the documentation, and the tests that find most for the least"
 	@echo "make lint | types | layers | docs     one of those checks alone"
 	@echo "make format   rewrite the code in the one style"
 	@echo "make bench    run all benchmarks (an hour and more; python benchmarks/run.py --list)"
@@ -34,6 +35,16 @@ demo: $(VENV)/.core
 # The cheap checks first, so that most mistakes cost seconds; pytest's summary closes the run.
 test: environment lint types layers docs
 	$(BIN)/python -m pytest -n 2
+
+# For the desk, under two minutes: the public face, the architecture, the contracts of heads and
+# tables, and scores; `make test` before a pull request.
+DESK := tests/test_public_api.py tests/test_architecture.py tests/test_frames.py tests/test_splits.py \
+	tests/test_row_order.py tests/test_bundle.py tests/tabular tests/contracts/test_fusion_heads.py \
+	tests/estimators/test_inputs.py tests/estimators/test_combine.py tests/evaluation/test_metrics.py \
+	tests/evaluation/test_scoring.py tests/training/test_loop.py tests/notes tests/clinical/test_scores.py
+
+check: environment lint types layers
+	$(BIN)/python -m pytest -q -n 2 $(DESK)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found. Install one, or run: make PYTHON=/path/to/python" >&2; exit 1; }
