@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -45,14 +46,18 @@ class PixelAttributor(Attributor):
         if self.method == "grad_cam":
             map_layer(self.game, self.name)
 
+    def attribute(self) -> PerRow:
+        """Return the attribution of each row, None where there is nothing to see."""
+        method = self.method
+        return PerRow(self._of_row(row, method) if self.has(row) else None for row in self.rows())
+
+    @abstractmethod
+    def _of_row(self, row: int, method: ImageMethod) -> Any:
+        """Return the attribution of a row that has the modality."""
+
 
 class ImageAttributor(PixelAttributor):
     """Attributes to pixels."""
-
-    def attribute(self) -> PerRow:
-        """Return the attribution of each row, None where there is no image."""
-        method = self.method
-        return PerRow(self._of_row(row, method) if self.has(row) else None for row in self.rows())
 
     def claim(self, row: int, found: Any) -> Claim | None:
         """Return blocks of the pixels of a row, to be made black or put in."""

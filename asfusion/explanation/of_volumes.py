@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
-from asfusion.explanation._attribution import PerRow
 from asfusion.explanation._blocks import number_blocks, sum_blocks
 from asfusion.explanation._coalitions import Floats, Masks, in_steps
 from asfusion.explanation._curves import Claim
@@ -35,11 +34,6 @@ Paths = Mapping[str, str | None]
 
 class SeriesAttributor(PixelAttributor):
     """Attributes to voxels, sequence by sequence, the others being as they are."""
-
-    def attribute(self) -> PerRow:
-        """Return the attribution of each row, None where there is no series."""
-        method = self.method
-        return PerRow(self._of_row(row, method) if self.has(row) else None for row in self.rows())
 
     def claim(self, row: int, found: Any) -> Claim | None:
         """Return blocks of the voxels that a network reads of a row, to be made black or put in."""
