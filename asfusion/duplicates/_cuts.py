@@ -11,20 +11,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asfusion.duplicates._overlay import Films, Floats, Pairs, Rows, Turn, lay_over, likeness
 from asfusion.duplicates._twins import Pair
 
 ALIKE_DETAIL = 0.92  # correlation of fine detail
 _CUTS = (0.05, 0.10, 0.15)  # of a side
+_STEP = 0.025  # of a side, between the places of cuts
 _WAVES = 14  # along a side, of which the first look is made
 _COARSE, _FINE = 8.0, 32.0  # radians per side: slower or faster waves count little
-_NEAREST = 8  # films that each is laid over
+_NEAREST = 5  # films that each is laid over, and that are laid over it
 _WORTH = 0.7  # correlation at the first look
-_TURNS = (Turn(3.0, 12.0, 24, 14, 0.8), Turn(1.2, 6.0, 36, 10, 0.65))
-_BLOCK = 64
+_TURNS = (Turn(3.0, 12.0, 24, 14, 0.8), Turn(1.2, 6.0, 36, 10, 0.7))
+_BLOCK = 512
 
 Box = tuple[float, float, float, float]  # shares cut off at the top, bottom, left and right
 
@@ -53,31 +56,62 @@ def cut_pairs(films: Sequence[Films | None], patients: Rows) -> Iterator[Pair]:
 
 
 def _likeliest(films: Films, patients: Rows) -> Pairs:
-    """Return the few films that each is most like if they were cut out of it."""
-    boxes, n_nearest = _boxes(), min(_NEAREST, len(films) - 1)
-    looks = _looks(films, boxes[0])
+    """Return the few films that each is most like, if it were cut out of them or they of it."""
+    n_nearest = min(_NEAREST, len(films) - 1)
+    looks = _looks(films, _boxes()[0])
     found = []
     for start in range(0, len(films), _BLOCK):
         block = slice(start, start + _BLOCK)
-        each = np.stack([_looks(films[block], box) @ looks.T for box in boxes])
-        alike, box = each.max(axis=0), each.argmax(axis=0)
+        alike, box = _best_cuts(films[block], looks)
         alike[patients[block, None] == patients] = -1.0
-        near = np.argpartition(-alike, n_nearest - 1, axis=1)[:, :n_nearest]
-        at = np.arange(len(near))[:, None], near
-        parts = np.broadcast_to(start + at[0], near.shape), near, box[at], alike[at]
-        found.append(np.stack([part.ravel() for part in parts]))
+        whole, part = np.nonzero(
+            _are_nearest(alike, 1, n_nearest) | _are_nearest(alike, 0, n_nearest)
+        )
+        found.append(np.stack([start + whole, part, box[whole, part], alike[whole, part]]))
     whole, part, box, alike = np.concatenate(found, axis=1)
-    chosen = _once(whole, part, alike)
-    maps = np.stack([_map_of(*one) for one in boxes])[box[chosen].astype(np.int64)]
+    chosen = _chosen(whole, part, alike)
+    maps = np.stack([_map_of(*one) for one in _boxes()])[box[chosen].astype(np.int64)]
     return Pairs(whole[chosen].astype(np.int64), part[chosen].astype(np.int64), maps)
 
 
-def _once(whole: Floats, part: Floats, alike: Floats) -> Rows:
-    """Return where each pair that is worth it stands, whichever of the two is the whole."""
+def _are_nearest(alike: Floats, axis: int, n: int) -> NDArray[np.bool_]:
+    """Return which are among the `n` largest along an axis, and worth a second look."""
+    place = max(0, alike.shape[axis] - n)
+    least = np.partition(alike, place, axis=axis).take([place], axis=axis)
+    return np.asarray(alike >= np.maximum(least, _WORTH))
+
+
+def _best_cuts(films: Films, looks: Floats) -> tuple[Floats, NDArray[np.int16]]:
+    """Return how like each film's best cut is to what others look like, and which it is."""
+    alike = np.full((len(films), len(looks)), -1.0, dtype=np.float32)
+    best = np.zeros(alike.shape, dtype=np.int16)
+    for number, box in enumerate(_boxes()):
+        here = _looks(films, box) @ looks.T
+        better = here > alike
+        np.copyto(alike, here, where=better)
+        best[better] = number
+    return alike, best
+
+
+def _chosen(whole: Floats, part: Floats, alike: Floats) -> Rows:
+    """Return where the likeliest pairs of each film stand, each pair once.
+
+    Blocks of films gave the nearest of each within the block: too many where there are many.
+    """
     order = np.argsort(-alike, kind="stable")
-    order = order[alike[order] >= _WORTH]
+    near = (_turn_of(film[order]) < _NEAREST for film in (whole, part))
+    order = order[np.logical_or(*near)]
     both = np.stack([np.minimum(whole, part), np.maximum(whole, part)])[:, order]
     return order[np.unique(both, axis=1, return_index=True)[1]]
+
+
+def _turn_of(names: NDArray[Any]) -> Rows:
+    """Return how many of the same name came before each."""
+    order = np.argsort(names, kind="stable")
+    _, starts, counts = np.unique(names[order], return_index=True, return_counts=True)
+    turns = np.empty(len(names), dtype=np.int64)
+    turns[order] = np.arange(len(names)) - np.repeat(starts, counts)
+    return turns
 
 
 @cache
@@ -85,7 +119,7 @@ def _boxes() -> list[Box]:
     """Return cuts: none, and of each size some that leave another part of the film."""
     boxes = [(0.0, 0.0, 0.0, 0.0)]
     for share in _CUTS:
-        firsts = np.linspace(0.0, share, round(share / _CUTS[0]) + 1).tolist()
+        firsts = np.linspace(0.0, share, round(share / _STEP) + 1).tolist()
         boxes += [(top, share - top, left, share - left) for top, left in product(firsts, firsts)]
     return boxes
 

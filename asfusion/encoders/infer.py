@@ -222,7 +222,7 @@ def _role(frame: Frame, name: str) -> Role:
 def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
     if _hold_images(cells):
         return "image"
-    if _share(cells, lambda cell: cell.strip().lower().endswith(_SERIES_ENDINGS)) >= _MOSTLY:
+    if _share(cells, _is_nifti) >= _MOSTLY:
         return "series"
     if all(looks_like_date(cell) for cell in cells):
         return "table"
@@ -302,7 +302,13 @@ def _hold_images(cells: list[str]) -> bool:
 
 def _hold_folders(cells: list[str]) -> bool:
     some = cells[:20]
-    return all("/" in cell or "\\" in cell for cell in some) and all(map(_is_folder, some))
+    return all("/" in cell or "\\" in cell for cell in some) and all(
+        _is_nifti(cell) or _is_folder(cell) for cell in some
+    )
+
+
+def _is_nifti(cell: str) -> bool:
+    return cell.strip().lower().endswith(_SERIES_ENDINGS)
 
 
 def _share(cells: list[str], holds: Any) -> float:
