@@ -67,7 +67,7 @@ class Scorer(Protocol):
         ...
 
 
-class _Grouped:
+class Grouped:
     """Rows of a scorer and the groups that they belong to."""
 
     def __init__(self, n_rows: int, groups: NDArray[np.int64] | None) -> None:
@@ -82,7 +82,7 @@ class _Grouped:
         return out
 
 
-class Calibrated(_Grouped):
+class Calibrated(Grouped):
     """A scorer of probabilities, which knows the gaps of its calibration."""
 
     _gaps: Floats  # sums of truth minus probability, groups by bins
@@ -256,7 +256,7 @@ class MulticlassScorer(Calibrated):
         return scores
 
 
-class RegressionScorer(_Grouped):
+class RegressionScorer(Grouped):
     """Score predicted numbers; several targets are averaged with equal weight.
 
     Parameters

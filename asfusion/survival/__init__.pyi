@@ -1,0 +1,2 @@
+from .cox import CoxRegression as CoxRegression
+from .kaplan_meier import KaplanMeier as KaplanMeier
