@@ -6,6 +6,7 @@ from . import fusion as fusion
 from . import genomics as genomics
 from . import imaging as imaging
 from . import notes as notes
+from . import survival as survival
 from . import targets as targets
 from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
@@ -35,6 +36,9 @@ from .estimators.joint import JointFusionRegressor as JointFusionRegressor
 from .estimators.late import LateFusionClassifier as LateFusionClassifier
 from .estimators.late import LateFusionRegressor as LateFusionRegressor
 from .estimators.recalibrated import RecalibratedClassifier as RecalibratedClassifier
+from .estimators.survival import EarlyFusionSurvival as EarlyFusionSurvival
+from .estimators.survival import JointFusionSurvival as JointFusionSurvival
+from .estimators.survival import LateFusionSurvival as LateFusionSurvival
 from .evaluation.probe import site_probe as site_probe
 from .evaluation.report import evaluate as evaluate
 from .evaluation.subgroups import audit_subgroups as audit_subgroups

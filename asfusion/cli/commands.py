@@ -230,7 +230,7 @@ def _read(
 def _target(options: argparse.Namespace, y: Any) -> Target:
     from asfusion.targets._guess import read_target
 
-    return read_target(options.task, y)
+    return read_target(options.task, y, len(y))
 
 
 def _make_model(options: argparse.Namespace, y: Any) -> Any:

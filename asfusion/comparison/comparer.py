@@ -45,12 +45,8 @@ from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators.late import check_combine
-from asfusion.evaluation._inputs import (
-    Judged,
-    check_confidence,
-    read_complete,
-    read_groups,
-)
+from asfusion.evaluation._inputs import check_confidence, read_groups, read_truth
+from asfusion.evaluation._judge import unanswered
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._resolve import resolve_head
 from asfusion.targets._base import Target
@@ -74,7 +70,7 @@ def compare(
     combines: Sequence[str] = ("mean",),
     estimators: Mapping[str, Any] | None = None,
     network: Any = None,
-    task: Literal["auto", "classification", "regression"] | Target = "auto",
+    task: Literal["auto", "classification", "regression", "survival"] | Target = "auto",
     seeds: Sequence[int] = (0,),
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
@@ -115,7 +111,7 @@ def compare(
         and late fusion and on each modality alone.
     network : JointFusionClassifier or JointFusionRegressor, optional
         Training settings of all networks; their defaults otherwise.
-    task : {"auto", "classification", "regression"} or asfusion.targets.Target
+    task : {"auto", "classification", "regression", "survival"} or asfusion.targets.Target
         ``"auto"`` takes text, booleans and whole numbers with at most ten distinct values
         as classes.
     seeds : sequence of int
@@ -198,7 +194,7 @@ def compare(
         )
     return make_board(
         data.target,
-        _truth(data),
+        unanswered(data.target, data.y, data.groups, data.is_grouped),
         {entry: answers[entry.name] for run in runs for entry in run.entries},
         seconds,
         n_folds=max(len(parts) for parts in folds.values()),
@@ -215,8 +211,8 @@ def compare(
 def _read(X: Any, y: Any, groups: Any, encoders: Any, task: Any, verbose: int) -> ComparedRows:
     frame = Frame.read(X)
     check_row_labels(X, y=y, groups=groups)
-    values = read_complete(y, "y", len(frame))
-    target = read_target(task, values)
+    values = read_truth(y, len(frame))
+    target = read_target(task, values, len(frame))
     values = target.read(values, len(frame))
     target.fit(values).check_varied()
     numbers, is_grouped = read_groups(groups, len(frame))
@@ -272,13 +268,6 @@ def _make_folds(data: ComparedRows, cv: Any, seeds: Sequence[int], seed: int) ->
         )
         for s in checked
     }
-
-
-def _truth(data: ComparedRows) -> Judged:
-    """Return all rows with what is true of them, predictions yet to come."""
-    nothing = np.empty((len(data.frame), 0))
-    names = data.target.class_names()
-    return Judged(data.target.task, data.y, nothing, names, data.groups, data.is_grouped)
 
 
 # -- models ----------------------------------------------------------------------------

@@ -157,7 +157,7 @@ def cross_validate(
     _check_model(model)
     frame = Frame.read(X)
     check_row_labels(X, y=y, groups=groups, sites=sites)
-    target = read_complete(y, "y", len(frame))
+    target = read_truth(y, len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     found = _look_for_copies(frame, numbers if is_grouped else None, duplicates, verbose)
     if duplicates == "join" and found is not None and found.links:
@@ -218,7 +218,7 @@ def _read(
     native = X if isinstance(X, np.ndarray) else frame.to_native()
     # A Series keeps its name, by which an estimator knows a score that it must not see.
     labels = y if hasattr(y, "to_numpy") else target
-    if hasattr(y, "columns") and target.ndim == 1:
+    if hasattr(y, "columns") and target.ndim == 1 and target.dtype.names is None:
         labels = y[y.columns[0]]
     kind = target_of(model)
     values = kind.read(target, len(target))

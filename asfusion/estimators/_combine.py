@@ -27,7 +27,8 @@ class Stacker:
     def fit(self, decisions: Array, present: Present, y: NDArray[Any], weights: Array) -> Any:
         """Return the fitted linear model, from decisions of models that did not see the rows."""
         features = self.features(decisions, present)
-        return self.target.linear().fit(features, y, sample_weight=weights)
+        model, labels = self.target.for_part(self.target.linear(), y)
+        return model.fit(features, labels, sample_weight=weights)
 
     def predict(self, model: Any, decisions: Array, present: Present) -> Array:
         """Return combined decisions (N, K)."""

@@ -85,6 +85,14 @@ threshold_ : float
 prior_ : ndarray of shape (n_classes,)
     Share of each class among the training rows.
 """,
+    "survival": """
+network : JointFusionSurvival, optional
+    Training settings of networks; their defaults otherwise.
+target : asfusion.targets.Survival, optional
+    What networks learn, and at how many times curves are known.
+prior_ : ndarray of shape (n_times,)
+    Kaplan-Meier curve of the training rows at ``target_.times_``.
+""",
     "regressor": """
 network : JointFusionRegressor, optional
     Training settings of networks; their defaults otherwise.

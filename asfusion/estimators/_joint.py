@@ -148,8 +148,16 @@ class JointFusion(FusionEstimator):
             checkpoint=self._checkpoint_file(),
             resume=resume,
         )
+        self._settle(rows, data)
         self._share_networks()
         return weights_of(self.network_)
+
+    def _settle(self, rows: TrainingRows, data: Rows) -> None:
+        """Let a target that needs it learn from the outputs of the trained network."""
+        if not self.target_.needs_settling:
+            return
+        outputs = predict_rows(self.network_, data, device=self.device)
+        self.target_.settle(outputs.double().numpy(), rows.y, rows.loss_weight)
 
     # -- predicting --------------------------------------------------------------------
 
@@ -297,7 +305,7 @@ class JointFusion(FusionEstimator):
             networks,
             head,
             d_fused=head.d_out,
-            n_outputs=self.n_outputs_,
+            n_outputs=self.target_.n_network_outputs,
             dropout=self._options().dropout,
         )
 

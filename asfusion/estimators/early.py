@@ -31,7 +31,7 @@ from asfusion.nn._budget import at_most_values
 _VALUES_AT_ONCE = 2**20  # of a block, while means and spreads are learned
 
 
-class _EarlyFusion(FusionEstimator):
+class EarlyFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "early"
@@ -276,7 +276,7 @@ def _center_and_spread(
 
 
 @documented
-class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
+class EarlyFusionClassifier(FusionClassifier, EarlyFusion):
     """Put the features of all modalities side by side and fit one classifier.
 
     Tables give their prepared features, images and notes the embedding of their
@@ -354,7 +354,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
 
 
 @documented
-class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
+class EarlyFusionRegressor(FusionRegressor, EarlyFusion):
     """Put the features of all modalities side by side and fit one regressor.
 
     Tables give their prepared features, images and notes the embedding of their

@@ -47,7 +47,7 @@ def check_combine(combine: object, target: Target) -> None:
         raise ConfigurationError(msg)
 
 
-class _LateFusion(FusionEstimator):
+class LateFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "late"
@@ -287,7 +287,7 @@ def _decide(
 
 
 @documented
-class LateFusionClassifier(FusionClassifier, _LateFusion):
+class LateFusionClassifier(FusionClassifier, LateFusion):
     """Fit one classifier per modality and combine their probabilities.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.
@@ -377,7 +377,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
 
 
 @documented
-class LateFusionRegressor(FusionRegressor, _LateFusion):
+class LateFusionRegressor(FusionRegressor, LateFusion):
     """Fit one regressor per modality and combine their predictions.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.

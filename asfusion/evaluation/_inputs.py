@@ -12,6 +12,7 @@ from asfusion._cells import is_missing
 from asfusion._checks import check_number
 from asfusion._frames import group_labels
 from asfusion.exceptions import InputError
+from asfusion.survival._read import is_times, read_times
 
 Task: TypeAlias = str  # by which `asfusion.evaluation.registry` knows how to judge it
 Floats = NDArray[np.float64]
@@ -99,6 +100,11 @@ def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
     if array.dtype.kind == "O":
         array = np.asarray(array.tolist())  # pandas keeps strings and booleans as objects
     return array
+
+
+def read_truth(y: Any, n_rows: int) -> NDArray[Any]:
+    """Return what is true of each row, none of it missing; times to an event keep their fields."""
+    return read_times(y, n_rows) if is_times(y) else read_complete(y, "y", n_rows)
 
 
 def read_groups(groups: Any, n_rows: int) -> tuple[NDArray[np.int64], bool]:

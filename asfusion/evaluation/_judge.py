@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,19 @@ from asfusion.evaluation._inputs import (
 from asfusion.evaluation.metrics import Scorer
 from asfusion.evaluation.of_classes import ClassScoring
 from asfusion.evaluation.of_numbers import NumberScoring
+from asfusion.evaluation.of_survival import SurvivalScoring
 from asfusion.evaluation.registry import Tasked, scoring_of, tasks_with
 from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import ConfigurationError, InputError
+
+
+class Answering(Tasked, Protocol):
+    """A fitted target."""
+
+    def columns(self) -> NDArray[Any] | None:
+        """Return what the columns of predictions stand for."""
+        ...
+
 
 _UNSET = {"ordinal": False}  # any other option of `evaluate` is None where it is not set
 
@@ -45,9 +55,18 @@ def judge(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
     return scoring_of(_task_of(model)).ask(model, X, y, groups, classes)
 
 
-def read_as(target: Tasked, predicted: Any, y: Any, groups: Any) -> Judged:
+def read_as(target: Answering, predicted: Any, y: Any, groups: Any) -> Judged:
     """Return checked rows with predictions of a fitted target."""
-    return scoring_of(target).read(predicted, y, groups, getattr(target, "classes_", None))
+    return scoring_of(target).read(predicted, y, groups, target.columns())
+
+
+def unanswered(
+    target: Answering, y: NDArray[Any], groups: NDArray[np.int64], is_grouped: bool
+) -> Judged:
+    """Return coded rows with what is true of them, predictions yet to come."""
+    nothing = np.empty((len(y), 0))
+    known = target.columns()
+    return scoring_of(target).judged(y, nothing, known, groups, is_grouped)
 
 
 def _guess(predicted: Any, y: Any, classes: Any) -> Scoring:
@@ -75,6 +94,8 @@ def _task_of(model: Any) -> str:
     from sklearn.base import is_classifier
 
     task = getattr(getattr(model, "target_", None), "task", None)
+    if task is None and hasattr(model, "predict_survival_function"):
+        return SurvivalScoring.task
     return task or (ClassScoring.task if is_classifier(model) else NumberScoring.task)
 
 

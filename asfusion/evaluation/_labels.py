@@ -30,7 +30,8 @@ def score_info(name: str) -> ScoreInfo:
 def score_label(name: str) -> str:
     """Return what a score is called in tables, also that of one class."""
     _, bracket, rest = name.partition("[")
-    return score_info(name).label + (f", class {rest[:-1]}" if bracket else "")
+    info = score_info(name)
+    return info.label + (f", {info.part} {rest[:-1]}" if bracket else "")
 
 
 def show_number(value: float) -> str:

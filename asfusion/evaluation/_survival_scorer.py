@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from asfusion.evaluation._ranking import divide
 from asfusion.evaluation.metrics import BinaryScorer, Grouped
 from asfusion.survival.concordance import places_in_time, smaller_behind
+from asfusion.survival.curves import cumulative_risk, survival_at
 from asfusion.survival.kaplan_meier import ProductLimit
 
 Floats = NDArray[np.float64]
 
 _MOST_PAIRED = 3_000  # rows of which all pairs are looked at, for every weighting
 _STEPS = 50  # of the integral of the Brier score
-_SURE = 1e-12  # survival below this is not told apart from none
 
 
 class SurvivalScorer(Grouped):
@@ -260,21 +260,6 @@ def divide_or_zero(numerator: NDArray[np.bool_], denominator: Floats) -> Floats:
     out = np.zeros(shape)
     np.divide(numerator, denominator, out=out, where=numerator & (denominator > 0))
     return out
-
-
-def survival_at(survival: Floats, times: Floats, wanted: Sequence[float] | Floats) -> Floats:
-    """Return curves (N, K) at other times (N, H): straight between those that are known."""
-    known = np.append(0.0, times)
-    curves = np.concatenate([np.ones((len(survival), 1)), survival], axis=1)
-    wanted = np.clip(np.asarray(wanted, dtype=np.float64), 0.0, known[-1])
-    right = np.clip(np.searchsorted(known, wanted, side="left"), 1, len(known) - 1)
-    share = (wanted - known[right - 1]) / (known[right] - known[right - 1])
-    return np.asarray(curves[:, right - 1] * (1.0 - share) + curves[:, right] * share)
-
-
-def cumulative_risk(survival: Floats) -> Floats:
-    """Return one number (N,) by which rows are ranked: the mean cumulative hazard."""
-    return np.asarray(-np.log(np.maximum(survival, _SURE)).mean(axis=1))
 
 
 def usual_horizons(event: NDArray[np.bool_], time: Floats) -> tuple[float, ...]:

@@ -27,6 +27,7 @@ class ScoreInfo(NamedTuple):
     label: str
     better: str  # "high", "low", or the ideal value
     ideal: float
+    part: str = "class"  # what a name in brackets stands for
 
 
 SCORES: dict[str, ScoreInfo] = {

@@ -9,6 +9,7 @@ from asfusion.evaluation._labels import add_scores
 from asfusion.evaluation.of_binary import BinaryScoring
 from asfusion.evaluation.of_classes import ClassScoring
 from asfusion.evaluation.of_numbers import NumberScoring
+from asfusion.evaluation.of_survival import SurvivalScoring
 from asfusion.evaluation.scoring import Scoring
 
 _KNOWN: dict[str, Scoring] = {}
@@ -68,5 +69,5 @@ def tasks_with(option: str) -> str:
     return " or ".join(task for task, scoring in _KNOWN.items() if option in scoring.options)
 
 
-for _scoring in (BinaryScoring(), ClassScoring(), NumberScoring()):
+for _scoring in (BinaryScoring(), ClassScoring(), NumberScoring(), SurvivalScoring()):
     register_scoring(_scoring)

@@ -255,6 +255,7 @@ def evaluate(
     thresholds: tuple[float, float] | None = None,
     mic: float | Sequence[float] | None = None,
     ordinal: bool | Sequence[Any] = False,
+    horizons: float | Sequence[float] | None = None,
     classes: Any = None,
     subgroups: Any = None,
     bands: Mapping[str, Any] | None = None,
@@ -294,6 +295,9 @@ def evaluate(
         Whether three or more classes are ordered; adds weighted kappas of the most
         probable class. True orders classes that are numbers; names are listed in their
         order, the lowest first.
+    horizons : float or sequence of floats, optional
+        Times by which an event is predicted, in the unit of y, for times to an event; by default
+        those by which a quarter, half and three quarters of the events were seen.
     classes : array, optional
         Classes in the order of the columns of predictions; for two classes the second
         is the positive one. By default those of the model, or the sorted ones in `y`.
@@ -355,6 +359,7 @@ def evaluate(
         thresholds=thresholds,
         mic=mic,
         ordinal=ordinal,
+        horizons=horizons,
     )
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     presence = {} if X is None else read_presence(model, X)

@@ -40,6 +40,8 @@ class Rules:
         Minimal important change of each target; empty if not given.
     ranks : ndarray of shape (K,) or None
         Place of each class in their order, if they have one.
+    horizons : tuple of float
+        Times by which an event is predicted; empty but for times to an event.
     """
 
     threshold: float | None = None
@@ -48,6 +50,7 @@ class Rules:
     thresholds: Floats = field(default_factory=lambda: percent_grid(0.01, 0.99))
     mic: tuple[float, ...] = ()
     ranks: NDArray[np.int64] | None = None
+    horizons: tuple[float, ...] = ()
 
 
 class Scoring(ABC):
@@ -71,7 +74,7 @@ class Scoring(ABC):
         The score that tells of a leak where labels were permuted, and what it is by chance.
     options : frozenset of str
         Options of `evaluate` that mean something: ``threshold``, ``prevalence``,
-        ``thresholds``, ``mic``, ``ordinal``.
+        ``thresholds``, ``mic``, ``ordinal``, ``horizons``.
     infos : mapping of str to ScoreInfo
         What scores are called that no other kind has.
     """
@@ -109,6 +112,18 @@ class Scoring(ABC):
         Judged
             With `task` as its task.
         """
+
+    def judged(
+        self,
+        y: NDArray[Any],
+        predicted: Floats,
+        columns: NDArray[Any] | None,
+        groups: NDArray[np.int64],
+        is_grouped: bool,
+    ) -> Judged:
+        """Return rows that are checked and coded already; `columns` are those of predictions."""
+        names = () if columns is None else tuple(str(name) for name in columns)
+        return Judged(self.task, y, predicted, names, groups, is_grouped)
 
     def ask(self, model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
         """Return checked rows with what a fitted model says of them."""

@@ -11,7 +11,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._warn import warn_user
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.bundle.objects import Bundled
+from asfusion.exceptions import InputError
 from asfusion.survival._efron import PartialLikelihood, Slope
 from asfusion.survival._read import read_times
 from asfusion.survival.concordance import harrell_c
@@ -22,12 +23,13 @@ _MOST_HALVINGS = 30
 _SWEEPS = 1000  # of coordinate descent for one quadratic piece
 
 
-class CoxRegression(BaseEstimator):  # type: ignore[misc]
+class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
     """Proportional hazards: the log risk of a row is linear in its features.
 
-    The mean partial log-likelihood, less ``alpha`` times the elastic net, is made as large as
-    it gets by Newton's steps. Features are taken as they are: scale them before they are
-    penalised.
+    The partial log-likelihood, less ``alpha`` times the elastic net, is made as large as it
+    gets by Newton's steps. Features are taken as they are: scale them before they are
+    penalised. The likelihood is a sum over events, so that the same `alpha` weighs less in
+    more rows, as in scikit-learn's ridge.
 
     Parameters
     ----------
@@ -35,13 +37,13 @@ class CoxRegression(BaseEstimator):  # type: ignore[misc]
         Strength of the penalty
         ``alpha * (l1_ratio * |coef|_1 + (1 - l1_ratio) / 2 * |coef|^2)``.
     l1_ratio : float
-        Between 0 (ridge) and 1 (lasso).
+        From 0 (ridge) to 1 (lasso).
     ties : {"efron", "breslow"}
         How events at the same time are counted [2]_.
     max_iter : int
         Most Newton steps.
     tol : float
-        Steps end when the derivative of the mean objective is below it, in each feature.
+        Steps end when the derivative of the objective is below it, per row and in each feature.
 
     Attributes
     ----------
@@ -257,8 +259,9 @@ class _Newton:
         self, model: CoxRegression, X: Floats, likelihood: PartialLikelihood, total: float
     ) -> None:
         self.model, self.X, self.likelihood, self.total = model, X, likelihood, total
-        self.ridge = model.alpha * (1.0 - model.l1_ratio)
-        self.lasso = model.alpha * model.l1_ratio
+        # Everything is divided by the weight of all rows, so that `tol` means the same for few.
+        self.ridge = model.alpha * (1.0 - model.l1_ratio) / total
+        self.lasso = model.alpha * model.l1_ratio / total
 
     def run(self) -> Floats:
         """Return the coefficients."""

@@ -71,7 +71,14 @@ class KaplanMeier:
         weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
         if weight.shape != (len(y),):
             raise InputError(f"sample_weight: expected {len(y)} entries, got {len(weight)}.")
-        self.times_, at_risk, deaths = counts(y["event"], y["time"], weight)
+        return self.fit_arrays(y["event"], y["time"], weight)
+
+    def fit_arrays(
+        self, event: NDArray[np.bool_], time: Floats, weight: Floats | None = None
+    ) -> Self:
+        """Learn the curve from what is checked already."""
+        weight = np.ones(len(time)) if weight is None else weight
+        self.times_, at_risk, deaths = counts(event, time, weight)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.survival_ = np.cumprod(1.0 - deaths / at_risk)
             steps = deaths / (at_risk * (at_risk - deaths))

@@ -125,6 +125,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         """Return the names of the classes, where there are some."""
         return ()
 
+    def columns(self) -> NDArray[Any] | None:
+        """Return what the columns of predictions stand for, such as classes; None for numbers."""
+        return None
+
     @property
     @abstractmethod
     def task(self) -> str:
@@ -211,6 +215,20 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     def to_network(self, y: NDArray[Any], scaling: tuple[Floats, Floats] | None) -> NDArray[Any]:
         """Return coded rows as the loss reads them."""
         return y.copy() if scaling is None else (y - scaling[0]) / scaling[1]
+
+    @property
+    def n_network_outputs(self) -> int:
+        """How many numbers a network gives for a row, before they are made predictions."""
+        return self.n_outputs_
+
+    @property
+    def needs_settling(self) -> bool:
+        """Whether `settle` is to be called."""
+        return False
+
+    def settle(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> None:
+        """Learn what `activate` needs of a trained network, from its outputs on coded rows."""
+        return
 
     @abstractmethod
     def activate(self, outputs: Tensor, scaling: tuple[Floats, Floats] | None) -> Tensor:

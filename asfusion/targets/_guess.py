@@ -10,14 +10,21 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
 from asfusion._checks import check_choice
+from asfusion.survival._read import is_times
 from asfusion.targets._base import Target
-from asfusion.targets._tasks import AUTO, CLASSIFICATION, REGRESSION, TASKS
+from asfusion.targets._read import complete_array
+from asfusion.targets._tasks import AUTO, CLASSIFICATION, REGRESSION, SURVIVAL, TASKS
 from asfusion.targets.classes import Classes
 from asfusion.targets.numbers import Numbers
+from asfusion.targets.survival import Survival
 
 MOST_CLASSES = 10  # whole numbers with more distinct values are taken for a quantity
 
-_NAMED: dict[str, Callable[[], Target]] = {CLASSIFICATION: Classes, REGRESSION: Numbers}
+_NAMED: dict[str, Callable[[], Target]] = {
+    CLASSIFICATION: Classes,
+    REGRESSION: Numbers,
+    SURVIVAL: Survival,
+}
 
 
 def guess_target(y: NDArray[Any]) -> Target:
@@ -31,13 +38,15 @@ def guess_target(y: NDArray[Any]) -> Target:
     return Classes() if len(np.unique(y)) <= MOST_CLASSES else Numbers()
 
 
-def read_target(task: Any, y: NDArray[Any]) -> Target:
-    """Return the target that is named, given, or guessed from y."""
+def read_target(task: Any, y: Any, n_rows: int) -> Target:
+    """Return the target that is named, given, or guessed from y as the user has it."""
     if isinstance(task, Target):
         given: Target = clone(task)
         return given
     name = check_choice(task, "task", TASKS)
-    return guess_target(y) if name == AUTO else _NAMED[name]()
+    if name != AUTO:
+        return _NAMED[name]()
+    return Survival() if is_times(y) else guess_target(complete_array(y, n_rows))
 
 
 def target_of(model: Any) -> Target:

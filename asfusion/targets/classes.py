@@ -85,6 +85,10 @@ class Classes(Target):
         """Return the labels as text."""
         return tuple(str(label) for label in self.classes_)
 
+    def columns(self) -> NDArray[Any]:
+        """Return the classes."""
+        return self.classes_
+
     @property
     def task(self) -> str:
         """Name of the scorer by which predictions are judged."""

@@ -13,6 +13,7 @@ from sklearn.utils import get_tags
 
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.survival._read import is_times
 from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._pools import inverse_variances
 from asfusion.targets._read import complete_array, refuse_other_estimators
@@ -50,9 +51,15 @@ class Numbers(Target):
 
     def read(self, y: Any, n_rows: int) -> Floats:
         """Return finite numbers (N,) or (N, T)."""
+        if is_times(y):
+            msg = (
+                "y: expected numbers, got event and time. Use a Survival estimator, such as "
+                "asfusion.EarlyFusionSurvival."
+            )
+            raise InputError(msg)
         array = complete_array(y, n_rows)
         try:
-            targets = None if array.dtype.kind in "US" else np.asarray(array, dtype=np.float64)
+            targets = None if array.dtype.kind in "USmM" else np.asarray(array, dtype=np.float64)
         except (TypeError, ValueError):
             targets = None
         if targets is None:

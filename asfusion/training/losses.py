@@ -66,8 +66,49 @@ def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     return (outputs - targets).square().mean(dim=1)
 
 
+def hazard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-likelihood (B,) of discrete-time hazards [1]_.
+
+    `outputs` (B, K) are the log-odds that a row which has lived to an interval has its event in
+    it; `targets` (B, 2) the intervals lived through, and 1 where the event ended the next.
+
+    References
+    ----------
+    .. [1] Gensheimer, Narasimhan, "A scalable discrete-time survival model for neural
+       networks", PeerJ 2019. https://doi.org/10.7717/peerj.6257
+    """
+    lived, seen = targets[:, 0].long(), targets[:, 1]
+    # What it costs to live through each interval; a last column for those who outlive all.
+    costs = functional.pad(functional.softplus(outputs).cumsum(dim=1), (1, 0))
+    ending = functional.pad(functional.softplus(-outputs), (0, 1))
+    place = lived[:, None]
+    return costs.gather(1, place)[:, 0] + seen * ending.gather(1, place)[:, 0]
+
+
+def cox_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return minus the log partial likelihood (B,) of log risks (B, 1) within the batch [1]_.
+
+    `targets` (B, 2) are times and events; rows without an event cost nothing themselves. Events
+    at one time are counted by Breslow's approximation.
+
+    References
+    ----------
+    .. [1] Katzman et al., "DeepSurv", BMC Medical Research Methodology 2018.
+       https://doi.org/10.1186/s12874-018-0482-1
+    """
+    risk, time, event = outputs[:, 0], targets[:, 0], targets[:, 1]
+    order = torch.argsort(time, descending=True, stable=True)
+    at_risk = torch.logcumsumexp(risk[order], dim=0)
+    # Rows of one time are at risk together: each takes the sum behind the last of them.
+    falling = -time[order]
+    last = torch.searchsorted(falling, -time, right=True) - 1
+    return event * (at_risk[last] - risk)
+
+
 # What a target calls its loss.
 LOSSES: dict[str, Callable[[TrainingSettings], RowLoss]] = {
     "classes": class_loss,
     "numbers": lambda settings: squared_error,
+    "hazards": lambda settings: hazard_loss,
+    "cox": lambda settings: cox_loss,
 }

@@ -1,0 +1,263 @@
+"""Time to an event, by early, joint and late fusion."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from asfusion.estimators._documented import documented
+from asfusion.estimators._joint import JointFusion
+from asfusion.estimators.early import EarlyFusion
+from asfusion.estimators.late import LateFusion
+from asfusion.exceptions import InputError
+from asfusion.survival._read import read_times
+from asfusion.survival.concordance import harrell_c
+from asfusion.survival.curves import survival_at
+from asfusion.targets._base import Target
+from asfusion.targets.survival import Survival
+
+Floats = NDArray[np.float64]
+
+
+class FusionSurvival:
+    """What times to an event add to a family."""
+
+    target_: Any
+    _face: ClassVar[str] = "survival"
+    _usual_target: ClassVar[type[Target]] = Survival
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
+
+    def predict(self, X: Any) -> Floats:
+        """Return the log risk of each row: higher means sooner.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            The logarithm of the cumulative hazard, averaged over ``target_.times_``.
+        """
+        return np.asarray(self.target_.shaped(self._outputs(X)))  # type: ignore[attr-defined]
+
+    def predict_survival_function(self, X: Any, times: Any = None) -> Floats:
+        """Return the probability that each row has had no event by each time.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+        times : array of shape (n_times,), optional
+            In the unit of y, up to the last event of the training rows; ``target_.times_`` by
+            default. Curves are straight between those.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_times)
+            Between 0 and 1, falling along each row.
+
+        Raises
+        ------
+        InputError
+            If a time lies beyond the last event of the training rows.
+        """
+        curves = self._outputs(X)  # type: ignore[attr-defined]
+        if times is None:
+            return np.asarray(curves)
+        wanted = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        known = self.target_.times_
+        if not np.isfinite(wanted).all() or wanted.min() < 0 or wanted.max() > known[-1]:
+            msg = (
+                f"times: expected numbers from 0 to the last event of the training rows, "
+                f"{known[-1]:.4g}, got others. Nothing is known beyond it."
+            )
+            raise InputError(msg)
+        return survival_at(curves, known, wanted)
+
+    def predict_median(self, X: Any) -> Floats:
+        """Return the time by which half of the rows like each would have had their event.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            In the unit of y; infinite where more than half outlive ``target_.times_``.
+        """
+        curves = self._outputs(X)  # type: ignore[attr-defined]
+        known = np.append(0.0, self.target_.times_)
+        falling = np.concatenate([np.ones((len(curves), 1)), curves], axis=1)
+        below = falling <= 0.5
+        place = np.where(below.any(axis=1), below.argmax(axis=1), 1)
+        rows = np.arange(len(curves))
+        high, low = falling[rows, place - 1], falling[rows, place]
+        share = np.divide(high - 0.5, high - low, out=np.ones_like(high), where=high > low)
+        median = known[place - 1] + share * (known[place] - known[place - 1])
+        return np.where(below.any(axis=1), median, np.inf)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Return Harrell's C: how often the row with the higher risk has its event first.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit.
+        y : DataFrame or structured array of shape (n_rows,)
+            ``event`` and ``time``.
+
+        Returns
+        -------
+        float
+            From 0 to 1; 0.5 by chance.
+        """
+        check_is_fitted(self)
+        risk = self.predict(X)
+        y = read_times(y, len(risk))
+        return harrell_c(y["event"], y["time"], risk)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that y is needed."""
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.required = True
+        return tags
+
+
+@documented
+class EarlyFusionSurvival(FusionSurvival, EarlyFusion):
+    """Put the features of all modalities side by side and fit one survival model.
+
+    Tables give their prepared features, images and notes the embedding of their
+    network: frozen if it is pretrained, otherwise trained first on this modality alone.
+    An absent modality is filled with the training mean and marked by a flag.
+
+    Parameters
+    ----------
+    encoders
+    estimator : survival model, optional
+        Any with `predict_survival_function`: `asfusion.survival.CoxRegression` (elastic net),
+        `BoostedSurvival`, `ForestSurvival`, or one of scikit-survival. Cox regression with a
+        ridge by default, on features scaled so that each modality has the same total variance.
+    network
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    encoders_
+    estimator_ : survival model
+        The fitted estimator.
+    feature_names_
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "esr"])
+    >>> time = rng.exponential(np.exp(-X["crp"]))
+    >>> y = pd.DataFrame({"event": time < 2, "time": time.clip(upper=2)})
+    >>> model = af.EarlyFusionSurvival().fit(X, y)
+    >>> model.predict_survival_function(X.head(2), [0.5, 1.0]).shape
+    (2, 2)
+    """
+
+
+@documented
+class JointFusionSurvival(FusionSurvival, JointFusion):
+    """Train the encoders of all modalities and a fusion head together, on times to an event.
+
+    What is learned is told by ``target``: discrete-time hazards by default, or Cox's partial
+    likelihood with ``target=asfusion.targets.Survival("cox")``.
+
+    Parameters
+    ----------
+    encoders
+    fusion
+    max_epochs
+    batch_size
+    learning_rate
+    modality_dropout
+    early_stopping
+    training
+    test_time_views
+    device
+    checkpoint
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    encoders_
+    network_
+    history_
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "esr"])
+    >>> time = rng.exponential(np.exp(-X["crp"]))
+    >>> y = pd.DataFrame({"event": time < 2, "time": time.clip(upper=2)})
+    >>> model = af.JointFusionSurvival(max_epochs=2, verbose=0, random_state=0).fit(X, y)
+    >>> model.predict(X.head(2)).shape
+    (2,)
+    """
+
+
+@documented
+class LateFusionSurvival(FusionSurvival, LateFusion):
+    """Fit one survival model per modality and combine their curves.
+
+    Each row is decided by the modalities that it has; weights are renormalised over them.
+
+    Parameters
+    ----------
+    encoders
+    estimators : dict of str to survival model, survival model, or None
+        Model of a modality by name, or one model for all of them, as in
+        `EarlyFusionSurvival`, or a `JointFusionSurvival`. The others get the network of
+        their encoder.
+    combine : {"mean", "weighted", "product", "stacking"}
+        Mean of curves; weighted mean, by weights with the least out-of-fold integrated Brier
+        score; product of experts, whose log hazards add to that of the Kaplan-Meier curve; or
+        a Cox regression on out-of-fold log hazards and presence flags.
+    weights
+    cv : int, splitter or iterable of splits
+        Inner folds of ``"weighted"`` and ``"stacking"``; an int keeps groups whole.
+    network
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    models_
+    weights_
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "esr"])
+    >>> time = rng.exponential(np.exp(-X["crp"]))
+    >>> y = pd.DataFrame({"event": time < 2, "time": time.clip(upper=2)})
+    >>> model = af.LateFusionSurvival(
+    ...     {"crp": af.TabularEncoder(["crp"]), "esr": af.TabularEncoder(["esr"])},
+    ...     af.survival.CoxRegression(alpha=1.0), verbose=0,
+    ... )
+    >>> model.fit(X, y).predict_median(X.head(2)).shape
+    (2,)
+    """
