@@ -25,8 +25,9 @@ from asfusion.evaluation._inputs import (
     check_confidence,
     read_complete,
     read_groups,
+    read_truth,
 )
-from asfusion.evaluation._judge import fold_rules, make_scorer, read_as
+from asfusion.evaluation._judge import fold_rules, make_scorer, read_as, unanswered
 from asfusion.evaluation.intervals import score_intervals
 from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import make_report
@@ -362,7 +363,8 @@ def _judged(
     """Return all rows with predictions (N, K) of them, and thresholds (N,) if there are any."""
     kind = rows.target
     shown = kind.judged(predicted)
-    return Judged(kind.task, rows.y, shown, kind.class_names(), groups, is_grouped, cuts)
+    truth = unanswered(kind, rows.y, groups, is_grouped)
+    return replace(truth, predicted=shown, cuts=cuts)
 
 
 def _result(

@@ -176,8 +176,8 @@ class EarlyFusionSurvival(FusionSurvival, EarlyFusion):
 class JointFusionSurvival(FusionSurvival, JointFusion):
     """Train the encoders of all modalities and a fusion head together, on times to an event.
 
-    What is learned is told by ``target``: discrete-time hazards by default, or Cox's partial
-    likelihood with ``target=asfusion.targets.Survival("cox")``.
+    What is learned is told by ``target``: Cox's partial likelihood by default, or discrete-time
+    hazards with ``target=asfusion.targets.Survival("hazards", n_times=10)``.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def score_label(name: str) -> str:
     """Return what a score is called in tables, also that of one class."""
     _, bracket, rest = name.partition("[")
     info = score_info(name)
-    return info.label + (f", {info.part} {rest[:-1]}" if bracket else "")
+    return info.part.format(label=info.label, part=rest[:-1]) if bracket else info.label
 
 
 def show_number(value: float) -> str:

@@ -137,7 +137,7 @@ def _remarks(report: ReportPage) -> list[str]:
         )
     if "auc_delong" in report.scores:
         remarks[0] += " The second one of the AUC is DeLong's."
-    remarks += _threshold_remarks(report)
+    remarks += [*scoring_of(report).remarks(report), *_threshold_remarks(report)]
     if any(pattern.n_rows is None for pattern in report.patterns):
         remarks.append(
             f"By modalities present, numbers below {FEWEST} are not shown, nor one from which such "

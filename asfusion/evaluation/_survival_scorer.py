@@ -96,7 +96,7 @@ class SurvivalScorer(Grouped):
             scores[name] = np.mean([part[name] for part in parts], axis=0)
         if len(parts) > 1:
             for horizon, part in zip(self._horizons, parts, strict=True):
-                scores |= {f"{name}[{horizon:g}]": values for name, values in part.items()}
+                scores |= {f"{name}[{horizon:.4g}]": values for name, values in part.items()}
         return scores
 
     def _by_horizon(

@@ -27,7 +27,7 @@ class ScoreInfo(NamedTuple):
     label: str
     better: str  # "high", "low", or the ideal value
     ideal: float
-    part: str = "class"  # what a name in brackets stands for
+    part: str = "{label}, class {part}"  # what it is called for the part named in brackets
 
 
 SCORES: dict[str, ScoreInfo] = {

@@ -72,11 +72,11 @@ class SurvivalScoring(Scoring):
         "c_index": ScoreInfo("Harrell's C", "high", 1.0),
         "c_uno": ScoreInfo("Uno's C", "high", 1.0),
         "ibs": ScoreInfo("Integrated Brier score", "low", 0.0),
-        "auc_by": ScoreInfo("AUC by a horizon", "high", 1.0, "by"),
-        "brier_by": ScoreInfo("Brier score by a horizon", "low", 0.0, "by"),
-        "calibration_slope_by": ScoreInfo("Calibration slope by a horizon", "ideal", 1.0, "by"),
-        "observed_expected": ScoreInfo("Observed over expected events", "ideal", 1.0, "by"),
-        "net_benefit_by": ScoreInfo("Net benefit by a horizon", "high", 1.0, "by"),
+        "auc_by": ScoreInfo("AUC over horizons", "high", 1.0, "AUC by {part}"),
+        "brier_by": ScoreInfo("Brier score over horizons", "low", 0.0, "Brier score by {part}"),
+        "calibration_slope_by": ScoreInfo("Calibration slope over horizons", "ideal", 1.0, "Calibration slope by {part}"),
+        "observed_expected": ScoreInfo("Observed over expected events", "ideal", 1.0, "Observed over expected events by {part}"),
+        "net_benefit_by": ScoreInfo("Net benefit over horizons", "high", 1.0, "Net benefit by {part}"),
     }
 
     def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
@@ -121,9 +121,8 @@ class SurvivalScoring(Scoring):
         self, model: Any, threshold: float | None
     ) -> tuple[float | None, str | None]:
         """Return the risk from which on a row is called, for net benefit."""
-        if threshold is None:
-            return _CUT, "default"
-        return check_number(threshold, "threshold", minimum=0.0, maximum=1.0), "given"
+        cut = _CUT if threshold is None else threshold
+        return check_number(cut, "threshold", minimum=0.0, maximum=1.0), None
 
     def read_rules(self, model: Any, judged: Judged, **options: Any) -> Rules:
         """Return the horizons, checked, and the threshold."""
@@ -132,7 +131,7 @@ class SurvivalScoring(Scoring):
 
     def fold_rules(self, judged: Judged) -> Rules:
         """Return the usual horizons."""
-        return Rules(_CUT, "default", horizons=_read_horizons(None, judged))
+        return Rules(_CUT, horizons=_read_horizons(None, judged))
 
     def scorer(self, judged: Judged, rules: Rules) -> SurvivalScorer:
         """Return what scores curves."""
@@ -156,12 +155,23 @@ class SurvivalScoring(Scoring):
         middle = len(rules.horizons) // 2
         return {
             "horizons": list(rules.horizons),
+            "n_events": int(judged.event.sum()),
             "by_risk": _by_risk(judged, risk[:, middle]),
             "calibration": [
                 _calibration(judged, column, horizon)
                 for column, horizon in zip(risk.T, rules.horizons, strict=True)
             ],
         }
+
+    def remarks(self, report: Reported) -> list[str]:
+        """Return how many events were seen, and which horizons scores are means over."""
+        shown = ", ".join(f"{horizon:.4g}" for horizon in report.curves["horizons"])
+        return [
+            f"{report.curves['n_events']} events. Horizons, in the unit of y: {shown}; a score by "
+            "a horizon without its name is the mean over them. Censored rows count through "
+            "inverse probability weights.",
+            f"Net benefit is at a threshold of {report.threshold:.3g}.",
+        ]
 
     def panels(self, report: Reported) -> tuple[int, int]:
         """Return one line of two axes."""

@@ -183,6 +183,10 @@ class Scoring(ABC):
         """Return the scores of a report, and those that no bootstrap makes."""
         return scores
 
+    def remarks(self, report: Reported) -> list[str]:
+        """Return what readers of the scores must know besides."""
+        return []
+
     # -- pictures ----------------------------------------------------------------------
 
     @abstractmethod

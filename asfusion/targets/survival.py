@@ -32,10 +32,11 @@ class Survival(Target):
 
     Parameters
     ----------
-    network : {"hazards", "cox"}
-        What networks learn: the hazard of each interval between ``times_`` (discrete-time
-        hazards [1]_, which may cross), or one log risk by Cox's partial likelihood within each
-        batch [2]_, with a baseline learned when the network is.
+    network : {"cox", "hazards"}
+        What networks learn: one log risk by Cox's partial likelihood within each batch [2]_,
+        with a baseline learned when the network is; or the hazard of each interval between
+        ``times_`` (discrete-time hazards [1]_), so that curves may cross. Give the latter few
+        times and many rows.
     n_times : int
         Most times of a curve.
 
@@ -73,7 +74,7 @@ class Survival(Target):
 
     times_: Floats
 
-    def __init__(self, network: Literal["hazards", "cox"] = "hazards", n_times: int = 40) -> None:
+    def __init__(self, network: Literal["cox", "hazards"] = "cox", n_times: int = 40) -> None:
         self.network = network
         self.n_times = n_times
 
@@ -299,8 +300,10 @@ _UNKNOWN = frozenset({"max_leaf_nodes", "min_samples_leaf", "early_stopping"})
 def curves_of(model: Any, X: Any, times: Floats) -> Floats:
     """Return survival curves (N, K) of a fitted model, ours or scikit-survival's.
 
-    Theirs are step functions, which know no value outside of their own times.
+    Beyond the last event that a model knows of its curve stays where it is.
     """
+    known = getattr(getattr(model, "target_", None), "times_", None)
+    times = times if known is None else np.minimum(times, known[-1])
     if "times" in inspect.signature(model.predict_survival_function).parameters:
         return np.asarray(model.predict_survival_function(X, times), dtype=np.float64)
     return np.stack([_at_steps(step, times) for step in model.predict_survival_function(X)])
