@@ -8,6 +8,8 @@ from asfusion._checks import check_choice
 from asfusion.evaluation._labels import add_scores
 from asfusion.evaluation.of_binary import BinaryScoring
 from asfusion.evaluation.of_classes import ClassScoring
+from asfusion.evaluation.of_counts import CountScoring
+from asfusion.evaluation.of_grades import GradeScoring
 from asfusion.evaluation.of_numbers import NumberScoring
 from asfusion.evaluation.of_survival import SurvivalScoring
 from asfusion.evaluation.scoring import Scoring
@@ -69,5 +71,12 @@ def tasks_with(option: str) -> str:
     return " or ".join(task for task, scoring in _KNOWN.items() if option in scoring.options)
 
 
-for _scoring in (BinaryScoring(), ClassScoring(), NumberScoring(), SurvivalScoring()):
+for _scoring in (
+    BinaryScoring(),
+    ClassScoring(),
+    GradeScoring(),
+    NumberScoring(),
+    CountScoring(),
+    SurvivalScoring(),
+):
     register_scoring(_scoring)

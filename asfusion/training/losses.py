@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from asfusion.exceptions import ConfigurationError
 from asfusion.training.settings import TrainingSettings
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -30,6 +31,17 @@ def class_loss(settings: TrainingSettings) -> RowLoss:
     if settings.loss == "focal":
         return partial(focal_loss, smoothing=smoothing)
     return partial(cross_entropy, smoothing=smoothing) if smoothing else cross_entropy
+
+
+def plain_grade_loss(settings: TrainingSettings) -> RowLoss:
+    """Return the loss of grades, which has neither a focus nor smoothing."""
+    if settings.loss == "focal" or settings.label_smoothing:
+        msg = (
+            "loss: expected 'cross_entropy' without label_smoothing for grades, which have a loss "
+            "of their own, got another."
+        )
+        raise ConfigurationError(msg)
+    return grade_loss
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -64,6 +76,35 @@ def focal_loss(outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tens
 def squared_error(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error over targets (B,) from outputs (B, K)."""
     return (outputs - targets).square().mean(dim=1)
+
+
+def grade_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the negative log-probability of the true grade (B,) from steps (B, K - 1) [1]_.
+
+    Each output is the log odds that a row which reaches a grade is above it.
+
+    References
+    ----------
+    .. [1] Shi, Cao, Raschka, "Deep neural networks for rank-consistent ordinal regression based
+       on conditional probabilities", Pattern Analysis and Applications 2023.
+       https://doi.org/10.1007/s10044-023-01181-9
+    """
+    grades = torch.arange(outputs.shape[1], device=outputs.device)
+    reached, above = targets[:, None] >= grades, targets[:, None] > grades
+    costs = functional.binary_cross_entropy_with_logits(
+        outputs, above.to(outputs.dtype), reduction="none"
+    )
+    return (costs * reached).sum(dim=1)
+
+
+def count_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the Poisson deviance (B,), up to what no output changes, from log means (B, K)."""
+    return (outputs.exp() - targets * outputs).mean(dim=1)
+
+
+def bounded_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean squared error (B,) of shares of a span, whose log odds are given (B, K)."""
+    return (torch.sigmoid(outputs) - targets).square().mean(dim=1)
 
 
 def hazard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -109,6 +150,9 @@ def cox_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 LOSSES: dict[str, Callable[[TrainingSettings], RowLoss]] = {
     "classes": class_loss,
     "numbers": lambda settings: squared_error,
+    "grades": plain_grade_loss,
+    "counts": lambda settings: count_loss,
+    "bounded": lambda settings: bounded_loss,
     "hazards": lambda settings: hazard_loss,
     "cox": lambda settings: cox_loss,
 }

@@ -1,0 +1,157 @@
+"""One of several classes that have an order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._checks import quoted
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._base import Floats, Tensor
+from asfusion.targets.ordered import OrderedClassifier
+from asfusion.targets._pools import FLOOR
+from asfusion.targets.classes import Classes
+
+
+class Grades(Classes):
+    """Ordered classes, such as grades of the modified New York criteria.
+
+    Networks learn for each grade whether a row that reaches it is above it (CORN [1]_); other
+    classifiers are fitted once for each step between grades [2]_. So a miss by two grades
+    costs more than one by one grade.
+
+    Parameters
+    ----------
+    order : sequence of labels, optional
+        The grades, the lowest first. By default that of an ordered Categorical, or of numbers.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The grades in their order.
+
+    References
+    ----------
+    .. [1] Shi, Cao, Raschka, "Deep neural networks for rank-consistent ordinal regression based
+       on conditional probabilities", Pattern Analysis and Applications 2023.
+       https://doi.org/10.1007/s10044-023-01181-9
+    .. [2] Frank, Hall, "A simple approach to ordinal classification", ECML 2001.
+       https://doi.org/10.1007/3-540-44795-4_13
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asfusion.targets import Grades
+    >>> target = Grades(["none", "mild", "severe"])
+    >>> labels = np.array(["mild", "none", "severe", "none"])
+    >>> target.fit(labels).code(labels)
+    array([1, 0, 2, 0])
+    """
+
+    loss = "grades"
+
+    _told: tuple[Any, ...] | None = None
+
+    def __init__(self, order: Sequence[Any] | None = None) -> None:
+        self.order = order
+
+    def read(self, y: Any, n_rows: int) -> NDArray[Any]:
+        """Return grades (N,); those of an ordered Categorical keep its order."""
+        told = ordered_categories(y)
+        labels = super().read(y, n_rows)
+        given = self.order
+        if given is not None and (isinstance(given, str) or np.ndim(given) != 1):
+            raise ConfigurationError("order: expected a sequence of grades, the lowest first.")
+        self._told = tuple(told if given is None else given) if told or given is not None else None
+        if self._told is None and labels.dtype.kind not in "biuf":
+            msg = (
+                "y: expected grades with an order, got text without one. Pass an ordered "
+                "Categorical, or name the order, such as "
+                'asfusion.targets.Grades(["none", "mild", "severe"]).'
+            )
+            raise InputError(msg)
+        self._check_known(labels)
+        return labels
+
+    def _check_known(self, labels: NDArray[Any]) -> None:
+        if self._told is None:
+            return
+        strange = sum(label not in self._told for label in labels.tolist())
+        if strange or len(set(self._told)) < len(self._told):
+            msg = (
+                f"y: expected only the {len(self._told)} grades of the order, each named once, got "
+                f"others in {strange} row(s). Check the spelling and the type of the labels."
+            )
+            raise InputError(msg)
+
+    def fit(self, y: NDArray[Any]) -> Self:
+        """Learn the grades that there are, in their order."""
+        order = self.order if self._told is None else self._told
+        found = np.unique(y)
+        if order is not None:
+            found = np.asarray([grade for grade in order if grade in set(found.tolist())])
+        self.classes_, self.n_outputs_ = found, len(found)
+        return self
+
+    def code(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the place of each grade in the order."""
+        place = {label: number for number, label in enumerate(self.classes_.tolist())}
+        return np.asarray([place[label] for label in y.tolist()], dtype=np.int64)
+
+    @property
+    def task(self) -> str:
+        """Name of the scorer by which predictions are judged."""
+        return "binary" if self.n_outputs_ == 2 else "grades"
+
+    def for_part(self, estimator: Any, y: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
+        """Return grades numbered without gaps, and a classifier for each step between them."""
+        if len(np.unique(y)) > 2:
+            estimator = OrderedClassifier(estimator)
+        return super().for_part(estimator, y)
+
+    def ask(self, model: Any, X: Any) -> Floats:
+        """Return probabilities (N, K) in the order of the grades, zero for those not known."""
+        probabilities = model.predict_proba(X)
+        table = np.zeros((len(probabilities), self.n_outputs_))
+        place = {label: number for number, label in enumerate(self.classes_.tolist())}
+        unknown = [label for label in model.classes_.tolist() if label not in place]
+        if unknown:
+            msg = f"model: expected classes among the grades, got {len(unknown)} other(s)."
+            raise InputError(msg)
+        table[:, [place[label] for label in model.classes_.tolist()]] = probabilities
+        return table
+
+    # -- networks ------------------------------------------------------------------------
+
+    @property
+    def n_network_outputs(self) -> int:
+        """One number for each step between grades."""
+        return self.n_outputs_ - 1
+
+    def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
+        """Return probabilities (N, K): to be above a grade is to be above all below it."""
+        import torch
+
+        above = torch.sigmoid(outputs).cumprod(dim=1)
+        ends = above.new_ones(len(above), 1), above.new_zeros(len(above), 1)
+        return -torch.cat([ends[0], above, ends[1]], dim=1).diff(dim=1)
+
+    def start(self, prior: Floats) -> Floats:
+        """Return the log odds to be above each grade, of those that reach it."""
+        reach = np.cumsum(prior[::-1])[::-1]
+        share = np.clip(reach[1:] / np.maximum(reach[:-1], FLOOR), FLOOR, 1.0 - FLOOR)
+        return np.log(share) - np.log1p(-share)
+
+
+def ordered_categories(y: Any) -> tuple[Any, ...]:
+    """Return the categories of an ordered Categorical, or of a polars Enum; else nothing."""
+    dtype = getattr(y, "dtype", None)
+    if getattr(dtype, "ordered", False):
+        return tuple(dtype.categories)
+    is_enum = type(dtype).__name__ == "Enum" and hasattr(dtype, "categories")
+    return tuple(dtype.categories) if is_enum else ()
+
+

@@ -1,0 +1,64 @@
+"""Any classifier of two classes, asked once for each step between ordered grades."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+
+from asfusion.bundle.objects import Bundled
+
+Floats = NDArray[np.float64]
+
+
+class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """Ordered grades by one classifier for each step: is a row above it?
+
+    Parameters
+    ----------
+    estimator : classifier
+        With `predict_proba`; a copy is fitted for each of the K - 1 steps.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The grades that were seen, rising.
+    steps_ : list of K - 1 classifiers
+        Each gives the probability to be above a grade.
+
+    References
+    ----------
+    .. [1] Frank, Hall, "A simple approach to ordinal classification", ECML 2001.
+       https://doi.org/10.1007/3-540-44795-4_13
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to rows of at least two grades."""
+        self.classes_ = np.unique(y)
+        options = {} if sample_weight is None else {"sample_weight": sample_weight}
+        self.steps_ = [
+            clone(self.estimator).fit(X, (y > grade).astype(np.int64), **options)
+            for grade in self.classes_[:-1]
+        ]
+        return self
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probability of each grade (N, K)."""
+        above = np.stack([step.predict_proba(X)[:, 1] for step in self.steps_], axis=1)
+        # Steps are fitted apart: where they cross, a row is no likelier above the higher one.
+        return between_steps(np.minimum.accumulate(above, axis=1))
+
+    def predict(self, X: Any) -> NDArray[Any]:
+        """Return the most probable grade (N,)."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+
+def between_steps(above: Floats) -> Floats:
+    """Return the probability of each grade (N, K) from those to be above each step (N, K - 1)."""
+    ones, zeros = np.ones((len(above), 1)), np.zeros((len(above), 1))
+    return -np.diff(np.concatenate([ones, above, zeros], axis=1), axis=1)
