@@ -21,6 +21,7 @@ from asfusion.evaluation.of_survival import SurvivalScoring
 from asfusion.evaluation.registry import Tasked, scoring_of, tasks_with
 from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.survival._read import is_times
 
 
 class Answering(Tasked, Protocol):
@@ -71,6 +72,8 @@ def unanswered(
 
 def _guess(predicted: Any, y: Any, classes: Any) -> Scoring:
     """Return how predictions of nobody knows what are to be read."""
+    if is_times(y):
+        return scoring_of(SurvivalScoring.task)
     guesses = read_predictions(predicted)
     labels = read_complete(y, "y", len(guesses))
     is_numeric = classes is None and _looks_numeric(labels, guesses)

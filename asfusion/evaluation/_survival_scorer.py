@@ -208,10 +208,11 @@ class _Pairs:
         own = weights[:, self._rows]
         uno = own * inverse[:, self._rows] ** 2 * self._until
         later = self._later(weights)
-        return (
-            divide(self._harrell(own, weights), (own * later).sum(axis=1)),
-            divide(self._uno(uno, weights), (uno * later).sum(axis=1)),
-        )
+        found = []
+        for agreeing, part in ((self._harrell, own), (self._uno, uno)):
+            comparable = (part * later).sum(axis=1)
+            found.append(divide(agreeing(part, weights, comparable), comparable))
+        return found[0], found[1]
 
     def _later(self, weights: Floats) -> Floats:
         """Return the weight behind each event (R, E)."""
@@ -221,9 +222,12 @@ class _Pairs:
 
 
 class _PairSums(Protocol):
-    """The weight of pairs that agree (R,), of weights of events (R, E) and of rows (R, N)."""
+    """The weight of pairs that agree (R,).
 
-    def __call__(self, own: Floats, weights: Floats) -> Floats: ...
+    Of weights of events (R, E) and of rows (R, N), and the weight of all their pairs (R,).
+    """
+
+    def __call__(self, own: Floats, weights: Floats, comparable: Floats) -> Floats: ...
 
 
 class _AllPairs:
@@ -234,24 +238,33 @@ class _AllPairs:
         higher = (own > risk) + 0.5 * (own == risk)
         self._table = (place > place[rows][:, None]) * higher
 
-    def __call__(self, own: Floats, weights: Floats) -> Floats:
+    def __call__(self, own: Floats, weights: Floats, comparable: Floats) -> Floats:
         return np.einsum("re,re->r", own, weights @ self._table.T)
 
 
 class _Expanded:
-    """The same to first order around events of weight `base` (E,) and rows of weight one."""
+    """The same to first order around events of weight `base` (E,) and rows of weight one.
+
+    What is expanded is by how much pairs agree more often than usual. That is zero on average, so
+    that what the expansion leaves out is small, too.
+    """
 
     def __init__(
         self, place: NDArray[np.int64], rows: NDArray[np.int64], risk: Floats, base: Floats
     ) -> None:
         spread = np.zeros(len(place))
         spread[rows] = base
-        self._by_event = smaller_behind(place, risk, np.ones(len(place)))[rows]
-        self._by_row = smaller_behind(-place, -risk, spread)
-        self._at_base = float(base @ self._by_event)
+        level = np.zeros(len(place))  # equal risks agree half the time: half of all pairs
+        ones = np.ones(len(place))
+        agree = smaller_behind(place, risk, ones)[rows]
+        pairs = 2.0 * smaller_behind(place, level, ones)[rows]
+        self._usual = float(base @ agree) / max(float(base @ pairs), 1e-300)
+        before = smaller_behind(-place, -risk, spread)
+        self._by_event = agree - self._usual * pairs
+        self._by_row = before - self._usual * 2.0 * smaller_behind(-place, level, spread)
 
-    def __call__(self, own: Floats, weights: Floats) -> Floats:
-        return own @ self._by_event + weights @ self._by_row - self._at_base
+    def __call__(self, own: Floats, weights: Floats, comparable: Floats) -> Floats:
+        return self._usual * comparable + own @ self._by_event + weights @ self._by_row
 
 
 def divide_or_zero(numerator: NDArray[np.bool_], denominator: Floats) -> Floats:

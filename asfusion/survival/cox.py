@@ -20,6 +20,7 @@ from asfusion.survival.concordance import harrell_c
 Floats = NDArray[np.float64]
 
 _MOST_HALVINGS = 30
+_ROUNDING = 1e-14
 _SWEEPS = 1000  # of coordinate descent for one quadratic piece
 
 
@@ -316,6 +317,7 @@ class _Newton:
         change = np.zeros_like(coef)
         change[active] = self._quadratic(curvature, gradient[active], coef[active])
         before = self._objective(coef, slope)
+        before += _ROUNDING * (1.0 + abs(before))  # near the end steps are lost in the last digits
         for halving in range(_MOST_HALVINGS):
             tried = coef + change / 2.0**halving
             found = self._slope(tried)

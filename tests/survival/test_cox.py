@@ -1,0 +1,212 @@
+"""Cox regression against brute force, lifelines and what must hold for any data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.survival import CoxRegression
+
+
+def made(n_rows: int = 120, seed: int = 0, *, ties: bool = True) -> tuple[Any, Any]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n_rows, 3))
+    time = rng.exponential(np.exp(-X[:, 0] + 0.5 * X[:, 1]))
+    end = rng.exponential(2.0, n_rows)
+    seen = np.minimum(time, end)
+    seen = np.ceil(seen * 8) / 8 if ties else seen
+    return X, pd.DataFrame({"event": time <= end, "time": seen})
+
+
+def partial_likelihood(coef: Any, X: Any, y: Any, weight: Any, ties: str) -> float:
+    """Return the log partial likelihood, event time by event time."""
+    risk, total = X @ coef, 0.0
+    event, time = y["event"].to_numpy(), y["time"].to_numpy()
+    for at in np.unique(time[event]):
+        deaths, there = event & (time == at), time >= at
+        n_deaths = int(deaths.sum())
+        total += weight[deaths] @ risk[deaths]
+        for k in range(n_deaths):
+            share = k / n_deaths if ties == "efron" else 0.0
+            exposed = weight[there] @ np.exp(risk[there])
+            exposed -= share * (weight[deaths] @ np.exp(risk[deaths]))
+            total -= weight[deaths].mean() * np.log(exposed)
+    return float(total)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("alpha", [0.0, 3.0])
+def test_coefficients_make_the_penalised_likelihood_largest(ties: Any, alpha: float) -> None:
+    X, y = made()
+    weight = np.random.default_rng(1).integers(1, 4, len(X)).astype(float)
+    model = CoxRegression(alpha, ties=ties).fit(X, y, sample_weight=weight)
+
+    def loss(coef: Any) -> float:
+        return 0.5 * alpha * coef @ coef - partial_likelihood(coef, X, y, weight, ties)
+
+    found = minimize(loss, np.zeros(3), tol=1e-10)
+    np.testing.assert_allclose(model.coef_, found.x, atol=1e-4)
+    assert loss(model.coef_) <= found.fun + 1e-9
+
+
+def test_weights_are_copies_of_rows_where_none_are_tied() -> None:
+    X, y = made(60, ties=False)
+    weight = np.random.default_rng(2).integers(1, 4, len(X))
+    # Copies have their events at one time, which Breslow's approximation counts as weights do.
+    many = np.repeat(np.arange(len(X)), weight)
+    one = CoxRegression(ties="breslow").fit(X, y, sample_weight=weight)
+    two = CoxRegression(ties="breslow").fit(X[many], y.iloc[many])
+    np.testing.assert_allclose(one.coef_, two.coef_, atol=1e-8)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_equals_lifelines() -> None:
+    lifelines = pytest.importorskip("lifelines", reason="the oracle is not installed")
+    data = lifelines.datasets.load_rossi()
+    X, y = data.drop(columns=["week", "arrest"]), data.rename(columns={"arrest": "event"})
+    y = y.assign(time=y["week"].astype(float))[["event", "time"]]
+    theirs = lifelines.CoxPHFitter().fit(data, "week", "arrest")
+    ours = CoxRegression().fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.params_, atol=1e-6)
+    C = lifelines.utils.concordance_index(data["week"], -ours.predict(X), data["arrest"])
+    assert ours.score(X, y) == pytest.approx(C, abs=1e-9)
+    theirs = lifelines.CoxPHFitter(strata=["race"]).fit(data, "week", "arrest")
+    ours = CoxRegression().fit(X.drop(columns="race"), y, strata=data["race"])
+    np.testing.assert_allclose(ours.coef_, theirs.params_, atol=1e-6)
+
+
+@pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
+def test_lasso_holds_what_does_not_matter_at_zero(l1_ratio: float) -> None:
+    X, y = made(300)
+    model = CoxRegression(25.0, l1_ratio).fit(X, y)
+    assert model.coef_[2] == 0.0
+    assert model.coef_[0] > 0.1
+    # The conditions of the optimum: the slope equals the penalty's, or is held by its kink.
+    step = 1e-6
+    for k in range(3):
+        moved = [model.coef_ + sign * step * np.eye(3)[k] for sign in (1, -1)]
+        ones = np.ones(len(X))
+        values = [partial_likelihood(coef, X, y, ones, "efron") for coef in moved]
+        slope = (values[0] - values[1]) / (2 * step) - 25.0 * (1 - l1_ratio) * model.coef_[k]
+        if model.coef_[k]:
+            assert slope == pytest.approx(25.0 * l1_ratio * np.sign(model.coef_[k]), abs=1e-2)
+        else:
+            assert abs(slope) <= 25.0 * l1_ratio
+
+
+def test_more_features_than_rows_are_solved_among_the_rows() -> None:
+    rng = np.random.default_rng(0)
+    X, y = made(40)
+    wide = np.hstack([X, rng.normal(size=(40, 60))])
+    narrow = CoxRegression(2.0).fit(wide, y)
+    # The same ridge where features outnumber rows by columns of nothing.
+    padded = CoxRegression(2.0).fit(np.hstack([wide[:, :39], np.zeros((40, 2))]), y)
+    direct = CoxRegression(2.0).fit(wide[:, :39], y)
+    np.testing.assert_allclose(padded.coef_[:39], direct.coef_, atol=1e-7)
+    assert np.isfinite(narrow.coef_).all()
+
+
+def test_survival_is_that_of_kaplan_and_meier_where_features_say_nothing() -> None:
+    _, y = made(200)
+    model = CoxRegression(1e9).fit(np.random.default_rng(0).normal(size=(200, 1)), y)
+    times = [0.1, 0.5, 1.0]
+    curve = model.predict_survival_function(np.zeros((1, 1)), times)[0]
+    event, time = y["event"].to_numpy(), y["time"].to_numpy()
+    known = np.unique(time[event])
+    hazard = [
+        sum(
+            sum(1.0 / (there - k) for k in range(int((event & (time == at)).sum())))
+            for at in known
+            if at <= t
+            for there in [int((time >= at).sum())]
+        )
+        for t in times
+    ]
+    np.testing.assert_allclose(curve, np.exp(-np.asarray(hazard)), rtol=1e-6)
+
+
+@given(st.integers(0, 10_000))
+def test_units_and_order_of_rows_change_nothing(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, y = made(50, seed)
+    order = rng.permutation(50)
+    scale = np.asarray([10.0, 0.1, 3.0])
+    one = CoxRegression().fit(X, y)
+    two = CoxRegression().fit((X * scale + 5.0)[order], y.assign(time=y["time"] * 7).iloc[order])
+    np.testing.assert_allclose(one.coef_, two.coef_ * scale, atol=1e-6)
+    np.testing.assert_allclose(
+        one.predict_survival_function(X[:3], [0.5]),
+        two.predict_survival_function((X * scale + 5.0)[:3], [3.5]),
+        atol=1e-8,
+    )
+
+
+def test_a_feature_that_separates_is_told() -> None:
+    y = pd.DataFrame({"event": [1, 1, 1, 0, 0, 0], "time": [1.0, 2, 3, 4, 5, 6]})
+    X = np.asarray([[3.0], [2.5], [2.0], [0.0], [0.1], [0.2]])
+    with pytest.warns(AsfusionWarning, match="use alpha > 0"):
+        CoxRegression(max_iter=5).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("y", "match"),
+    [
+        (np.ones(6), "DataFrame with columns"),
+        (pd.DataFrame({"event": [1] * 6, "days": [1.0] * 6}), "of other names"),
+        (pd.DataFrame({"event": [0] * 6, "time": [1.0] * 6}), "at least one event"),
+        (pd.DataFrame({"event": [2] + [1] * 5, "time": [1.0] * 6}), "true or false"),
+        (pd.DataFrame({"event": [None] + [1] * 5, "time": [1.0] * 6}), "1 missing"),
+        (pd.DataFrame({"event": [1] * 6, "time": [0.0] * 6}), r"above 0, got others in 6 row\(s\)"),
+        (pd.DataFrame({"event": [1] * 6, "time": [np.inf] + [1.0] * 5}), "finite"),
+        (pd.DataFrame({"event": [1] * 6, "time": pd.to_timedelta([1] * 6, "D")}), "one day"),
+        (pd.DataFrame({"event": [1] * 6, "time": list("abcdef")}), "time as numbers"),
+        (pd.DataFrame({"event": [1] * 5, "time": [1.0] * 5}), "6 entries"),
+    ],
+)  # fmt: skip
+def test_times_that_cannot_be_used(y: Any, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        CoxRegression().fit(np.zeros((6, 1)), y)
+
+
+def test_structured_arrays_of_any_names_are_read() -> None:
+    X, y = made(50)
+    told = np.empty(50, dtype=[("died", bool), ("days", float)])
+    told["died"], told["days"] = y["event"], y["time"]
+    assert CoxRegression().fit(X, told).coef_ == pytest.approx(CoxRegression().fit(X, y).coef_)
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [({"alpha": -1.0}, "alpha"), ({"l1_ratio": 2.0}, "l1_ratio"), ({"ties": "exact"}, "ties")],
+)
+def test_unusable_parameters(params: Any, match: str) -> None:
+    with pytest.raises(ConfigurationError, match=match):
+        CoxRegression(**params).fit(*made(20))
+
+
+def test_strata_that_were_not_fitted_are_refused() -> None:
+    X, y = made(40)
+    site = np.repeat(["a", "b"], 20)
+    model = CoxRegression().fit(X, y, strata=site)
+    assert model.predict_survival_function(X[:2], [1.0], site[:2]).shape == (2, 1)
+    with pytest.raises(InputError, match="got None"):
+        model.predict_survival_function(X[:2], [1.0])
+    with pytest.raises(InputError, match="1 of them new"):
+        model.predict_survival_function(X[:2], [1.0], ["a", "c"])
+    with pytest.raises(InputError, match="strata: expected 40 entries"):
+        CoxRegression().fit(X, y, strata=site[:3])
+
+
+@pytest.mark.parametrize(
+    ("weight", "match"), [(np.full(40, -1.0), "weights >= 0"), (np.zeros(40), "above 0")]
+)
+def test_weights_that_cannot_be_used(weight: Any, match: str) -> None:
+    with pytest.raises(InputError, match=match):
+        CoxRegression().fit(*made(40), sample_weight=weight)

@@ -1,0 +1,84 @@
+"""Kaplan-Meier curves, censoring curves and the C index, against brute force."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asfusion.exceptions import InputError
+from asfusion.survival import KaplanMeier
+from asfusion.survival.concordance import harrell_c
+from asfusion.survival.curves import survival_at
+from asfusion.survival.kaplan_meier import ProductLimit
+
+
+def drawn(seed: int, most: int = 30) -> tuple[Any, Any, Any, Any]:
+    rng = np.random.default_rng(seed)
+    n_rows = int(rng.integers(2, most))
+    time = rng.integers(1, 8, n_rows).astype(float)
+    return (
+        rng.random(n_rows) < 0.6,
+        time,
+        rng.integers(0, 5, n_rows).astype(float),
+        rng.integers(0, 4, n_rows).astype(float),
+    )
+
+
+@given(st.integers(0, 10_000))
+def test_c_counts_pairs(seed: int) -> None:
+    event, time, risk, weight = drawn(seed)
+    agree = comparable = 0.0
+    for i in np.flatnonzero(event):
+        later = (time > time[i]) | ((time == time[i]) & ~event)
+        pairs = weight[i] * weight * later
+        comparable += pairs.sum()
+        agree += (pairs * ((risk[i] > risk) + 0.5 * (risk[i] == risk))).sum()
+    found = harrell_c(event, time, risk, weight)
+    expected = agree / comparable if comparable else np.nan
+    assert found == pytest.approx(expected, abs=1e-12, nan_ok=True)
+
+
+@given(st.integers(0, 10_000))
+def test_curves_multiply_what_is_left(seed: int) -> None:
+    event, time, _, weight = drawn(seed)
+    for of_censoring in (False, True):
+        curve = ProductLimit(event, time, of_censoring=of_censoring)
+        steps = curve.steps(np.stack([weight, np.ones(len(time))]))
+        for row, counts in enumerate((weight, np.ones(len(time)))):
+            left = 1.0
+            for at in np.unique(time):
+                # Whoever has an event at a time cannot be censored at it any more.
+                there = (time > at) | ((time == at) & ~event) if of_censoring else time >= at
+                gone = (time == at) & (event != of_censoring)
+                if counts[there].sum() > 0:
+                    left *= 1.0 - counts[gone].sum() / counts[there].sum()
+                assert steps[row, curve.places(at)] == pytest.approx(left, abs=1e-12)
+            assert (steps[row, curve.places(time.min(), before=True)] == 1.0).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_kaplan_and_meier_as_lifelines_has_them() -> None:
+    lifelines = pytest.importorskip("lifelines", reason="the oracle is not installed")
+    event, time, _, _ = drawn(3, 200)
+    theirs = lifelines.KaplanMeierFitter().fit(time, event)
+    ours = KaplanMeier().fit(pd.DataFrame({"event": event, "time": time}))
+    times = [0.5, 2.0, 3.5, 7.0]
+    np.testing.assert_allclose(ours.predict(times), theirs.predict(times), atol=1e-12)
+    # Greenwood's variance is that of the logarithm of the curve.
+    assert (np.diff(ours.variance_) >= 0).all()
+
+
+def test_weights_must_be_those_of_the_rows() -> None:
+    y = pd.DataFrame({"event": [1, 0], "time": [1.0, 2.0]})
+    with pytest.raises(InputError, match="expected 2 entries, got 3"):
+        KaplanMeier().fit(y, [1, 1, 1])
+
+
+def test_curves_are_straight_between_known_times() -> None:
+    found = survival_at(np.asarray([[0.8, 0.4]]), np.asarray([1.0, 3.0]), [0.0, 0.5, 2.0, 3.0, 9.0])
+    np.testing.assert_allclose(found, [[1.0, 0.9, 0.6, 0.4, 0.4]])
