@@ -100,8 +100,8 @@ def test_scores_are_those_of_their_papers(seed: int) -> None:
 
 def test_many_rows_are_scored_as_few_are(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
-    x = rng.normal(size=400)
-    own, end = rng.exponential(np.exp(-x)), rng.exponential(2.0, 400)
+    x = rng.normal(size=1500)
+    own, end = rng.exponential(np.exp(-x)), rng.exponential(2.0, 1500)
     event, time = own < end, np.minimum(own, end)
     times = np.quantile(time, [0.2, 0.5, 0.8])
     survival = np.exp(-np.exp(x)[:, None] * times)
@@ -110,20 +110,20 @@ def test_many_rows_are_scored_as_few_are(monkeypatch: pytest.MonkeyPatch) -> Non
         scorer = SurvivalScorer(
             event, time, survival, times, horizons=[float(times[1])], groups=groups
         )
-        return bootstrap_scores(scorer, n_bootstrap=50, seed=0, width=400)
+        return bootstrap_scores(scorer, n_bootstrap=30, seed=0, width=1500)
 
-    for groups in (None, np.arange(400) // 2):
+    for groups in (None, np.arange(1500) // 2):
         all_pairs = replicates(groups)
         with monkeypatch.context() as patched:
             patched.setattr(module, "_MOST_PAIRED", 10)
             expanded = replicates(groups)
         for name in ("c_index", "c_uno"):
             spread = all_pairs[name].std()
-            assert np.abs(all_pairs[name] - expanded[name]).max() < 0.25 * spread
+            assert np.abs(all_pairs[name] - expanded[name]).max() < 0.2 * spread
     exact = SurvivalScorer(event, time, survival, times, horizons=[1.0])
     monkeypatch.setattr(module, "_MOST_PAIRED", 10)
     near = SurvivalScorer(event, time, survival, times, horizons=[1.0])
-    ones = np.ones((1, 400))
+    ones = np.ones((1, 1500))
     for name in ("c_index", "c_uno"):
         assert exact(ones)[name] == pytest.approx(near(ones)[name], abs=1e-12)
 
