@@ -13,6 +13,7 @@ from asfusion.clinical._msasss import CERVICAL_CORNERS, LUMBAR_CORNERS
 from asfusion.clinical.asdas import asdas_crp
 from asfusion.datasets._axspa_maker import Made
 from asfusion.datasets._axspa_margins import GROUPS
+from asfusion.datasets._axspa_outcomes import Outcome
 from asfusion.datasets._axspa_patients import Patients
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def to_frame(columns: dict[str, list[Any]], n: int) -> pd.DataFrame:
     )
 
 
-def make_targets(patients: Patients, items: pd.DataFrame) -> pd.DataFrame:
+def make_targets(
+    patients: Patients, items: pd.DataFrame, outcomes: dict[str, Outcome]
+) -> pd.DataFrame:
     import pandas as pd
 
     group = patients.group
@@ -77,6 +80,8 @@ def make_targets(patients: Patients, items: pd.DataFrame) -> pd.DataFrame:
             **{f"corner_{name}": patients.corners[:, i] for i, name in enumerate(_CORNERS)},
             "msasss_2y": later,
             "progression_2y": (later - now >= 2).astype(np.int64),
+            **{f"{name}_time": outcome.time for name, outcome in outcomes.items()},
+            **{f"{name}_event": outcome.event for name, outcome in outcomes.items()},
         }
     )
 
@@ -87,7 +92,9 @@ def _asdas(items: pd.DataFrame, crp: NDArray[np.float64]) -> NDArray[np.float64]
     return np.asarray(asdas_crp(pain, stiffness, general, peripheral, crp))
 
 
-def make_truth(patients: Patients, made: Made) -> pd.DataFrame:
+def make_truth(
+    patients: Patients, made: Made, outcomes: dict[str, Outcome]
+) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
@@ -104,6 +111,7 @@ def make_truth(patients: Patients, made: Made) -> pd.DataFrame:
             "grade_sum": patients.grades.sum(axis=1),
             "msasss": patients.corners.sum(axis=1),
             "hla_b27": made.genome.hla_b27.astype(np.int64),
+            **{f"{name}_log_risk": outcome.log_risk for name, outcome in outcomes.items()},
             **{f"history_{name}": values for name, values in patients.features.items()},
         }
     )

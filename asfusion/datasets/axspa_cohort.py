@@ -14,6 +14,7 @@ from asfusion._checks import check_choice, check_integer, check_number, quoted
 from asfusion._random import RandomState, draw_seed
 from asfusion.datasets._axspa_maker import Made, Maker, stream
 from asfusion.datasets._axspa_measured import in_units_of_site
+from asfusion.datasets._axspa_outcomes import draw_outcomes
 from asfusion.datasets._axspa_patients import Patients, draw_patients
 from asfusion.datasets._axspa_tables import make_targets, make_truth, mentions_of, to_frame
 from asfusion.datasets._axspa_visits import draw_visits
@@ -60,7 +61,10 @@ class AxSpaCohort:
     targets : DataFrame of n rows
         ``axspa``, ``diagnosis``, ``as_vs_nr`` (missing for back pain), ``basdai``, ``basfi``,
         ``asdas_crp``, ``mny_right``, ``mny_left`` (grades), ``msasss``, a column per corner
-        (``corner_C2L`` ...), ``msasss_2y`` and ``progression_2y``.
+        (``corner_C2L`` ...), ``msasss_2y``, ``progression_2y``; years from the index date to
+        radiographic progression and to a first biologic, or to the end of follow-up
+        (``progression_time``, ``biologic_time``), and whether either was seen
+        (``progression_event``, ``biologic_event``): `times` gives one of them as y.
     items : DataFrame of n rows
         Answers behind the scores: ``basdai_q1`` ... ``basfi_q10``, ``patient_global``, 0 to 10.
     sites : ndarray of shape (n,), int
@@ -165,6 +169,31 @@ class AxSpaCohort:
             axis.set_title(f"right {right}, left {left}", fontsize=9)
         figure.suptitle("Synthetic pelvic radiographs, modified New York grades")
         return figure
+
+    def times(self, outcome: Literal["progression", "biologic"] = "progression") -> pd.DataFrame:
+        """Return the time to an event as survival estimators take it.
+
+        Parameters
+        ----------
+        outcome : {"progression", "biologic"}
+            New damage of the spine on films, or a first biologic drug.
+
+        Returns
+        -------
+        DataFrame of n rows
+            ``event`` (whether it was seen) and ``time`` (years from the index date to it, or to
+            the end of follow-up).
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such outcome.
+        """
+        import pandas as pd
+
+        check_choice(outcome, "outcome", ("progression", "biologic"))
+        columns = {name: self.targets[f"{outcome}_{name}"] for name in ("event", "time")}
+        return pd.DataFrame(columns)
 
     def write_plink(self, prefix: str | os.PathLike[str]) -> None:
         """Write the genome as PLINK files.
@@ -331,11 +360,12 @@ def _assemble(
     if "visits" in modalities:
         visits = pd.DataFrame(draw_visits(patients, stream(seed, "visits")))
     items = pd.DataFrame(patients.items)
+    outcomes = draw_outcomes(patients, stream(seed, "outcomes"))
     return AxSpaCohort(
         X=to_frame(made.columns, len(patients)),
         y=patients.is_case.astype(np.int64),
         groups=np.arange(len(patients)),
-        targets=make_targets(patients, items),
+        targets=make_targets(patients, items, outcomes),
         items=items,
         sites=patients.site.astype(np.int64),
         visits=visits,
@@ -343,7 +373,7 @@ def _assemble(
         lesions=_paths(made.lesions),
         mentions=mentions_of(made),
         genome=made.genome if "genes" in modalities else None,
-        truth=make_truth(patients, made),
+        truth=make_truth(patients, made, outcomes),
         modalities=modalities,
     )
 
