@@ -35,6 +35,9 @@ from .estimators.joint import JointFusionClassifier as JointFusionClassifier
 from .estimators.joint import JointFusionRegressor as JointFusionRegressor
 from .estimators.late import LateFusionClassifier as LateFusionClassifier
 from .estimators.late import LateFusionRegressor as LateFusionRegressor
+from .estimators.multilabel import EarlyFusionMultilabel as EarlyFusionMultilabel
+from .estimators.multilabel import JointFusionMultilabel as JointFusionMultilabel
+from .estimators.multilabel import LateFusionMultilabel as LateFusionMultilabel
 from .estimators.recalibrated import RecalibratedClassifier as RecalibratedClassifier
 from .estimators.survival import EarlyFusionSurvival as EarlyFusionSurvival
 from .estimators.survival import JointFusionSurvival as JointFusionSurvival

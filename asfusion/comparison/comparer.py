@@ -45,7 +45,7 @@ from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators.late import check_combine
-from asfusion.evaluation._inputs import check_confidence, read_groups, read_truth
+from asfusion.evaluation._inputs import check_confidence, read_groups, single_column
 from asfusion.evaluation._judge import unanswered
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._resolve import resolve_head
@@ -211,9 +211,9 @@ def compare(
 def _read(X: Any, y: Any, groups: Any, encoders: Any, task: Any, verbose: int) -> ComparedRows:
     frame = Frame.read(X)
     check_row_labels(X, y=y, groups=groups)
-    values = read_truth(y, len(frame))
-    target = read_target(task, values, len(frame))
-    values = target.read(values, len(frame))
+    y = single_column(y)
+    target = read_target(task, y, len(frame))
+    values = target.read(y, len(frame))
     target.fit(values).check_varied()
     numbers, is_grouped = read_groups(groups, len(frame))
     chosen = _read_encoders(encoders, frame, verbose)

@@ -16,7 +16,7 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds, site_folds
 from asfusion._warn import warn_user
 from asfusion.crossvalidation._folds import Canary, mean_within, score_folds
-from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds
+from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds, take_rows
 from asfusion.crossvalidation.result import CrossValidation
 from asfusion.duplicates.finder import find_duplicates
 from asfusion.duplicates.found import Duplicates
@@ -25,13 +25,14 @@ from asfusion.evaluation._inputs import (
     check_confidence,
     read_complete,
     read_groups,
-    read_truth,
+    single_column,
 )
 from asfusion.evaluation._judge import fold_rules, make_scorer, read_as, unanswered
 from asfusion.evaluation.intervals import score_intervals
 from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import make_report
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._base import Target
 from asfusion.targets._guess import target_of
 
 Rows = NDArray[np.int64]
@@ -158,12 +159,14 @@ def cross_validate(
     _check_model(model)
     frame = Frame.read(X)
     check_row_labels(X, y=y, groups=groups, sites=sites)
-    target = read_truth(y, len(frame))
+    y = single_column(y)
+    kind = target_of(model)
+    target = kind.read(y, len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     found = _look_for_copies(frame, numbers if is_grouped else None, duplicates, verbose)
     if duplicates == "join" and found is not None and found.links:
         numbers, is_grouped = found.joined_groups, True
-    rows = _read(model, X, frame, y, target, numbers if is_grouped else None)
+    rows = _read(X, frame, y, target, kind, numbers if is_grouped else None)
     plan = _Plan(cv, sites, int(repeats), rows, seed)
     folds = plan.folds(rows.y)
     options: dict[str, Any] = {"n_bootstrap": int(n_bootstrap), "confidence": float(confidence)}
@@ -214,17 +217,13 @@ def _look_for_copies(
 
 
 def _read(
-    model: Any, X: Any, frame: Frame, y: Any, target: NDArray[Any], groups: Rows | None
+    X: Any, frame: Frame, y: Any, target: NDArray[Any], kind: Target, groups: Rows | None
 ) -> FoldRows:
     native = X if isinstance(X, np.ndarray) else frame.to_native()
     # A Series keeps its name, by which an estimator knows a score that it must not see.
     labels = y if hasattr(y, "to_numpy") else target
-    if hasattr(y, "columns") and target.ndim == 1 and target.dtype.names is None:
-        labels = y[y.columns[0]]
-    kind = target_of(model)
-    values = kind.read(target, len(target))
-    kind.fit(values).check_varied()
-    return FoldRows(native, kind.code(values), labels, kind, groups)
+    kind.fit(target).check_varied()
+    return FoldRows(native, kind.code(target), labels, kind, groups)
 
 
 class _Plan:
@@ -307,7 +306,9 @@ class _CanaryRun:
     def __init__(self, rows: FoldRows, plan: _Plan, target: NDArray[Any], units: Rows) -> None:
         order = permute_labels(np.arange(len(rows.y)), units, derive_seed(plan.seed, "canary"))
         self.units = units
-        self.rows = FoldRows(rows.X, rows.y[order], target[order], rows.target, rows.groups)
+        self.rows = FoldRows(
+            rows.X, rows.y[order], take_rows(rows.labels, order), rows.target, rows.groups
+        )
         self.folds = plan.folds(self.rows.y, "canary")
         self.by_site = bool(plan.names)
 

@@ -92,9 +92,7 @@ def _asdas(items: pd.DataFrame, crp: NDArray[np.float64]) -> NDArray[np.float64]
     return np.asarray(asdas_crp(pain, stiffness, general, peripheral, crp))
 
 
-def make_truth(
-    patients: Patients, made: Made, outcomes: dict[str, Outcome]
-) -> pd.DataFrame:
+def make_truth(patients: Patients, made: Made, outcomes: dict[str, Outcome]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(

@@ -61,7 +61,7 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 def estimator_class(family: str, target: Target) -> Any:
     """Return the class of a family ("early", "joint", "late") that predicts a target."""
-    for module in (family, "survival"):  # which bring their classes
+    for module in (family, "survival", "multilabel"):  # which bring their classes
         importlib.import_module(f"asfusion.estimators.{module}")
     return _CLASSES[family, target.face]
 

@@ -85,6 +85,14 @@ threshold_ : float
 prior_ : ndarray of shape (n_classes,)
     Share of each class among the training rows.
 """,
+    "multilabel": """
+network : JointFusionMultilabel, optional
+    Training settings of networks; their defaults otherwise.
+target : asfusion.targets.Labels, optional
+    What y is.
+prior_ : ndarray of shape (n_labels,)
+    Share of each label among the training rows where it is known.
+""",
     "survival": """
 network : JointFusionSurvival, optional
     Training settings of networks; their defaults otherwise.

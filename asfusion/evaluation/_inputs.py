@@ -12,7 +12,6 @@ from asfusion._cells import is_missing
 from asfusion._checks import check_number
 from asfusion._frames import group_labels
 from asfusion.exceptions import InputError
-from asfusion.survival._read import is_times, read_times
 
 Task: TypeAlias = str  # by which `asfusion.evaluation.registry` knows how to judge it
 Floats = NDArray[np.float64]
@@ -102,9 +101,9 @@ def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
     return array
 
 
-def read_truth(y: Any, n_rows: int) -> NDArray[Any]:
-    """Return what is true of each row, none of it missing; times to an event keep their fields."""
-    return read_times(y, n_rows) if is_times(y) else read_complete(y, "y", n_rows)
+def single_column(y: Any) -> Any:
+    """Return a frame of one column as its Series: it means the same."""
+    return y[y.columns[0]] if hasattr(y, "columns") and len(y.columns) == 1 else y
 
 
 def read_groups(groups: Any, n_rows: int) -> tuple[NDArray[np.int64], bool]:

@@ -111,7 +111,8 @@ def _rows(report: ReportPage) -> str:
     text = f"{report.n_rows} rows{unit}"
     if report.classes:
         shares = zip(report.classes, report.shares, strict=True)
-        text += ": " + ", ".join(f"{share:.0%} class {name}" for name, share in shares)
+        noun = scoring_of(report).noun
+        text += ": " + ", ".join(f"{share:.0%} {noun} {name}" for name, share in shares)
     return text
 
 

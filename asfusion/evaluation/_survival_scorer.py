@@ -89,9 +89,7 @@ class SurvivalScorer(Grouped):
         harrell, uno = self._pairs(weights, self._censoring.before_events(steps))
         scores = {"c_index": harrell, "c_uno": uno}
         scores["ibs"] = self._squares.integral(weights, self._censoring, steps)
-        parts = [
-            self._by_horizon(number, weights, steps, total) for number in range(len(self._at))
-        ]
+        parts = [self._by_horizon(number, weights, steps, total) for number in range(len(self._at))]
         for name in parts[0]:
             scores[name] = np.mean([part[name] for part in parts], axis=0)
         if len(parts) > 1:
@@ -279,4 +277,3 @@ def usual_horizons(event: NDArray[np.bool_], time: Floats) -> tuple[float, ...]:
     """Return the times by which a quarter, half and three quarters of the events were seen."""
     found = np.quantile(time[event], [0.25, 0.5, 0.75])
     return tuple(dict.fromkeys(float(value) for value in found))
-

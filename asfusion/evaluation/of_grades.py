@@ -74,4 +74,8 @@ class _GradeScorer(MulticlassScorer):
             )
             for name, ranking in self._steps.items()
         }
-        return {**super().__call__(counts), "auc_above": np.mean(list(found.values()), axis=0), **found}
+        return {
+            **super().__call__(counts),
+            "auc_above": np.mean(list(found.values()), axis=0),
+            **found,
+        }

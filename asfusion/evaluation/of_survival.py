@@ -74,9 +74,15 @@ class SurvivalScoring(Scoring):
         "ibs": ScoreInfo("Integrated Brier score", "low", 0.0),
         "auc_by": ScoreInfo("AUC over horizons", "high", 1.0, "AUC by {part}"),
         "brier_by": ScoreInfo("Brier score over horizons", "low", 0.0, "Brier score by {part}"),
-        "calibration_slope_by": ScoreInfo("Calibration slope over horizons", "ideal", 1.0, "Calibration slope by {part}"),
-        "observed_expected": ScoreInfo("Observed over expected events", "ideal", 1.0, "Observed over expected events by {part}"),
-        "net_benefit_by": ScoreInfo("Net benefit over horizons", "high", 1.0, "Net benefit by {part}"),
+        "calibration_slope_by": ScoreInfo(
+            "Calibration slope over horizons", "ideal", 1.0, "Calibration slope by {part}"
+        ),
+        "observed_expected": ScoreInfo(
+            "Observed over expected events", "ideal", 1.0, "Observed over expected events by {part}"
+        ),
+        "net_benefit_by": ScoreInfo(
+            "Net benefit over horizons", "high", 1.0, "Net benefit by {part}"
+        ),
     }
 
     def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:

@@ -10,6 +10,7 @@ from asfusion.evaluation.of_binary import BinaryScoring
 from asfusion.evaluation.of_classes import ClassScoring
 from asfusion.evaluation.of_counts import CountScoring
 from asfusion.evaluation.of_grades import GradeScoring
+from asfusion.evaluation.of_labels import LabelScoring
 from asfusion.evaluation.of_numbers import NumberScoring
 from asfusion.evaluation.of_survival import SurvivalScoring
 from asfusion.evaluation.scoring import Scoring
@@ -75,6 +76,7 @@ for _scoring in (
     BinaryScoring(),
     ClassScoring(),
     GradeScoring(),
+    LabelScoring(),
     NumberScoring(),
     CountScoring(),
     SurvivalScoring(),

@@ -379,20 +379,19 @@ def make_report(
 ) -> Report:
     """Return the report on rows that are read already."""
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
-    scoring, width = scoring_of(judged), len(judged.classes)
+    scoring = scoring_of(judged)
     scores, _ = score_intervals(scoring.scorer(judged, rules), width=len(judged), **options)
     audit = None
     if factors is not None:
         audit = audit_judged(judged, factors, rules.threshold, **options)
     spread = None if judged.cuts is None else (min(judged.cuts), max(judged.cuts))
-    counts = np.bincount(judged.y, minlength=width) if width else np.empty(0)
     return Report(
         task=judged.task,
         n_rows=len(judged),
         n_groups=judged.n_groups,
         is_grouped=judged.is_grouped,
         classes=judged.classes,
-        shares=tuple(float(count) / len(judged) for count in counts),
+        shares=scoring.shares(judged),
         threshold=rules.threshold,
         threshold_source=rules.source,
         prevalence=rules.prevalence,

@@ -88,6 +88,7 @@ class Scoring(ABC):
     drawn: ClassVar[tuple[str, ...]]
     canary: ClassVar[tuple[str, float]]
     options: ClassVar[frozenset[str]] = frozenset()
+    noun: ClassVar[str] = "class"  # what `Report.classes` names
     infos: ClassVar[Mapping[str, ScoreInfo]] = {}
 
     # -- rows --------------------------------------------------------------------------
@@ -132,6 +133,13 @@ class Scoring(ABC):
     def doubt(self, judged: Judged) -> str:
         """Return why predictions that were given are none, or nothing."""
         return ""
+
+    def shares(self, judged: Judged) -> tuple[float, ...]:
+        """Return the share of each class among the rows; empty where there are none."""
+        if not judged.classes:
+            return ()
+        counts = np.bincount(judged.y, minlength=len(judged.classes))
+        return tuple(float(count) / len(judged) for count in counts)
 
     def why_refused(self, judged: Judged) -> str:
         """Return why these rows of a subgroup are too few to be scored, or nothing."""

@@ -126,7 +126,5 @@ def _read_time(column: NDArray[Any]) -> Floats:
 def _refuse_missing(column: NDArray[Any], name: str) -> None:
     missing = sum(is_missing(entry) for entry in column.ravel().tolist())
     if missing:
-        msg = (
-            f"y: expected {name} in every row, got {missing} missing. Drop those rows everywhere."
-        )
+        msg = f"y: expected {name} in every row, got {missing} missing. Drop those rows everywhere."
         raise InputError(msg)

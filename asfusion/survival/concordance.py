@@ -80,9 +80,7 @@ def places_in_time(event: NDArray[np.bool_], time: Floats) -> NDArray[np.int64]:
     return np.asarray(2 * numbers + ~event)
 
 
-def _smaller_behind(
-    place: NDArray[np.int64], ranks: NDArray[np.int64], weight: Floats
-) -> Floats:
+def _smaller_behind(place: NDArray[np.int64], ranks: NDArray[np.int64], weight: Floats) -> Floats:
     """Return for each of N rows, sorted by `place`, the weight of smaller ranks behind it.
 
     Rows of one place are not behind each other; equal ranks count half.
@@ -120,9 +118,7 @@ def _below(
     return np.asarray(0.5 * (less + most) - start)
 
 
-def _within_place(
-    place: NDArray[np.int64], ranks: NDArray[np.int64], weight: Floats
-) -> Floats:
+def _within_place(place: NDArray[np.int64], ranks: NDArray[np.int64], weight: Floats) -> Floats:
     """Return the weight of smaller ranks among rows of the same place that stand behind."""
     out = np.zeros(len(place))
     starts = np.flatnonzero(np.diff(place, prepend=place[:1] - 1))

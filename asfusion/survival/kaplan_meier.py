@@ -103,9 +103,7 @@ class KaplanMeier:
         return np.append(1.0, self.survival_)[places]
 
 
-def counts(
-    event: NDArray[np.bool_], time: Floats, weight: Floats
-) -> tuple[Floats, Floats, Floats]:
+def counts(event: NDArray[np.bool_], time: Floats, weight: Floats) -> tuple[Floats, Floats, Floats]:
     """Return distinct event times (T,), and weights at risk and of events at each."""
     used = weight > 0
     event, time, weight = event[used], time[used], weight[used]

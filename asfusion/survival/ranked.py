@@ -101,7 +101,9 @@ class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         return unseen
 
     def _read(self, X: Any, *, reset: bool) -> Floats:
-        checked = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset)
+        checked = validate_data(
+            self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=reset
+        )
         return np.asarray(checked)
 
     def predict(self, X: Any) -> Floats:

@@ -3,6 +3,8 @@ from .bounded import Bounded as Bounded
 from .classes import Classes as Classes
 from .counts import Counts as Counts
 from .grades import Grades as Grades
+from .labels import Labels as Labels
 from .numbers import Numbers as Numbers
 from .ordered import OrderedClassifier as OrderedClassifier
+from .per_label import PerLabel as PerLabel
 from .survival import Survival as Survival

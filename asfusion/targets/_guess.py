@@ -15,6 +15,8 @@ from asfusion.targets._base import Target
 from asfusion.targets._read import complete_array
 from asfusion.targets._tasks import AUTO, CLASSIFICATION, REGRESSION, SURVIVAL, TASKS
 from asfusion.targets.classes import Classes
+from asfusion.targets.grades import Grades, ordered_categories
+from asfusion.targets.labels import Labels, looks_like_labels
 from asfusion.targets.numbers import Numbers
 from asfusion.targets.survival import Survival
 
@@ -46,7 +48,11 @@ def read_target(task: Any, y: Any, n_rows: int) -> Target:
     name = check_choice(task, "task", TASKS)
     if name != AUTO:
         return _NAMED[name]()
-    return Survival() if is_times(y) else guess_target(complete_array(y, n_rows))
+    if is_times(y):
+        return Survival()
+    if looks_like_labels(y):
+        return Labels()
+    return Grades() if ordered_categories(y) else guess_target(complete_array(y, n_rows))
 
 
 def target_of(model: Any) -> Target:

@@ -93,4 +93,6 @@ class Counts(Numbers):
         self, decisions: Floats, present: Present, prior: Floats, weights: Floats
     ) -> Floats:
         """Return the geometric mean, by the weights of a product of Gaussian experts."""
-        return np.exp(super().product(np.log(np.maximum(decisions, FLOOR)), present, prior, weights))
+        return np.exp(
+            super().product(np.log(np.maximum(decisions, FLOOR)), present, prior, weights)
+        )

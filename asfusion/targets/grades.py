@@ -153,5 +153,3 @@ def ordered_categories(y: Any) -> tuple[Any, ...]:
         return tuple(dtype.categories)
     is_enum = type(dtype).__name__ == "Enum" and hasattr(dtype, "categories")
     return tuple(dtype.categories) if is_enum else ()
-
-

@@ -107,6 +107,17 @@ def bounded_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return (torch.sigmoid(outputs) - targets).square().mean(dim=1)
 
 
+def label_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+    """Return the mean cross entropy (B,) over the labels that a row has, from log odds (B, L).
+
+    Labels that are NaN in `targets` teach nothing.
+    """
+    known = ~torch.isnan(targets)
+    truth = torch.where(known, targets, torch.zeros_like(targets))
+    costs = functional.binary_cross_entropy_with_logits(outputs, truth, reduction="none")
+    return (costs * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
+
+
 def hazard_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the negative log-likelihood (B,) of discrete-time hazards [1]_.
 
@@ -153,6 +164,7 @@ LOSSES: dict[str, Callable[[TrainingSettings], RowLoss]] = {
     "grades": plain_grade_loss,
     "counts": lambda settings: count_loss,
     "bounded": lambda settings: bounded_loss,
+    "labels": lambda settings: label_loss,
     "hazards": lambda settings: hazard_loss,
     "cox": lambda settings: cox_loss,
 }

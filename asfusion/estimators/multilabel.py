@@ -1,0 +1,185 @@
+"""Several labels at once, by early, joint and late fusion."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import Tags
+
+from asfusion.estimators._documented import documented
+from asfusion.estimators._joint import JointFusion
+from asfusion.estimators.early import EarlyFusion
+from asfusion.estimators.late import LateFusion
+from asfusion.targets._base import Target
+from asfusion.targets.labels import Labels
+
+Floats = NDArray[np.float64]
+
+
+class FusionMultilabel:
+    """What several labels add to a family."""
+
+    target_: Any
+    _face: ClassVar[str] = "multilabel"
+    _usual_target: ClassVar[type[Target]] = Labels
+    _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probability of each label.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_labels)
+            In the order of ``target_.names_``. Labels do not exclude each other: rows do not
+            sum to one.
+        """
+        return np.asarray(self._outputs(X))  # type: ignore[attr-defined]
+
+    def predict(self, X: Any) -> NDArray[np.int64]:
+        """Return which labels are likelier than not.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_labels)
+            1 or 0.
+        """
+        return np.asarray(self.target_.shaped(self._outputs(X)))  # type: ignore[attr-defined]
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that y is needed, and has columns."""
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = False
+        return tags
+
+
+@documented
+class EarlyFusionMultilabel(FusionMultilabel, EarlyFusion):
+    """Put the features of all modalities side by side and fit one classifier for each label.
+
+    A row teaches the labels that it has; labels may be missing in `y`.
+
+    Parameters
+    ----------
+    encoders
+    estimator : scikit-learn classifier, optional
+        Any with `predict_proba`; a copy is fitted for each label. Logistic regression by
+        default, on features scaled so that each modality has the same total variance.
+    network
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    encoders_
+    estimator_ : PerLabel
+        The fitted classifiers.
+    feature_names_
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["crp", "esr"])
+    >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
+    >>> y.iloc[::5, 1] = np.nan  # not asked
+    >>> af.EarlyFusionMultilabel(verbose=0).fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
+    """
+
+
+@documented
+class JointFusionMultilabel(FusionMultilabel, JointFusion):
+    """Train the encoders of all modalities and a fusion head together, an output for each label.
+
+    A row teaches the labels that it has; labels may be missing in `y`.
+
+    Parameters
+    ----------
+    encoders
+    fusion
+    max_epochs
+    batch_size
+    learning_rate
+    modality_dropout
+    early_stopping
+    training
+    test_time_views
+    device
+    checkpoint
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    encoders_
+    network_
+    history_
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["crp", "esr"])
+    >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
+    >>> model = af.JointFusionMultilabel(max_epochs=2, verbose=0, random_state=0).fit(X, y)
+    >>> model.predict(X.head(2)).shape
+    (2, 2)
+    """
+
+
+@documented
+class LateFusionMultilabel(FusionMultilabel, LateFusion):
+    """Fit one model per modality and combine what they say of each label.
+
+    Parameters
+    ----------
+    encoders
+    estimators : dict of str to classifier, classifier, or None
+        Model of a modality by name, or one model for all of them. The others get the network
+        of their encoder.
+    combine : {"mean", "weighted", "product", "stacking"}
+        Mean of probabilities; weighted mean with the least out-of-fold log-loss; product of
+        experts over the prior of each label; or a logistic regression on out-of-fold log odds.
+    weights
+    cv : int, splitter or iterable of splits
+        Inner folds of ``"weighted"`` and ``"stacking"``; an int keeps groups whole.
+    network
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    models_
+    weights_
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["crp", "esr"])
+    >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
+    >>> model = af.LateFusionMultilabel(
+    ...     {"crp": af.TabularEncoder(["crp"]), "esr": af.TabularEncoder(["esr"])},
+    ...     LogisticRegression(), verbose=0,
+    ... )
+    >>> model.fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
+    """

@@ -1,0 +1,55 @@
+"""Any classifier, once for each label."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator, clone
+
+from asfusion.bundle.objects import Bundled
+
+Floats = NDArray[np.float64]
+
+
+class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
+    """One classifier for each label, fitted to the rows where that label is known.
+
+    Parameters
+    ----------
+    estimator : classifier
+        With `predict_proba`.
+
+    Attributes
+    ----------
+    models_ : list of L classifiers, or None
+        None for a label that is the same in all rows where it is known.
+    shares_ : ndarray of shape (L,)
+        Share of rows with each label.
+    """
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Fit to labels (N, L) of 1, 0 and NaN."""
+        self.shares_ = np.full(y.shape[1], 0.5)
+        self.models_: list[Any] = []
+        for k in range(y.shape[1]):
+            known = np.flatnonzero(~np.isnan(y[:, k]))
+            labels = y[known, k].astype(np.int64)
+            self.shares_[k] = labels.mean() if len(labels) else 0.5
+            options = {} if sample_weight is None else {"sample_weight": sample_weight[known]}
+            varies = len(np.unique(labels)) == 2
+            model = clone(self.estimator).fit(X[known], labels, **options) if varies else None
+            self.models_.append(model)
+        return self
+
+    def predict_proba(self, X: Any) -> Floats:
+        """Return the probability of each label (N, L)."""
+        out = np.tile(self.shares_, (len(X), 1))
+        for k, model in enumerate(self.models_):
+            if model is not None:
+                out[:, k] = model.predict_proba(X)[:, 1]
+        return out
