@@ -333,7 +333,7 @@ class _Plan:
             )
             raise ConfigurationError(msg)
         self.encoders, self.network = data.encoders, network
-        target = clone(data.target)
+        target = data.target.pinned()
         self.settings = {"network": network, "verbose": 0, "target": target}
         self.runs: list[Run] = []
 

@@ -237,7 +237,7 @@ class _AllPairs:
         self._table = (place > place[rows][:, None]) * higher
 
     def __call__(self, own: Floats, weights: Floats, comparable: Floats) -> Floats:
-        return np.einsum("re,re->r", own, weights @ self._table.T)
+        return np.asarray(np.einsum("re,re->r", own, weights @ self._table.T))
 
 
 class _Expanded:

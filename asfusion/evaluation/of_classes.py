@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from asfusion.evaluation._curves import GRID, Curves, on_grid, plain
 from asfusion.evaluation._inputs import Judged, read_complete, read_groups, read_predictions
 from asfusion.evaluation._ranking import Ranking
 from asfusion.evaluation._reported import Reported
-from asfusion.evaluation.metrics import MulticlassScorer
+from asfusion.evaluation.metrics import MulticlassScorer, Scorer
 from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.show.colours import COLOURS, LINES
@@ -32,7 +32,7 @@ class ClassScoring(Scoring):
 
     task = "multiclass"
     primary = "auc"
-    board = ("balanced_accuracy", "log_loss")
+    board: ClassVar[tuple[str, ...]] = ("balanced_accuracy", "log_loss")
     folds = ("auc", "balanced_accuracy", "log_loss")
     compared = ("auc", "balanced_accuracy", "brier")
     audited = (*compared, "ece")
@@ -53,7 +53,7 @@ class ClassScoring(Scoring):
         ordinal = options["ordinal"]
         return Rules(ranks=None if ordinal is False else _read_order(ordinal, judged))
 
-    def scorer(self, judged: Judged, rules: Rules) -> MulticlassScorer:
+    def scorer(self, judged: Judged, rules: Rules) -> Scorer:
         """Return what scores the probabilities of all classes."""
         return MulticlassScorer(
             judged.y,

@@ -236,11 +236,11 @@ def _by_risk(judged: JudgedSurvival, risk: Floats) -> list[dict[str, Any]]:
     grid = np.linspace(0.0, float(judged.time.max()), _POINTS)
     out = []
     for rows in parts:
-        told = {"event": judged.event[rows], "time": judged.time[rows]}
-        curve = KaplanMeier().fit_arrays(**told)
+        time = judged.time[rows]
+        curve = KaplanMeier().fit_arrays(judged.event[rows], time)
         predicted = survival_at(judged.predicted[rows], judged.times, grid).mean(axis=0)
         # Beyond the last few rows a curve tells of single patients.
-        shown = grid <= np.sort(told["time"])[-FEWEST]
+        shown = grid <= np.sort(time)[-FEWEST]
         out.append(
             {
                 "time": grid[shown].tolist(),

@@ -328,7 +328,9 @@ class _Newton:
     def _quadratic(self, curvature: Floats, gradient: Floats, coef: Floats) -> Floats:
         """Return the change at which the quadratic, with the lasso, is least."""
         if self.lasso == 0:
-            return -np.linalg.lstsq(curvature, gradient, rcond=None)[0]
+            return np.asarray(
+                -np.linalg.lstsq(curvature, gradient, rcond=None)[0], dtype=np.float64
+            )
         return _coordinate_descent(curvature, gradient, coef, self.lasso)
 
 

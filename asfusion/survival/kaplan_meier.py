@@ -5,7 +5,7 @@ Dimensions: N rows, T times, R weightings of the rows.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +80,7 @@ class KaplanMeier:
         weight = np.ones(len(time)) if weight is None else weight
         self.times_, at_risk, deaths = counts(event, time, weight)
         with np.errstate(divide="ignore", invalid="ignore"):
-            self.survival_ = np.cumprod(1.0 - deaths / at_risk)
+            self.survival_ = np.asarray(np.cumprod(1.0 - deaths / at_risk), dtype=np.float64)
             steps = deaths / (at_risk * (at_risk - deaths))
         self.n_at_risk_ = at_risk
         self.variance_ = np.cumsum(np.where(np.isfinite(steps), steps, 0.0))
@@ -112,9 +112,8 @@ def counts(event: NDArray[np.bool_], time: Floats, weight: Floats) -> tuple[Floa
     distinct = np.unique(time[event])
     left = np.append(np.cumsum(weights[::-1])[::-1], 0.0)
     at_risk = left[np.searchsorted(times, distinct, side="left")]
-    deaths = np.bincount(
-        np.searchsorted(distinct, time[event]), weight[event], minlength=len(distinct)
-    )
+    places = np.searchsorted(distinct, time[event])
+    deaths = np.bincount(places, weight[event], minlength=len(distinct)).astype(np.float64)
     return distinct, at_risk, deaths
 
 
@@ -154,6 +153,6 @@ class ProductLimit:
 
     def places(self, times: Any, *, before: bool = False) -> NDArray[np.int64]:
         """Return which steps hold at the given times, or just before them."""
-        side = "left" if before else "right"
+        side: Literal["left", "right"] = "left" if before else "right"
         found = np.searchsorted(self._known, np.asarray(times, dtype=np.float64), side=side)
         return np.asarray(found)

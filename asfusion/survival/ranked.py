@@ -300,7 +300,7 @@ class ForestSurvival(RankedSurvival):
     def _labels(self, y: NDArray[np.void], weight: Floats) -> Floats:
         times, at_risk, deaths = counts(y["event"], y["time"], weight)
         lived = np.append(0.0, np.cumsum(deaths / at_risk))
-        return y["event"] - lived[np.searchsorted(times, y["time"], side="right")]
+        return np.asarray(y["event"] - lived[np.searchsorted(times, y["time"], side="right")])
 
     def _risk(self, model: Any, X: Floats) -> Floats:
         return np.asarray(model.predict(X), dtype=np.float64)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 
 from asfusion.bundle.objects import Bundled
 from asfusion.targets._pools import weighted_mean
@@ -97,6 +97,11 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         self
             With ``n_outputs_`` set.
         """
+
+    def pinned(self) -> Self:
+        """Return an unfitted target for models that see y in its plain values only."""
+        copy: Self = clone(self)
+        return copy
 
     def check_varied(self) -> None:
         """Raise `InputError` where all of y is one and the same class, so that nothing differs."""

@@ -96,6 +96,10 @@ class Grades(Classes):
         self.classes_, self.n_outputs_ = found, len(found)
         return self
 
+    def pinned(self) -> Self:
+        """Return grades that know their order."""
+        return type(self)(self.classes_.tolist())
+
     def code(self, y: NDArray[Any]) -> NDArray[np.int64]:
         """Return the place of each grade in the order."""
         place = {label: number for number, label in enumerate(self.classes_.tolist())}
@@ -133,11 +137,12 @@ class Grades(Classes):
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
         """Return probabilities (N, K): to be above a grade is to be above all below it."""
-        import torch
-
-        above = torch.sigmoid(outputs).cumprod(dim=1)
-        ends = above.new_ones(len(above), 1), above.new_zeros(len(above), 1)
-        return -torch.cat([ends[0], above, ends[1]], dim=1).diff(dim=1)
+        above = outputs.double().sigmoid().cumprod(dim=1)
+        reached = above.new_ones(above.shape[0], above.shape[1] + 1)
+        reached[:, 1:] = above
+        left = above.new_zeros(above.shape[0], above.shape[1] + 1)
+        left[:, :-1] = above
+        return reached - left
 
     def start(self, prior: Floats) -> Floats:
         """Return the log odds to be above each grade, of those that reach it."""
@@ -148,7 +153,7 @@ class Grades(Classes):
 
 def ordered_categories(y: Any) -> tuple[Any, ...]:
     """Return the categories of an ordered Categorical, or of a polars Enum; else nothing."""
-    dtype = getattr(y, "dtype", None)
+    dtype: Any = getattr(y, "dtype", None)
     if getattr(dtype, "ordered", False):
         return tuple(dtype.categories)
     is_enum = type(dtype).__name__ == "Enum" and hasattr(dtype, "categories")

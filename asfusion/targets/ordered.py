@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 
 class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Ordered grades by one classifier for each step: is a row above it?
+    """Ordered grades by one classifier for each step between them, of who is above it.
 
     Parameters
     ----------

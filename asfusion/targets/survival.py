@@ -200,7 +200,7 @@ class Survival(Target):
     # -- networks ------------------------------------------------------------------------
 
     @property
-    def loss(self) -> str:  # type: ignore[override]
+    def loss(self) -> str:
         """Name of the loss of a row."""
         return self.network
 
@@ -210,8 +210,10 @@ class Survival(Target):
         return 1 if self.network == "cox" else self.n_outputs_
 
     def to_network(self, y: NDArray[Any], scaling: Any) -> Floats:
-        """Return coded rows as the loss reads them: intervals lived through, and whether the
-        next one ended in the event; or time and event.
+        """Return coded rows as the loss reads them.
+
+        These are the intervals lived through, and whether the event ended the next one; or,
+        where networks only rank, time and event.
         """
         if self.network == "cox":
             return y.copy()
@@ -223,14 +225,12 @@ class Survival(Target):
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
         """Return survival curves (N, K)."""
-        import torch
-        from torch.nn import functional
-
         wide = outputs.double()
         if self.network == "cox":
             hazard = wide.new_tensor(self.baseline_)
-            return torch.exp(-hazard * torch.exp(self.stretch_ * (wide - self.center_)))
-        return torch.exp(-functional.softplus(wide).cumsum(dim=1))
+            return (-hazard * (self.stretch_ * (wide - self.center_)).exp()).exp()
+        # The chance to live through an interval is one less its hazard.
+        return (-wide).sigmoid().cumprod(dim=1)
 
     @property
     def needs_settling(self) -> bool:
@@ -250,7 +250,7 @@ class Survival(Target):
             return np.zeros(1)
         curve = np.append(1.0, np.clip(prior, FLOOR, 1.0))
         hazard = np.clip(1.0 - curve[1:] / curve[:-1], FLOOR, 1.0 - FLOOR)
-        return np.log(hazard) - np.log1p(-hazard)
+        return np.asarray(np.log(hazard) - np.log1p(-hazard))
 
     # -- decisions of several models -------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Survival(Target):
         """Return curves whose log hazard is that of the prior and what each expert adds."""
         base = _log_hazard(prior)
         added = np.where(present[:, :, None], _log_hazard(decisions) - base, 0.0).sum(axis=1)
-        return np.exp(-np.exp(base + added))
+        return np.asarray(np.exp(-np.exp(base + added)))
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return by how much each expert moves the log hazard (N, M, 1), on average over time."""
