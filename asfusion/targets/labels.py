@@ -103,8 +103,9 @@ class Labels(Target):
         """Return the share (L,) of rows with each label, among those where it is known."""
         known = ~np.isnan(y) * weight[:, None]
         total = known.sum(axis=0)
-        share = np.divide((known * np.nan_to_num(y)).sum(axis=0), total, where=total > 0)
-        return np.where(total > 0, share, 0.5)
+        share = np.full(len(total), 0.5)
+        np.divide((known * np.nan_to_num(y)).sum(axis=0), total, out=share, where=total > 0)
+        return share
 
     def strata(self, y: NDArray[Any]) -> NDArray[np.int64] | None:
         """Return the pattern of labels of each row, if there are few."""
