@@ -481,6 +481,8 @@ def test_a_name_is_no_pattern(df_module: ModuleType) -> None:
     assert frame.select(frame.columns) is frame
     assert frame.numbers_of(["^a$"]).tolist() == [[2.0]]
     assert frame.numbers_of(["*", "a"]).tolist() == [[3.0, 1.0]]
+    blanked = frame.blank({"^a$": np.zeros(1, dtype=bool), "*": np.ones(1, dtype=bool)})
+    assert [blanked.strings(name) for name in frame.columns] == [["1"], [None], ["3"]]
 
 
 def test_arrow_tables_are_read() -> None:
