@@ -86,8 +86,8 @@ def cross_validate(
         within sites.
     duplicates : {"warn", "raise", "ignore", "join"}
         What to do if different patients share an image, a note or a row, which is looked for
-        before anything is fitted (see `find_duplicates`). ``"join"`` keeps such patients in
-        one fold; ``"ignore"`` does not look.
+        before anything is fitted (see `find_duplicates`), below the ``root`` that the encoders
+        of the model have. ``"join"`` keeps such patients in one fold; ``"ignore"`` does not look.
     canary : bool
         Whether to do everything a second time with labels that were permuted among patients.
         What scores above chance there has leaked. Takes as long again.
@@ -159,7 +159,8 @@ def cross_validate(
     check_row_labels(X, y=y, groups=groups, sites=sites)
     target = read_complete(y, "y", len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
-    found = _look_for_copies(frame, numbers if is_grouped else None, duplicates, verbose)
+    patients = numbers if is_grouped else None
+    found = _look_for_copies(frame, patients, duplicates, _root_of(model), verbose)
     if duplicates == "join" and found is not None and found.links:
         numbers, is_grouped = found.joined_groups, True
     rows = _read(model, X, frame, y, target, numbers if is_grouped else None)
@@ -193,13 +194,21 @@ def _check_model(model: Any) -> None:
         target_of(model).check_part(model, "model")
 
 
+def _root_of(model: Any) -> Any:
+    """Return the folder where the encoders of a model let paths start, if it is one."""
+    params = model.get_params()
+    roots = {str(params[name]): params[name] for name in params if name.endswith("__root")}
+    roots.pop("None", None)
+    return next(iter(roots.values())) if len(roots) == 1 else None
+
+
 def _look_for_copies(
-    frame: Frame, groups: Rows | None, duplicates: str, verbose: int
+    frame: Frame, groups: Rows | None, duplicates: str, root: Any, verbose: int
 ) -> Duplicates | None:
     """Return what different patients share, told before anything is fitted."""
     if duplicates == "ignore":
         return None
-    found = find_duplicates(frame, groups, verbose=verbose)
+    found = find_duplicates(frame, groups, root=root, verbose=verbose)
     if not found.links or duplicates == "join":
         return found
     fix = (
