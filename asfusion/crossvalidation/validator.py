@@ -13,9 +13,9 @@ from asfusion._checks import check_choice, check_integer, check_jobs, check_row_
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion._splits import Split, make_folds, site_folds
+from asfusion._splits import Split, make_folds
 from asfusion._warn import warn_user
-from asfusion.crossvalidation._folds import Canary, mean_within, score_folds
+from asfusion.crossvalidation._folds import Canary, mean_within, score_folds, split_by_site
 from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds
 from asfusion.crossvalidation.result import CrossValidation
 from asfusion.duplicates.finder import find_duplicates
@@ -36,7 +36,6 @@ from asfusion.targets._guess import target_of
 Rows = NDArray[np.int64]
 Repeats = list[list[Split]]
 
-_BY_SITE = "leave-one-site-out"
 _ON_COPIES = ("raise", "warn", "ignore", "join")
 
 
@@ -241,25 +240,9 @@ class _Plan:
     def __init__(self, cv: Any, sites: Any, repeats: int, rows: FoldRows, seed: int) -> None:
         self.rows, self.seed, self.repeats = rows, seed, repeats
         self.names: tuple[str, ...] = ()
-        by_site = isinstance(cv, str) and cv == _BY_SITE
-        if isinstance(cv, str) and not by_site:
-            msg = (
-                "cv: expected an integer, a scikit-learn splitter, an iterable of (train, test) "
-                f"or {_BY_SITE!r}, got {cv!r}."
-            )
-            raise ConfigurationError(msg)
-        if by_site == (sites is None):
-            fix = (
-                "Pass the hospital of each row." if by_site else f"Pass cv={_BY_SITE!r} with them."
-            )
-            got = "None" if sites is None else "some beside another cv"
-            msg = f"sites: expected sites exactly when cv={_BY_SITE!r}, got {got}. {fix}"
-            raise ConfigurationError(msg)
-        if by_site:
-            labels = read_complete(sites, "sites", len(rows.y))
-            numbers, _ = read_groups(labels, len(rows.y))
-            self.names = tuple(str(name) for name in np.unique(labels))
-            cv = site_folds(numbers, rows.groups)
+        by_site = split_by_site(cv, sites, len(rows.y), rows.groups)
+        if by_site is not None:
+            self.names, cv = by_site
         elif not hasattr(cv, "split") and isinstance(cv, Iterable):
             cv = list(cv)  # the same splits for every repeat, also from a generator
         self.cv = cv
