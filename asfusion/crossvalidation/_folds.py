@@ -132,8 +132,11 @@ def split_by_site(
 
 def mean_within(
     judged: Judged, parts: NDArray[np.int64], *, n_bootstrap: int, confidence: float, seed: int
-) -> dict[str, Interval]:
-    """Return the mean over parts of the rows of each score within them.
+) -> tuple[dict[str, Interval], dict[str, Floats]]:
+    """Return the mean over parts of the rows of each score within them, and its replicates.
+
+    Rows of different parts are never ranked against each other: models that were fitted on
+    different sites have different offsets. A part in which a score is undefined has no say in it.
 
     Parameters
     ----------
@@ -142,30 +145,14 @@ def mean_within(
     parts : ndarray of shape (N,)
         Number of the part of each row; all rows of a patient are in one.
     n_bootstrap, confidence, seed
-        Of the intervals. Patients are drawn within each part.
-    """
-    within = scores_within(judged, parts, n_bootstrap=n_bootstrap, seed=seed)
-    return {
-        name: percentile_interval(estimate, drawn, confidence)
-        for name, (estimate, drawn) in within.items()
-    }
-
-
-def scores_within(
-    judged: Judged, parts: NDArray[np.int64], *, n_bootstrap: int, seed: int
-) -> dict[str, tuple[float, Floats]]:
-    """Return the mean over parts of each score, and its replicates (n_bootstrap,).
-
-    Rows of different parts are never ranked against each other: models that were fitted on
-    different sites have different offsets. A part in which a score is undefined has no say in it.
-    The parameters are those of `mean_within`; of the same parts and seed, the replicates of two
-    models are of the same patients.
+        Of the intervals. Patients are drawn within each part; of two models with the same parts
+        and seed, the same ones.
 
     Returns
     -------
-    dict of str to (float, ndarray)
-        Without the expected calibration error, which is too large in small parts. All is NaN
-        where the score is undefined in every part.
+    intervals, replicates
+        As from `score_intervals`, without the expected calibration error, which is too large in
+        small parts.
     """
     estimates, replicates = [], []
     for number in np.unique(parts):
@@ -176,13 +163,13 @@ def scores_within(
         replicates.append(
             bootstrap_scores(scorer, n_bootstrap=n_bootstrap, seed=drawn_by, width=len(rows))
         )
-    found = {}
-    for name in estimates[0]:
+    found, drawn = {}, {}
+    for name in [name for name in estimates[0] if name != "ece"]:
         values = np.asarray([float(scores[name][0]) for scores in estimates])
         told = np.flatnonzero(~np.isnan(values))
-        if name != "ece" and len(told):
-            drawn = np.mean([replicates[k][name] for k in told], axis=0)
-            found[name] = float(values[told].mean()), drawn
-        elif name != "ece":
-            found[name] = np.nan, np.full(n_bootstrap, np.nan)
-    return found
+        drawn[name] = np.full(n_bootstrap, np.nan)
+        if len(told):
+            drawn[name] = np.mean([replicates[k][name] for k in told], axis=0)
+        estimate = float(values[told].mean()) if len(told) else np.nan
+        found[name] = percentile_interval(estimate, drawn[name], confidence)
+    return found, drawn

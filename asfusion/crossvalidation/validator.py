@@ -314,7 +314,7 @@ class _CanaryRun:
         part = _judged(self.rows, predicted, self.units, True).take(tested)
         name, chance = scoring_of(part).canary
         if self.by_site:
-            return Canary(name, mean_within(part, numbers[tested, 0], **options)[name], chance)
+            return Canary(name, mean_within(part, numbers[tested, 0], **options)[0][name], chance)
         scores, _ = score_intervals(make_scorer(part), width=len(part), **options)
         return Canary(name, scores[name], chance)
 
@@ -391,5 +391,5 @@ def _result(
         duplicates=found,
         canary=canary,
         # Sites are the same folds in every repeat.
-        within_sites=mean_within(together, numbers[tested, 0], **options) if names else None,
+        within_sites=mean_within(together, numbers[tested, 0], **options)[0] if names else None,
     )
