@@ -63,7 +63,7 @@ def is_known(cell: object) -> bool:
     """Return whether a cell is neither missing, nor blank text, nor a list or table of nothing."""
     if isinstance(cell, str):
         return text_or_none(cell) is not None
-    if hasattr(cell, "__len__"):
+    if hasattr(cell, "__len__") and getattr(cell, "ndim", 1):  # an array of one number has none
         return len(cell) > 0
     return not is_missing(cell)
 

@@ -387,6 +387,13 @@ def test_texts_come_out_as_they_are(cells: list[str | None]) -> None:
         assert Frame.read(native).known("a").tolist() == [cell is not None for cell in expected]
 
 
+def test_arrays_of_one_number_are_cells(df_module: ModuleType) -> None:
+    cells = [np.array(3.0), None, np.zeros(0), np.ones(2)]
+    options = {"dtype": pl.Object} if df_module is pl else {"dtype": object}
+    frame = Frame.read(df_module.DataFrame({"a": df_module.Series(cells, **options)}))
+    assert frame.known("a").tolist() == [True, False, False, True]
+
+
 MISSING = [None, NAN, np.nan, np.float32("nan"), pd.NA, pd.NaT, Decimal("nan"), Decimal("sNaN")]
 
 
