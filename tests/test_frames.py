@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from asfusion import _frames
 from asfusion._cells import is_missing, looks_like_date
 from asfusion._frames import Frame
+from asfusion.encoders.infer import column_roles
 from asfusion.exceptions import ColumnError, InputError
 
 UTC = datetime.UTC
@@ -392,6 +393,7 @@ def test_arrays_of_one_number_are_cells(df_module: ModuleType) -> None:
     options = {"dtype": pl.Object} if df_module is pl else {"dtype": object}
     frame = Frame.read(df_module.DataFrame({"a": df_module.Series(cells, **options)}))
     assert frame.known("a").tolist() == [True, False, False, True]
+    assert column_roles(frame) == {"a": "identifier"}  # no visits, and no picture
 
 
 MISSING = [None, NAN, np.nan, np.float32("nan"), pd.NA, pd.NaT, Decimal("nan"), Decimal("sNaN")]
