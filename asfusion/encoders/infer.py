@@ -202,7 +202,7 @@ def _plain_roles(frame: Frame) -> dict[str, Role]:
     return roles
 
 
-def _role(frame: Frame, name: str, root: Root) -> Role:
+def _role(frame: Frame, name: str, root: Root = None) -> Role:
     if holds_visits(frame, name):
         return "visits"
     kind = frame.kind(name)
