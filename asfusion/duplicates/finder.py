@@ -83,7 +83,7 @@ def find_duplicates(
     brightness, too little for two films of one region. Each is then laid over the few that
     it is most like if up to 15 % of their height or width were cut off, and is a near duplicate
     if the fine detail of what both show correlates by 0.92 or more. So copies are found that
-    were cut, put on a black ground, or turned by a few degrees; mirrored ones are not.
+    were cut, put on a black ground, or turned by a degree or two; mirrored ones are not.
 
     Folders of slices and NIfTI files are compared by the bytes of their files, by voxels along
     the axes of the patient, so that a folder meets the NIfTI file that was made of it, and by a
