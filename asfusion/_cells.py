@@ -63,6 +63,8 @@ def is_known(cell: object) -> bool:
     """Return whether a cell is neither missing, nor blank text, nor a list or table of nothing."""
     if isinstance(cell, str):
         return text_or_none(cell) is not None
+    if isinstance(cell, np.ndarray):
+        return cell.ndim == 0 or len(cell) > 0  # one number has no length
     if hasattr(cell, "__len__"):
         return len(cell) > 0
     return not is_missing(cell)

@@ -168,11 +168,12 @@ class Frame:
         for name, mask in kept.items():
             column = plain.get_column(name)
             if column.dtype.is_integer() or column.dtype == nw.Boolean:
-                plain = plain.with_columns(nw.maybe_convert_dtypes(column))
+                column = nw.maybe_convert_dtypes(column)
             stays = nw.new_series(
                 name, mask, nw.Boolean, backend=nw.get_native_namespace(self._frame)
             )
-            plain = plain.with_columns(nw.when(stays).then(nw.col(name)).alias(name))
+            # Not by `nw.col`: there, polars takes a name such as "^a$" for a pattern.
+            plain = plain.with_columns(nw.when(stays).then(column).alias(name))
         return Frame(plain.to_native(), is_array=self.is_array)
 
     def to_native(self) -> Any:

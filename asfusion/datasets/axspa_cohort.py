@@ -19,6 +19,7 @@ from asfusion.datasets._axspa_tables import make_targets, make_truth, mentions_o
 from asfusion.datasets._axspa_visits import draw_visits
 from asfusion.datasets._genome import Genome
 from asfusion.exceptions import ConfigurationError
+from asfusion.show import figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -142,8 +143,6 @@ class AxSpaCohort:
         ConfigurationError
             If the cohort has no radiographs.
         """
-        from matplotlib import pyplot
-
         from asfusion.imaging.read import read_image
 
         check_integer(n, "n", minimum=1)
@@ -154,17 +153,15 @@ class AxSpaCohort:
         grades = self.targets[["mny_right", "mny_left"]].to_numpy()
         chosen = _spread_over(grades.sum(axis=1)[there], there, n)
         columns = -(-len(chosen) // 2)
-        figure, axes = pyplot.subplots(
-            2, columns, figsize=(2.2 * columns, 4.6), layout="constrained", squeeze=False
-        )
-        for axis in axes.ravel():
+        figure, axes = figures.new_axes((2.2 * columns, 4.6), 2, columns, shown=True)
+        for axis in axes:
             axis.set_axis_off()
-        for axis, row in zip(axes.ravel(), chosen, strict=False):
+        for axis, row in zip(axes, chosen, strict=False):
             axis.imshow(read_image(self.X["pelvis_xray"].iloc[row]).squeeze(), cmap="gray")
             right, left = grades[row]
             axis.set_title(f"right {right}, left {left}", fontsize=9)
         figure.suptitle("Synthetic pelvic radiographs, modified New York grades")
-        return figure
+        return figures.shown_once(figure)
 
     def write_plink(self, prefix: str | os.PathLike[str]) -> None:
         """Write the genome as PLINK files.

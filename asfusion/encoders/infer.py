@@ -6,7 +6,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 from asfusion.imaging._cells import is_content
+
+if TYPE_CHECKING:
+    from asfusion.encoders._files import Root
 
 Role: TypeAlias = Literal[
     "table", "gene", "image", "note", "visits", "identifier", "number_text", "series", "empty"
@@ -171,10 +174,10 @@ def _reason(encoder: Encoder, frame: Frame) -> str:
     return f" on {n_notes} notes" if backbone == "transformer" else ""
 
 
-def column_roles(frame: Frame) -> dict[str, Role]:
-    """Return what each column is taken for."""
+def column_roles(frame: Frame, root: Root = None) -> dict[str, Role]:
+    """Return what each column is taken for; relative paths start at `root`."""
     plain = _plain_roles(frame)
-    return {name: plain.get(name) or _role(frame, name) for name in frame.columns}
+    return {name: plain.get(name) or _role(frame, name, root) for name in frame.columns}
 
 
 def _plain_roles(frame: Frame) -> dict[str, Role]:
@@ -199,7 +202,7 @@ def _plain_roles(frame: Frame) -> dict[str, Role]:
     return roles
 
 
-def _role(frame: Frame, name: str) -> Role:
+def _role(frame: Frame, name: str, root: Root = None) -> Role:
     if holds_visits(frame, name):
         return "visits"
     kind = frame.kind(name)
@@ -210,7 +213,7 @@ def _role(frame: Frame, name: str) -> Role:
     if n_distinct == 0 or (n_distinct == 1 and len(cells) == len(frame)):
         return "empty"
     if kind == "text":
-        return _role_of_text(cells, n_distinct, name)
+        return _role_of_text(cells, n_distinct, name, root)
     if kind == "category" and _hold_images(cells):
         return "image"
     if kind in ("number", "boolean") and _is_variant(name, frame.numbers(name)):
@@ -219,14 +222,14 @@ def _role(frame: Frame, name: str) -> Role:
     return "identifier" if may_number and _is_identifier(name, cells, n_distinct) else "table"
 
 
-def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
+def _role_of_text(cells: list[str], n_distinct: int, name: str, root: Root) -> Role:
     if _hold_images(cells):
         return "image"
     if _share(cells, _is_nifti) >= _MOSTLY:
         return "series"
     if all(looks_like_date(cell) for cell in cells):
         return "table"
-    if _hold_folders(cells):
+    if _hold_folders(cells, root):
         return "series"
     n_words = float(np.mean([len(cell.split()) for cell in cells]))
     is_few = n_distinct <= _FEW_LEVELS or n_distinct < 0.1 * len(cells)
@@ -300,10 +303,10 @@ def _hold_images(cells: list[str]) -> bool:
     return _share(cells, lambda cell: cell.strip().lower().endswith(_IMAGE_ENDINGS)) >= _MOSTLY
 
 
-def _hold_folders(cells: list[str]) -> bool:
+def _hold_folders(cells: list[str], root: Root) -> bool:
     some = cells[:20]
     return all("/" in cell or "\\" in cell for cell in some) and all(
-        _is_nifti(cell) or _is_folder(cell) for cell in some
+        _is_nifti(cell) or _is_folder(cell, root) for cell in some
     )
 
 
@@ -315,9 +318,9 @@ def _share(cells: list[str], holds: Any) -> float:
     return float(sum(map(holds, cells))) / len(cells)
 
 
-def _is_folder(cell: str) -> bool:
+def _is_folder(cell: str, root: Root) -> bool:
     try:
-        return Path(cell).is_dir()
+        return Path(root or "", cell).is_dir()
     except (OSError, ValueError):
         return False
 

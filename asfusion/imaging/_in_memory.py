@@ -35,16 +35,16 @@ Content: TypeAlias = "bytes | bytearray | memoryview | NDArray[Any] | Image.Imag
 _KINDS = "PNG, JPEG, TIFF or single-frame DICOM file"
 
 
-def read_content(content: Content, size: int, channels: int) -> NDArray[np.uint8]:
-    """Return pixels (channels, size, size) as `read_image` does from a file.
+def read_content(content: Content, size: int | None, channels: int) -> NDArray[np.uint8]:
+    """Return pixels (channels, H, W) as `read_image` does from a file.
 
     Parameters
     ----------
     content : bytes, ndarray or PIL.Image.Image
         Bytes of a PNG, JPEG, TIFF or DICOM file; an array (H, W) of grey, uint8 as it is and
         of another type between its percentiles, or of colours, uint8 (H, W, 3) or (3, H, W).
-    size : int
-        Side of the square, in pixels.
+    size : int or None
+        Side of the square, in pixels; None leaves the picture as it is.
     channels : {1, 3}
         1 for grey, 3 for RGB.
 
@@ -86,7 +86,7 @@ def extent_of(source: str | Content) -> Extent:
         return read_extent(path)
 
 
-def _read(content: Content, size: int, channels: int) -> NDArray[Any]:
+def _read(content: Content, size: int | None, channels: int) -> NDArray[Any]:
     if isinstance(content, np.ndarray):
         return shown(_picture_of(_as_picture(content)), size, channels, 8)
     if is_pillow(content):
