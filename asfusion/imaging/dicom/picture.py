@@ -82,7 +82,7 @@ def _decode(path: Path, header: Header) -> NDArray[Any]:
 
 def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
     """Return stored values with modality and VOI transformations applied or described."""
-    modality, voi = header.tables.get("modality"), header.tables.get("voi")
+    modality, voi = header.modality_table(), header.tables.get("voi")
     look: dict[str, Any] = {
         "inverted": header.code("PhotometricInterpretation") == "MONOCHROME1",
         "aspect": pixel_aspect(header),
