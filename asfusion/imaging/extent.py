@@ -68,8 +68,8 @@ def read_extent(path: str | os.PathLike[str]) -> Extent:
         header = header_if_dicom(file)
         if header is not None:
             return _of_dicom(header)
-        with opened(file) as image:
-            return Extent(*shown_size(image))
+        with opened(file) as held:
+            return Extent(*shown_size(held.image))
 
 
 def _of_dicom(header: Header) -> Extent:

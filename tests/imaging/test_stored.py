@@ -318,7 +318,7 @@ def test_worker_says_that_memory_ran_out() -> None:
 
     assert _fault(MemoryError()) == {"kind": "memory"}
     assert _fault(KeyError(CANARY)) == {"kind": "other"}
-    assert _fault(DicomReadError("expected so")) == {"kind": "dicom", "words": "expected so"}
+    assert _fault(DicomReadError("expected so")) == {"kind": "ours", "words": "expected so"}
 
 
 def test_nonsense_from_a_worker_is_no_answer(tmp_path: Path, pool: Any, monkeypatch: Any) -> None:
