@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
     tag: int
     kind: int
-    count: int
+    n_values: int
     place: int
     n_bytes: int
 
@@ -79,10 +79,10 @@ class Directories:
     def numbers(self, entry: Entry, most: int) -> list[int]:
         """Return the whole numbers of an entry, of others none; raise if there are more."""
         form = _WHOLE.get(entry.kind)
-        if form is None or entry.count > most:
+        if form is None or entry.n_values > most:
             raise damaged("TIFF")
         data = self._read(entry.place, entry.n_bytes)
-        return list(struct.unpack(f"{self._order}{entry.count}{form}", data))
+        return list(struct.unpack(f"{self._order}{entry.n_values}{form}", data))
 
     def weight(self, entries: list[Entry], depth: int = 2) -> int:
         """Return how many bytes of the file entries point at, those of EXIF inside included."""

@@ -89,7 +89,7 @@ def _sizes(found: Directories, asked: dict[int, Entry], n_pieces: int) -> list[i
     """Return how many bytes each strip or tile takes; none where that is not said."""
     places = asked.get(_TILES) or asked.get(_STRIPS)
     sizes = asked.get(_TILE_BYTES if _TILES in asked else _STRIP_BYTES)
-    if n_pieces > _MOST_PIECES or places is None or places.count > _MOST_PIECES:
+    if n_pieces > _MOST_PIECES or places is None or places.n_values > _MOST_PIECES:
         msg = (
             f"expected a TIFF file of 1 to {_MOST_PIECES} strips or tiles, got one of none or "
             "more. Save the picture anew."
