@@ -19,7 +19,7 @@ from asfusion.imaging.formats.walk import claim_of
 if TYPE_CHECKING:
     from PIL import Image
 
-_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
+_ORIENTATION, _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 0x0112, 0x0106, 258, 339
 _PROFILE = "Raw profile type exif"
 
 
@@ -89,8 +89,10 @@ def decode_pillow(image: Image.Image) -> Image.Image | Picture:
     image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
-        if turn is not None:
+        if turn is not None:  # never of a TIFF file
             values = np.asarray(Image.fromarray(values).transpose(turn))
+        if _is_unsigned(image):
+            values = values.view(np.uint32)
         return Picture(values, inverted=_is_white_zero(image))
     flat = _without_transparency(image)
     return flat if turn is None else flat.transpose(turn)
@@ -138,6 +140,14 @@ def _check_ratio(image: Image.Image, file_bytes: int) -> None:
             "pixels take, got less. The file is cut short or made to exhaust memory."
         )
         raise ImageReadError(msg)
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Return whether values are of 32 bits without a sign, which Pillow reads with one."""
+    if image.format != "TIFF" or image.mode != "I":
+        return False
+    tags: Any = getattr(image, "tag_v2", {})
+    return tags.get(_BITS) == (32,) and tuple(tags.get(_SAMPLE_FORMAT, (1,))) == (1,)
 
 
 def _is_white_zero(image: Image.Image) -> bool:

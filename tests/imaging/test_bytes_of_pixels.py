@@ -183,8 +183,9 @@ def test_a_frame_in_many_fragments(tmp_path: Path) -> None:
     [
         ("00280103", ("US", 2), "PixelRepresentation is 0 or 1"),
         ("00280006", ("US", 7), "PlanarConfiguration is 0 or 1"),
-        ("00280101", ("CS", "EIGHT"), "BitsStored is a whole number"),
-        ("00280010", ("DS", "3.5"), "Rows is a whole number"),
+        ("00280101", ("CS", "EIGHT"), "BitsStored is one whole number"),
+        ("00280010", ("DS", "3.5"), "Rows is one whole number"),
+        ("00280011", ("US", (3, 3)), "Columns is one whole number"),
         ("00280004", ("CS", "RGB"), r"interpretation of 1 sample\(s\) per pixel"),
         ("00280004", ("CS", "MONOCHROME7"), r"interpretation of 1 sample\(s\) per pixel"),
         ("00280004", ("CS", "Jane Doe"), r"interpretation of 1 sample\(s\) per pixel"),
@@ -197,6 +198,14 @@ def test_entries_that_decide_are_believed_only_if_they_can_be(
     kind = KIND | {"syntax": EXPLICIT, "VR": "OB"}
     path.write_bytes(assembled(entries(3, 3, **{tag: entry}), bytes(10), kind))
     refuse(path, words)
+
+
+def test_colours_that_do_not_say_how_deep_they_are(tmp_path: Path) -> None:
+    values = np.stack([GREY, GREY, GREY], -1) * np.uint16(500)
+    dataset = dicom(values)
+    del dataset.BitsStored, dataset.HighBit
+    colours = read_image(save(tmp_path / "a.dcm", dataset), channels=3)
+    assert np.array_equal(colours[0], values[..., 0] >> 8)
 
 
 def test_samples_deeper_than_the_header_says(tmp_path: Path) -> None:

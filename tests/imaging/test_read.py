@@ -362,6 +362,16 @@ def test_tiff_whose_low_values_are_bright(
     assert (np.diff(row) <= 0).all()
 
 
+def test_tiff_of_32_bits_without_a_sign(tmp_path: Path) -> None:
+    values = (gradient().astype(np.uint64) * 16_843_009).astype(np.uint32)
+    path = white_is_zero(tmp_path / "a.tif", values)
+    content = path.read_bytes()
+    path.write_bytes(
+        content.replace(struct.pack("<HHII", 262, 3, 1, 0), struct.pack("<HHII", 262, 3, 1, 1))
+    )
+    assert np.abs(read_image(path)[0].astype(int) - gradient()).max() <= 2
+
+
 # -- silence ---------------------------------------------------------------------------
 
 

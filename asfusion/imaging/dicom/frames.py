@@ -112,14 +112,18 @@ def _bits(header: Header) -> int:
 def _check_decisive(header: Header) -> None:
     """Raise where an entry is there that decides what bytes mean, and cannot be what it says."""
     for keyword in _DECISIVE:
-        for value in header.entries.get(keyword, [])[:1]:
-            highest = 1 if keyword in _FLAGS else math.inf
-            if value is None or value != int(value) or not 0 <= value <= highest:
-                msg = (
-                    f"expected a header whose {keyword} is {'0 or 1' if highest == 1 else 'a'} "
-                    "whole number, got another value. Correct the header."
-                )
-                raise DicomReadError(msg)
+        values = header.entries.get(keyword, [])
+        if values and (len(values) > 1 or not _can_be(keyword, values[0])):
+            kind = "0 or 1" if keyword in _FLAGS else "one whole number"
+            msg = f"expected a header whose {keyword} is {kind}, got another. Correct the header."
+            raise DicomReadError(msg)
+
+
+def _can_be(keyword: str, value: float | None) -> bool:
+    """Return whether an entry can have this value, as far as its keyword tells."""
+    if value is None or value != int(value):
+        return False
+    return value in (0, 1) if keyword in _FLAGS else value >= 0
 
 
 def _check_colours(header: Header, samples: int) -> None:

@@ -55,7 +55,8 @@ def read_dicom(path: Path, size: int | None = None) -> Picture | NDArray[np.uint
     if pixels is None:
         pixels = _decode(path, header)
     if pixels.ndim == 3:
-        return _eight_bits(pixels, header.integer("BitsStored", 8))
+        allocated = header.integer("BitsAllocated", 8)
+        return _eight_bits(pixels, header.integer("BitsStored", allocated))
     if header.code("PhotometricInterpretation") == "PALETTE COLOR":
         return apply_palette(header.tables.get("palette"), pixels)
     return _grey(pixels, header)
