@@ -124,14 +124,18 @@ def read_ordinary(
     """
     with opened(source) as held:
         height, width = shown_size(held.image) if size is None else (size, size)
+        n_pixels = held.image.height * held.image.width
         held.reduce(size, channels)
         if not held.is_hard:
             return shown(decode_pillow(held.image), size, channels, bits)
     pixels = np.empty((1, channels, height, width), np.uint8 if bits == 8 else np.uint16)
-    question = {"do": "picture", "size": size, "channels": channels, "bits": bits}
+    question = {
+        "do": "picture", "size": size, "channels": channels, "bits": bits,
+        "shape": pixels.shape[1:], "n_pixels": n_pixels,
+    }  # fmt: skip
     with nullcontext(path) if isinstance(path, Path) else path as file:
         try:
-            fill(pixels, question | {"shape": pixels.shape[1:]}, file, n_bytes=0)
+            fill(pixels, question, file, n_bytes=0)
         except DicomReadError as error:
             raise ImageReadError(str(error)) from None
     return np.asarray(pixels[0])

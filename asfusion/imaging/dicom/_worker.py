@@ -26,7 +26,7 @@ from asfusion.imaging.read import decode_here
 
 FRAME, FAULT = b"\x01", b"\x00"
 _SPARE = 256 * 2**20  # what libraries and their buffers take beside a frame
-_PICTURE_COPIES = 4  # of an ordinary image of as many pixels as there may be
+_PICTURE_BYTES = 24  # for each pixel of an ordinary image: coefficients, layers and copies
 _COPIES = 8  # of a frame, in the widest type that a decoder works in
 
 
@@ -52,6 +52,7 @@ def _warm_up() -> None:
 
     import pydicom
     import pydicom.pixels  # with every decoder that is installed
+    from PIL import JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401
 
     logging.disable(logging.CRITICAL)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -127,7 +128,7 @@ def _reduced(question: dict[str, Any], file: BinaryIO, answers: BinaryIO) -> Non
 
 
 def _picture(question: dict[str, Any], file: BinaryIO, answers: BinaryIO) -> None:
-    _limit_memory(_PICTURE_COPIES * 4 * MAX_PIXELS)
+    _limit_memory(_PICTURE_BYTES * min(question["n_pixels"], MAX_PIXELS))
     size, channels, bits = question["size"], question["channels"], question["bits"]
     pixels = decode_here(file, size, channels, bits)
     if list(pixels.shape) != question["shape"]:

@@ -17,7 +17,7 @@ from asfusion.imaging.formats.directories import check_block
 _PIXELS, _END = b"IDAT", b"IEND"
 _PACKED = (b"zTXt", b"iTXt", b"iCCP")
 _UNPACKED_EACH = 2**20  # more of one text no reader unpacks
-_CHUNKS = 1000  # and one more for each `_BYTES`: of pixels they have thousands, some of them none
+_CHUNKS, _MOST_CHUNKS = 1000, 100_000  # and one more for each `_BYTES`, up to the most
 _BYTES = 512
 
 
@@ -27,7 +27,7 @@ def walk_png(file: BinaryIO, n_bytes: int) -> Claim:
     Chunks that hold no pixels are read whole, and texts unpacked, by whoever opens the file.
     """
     at, beside, n_images = 8, 0, 1
-    for _ in range(_CHUNKS + n_bytes // _BYTES):
+    for _ in range(min(_MOST_CHUNKS, _CHUNKS + n_bytes // _BYTES)):
         file.seek(at)
         head = file.read(8)
         if len(head) < 8:

@@ -6,7 +6,7 @@ import math
 from typing import BinaryIO
 
 from asfusion.exceptions import ImageReadError
-from asfusion.imaging._limits import LARGE, MAX_PIXELS, check_declared
+from asfusion.imaging._limits import MAX_PIXELS, check_declared
 from asfusion.imaging.formats.claim import (
     MAX_BESIDE,
     MAX_IMAGES,
@@ -27,6 +27,7 @@ _ASKED = {
 _EASY = {1, 5, 8, 32946, 32773}
 _MOST_PIECES = 100_000  # strips or tiles
 _MOST_SAMPLES = 16
+_EASY_PIECE = 16 * 2**20  # bytes of one, unpacked
 
 
 def walk_tiff(file: BinaryIO, n_bytes: int) -> Claim:
@@ -82,7 +83,7 @@ def _is_hard(found: Directories, asked: dict[int, Entry]) -> bool:
         )
         raise ImageReadError(msg)
     piece = math.ceil(wide * tall * n_samples * max(depths) / 8)
-    return one(_PACKING, 1) not in _EASY or piece > LARGE or not sizes or min(sizes) < 1
+    return one(_PACKING, 1) not in _EASY or piece > _EASY_PIECE or not sizes or min(sizes) < 1
 
 
 def _sizes(found: Directories, asked: dict[int, Entry], n_pieces: int) -> list[int]:
