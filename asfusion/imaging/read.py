@@ -65,6 +65,10 @@ def read_image(
     no number, or a slope of 0, is refused.
     A photo's EXIF orientation is applied. Transparent pixels are black.
 
+    A file is walked through before it is decoded. What may cost more than its pixels do, such
+    as many scans or a very empty picture, is decoded by a worker process with limits on memory
+    and time (6 s).
+
     Smaller means, for every format, that a pixel is the mean over exactly the area of the
     source that it covers; the window is applied to the means. JPEG and JPEG 2000 files that
     are at least four times too large are decoded at a fraction of their size first (JPEG 2000

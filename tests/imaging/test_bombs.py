@@ -216,7 +216,7 @@ def test_packed_pages(tmp_path: Path, asked: list[str], packing: str) -> None:
 
 
 def test_large_empty_pictures_take_no_memory_here(tmp_path: Path, asked: list[str]) -> None:
-    """An LZW page of 81 MB behind a file of 400 KB, and a PNG of 30 MB in 100 KB."""
+    """An LZW page of 52 MB in a file of 400 KB, and a PNG of 12 MB in 15 KB."""
     status = Path("/proc/self/status")
     if not status.exists():
         pytest.skip("no account of memory")
@@ -224,10 +224,10 @@ def test_large_empty_pictures_take_no_memory_here(tmp_path: Path, asked: list[st
     def peak() -> int:
         return int(status.read_text().partition("VmHWM:")[2].split()[0])
 
-    Image.new("L", (9_000, 9_000)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    Image.new("L", (7_200, 7_200)).save(tmp_path / "a.tif", compression="tiff_lzw")
     with (tmp_path / "a.tif").open("ab") as file:
         file.write(bytes(300_000))
-    Image.new("L", (5_500, 5_500)).save(tmp_path / "b.png")
+    Image.new("L", (3_500, 3_500)).save(tmp_path / "b.png")
     Image.new("L", (9, 9)).save(tmp_path / "c.png")
     read_image(tmp_path / "c.png", size=9)
     before = peak()
@@ -356,9 +356,9 @@ def test_bombs_give_pixels_or_one_error(tmp_path: Path, name: str) -> None:
     assert time.process_time() - begun < 5.0
 
 
-@pytest.mark.parametrize("first", [0, 100])
+@pytest.mark.parametrize("first", [0, 50])
 def test_damaged_pictures_give_pixels_or_one_error(tmp_path: Path, first: int) -> None:
-    for seed in range(first, first + 100):
+    for seed in range(first, first + 50):
         content, suffix = damaged(seed)
         path = tmp_path / f"a{suffix}"
         path.write_bytes(content)
