@@ -362,6 +362,17 @@ def test_tiff_whose_low_values_are_bright(
     assert (np.diff(row) <= 0).all()
 
 
+@pytest.mark.parametrize("level", [0, 6])
+def test_pixels_of_a_png_pass_their_checksum(tmp_path: Path, level: int) -> None:
+    """A bit that is wrong may still unpack, to other grey values."""
+    content = bytearray(save(tmp_path / "a.png", gradient(), compress_level=level).read_bytes())
+    assert np.array_equal(read_image(tmp_path / "a.png")[0], gradient())
+    content[content.index(b"IDAT") + 24] ^= 4
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(ImageReadError, match="expected a readable PNG"):
+        read_image(tmp_path / "a.png")
+
+
 def test_tiff_of_32_bits_without_a_sign(tmp_path: Path) -> None:
     values = (gradient().astype(np.uint64) * 16_843_009).astype(np.uint32)
     path = white_is_zero(tmp_path / "a.tif", values)
