@@ -26,11 +26,12 @@ NO_PIXELS = "expected a DICOM image, got a DICOM file without pixel data."
 _OTHER_FRAMES = "expected {} frames as the header declares, got {}."
 _RUN_LENGTHS = "1.2.840.10008.1.2.5"
 _DEPTHS = (1, 8, 12, 16, 32, 64)
-# What decides what the bytes mean; of a number of frames the length of the data tells.
+# What decides what the bytes mean, and what of it no length of the data tells.
 _DECISIVE = (
     "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation", "PlanarConfiguration",
+    "PixelRepresentation", "PlanarConfiguration", "NumberOfFrames",
 )  # fmt: skip
+_NEEDED = ("BitsAllocated", "BitsStored", "PixelRepresentation")
 _FLAGS = ("PixelRepresentation", "PlanarConfiguration")
 _COLOURS = {
     1: {"MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"},
@@ -74,6 +75,7 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
         )
         raise DicomReadError(msg)
     _check_colours(header, samples)
+    _check_needed(header, samples)
     width = math.ceil(bits / 8)
     # Palettes turn one sample of eight bits into three.
     check_declared(rows, columns, max(3.0, samples * width), error=DicomReadError)
@@ -117,6 +119,19 @@ def _check_decisive(header: Header) -> None:
             kind = "0 or 1" if keyword in _FLAGS else "one whole number"
             msg = f"expected a header whose {keyword} is {kind}, got another. Correct the header."
             raise DicomReadError(msg)
+
+
+def _check_needed(header: Header, samples: int) -> None:
+    """Raise where an entry is not there without which bytes could mean this or that."""
+    has_planes = samples > 1 and not header.is_compressed
+    needed = (*_NEEDED, "PlanarConfiguration") if has_planes else _NEEDED
+    absent = [keyword for keyword in needed if keyword not in header.entries]
+    if absent and header.pixels == "PixelData":
+        msg = (
+            f"expected a header that says what its pixels are, got one without {absent[0]}. "
+            "Correct the header."
+        )
+        raise DicomReadError(msg)
 
 
 def _can_be(keyword: str, value: float | None) -> bool:
