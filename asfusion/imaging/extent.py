@@ -9,8 +9,8 @@ from asfusion.exceptions import ImageReadError
 from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._picture import inside
 from asfusion.imaging._pillow import opened, shown_size
+from asfusion.imaging.dicom.declared import declared
 from asfusion.imaging.dicom.file import header_if_dicom
-from asfusion.imaging.dicom.frames import declared
 from asfusion.imaging.dicom.header import Header
 from asfusion.imaging.dicom.spacing import pixel_aspect, pixel_spacing
 from asfusion.imaging.read import WHO

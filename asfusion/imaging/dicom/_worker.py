@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from asfusion.exceptions import DicomReadError, ImageReadError
 from asfusion.imaging._limits import MAX_BYTES, MAX_PIXELS, UNCAPPED
 from asfusion.imaging.dicom._jpeg2000 import reduced_values
-from asfusion.imaging.dicom.frames import declared, decoder_dataset, stored_frames
+from asfusion.imaging.dicom.declared import declared
+from asfusion.imaging.dicom.frames import decoder_dataset, stored_frames
 from asfusion.imaging.dicom.header import Header, read_directory, read_header
 from asfusion.imaging.read import decode_here
 

@@ -16,8 +16,8 @@ from asfusion.exceptions import DicomReadError
 from asfusion.imaging._picture import Picture
 from asfusion.imaging.dicom._padding import is_padding
 from asfusion.imaging.dicom._plain import PlainRows, plain_rows
+from asfusion.imaging.dicom.declared import check_size
 from asfusion.imaging.dicom.file import header_of, reduced_values, stored_of
-from asfusion.imaging.dicom.frames import check_size
 from asfusion.imaging.dicom.header import Header
 from asfusion.imaging.dicom.lookup import apply_palette, apply_table
 from asfusion.imaging.dicom.spacing import pixel_aspect
