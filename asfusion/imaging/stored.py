@@ -33,7 +33,7 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     Raises
     ------
     DicomReadError
-        If the file is no DICOM file, holds no pixels, declares more than it can hold or
+        If the file is no DICOM file, holds no pixels, or more or fewer than it declares, or
         cannot be decoded. The message names neither the path nor anything in the file.
     ImageReadError
         If there is no such file.

@@ -299,7 +299,7 @@ def _grey(stored: NDArray[Any], one: Slice) -> NDArray[Any]:
 
 def _rescaled(values: NDArray[Any], one: Slice) -> NDArray[Any]:
     """Return values in the units of the modality."""
-    table = one.header.tables.get("modality")
+    table = one.header.modality_table()
     if table is not None and values.dtype.kind in "iu":
         return apply_table(table, values, values.dtype.kind == "i")
     slope, intercept = one.header.rescale(one.frame)
