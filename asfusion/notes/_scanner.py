@@ -132,6 +132,8 @@ def _repeat(least: int, most: int, body: Any, going: set[str]) -> tuple[set[str]
         done |= ended
         if number >= least:
             out |= going
+        if not going:
+            break
     return done, out
 
 

@@ -9,7 +9,9 @@ from asfusion.notes._context import Mention
 from asfusion.notes._reach import Sentence
 
 _BREAK = re.compile(r"(?<=[.!?])\s+(?=[^a-z])|\n+(?![a-z])")
-_HEADING = re.compile(r"\s*+(?:[-*•]\s*+)?([A-Za-z][A-Za-z /()]{0,40}?)\s*(?::|\s[-\u2013]\s)(?!\d)")
+_HEADING = re.compile(
+    r"\s*+(?:[-*•]\s*+)?([A-Za-z][A-Za-z /()]{0,40}?)\s*(?::|\s[-\u2013]\s)(?!\d)"
+)
 _HEADED = {
     "family": re.compile(r"(?:family(?: medical)? (?:history|hx)|fam\.? ?hx|fhx?)$", re.I),
     "historical": re.compile(

@@ -30,8 +30,8 @@ def find_concepts(
         The note as it is; offsets are into it.
     concepts : mapping of str to list of str, optional
         Your own concepts: a name, and regular expressions that are met at the borders of
-        words whatever the case, a space standing for any run of spaces and hyphens. A
-        name of the built-in lexicon replaces its patterns.
+        words whatever the case, a space standing for any run of spaces and hyphens; ``*`` and
+        ``+`` stand for 60 at the most. A name of the built-in lexicon replaces its patterns.
     builtin : bool, default=True
         Whether to look for the features of axial spondyloarthritis.
 
