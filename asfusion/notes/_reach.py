@@ -241,8 +241,9 @@ def _mark_ranges(mentions: Sequence[Mention], ranges: _Ranges) -> None:
             # Of two ranges the one that begins later never ends earlier.
             while active and active[0][1] <= place:
                 active.popleft()
-            end = 2 if mentions[place].concept in _CLAIMS else 1
-            if spans := [reach[3] for reach in active if place < reach[end]]:
+            claims = mentions[place].concept in _CLAIMS
+            ends = [(until if claims else last, span) for _, last, until, span in active]
+            if spans := [span for end, span in ends if place < end]:
                 mentions[place].mark(kind, spans, listed=listed)
 
 

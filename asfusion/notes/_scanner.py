@@ -117,14 +117,15 @@ def _read_one(op: Any, value: Any, going: set[str]) -> tuple[set[str], set[str]]
         read = [_read(branch, going) for branch in value[1]]
         return set().union(*(r[0] for r in read)), set().union(*(r[1] for r in read))
     if op in _REPEATS:
-        return _repeat(*value, going)
+        return _repeat(value, going)
     letters = _letters(op, value)
     if letters is None:
         return going, set()
     return set(), {opening + letter for opening in going for letter in letters}
 
 
-def _repeat(least: int, most: int, body: Any, going: set[str]) -> tuple[set[str], set[str]]:
+def _repeat(value: Any, going: set[str]) -> tuple[set[str], set[str]]:
+    least, most, body = value
     done: set[str] = set()
     out = set(going) if least == 0 else set()
     for number in range(1, min(int(most), _LONGEST + least) + 1):

@@ -85,7 +85,7 @@ def _cost_of_one(op: Any, value: Any, follow: frozenset[int]) -> _Cost:
     if op in _LOOKS:
         return _Cost(1, 1 + _cost(list(value[1]), _ALL).steps)
     if op in _REPEATS:
-        return _cost_of_rounds(*value, follow)
+        return _cost_of_rounds(value, follow)
     known = op is ops.AT or _signs(op, value) is not None
     return _Cost(1, 1) if known else _Cost(_ENDLESS, _ENDLESS)
 
@@ -100,7 +100,8 @@ def _most_ways(each: Sequence[_Cost], branches: Sequence[Any]) -> float:
     return max(at_once)
 
 
-def _cost_of_rounds(least: int, most: Any, body: Any, follow: frozenset[int]) -> _Cost:
+def _cost_of_rounds(value: Any, follow: frozenset[int]) -> _Cost:
+    least, most, body = value
     if most is ops.MAXREPEAT or most > _ENDLESS:
         return _Cost(_ENDLESS, _ENDLESS)
     parts = list(body)
