@@ -104,10 +104,8 @@ def test_a_text_is_no_formula_of_a_spreadsheet(tmp_path: Path, cell: str) -> Non
 def test_numbers_and_words_stay_as_they_are(tmp_path: Path) -> None:
     table = polars.DataFrame({name or "empty": [name, "x"] for name in HARMLESS})
     write_table(table, tmp_path / "t.csv")
-    made = polars.read_csv(
-        tmp_path / "t.csv", infer_schema=False, missing_utf8_is_empty_string=True
-    )
-    assert made.equals(table)
+    made = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False)
+    assert made.to_dict("list") == table.to_dict(as_series=False)
     write_table(polars.DataFrame({"=1": [1], "'=1": [2]}), tmp_path / "t.csv")
     assert polars.read_csv(tmp_path / "t.csv").columns == ["'=1", "''=1"]
 
