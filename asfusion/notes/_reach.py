@@ -41,7 +41,7 @@ _PREPOSED = re.compile(
 )
 _SILENT = ("stop", "stop_family", "pseudo")
 _ANSWERS = ("negated", "affirmed")
-_MOST_CUES = 32  # of one kind that a mention names; the nearest ones
+_MOST_CUES = 16  # of one kind that a mention names; the nearest ones
 _FARTHEST = 80  # characters before a relative in which a preposition is looked for
 
 
@@ -242,8 +242,11 @@ def _mark_ranges(mentions: Sequence[Mention], ranges: _Ranges) -> None:
             while active and active[0][1] <= place:
                 active.popleft()
             claims = mentions[place].concept in _CLAIMS
-            ends = [(until if claims else last, span) for _, last, until, span in active]
-            if spans := [span for end, span in ends if place < end]:
+            if claims:
+                spans = [span for _, _, until, span in active if place < until]
+            else:
+                spans = [span for _, last, _, span in active if place < last]
+            if spans:
                 mentions[place].mark(kind, spans, listed=listed)
 
 

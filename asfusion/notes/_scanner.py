@@ -43,9 +43,11 @@ class Scanner:
         self._places = re.compile(rf"{BORDER}{border}|{inside}")
         # By the first two characters, how long the openings are that begin so.
         self._lengths: dict[str, list[int]] = {}
+        short = {opening for opening in self._numbers if len(opening) < 2}
         for two in {opening[:n] for opening in self._numbers for n in (0, 1, 2)}:
-            lengths = {len(o) for o in self._numbers if two.startswith(o[:2])}
-            self._lengths[two] = sorted(lengths)
+            self._lengths[two] = [n for n in (0, 1) if two[:n] in short and len(two) >= n]
+        for two, longer in sorted({(o[:2], len(o)) for o in self._numbers if len(o) > 1}):
+            self._lengths[two].append(longer)
 
     def find(self, text: str) -> Iterator[Span]:
         """Yield the matches that are not empty, by their start."""

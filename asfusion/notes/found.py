@@ -36,7 +36,7 @@ class ConceptMention(NamedTuple):
         ``present`` and ``historical`` hold of the patient, ``negated`` does not; ``family`` is
         about a relative; ``possible`` is a doubt and ``hypothetical`` a plan or a warning.
     cues : tuple of pairs of int, default=()
-        Places of the words that decided it; of one kind the nearest 32.
+        Places of the words that decided it; of one kind the nearest 16.
 
     Examples
     --------
