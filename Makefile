@@ -57,9 +57,13 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	@touch $@
 
 # What is locked comes with its hashes; what another platform needs besides, by its version alone.
-$(VENV)/.dev: pyproject.toml constraints.txt lock.txt | $(BIN)/python
+# torch is fetched first, in the build that pip finds, and then compared with the hashes of all builds.
+$(VENV)/.dev: pyproject.toml constraints.txt lock.txt .ci/torch-lock.txt | $(BIN)/python
 	@echo "Installing asfusion and its checks into $(VENV) (a few minutes on a fresh machine) ..."
 	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r lock.txt
+	$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps -c constraints.txt -d $(VENV)/wheels torch
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-index --find-links $(VENV)/wheels --require-hashes -r .ci/torch-lock.txt
+	@rm -rf $(VENV)/wheels
 	$(PIP_INSTALL) -e ".[pretrained,parquet,docs,test]"
 	@touch $@ $(VENV)/.core
 

@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("lock.txt", ".ci/audit-lock.txt")
+LOCKS = ("lock.txt", ".ci/torch-lock.txt", ".ci/audit-lock.txt")
 NOT_ITS_OWN = {"asfusion", "pip", "setuptools", "wheel"}
 ALLOWED = re.compile(
     r"\b(MIT|MIT-CMU|BSD|0BSD|ISC|ISCL|Apache|Zlib|BSL-1\.0|CC0-1\.0|Public Domain|PSF|CNRI-Python|"
@@ -57,7 +57,8 @@ def check_versions() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pairs = (line.split("==") for line in lines if "==" in line and line[0] != "#")
     said = {canonicalize_name(name): version for name, version in pairs}
-    main, tools = (locked(name) for name in LOCKS)
+    main, torch, tools = (locked(name) for name in LOCKS)
+    main |= torch
     other = sorted(name for name, version in main.items() if said.get(name) != version)
     if other:
         fail(f"lock.txt: expected the versions of constraints.txt, got others of {other}.")

@@ -2,7 +2,8 @@
 
 `lock.txt` holds what `make test` installs, in the versions of constraints.txt, and
 `.ci/audit-lock.txt` the tools of `make audit`. Hashes are those of all files of a version, for
-every platform; torch has those of its CPU build as well, which needs no GPU libraries.
+every platform. torch stands alone in `.ci/torch-lock.txt`, with the hashes of its CPU build as
+well: of two builds with a hash pip would take the larger one.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+TOOLS = ("cyclonedx-bom>=7", "pip-audit>=2.9")
 EXTRAS = ("pretrained", "parquet", "docs", "test")
 HEADER = (
     "# Versions and hashes; written by .ci/lock.py from pyproject.toml and constraints.txt.\n"
@@ -33,7 +35,7 @@ def compiled(*words: str, stdin: str | None = None) -> str:
 
 
 def main() -> None:
-    """Write both locks."""
+    """Write the locks."""
     wheels = sys.argv[1:]  # folders with wheels of the CPU build of torch
     links = [word for folder in wheels for word in ("--find-links", folder)]
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
@@ -43,12 +45,14 @@ def main() -> None:
         sys.exit("No torch in what was resolved.")
     general = compiled("--no-deps", "-", stdin=f"torch=={torch[1]}")
     hashes = sorted({*re.findall(r"--hash=\S+", torch[0]), *re.findall(r"--hash=\S+", general)})
-    both = " \\\n    ".join([f"torch=={torch[1]}", *hashes]) + "\n"
-    name = "lock.txt"
-    (ROOT / name).write_text(HEADER.format(name=name) + locked.replace(torch[0], both))
-    name = ".ci/audit-lock.txt"
-    tools = compiled("-", stdin="cyclonedx-bom>=7\npip-audit>=2.9\n")
-    (ROOT / name).write_text(HEADER.format(name=name) + tools)
+    write("lock.txt", locked.replace(torch[0], ""))
+    write(".ci/torch-lock.txt", " \\\n    ".join([f"torch=={torch[1]}", *hashes]) + "\n")
+    write(".ci/audit-lock.txt", compiled("-", stdin="\n".join(TOOLS)))
+
+
+def write(name: str, lock: str) -> None:
+    """Write one lock."""
+    (ROOT / name).write_text(HEADER.format(name=name) + lock)
 
 
 if __name__ == "__main__":
