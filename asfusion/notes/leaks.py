@@ -202,9 +202,8 @@ def _named(
     affirmed: list[int] = []
     for row, texts in enumerate(rows):
         said = [mention for text in texts for mention in mentions_of(text, lexicon)]
-        for name in lexicon:
-            if any(mention.concept == name for mention in said):
-                named[name].append(row)
+        for name in {mention.concept for mention in said}:
+            named[name].append(row)
         if any(mention.context in ("present", "historical") for mention in said):
             affirmed.append(row)
     return {name: tuple(found) for name, found in named.items()}, tuple(affirmed)
