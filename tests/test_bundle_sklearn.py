@@ -45,7 +45,8 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 from asfusion.bundle.folder import write_bundle
 from asfusion.bundle.objects import load_bundle, save_bundle
-from asfusion.bundle.sklearn_parts import dump_skops, load_skops, load_xgboost
+from asfusion.bundle.sklearn_parts import dump_skops, load_skops
+from asfusion.bundle.xgboost_parts import load_xgboost
 from asfusion.exceptions import BundleError
 
 MOST = 1 << 30
