@@ -336,6 +336,15 @@ def _check_one_hot(thing: Any, _: Trees, __: Any) -> None:
         require(n_codes <= size <= len(known), "_n_features_outs")
 
 
+def _check_votes(thing: Any, _: Trees, __: Any) -> None:
+    """Votes are counted up to the greatest class that a member names."""
+    for member in vars(thing).get("estimators_", ()):
+        named = np.asarray(getattr(member, "classes_", ()))
+        n_classes = len(vars(thing)["classes_"])
+        require(named.dtype.kind in "iu" or not named.size, "the classes of a vote")
+        require(((named >= 0) & (named < n_classes)).all(), "the classes of a vote")
+
+
 def _check_vocabulary(thing: Any, _: Trees, __: Any) -> None:
     """Words are counted in the column that the vocabulary says."""
     for name in ("vocabulary_", "vocabulary"):
@@ -366,6 +375,7 @@ _CHECKS: dict[str, Callable[[Any, Trees, list[Callable[[], None]]], None]] = {
         _check_histograms
     ),
     "sklearn.ensemble._iforest.IsolationForest": _check_isolation,
+    "sklearn.ensemble._voting.VotingClassifier": _check_votes,
     "sklearn.feature_extraction._dict_vectorizer.DictVectorizer": _check_vocabulary,
     "sklearn.feature_extraction._hash.FeatureHasher": _check_hasher,
     "sklearn.feature_extraction.text.CountVectorizer": _check_vocabulary,

@@ -41,6 +41,7 @@ _NAMES = {
 }
 _NOT_OBJECTS = ("sklearn.tree._tree.", "sklearn._loss._loss.", "sklearn.linear_model._sgd_fast.")
 FOREIGN = "types that no saved model has: {names}"
+_MOST_HEADER = 10_000
 _NPY = b"\x93NUMPY"
 
 
@@ -89,16 +90,13 @@ def _check_node(node: Mapping[str, Any], leaves: dict[int, Any], files: dict[str
         raise Unlike(FOREIGN.format(names=quoted([name])))
     require(kind != "ObjectNode" or not name.startswith(_NOT_OBJECTS), "objects without content")
     require(type(number) is int and number, "a node without number")
-    if kind in _LEAVES:
+    if kind == "JsonNode" or "file" in node:
         # Skops takes the first of two nodes with one number for both.
         require(leaves.setdefault(number, node) == node, "two nodes of one number")
     if kind == "JsonNode":
         require(str(node.get("content"))[:1] not in ("[", "{"), "a list in place of a number")
     if "file" in node:
         require(files.setdefault(node["file"], number) == number, "one file for two arrays")
-
-
-_LEAVES = ("JsonNode", "NdArrayNode")
 
 
 def _check_tree(node: Mapping[str, Any], shapes: Mapping[str, Any], times: Counter[int]) -> None:
@@ -127,28 +125,25 @@ def _shape(raw: bytes, entry: zipfile.ZipInfo) -> tuple[Any, tuple[int, ...]]:
     at = entry.header_offset
     name_size, extra_size = struct.unpack_from("<HH", raw, at + 26)
     start = at + 30 + name_size + extra_size
-    if raw[start : start + 6] != _NPY:
-        raise Unlike("an array without header")
-    (size,) = struct.unpack_from("<H" if raw[start + 6] == 1 else "<I", raw, start + 8)
-    first = start + (10 if raw[start + 6] == 1 else 12)
-    dtype, shape = _parse_header(raw[first : first + size])
-    if dtype.itemsize * math.prod(shape) != entry.file_size - (first + size - start):
-        raise Unlike("an array of another size")
-    if not dtype.itemsize or dtype.hasobject:
-        raise Unlike("an array of nothing")
+    # The version of the format says how many bytes hold the size of the header.
+    form, first = ("<H", 10) if raw[start + 6 : start + 7] == b"\x01" else ("<I", 12)
+    require(raw[start : start + 6] == _NPY and entry.file_size >= first, "an array without header")
+    (size,) = struct.unpack_from(form, raw, start + 8)
+    dtype, shape = _parse_header(raw[start + first : start + first + size])
+    held = entry.file_size - first - size
+    require(dtype.itemsize * math.prod(shape) == held, "an array of another size")
     return dtype, shape
 
 
 @functools.lru_cache(maxsize=4096)
 def _parse_header(header: bytes) -> tuple[Any, tuple[int, ...]]:
-    if len(header) > 10_000:
-        raise Unlike("an array with too long a header")
-    found = ast.literal_eval(header.decode("latin1"))
-    if set(found) != {"descr", "fortran_order", "shape"}:
-        raise Unlike("an array with another header")
-    shape = found["shape"]
-    if not isinstance(shape, tuple) or len(shape) > 32:
-        raise Unlike("an array with another header")
-    if not all(type(n) is int and 0 <= n < 1 << 48 for n in shape):
-        raise Unlike("an array with another header")
-    return np.lib.format.descr_to_dtype(found["descr"]), shape
+    require(len(header) <= _MOST_HEADER, "an array with another header")
+    try:
+        found = ast.literal_eval(header.decode("latin1"))
+        dtype, shape = np.lib.format.descr_to_dtype(found["descr"]), found["shape"]
+    except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError):
+        raise Unlike("an array with another header") from None
+    whole = isinstance(shape, tuple) and len(shape) <= 32
+    require(whole and all(type(n) is int and 0 <= n < 1 << 48 for n in shape), "an array of no size")
+    require(dtype.itemsize and not dtype.hasobject, "an array of nothing")
+    return dtype, shape

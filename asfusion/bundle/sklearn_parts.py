@@ -105,14 +105,17 @@ def load_skops(raw: bytes) -> Any:
 
 def _restored(raw: bytes) -> Any:
     from skops import io as skops_io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     _check_archive(raw)
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         schema = json.loads(archive.read("schema.json"))
         check_schema(raw, archive, schema)
-    foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
-    require(not foreign, FOREIGN.format(names=quoted(foreign)))
-    part = skops_io.loads(raw, trusted=sorted(TRUSTED))
+    try:
+        part = skops_io.loads(raw, trusted=sorted(TRUSTED))
+    except UntrustedTypesFoundException:
+        foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
+        raise Unlike(FOREIGN.format(names=quoted(foreign))) from None
     check_part(part)
     return part
 

@@ -7,6 +7,7 @@ from the seed.
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -147,7 +148,7 @@ def _change_value(model: Any, chance: random.Random) -> None:
     elif kind < 0.08:
         other, place = chance.choice(places)
         try:
-            holder[key] = other[place]
+            holder[key] = copy.deepcopy(other[place])
         except (KeyError, IndexError):
             holder[key] = {}
     elif isinstance(value, np.ndarray):
@@ -182,11 +183,12 @@ def _changed_array(array: Any, chance: random.Random) -> Any:
     """Return an array with a number, its length or its type changed."""
     kind = chance.random()
     if kind < 0.1:
-        return np.repeat(array, 2) if kind < 0.05 else array[: len(array) // 2].copy()
+        return np.resize(array, 2 * len(array) if kind < 0.05 else len(array) // 2).astype(array.dtype)
     if kind < 0.15:
-        return array.astype(chance.choice((">i1", ">u1", ">i4", ">i8", ">f4", ">f8")))
+        with np.errstate(all="ignore"):
+            return array.astype(chance.choice((">i1", ">u1", ">i4", ">i8", ">f4", ">f8")))
     if kind < 0.2:
-        return np.concatenate([array, array[:1]])
+        return np.resize(array, len(array) + 1).astype(array.dtype)
     if not array.size:
         return np.zeros(chance.choice((1, 7)), array.dtype)
     changed = array.copy()
@@ -212,7 +214,10 @@ def _put(flat: Any, at: int, value: Any) -> None:
 def _forged_npy(raw: bytes, chance: random.Random) -> bytes:
     if chance.random() < 0.15:
         return _noise(raw, chance)
-    array = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+    try:
+        array = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
+    except Exception:  # noqa: BLE001
+        return _noise(raw, chance)  # it was forged before
     if array.dtype.names is not None and array.size:
         array = array.copy()
         for _ in range(chance.choice((1, 1, 2, 4))):
