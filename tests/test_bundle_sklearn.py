@@ -305,7 +305,7 @@ def test_foreign_pipeline_with_a_cache_folder_is_refused(
         ]
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(parts, "_names_cache", lambda _: False)
+            patch.setattr(parts, "check_part", lambda _: None)
             save_bundle(cached, tmp_path / f"{number}.asf")
     (state,) = (tmp_path / "0.asf").glob("state-*.json")
     text = state.read_text().replace('["memory", null]', '["memory", "cache"]')

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from asfusion.bundle._sklearn_trees import Trees, check_predictors
-from asfusion.bundle._unlike import Unlike, require
+from asfusion.bundle._unlike import NamesCache, Unlike, require
 
 _THREADS = ("n_jobs", "_n_threads", "n_threads")
 # Rounds that are run at each prediction, and the most of them that a model may ask for.
@@ -99,6 +99,8 @@ def _check_attributes(thing: Any) -> None:
         return
     found = vars(thing)
     kind = type(thing)
+    if found.get("memory") is not None:
+        raise NamesCache("memory")
     for name in found:
         # Data in the place of a method or of a constant of the class.
         if hasattr(kind, name) and name not in _parameters(kind):
@@ -275,7 +277,7 @@ def _planted(data: Any, leaf_size: Any, weights: Any) -> Any:
 
 
 def _check_svm(thing: Any, _: Trees, __: Any) -> None:
-    """libsvm takes the counts of support vectors and copies as many coefficients."""
+    """Libsvm takes the counts of support vectors and copies as many coefficients."""
     if "support_vectors_" not in vars(thing):
         return
     require(vars(thing).get("_sparse") is False, "_sparse")

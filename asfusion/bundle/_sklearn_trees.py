@@ -26,7 +26,10 @@ class Trees:
         kind = type(tree)
         if f"{kind.__module__}.{kind.__name__}" != "sklearn.tree._tree.Tree":
             raise Unlike("tree_")
-        if tree.n_features != n_features or self._trees.get(id(tree), (tree, n_features))[1] != n_features:
+        if (
+            tree.n_features != n_features
+            or self._trees.get(id(tree), (tree, n_features))[1] != n_features
+        ):
             raise Unlike("the features of a tree")
         if not 0 < tree.node_count <= tree.capacity or not 0 <= tree.max_depth < tree.node_count:
             raise Unlike("the size of a tree")

@@ -144,6 +144,8 @@ def _parse_header(header: bytes) -> tuple[Any, tuple[int, ...]]:
     except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError):
         raise Unlike("an array with another header") from None
     whole = isinstance(shape, tuple) and len(shape) <= 32
-    require(whole and all(type(n) is int and 0 <= n < 1 << 48 for n in shape), "an array of no size")
+    require(
+        whole and all(type(n) is int and 0 <= n < 1 << 48 for n in shape), "an array of no size"
+    )
     require(dtype.itemsize and not dtype.hasobject, "an array of nothing")
     return dtype, shape

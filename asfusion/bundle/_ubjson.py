@@ -21,9 +21,7 @@ _INTEGERS = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q"}
 _SCALARS = {**_INTEGERS, b"d": ">f", b"D": ">d"}
 _DTYPES = {
     kind: np.dtype(name)
-    for kind, name in zip(
-        _SCALARS, (">i1", ">u1", ">i2", ">i4", ">i8", ">f4", ">f8"), strict=True
-    )
+    for kind, name in zip(_SCALARS, (">i1", ">u1", ">i2", ">i4", ">i8", ">f4", ">f8"), strict=True)
 }
 _UNPACKERS = {kind: struct.Struct(name) for kind, name in _SCALARS.items()}
 _LENGTH = struct.Struct(">q")

@@ -100,7 +100,9 @@ def _check_keys(found: Any, expected: set[str], what: str) -> None:
 
 
 def _version(found: Any) -> tuple[int, int]:
-    require(_all(found, int) and len(found) == 3 and all(0 <= n < 1000 for n in found), "its version")
+    require(
+        _all(found, int) and len(found) == 3 and all(0 <= n < 1000 for n in found), "its version"
+    )
     return found[0], found[1]
 
 
@@ -144,7 +146,9 @@ def _check_names(learner: Mapping[str, Any], n_features: int) -> None:
 
 
 def _check_attributes(found: Any, n_rounds: int) -> None:
-    require(isinstance(found, dict) and all(isinstance(v, str) for v in found.values()), "attributes")
+    require(
+        isinstance(found, dict) and all(isinstance(v, str) for v in found.values()), "attributes"
+    )
     if "best_iteration" in found:
         # Predictions use the trees up to this one.
         _count(found["best_iteration"], "best_iteration", most=max(n_rounds, 1))
@@ -201,7 +205,9 @@ def _check_linear(model: Any, n_features: int, n_groups: int) -> int:
     require(type(rounds) is int and 0 <= rounds < 1 << 31, "boosted_rounds")
     require(isinstance(weights, np.ndarray) and weights.dtype == ">f4", "weights")
     # A booster of no round has no weights yet, and gives its base score.
-    require(len(weights) == (n_features + 1) * n_groups or (rounds == 0 and not len(weights)), "weights")
+    require(
+        len(weights) == (n_features + 1) * n_groups or (rounds == 0 and not len(weights)), "weights"
+    )
     require(np.isfinite(weights).all(), "weights")
     return rounds
 
@@ -215,7 +221,7 @@ def _check_trees(model: Any, n_features: int, n_groups: int) -> tuple[int, int]:
     n_trees = len(trees)
     param = model["gbtree_model_param"]
     require(_count(param["num_trees"], "num_trees") == n_trees, "num_trees")
-    require(1 <= _count(param["num_parallel_tree"], "num_parallel_tree"), "num_parallel_tree")
+    require(_count(param["num_parallel_tree"], "num_parallel_tree") >= 1, "num_parallel_tree")
     require(_all(rounds, int) and rounds[:1] == [0] and rounds[-1] == n_trees, "iteration_indptr")
     require(all(a < b for a, b in zip(rounds, rounds[1:], strict=False)), "iteration_indptr")
     width = _check_forest(trees, n_features) if trees else 1
@@ -307,7 +313,10 @@ def _check_categories(trees: list[dict[str, Any]], kinds: Any, leaf: Any, roots:
     for tree, root in zip(trees, roots, strict=True):
         split = np.flatnonzero(kinds[root : root + len(tree["split_type"])])
         if not len(split) and not len(tree["categories"]) and not len(tree["categories_nodes"]):
-            require(not len(tree["categories_segments"]) and not len(tree["categories_sizes"]), "categories")
+            require(
+                not len(tree["categories_segments"]) and not len(tree["categories_sizes"]),
+                "categories",
+            )
             continue
         require(np.array_equal(tree["categories_nodes"], split), "categories_nodes")
         bits += _bits(tree, len(split))
@@ -373,7 +382,9 @@ def _check_shapes(trees: list[dict[str, Any]], n_features: int) -> tuple[Any, in
         _check_keys(tree, _VECTOR_KEYS if width > 1 else _TREE_KEYS, "a tree")
         require(type(tree["id"]) is int and tree["id"] == number, "the order of trees")
         size = _count(param["num_nodes"], "num_nodes")
-        require(size > 0 and _count(param["num_feature"], "num_feature") == n_features, "tree_param")
+        require(
+            size > 0 and _count(param["num_feature"], "num_feature") == n_features, "tree_param"
+        )
         _count(param["num_deleted"], "num_deleted", most=size)
         _check_arrays(tree, size, width)
         sizes.append(size)

@@ -17,7 +17,7 @@ import numpy as np
 from asfusion._checks import quoted
 from asfusion.bundle._sklearn_checks import check_part
 from asfusion.bundle._skops_schema import FOREIGN, check_schema
-from asfusion.bundle._unlike import Unlike, require
+from asfusion.bundle._unlike import NamesCache, Unlike, require
 from asfusion.exceptions import BundleError
 
 # Types outside skops' own list that a part may hold: plain containers of numbers of
@@ -73,6 +73,8 @@ def dump_skops(part: Any) -> bytes:
     packed = _without_addresses(raw)
     try:
         _restored(packed)
+    except NamesCache as error:
+        raise BundleError(NO_CACHE.format(what="save")) from error
     except Unlike as error:
         msg = (
             f"save: {type(part).__name__} could not be loaded again ({error}). Fit it on finite "
@@ -95,6 +97,8 @@ def load_skops(raw: bytes) -> Any:
     """
     try:
         return _restored(raw)
+    except NamesCache as error:
+        raise BundleError(NO_CACHE.format(what="load")) from error
     except Unlike as error:
         msg = (
             f"load: a scikit-learn part is not as save wrote it: it holds {error}. Restore the "

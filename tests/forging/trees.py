@@ -30,7 +30,16 @@ NASTY_FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e38, -1e38, 1e308, np.inf, -np.inf
 NASTY_TEXTS = ("", "0", "1", "-1", "2", "3", "1000000000", "4294967295", "nan", "inf", "[]", "[1E0,2E0]",
                "[1E0", "1e400", "x" * 50, "multi:softprob", "reg:squarederror", "binary:logistic", "gbtree",
                "gblinear", "dart", " 7", "7a", "0x7", "1E0", "[nan]")  # fmt: skip
-_MARKS = {">i1": b"i", "|i1": b"i", "|u1": b"U", ">i2": b"I", ">i4": b"l", ">i8": b"L", ">f4": b"d", ">f8": b"D"}
+_MARKS = {
+    ">i1": b"i",
+    "|i1": b"i",
+    "|u1": b"U",
+    ">i2": b"I",
+    ">i4": b"l",
+    ">i8": b"L",
+    ">f4": b"d",
+    ">f8": b"D",
+}
 
 
 def forged_ubjson(valid: bytes, seed: int) -> bytes:
@@ -66,7 +75,9 @@ def forge_bundle(folder: str | Path, seed: int) -> None:
     names = sorted(name for name in parts if name.rpartition(".")[2] in forge)
     name = random.Random(seed).choice(names)
     parts[name] = forge[name.rpartition(".")[2]](parts[name], seed)
-    about = {key: value for key, value in manifest.items() if key not in ("files", "format", "digest")}
+    about = {
+        key: value for key, value in manifest.items() if key not in ("files", "format", "digest")
+    }
     write_bundle(Path(folder), parts, about)
 
 
@@ -162,7 +173,9 @@ def _change_value(model: Any, chance: random.Random) -> None:
     elif isinstance(value, list):
         _change_list(value, chance)
     elif isinstance(value, dict):
-        value[chance.choice(("zz", "", "name", "type", "id"))] = chance.choice(("1", 1, 1.0, [], {}))
+        value[chance.choice(("zz", "", "name", "type", "id"))] = chance.choice(
+            ("1", 1, 1.0, [], {})
+        )
 
 
 def _change_list(value: list[Any], chance: random.Random) -> None:
@@ -183,7 +196,9 @@ def _changed_array(array: Any, chance: random.Random) -> Any:
     """Return an array with a number, its length or its type changed."""
     kind = chance.random()
     if kind < 0.1:
-        return np.resize(array, 2 * len(array) if kind < 0.05 else len(array) // 2).astype(array.dtype)
+        return np.resize(array, 2 * len(array) if kind < 0.05 else len(array) // 2).astype(
+            array.dtype
+        )
     if kind < 0.15:
         with np.errstate(all="ignore"):
             return array.astype(chance.choice((">i1", ">u1", ">i4", ">i8", ">f4", ">f8")))
@@ -216,7 +231,7 @@ def _forged_npy(raw: bytes, chance: random.Random) -> bytes:
         return _noise(raw, chance)
     try:
         array = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
-    except Exception:  # noqa: BLE001
+    except Exception:
         return _noise(raw, chance)  # it was forged before
     if array.dtype.names is not None and array.size:
         array = array.copy()
@@ -278,7 +293,9 @@ def _forged_schema(raw: bytes, chance: random.Random) -> bytes:
     nodes = _nodes(schema)
     node, other = chance.choice(nodes), chance.choice(nodes)
     kind = chance.random()
-    numbers = [n for n in nodes if n["__loader__"] == "JsonNode" and n["content"].lstrip("-").isdigit()]
+    numbers = [
+        n for n in nodes if n["__loader__"] == "JsonNode" and n["content"].lstrip("-").isdigit()
+    ]
     if kind < 0.55 and numbers:
         node = chance.choice(numbers)
         node["content"] = str(chance.choice((*NASTY, 1, 2, 3, 4, 5)))
@@ -298,7 +315,19 @@ def _forged_schema(raw: bytes, chance: random.Random) -> bytes:
     else:
         texts = [n for n in nodes if n["__loader__"] == "JsonNode"]
         chance.choice(texts or [node])["content"] = chance.choice(
-            ("null", "true", '"auto"', '"brute"', '"kd_tree"', "1e308", "NaN", "[]", "{}", '"precomputed"', '"linear"')
+            (
+                "null",
+                "true",
+                '"auto"',
+                '"brute"',
+                '"kd_tree"',
+                "1e308",
+                "NaN",
+                "[]",
+                "{}",
+                '"precomputed"',
+                '"linear"',
+            )
         )
     return json.dumps(schema).encode()
 
