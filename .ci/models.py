@@ -68,16 +68,15 @@ def save(folder: Path) -> None:
 def compare(folder: Path) -> None:
     """Load each model and exit with the names of those that answer otherwise."""
     files = sorted(folder.glob("*.npy"))
-    off = {
-        file.stem: np.abs(answers(af.load(file.with_suffix(".asf"))) - np.load(file)).max()
-        for file in files
-    }
-    other = [f"{name} by {by:.1e}" for name, by in off.items() if not by <= TOLERANCE]
+    other = []
+    for file in files:
+        found = answers(af.load(file.with_suffix(".asf")))
+        off = float(np.abs(found - np.load(file)).max())
+        if not off <= TOLERANCE:
+            other.append(f"{file.stem} by {off:.1e}")
     if other or not files:
-        sys.exit(
-            f"Models that answer otherwise than where they were saved: {', '.join(other) or 'none was saved'}"
-        )
-    print(f"{len(files)} models answer as where they were saved.")
+        sys.exit(f"Answers differ from where the models were saved: {', '.join(other) or 'none'}")
+    sys.stdout.write(f"{len(files)} models answer as where they were saved.\n")
 
 
 if __name__ == "__main__":

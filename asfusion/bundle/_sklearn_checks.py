@@ -142,7 +142,7 @@ def _n_features(thing: Any) -> int:
 
 
 def _check_bare(thing: Any, trees: Trees, _: Any) -> None:
-    """A tree or a k-d tree is checked by what holds it; met on its own it is none of ours."""
+    """Refuse a tree or a k-d tree that was not met, and checked, by what holds it."""
     require(trees.knows(thing), type(thing).__name__)
 
 

@@ -100,7 +100,8 @@ def check_predictors(predictors: list[Any], categorical: Any) -> None:
     for predictor in predictors:
         kind = type(predictor)
         found = vars(predictor) if kind.__name__ == "TreePredictor" else {}
-        nodes, sets = found.get("nodes"), found.get("raw_left_cat_bitsets")
+        nodes: Any = found.get("nodes")
+        sets: Any = found.get("raw_left_cat_bitsets")
         if not isinstance(nodes, np.ndarray) or nodes.dtype != PREDICTOR_RECORD_DTYPE:
             raise Unlike("the nodes of a predictor")
         if nodes.ndim != 1 or not len(nodes) or not _is_bitset(sets):

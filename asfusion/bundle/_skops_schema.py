@@ -83,7 +83,8 @@ def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _check_node(node: Mapping[str, Any], leaves: dict[int, Any], files: dict[str, int]) -> None:
-    kind, number = node["__loader__"], node.get("__id__")
+    kind: Any = node["__loader__"]
+    number: Any = node.get("__id__")
     name = f"{node.get('__module__')}.{node.get('__class__')}"
     allowed = _NAMES.get(kind) if isinstance(kind, str) else None
     if allowed is None or not name.startswith(allowed):

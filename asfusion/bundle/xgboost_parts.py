@@ -91,9 +91,9 @@ def _check_versions(facts: Facts, what: str) -> None:
     here = _installed()
     if facts.version < OLDEST or here < OLDEST:
         msg = (
-            f"{what}: expected trees of XGBoost {_dotted(OLDEST)} or newer, read by such a one, got "
-            f"trees of {_dotted(facts.version)}, and {_dotted(here)} is installed. Between these "
-            "versions models lose their base score. Update XGBoost, and save the model again."
+            f"{what}: expected trees of XGBoost {_dotted(OLDEST)} or newer, read by such a one, "
+            f"got trees of {_dotted(facts.version)}, and {_dotted(here)} is installed. Between "
+            "these versions models lose their base score. Update XGBoost, and save the model again."
         )
         raise BundleError(msg)
     if facts.version > here:

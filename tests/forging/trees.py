@@ -23,22 +23,22 @@ from asfusion.bundle._ubjson import read_ubjson
 from asfusion.bundle.folder import read_bundle, write_bundle
 
 NASTY = (
-    0, 1, -1, -2, 2, 3, 7, 127, 128, 255, 256, 32767, 65535, 100_000, 10**6, 2**24, 2**24 - 1, 2**31,
-    2**31 - 1, -(2**31), 2**32 - 1, 10**9, 2**62, -(2**62), 2**63 - 1,
-)  # fmt: skip
+    *(0, 1, -1, -2, 2, 3, 7, 127, 128, 255, 256, 32767, 65535, 100_000, 10**6, 10**9),
+    *(2**24, 2**24 - 1, 2**31, 2**31 - 1, -(2**31), 2**32 - 1, 2**62, -(2**62), 2**63 - 1),
+)
 NASTY_FLOATS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e38, -1e38, 1e308, np.inf, -np.inf, np.nan)
-NASTY_TEXTS = ("", "0", "1", "-1", "2", "3", "1000000000", "4294967295", "nan", "inf", "[]", "[1E0,2E0]",
-               "[1E0", "1e400", "x" * 50, "multi:softprob", "reg:squarederror", "binary:logistic", "gbtree",
-               "gblinear", "dart", " 7", "7a", "0x7", "1E0", "[nan]")  # fmt: skip
+NASTY_TEXTS = (
+    *("", "0", "1", "-1", "2", "3", "1000000000", "4294967295", " 7", "7a", "0x7", "1E0"),
+    *("nan", "inf", "[]", "[1E0,2E0]", "[1E0", "1e400", "[nan]", "x" * 50),
+    *("multi:softprob", "reg:squarederror", "binary:logistic", "gbtree", "gblinear", "dart"),
+)
+WORDS = (
+    *("null", "true", "1e308", "NaN", "[]", "{}", '"auto"', '"brute"', '"kd_tree"'),
+    *('"precomputed"', '"linear"'),
+)
 _MARKS = {
-    ">i1": b"i",
-    "|i1": b"i",
-    "|u1": b"U",
-    ">i2": b"I",
-    ">i4": b"l",
-    ">i8": b"L",
-    ">f4": b"d",
-    ">f8": b"D",
+    **{">i1": b"i", "|i1": b"i", "|u1": b"U", ">i2": b"I", ">i4": b"l"},
+    **{">i8": b"L", ">f4": b"d", ">f8": b"D"},
 }
 
 
@@ -158,24 +158,25 @@ def _change_value(model: Any, chance: random.Random) -> None:
         del holder[key]
     elif kind < 0.08:
         other, place = chance.choice(places)
-        try:
-            holder[key] = copy.deepcopy(other[place])
-        except (KeyError, IndexError):
-            holder[key] = {}
-    elif isinstance(value, np.ndarray):
-        holder[key] = _changed_array(value, chance)
-    elif isinstance(value, str):
-        holder[key] = chance.choice((*NASTY_TEXTS, str(chance.choice(NASTY))))
-    elif isinstance(value, float):
-        holder[key] = float(chance.choice(NASTY_FLOATS))
-    elif isinstance(value, int):
-        holder[key] = chance.choice(NASTY)
+        holder[key] = copy.deepcopy(other[place]) if _has(other, place) else {}
     elif isinstance(value, list):
         _change_list(value, chance)
     elif isinstance(value, dict):
-        value[chance.choice(("zz", "", "name", "type", "id"))] = chance.choice(
-            ("1", 1, 1.0, [], {})
-        )
+        value[chance.choice(("zz", "", "name", "type"))] = chance.choice(("1", 1, 1.0, [], {}))
+    else:
+        holder[key] = _changed(value, chance)
+
+
+def _has(holder: Any, key: Any) -> bool:
+    return key in holder if isinstance(holder, dict) else key < len(holder)
+
+
+def _changed(value: Any, chance: random.Random) -> Any:
+    if isinstance(value, np.ndarray):
+        return _changed_array(value, chance)
+    if isinstance(value, str):
+        return chance.choice((*NASTY_TEXTS, str(chance.choice(NASTY))))
+    return float(chance.choice(NASTY_FLOATS)) if isinstance(value, float) else chance.choice(NASTY)
 
 
 def _change_list(value: list[Any], chance: random.Random) -> None:
@@ -293,9 +294,8 @@ def _forged_schema(raw: bytes, chance: random.Random) -> bytes:
     nodes = _nodes(schema)
     node, other = chance.choice(nodes), chance.choice(nodes)
     kind = chance.random()
-    numbers = [
-        n for n in nodes if n["__loader__"] == "JsonNode" and n["content"].lstrip("-").isdigit()
-    ]
+    texts = [n for n in nodes if n["__loader__"] == "JsonNode"]
+    numbers = [n for n in texts if n["content"].lstrip("-").isdigit()]
     if kind < 0.55 and numbers:
         node = chance.choice(numbers)
         node["content"] = str(chance.choice((*NASTY, 1, 2, 3, 4, 5)))
@@ -313,22 +313,7 @@ def _forged_schema(raw: bytes, chance: random.Random) -> bytes:
     elif kind < 0.92:
         _drop(chance.choice([n for n in nodes if n["__loader__"] == "DictNode"] or [node]), chance)
     else:
-        texts = [n for n in nodes if n["__loader__"] == "JsonNode"]
-        chance.choice(texts or [node])["content"] = chance.choice(
-            (
-                "null",
-                "true",
-                '"auto"',
-                '"brute"',
-                '"kd_tree"',
-                "1e308",
-                "NaN",
-                "[]",
-                "{}",
-                '"precomputed"',
-                '"linear"',
-            )
-        )
+        chance.choice(texts or [node])["content"] = chance.choice(WORDS)
     return json.dumps(schema).encode()
 
 
