@@ -38,9 +38,11 @@ def parts() -> dict[str, Any]:
         "neighbours": neighbors.KNeighborsClassifier(),
         "network": neural_network.MLPClassifier((4,), max_iter=300, tol=1e-2, **seed),
         "pipeline": make_pipeline(StandardScaler(), PCA(2), linear_model.LogisticRegression()),
-        "ridge": linear_model.RidgeClassifier(),
-        "stacking": ensemble.StackingClassifier([("a", naive_bayes.GaussianNB())], cv=2),
-        "svm": svm.SVC(**seed),
+        "ridge": CalibratedClassifierCV(linear_model.RidgeClassifier(), cv=2),
+        "stacking": ensemble.StackingClassifier(
+            [("a", naive_bayes.GaussianNB())], linear_model.LogisticRegression(), cv=2
+        ),
+        "svm": CalibratedClassifierCV(svm.SVC(**seed), cv=2),
         "tree": tree.DecisionTreeClassifier(**seed),
         "xgboost": XGBClassifier(n_estimators=5, n_jobs=1),
     }
@@ -53,8 +55,8 @@ def models() -> dict[str, Any]:
 
 
 def answers(model: Any) -> Any:
-    """Return probabilities, or classes where a model has none."""
-    return np.asarray(getattr(model, "predict_proba", model.predict)(X), dtype=float)
+    """Return the probabilities of a model."""
+    return model.predict_proba(X)
 
 
 def save(folder: Path) -> None:

@@ -128,6 +128,7 @@ FORGED: list[tuple[str, str, Any, str]] = [
     ("categories", f"{FIRST}/categories_sizes", lambda a: a[:0], "categories_sizes"),
     ("categories", f"{FIRST}/categories_segments", lambda a: put_at(a, 0, 9), "categories_segm"),
     ("categories", f"{FIRST}/categories_nodes", lambda a: put_at(a, 0, 10**6), "categories_nodes"),
+    ("numbers", f"{FIRST}/categories", lambda a: np.zeros(1, ">i4"), "categories_nodes"),
     ("vectors", f"{FIRST}/leaf_weights", lambda a: a[:1], "leaf_weights"),
     ("vectors", f"{FIRST}/right_children", lambda a: put_at(a, -1, 10**6), "right_children"),
     ("dart", "learner/gradient_booster/weight_drop", [1.0], "weight_drop"),

@@ -141,6 +141,7 @@ def _bits(tree: Mapping[str, Any], n_splits: int) -> int:
     """Return how many bits XGBoost makes of the categories of a tree."""
     found, sizes = tree["categories"], tree["categories_sizes"].astype(np.int64)
     starts = tree["categories_segments"]
+    require(n_splits > 0, "categories_nodes")
     require(len(sizes) == n_splits and len(starts) == n_splits, "categories_sizes")
     require(((sizes > 0) & (sizes <= len(found))).all(), "categories_sizes")
     ends = np.cumsum(sizes)
