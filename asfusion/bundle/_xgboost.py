@@ -88,10 +88,10 @@ def _shape(param: Any) -> tuple[int, int]:
     """Return how many features go in and how many numbers come out."""
     check_keys(param, _LEARNER_PARAM, "learner_model_param")
     n_features = count_of(param["num_feature"], "num_feature", most=MOST_FEATURES)
-    n_classes = count_of(param["num_class"], "num_class", most=MOST_GROUPS)
+    n_named = count_of(param["num_class"], "num_class", most=MOST_GROUPS)
     n_targets = count_of(param["num_target"], "num_target", most=MOST_GROUPS)
-    require(n_targets == 1 or (n_targets > 1 and n_classes == 0), "num_target")
-    n_groups = max(n_classes, n_targets)
+    require(n_targets == 1 or (n_targets > 1 and n_named == 0), "num_target")
+    n_groups = max(n_named, n_targets)
     require(len(_numbers(param["base_score"], "base_score")) in (1, n_groups), "base_score")
     require(param["boost_from_average"] in ("0", "1"), "boost_from_average")
     return n_features, n_groups
