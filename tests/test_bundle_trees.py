@@ -26,7 +26,7 @@ from sklearn.neighbors import KernelDensity, KNeighborsClassifier
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import MultiLabelBinarizer, OneHotEncoder, PolynomialFeatures
 from sklearn.svm import SVC, SVR
-from sklearn.tree import DecisionTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skops import io as skops_io
 from xgboost import XGBClassifier
 
@@ -213,6 +213,13 @@ def test_depth_that_paths_would_overflow() -> None:
     part.tree_.max_depth = 10**6
     with pytest.raises(BundleError, match="the size of a tree"):
         load_skops(sneaked(part))
+
+
+def test_chain_that_is_no_tree() -> None:
+    steps = np.arange(2500)
+    part = DecisionTreeRegressor().fit(steps[:, None], np.exp2(steps / 4.0))
+    with pytest.raises(BundleError, match="save: .*trees of more than 2000 levels"):
+        dump_skops(part)
 
 
 def test_votes_for_a_class_that_is_none() -> None:

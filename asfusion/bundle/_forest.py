@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from asfusion.bundle._unlike import Unlike
+
 # Trees deeper than this are no model: what is computed along a path grows with its square.
 MOST_DEPTH = 2000
 
@@ -24,6 +26,11 @@ def depths_of(left: Any, right: Any, leaf: Any, sizes: Any, loose: Any = None) -
         Nodes of each tree; each has one at least.
     loose : ndarray of bool, optional
         Nodes that no other may name.
+
+    Raises
+    ------
+    Unlike
+        If a tree is deeper than any model.
     """
     sizes = np.asarray(sizes, dtype=np.int64)
     roots = np.cumsum(sizes) - sizes
@@ -50,7 +57,7 @@ def _within(child: Any, node: Any, size: Any) -> bool:
     return bool(((child > node) & (child < size)).all())
 
 
-def _depths(children: Any, leaf: Any, roots: Any, tree: Any) -> Any | None:
+def _depths(children: Any, leaf: Any, roots: Any, tree: Any) -> Any:
     """Walk down all trees at once, a level at a time."""
     depths = np.zeros(len(roots), dtype=np.int64)
     level = roots
@@ -59,4 +66,4 @@ def _depths(children: Any, leaf: Any, roots: Any, tree: Any) -> Any | None:
         level = children[:, level[~leaf[level]]].ravel()
         if not len(level):
             return depths
-    return None
+    raise Unlike(f"trees of more than {MOST_DEPTH} levels")
