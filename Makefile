@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check environment audit lint types layers docs format bench bench-peers clean
+.PHONY: help demo test check environment audit lint types layers docs floors format bench bench-peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ help:
 	@echo "make demo     install, fit and judge a fused model on synthetic patients (demo-output/)"
 	@echo "make test     install, then lint, types, layers, docs and tests, as CI does"
 	@echo "make check    the same checks without the documentation, and the tests that find most for the least"
-	@echo "make lint | types | layers | docs | audit     one of those checks alone"
+	@echo "make lint | types | layers | docs | audit | floors     one of those checks alone"
 	@echo "make format   rewrite the code in the one style"
 	@echo "make bench    run all benchmarks (an hour and more; python benchmarks/run.py --list)"
 	@echo "make bench-peers   run other libraries beside asfusion, each in its own environment"
@@ -33,7 +33,7 @@ demo: $(VENV)/.core
 	$(BIN)/asfusion demo --out demo-output
 
 # The cheap checks first, so that most mistakes cost seconds; pytest's summary closes the run.
-test: environment audit lint types layers docs
+test: environment audit lint types layers docs floors
 	$(BIN)/python -m pytest -n 2
 
 # For the desk, under two minutes: the public face, the architecture, the contracts of heads and
@@ -98,6 +98,10 @@ types: $(VENV)/.dev
 
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# Models saved by the oldest versions that pyproject.toml allows, read by the newest, and back.
+floors: $(VENV)/.dev
+	VENV=$(VENV) .ci/floors
 
 # Not --quiet: it silences warnings before --strict counts them.
 docs: $(VENV)/.dev

@@ -19,14 +19,8 @@ import numpy as np
 
 from asfusion._version import __version__
 from asfusion.bundle.folder import read_bundle, write_bundle
-from asfusion.bundle.sklearn_parts import (
-    NO_CACHE,
-    dump_skops,
-    dump_xgboost,
-    is_xgboost,
-    load_skops,
-    load_xgboost,
-)
+from asfusion.bundle.sklearn_parts import NO_CACHE, dump_skops, load_skops
+from asfusion.bundle.xgboost_parts import dump_xgboost, is_xgboost, load_xgboost
 from asfusion.exceptions import BundleError
 
 Resolve = Callable[[str], type]
