@@ -44,7 +44,7 @@ from asfusion.fusion._base import Fusion
 from asfusion.fusion.attention import CrossAttention
 from asfusion.nn._budget import at_most_values
 from asfusion.persistence import describe, load
-from tests.test_bundle import NAMES, STATE, hostile_manifests, pickled
+from tests.test_bundle import NAMES, STATE, hashed, hostile_manifests, pickled
 from tests.test_bundle_sklearn import hostile_archives
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -484,7 +484,7 @@ def test_nothing_runs_while_a_hostile_model_is_read(
         write_bundle(hostile / f"archive {name}", part | {"sklearna.skops": make()}, {})
     for number, manifest in enumerate(hostile_manifests().values()):
         (hostile / f"manifest{number}").mkdir()
-        (hostile / f"manifest{number}" / "manifest.json").write_text(json.dumps(manifest))
+        (hostile / f"manifest{number}" / "manifest.json").write_bytes(hashed(manifest))
     run = subprocess.run(
         [sys.executable, "-c", _WATCH, str(tmp_path)],
         check=True, capture_output=True, text=True, cwd=tmp_path,

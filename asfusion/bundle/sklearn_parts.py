@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._checks import quoted
+from asfusion.bundle._budget import read_schema
 from asfusion.exceptions import BundleError
 
 # Types outside skops' own list that a part may hold: plain containers of numbers of
@@ -108,6 +109,7 @@ def load_skops(raw: bytes) -> Any:
     from skops import io as skops_io
 
     _check_archive(raw)
+    read_schema(_schema_text(raw))
     foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
     if foreign:
         msg = f"load: a part holds types that no saved model has: {quoted(foreign)}."
@@ -118,8 +120,12 @@ def load_skops(raw: bytes) -> Any:
 
 
 def _schema(raw: bytes) -> Any:
+    return json.loads(_schema_text(raw))
+
+
+def _schema_text(raw: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        return json.loads(archive.read("schema.json"))
+        return archive.read("schema.json")
 
 
 def _names_cache(node: Any) -> bool:
