@@ -529,9 +529,13 @@ def test_two_files_for_one_part(tmp_path: Path) -> None:
 
 
 def test_version_in_a_message_is_a_version(tmp_path: Path) -> None:
-    for named, shown in (("1.2.3.dev0", r"asfusion 1\.2\.3\.dev0,"), ("\x1b[31m", r"asfusion \?,")):
+    for named, shown in (
+        ("1.2.3.dev0", r"asfusion 1\.2\.3\.dev0 \(here "),
+        ("\x1b[31m", "by the versions that are"),
+    ):
         path = tmp_path / f"{len(named)}.asf"
-        write_bundle(path, {"state.json": b'{"$": "no"}'}, {"asfusion": named})
+        parts = {"state.json": b'{"$": "no"}'}
+        write_bundle(path, parts, {"versions": {"asfusion": named, "x": 1}})
         with pytest.raises(BundleError, match=shown):
             load(path)
 

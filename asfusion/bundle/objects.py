@@ -19,8 +19,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from asfusion._version import __version__
 from asfusion.bundle._budget import Budget
+from asfusion.bundle._compat import check_versions, installed, told_apart
 from asfusion.bundle.folder import read_bundle, write_bundle
 from asfusion.bundle.sklearn_parts import (
     NO_CACHE,
@@ -65,7 +65,7 @@ def save_bundle(thing: Any, path: Path) -> None:
     raw = json.dumps(tree, sort_keys=True, allow_nan=False).encode()
     packer.budget.spend_text(raw)
     parts = packer.parts() | {"state.json": raw}
-    about = {"asfusion": __version__, "class": _class_name(type(thing))}
+    about = {"class": _class_name(type(thing)), "versions": installed()}
     write_bundle(path, parts, about)
 
 
@@ -87,17 +87,15 @@ def load_bundle(path: Path, resolve: Resolve, *, max_bytes: int) -> Any:
         If anything at all is not as it was saved.
     """
     parts, manifest = read_bundle(path, max_bytes=max_bytes)
+    check_versions(manifest, {name.rpartition(".")[2] for name in parts})
     try:
         return _restored(parts, resolve)
     except BundleError:
         raise
     except Exception as error:  # whatever foreign content does, the answer is one error
-        named = str(manifest.get("asfusion"))
-        saved_by = named if re.fullmatch(r"[0-9a-z.+]{1,40}", named) else "?"
         msg = (
             f"load: the model could not be restored ({type(error).__name__}). It was saved by "
-            f"asfusion {saved_by}, this is {__version__}; install that version, or save the "
-            "model again."
+            f"{told_apart(manifest)}; install those, or save the model again."
         )
         raise BundleError(msg) from error
 
