@@ -173,6 +173,7 @@ def test_loaded_model_predicts_the_same_bits(name: str, X: pd.DataFrame, tmp_pat
         assert again.predict(X).tolist() == model.predict(X).tolist()
     assert repr(again) == repr(model)
     bytes_before = {entry.name: entry.read_bytes() for entry in path.iterdir()}
+    assert sum(file.startswith("probe-") for file in bytes_before) == 1
     again.save(path)
     assert {entry.name: entry.read_bytes() for entry in path.iterdir()} == bytes_before
 
@@ -319,13 +320,13 @@ def test_every_class_that_models_are_made_of_is_on_the_list() -> None:
             persistence._resolve(name)
 
 
-def test_part_in_place_of_an_estimator(saved: Path, tmp_path: Path) -> None:
+def test_part_in_place_of_an_estimator(tmp_path: Path) -> None:
     params = {"$": "dict", "items": [["params", {"$": "dict", "items": []}]]}
     head = {"$": "object", "class": "asfusion.fusion.gated:Gated", "state": params}
     for state in (5, head):
-        path = forge(saved, tmp_path / "x.asf", lambda _, state=state: state)
+        write_bundle(tmp_path / "x.asf", {"state.json": json.dumps(state).encode()}, {})
         with pytest.raises(BundleError, match="expected a saved estimator, got something else"):
-            load(path)
+            load(tmp_path / "x.asf")
 
 
 def walk(node: Any) -> Iterator[Any]:

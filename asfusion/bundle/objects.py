@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from asfusion.bundle import _probe
 from asfusion.bundle._budget import Budget
 from asfusion.bundle._compat import check_versions, installed, told_apart
 from asfusion.bundle.folder import read_bundle, write_bundle
@@ -39,6 +40,7 @@ _FETCHES_CODE = frozenset(
 )
 # What XGBoost is told of the machine.
 _OF_THE_MACHINE = frozenset({"device", "gpu_id", "n_jobs", "nthread"})
+_PROBE_BYTES = 32 << 20
 _KIND = "$"
 # Values of a list from which on they are set aside together, or rows column by column.
 _MANY = 16
@@ -65,6 +67,8 @@ def save_bundle(thing: Any, path: Path) -> None:
     raw = json.dumps(tree, sort_keys=True, allow_nan=False).encode()
     packer.budget.spend_text(raw)
     parts = packer.parts() | {"state.json": raw}
+    if probe := _probe.asked(thing):
+        parts["probe.json"] = probe
     about = {"class": _class_name(type(thing)), "versions": installed()}
     write_bundle(path, parts, about)
 
@@ -89,7 +93,14 @@ def load_bundle(path: Path, resolve: Resolve, *, max_bytes: int) -> Any:
     parts, manifest = read_bundle(path, max_bytes=max_bytes)
     check_versions(manifest, {name.rpartition(".")[2] for name in parts})
     try:
-        return _restored(parts, resolve)
+        probe = parts.pop("probe.json", None)
+        in_float32 = "tensors.safetensors" in parts
+        value = _restored(parts, resolve)
+        if probe is not None:
+            Budget("load", _PROBE_BYTES).spend_text(probe)
+            versions = told_apart(manifest)
+            _probe.compare(value, probe, in_float32=in_float32, versions=versions)
+        return value
     except BundleError:
         raise
     except Exception as error:  # whatever foreign content does, the answer is one error

@@ -23,6 +23,7 @@ from asfusion.nn.registry import backbone_names, find_backbone, register_backbon
 from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, make_tabnet
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
+from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 
 Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
@@ -213,6 +214,9 @@ class TabularEncoder(FeatureEncoder):
 
     def _tell_gaps(self, frame: Frame) -> None:
         tell_gaps(self.plan_, frame)
+
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        return synthetic_cells(self.plan_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, such as ``crp`` and ``crp_missing``."""

@@ -261,6 +261,18 @@ class FusionEstimator(Bundled, PartsMixin):
         save_bundle(self, Path(path))
         return Path(path)
 
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return columns of rows that are nobody's, missing where content cannot be made up."""
+        cells: dict[str, list[Any]] = {}
+        for encoder in self._modality_encoders().values():
+            cells |= encoder._probe_cells()
+        if not cells:
+            return {}
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
+        n_rows = len(next(iter(cells.values())))
+        return {str(name): cells.get(name, [None] * n_rows) for name in columns}
+
     # -- reading -----------------------------------------------------------------------
 
     def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:

@@ -48,6 +48,7 @@ class JointFusion(FusionEstimator):
     """
 
     _family = "joint"
+    _local_params = frozenset({"checkpoint", "device"})
     has_gradients = True
 
     def __init__(

@@ -60,6 +60,12 @@ class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         names: NDArray[np.object_] = self.estimator_.feature_names_in_
         return names
 
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return the synthetic rows of the wrapped estimator, if it makes any."""
+        make = getattr(self.estimator_, "_probe_rows", dict)
+        rows: dict[str, list[Any]] = make()
+        return rows
+
     def _given(self) -> Any:
         """Return the fitted estimator that was given, or None if it is to be fitted here."""
         frozen = isinstance(self.estimator, FrozenEstimator)
