@@ -23,11 +23,12 @@ _MOST_PLAIN_KEYS = 5_000
 # Bytes of a list, a dict, a text and an element of either, parsed and unpacked again.
 _LIST, _DICT, _TEXT, _ELEMENT, _OBJECT = 150, 320, 60, 34, 2_000
 _HEADER_FACTOR = 10
-# A schema that skops wrote costs 13 bytes for each of its own.
-_SCHEMA_BYTES, _SCHEMA_FACTOR = 8 << 20, 16
-# A text, also one that does not end; no position is looked at twice.
-_STRINGS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
+# A schema that skops wrote costs 13 bytes for each of its own, and a second for two megabytes.
+_SCHEMA_BYTES, _SCHEMA_FACTOR, _MOST_SCHEMA = 8 << 20, 16, 8 << 20
+_CHUNK = 1 << 20
+_STEPS = np.zeros(256, dtype=np.int8)
+_STEPS[[ord("["), ord("{")]] = 1
+_STEPS[[ord("]"), ord("}")]] = -1
 
 
 class Budget:
@@ -86,17 +87,12 @@ class Budget:
         """Take what parsing a JSON text of ASCII will cost, which is not done here."""
         if not raw.isascii():
             self._refuse("a state that is not in ASCII")
-        bare = _STRINGS.sub(b"", raw)
-        brackets = bare.translate(None, _NO_BRACKET)
-        n_dicts = brackets.count(b"{")
-        # Deeper than it is long can only be what is refused for its number of lists.
-        self.spend(_DICT * n_dicts + _LIST * brackets.count(b"["))
-        self.spend(_ELEMENT * (bare.count(b",") + bare.count(b":")))
         self.spend(len(raw) + _TEXT * (raw.count(b'"') // 2))
-        self.spend((len(raw) - len(bare)) * _width(raw))
-        signs = np.frombuffer(brackets, dtype=np.uint8)
-        opens = np.where((signs == ord("[")) | (signs == ord("{")), 1, -1)
-        if len(signs) and int(np.cumsum(opens).max()) > _MOST_DEPTH:
+        counts, n_texted, depth = _counted(raw)
+        self.spend(_DICT * counts["{"] + _LIST * counts["["])
+        self.spend(_ELEMENT * (counts[","] + counts[":"]))
+        self.spend(n_texted * _width(raw))
+        if depth > _MOST_DEPTH:
             self._refuse(f"a state that is nested more than {_MOST_DEPTH} deep")
 
     def _refuse(self, got: str) -> None:
@@ -112,11 +108,42 @@ class Budget:
         raise BundleError(msg)
 
 
+def _counted(raw: bytes) -> tuple[dict[str, int], int, int]:
+    """Return how often signs stand outside of texts, the length of all texts, and the depth."""
+    if b"\\" in raw:
+        raw = raw.replace(b"\\\\", b"__").replace(b'\\"', b"__")
+    totals = np.zeros(256, dtype=np.int64)
+    inside, depth, deepest = 0, 0, 0
+    for start in range(0, len(raw), _CHUNK):
+        part = np.frombuffer(raw, np.uint8, min(_CHUNK, len(raw) - start), start)
+        quotes = part == ord('"')
+        # Its last bit is all that counts, which survives the overflow.
+        within = (np.cumsum(quotes, dtype=np.uint8) + np.uint8(inside)) & 1
+        inside = int(within[-1])
+        bare = part[(within == 0) & ~quotes]
+        totals += np.bincount(bare, minlength=256)
+        steps = np.cumsum(_STEPS[bare], dtype=np.int64)
+        if len(steps):
+            deepest = max(deepest, depth + int(steps.max()))
+            depth += int(steps[-1])
+    return {sign: int(totals[ord(sign)]) for sign in "{[,:"}, len(raw) - int(totals.sum()), deepest
+
+
 def _width(raw: bytes) -> int:
     """Return the most bytes that a character of any text takes once it is parsed."""
     if b"\\u" not in raw:
         return 1
     return 4 if re.search(rb"\\u[dD][89abAB]", raw) else 2
+
+
+def check_schema_size(raw: bytes, who: str) -> None:
+    """Raise if the schema of a skops archive is larger than `read_schema` takes."""
+    if len(raw) > _MOST_SCHEMA:
+        msg = (
+            f"{who}: expected a scikit-learn part with a description of at most "
+            f"{_MOST_SCHEMA >> 20} MB, got {len(raw) >> 20} MB. Use fewer trees, or XGBoost."
+        )
+        raise BundleError(msg)
 
 
 def read_schema(raw: bytes) -> Any:
@@ -130,6 +157,7 @@ def read_schema(raw: bytes) -> Any:
     BundleError
         If the schema costs too much, or more than it says.
     """
+    check_schema_size(raw, "load")
     Budget("load", _SCHEMA_BYTES + _SCHEMA_FACTOR * len(raw)).spend_text(raw)
     schema = json.loads(raw)
     _Shared().look_at(schema)

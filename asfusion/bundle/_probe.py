@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._progress import progress_shown
+from asfusion.bundle._budget import Budget
 from asfusion.exceptions import BundleError
 
 MOST_BYTES = 4 << 20
@@ -24,6 +25,7 @@ MOST_BYTES = 4 << 20
 _CLOSE, _CLOSE_IN_FLOAT32 = 1e-6, 1e-4
 _MOST_ROWS, _MOST_COLUMNS = 16, 2_000
 _DIGITS = 9
+_STRANGE = "load: the synthetic rows of the model are not as save wrote them."
 
 
 def asked(model: Any) -> bytes | None:
@@ -64,6 +66,9 @@ def compare(model: Any, raw: bytes, *, in_float32: bool, versions: str) -> None:
     """
     if not hasattr(model, "_probe_rows"):
         return  # it is no estimator, which is told where one is expected
+    if len(raw) > MOST_BYTES:
+        raise BundleError(_STRANGE)
+    Budget("load").spend_text(raw)
     stored = json.loads(raw)
     expected = np.asarray(stored["answers"], dtype=np.float64)
     cells = _cells_to_ask(model, stored["cells"], n_rows=len(expected))
@@ -99,7 +104,7 @@ def _cells_to_ask(model: Any, given: Mapping[str, Any], n_rows: int) -> dict[str
         column = given.get(name) if any(cell is not None for cell in own) else None
         cells[name] = [None] * n_rows if column is None else column
     if not 0 < n_rows <= _MOST_ROWS or not all(_are_cells(c, n_rows) for c in cells.values()):
-        raise BundleError("load: the synthetic rows of the model are not as save wrote them.")
+        raise BundleError(_STRANGE)
     return cells
 
 

@@ -203,7 +203,7 @@ def _replace(path: Path, files: Mapping[str, bytes], manifest: bytes, *, alone: 
 def _left_at(path: Path, manifest: bytes) -> str:
     """Return in words what is at `path` after a save that failed, having looked."""
     try:
-        found = _manifest_bytes(path)
+        found, _ = _versioned(path)
         if found == manifest:
             return "The new model took its place, but the disk may lose it."
         for name, entry in _read_manifest(found)["files"].items():
@@ -248,22 +248,14 @@ def _read_parts(path: Path, manifest: Mapping[str, Any], max_bytes: int) -> dict
 
 def _versioned(path: Path) -> tuple[bytes, tuple[int, ...]]:
     """Return the text of the manifest and what differs for each one that takes its place."""
-    raw = _manifest_bytes(path)
     try:
-        found = (path / MANIFEST).stat()
-    except OSError:
-        raise BundleError(_CHANGED.format(name=MANIFEST)) from None
-    return raw, (found.st_ino, found.st_mtime_ns, found.st_size)
-
-
-def _manifest_bytes(path: Path) -> bytes:
-    try:
-        return _read_plain(path / MANIFEST, at_most=_MANIFEST_BYTES)
+        raw, found = _read_plain(path / MANIFEST, at_most=_MANIFEST_BYTES)
     except (FileNotFoundError, NotADirectoryError):
         msg = "load: expected the folder of a saved model, with a manifest.json, got none."
         raise BundleError(msg) from None
     except (ValueError, OSError):  # a path with a null byte is a ValueError
         raise BundleError(_CHANGED.format(name=MANIFEST)) from None
+    return raw, (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def _read_manifest(raw: bytes) -> dict[str, Any]:
@@ -309,7 +301,7 @@ _CHANGED = (
 def _read_checked(file: Path, entry: Mapping[str, Any]) -> bytes:
     """Return the content of a file whose size and hash are as promised."""
     try:
-        content = _read_plain(file, at_most=entry["size"])
+        content, _ = _read_plain(file, at_most=entry["size"])
     except OSError:
         raise _ChangedError(_CHANGED.format(name=file.name)) from None
     if len(content) != entry["size"] or hashlib.sha256(content).hexdigest() != entry["sha256"]:
@@ -317,15 +309,15 @@ def _read_checked(file: Path, entry: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _read_plain(file: Path, *, at_most: int) -> bytes:
-    """Return the content of a regular file; a link, a pipe or a larger file is an `OSError`."""
+def _read_plain(file: Path, *, at_most: int) -> tuple[bytes, os.stat_result]:
+    """Return a regular file's content and state; a link, a pipe or too large is an `OSError`."""
     handle = os.open(file, _READ_ONLY)
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_size > at_most:
             raise OSError(errno.EINVAL, "not a plain file of the expected size")
         with os.fdopen(handle, "rb", closefd=False) as opened:
-            return opened.read(at_most)
+            return opened.read(at_most), found
     finally:
         os.close(handle)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._checks import quoted
-from asfusion.bundle._budget import read_schema
+from asfusion.bundle._budget import check_schema_size, read_schema
 from asfusion.exceptions import BundleError
 
 # Types outside skops' own list that a part may hold: plain containers of numbers of
@@ -192,6 +192,7 @@ def _without_addresses(raw: bytes) -> bytes:
         return {key: renumber(value) for key, value in node.items()}
 
     contents["schema.json"] = json.dumps(renumber(schema)).encode()
+    check_schema_size(contents["schema.json"], "save")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         named = {renamed.get(name, name): content for name, content in contents.items()}
