@@ -175,7 +175,7 @@ def _acquire(file: Path, deadline: float) -> int | None:
                 return _hold_or_close(handle, file)
         if time.monotonic() > deadline:
             raise HeldError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        time.sleep(random.uniform(0.0, 2 * _PAUSE_S))  # noqa: S311 (a pause)
+        time.sleep(random.uniform(0.0, 2 * _PAUSE_S))
 
 
 def _hold_or_close(handle: int, file: Path) -> int | None:

@@ -187,9 +187,12 @@ def test_one_at_a_time_and_no_file_is_left(tmp_path: Path) -> None:
 
 
 def test_waiting_for_a_lock_ends(tmp_path: Path) -> None:
-    with locked(tmp_path / ".lock", wait_s=1.0), pytest.raises(HeldError, match="unavailable"):
-        with locked(tmp_path / ".lock", wait_s=0.05):
-            pass
+    with (
+        locked(tmp_path / ".lock", wait_s=1.0),
+        pytest.raises(HeldError, match="unavailable"),
+        locked(tmp_path / ".lock", wait_s=0.05),
+    ):
+        pass
     with locked(tmp_path / ".lock", wait_s=0.0) as alone:
         assert alone
 
@@ -214,9 +217,11 @@ def test_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_lock_that_may_not_be_made(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"[Nn]o such file|cannot find"):
-        with locked(tmp_path / "none" / ".lock", wait_s=0.0):
-            pass
+    with (
+        pytest.raises(OSError, match=r"[Nn]o such file|cannot find"),
+        locked(tmp_path / "none" / ".lock", wait_s=0.0),
+    ):
+        pass
 
 
 def test_what_is_being_written_is_no_leftover(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a saved model may cost to read: bounds on its text before it is parsed, and on what it makes.
+"""What a saved model may cost to read: its text before it is parsed, and what is made of it.
 
 Hashes say that a folder is whole, not who made it. A few kilobytes of text may ask for gigabytes
 of objects; here their number is known before there is one. The same is counted when a model is
@@ -22,7 +22,7 @@ _MOST_DEPTH = 200
 _MOST_PLAIN_KEYS = 5_000
 # Bytes of a list, a dict, a text and an element of either, parsed and unpacked again.
 _LIST, _DICT, _TEXT, _ELEMENT, _OBJECT = 150, 320, 60, 34, 2_000
-_HEADER_FACTOR = 10
+_HEADER_FACTOR = 28
 # A schema that skops wrote costs 13 bytes for each of its own, and a second for two megabytes.
 _SCHEMA_BYTES, _SCHEMA_FACTOR, _MOST_SCHEMA = 8 << 20, 16, 8 << 20
 _CHUNK = 1 << 20

@@ -1,4 +1,4 @@
-"""Which versions wrote a saved model, and between which of them the same file means other numbers."""
+"""Which versions wrote a saved model, and between which of them a file means other numbers."""
 
 from __future__ import annotations
 

@@ -431,7 +431,7 @@ def _of_any_machine(params: Mapping[str, Any]) -> dict[str, Any]:
 
 def _fits(numbers: Sequence[int]) -> bool:
     """Return whether whole numbers fit into 64 bits."""
-    return -(2**63) <= min(numbers) and max(numbers) < 2**63
+    return min(numbers) >= -(2**63) and max(numbers) < 2**63
 
 
 def _same_keys(rows: Sequence[dict[Any, Any]]) -> list[str]:

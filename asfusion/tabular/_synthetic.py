@@ -11,7 +11,7 @@ import numpy as np
 N_ROWS = 6
 _EPOCH = date(1970, 1, 1)
 _DIGITS = 6
-_NO_CELL = 0.15  # share of cells that are missing, but in the first row
+_NO_CELL = 0.15  # share of cells that are missing, but in the first column: each row has some
 _FEWEST_DAYS, _MOST_DAYS = -719_162, 2_932_896  # the years 1 to 9999
 
 
@@ -30,7 +30,7 @@ def synthetic_cells(learned: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     cells = {}
     for plan in learned:
         away = rng.normal(size=N_ROWS)
-        gone = (rng.random(N_ROWS) < _NO_CELL) & (np.arange(N_ROWS) > 0)
+        gone = (rng.random(N_ROWS) < _NO_CELL) & bool(cells)
         if plan["kind"] == "empty" or (plan["kind"] == "category" and not plan["levels"]):
             continue
         made = [_cell(plan, float(a), row) for row, a in enumerate(away)]

@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,15 +189,16 @@ def _read(source: Path) -> tuple[dict[str, bytes], dict[str, Any]]:
 # -- small folders that cost a lot -------------------------------------------------------
 
 
-def bombs(source: Path, folder: Path) -> dict[str, Path]:
+def bombs(source: Path, folder: Path, only: Collection[str] = ()) -> dict[str, Path]:
     """Write a bundle for each way to ask for more than a folder holds; return them by title.
 
-    Those that need a model around them are made of the one at `source`.
+    Those that need a model around them are made of the one at `source`. `only` chooses titles.
     """
+    makers = bomb_makers(source)
     made = {}
-    for number, (title, parts) in enumerate(_bomb_parts(source).items()):
-        path = made[title] = folder / f"bomb{number:02d}"
-        _write_unchecked(path, parts)
+    for number, title in enumerate(only or makers):
+        made[title] = folder / f"bomb{number:02d}"
+        _write_unchecked(made[title], makers[title]())
     return made
 
 
@@ -210,84 +211,123 @@ def _write_unchecked(path: Path, parts: dict[str, bytes], about: Any = None) -> 
         (path / name).write_bytes(content)
 
 
-def _bomb_parts(source: Path) -> dict[str, dict[str, bytes]]:
+def bomb_makers(source: Path) -> dict[str, Callable[[], dict[str, bytes]]]:
+    """Return what makes the parts of each bomb, by title."""
+    parts, _ = _read(source)
+
+    def around(**changed: bytes) -> dict[str, bytes]:
+        return {**parts, **{name.replace("__", "."): raw for name, raw in changed.items()}}
+
+    def parameter(values: dict[str, Any]) -> dict[str, bytes]:
+        tree = json.loads(parts["state.json"])
+        _set(tree, values)
+        return around(state__json=json.dumps(tree).encode())
+
+    asks = {"cells": {}, "answers": [[0]] * 10**5}
+    makers: dict[str, Callable[[], dict[str, bytes]]] = {
+        "rows to ask: 15 MB of []": lambda: around(probe__json=_repeated(b"[],", 15)),
+        "rows to ask: 100,000": lambda: around(probe__json=json.dumps(asks).encode()),
+    }
+    for title, values in _PARAMETERS.items():
+        makers[title] = functools.partial(parameter, values)
+    for title, text in _TEXTS.items():
+        makers[title] = functools.partial(lambda text: {"state.json": text()}, text)
+    return makers | _TREES | _ARCHIVES
+
+
+def _repeated(unit: bytes, megabytes: int) -> bytes:
+    """Return a JSON list of one element over and over."""
+    return b"[" + unit * ((megabytes << 20) // len(unit)) + b"0]"
+
+
+_TEXTS: dict[str, Callable[[], bytes]] = {
+    "20 MB of []": lambda: _repeated(b"[],", 20),
+    "15 MB of []": lambda: _repeated(b"[],", 15),
+    "4 MB of []": lambda: _repeated(b"[],", 4),
+    "15 MB of {}": lambda: _repeated(b"{},", 15),
+    "15 MB of 0,": lambda: _repeated(b"0,", 15),
+    '15 MB of "",': lambda: _repeated(b'"",', 15),
+    '3 MB of "",': lambda: _repeated(b'"",', 3),
+    "15 MB of texts": lambda: _repeated(b'"ab",', 15),
+    "15 MB of 1e5": lambda: _repeated(b"1e5,", 15),
+    "15 MB of [ and no ]": lambda: b"[" * (15 << 20),
+    "15 MB of quotes": lambda: b'"' + b'\\"' * (15 << 19),
+    "15 MB of quotes, and no end": lambda: b'"' + b'\\"' * (15 << 19) + b"\\",
+    "one wide letter in 15 MB": lambda: b'"' + b"a" * (15 << 20) + b'\\ud83d\\ude00"',
+    "15 MB of digits": lambda: b"0." + b"1" * (15 << 20),
+    "whole numbers of 4300 digits": lambda: b"[" + b",".join([b"9" * 4300] * 3000) + b"]",
+    "one whole number of 15 MB": lambda: b"9" * (15 << 20),
+    "UTF-16": lambda: _repeated(b"[],", 7).decode().encode("utf-16"),
+    "UTF-32": lambda: _repeated(b"[],", 3).decode().encode("utf-32"),
+    "100,000 deep": lambda: b"[" * 100_000 + b"]" * 100_000,
+    "900 deep": lambda: b"[" * 900 + b"]" * 900,
+}
+
+
+def _node(kind: str, **fields: Any) -> dict[str, Any]:
+    return {_KIND: kind, **fields}
+
+
+def _tree(state: Any, **parts: Callable[[], bytes]) -> Callable[[], dict[str, bytes]]:
+    """Return what makes a state and its parts; ``__`` stands for the point in their names."""
+
+    def make() -> dict[str, bytes]:
+        made = {name.replace("__", "."): part() for name, part in parts.items()}
+        return {"state.json": json.dumps(state()).encode(), **made}
+
+    return make
+
+
+def _arrays(array: Any) -> Callable[[], bytes]:
     from safetensors.numpy import save
 
-    ten_mb = save({"a0": np.zeros(10 << 17)})
-    forest = _forest()
-    array, part = {_KIND: "array", "name": "a0"}, {_KIND: "sklearn", "name": "sklearna.skops"}
-    tree = {"$": "xgboost", "class": "XGBClassifier", "params": {"$": "dict", "items": []}}
-    collide = [[[{"$": "tuple", "items": [i * (2**61 - 1)]}, 0]] for i in range(150_000)]
-    states: dict[str, tuple[Any, dict[str, bytes]]] = {
-        "300 references to one array of 10 MB": ([array] * 300, {"arrays.safetensors": ten_mb}),
-        "2000 references to one part": ([part] * 2000, {"sklearna.skops": forest}),
-        "4 MB of wide cells": (
-            {"$": "cells", "dtype": "<U1000", "shape": [10**6], "cells": ["a"] * 10**6}, {},
-        ),
-        "one wide cell": (
-            {"$": "cells", "dtype": "<U2000000000", "shape": [1], "cells": ["a"]}, {},
-        ),
-        "one long cell among many": (
-            {"$": "cells", "dtype": "<U1", "shape": [10**5], "cells": ["a"] * 99_999 + ["b" * 10**5]},
-            {},
-        ),
-        "100,000 tree models": ([tree] * 100_000, {}),
-        "100,000 encoders": (
-            [{"$": "object", "class": "asfusion.encoders.tabular:TabularEncoder",
-              "state": {"$": "dict", "items": [["params", {"$": "dict", "items": [["columns", "a"]]}],
-                                               ["fitted", {"$": "dict", "items": []}]]}}] * 40_000,
-            {},
-        ),
-        "keys that collide": ({"$": "dict", "items": [pair[0] for pair in collide]}, {}),
-        "many numbers in a part": (
-            {"$": "numbers", "name": "a0"}, {"arrays.safetensors": save({"a0": np.zeros(10**7, np.uint8)})},
-        ),
-        "many rows of two columns": (
-            {"$": "records", "keys": ["a"], "columns": [{"$": "numbers", "name": "a0"}]},
-            {"arrays.safetensors": save({"a0": np.zeros(10**7, np.uint8)})},
-        ),
-        "many rows of none": ({"$": "records", "keys": [], "columns": [[0] * 10**6]}, {}),
-        "a million empty tensors": (0, {"arrays.safetensors": _empty_tensors(10**6)}),
-    }  # fmt: skip
-    found = {
-        title: {"state.json": json.dumps(state).encode()} | parts
-        for title, (state, parts) in states.items()
-    }
-    raw = {
-        "20 MB of []": b"[" + b"[]," * (20 << 20 >> 2) + b"0]",
-        "15 MB of []": b"[" + b"[]," * (15 << 20 >> 2) + b"0]",
-        "15 MB of {}": b"[" + b"{}," * (15 << 20 >> 2) + b"0]",
-        "15 MB of 0,": b"[" + b"0," * (15 << 20 >> 1) + b"0]",
-        '15 MB of "",': b"[" + b'"",' * (15 << 20 >> 2) + b"0]",
-        "15 MB of texts": b"[" + b'"ab",' * (3 << 20) + b"0]",
-        "15 MB of 1e5": b"[" + b"1e5," * (15 << 20 >> 2) + b"0]",
-        "15 MB of [ and no ]": b"[" * (15 << 20),
-        "15 MB of quotes": b'"' + b'\\"' * (15 << 19),
-        "15 MB of quotes, and no end": b'"' + b'\\"' * (15 << 19) + b"\\",
-        "one wide letter in 15 MB": b'"' + b"a" * (15 << 20) + b'\\ud83d\\ude00"',
-        "15 MB of digits": b"0." + b"1" * (15 << 20),
-        "ints of 4300 digits": b"[" + b",".join([b"9" * 4300] * 3000) + b"]",
-        "one whole number of 15 MB": b"9" * (15 << 20),
-        "UTF-16": ("[" + "[]," * (2 << 20) + "0]").encode("utf-16"),
-        "UTF-32": ("[" + "[]," * (1 << 20) + "0]").encode("utf-32"),
-        "100,000 deep": b"[" * 100_000 + b"]" * 100_000,
-        "900 deep": b"[" * 900 + b"]" * 900,
-    }  # fmt: skip
-    found |= {title: {"state.json": text} for title, text in raw.items()}
-    state = json.dumps(part).encode()
-    for title, archive in _archives(forest).items():
-        found[title] = {"state.json": state, "sklearna.skops": archive}
-    parts, _ = _read(source)
-    for title, change in _PARAMETERS.items():
-        tree = json.loads(parts["state.json"])
-        _set(tree, change)
-        found[title] = {**parts, "state.json": json.dumps(tree).encode()}
-    found["20 MB of rows to ask"] = {**parts, "probe.json": raw["20 MB of []"]}
-    found["a million rows to ask"] = {
-        **parts,
-        "probe.json": json.dumps({"cells": {}, "answers": [[0]] * 10**6}).encode(),
-    }
-    return found
+    return lambda: save({"a0": array})
+
+
+def _encoder() -> dict[str, Any]:
+    params = _node("dict", items=[["columns", "a"]])
+    state = _node("dict", items=[["params", params], ["fitted", _node("dict", items=[])]])
+    return _node("object", state=state, **{"class": "asfusion.encoders.tabular:TabularEncoder"})
+
+
+def _tree_model() -> dict[str, Any]:
+    return _node("xgboost", params=_node("dict", items=[]), **{"class": "XGBClassifier"})
+
+
+def _cells(dtype: str, cells: list[str]) -> dict[str, Any]:
+    return _node("cells", dtype=dtype, shape=[len(cells)], cells=cells)
+
+
+_ARRAY, _PART = _node("array", name="a0"), _node("sklearn", name="sklearna.skops")
+_NUMBERS, _BYTES = _node("numbers", name="a0"), np.zeros(10**7, np.uint8)
+_PRIME = 2**61 - 1  # what Python takes whole numbers modulo
+_TREES: dict[str, Callable[[], dict[str, bytes]]] = {
+    "300 references to one array of 10 MB": _tree(
+        lambda: [_ARRAY] * 300, arrays__safetensors=_arrays(np.zeros(10 << 17))
+    ),
+    "2000 references to one part": _tree(lambda: [_PART] * 2000, sklearna__skops=lambda: _forest()),
+    "4 MB of wide cells": _tree(lambda: _cells("<U1000", ["a"] * 10**6)),
+    "1 MB of wide cells": _tree(lambda: _cells("<U1000", ["a"] * 200_000)),
+    "one wide cell": _tree(lambda: _cells("<U2000000000", ["a"])),
+    "one long cell among many": _tree(lambda: _cells("<U1", ["a"] * 99_999 + ["b" * 10**5])),
+    "100,000 tree models": _tree(lambda: [_tree_model()] * 100_000),
+    "20,000 tree models": _tree(lambda: [_tree_model()] * 20_000),
+    "40,000 encoders": _tree(lambda: [_encoder()] * 40_000),
+    "keys that collide": _tree(
+        lambda: _node("dict", items=[[i * _PRIME, 0] for i in range(150_000)])
+    ),
+    "20,000 keys that collide": _tree(
+        lambda: _node("dict", items=[[i * _PRIME, 0] for i in range(20_000)])
+    ),
+    "many numbers in a part": _tree(lambda: _NUMBERS, arrays__safetensors=_arrays(_BYTES)),
+    "many rows of one column": _tree(
+        lambda: _node("records", keys=["a"], columns=[_NUMBERS]),
+        arrays__safetensors=_arrays(_BYTES),
+    ),
+    "many rows of none": _tree(lambda: _node("records", keys=[], columns=[[0] * 10**6])),
+    "a million empty tensors": _tree(lambda: 0, arrays__safetensors=lambda: _empty_tensors(10**6)),
+    "50,000 empty tensors": _tree(lambda: 0, arrays__safetensors=lambda: _empty_tensors(50_000)),
+}
 
 
 _PARAMETERS: dict[str, dict[str, Any]] = {
@@ -328,46 +368,59 @@ def _forest() -> bytes:
     return dump_skops(RandomForestClassifier(20, random_state=0).fit(X, X[:, 0] > 0))
 
 
-def _archives(forest: bytes) -> dict[str, bytes]:
-    """Return scikit-learn parts whose schema asks for more than it says."""
-    array = {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode",
-             "type": "numpy", "file": "1.npy"}  # fmt: skip
-    buffer = io.BytesIO()
-    np.save(buffer, np.zeros(10 << 17))
-    ten_mb = {"1.npy": buffer.getvalue()}
-
-    def listed(content: list[Any]) -> Any:
-        return {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode",
-                "content": content, "__id__": 1}  # fmt: skip
-
-    def text(content: str, number: int) -> Any:
-        return {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode",
-                "content": content, "__id__": number}  # fmt: skip
-
-    laugh: Any = text("1", 2)
-    for number in range(3, 40):
-        again = listed([]) | {"__id__": laugh["__id__"]}
-        laugh = listed([laugh, again]) | {"__id__": number}
-    number_of = iter(range(10, 10**9))
-    return {
-        "300 names of one file": _archive(
-            forest, listed([array | {"__id__": next(number_of)} for _ in range(300)]), ten_mb
-        ),
-        "300 names of one file without numbers": _archive(forest, listed([array] * 300), ten_mb),
-        "a billion laughs": _archive(forest, laugh, {}),
-        "a list in a text": _archive(forest, text("[" + "[]," * (4 << 20) + "0]", 2), {}),
-        "a schema of []": _archive(forest, [[]] * (5 << 20), {}),
-        "200,000 small parts": _archive(
-            forest, listed([text("1", next(number_of)) for _ in range(200_000)]), {}
-        ),
-    }  # fmt: skip
+def _listed(content: list[Any], number: int = 1) -> dict[str, Any]:
+    kind = {"__class__": "list", "__module__": "builtins", "__loader__": "ListNode"}
+    return {**kind, "content": content, "__id__": number}
 
 
-def _archive(like: bytes, content: Any, files: dict[str, bytes]) -> bytes:
-    """Return a skops archive, its head taken from another one."""
-    with zipfile.ZipFile(io.BytesIO(like)) as archive:
-        head = json.loads(archive.read("schema.json"))
-    told = {name: head[name] for name in ("protocol", "_skops_version") if name in head}
+def _text(content: str, number: int) -> dict[str, Any]:
+    kind = {"__class__": "str", "__module__": "builtins", "__loader__": "JsonNode"}
+    return {**kind, "content": content, "__id__": number}
+
+
+def _named_file(**number: int) -> dict[str, Any]:
+    kind = {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode"}
+    return {**kind, "type": "numpy", "file": "1.npy", **number}
+
+
+def _laughs(levels: int) -> dict[str, Any]:
+    """Return a list that names the next one twice, and so on."""
+    laugh = _text("1", 2)
+    for number in range(3, 3 + levels):
+        laugh = _listed([laugh, _listed([], laugh["__id__"])], number)
+    return laugh
+
+
+def _archived(schema: Callable[[], Any], with_file: bool = False) -> Callable[[], dict[str, bytes]]:
+    def make() -> dict[str, bytes]:
+        buffer = io.BytesIO()
+        np.save(buffer, np.zeros(10 << 17))
+        files = {"1.npy": buffer.getvalue()} if with_file else {}
+        state = json.dumps(_PART).encode()
+        return {"state.json": state, "sklearna.skops": _archive(schema(), files)}
+
+    return make
+
+
+_ARCHIVES: dict[str, Callable[[], dict[str, bytes]]] = {
+    "300 names of one file": _archived(
+        lambda: _listed([_named_file(__id__=i) for i in range(2, 302)]), with_file=True
+    ),
+    "300 names of one file without numbers": _archived(
+        lambda: _listed([_named_file()] * 300), with_file=True
+    ),
+    "a billion laughs": _archived(lambda: _laughs(40)),
+    "a list in a text": _archived(lambda: _text("[" + "[]," * (2 << 20) + "0]", 2)),
+    "a schema of []": _archived(lambda: [[]] * (3 << 19)),
+    "70,000 small parts": _archived(lambda: _listed([_text("1", i) for i in range(2, 70_000)])),
+}
+
+
+def _archive(content: Any, files: dict[str, bytes]) -> bytes:
+    """Return a skops archive."""
+    from skops.io._protocol import PROTOCOL
+
+    told = {"protocol": PROTOCOL, "_skops_version": "0.13"}
     schema = {**content, **told} if isinstance(content, dict) else content
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:

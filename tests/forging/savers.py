@@ -151,29 +151,13 @@ def _work(work: Callable[[Path, int, int, int], None], *what: Any) -> NoReturn:
 
 def _run(options: argparse.Namespace) -> Contest:
     rng, folder = random.Random(options.seed), Path(options.folder)
-    told = tempfile.TemporaryFile("a+b", buffering=0)  # a pipe would fill up
-    write = told.fileno()
-    shared, n = folder / "shared.asf", 10_000
-    save_bundle(_model(0), shared)
-    children = [
-        _fork(_save, shared, (i + 1) * n, options.each, write) for i in range(options.savers)
-    ]
-    children += [_fork(_load, shared, 0, options.each, write) for _ in range(options.readers)]
-    # To a path that none of them finds a model at.
+    shared = folder / "shared.asf"
     fresh = [folder / f"fresh{i}.asf" for i in range(options.each)]
-    for number, path in enumerate(fresh):
-        pair = [_fork(_save, path, (90 + i) * n + number, 1, write) for i in range(2)]
-        for child in pair:
-            os.waitpid(child, 0)
-    for number in range(options.kills):
-        child = _fork(_save, shared, 10**6 + number * n, n, write)
-        time.sleep(rng.uniform(0.0, _LONGEST_S))
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    for child in children:
-        os.waitpid(child, 0)
-    told.seek(0)
-    contest = _counted(told.read().decode())
+    save_bundle(_model(0), shared)
+    with tempfile.TemporaryFile("a+b", buffering=0) as told:  # a pipe would fill up
+        _let_them(options, shared, fresh, rng, told.fileno())
+        told.seek(0)
+        contest = _counted(told.read().decode())
     contest.killed = options.kills
     save_bundle(_model(1), shared)  # which clears what the killed ones left
     for path in [shared, *fresh]:
@@ -184,6 +168,26 @@ def _run(options: argparse.Namespace) -> Contest:
     names = {path.name for path in folder.iterdir()} - {path.name for path in [shared, *fresh]}
     contest.leftovers = len(names) + len(list(shared.iterdir())) - 3
     return contest
+
+
+def _let_them(
+    options: argparse.Namespace, shared: Path, fresh: list[Path], rng: random.Random, out: int
+) -> None:
+    """Run all processes, and wait for them."""
+    n = 10_000
+    children = [_fork(_save, shared, (i + 1) * n, options.each, out) for i in range(options.savers)]
+    children += [_fork(_load, shared, 0, options.each, out) for _ in range(options.readers)]
+    for number, path in enumerate(fresh):  # where neither of two finds a model
+        pair = [_fork(_save, path, (90 + i) * n + number, 1, out) for i in range(2)]
+        for child in pair:
+            os.waitpid(child, 0)
+    for number in range(options.kills):
+        child = _fork(_save, shared, 10**6 + number * n, n, out)
+        time.sleep(rng.uniform(0.0, _LONGEST_S))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    for child in children:
+        os.waitpid(child, 0)
 
 
 def _counted(told: str) -> Contest:
