@@ -504,22 +504,21 @@ def test_nothing_runs_while_a_hostile_model_is_read(
 
 
 SOME_BOMBS = [
-    "4 MB of []", '3 MB of "",', "900 deep",
-    "300 references to one array of 10 MB", "1 MB of wide cells", "20,000 keys that collide",
-    "many numbers in a part", "50,000 empty tensors", "300 names of one file", "a billion laughs",
-    "a billion layers", "images of a million", "rows to ask: 100,000",
+    "4 MB of []", '3 MB of "",', "900 deep", "300 references to one array of 10 MB",
+    "1 MB of wide cells", "20,000 keys that collide", "50,000 empty tensors",
+    "300 names of one file", "a billion laughs", "rows to ask: 100,000",
 ]  # fmt: skip
 
 
 def test_forged_models_neither_crash_nor_cost_much(saved: Path, tmp_path: Path) -> None:
     """Some of each kind; ``benchmarks/red_team.py`` asks thousands."""
     paths = list(bombs(saved, tmp_path, SOME_BOMBS).values())
-    paths += forged(saved, tmp_path, 40, seed=11)
+    paths += forged(saved, tmp_path, 24, seed=11)
     seen = list(watched(paths, saved, most_s=120.0))
     assert len(seen) == len(paths)
     bad = [each for each in seen if each.how not in ("refused", "loaded") or each.megabytes > 64]
     assert bad == []
-    assert sum(each.how == "refused" for each in seen) > 30
+    assert sum(each.how == "refused" for each in seen) > 20
 
 
 # -- what belongs to a machine -----------------------------------------------------------
@@ -596,9 +595,9 @@ def test_an_edited_model_writes_and_fetches_nothing(
     def add(state: Any) -> Any:
         for node in list(walk(state)):
             if isinstance(node, list) and node[:1] == ["params"] and isinstance(node[1], dict):
-                names = str(node[1]["items"])
-                node[1]["items"] += added[:3] if "'on_error'" in names else []
-                node[1]["items"] += added[3:] if "'max_epochs'" in names else []
+                names = [str(item[0]) for item in node[1]["items"]]
+                node[1]["items"] += added[:3] if "on_error" in names else []
+                node[1]["items"] += added[3:] if "max_epochs" in names else []
         return state
 
     again = load(forge(saved, tmp_path / "x.asf", add))
@@ -664,11 +663,8 @@ def test_lost_base_score_is_seen(X: pd.DataFrame, tmp_path: Path) -> None:
     y = 140.0 + TARGETS[:, 0]
     model = EarlyFusionRegressor(tables(), XGBRegressor(n_estimators=3), **QUIET).fit(X, y)
     path = model.save(tmp_path / "model.asf")
-    off = lambda probe: (
-        probe | {"answers": [[cell - 139.5 for cell in row] for row in probe["answers"]]}
-    )
     with pytest.raises(BundleError, match="expected the predictions that the model gave"):
-        load(with_probe(path, tmp_path / "x.asf", off))
+        load(with_probe(path, tmp_path / "x.asf", moved(-139.5)))
 
 
 def test_rows_that_are_asked_are_nobodys(X: pd.DataFrame, tmp_path: Path) -> None:

@@ -260,6 +260,7 @@ def _versioned(path: Path) -> tuple[bytes, tuple[int, ...]]:
 
 def _read_manifest(raw: bytes) -> dict[str, Any]:
     """Return the manifest that a text is, without its hash."""
+    manifest: Any = None
     try:
         manifest = json.loads(raw)
         # Every byte counts: there is one text for what a manifest says.
@@ -278,7 +279,7 @@ def _read_manifest(raw: bytes) -> dict[str, Any]:
     for name, entry in manifest["files"].items():
         if not _is_entry(name, entry):
             raise BundleError("load: the manifest names a file that no saved model has.")
-    return manifest
+    return dict(manifest)
 
 
 def _is_entry(name: str, entry: Any) -> bool:

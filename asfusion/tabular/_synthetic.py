@@ -27,7 +27,7 @@ def synthetic_cells(learned: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
         What `TablePreprocessor.to_state` returned.
     """
     rng = np.random.default_rng(0)
-    cells = {}
+    cells: dict[str, list[Any]] = {}
     for plan in learned:
         away = rng.normal(size=N_ROWS)
         gone = (rng.random(N_ROWS) < _NO_CELL) & bool(cells)

@@ -510,13 +510,11 @@ def watched(paths: Iterable[Path], good: Path, *, most_s: float = 10.0) -> Itera
             yield Outcome(path, how, seconds, megabytes, message)
             continue
         hung = child.poll() is None and line is None
-        child.kill()
-        child.wait()
+        _end(child)
         child = None
         yield Outcome(path, "hung" if hung else "crashed", most_s if hung else 0.0)
     if child is not None:
-        child.kill()
-        child.wait()
+        _end(child)
 
 
 def _start(good: Path) -> subprocess.Popen[bytes]:
@@ -527,6 +525,12 @@ def _start(good: Path) -> subprocess.Popen[bytes]:
     )  # fmt: skip
     assert (_line(child, 120.0) or b"").startswith(b"ready")
     return child
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    with child:  # which waits, and closes what leads to it
+        pass
 
 
 def _line(child: subprocess.Popen[bytes], most_s: float) -> bytes | None:
