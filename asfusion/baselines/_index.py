@@ -29,6 +29,7 @@ from asfusion.baselines._models import (
 from asfusion.baselines._runs import BoardOptions, judge_models
 from asfusion.baselines._scores import IndexInfo, check_range, cv_plus, patient_weights
 from asfusion.baselines.board import BaselineBoard
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity, standard_name
 from asfusion.estimators._rows import (
@@ -52,7 +53,7 @@ MEDIAN = "(median instead of mean)"
 _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 
-class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
+class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
 
     # What predictions are explained by.

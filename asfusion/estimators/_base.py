@@ -23,6 +23,7 @@ from asfusion._random import derive_seed, draw_seed
 from asfusion._splits import Split, check_learnable
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -65,7 +66,7 @@ def estimator_class(family: str, target: Target) -> Any:
     return _CLASSES[family, target.face]
 
 
-class FusionEstimator(Bundled, PartsMixin):
+class FusionEstimator(Probed, Bundled, PartsMixin):
     """Common face of all fusion estimators.
 
     A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and

@@ -320,6 +320,12 @@ class JointFusion(FusionEstimator):
         model.network_ = network.to(next(self.network_.parameters()).dtype).eval()
         return model
 
+    def _as_probed(self) -> Self:
+        """Return the same model on the CPU, with one view of each row."""
+        asked = copy.copy(self)
+        asked.test_time_views, asked.device = 1, "cpu"
+        return asked
+
     def _checkpoint_file(self) -> Path | None:
         if self.checkpoint is None:
             return None
