@@ -74,6 +74,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     _embed_rows: ClassVar[int] = 8
     # Rows that are in memory as pixels at once, on their way to embeddings.
     _chunk_rows: ClassVar[int] = 1024
+    # Whether cells can be made up that are nobody's (`_probe_cells`).
+    _makes_up: ClassVar[bool] = False
     # Cells say what is read in `root`, and what is kept in `store`.
     _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
     _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})

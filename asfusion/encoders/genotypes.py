@@ -118,6 +118,7 @@ class GenotypeEncoder(FeatureEncoder):
     """
 
     kind: ClassVar[str] = "genotypes"
+    _makes_up: ClassVar[bool] = True
 
     def __init__(
         self,

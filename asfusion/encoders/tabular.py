@@ -113,6 +113,7 @@ class TabularEncoder(FeatureEncoder):
     """
 
     kind: ClassVar[str] = "table"
+    _makes_up: ClassVar[bool] = True
 
     def __init__(
         self,

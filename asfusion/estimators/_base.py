@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
     # What predictions are explained by, and whether gradients lead from them to the content.
     _explained_as: ClassVar[str] = "modalities"
     has_gradients: ClassVar[bool] = False
+
+    # Whether what no cells can be made up of is absent unread: a probe runs no network on images.
+    _skips_content: bool = False
 
     # How the family is named, and what the task mixin adds to it.
     _family: ClassVar[str]
@@ -273,6 +277,15 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
         n_rows = len(next(iter(cells.values())))
         return {str(name): cells.get(name, [None] * n_rows) for name in columns}
+
+    def _as_probed(self) -> Self:
+        asked = copy.copy(self)
+        asked._skips_content = True
+        return asked
+
+    def _skips(self, encoder: Encoder) -> bool:
+        """Return whether the modality of an encoder is absent, whatever the cells."""
+        return self._skips_content and not encoder._makes_up
 
     # -- reading -----------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders._cache import stack_embeddings
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
@@ -199,6 +200,11 @@ class JointFusion(FusionEstimator):
         return modalities, present.any(dim=0).numpy()
 
     def _rows_of(self, encoder: Encoder, frame: Frame) -> Prepared:
+        if self._skips(encoder):
+            (name,) = (name for name, own in self.encoders_.items() if own is encoder)
+            width = cast(EncoderNetwork, self.network_.encoders[name]).backbone.d_out
+            nothing = stack_embeddings([None] * len(frame), width)
+            return Prepared.embedded(nothing, torch.zeros(len(frame), dtype=torch.bool))
         return encoder.embed(frame, self.device) if encoder.is_frozen else encoder.prepare(frame)
 
     def _drop_empty(
@@ -322,7 +328,7 @@ class JointFusion(FusionEstimator):
 
     def _as_probed(self) -> Self:
         """Return the same model on the CPU, with one view of each row."""
-        asked = copy.copy(self)
+        asked = super()._as_probed()
         asked.test_time_views, asked.device = 1, "cpu"
         return asked
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -107,7 +106,7 @@ class _LateFusion(FusionEstimator):
         return self._combined(np.stack(list(parts.contents.values()), axis=1), parts.present)
 
     def _as_probed(self) -> Self:
-        asked = copy.copy(self)
+        asked = super()._as_probed()
         asked.models_ = {name: model._as_probed() for name, model in self.models_.items()}
         return asked
 
