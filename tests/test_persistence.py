@@ -172,7 +172,9 @@ def fitted(name: str, X: Any) -> Any:
 @pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
 def test_loaded_model_predicts_the_same_bits(name: str, X: pd.DataFrame, tmp_path: Path) -> None:
     model = fitted(name, X)
+    before = answer(model, X)
     path = model.save(tmp_path / "model.asf")
+    np.testing.assert_array_equal(answer(model, X), before)
     again = load(str(path))
     assert type(again) is type(model)
     np.testing.assert_array_equal(answer(again, X), answer(model, X))

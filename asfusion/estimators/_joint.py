@@ -156,7 +156,9 @@ class JointFusion(FusionEstimator):
     # -- predicting --------------------------------------------------------------------
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        if self.test_time_views > 1:  # tokens are averaged, between encoding and deciding
+        # Views are averaged between encoding and deciding; and there the network keeps its
+        # precision, whatever is absent.
+        if self.test_time_views > 1 or self._skips_content:
             return super()._raw(frame)
         modalities, present = self._tensors(frame)
         n_rows = len(frame)
