@@ -223,9 +223,10 @@ def _temporary(path: Path) -> tuple[int, Path]:
     while True:
         temporary = _sibling(path)
         handle = os.open(temporary, _NEW, 0o666)
+        held = True  # as far as that can be known where there are no locks
         with contextlib.suppress(OSError):
-            try_to_hold(handle)
-        if _is_at(handle, temporary):
+            held = try_to_hold(handle)
+        if held and _is_at(handle, temporary):
             return handle, temporary
         os.close(handle)  # it was taken for a leftover before it was held
 
