@@ -29,6 +29,7 @@ from asfusion.baselines._models import (
 from asfusion.baselines._runs import BoardOptions, judge_models
 from asfusion.baselines._scores import IndexInfo, check_range, cv_plus, patient_weights
 from asfusion.baselines.board import BaselineBoard
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity, standard_name
 from asfusion.estimators._rows import (
@@ -41,6 +42,7 @@ from asfusion.estimators._rows import (
 )
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.tabular._synthetic import N_ROWS, synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 from asfusion.targets.numbers import Numbers
 
@@ -51,7 +53,7 @@ MEDIAN = "(median instead of mean)"
 _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 
-class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
+class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
 
     # What predictions are explained by.
@@ -524,6 +526,13 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         check_is_fitted(self)
         save_bundle(self, Path(path))
         return Path(path)
+
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return columns of rows that are nobody's, made of what was learned of them."""
+        cells = synthetic_cells(self.plan_)
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
+        return {str(name): cells.get(name, [None] * N_ROWS) for name in columns} if cells else {}
 
     # -- columns -----------------------------------------------------------------------
 

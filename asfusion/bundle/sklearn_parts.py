@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._checks import quoted
+from asfusion.bundle._budget import check_schema_size, read_schema
 from asfusion.bundle._sklearn_checks import check_part
 from asfusion.bundle._skops_schema import FOREIGN, check_schema
 from asfusion.bundle._unlike import NamesCache, Unlike, require
@@ -113,7 +114,8 @@ def _restored(raw: bytes) -> Any:
 
     _check_archive(raw)
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        schema = json.loads(archive.read("schema.json"))
+        # Bounded before it is walked: shared nodes make some walks exponential.
+        schema = read_schema(_schema_text(raw))
         check_schema(raw, archive, schema)
     try:
         part = skops_io.loads(raw, trusted=sorted(TRUSTED))
@@ -125,8 +127,12 @@ def _restored(raw: bytes) -> Any:
 
 
 def _schema(raw: bytes) -> Any:
+    return json.loads(_schema_text(raw))
+
+
+def _schema_text(raw: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        return json.loads(archive.read("schema.json"))
+        return archive.read("schema.json")
 
 
 def _cannot(part: Any, why: list[str]) -> str:
@@ -182,6 +188,7 @@ def _without_addresses(raw: bytes) -> bytes:
         return {key: renumber(value) for key, value in node.items()}
 
     contents["schema.json"] = json.dumps(renumber(schema)).encode()
+    check_schema_size(contents["schema.json"], "save")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         named = {renamed.get(name, name): content for name, content in contents.items()}

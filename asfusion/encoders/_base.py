@@ -33,8 +33,6 @@ from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "last_block", "frozen"]
 BATCH, _TABLE_BATCH = 32, 128
-# Parameters that say where things are kept: cells say what is read there.
-_PLACES = frozenset({"root", "store"})
 
 
 class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -76,6 +74,11 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     _embed_rows: ClassVar[int] = 8
     # Rows that are in memory as pixels at once, on their way to embeddings.
     _chunk_rows: ClassVar[int] = 1024
+    # Whether cells can be made up that are nobody's (`_probe_cells`).
+    _makes_up: ClassVar[bool] = False
+    # Cells say what is read in `root`, and what is kept in `store`.
+    _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
+    _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Encoder:
@@ -289,6 +292,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
 
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        """Return cells of rows that are nobody's, of columns that hold what can be made up."""
+        return {}
+
     def _tell_gaps(self, frame: Frame) -> None:
         """Warn where rows that were just read lack what training rows had throughout."""
 
@@ -304,7 +311,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the parameters that name folders whose content counts, such as weights."""
         given = self.get_params(deep=False).items()
         paths = {name: os.fspath(v) for name, v in given if isinstance(v, str | os.PathLike)}
-        return {n: path for n, path in paths.items() if n not in _PLACES and _is_folder(path)}
+        sources = {n: path for n, path in paths.items() if n not in self._local_params}
+        return {n: path for n, path in sources.items() if _is_folder(path)}
 
     def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return which of the columns of X this encoder was given; none if it reads them all."""

@@ -23,6 +23,7 @@ from asfusion.nn.registry import backbone_names, find_backbone, register_backbon
 from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, make_tabnet
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
+from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 
 Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
@@ -112,6 +113,7 @@ class TabularEncoder(FeatureEncoder):
     """
 
     kind: ClassVar[str] = "table"
+    _makes_up: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -213,6 +215,9 @@ class TabularEncoder(FeatureEncoder):
 
     def _tell_gaps(self, frame: Frame) -> None:
         tell_gaps(self.plan_, frame)
+
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        return synthetic_cells(self.plan_)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, such as ``crp`` and ``crp_missing``."""

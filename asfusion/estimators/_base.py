@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from asfusion._random import derive_seed, draw_seed
 from asfusion._splits import Split, check_learnable
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -65,7 +67,7 @@ def estimator_class(family: str, target: Target) -> Any:
     return _CLASSES[family, target.face]
 
 
-class FusionEstimator(Bundled, PartsMixin):
+class FusionEstimator(Probed, Bundled, PartsMixin):
     """Common face of all fusion estimators.
 
     A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and
@@ -87,6 +89,9 @@ class FusionEstimator(Bundled, PartsMixin):
     # What predictions are explained by, and whether gradients lead from them to the content.
     _explained_as: ClassVar[str] = "modalities"
     has_gradients: ClassVar[bool] = False
+
+    # Whether what no cells can be made up of is absent unread: a probe runs no network on images.
+    _skips_content: bool = False
 
     # How the family is named, and what the task mixin adds to it.
     _family: ClassVar[str]
@@ -260,6 +265,27 @@ class FusionEstimator(Bundled, PartsMixin):
         check_is_fitted(self)
         save_bundle(self, Path(path))
         return Path(path)
+
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return columns of rows that are nobody's, missing where content cannot be made up."""
+        cells: dict[str, list[Any]] = {}
+        for encoder in self._modality_encoders().values():
+            cells |= encoder._probe_cells()
+        if not cells:
+            return {}
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
+        n_rows = len(next(iter(cells.values())))
+        return {str(name): cells.get(name, [None] * n_rows) for name in columns}
+
+    def _as_probed(self) -> Self:
+        asked = copy.copy(self)
+        asked._skips_content = True
+        return asked
+
+    def _skips(self, encoder: Encoder) -> bool:
+        """Return whether the modality of an encoder is absent, whatever the cells."""
+        return self._skips_content and not encoder._makes_up
 
     # -- reading -----------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders._cache import stack_embeddings
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
@@ -48,6 +49,7 @@ class JointFusion(FusionEstimator):
     """
 
     _family = "joint"
+    _local_params = frozenset({"checkpoint", "device"})
     has_gradients = True
 
     def __init__(
@@ -154,7 +156,9 @@ class JointFusion(FusionEstimator):
     # -- predicting --------------------------------------------------------------------
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        if self.test_time_views > 1:  # tokens are averaged, between encoding and deciding
+        # Views are averaged between encoding and deciding; and there the network keeps its
+        # precision, whatever is absent.
+        if self.test_time_views > 1 or self._skips_content:
             return super()._raw(frame)
         modalities, present = self._tensors(frame)
         n_rows = len(frame)
@@ -198,6 +202,11 @@ class JointFusion(FusionEstimator):
         return modalities, present.any(dim=0).numpy()
 
     def _rows_of(self, encoder: Encoder, frame: Frame) -> Prepared:
+        if self._skips(encoder):
+            (name,) = (name for name, own in self.encoders_.items() if own is encoder)
+            width = cast(EncoderNetwork, self.network_.encoders[name]).backbone.d_out
+            nothing = stack_embeddings([None] * len(frame), width)
+            return Prepared.embedded(nothing, torch.zeros(len(frame), dtype=torch.bool))
         return encoder.embed(frame, self.device) if encoder.is_frozen else encoder.prepare(frame)
 
     def _drop_empty(
@@ -318,6 +327,12 @@ class JointFusion(FusionEstimator):
             network = self._new_network(pretrained=False)
         model.network_ = network.to(next(self.network_.parameters()).dtype).eval()
         return model
+
+    def _as_probed(self) -> Self:
+        """Return the same model on the CPU, with one view of each row."""
+        asked = super()._as_probed()
+        asked.test_time_views, asked.device = 1, "cpu"
+        return asked
 
     def _checkpoint_file(self) -> Path | None:
         if self.checkpoint is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,12 +14,13 @@ from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from asfusion._checks import check_row_labels
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
 from asfusion.exceptions import ConfigurationError, InputError
 
 
-class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+class Wrapper(Probed, Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator around another one, which it fits or, with ``prefit``, is given fitted."""
 
     estimator: Any
@@ -59,6 +61,16 @@ class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         names: NDArray[np.object_] = self.estimator_.feature_names_in_
         return names
+
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return the synthetic rows of the wrapped estimator, if it makes any."""
+        inner = self.estimator_
+        return inner._probe_rows() if isinstance(inner, Probed) else {}
+
+    def _as_probed(self) -> Self:
+        asked = copy.copy(self)
+        asked.estimator_ = self.estimator_._as_probed()
+        return asked
 
     def _given(self) -> Any:
         """Return the fitted estimator that was given, or None if it is to be fitted here."""

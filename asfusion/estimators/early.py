@@ -101,9 +101,14 @@ class _EarlyFusion(FusionEstimator):
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = self.encoders_ if names is None else {n: self.encoders_[n] for n in names}
-        blocks = {name: e._vectors(frame, self._device()) for name, e in chosen.items()}
+        blocks = {name: self._block(name, encoder, frame) for name, encoder in chosen.items()}
         present = np.column_stack([_present(block) for block in blocks.values()])
         return Parts(blocks, present)
+
+    def _block(self, name: str, encoder: Encoder, frame: Frame) -> NDArray[np.float64]:
+        if self._skips(encoder):
+            return np.full((len(frame), len(self.centers_[name])), np.nan)
+        return encoder._vectors(frame, self._device())
 
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)

@@ -17,12 +17,12 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._files import write_file
+from asfusion._files import hold, write_file
 from asfusion.exceptions import StoreError
 
 FileKey = tuple[int, int, int, int, int]
@@ -312,7 +312,8 @@ class Records:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.folder / "lock").open("r+b") as file:
-            _lock(file)  # the system lets go of it when the file is closed, or the process dies
+            # The system lets go of it when the file is closed, or the process dies.
+            hold(file.fileno())
             yield
 
 
@@ -337,17 +338,3 @@ def _put(path: Path, start: int, data: Any) -> None:
     with path.open("r+b") as file:
         file.seek(start)
         file.write(data)
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Wait until no other process holds the file."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        while True:
-            with contextlib.suppress(OSError):  # it gives up after ten seconds
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-                return
-    fcntl.flock(file, fcntl.LOCK_EX)
