@@ -11,11 +11,23 @@ from typing import Any
 from asfusion.exceptions import ConfigurationError, InputError
 
 
+_LONGEST_SHOWN = 60
+
+
+def shown(value: object) -> str:
+    """Return a parameter as a message may show it; what can hold data is its type alone."""
+    if value is None or isinstance(value, numbers.Number):
+        return repr(value)
+    if isinstance(value, str) and len(value) <= _LONGEST_SHOWN and value.isprintable():
+        return repr(str(value))
+    return f"a {type(value).__name__}"
+
+
 def quoted(names: Iterable[object], limit: int = 5) -> str:
     """Return names as ``'a', 'b' and 3 more``."""
-    items = [repr(name) for name in names]
-    shown = ", ".join(items[:limit])
-    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+    items = [shown(name) for name in names]
+    some = ", ".join(items[:limit])
+    return some if len(items) <= limit else f"{some} and {len(items) - limit} more"
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
@@ -29,7 +41,7 @@ def check_choice(value: object, name: str, choices: Collection[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     hint = suggestion(value, choices) if isinstance(value, str) else ""
-    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {value!r}.{hint}"
+    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {shown(value)}.{hint}"
     raise ConfigurationError(msg)
 
 
@@ -39,7 +51,7 @@ def check_integer(value: object, name: str, *, minimum: int) -> int:
         number = int(value)
         if number >= minimum:
             return number
-    msg = f"{name}: expected an integer of at least {minimum}, got {value!r}."
+    msg = f"{name}: expected an integer of at least {minimum}, got {shown(value)}."
     raise ConfigurationError(msg)
 
 
@@ -65,7 +77,7 @@ def check_number(
         if math.isfinite(number) and inside:
             return number
     left, right = ("(", ")") if exclusive else ("[", "]")
-    msg = f"{name}: expected a number in {left}{minimum:g}, {maximum:g}{right}, got {value!r}."
+    msg = f"{name}: expected a number in {left}{minimum:g}, {maximum:g}{right}, got {shown(value)}."
     raise ConfigurationError(msg)
 
 
@@ -103,7 +115,7 @@ def check_modality_name(name: object) -> str:
     valid = isinstance(name, str) and name.isidentifier() and "__" not in name
     if not valid:
         msg = (
-            f"Modality name {name!r}: expected an identifier without a double underscore, "
+            f"Modality name {shown(name)}: expected an identifier without a double underscore, "
             "such as 'labs' or 'pelvis_xray' (the double underscore separates nested parameters)."
         )
         raise ConfigurationError(msg)

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
+from asfusion._door import learns, public
 from asfusion._foreign import import_shap
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -73,6 +74,9 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
     # -- fitting -----------------------------------------------------------------------
 
+    score = public(RegressorMixin.score)
+
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit on rows that may lack cells.
 
@@ -225,6 +229,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
     # -- predicting --------------------------------------------------------------------
 
+    @public
     def predict(self, X: Any) -> Floats:
         """Return the predicted index, never outside its range.
 
@@ -244,6 +249,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         tell_gaps(self.plan_, frame)
         return predicted
 
+    @public
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
         """Return an interval that a new patient's measured index should lie in (CV+).
 
@@ -317,6 +323,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
     # -- explaining --------------------------------------------------------------------
 
+    @public
     def shap_values(self, X: Any, background: Any = None, *, algorithm: Algorithm = "auto") -> Any:
         """Return what each column adds to the prediction, in the units of the index.
 
@@ -393,6 +400,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
             output_names=self._index().label,
         )
 
+    @public
     def shap_interactions(self, X: Any) -> Floats:
         """Return what pairs of columns add together, for models of trees.
 
@@ -434,6 +442,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         columns = _columns_of_features(plan)
         return np.asarray(np.einsum("nfg,fc,gd->ncd", pairs, columns, columns, optimize=True))
 
+    @public
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features that the model reads, such as ``crp_missing``.
 
@@ -454,6 +463,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
     # -- judging -----------------------------------------------------------------------
 
+    @public
     def evaluate_nested(
         self,
         X: Any,
@@ -503,6 +513,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         options = BoardOptions(cv, active, n_bootstrap, confidence, random_state)
         return judge_models(self, {name: self.model}, X, y, groups, options)
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted regressor as a folder that `asfusion.load` reads.
 

@@ -18,6 +18,7 @@ from asfusion._checks import (
     check_modality_name,
     check_row_labels,
     quoted,
+    shown,
 )
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
@@ -311,7 +312,7 @@ def _plan(
 ) -> list[Run]:
     """Return the runs that together answer for every entry asked for."""
     if isinstance(families, str) or not families:
-        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {families!r}."
+        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {shown(families)}."
         raise ConfigurationError(msg)
     for family in families:
         check_choice(family, "families", _FAMILIES)

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import quoted
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._progress import progress, shown_by_caller
 from asfusion._tokens import Prepared, Tokens
@@ -72,10 +73,25 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     kind: ClassVar[str] = "other"
     # Whether cells may name files, whose contents then count where rows are told apart.
     reads_files: ClassVar[bool] = True
+    # What the door stands before, in subclasses of the user's own, too.
+    _public: ClassVar[tuple[str, ...]] = (
+        "prepare", "build", "transform", "transform_prepared", "plain_features", "embed",
+        "get_feature_names_out", "describe",
+    )  # fmt: skip
     # Rows that pass the backbone at once: more where a row costs little.
     _embed_rows: ClassVar[int] = 8
     # Rows that are in memory as pixels at once, on their way to embeddings.
     _chunk_rows: ClassVar[int] = 1024
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let `fit` learn all or nothing, and no cell out of what is called from outside."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if "fit" in own:
+            cls.fit = learns(own["fit"])  # type: ignore[method-assign]
+        for name in cls._public:
+            if name in own:
+                setattr(cls, name, public(own[name]))
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Encoder:
@@ -138,6 +154,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         copy: Encoder = clone(self)
         return copy
 
+    @public
     def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
         """Return features that no target was needed for: what a linear model reads.
 
@@ -156,6 +173,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         return numbers_of(self.prepare(X)) if self.needs_training else self._vectors(X, device)
 
+    @public
     def embed(self, X: Any, device: str = "cpu") -> Prepared:
         """Return rows as tokens of the backbone, absent rows masked.
 
@@ -243,6 +261,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         return {int(misses[i]): embeddings[name] for i, name in names.items()}
 
+    @public
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Return one embedding per row, NaN for rows without the modality.
 
@@ -265,6 +284,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         vectors: NDArray[np.float64] = self.transform(X)
         return vectors
 
+    @public
     def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
         """Return what `transform` gives, from rows that `prepare` made or that resemble them.
 
@@ -282,6 +302,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             prepared = embed_prepared(self._network(), prepared, self._embed_rows)
         return _pooled(prepared)
 
+    @public
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`."""
         check_is_fitted(self)

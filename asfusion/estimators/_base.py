@@ -17,6 +17,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_modality_name, check_row_labels
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
@@ -100,6 +101,7 @@ class FusionEstimator(Bundled, PartsMixin):
         if hasattr(cls, "_family") and hasattr(cls, "_face"):
             _CLASSES.setdefault((cls._family, cls._face), cls)
 
+    @learns
     def fit(
         self,
         X: Any,
@@ -239,6 +241,7 @@ class FusionEstimator(Bundled, PartsMixin):
         """Return rows with the weights that the loss gives them."""
         return rows
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted model as a folder that `asfusion.load` reads.
 
@@ -413,6 +416,9 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     _usual_target: ClassVar[type[Target]] = Classes
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_", "classes_")
 
+    score = public(ClassifierMixin.score)
+
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class.
 
@@ -428,6 +434,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         """
         return self._outputs(X)  # type: ignore[no-any-return]
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class; of two, the second from the threshold on.
 
@@ -491,6 +498,9 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
     _usual_target: ClassVar[type[Target]] = Numbers
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
 
+    score = public(RegressorMixin.score)
+
+    @public
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the predicted targets.
 

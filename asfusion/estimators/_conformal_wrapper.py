@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_number
+from asfusion._door import public
 from asfusion._random import draw_seed
 from asfusion._splits import Split, hold_out_patients
 from asfusion.estimators._conformal import Array, Cell, Cells, check_coverage
@@ -26,6 +27,7 @@ class ConformalWrapper(Wrapper):
     random_state: Any
     scores_: dict[Cell, Array]
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return what the wrapped estimator predicts.
 

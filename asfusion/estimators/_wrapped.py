@@ -13,6 +13,7 @@ from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
 from asfusion._checks import check_row_labels
+from asfusion._door import public
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
 from asfusion.exceptions import ConfigurationError, InputError
@@ -25,6 +26,7 @@ class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     prefit: bool
     estimator_: Any
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted wrapper, with what it wraps, as a folder that `asfusion.load` reads.
 

@@ -10,6 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice
+from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._wrapped import class_numbers, probabilities_of, read_rows
@@ -85,6 +86,8 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
     (2, 2)
     """
 
+    score = public(ClassifierMixin.score)
+
     def __init__(
         self,
         estimator: Any,
@@ -106,6 +109,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         self.prefit = prefit
         self.random_state = random_state
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the classifier on a part of the patients, and calibrate on the others.
 
@@ -147,6 +151,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         self.scores_ = calibrate(scores, categories, kinds, patients, self.coverage)
         return self
 
+    @public
     def predict_set(self, X: Any, coverage: float | None = None) -> NDArray[np.bool_]:
         """Return which classes are in the set of each row.
 
@@ -170,6 +175,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         kinds = range(len(self.classes_)) if self.per_class else [0]
         return costs <= quantiles_of(self.scores_, categories, kinds, share) + 1e-12
 
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probabilities of the wrapped classifier.
 

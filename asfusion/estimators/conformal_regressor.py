@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._wrapped import read_rows
@@ -64,6 +65,8 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
     (2, 2)
     """
 
+    score = public(RegressorMixin.score)
+
     def __init__(
         self,
         estimator: Any,
@@ -81,6 +84,7 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
         self.prefit = prefit
         self.random_state = random_state
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the regressor on a part of the patients, and calibrate on the others.
 
@@ -124,6 +128,7 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
         self.scores_ = calibrate(errors, categories, kinds, patients, self.coverage)
         return self
 
+    @public
     def predict_interval(self, X: Any, coverage: float | None = None) -> NDArray[np.float64]:
         """Return the interval of each row.
 

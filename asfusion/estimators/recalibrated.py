@@ -11,6 +11,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._door import learns, public
 from asfusion._progress import told_once
 from asfusion._random import draw_seed
 from asfusion._splits import check_learnable, patient_folds, put_together
@@ -83,6 +84,8 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
     (2, 2)
     """
 
+    score = public(ClassifierMixin.score)
+
     def __init__(
         self,
         estimator: Any,
@@ -100,6 +103,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         self.prefit = prefit
         self.random_state = random_state
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit the classifier, and the map of its probabilities on unseen predictions.
 
@@ -150,6 +154,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         self._learn(unseen, class_numbers(labels, self.classes_), weight)
         return self
 
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the recalibrated probability of each class.
 
@@ -166,6 +171,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         check_is_fitted(self)
         return self._mapped(probabilities_of(self.estimator_, X, self.classes_))
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class; of two, the second from the threshold on.
 

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from asfusion._checks import check_choice, quoted
+from asfusion._checks import check_choice, quoted, shown
 from asfusion._warn import warn_user
 from asfusion.events._checked import (
     Reading,
@@ -313,7 +313,9 @@ def _window_us(window: Any) -> int | None:
     match = _WINDOW.fullmatch(window.strip()) if isinstance(window, str) else None
     if match and int(match[1]) > 0:
         return round(int(match[1]) * _DAYS[match[2]] * _DAY_US)
-    msg = f"window: expected days, weeks or years such as '365d', '26w' or '2y', got {window!r}."
+    msg = (
+        f"window: expected days, weeks or years such as '365d', '26w' or '2y', got {shown(window)}."
+    )
     raise ConfigurationError(msg)
 
 

@@ -52,8 +52,9 @@ class Numbers(Target):
         """Return finite numbers (N,) or (N, T)."""
         array = complete_array(y, n_rows)
         try:
-            targets = None if array.dtype.kind in "US" else np.asarray(array, dtype=np.float64)
-        except (TypeError, ValueError):
+            is_other = array.dtype.kind in "USTmM" or _holds_text(array)
+            targets = None if is_other else np.asarray(array, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
             targets = None
         if targets is None:
             msg = f"y: expected numbers, got dtype {array.dtype}. Convert the target first."
@@ -170,3 +171,8 @@ class Numbers(Target):
     ) -> Floats:
         """Return weights (M,) proportional to one over the mean squared error."""
         return inverse_variances(decisions, present, y, weight)
+
+
+def _holds_text(array: NDArray[Any]) -> bool:
+    """Return whether an array of objects holds text, which numpy would read as numbers."""
+    return array.dtype.kind == "O" and any(isinstance(cell, str) for cell in array.ravel())
