@@ -71,8 +71,8 @@ def _as_array(X: Any) -> NDArray[Any]:
         return np.asarray(_plain_missing(X))
     except Exception:  # whatever it is that does not become an array
         msg = (
-            f"X: expected a 2-D array, got a {type(X).__name__} that is none, such as rows of several "
-            "lengths. Put one patient (or visit) in each row, and all columns in every row."
+            f"X: expected a 2-D array, got a {type(X).__name__} that is none, such as rows of "
+            "several lengths. Put one patient (or visit) in each row, and all columns in every row."
         )
         raise InputError(msg) from None
 

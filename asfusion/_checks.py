@@ -10,11 +10,10 @@ from typing import Any
 
 from asfusion.exceptions import ConfigurationError, InputError
 
-
 _LONGEST_SHOWN = 60
 
 
-def shown(value: object) -> str:
+def in_words(value: object) -> str:
     """Return a parameter as a message may show it; what can hold data is its type alone."""
     if value is None or isinstance(value, numbers.Number):
         return repr(value)
@@ -25,7 +24,7 @@ def shown(value: object) -> str:
 
 def quoted(names: Iterable[object], limit: int = 5) -> str:
     """Return names as ``'a', 'b' and 3 more``."""
-    items = [shown(name) for name in names]
+    items = [in_words(name) for name in names]
     some = ", ".join(items[:limit])
     return some if len(items) <= limit else f"{some} and {len(items) - limit} more"
 
@@ -41,7 +40,7 @@ def check_choice(value: object, name: str, choices: Collection[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     hint = suggestion(value, choices) if isinstance(value, str) else ""
-    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {shown(value)}.{hint}"
+    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {in_words(value)}.{hint}"
     raise ConfigurationError(msg)
 
 
@@ -51,7 +50,7 @@ def check_integer(value: object, name: str, *, minimum: int) -> int:
         number = int(value)
         if number >= minimum:
             return number
-    msg = f"{name}: expected an integer of at least {minimum}, got {shown(value)}."
+    msg = f"{name}: expected an integer of at least {minimum}, got {in_words(value)}."
     raise ConfigurationError(msg)
 
 
@@ -77,7 +76,8 @@ def check_number(
         if math.isfinite(number) and inside:
             return number
     left, right = ("(", ")") if exclusive else ("[", "]")
-    msg = f"{name}: expected a number in {left}{minimum:g}, {maximum:g}{right}, got {shown(value)}."
+    span = f"{left}{minimum:g}, {maximum:g}{right}"
+    msg = f"{name}: expected a number in {span}, got {in_words(value)}."
     raise ConfigurationError(msg)
 
 
@@ -115,7 +115,7 @@ def check_modality_name(name: object) -> str:
     valid = isinstance(name, str) and name.isidentifier() and "__" not in name
     if not valid:
         msg = (
-            f"Modality name {shown(name)}: expected an identifier without a double underscore, "
+            f"Modality name {in_words(name)}: expected an identifier without a double underscore, "
             "such as 'labs' or 'pelvis_xray' (the double underscore separates nested parameters)."
         )
         raise ConfigurationError(msg)

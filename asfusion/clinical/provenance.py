@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
-from asfusion._checks import quoted, shown, suggestion
+from asfusion._checks import in_words, quoted, suggestion
 from asfusion.clinical._ingredients import (
     BARE_QUESTIONS,
     BASDAI_BY_NUMBER,
@@ -104,7 +104,7 @@ def ingredients(score: str) -> tuple[str, ...]:
     name = standard_name(score) if isinstance(score, str) else None
     if name is None:
         hint = suggestion(str(score), PARTS)
-        msg = f"score: expected one of {quoted(PARTS, limit=50)}, got {shown(score)}.{hint}"
+        msg = f"score: expected one of {quoted(PARTS, limit=50)}, got {in_words(score)}.{hint}"
         raise ConfigurationError(msg)
     return _all_parts(name)
 

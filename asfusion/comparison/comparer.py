@@ -17,8 +17,8 @@ from asfusion._checks import (
     check_jobs,
     check_modality_name,
     check_row_labels,
+    in_words,
     quoted,
-    shown,
 )
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
@@ -312,7 +312,7 @@ def _plan(
 ) -> list[Run]:
     """Return the runs that together answer for every entry asked for."""
     if isinstance(families, str) or not families:
-        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {shown(families)}."
+        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {in_words(families)}."
         raise ConfigurationError(msg)
     for family in families:
         check_choice(family, "families", _FAMILIES)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer, check_number, quoted, shown
+from asfusion._checks import check_choice, check_integer, check_number, in_words, quoted
 from asfusion._random import RandomState, draw_seed
 from asfusion.datasets._axspa_maker import Made, Maker, stream
 from asfusion.datasets._axspa_measured import in_units_of_site
@@ -295,7 +295,9 @@ def make_axspa_cohort(
 
 def _check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     if isinstance(modalities, str) or not modalities:
-        msg = f"modalities: expected a sequence of {quoted(MODALITIES)}, got {shown(modalities)}."
+        msg = (
+            f"modalities: expected a sequence of {quoted(MODALITIES)}, got {in_words(modalities)}."
+        )
         raise ConfigurationError(msg)
     for name in modalities:
         check_choice(name, "modalities", MODALITIES)

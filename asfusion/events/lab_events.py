@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from asfusion._checks import check_choice, quoted, shown
+from asfusion._checks import check_choice, in_words, quoted
 from asfusion._warn import warn_user
 from asfusion.events._checked import (
     Reading,
@@ -314,7 +314,8 @@ def _window_us(window: Any) -> int | None:
     if match and int(match[1]) > 0:
         return round(int(match[1]) * _DAYS[match[2]] * _DAY_US)
     msg = (
-        f"window: expected days, weeks or years such as '365d', '26w' or '2y', got {shown(window)}."
+        "window: expected days, weeks or years such as '365d', '26w' or '2y', got "
+        f"{in_words(window)}."
     )
     raise ConfigurationError(msg)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, quoted, shown, suggestion
+from asfusion._checks import check_choice, in_words, quoted, suggestion
 from asfusion._frames import Frame
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError, ShapeError
 from asfusion.genomics._sources import ArraySource, Ints, Source
@@ -376,7 +376,7 @@ def parse_region(region: str) -> tuple[str, int | None, int | None]:
     """Return chromosome, first and last base pair of a region; None for a whole chromosome."""
     match = _REGION.fullmatch(region) if isinstance(region, str) else None
     if match is None:
-        msg = f"region: expected such as '6' or '6:31000000-32000000', got {shown(region)}."
+        msg = f"region: expected such as '6' or '6:31000000-32000000', got {in_words(region)}."
         raise ConfigurationError(msg)
     chromosome = bare_chromosome(match["chrom"])
     if match["start"] is None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asfusion._checks import quoted, shown
+from asfusion._checks import in_words, quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.genomics.genotypes import Genotypes
 from asfusion.genomics.loci import B27_TAGS, B27Tag
@@ -139,7 +139,7 @@ def hla_b27_from_tag(
 def _choose(rsid: str | None, ids: list[str]) -> B27Tag:
     known = {tag.rsid: tag for tag in B27_TAGS}
     if rsid is not None and rsid not in known:
-        msg = f"rsid: expected one of {quoted(known)}, got {shown(rsid)}."
+        msg = f"rsid: expected one of {quoted(known)}, got {in_words(rsid)}."
         raise ConfigurationError(msg)
     wanted = list(known) if rsid is None else [rsid]
     found = next((name for name in wanted if name in ids), None)

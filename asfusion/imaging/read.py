@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_integer, shown
+from asfusion._checks import check_integer, in_words
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging._guard import checked_path, first_bytes, guarded
 from asfusion.imaging._picture import Picture, on_square, resize_inside
@@ -91,7 +91,7 @@ def read_image(
     if size is not None:
         check_integer(size, "size", minimum=1)
     if channels not in (1, 3) or isinstance(channels, bool):
-        msg = f"channels: expected 1 (grey) or 3 (RGB), got {shown(channels)}."
+        msg = f"channels: expected 1 (grey) or 3 (RGB), got {in_words(channels)}."
         raise ConfigurationError(msg)
     return read_pixels(path, size, channels)
 
