@@ -28,7 +28,7 @@ def refuse_masked(values: Any, name: str) -> None:
 
 def filled(array: NDArray[Any]) -> NDArray[Any]:
     """Return a masked array as a plain one, masked cells missing."""
-    masked = np.ma.MaskedArray(array)
+    masked: Any = np.ma.MaskedArray(array)
     if array.dtype.kind in "biuf":
         return np.asarray(masked.astype(np.float64).filled(np.nan))
     return np.asarray(masked.astype(object).filled(None))

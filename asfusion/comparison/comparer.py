@@ -20,6 +20,7 @@ from asfusion._checks import (
     in_words,
     quoted,
 )
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -64,6 +65,7 @@ Folds = dict[int, list[Split]]
 _FAMILIES = fusion_families()
 
 
+@public
 def compare(
     X: Any,
     y: Any,

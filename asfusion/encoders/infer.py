@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from asfusion._cells import is_known, looks_like_date, looks_measured
 from asfusion._checks import quoted
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
@@ -57,6 +58,7 @@ _WRITTEN_INDEX = re.compile(r"|(__index_)?level_\d+(__)?")
 _NUMBERING = frozenset({"case", "index", "key", "pid", "record", "row", "unnamed", *_NUMBER_WORDS})
 
 
+@public
 def infer_encoders(X: Any) -> dict[str, Encoder]:
     """Choose an encoder for each modality that the columns hold.
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, check_row_labels
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.evaluation._inputs import read_complete, read_groups
@@ -159,6 +160,7 @@ class SiteProbe(page.Page):
 _HEADER = ["embedding", "rows", "AUC of site", "expected", "p", "p, corrected"]
 
 
+@public
 def site_probe(
     model: Any,
     X: Any = None,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
 from asfusion._checks import check_choice, in_words, quoted
+from asfusion._door import public
 from asfusion._warn import warn_user
 from asfusion.events._checked import (
     Reading,
@@ -170,6 +171,7 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
         self.unit = unit
         self.index_date = index_date
 
+    @public
     def transform(self, events: Any, index_dates: Any) -> Any:
         """Return one row of features for each row of index dates.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from asfusion._checks import in_words, quoted
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.genomics.genotypes import Genotypes
 from asfusion.genomics.loci import B27_TAGS, B27Tag
@@ -58,6 +59,7 @@ class TaggedCarriage:
         )
 
 
+@public
 def hla_b27_from_tag(
     genotypes: Genotypes, rsid: str | None = None, *, tag_allele: str | None = None
 ) -> TaggedCarriage:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, in_words
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging._guard import checked_path, first_bytes, guarded
 from asfusion.imaging._picture import Picture, on_square, resize_inside
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WHO = "Image file: "
 
 
+@public
 def read_image(
     path: str | os.PathLike[str], *, size: int | None = None, channels: int = 1
 ) -> NDArray[np.uint8]:

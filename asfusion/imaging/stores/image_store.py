@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, in_words
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.read import WHO, read_pixels
 from asfusion.imaging.stores._content import ContentStore, file_key
@@ -90,6 +91,7 @@ class ImageStore(ContentStore):
         recipe = _Recipe(str(Path(folder).absolute()), self.size, channels, self.dtype)
         super().__init__(folder, recipe)
 
+    @public
     def read(self, rows: Any) -> NDArray[Any]:
         """Return images by row, or by path, in one index operation.
 
