@@ -19,26 +19,34 @@ _OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_TELEMETRY"
 # What looks for weights or tokenizers, by name; each ends in a fit or in one of our errors.
 CASES = """
 labs = {"labs": af.TabularEncoder(["crp"])}
+
+def image(backbone, **params):
+    encoder = af.ImageEncoder("xray", backbone=backbone, size=32, **params).fit(X)
+    return encoder.transform(X) if encoder.is_frozen else encoder.build()
+
+def note(backbone):
+    return af.TextEncoder("note", backbone=backbone).fit(X).transform(X)
+
 cases = {
-    "image": lambda: af.ImageEncoder("xray", backbone="org/model").fit(X),
-    "image, weights": lambda: af.ImageEncoder("xray", weights="org/model").fit(X).build(),
-    "image, in the cache": lambda: af.ImageEncoder("xray", backbone="org/vit", size=32).fit(X).transform(X),
-    "image, a folder": lambda: af.ImageEncoder("xray", backbone=str(home / "vit"), size=32).fit(X).build(),
-    "image, installed": lambda: af.ImageEncoder("xray", backbone="efficientnet_lite0", size=32).fit(X).build(),
-    "image, MONAI": lambda: af.ImageEncoder("xray", backbone="densenet121", size=32).fit(X).build(),
+    "image": lambda: image("org/model"),
+    "image, weights": lambda: image("resnet18", weights="org/model"),
+    "image, in the cache": lambda: image("org/vit"),
+    "image, a folder": lambda: image(str(home / "vit")),
+    "image, installed": lambda: image("efficientnet_lite0"),
+    "image, MONAI": lambda: image("densenet121"),
     "slices": lambda: af.SliceEncoder("mri", backbone="org/model").fit(X),
     "volume, weights": lambda: af.VolumeEncoder("mri", weights="org/model").fit(X).build(),
     "volume, MONAI": lambda: af.VolumeEncoder("mri", backbone="resnet18_3d").fit(X).build(),
-    "text": lambda: af.TextEncoder("note", backbone="org/model").fit(X),
-    "text, weights in an old format": lambda: af.TextEncoder("note", backbone="org/old").fit(X).build(),
-    "text, in the cache": lambda: af.TextEncoder("note", backbone="org/bert").fit(X).transform(X),
-    "text, a folder": lambda: af.TextEncoder("note", backbone=str(home / "bert")).fit(X).build(),
-    "minilm": lambda: af.TextEncoder("note", backbone="minilm").fit(X).build(),
+    "text": lambda: note("org/model"),
+    "text, weights in an old format": lambda: note("org/old"),
+    "text, in the cache": lambda: note("org/bert"),
+    "text, a folder": lambda: note(str(home / "bert")),
+    "minilm": lambda: note("minilm"),
     "tokenizer": lambda: read_tokenizer("org/model"),
     "text model": lambda: load_text_model("org/old"),
     "auto": lambda: af.EarlyFusionClassifier(verbose=0).fit(X, y),
     "compare": lambda: af.compare(
-        X, y, encoders={"note": af.TextEncoder("note", backbone="org/model"), **labs}, cv=2, verbose=0
+        X, y, encoders={**labs, "note": af.TextEncoder("note", backbone="org/model")}, cv=2
     ),
 }
 """

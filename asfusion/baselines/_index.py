@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, column_or_1d
@@ -40,6 +40,7 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
+from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
@@ -52,7 +53,7 @@ MEDIAN = "(median instead of mean)"
 _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 
-class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
+class IndexRegressor(ScoredRegressor, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
 
     # What predictions are explained by.
@@ -73,8 +74,6 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         """Return what is known of the index."""
 
     # -- fitting -----------------------------------------------------------------------
-
-    score = public(RegressorMixin.score)
 
     @learns
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
@@ -132,7 +131,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         n_rows = len(frame)
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         self._check_circularity(frame, y)
-        targets = column_or_1d(Numbers().read(y, n_rows), warn=True)
+        targets = _one_target(Numbers().read(y, n_rows))
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
             raise InputError(msg)
@@ -597,3 +596,10 @@ def _cells(frame: Frame, columns: Sequence[str]) -> NDArray[Any]:
     for number, name in enumerate(columns):
         table[:, number] = frame.numbers(name) if numeric[name] else frame.strings(name)
     return table.astype(np.float64) if all(numeric.values()) else table
+
+
+def _one_target(targets: NDArray[Any]) -> Floats:
+    if targets.ndim > 1 and targets.shape[1] != 1:
+        msg = f"y: expected one target, got {targets.shape[1]}. Fit a model for each of them."
+        raise InputError(msg)
+    return np.asarray(column_or_1d(targets, warn=True))

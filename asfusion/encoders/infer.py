@@ -42,6 +42,7 @@ _LONG_NOTE_WORDS = 8.0
 _FEW_LEVELS = 20
 # From this share of different cells on, numbers with text among them are no categories.
 _SPREAD = 0.5
+_NAMED = 5  # columns in one warning
 # Fewer notes than that are too few to train a transformer from scratch on.
 _MANY_NOTES = 1000
 
@@ -129,16 +130,22 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
 
 
 def _tell_unread_numbers(frame: Frame, names: list[str]) -> None:
-    """Warn of columns of numbers that are left out, whoever shows what was chosen."""
-    for name in names:
-        cells = [cell for cell in frame.strings(name) if cell is not None]
-        n_odd = sum(not _is_number(cell) for cell in cells)
-        what = f"{n_odd} of its {len(cells)} known cells are no numbers" if n_odd else "all is text"
-        warn_user(
-            f"encoders='auto': column {name!r} is left out, as its numbers or dates are written as "
-            f"text ({what}). Convert it, for example with pandas.to_numeric(errors='coerce') or "
-            "pandas.to_datetime, or name it in an encoder."
-        )
+    """Warn of columns of numbers that are left out, also where nobody is shown the choice."""
+    if not names:
+        return
+    told = ", ".join(f"{name!r} ({_odd_cells(frame, name)})" for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    warn_user(
+        f"encoders='auto': left out, as numbers or dates are written as text there: {told}{more}. "
+        "Convert them, for example with pandas.to_numeric(errors='coerce') or pandas.to_datetime, "
+        "or name them in an encoder."
+    )
+
+
+def _odd_cells(frame: Frame, name: str) -> str:
+    cells = [cell for cell in frame.strings(name) if cell is not None]
+    n_odd = sum(not _is_number(cell) for cell in cells)
+    return f"{n_odd} of {len(cells)} cells are no plain number"
 
 
 def _is_number(cell: str) -> bool:

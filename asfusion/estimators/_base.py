@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
@@ -40,6 +40,7 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
+from asfusion.estimators._scored import ScoredClassifier, ScoredRegressor
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._threshold import (
     DEFAULT,
@@ -404,7 +405,7 @@ class FusionEstimator(Bundled, PartsMixin):
         return tags
 
 
-class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
+class FusionClassifier(ScoredClassifier):
     """What classification adds to a family."""
 
     class_weight: Any
@@ -415,8 +416,6 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     _face: ClassVar[str] = "classifier"
     _usual_target: ClassVar[type[Target]] = Classes
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_", "classes_")
-
-    score = public(ClassifierMixin.score)
 
     @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
@@ -490,15 +489,13 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         raise ConfigurationError(msg)
 
 
-class FusionRegressor(RegressorMixin):  # type: ignore[misc]
+class FusionRegressor(ScoredRegressor):
     """What regression adds to a family."""
 
     target_: Target
     _face: ClassVar[str] = "regressor"
     _usual_target: ClassVar[type[Target]] = Numbers
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
-
-    score = public(RegressorMixin.score)
 
     @public
     def predict(self, X: Any) -> NDArray[np.float64]:

@@ -14,6 +14,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_para
 
 from asfusion._checks import check_row_labels
 from asfusion._door import public
+from asfusion._frames import Frame
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
 from asfusion.exceptions import ConfigurationError, InputError
@@ -142,8 +143,19 @@ def read_rows(X: Any, y: Any, **columns: Any) -> tuple[Any, int]:
     The labels of rows must not contradict those of y, nor of other columns.
     """
     check_row_labels(X, y=y, **columns)
-    (divisible,) = indexable(X)
-    return divisible, int(_num_samples(divisible))
+    if hasattr(X, "collect"):
+        Frame.read(X)  # which says what to do with a lazy one
+    try:
+        (divisible,) = indexable(X)
+        n_rows = int(_num_samples(divisible))
+        take_rows(divisible, np.arange(min(n_rows, 1)))
+    except Exception:  # containers fail to be divided in as many ways as there are of them
+        msg = (
+            f"X: expected a DataFrame, or an array with one patient in each row, got a "
+            f"{type(X).__name__}, which has no rows to divide."
+        )
+        raise InputError(msg) from None
+    return divisible, n_rows
 
 
 def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:

@@ -6,20 +6,20 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice
 from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
+from asfusion.estimators._scored import ScoredClassifier
 from asfusion.estimators._wrapped import class_numbers, probabilities_of, read_rows
 from asfusion.targets.classes import Classes
 
 _METHODS = ("lac", "aps")
 
 
-class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[misc]
+class ConformalClassifier(ScoredClassifier, ConformalWrapper):
     """Answer with sets of classes that hold the true one for a stated share of patients.
 
     A part of the patients is set aside, the classifier learns from the others, and how
@@ -85,8 +85,6 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
     >>> model.predict_set(X[:2]).shape
     (2, 2)
     """
-
-    score = public(ClassifierMixin.score)
 
     def __init__(
         self,

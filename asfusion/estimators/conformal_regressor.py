@@ -6,18 +6,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
+from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._wrapped import read_rows
 from asfusion.exceptions import InputError
 from asfusion.targets.numbers import Numbers
 
 
-class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc]
+class ConformalRegressor(ScoredRegressor, ConformalWrapper):
     """Answer with intervals that hold the true target for a stated share of patients.
 
     A part of the patients is set aside, the regressor learns from the others, and its
@@ -64,8 +64,6 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
     >>> model.fit(X, X[:, 0] - X[:, 1]).predict_interval(X[:2]).shape
     (2, 2)
     """
-
-    score = public(RegressorMixin.score)
 
     def __init__(
         self,

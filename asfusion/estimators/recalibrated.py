@@ -7,7 +7,6 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
@@ -17,6 +16,7 @@ from asfusion._random import draw_seed
 from asfusion._splits import check_learnable, patient_folds, put_together
 from asfusion.estimators import _recalibration as maps
 from asfusion.estimators._rows import read_groups, read_weights
+from asfusion.estimators._scored import ScoredClassifier
 from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.estimators._wrapped import (
     Wrapper,
@@ -33,7 +33,7 @@ Method = Literal["temperature", "sigmoid", "isotonic", "prevalence"]
 _METHODS = ("temperature", "sigmoid", "isotonic", "prevalence")
 
 
-class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
+class RecalibratedClassifier(ScoredClassifier, Wrapper):
     """Make the probabilities of a classifier right, on rows that it did not learn from.
 
     Parameters
@@ -83,8 +83,6 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
     >>> model.fit(X, y).predict_proba(X[:2]).shape
     (2, 2)
     """
-
-    score = public(ClassifierMixin.score)
 
     def __init__(
         self,
