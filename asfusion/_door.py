@@ -8,6 +8,7 @@ is foreign becomes one of ours that says where it arose (its traceback is kept),
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar
@@ -20,6 +21,23 @@ from asfusion.exceptions import (
     InputTypeError,
 )
 
+# What others say of shapes and types, up to where a cell could follow.
+_SHOWS_NO_CELL = re.compile(
+    r"float\(\) argument must be a string or a real number, not '\w+'"
+    r"|Found array with \d+ \w+\(s\) \(shape=\([\d, ]+\)\) while a minimum of \d+ is required"
+    r"|Found input variables with inconsistent numbers of samples: \[[\d, ]+\]"
+    r"|X has \d+ features, but \w+ is expecting \d+ features as input"
+    r"|Expected 2D array, got (scalar|1D) array instead"
+    r"|Found array with dim \d+, while dim <= \d+ is required"
+    r"|Input \w+ contains (NaN|infinity)"
+    r"|Complex data not supported"
+    r"|Unknown label type: (unknown|continuous|multilabel-indicator)"
+    r"|[\w ]+ at least 2 classes in the data, but the data contains only one class"
+    r"|Sparse data was passed",
+    re.ASCII,
+)
+_RESHAPE = ". Reshape your data: X.reshape(1, -1) is one row, X.reshape(-1, 1) one column"
+
 P = ParamSpec("P")
 R = TypeVar("R")
 Fit = TypeVar("Fit", bound=Callable[..., Any])
@@ -27,8 +45,8 @@ Fit = TypeVar("Fit", bound=Callable[..., Any])
 # Types that say of the input what is said in our words; anything else is another package's fault.
 _OF_INPUT = (ValueError, LookupError, ArithmeticError, OSError)
 _FIX = (
-    "Its words are left out, as they may show a cell; the traceback leads to the place. Check the "
-    "types and shapes of what was passed."
+    "More is left out, as it may show a cell; the traceback leads to the place. Check the types "
+    "and shapes of what was passed."
 )
 
 
@@ -114,7 +132,7 @@ def _in_our_words(error: Exception, traceback: TracebackType | None, who: str) -
         from asfusion._unfitted import UnfittedError
 
         owner = who.rpartition(".")[0] or who
-        msg = f"{owner}: expected a fitted one, got one that is not. Call fit first."
+        msg = f"{owner}: expected a fitted one, got one that is not fitted yet. Call fit first."
         return UnfittedError(msg)
     if kind == "InvalidParameterError" and module.startswith("sklearn"):
         # What it says up to there are names of parameters and what they may be.
@@ -123,10 +141,18 @@ def _in_our_words(error: Exception, traceback: TracebackType | None, who: str) -
     where = _place(traceback)
     if isinstance(error, OSError) and error.strerror:
         where = f"{where} ({error.strerror})"
-    msg = f"{who}: expected input that it can work with, got {kind} {where}. {_FIX}"
+    msg = f"{who}: expected input that it can work with, got {kind} {where}{_said(error)}. {_FIX}"
     if isinstance(error, TypeError):
         return InputTypeError(msg)
     return InputError(msg) if isinstance(error, _OF_INPUT) else ForeignError(msg)
+
+
+def _said(error: Exception) -> str:
+    """Return what an error says of shapes and types; nothing, where it could show a cell."""
+    found = _SHOWS_NO_CELL.match(str(error))
+    if found is None:
+        return ""
+    return f": {found[0]}{_RESHAPE if found[0].startswith('Expected 2D') else ''}"
 
 
 def _place(traceback: TracebackType | None) -> str:

@@ -160,12 +160,25 @@ def read_rows(X: Any, y: Any, **columns: Any) -> tuple[Any, int]:
 
 def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
     """Return probabilities (N, K) in the order of `classes`, zero for those not known."""
+    check_width(estimator, X)
     known = estimator.predict_proba(X)
     if len(estimator.classes_) == len(classes):
         return np.asarray(known, dtype=np.float64)
     table = np.zeros((len(known), len(classes)))
     table[:, np.searchsorted(classes, estimator.classes_)] = known
     return table
+
+
+def check_width(estimator: Any, X: Any) -> None:
+    """Raise where an array has other columns than a foreign estimator was fitted on."""
+    width, shape = getattr(estimator, "n_features_in_", None), getattr(X, "shape", ())
+    if hasattr(X, "columns") or width is None or len(shape) != 2 or shape[1] == width:
+        return
+    msg = (
+        f"X has {shape[1]} features, but {type(estimator).__name__} is expecting {width} features "
+        "as input. Pass the columns of fit, in their order."
+    )
+    raise InputError(msg)
 
 
 def class_numbers(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:

@@ -64,6 +64,12 @@ class _EarlyFusion(FusionEstimator):
         blocks = self._blocks(rows.frame)
         self._learn_filling(blocks, rows)
         features, present = self._fill(blocks)
+        if not features.shape[1]:
+            msg = (
+                "X: expected at least one feature to learn from, got columns that are empty or the "
+                "same in every row. Name columns in which rows differ."
+            )
+            raise InputError(msg)
         kept = np.flatnonzero(present)
         if len(kept) < len(rows):
             rows, features = rows.take(kept), features[kept]
@@ -202,6 +208,12 @@ class _EarlyFusion(FusionEstimator):
             return features
         features -= np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
         features /= np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        if not np.isfinite(features).all():
+            msg = (
+                "X: expected numbers, and weights of rows, whose means and spreads can be computed, "
+                "got some so large that they cannot. Correct them, or change their unit."
+            )
+            raise InputError(msg)
         return features
 
     # -- saving ------------------------------------------------------------------------
