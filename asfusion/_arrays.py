@@ -26,6 +26,17 @@ def refuse_masked(values: Any, name: str) -> None:
         raise InputError(msg)
 
 
+def check_width(estimator: Any, array: NDArray[Any]) -> None:
+    """Raise where an array has other columns than an estimator was fitted on."""
+    width = getattr(estimator, "n_features_in_", None)
+    if width is not None and array.shape[1] != width:
+        msg = (
+            f"X has {array.shape[1]} features, but {type(estimator).__name__} is expecting {width} "
+            "features as input. Pass the columns of fit, in their order."
+        )
+        raise InputError(msg)
+
+
 def filled(array: NDArray[Any]) -> NDArray[Any]:
     """Return a masked array as a plain one, masked cells missing."""
     masked: Any = np.ma.MaskedArray(array)

@@ -14,7 +14,7 @@ from asfusion._random import draw_seed
 from asfusion._splits import Split, hold_out_patients
 from asfusion.estimators._conformal import Array, Cell, Cells, check_coverage
 from asfusion.estimators._rows import read_groups
-from asfusion.estimators._wrapped import Wrapper, check_width, fit_copy, take_rows
+from asfusion.estimators._wrapped import Wrapper, check_columns, fit_copy, take_rows
 from asfusion.exceptions import InputError
 
 
@@ -42,7 +42,7 @@ class ConformalWrapper(Wrapper):
             Class labels, or targets in the units of y.
         """
         check_is_fitted(self)
-        check_width(self.estimator_, X)
+        check_columns(self.estimator_, X)
         return np.asarray(self.estimator_.predict(X))
 
     def _fit_part(

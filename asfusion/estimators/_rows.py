@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from asfusion._arrays import numbers_of_array, refuse_masked
+from asfusion._arrays import check_width, numbers_of_array, refuse_masked
 from asfusion._frames import Frame, group_labels
 from asfusion.exceptions import CircularityError, ColumnError, InputError
 
@@ -126,13 +126,8 @@ def _check_names(estimator: BaseEstimator, frame: Frame, *, reset: bool) -> None
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     """Return a 2-D array (or list of rows) of numbers as a Frame."""
     array = numbers_of_array(X)
-    if not reset and array.shape[1] != estimator.n_features_in_:
-        name = type(estimator).__name__
-        msg = (
-            f"X has {array.shape[1]} features, but {name} is expecting {estimator.n_features_in_} "
-            "features as input. Pass the columns of fit, in their order."
-        )
-        raise InputError(msg)
+    if not reset:
+        check_width(estimator, array)
     # For names and numbers of columns, and scikit-learn's warning where an array lacks names.
     validate_data(estimator, X, reset=reset, skip_check_array=True)
     names = getattr(estimator, "feature_names_in_", None)

@@ -12,6 +12,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
+from asfusion._arrays import check_width
 from asfusion._checks import check_row_labels
 from asfusion._door import public
 from asfusion._frames import Frame
@@ -160,7 +161,7 @@ def read_rows(X: Any, y: Any, **columns: Any) -> tuple[Any, int]:
 
 def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
     """Return probabilities (N, K) in the order of `classes`, zero for those not known."""
-    check_width(estimator, X)
+    check_columns(estimator, X)
     known = estimator.predict_proba(X)
     if len(estimator.classes_) == len(classes):
         return np.asarray(known, dtype=np.float64)
@@ -169,16 +170,10 @@ def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[n
     return table
 
 
-def check_width(estimator: Any, X: Any) -> None:
-    """Raise where an array has other columns than a foreign estimator was fitted on."""
-    width, shape = getattr(estimator, "n_features_in_", None), getattr(X, "shape", ())
-    if hasattr(X, "columns") or width is None or len(shape) != 2 or shape[1] == width:
-        return
-    msg = (
-        f"X has {shape[1]} features, but {type(estimator).__name__} is expecting {width} features "
-        "as input. Pass the columns of fit, in their order."
-    )
-    raise InputError(msg)
+def check_columns(estimator: Any, X: Any) -> None:
+    """Raise where a bare array has other columns than a foreign estimator was fitted on."""
+    if not hasattr(X, "columns") and len(getattr(X, "shape", ())) == 2:
+        check_width(estimator, X)
 
 
 def class_numbers(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:

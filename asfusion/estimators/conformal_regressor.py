@@ -12,7 +12,7 @@ from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._scored import ScoredRegressor
-from asfusion.estimators._wrapped import check_width, read_rows
+from asfusion.estimators._wrapped import check_columns, read_rows
 from asfusion.exceptions import InputError
 from asfusion.targets.numbers import Numbers
 
@@ -145,7 +145,7 @@ class ConformalRegressor(ScoredRegressor, ConformalWrapper):
         """
         check_is_fitted(self)
         share = check_coverage(self.coverage if coverage is None else coverage)
-        check_width(self.estimator_, X)
+        check_columns(self.estimator_, X)
         middle = np.ravel(self.estimator_.predict(X))
         categories = Cells(self.by).read(X, len(middle))
         reach = quantiles_of(self.scores_, categories, [0], share)[:, 0]

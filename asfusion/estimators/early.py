@@ -64,12 +64,6 @@ class _EarlyFusion(FusionEstimator):
         blocks = self._blocks(rows.frame)
         self._learn_filling(blocks, rows)
         features, present = self._fill(blocks)
-        if not features.shape[1]:
-            msg = (
-                "X: expected at least one feature to learn from, got columns that are empty or the "
-                "same in every row. Name columns in which rows differ."
-            )
-            raise InputError(msg)
         kept = np.flatnonzero(present)
         if len(kept) < len(rows):
             rows, features = rows.take(kept), features[kept]
@@ -210,7 +204,7 @@ class _EarlyFusion(FusionEstimator):
         features /= np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
         if not np.isfinite(features).all():
             msg = (
-                "X: expected numbers, and weights of rows, whose means and spreads can be computed, "
+                "X: expected numbers, and weights of rows, whose mean and spread can be computed, "
                 "got some so large that they cannot. Correct them, or change their unit."
             )
             raise InputError(msg)

@@ -305,7 +305,7 @@ def _embeddings(model: Any, X: Any) -> dict[str, NDArray[np.float64]]:
         raise ConfigurationError(msg)
     if X is None:
         raise InputError("X: expected the rows beside a model, got None.")
-    rows = X if hasattr(X, "columns") else Frame.read(np.asarray(X))
+    rows = X if hasattr(X, "columns") else Frame.read(np.asanyarray(X))
     found = {str(name): np.asarray(e.transform(rows), float) for name, e in encoders.items()}
     presence = np.stack(list(read_presence(model, rows).values()), axis=1).astype(np.float64)
     if (presence != presence[0]).any():

@@ -59,11 +59,9 @@ class Numbers(Target):
         if targets is None:
             msg = f"y: expected numbers, got dtype {array.dtype}. Convert the target first."
             raise InputError(msg)
-        if targets.ndim > 2:
-            msg = (
-                f"y: expected shape (n_rows,) or (n_rows, n_targets), got {targets.ndim} "
-                "dimensions."
-            )
+        if targets.ndim > 2 or 0 in targets.shape[1:]:
+            got = f"{targets.ndim} dimensions" if targets.ndim > 2 else "no target"
+            msg = f"y: expected shape (n_rows,) or (n_rows, n_targets), got {got}."
             raise InputError(msg)
         if not np.isfinite(targets).all():
             msg = "y: expected finite numbers, got infinity. Replace or drop those rows."
