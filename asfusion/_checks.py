@@ -5,26 +5,28 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from asfusion.exceptions import ConfigurationError, InputError
 
-_LONGEST_SHOWN = 60
+# A name, or a unit such as mg/dL: neither a path nor text of several words.
+_NAME = re.compile(r"[^\s/\\]{1,40}(/[^\s/\\]{1,12})?")
 
 
 def in_words(value: object) -> str:
     """Return a parameter as a message may show it; what can hold data is its type alone."""
     if value is None or isinstance(value, numbers.Number):
         return repr(value)
-    if isinstance(value, str) and len(value) <= _LONGEST_SHOWN and value.isprintable():
+    if isinstance(value, str) and _NAME.fullmatch(value):
         return repr(str(value))
     return f"a {type(value).__name__}"
 
 
 def quoted(names: Iterable[object], limit: int = 5) -> str:
     """Return names as ``'a', 'b' and 3 more``."""
-    items = [in_words(name) for name in names]
+    items = [repr(str(n)) if isinstance(n, str) else in_words(n) for n in names]
     some = ", ".join(items[:limit])
     return some if len(items) <= limit else f"{some} and {len(items) - limit} more"
 
@@ -115,7 +117,7 @@ def check_modality_name(name: object) -> str:
     valid = isinstance(name, str) and name.isidentifier() and "__" not in name
     if not valid:
         msg = (
-            f"Modality name {in_words(name)}: expected an identifier without a double underscore, "
+            f"Modality name {quoted([name])}: expected an identifier without a double underscore, "
             "such as 'labs' or 'pelvis_xray' (the double underscore separates nested parameters)."
         )
         raise ConfigurationError(msg)

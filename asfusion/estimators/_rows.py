@@ -166,6 +166,10 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         raise InputError(msg)
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise InputError("sample_weight: expected finite weights of at least zero.")
+    with np.errstate(over="ignore"):
+        if not np.isfinite(weights.sum()):
+            msg = "sample_weight: expected a finite sum, got weights too large for one. Scale them."
+            raise InputError(msg)
     if not weights.any():
         raise InputError("sample_weight: expected at least one weight above zero, got none.")
     return weights

@@ -20,7 +20,7 @@ from asfusion.exceptions import AsfusionError, InputError, InputTypeError
 
 from ..forging.tables import odd_table
 
-SEEDS = range(24)
+SEEDS = range(10)
 
 
 def _network(family: str) -> Any:
@@ -194,15 +194,10 @@ def test_weights_and_groups_of_odd_types() -> None:
     for weight in (np.ones(12) * 1j, np.ones(12).astype("timedelta64[s]"), {"a": 1.0}):
         with pytest.raises(InputError, match="sample_weight: expected numbers, got another"):
             af.EarlyFusionClassifier(verbose=0).fit(X, Y, sample_weight=weight)
+    with pytest.raises(InputError, match="sample_weight: expected a finite sum"):
+        af.EarlyFusionClassifier(verbose=0).fit(X, Y, sample_weight=np.full(12, 1e308))
     with pytest.raises(InputError, match="one label per row, got rows of several lengths"):
         af.EarlyFusionClassifier(verbose=0).fit(X, Y, groups=[[1], [1, 2]] * 6)
-
-
-def test_numbers_without_a_mean() -> None:
-    encoder = {"labs": af.TabularEncoder(["crp"])}
-    huge = pd.DataFrame({"crp": np.where(Y, 1.7e308, -1.7e308)})
-    with np.errstate(all="ignore"), pytest.raises(InputError, match="so large that they cannot"):
-        af.EarlyFusionClassifier(encoder, verbose=0).fit(huge, Y)
 
 
 def test_scores_read_targets_as_fit_does() -> None:
