@@ -26,6 +26,27 @@ def refuse_masked(values: Any, name: str) -> None:
         raise InputError(msg)
 
 
+def floats_of_weights(sample_weight: Any) -> NDArray[np.float64]:
+    """Return weights of rows as float64, whatever their shape and sign."""
+    refuse_masked(sample_weight, "sample_weight")
+    try:
+        given = np.asarray(sample_weight)
+        if given.dtype.kind in "biufOUS":
+            return np.asarray(given, dtype=np.float64)
+    except Exception:  # containers fail to become an array in as many ways as there are of them
+        given = None
+    raise InputError("sample_weight: expected numbers, got another type.")
+
+
+def check_finite_sum(weights: NDArray[np.float64]) -> None:
+    """Raise where means that are weighed so would be none."""
+    with np.errstate(over="ignore"):
+        is_finite = np.isfinite(weights.sum())
+    if not is_finite:
+        msg = "sample_weight: expected a finite sum, got weights too large for one. Scale them."
+        raise InputError(msg)
+
+
 def check_width(estimator: Any, array: NDArray[Any]) -> None:
     """Raise where an array has other columns than an estimator was fitted on."""
     width = getattr(estimator, "n_features_in_", None)

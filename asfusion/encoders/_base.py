@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import check_finite_sum, floats_of_weights
 from asfusion._checks import quoted
 from asfusion._door import learns, public
 from asfusion._frames import Frame
@@ -466,11 +467,12 @@ def read_row_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights = floats_of_weights(sample_weight)
     if weights.shape != (n_rows,):
         msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
         raise InputError(msg)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         msg = "sample_weight: expected finite weights of at least zero, and not all zero."
         raise InputError(msg)
+    check_finite_sum(weights)
     return weights

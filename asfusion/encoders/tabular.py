@@ -16,6 +16,7 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
+from asfusion.encoders._columns import check_names
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone, EncoderNetwork
@@ -268,7 +269,7 @@ class TabularEncoder(FeatureEncoder):
                 f"{len(frame.columns)})."
             )
             raise InputError(msg)
-        validate_data(self, frame.to_native(), reset=reset, skip_check_array=True)
+        check_names(self, frame, reset=reset)
         if by_name:
             return frame
         return Frame.read(frame.numbers_of(frame.columns))

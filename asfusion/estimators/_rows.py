@@ -10,8 +10,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
-from asfusion._arrays import check_width, numbers_of_array, refuse_masked
+from asfusion._arrays import (
+    check_finite_sum,
+    check_width,
+    floats_of_weights,
+    numbers_of_array,
+    refuse_masked,
+)
 from asfusion._frames import Frame, group_labels
+from asfusion.encoders._columns import check_names
 from asfusion.exceptions import CircularityError, ColumnError, InputError
 
 
@@ -108,19 +115,10 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
         )
         raise InputError(msg)
     fitted_on_names = reset or hasattr(estimator, "feature_names_in_")
-    _check_names(estimator, frame, reset=reset)
+    check_names(estimator, frame, reset=reset)
     if fitted_on_names:
         return frame
     return Frame.read(frame.numbers_of(frame.columns))
-
-
-def _check_names(estimator: BaseEstimator, frame: Frame, *, reset: bool) -> None:
-    """Remember the names of the columns, or raise where they are not those of fit."""
-    try:
-        validate_data(estimator, frame.to_native(), reset=reset, skip_check_array=True)
-    except ValueError as error:  # it shows names of columns, and nothing of the rows
-        msg = f"X: expected the columns of fit, in their order. {error}".rstrip()
-        raise ColumnError(f"{msg}\nSelect them: X[list(model.feature_names_in_)].") from None
 
 
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
@@ -158,7 +156,7 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weights = _weights(sample_weight)
+    weights = floats_of_weights(sample_weight)
     if weights.ndim == 0:
         weights = np.full(n_rows, float(weights))
     if weights.shape != (n_rows,):
@@ -166,24 +164,10 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         raise InputError(msg)
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise InputError("sample_weight: expected finite weights of at least zero.")
-    with np.errstate(over="ignore"):
-        if not np.isfinite(weights.sum()):
-            msg = "sample_weight: expected a finite sum, got weights too large for one. Scale them."
-            raise InputError(msg)
+    check_finite_sum(weights)
     if not weights.any():
         raise InputError("sample_weight: expected at least one weight above zero, got none.")
     return weights
-
-
-def _weights(sample_weight: Any) -> NDArray[np.float64]:
-    refuse_masked(sample_weight, "sample_weight")
-    try:
-        given = np.asarray(sample_weight)
-        if given.dtype.kind in "biufOUS":
-            return np.asarray(given, dtype=np.float64)
-    except Exception:  # containers fail to become an array in as many ways as there are of them
-        given = None
-    raise InputError("sample_weight: expected numbers, got another type.")
 
 
 def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:

@@ -46,7 +46,7 @@ class ScoredClassifier(ClassifierMixin):  # type: ignore[misc]
             If rows, labels or weights cannot be used as given.
         """
         check_row_labels(X, y=y, sample_weight=sample_weight)
-        predicted: NDArray[Any] = self.predict(X)  # type: ignore[attr-defined]
+        predicted: NDArray[Any] = self.predict(X)
         labels = Classes().read(y, len(predicted))
         if (labels.dtype.kind in _TEXT) != (predicted.dtype.kind in _TEXT):
             msg = (
@@ -84,7 +84,7 @@ class ScoredRegressor(RegressorMixin):  # type: ignore[misc]
             If rows, targets or weights cannot be used as given.
         """
         check_row_labels(X, y=y, sample_weight=sample_weight)
-        predicted = np.asarray(self.predict(X))  # type: ignore[attr-defined]
+        predicted = np.asarray(self.predict(X))
         targets = Numbers().read(y, len(predicted))
         columns = predicted.reshape(len(predicted), -1).shape[1]
         if targets.reshape(len(targets), -1).shape[1] != columns:
