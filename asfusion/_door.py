@@ -19,6 +19,7 @@ from asfusion.exceptions import (
     ForeignError,
     InputError,
     InputTypeError,
+    OutOfMemoryError,
 )
 
 # What others say of shapes and types, up to where a cell could follow.
@@ -138,6 +139,11 @@ def _in_our_words(error: Exception, traceback: TracebackType | None, who: str) -
         # What it says up to there are names of parameters and what they may be.
         said = str(error).partition(" Got ")[0]
         return ConfigurationError(f"{who}: {said} Got another value.")
+    if "out of memory" in str(error):
+        return OutOfMemoryError(
+            f"{who}: expected memory enough, got {kind}: out of memory. Pass fewer rows at "
+            "once, or use smaller images, a smaller backbone, or device='cpu'."
+        )
     where = _place(traceback)
     if isinstance(error, OSError) and error.strerror:
         where = f"{where} ({error.strerror})"
