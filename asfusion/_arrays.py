@@ -76,7 +76,11 @@ def numbers_of_array(X: Any) -> NDArray[np.float64]:
     """
     array = _as_array(X)
     _check_shape(array)
-    numbers = _as_floats(filled(X) if np.ma.isMaskedArray(X) else array)
+    return _as_floats(filled(X) if np.ma.isMaskedArray(X) else array)
+
+
+def check_finite(numbers: NDArray[np.float64]) -> None:
+    """Raise where a cell is infinite."""
     infinite = np.isinf(numbers)
     if infinite.any():
         row, column = np.argwhere(infinite)[0]
@@ -86,7 +90,6 @@ def numbers_of_array(X: Any) -> NDArray[np.float64]:
             "infinities by NaN if they mean 'not measured'."
         )
         raise InputError(msg)
-    return numbers
 
 
 def _as_array(X: Any) -> NDArray[Any]:

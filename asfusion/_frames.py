@@ -15,7 +15,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._arrays import filled
+from asfusion._arrays import filled, refuse_masked
 from asfusion._cells import (
     Kind,
     days_of_objects,
@@ -382,6 +382,7 @@ class Frame:
 
 def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:
     """Return the group of each row, none of them missing; a single column is its entries."""
+    refuse_masked(groups, "groups")
     labels = np.asarray(groups.to_numpy() if hasattr(groups, "to_numpy") else groups)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

@@ -77,7 +77,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     # What the door stands before, in subclasses of the user's own, too.
     _public: ClassVar[tuple[str, ...]] = (
         "prepare", "build", "transform", "transform_prepared", "plain_features", "embed",
-        "get_feature_names_out", "describe",
+        "get_feature_names_out", "describe", "nest", "read_visits", "prepare_visits",
+        "read_columns", "prepare_dosages", "attention", "attention_of",
     )  # fmt: skip
     # Rows that pass the backbone at once: more where a row costs little.
     _embed_rows: ClassVar[int] = 8

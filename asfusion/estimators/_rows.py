@@ -11,11 +11,11 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
 from asfusion._arrays import (
+    check_finite,
     check_finite_sum,
     check_width,
     floats_of_weights,
     numbers_of_array,
-    refuse_masked,
 )
 from asfusion._frames import Frame, group_labels
 from asfusion.encoders._columns import check_names
@@ -124,6 +124,7 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     """Return a 2-D array (or list of rows) of numbers as a Frame."""
     array = numbers_of_array(X)
+    check_finite(array)
     if not reset:
         check_width(estimator, array)
     # For names and numbers of columns, and scikit-learn's warning where an array lacks names.
@@ -174,7 +175,6 @@ def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:
     """Return one group label per row, as numbers from zero."""
     if groups is None:
         return None
-    refuse_masked(groups, "groups")
     shape = _shape(groups)
     if shape != (n_rows,):
         msg = f"groups: expected shape ({n_rows},), one label per row, got {shape}."

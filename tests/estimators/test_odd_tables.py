@@ -185,6 +185,10 @@ def test_masked_cells_are_missing() -> None:
     encoder = af.TabularEncoder().fit(masked)
     np.testing.assert_array_equal(encoder.transform(masked), encoder.transform(blank))
     hidden = np.ma.masked_array(np.ones(12), mask=Y > 0)
+    for name, value in (("y", hidden), ("predictions", hidden)):
+        given = {"y": Y, "predictions": np.full(12, 0.5)} | {name: value}
+        with pytest.raises(InputError, match=f"{name}: expected a value .* got 6 masked"):
+            af.evaluate(given["predictions"], None, given["y"])
     for name in ("groups", "sample_weight"):
         with pytest.raises(InputError, match=f"{name}: expected a value .* got 6 masked"):
             af.EarlyFusionClassifier(verbose=0).fit(X, Y, **{name: hidden})
