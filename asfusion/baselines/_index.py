@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
 from asfusion._door import learns, public
@@ -44,7 +44,7 @@ from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
-from asfusion.targets.numbers import Numbers
+from asfusion.targets.numbers import Numbers, one_target
 
 Floats = NDArray[np.float64]
 Part = dict[str, Any]  # "plan" of the table, fitted "model", "chosen" parameters
@@ -131,7 +131,7 @@ class IndexRegressor(ScoredRegressor, Bundled, BaseEstimator):  # type: ignore[m
         n_rows = len(frame)
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         self._check_circularity(frame, y)
-        targets = _one_target(Numbers().read(y, n_rows))
+        targets = one_target(Numbers().read(y, n_rows))
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
             raise InputError(msg)
@@ -596,10 +596,3 @@ def _cells(frame: Frame, columns: Sequence[str]) -> NDArray[Any]:
     for number, name in enumerate(columns):
         table[:, number] = frame.numbers(name) if numeric[name] else frame.strings(name)
     return table.astype(np.float64) if all(numeric.values()) else table
-
-
-def _one_target(targets: NDArray[Any]) -> Floats:
-    if targets.ndim > 1 and targets.shape[1] != 1:
-        msg = f"y: expected one target, got {targets.shape[1]}. Fit a model for each of them."
-        raise InputError(msg)
-    return np.asarray(column_or_1d(targets, warn=True))

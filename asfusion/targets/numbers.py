@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
+from sklearn.utils.validation import column_or_1d
 
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, InputError
@@ -174,3 +175,11 @@ class Numbers(Target):
 def _holds_text(array: NDArray[Any]) -> bool:
     """Return whether an array of objects holds text, which numpy would read as numbers."""
     return array.dtype.kind == "O" and any(isinstance(cell, str) for cell in array.ravel())
+
+
+def one_target(targets: Floats) -> Floats:
+    """Return checked targets as a vector, or raise where there are several."""
+    if targets.ndim > 1 and targets.shape[1] != 1:
+        msg = f"y: expected one target, got {targets.shape[1]}. Fit a model for each of them."
+        raise InputError(msg)
+    return np.asarray(column_or_1d(targets, warn=True))

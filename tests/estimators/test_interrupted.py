@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -69,13 +70,19 @@ def answers(model: Any, X: pd.DataFrame) -> np.ndarray:
     return np.asarray((how or model.transform)(X))
 
 
+def is_stop(frame: FrameType) -> bool:
+    """Return whether a call can be stopped: what ends a generator swallows that."""
+    is_generator = bool(frame.f_code.co_flags & inspect.CO_GENERATOR)
+    return frame.f_code.co_filename.startswith(PACKAGE) and not is_generator
+
+
 def calls_of(work: Callable[[], Any]) -> int:
     """Return how many functions of the package a piece of work calls."""
     count = 0
 
     def watch(frame: FrameType, event: str, _arg: Any) -> None:
         nonlocal count
-        count += event == "call" and frame.f_code.co_filename.startswith(PACKAGE)
+        count += event == "call" and is_stop(frame)
 
     sys.setprofile(watch)
     try:
@@ -91,7 +98,7 @@ def stopped(work: Callable[[], Any], at: int) -> bool:
 
     def watch(frame: FrameType, event: str, _arg: Any) -> None:
         nonlocal count
-        if event == "call" and frame.f_code.co_filename.startswith(PACKAGE):
+        if event == "call" and is_stop(frame):
             count += 1
             if count == at:
                 sys.setprofile(None)
