@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels, in_words
+from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels
 from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
