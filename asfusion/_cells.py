@@ -78,7 +78,7 @@ def text_of(cell: Any) -> str | None:
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     if hasattr(cell, "to_dict"):
-        plain = hasattr(cell, "select")  # polars gives Series otherwise
+        plain = hasattr(cell, "lazy")  # polars gives Series otherwise
         cell = cell.to_dict(as_series=False) if plain else cell.to_dict()
     elif isinstance(cell, np.ndarray):
         cell = cell.tolist()

@@ -9,12 +9,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
+from asfusion._door import learns, public
 from asfusion._foreign import import_shap
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -40,11 +41,12 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
+from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.tabular._synthetic import N_ROWS, synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
-from asfusion.targets.numbers import Numbers
+from asfusion.targets.numbers import Numbers, one_target
 
 Floats = NDArray[np.float64]
 Part = dict[str, Any]  # "plan" of the table, fitted "model", "chosen" parameters
@@ -53,7 +55,7 @@ MEDIAN = "(median instead of mean)"
 _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 
-class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
+class IndexRegressor(Probed, ScoredRegressor, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
 
     # What predictions are explained by.
@@ -75,6 +77,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
 
     # -- fitting -----------------------------------------------------------------------
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit on rows that may lack cells.
 
@@ -130,7 +133,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
         n_rows = len(frame)
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         self._check_circularity(frame, y)
-        targets = column_or_1d(Numbers().read(y, n_rows), warn=True)
+        targets = one_target(Numbers().read(y, n_rows))
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
             raise InputError(msg)
@@ -227,6 +230,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
 
     # -- predicting --------------------------------------------------------------------
 
+    @public
     def predict(self, X: Any) -> Floats:
         """Return the predicted index, never outside its range.
 
@@ -246,6 +250,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
         tell_gaps(self.plan_, frame)
         return predicted
 
+    @public
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
         """Return an interval that a new patient's measured index should lie in (CV+).
 
@@ -319,6 +324,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
 
     # -- explaining --------------------------------------------------------------------
 
+    @public
     def shap_values(self, X: Any, background: Any = None, *, algorithm: Algorithm = "auto") -> Any:
         """Return what each column adds to the prediction, in the units of the index.
 
@@ -395,6 +401,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
             output_names=self._index().label,
         )
 
+    @public
     def shap_interactions(self, X: Any) -> Floats:
         """Return what pairs of columns add together, for models of trees.
 
@@ -436,6 +443,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
         columns = _columns_of_features(plan)
         return np.asarray(np.einsum("nfg,fc,gd->ncd", pairs, columns, columns, optimize=True))
 
+    @public
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features that the model reads, such as ``crp_missing``.
 
@@ -456,6 +464,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
 
     # -- judging -----------------------------------------------------------------------
 
+    @public
     def evaluate_nested(
         self,
         X: Any,
@@ -505,6 +514,7 @@ class IndexRegressor(Probed, RegressorMixin, Bundled, BaseEstimator):  # type: i
         options = BoardOptions(cv, active, n_bootstrap, confidence, random_state)
         return judge_models(self, {name: self.model}, X, y, groups, options)
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted regressor as a folder that `asfusion.load` reads.
 

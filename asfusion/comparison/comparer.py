@@ -17,8 +17,10 @@ from asfusion._checks import (
     check_jobs,
     check_modality_name,
     check_row_labels,
+    in_words,
     quoted,
 )
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -63,6 +65,7 @@ Folds = dict[int, list[Split]]
 _FAMILIES = fusion_families()
 
 
+@public
 def compare(
     X: Any,
     y: Any,
@@ -311,7 +314,7 @@ def _plan(
 ) -> list[Run]:
     """Return the runs that together answer for every entry asked for."""
     if isinstance(families, str) or not families:
-        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {families!r}."
+        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {in_words(families)}."
         raise ConfigurationError(msg)
     for family in families:
         check_choice(family, "families", _FAMILIES)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -39,6 +40,7 @@ Repeats = list[list[Split]]
 _ON_COPIES = ("raise", "warn", "ignore", "join")
 
 
+@public
 def cross_validate(
     model: Any,
     X: Any,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer, check_number, quoted
+from asfusion._checks import check_choice, check_integer, check_number, in_words, quoted
+from asfusion._door import public
 from asfusion._random import RandomState, draw_seed
 from asfusion.datasets._axspa_maker import Made, Maker, stream
 from asfusion.datasets._axspa_measured import in_units_of_site
@@ -208,6 +209,7 @@ class AxSpaCohort:
         return [f"P{patient + 1:05d}" for patient in np.unique(self.groups)]
 
 
+@public
 def make_axspa_cohort(
     n: int = 400,
     *,
@@ -295,7 +297,9 @@ def make_axspa_cohort(
 
 def _check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     if isinstance(modalities, str) or not modalities:
-        msg = f"modalities: expected a sequence of {quoted(MODALITIES)}, got {modalities!r}."
+        msg = (
+            f"modalities: expected a sequence of {quoted(MODALITIES)}, got {in_words(modalities)}."
+        )
         raise ConfigurationError(msg)
     for name in modalities:
         check_choice(name, "modalities", MODALITIES)

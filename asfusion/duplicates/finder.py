@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_row_labels
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion.duplicates import _twins
@@ -32,6 +33,7 @@ _THREADS = 4
 _TABLES: dict[str, str] = {"table": "the table", "gene": "the variants"}
 
 
+@public
 def find_duplicates(
     X: Any,
     groups: Any = None,

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import check_finite_sum, floats_of_weights
 from asfusion._checks import quoted
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._progress import progress, shown_by_caller
 from asfusion._tokens import Prepared, Tokens
@@ -70,6 +72,12 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     kind: ClassVar[str] = "other"
     # Whether cells may name files, whose contents then count where rows are told apart.
     reads_files: ClassVar[bool] = True
+    # What the door stands before, in subclasses of the user's own, too.
+    _public: ClassVar[tuple[str, ...]] = (
+        "prepare", "build", "transform", "transform_prepared", "plain_features", "embed",
+        "get_feature_names_out", "describe", "nest", "read_visits", "prepare_visits",
+        "read_columns", "prepare_dosages", "attention", "attention_of",
+    )  # fmt: skip
     # Rows that pass the backbone at once: more where a row costs little.
     _embed_rows: ClassVar[int] = 8
     # Rows that are in memory as pixels at once, on their way to embeddings.
@@ -79,6 +87,16 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     # Cells say what is read in `root`, and what is kept in `store`.
     _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
     _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let `fit` learn all or nothing, and no cell out of what is called from outside."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if "fit" in own:
+            cls.fit = learns(own["fit"])  # type: ignore[method-assign]
+        for name in cls._public:
+            if name in own:
+                setattr(cls, name, public(own[name]))
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Encoder:
@@ -141,6 +159,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         copy: Encoder = clone(self)
         return copy
 
+    @public
     def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
         """Return features that no target was needed for: what a linear model reads.
 
@@ -159,6 +178,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         return numbers_of(self.prepare(X)) if self.needs_training else self._vectors(X, device)
 
+    @public
     def embed(self, X: Any, device: str = "cpu") -> Prepared:
         """Return rows as tokens of the backbone, absent rows masked.
 
@@ -246,6 +266,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         return {int(misses[i]): embeddings[name] for i, name in names.items()}
 
+    @public
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Return one embedding per row, NaN for rows without the modality.
 
@@ -268,6 +289,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         vectors: NDArray[np.float64] = self.transform(X)
         return vectors
 
+    @public
     def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
         """Return what `transform` gives, from rows that `prepare` made or that resemble them.
 
@@ -285,6 +307,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             prepared = embed_prepared(self._network(), prepared, self._embed_rows)
         return _pooled(prepared)
 
+    @public
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`."""
         check_is_fitted(self)
@@ -453,11 +476,12 @@ def read_row_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights = floats_of_weights(sample_weight)
     if weights.shape != (n_rows,):
         msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
         raise InputError(msg)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         msg = "sample_weight: expected finite weights of at least zero, and not all zero."
         raise InputError(msg)
+    check_finite_sum(weights)
     return weights

@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_modality_name, check_row_labels
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
@@ -41,6 +42,7 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
+from asfusion.estimators._scored import ScoredClassifier, ScoredRegressor
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._threshold import (
     DEFAULT,
@@ -105,6 +107,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         if hasattr(cls, "_family") and hasattr(cls, "_face"):
             _CLASSES.setdefault((cls._family, cls._face), cls)
 
+    @learns
     def fit(
         self,
         X: Any,
@@ -244,6 +247,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         """Return rows with the weights that the loss gives them."""
         return rows
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted model as a folder that `asfusion.load` reads.
 
@@ -427,7 +431,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         return tags
 
 
-class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
+class FusionClassifier(ScoredClassifier):
     """What classification adds to a family."""
 
     class_weight: Any
@@ -439,6 +443,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     _usual_target: ClassVar[type[Target]] = Classes
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_", "classes_")
 
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class.
 
@@ -454,6 +459,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         """
         return self._outputs(X)  # type: ignore[no-any-return]
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class; of two, the second from the threshold on.
 
@@ -509,7 +515,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         raise ConfigurationError(msg)
 
 
-class FusionRegressor(RegressorMixin):  # type: ignore[misc]
+class FusionRegressor(ScoredRegressor):
     """What regression adds to a family."""
 
     target_: Target
@@ -517,6 +523,7 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
     _usual_target: ClassVar[type[Target]] = Numbers
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
 
+    @public
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the predicted targets.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer
+from asfusion._checks import check_choice, check_integer, in_words
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
@@ -258,7 +258,7 @@ class JointFusion(FusionEstimator):
     def _check_stopping(self) -> None:
         wanted = self.early_stopping
         if wanted != "auto" and not isinstance(wanted, bool | np.bool_):
-            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
+            msg = f"early_stopping: expected True, False or 'auto', got {in_words(wanted)}."
             raise ConfigurationError(msg)
         if self._options().average_weights == "swa" and wanted is True:
             msg = (

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
@@ -129,6 +130,7 @@ class _EarlyFusion(FusionEstimator):
         trained: Encoder = alone.encoders_[name]
         return trained
 
+    @public
     def features(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
         """Return what the estimator reads: the fused feature matrix and its names.
 

@@ -10,7 +10,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_integer
+from asfusion._checks import check_integer, in_words
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, DicomReadError, ImageReadError
 from asfusion.imaging._guard import checked_path, first_bytes, guarded
 from asfusion.imaging._picture import Picture, on_square, resize_inside
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 WHO = "Image file: "
 
 
+@public
 def read_image(
     path: str | os.PathLike[str], *, size: int | None = None, channels: int = 1
 ) -> NDArray[np.uint8]:
@@ -91,7 +93,7 @@ def read_image(
     if size is not None:
         check_integer(size, "size", minimum=1)
     if channels not in (1, 3) or isinstance(channels, bool):
-        msg = f"channels: expected 1 (grey) or 3 (RGB), got {channels!r}."
+        msg = f"channels: expected 1 (grey) or 3 (RGB), got {in_words(channels)}."
         raise ConfigurationError(msg)
     return read_pixels(path, size, channels)
 

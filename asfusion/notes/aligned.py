@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import lru_cache
 
+from asfusion._door import public
 from asfusion.notes import cleaning
 
 _Cells = list[tuple[str, int, int]]  # a character, and the stretch of the note that it is of
@@ -65,6 +66,7 @@ class CleanNote:
         return min(self.starts[start:end]), max(self.ends[start:end])
 
 
+@public
 def clean_with_offsets(text: str) -> CleanNote:
     r"""Clean a note as the encoders do, and keep the way back to the original.
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from html import unescape
 from html.entities import html5
 
+from asfusion._door import public
+
 # NFKC turns 10⁹ into 109 and 1½ into 11/2: other numbers. Both are rewritten before it.
 POWER = re.compile("(?<=[0-9])([⁺⁻]?[²³¹⁰⁴-⁹]+)")
 FRACTION_AFTER_DIGIT = re.compile("(?<=[0-9])(?=[¼-¾⅐-⅞])")
@@ -33,6 +35,7 @@ _UNKNOWN = "\ufffd"
 _DEEPEST = 8  # entities that are written with entities
 
 
+@public
 def clean_note(text: str) -> str:
     """Return one note in one spelling of characters, lines kept.
 

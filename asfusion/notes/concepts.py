@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from asfusion._door import public
 from asfusion.exceptions import InputError
 from asfusion.notes._context import Mention
 from asfusion.notes._lexicon import Lexicon, build_lexicon
@@ -16,6 +17,7 @@ from asfusion.notes.found import ConceptMention, FoundConcepts
 LONGEST_NOTE = 4_000_000
 
 
+@public
 def find_concepts(
     text: str,
     concepts: Mapping[str, Sequence[str]] | None = None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._cells import is_missing
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
@@ -109,6 +110,7 @@ class NotesCheck:
         return f"<table><caption>{html.escape(repr(self)[1:-1])}</caption>{head}{body}</table>"
 
 
+@public
 def check_notes(
     notes: Any,
     *,

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asfusion._cells import is_missing
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
 from asfusion.notes._identifiers import (
@@ -27,6 +28,7 @@ _ORDER = ("EMAIL", "URL", "DATE", "PHONE", "ID", "AGE", "INSTITUTION", "PLACE", 
 _GIVEN = {"names": "NAME", "places": "PLACE", "institutions": "INSTITUTION", "identifiers": "ID"}
 
 
+@public
 def redact(
     notes: Any,
     *,

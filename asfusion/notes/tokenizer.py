@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
+from asfusion._offline import without_network
 from asfusion.exceptions import ConfigurationError, InputError
 
 PAD, UNKNOWN, START, END = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -152,13 +154,14 @@ def read_tokenizer(source: str, *, local_files_only: bool = True) -> tuple[str, 
     """
     from transformers import AutoTokenizer
 
-    wrapped = AutoTokenizer.from_pretrained(
-        source, local_files_only=local_files_only, trust_remote_code=False
-    )
+    with without_network() if local_files_only else nullcontext():
+        wrapped = AutoTokenizer.from_pretrained(
+            source, local_files_only=local_files_only, trust_remote_code=False
+        )
     fast = getattr(wrapped, "backend_tokenizer", None)
     if fast is None:
         msg = (
-            f"backbone={source!r}: expected a tokenizer with a tokenizer.json, got one that is "
+            "backbone: expected a tokenizer with a tokenizer.json, got one that is "
             "written in Python. Save the model with a fast tokenizer first."
         )
         raise ConfigurationError(msg)

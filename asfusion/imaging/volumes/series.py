@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, DicomReadError
 from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._limits import MAX_FRAMES, MAX_VOLUME_BYTES
@@ -27,6 +28,7 @@ from asfusion.imaging.volumes.volume import Volume, volume_window
 WHO = "Series: "
 
 
+@public
 def read_series(
     path: str | os.PathLike[str],
     *,
