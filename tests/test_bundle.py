@@ -711,7 +711,6 @@ def test_schema_is_as_save_wrote_it() -> None:
         text | {"content": "2"}, {"__loader__": "JsonNode", "__id__": 2, "content": " [1]"},
         {"__loader__": "JsonNode", "__id__": 2, "content": ["1"]},
         {"__loader__": "NdArrayNode", "file": "1.npy"},
-        {"n_jobs": {"__loader__": "JsonNode", "__id__": 3, "content": "100000"}},
     ):  # fmt: skip
         with pytest.raises(BundleError, match=r"not as save wrote it \(its schema\)"):
             read_schema(json.dumps([text, second]).encode())

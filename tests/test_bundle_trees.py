@@ -340,7 +340,8 @@ def test_schema_that_skops_would_not_write(case: str) -> None:
     raw = sneaked(fitted(RandomForestClassifier(2, random_state=0), Y))
     schema = json.loads(_schema_of(raw))
     change(_trees(schema)[0])
-    with pytest.raises(BundleError, match=f"as save wrote it: it holds {what}"):
+    # Some are found by a look at the text alone, before it is known what they hold.
+    with pytest.raises(BundleError, match=rf"as save wrote it(: it holds {what}| \(its schema\))"):
         load_skops(_with_schema(raw, schema))
 
 

@@ -177,14 +177,14 @@ class _Shared:
             return hash(repr([self.look_at(item) for item in node]))
         if not isinstance(node, dict):
             return hash(repr(node))
-        strange = "n_jobs" in node and not _is_few(node["n_jobs"])
+        strange = False
         loader, own = node.get("__loader__"), node.get("__id__")
         own = own if isinstance(own, int) else repr(own)
         inner = [
             (name, self.look_at(value)) for name, value in node.items() if name not in _NUMBERED
         ]
         look = hash(repr(inner))
-        if loader == "CachedNode" or (loader is None and not strange):
+        if loader in (None, "CachedNode"):
             return look
         file = node.get("file")
         strange |= own != "None" and self._looks.setdefault(own, look) != look
@@ -196,12 +196,6 @@ class _Shared:
         if strange:
             raise BundleError("load: a scikit-learn part is not as save wrote it (its schema).")
         return look
-
-
-def _is_few(jobs: object) -> bool:
-    """Return whether a number of threads or processes is one that a machine may have."""
-    content = jobs.get("content") if isinstance(jobs, dict) else jobs
-    return content is None or re.fullmatch(r"null|-?\d{1,3}", str(content)) is not None
 
 
 _NUMBERED = frozenset({"__id__", "file"})

@@ -59,9 +59,7 @@ class Change:
 CHANGES: tuple[Change, ...] = (
     Change("xgboost", "3.1", "ubj", "older", "before 3.1 the base score of such models is lost"),
     Change("xgboost", "3.2", "ubj", "newer", "from 3.2 on, some of these files end the process"),
-    Change(
-        "scikit-learn", "1.9", "skops", "both", "many of its models changed in 1.9"
-    ),
+    Change("scikit-learn", "1.9", "skops", "both", "many of its models changed in 1.9"),
 )
 
 
