@@ -28,11 +28,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -149,17 +149,22 @@ def watched(topic: str, seed: int, first: int, last: int) -> None:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     acts: list[str] = []
     sys.addaudithook(lambda event, _: acts.append(event) if event in SEEN_BY_AUDIT else None)
+    allowed = frozenset({"subprocess.Popen"} if TOPICS[topic].starts else ())
     with tempfile.TemporaryDirectory(prefix="red-team-") as folder:
-        attack = TOPICS[topic].prepare(Path(folder))
-        attack(-1)  # a valid case: imports, workers and the memory that it takes
+        stage = TOPICS[topic].prepare(Path(folder))
+        stage(-1)()  # a valid case: imports, workers and the memory that it takes
         out.write(json.dumps({"ready": True}) + "\n")
         for case in range(first, last):
             out.write(json.dumps({"begun": case}) + "\n")
+            number = seed * 1_000_003 + case
+            attack = stage(number)
             acts.clear()
-            out.write(json.dumps(one_case(attack, seed * 1_000_003 + case, acts)) + "\n")
+            out.write(json.dumps(one_case(attack, number, acts, allowed)) + "\n")
 
 
-def one_case(attack: Attack, seed: int, acts: list[str]) -> dict[str, object]:
+def one_case(
+    attack: Attack, seed: int, acts: list[str], allowed: frozenset[str]
+) -> dict[str, object]:
     """Return what came of one case."""
     from asfusion.exceptions import AsfusionError
 
@@ -167,7 +172,7 @@ def one_case(attack: Attack, seed: int, acts: list[str]) -> dict[str, object]:
     before, begun, answer, said = peak_mb(), cpu_s(), "done", ""
     with overheard() as heard:
         try:
-            said = attack(seed)
+            said = attack()
             answer = said.split(":")[0]
         except AsfusionError as error:
             answer, said = "refused", words_of(error)
@@ -179,7 +184,7 @@ def one_case(attack: Attack, seed: int, acts: list[str]) -> dict[str, object]:
         "answer": answer,
         "words": said.replace("\n", " ")[:200],
         "canary": any(word in text for word in CANARIES),
-        "acts": sorted(set(acts)),
+        "acts": sorted(set(acts) - allowed),
         "mb": round(max(0.0, peak_mb() - before), 1),
         "seconds": round(cpu_s() - begun, 2),
     }
@@ -269,7 +274,8 @@ def stopped(process: subprocess.Popen[str], tally: Tally, case: int) -> int:
 
 # ---------------------------------------------------------------- topics
 
-Attack = Callable[[int], str]
+Attack = Callable[[], str]
+Stage = Callable[[int], Attack]
 
 
 @dataclass(frozen=True)
@@ -283,13 +289,16 @@ class Topic:
     about : str
         What they are.
     prepare : callable
-        From a scratch folder to the attack: of a seed, it returns what came of it, and of -1 it
-        does the harmless thing.
+        From a scratch folder to what makes an attack of a seed, and of -1 a harmless one. Making
+        it is not measured; calling it returns what came of it.
+    starts : bool
+        Whether the attack itself starts processes, which then are no acts of the library.
     """
 
     cases: int
     about: str
-    prepare: Callable[[Path], Attack]
+    prepare: Callable[[Path], Stage]
+    starts: bool = False
 
 
 def saved_models(folder: Path) -> list[Path]:
@@ -339,6 +348,13 @@ def table() -> tuple[Any, Any]:
     return X, (X["crp"] + rng.normal(size=60) > 0).astype(int).to_numpy()
 
 
+def ask_all(paths: Sequence[Path]) -> str:
+    """Load and use each of several folders."""
+    for path in paths:
+        ask(path)
+    return "answered"
+
+
 def ask(path: Path) -> str:
     """Load a folder and use what comes of it."""
     import asfusion as af
@@ -348,63 +364,71 @@ def ask(path: Path) -> str:
     return "answered"
 
 
-def bundles(folder: Path) -> Attack:
+def bundles(folder: Path) -> Stage:
     from tests.forging.bundles import bombs, forged
 
     sources = saved_models(folder)
     heavy = sorted(bombs(sources[0], folder).values())
 
-    def attack(seed: int) -> str:
+    def stage(seed: int) -> Attack:
         if seed < 0:
-            return [ask(source) for source in sources][0]
+            return lambda: ask_all(sources)
         if seed % 20 == 0:  # one in twenty is a bomb
-            return ask(heavy[(seed // 20) % len(heavy)])
+            return partial(ask, heavy[(seed // 20) % len(heavy)])
         scratch = folder / "forged"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         (path,) = forged(sources[seed % len(sources)], scratch, 1, seed)
-        return ask(path)
+        return partial(ask, path)
 
-    return attack
+    return stage
 
 
-def trees(folder: Path) -> Attack:
+def trees(folder: Path) -> Stage:
     from tests.forging.trees import forge_bundle
 
     sources = [path for path in saved_models(folder) if "joint" not in path.name]
 
-    def attack(seed: int) -> str:
+    def stage(seed: int) -> Attack:
         if seed < 0:
-            return [ask(source) for source in sources][0]
+            return lambda: ask_all(sources)
         copy = folder / "forged.asf"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(sources[seed % len(sources)], copy)
         forge_bundle(copy, seed)
-        return ask(copy)
+        return partial(ask, copy)
 
-    return attack
+    return stage
 
 
-def images(folder: Path) -> Attack:
+def images(folder: Path) -> Stage:
+    from asfusion.exceptions import AsfusionError
     from asfusion.imaging import read_image, read_series
     from tests.forging.images import damaged, valid
 
-    def read(content: bytes, suffix: str) -> str:
-        path = folder / f"picture{suffix}"
-        path.write_bytes(content)
+    def read(path: Path) -> str:
         # At the size that a network reads: a whole picture is as large as it is.
-        made = read_series(path) if ".nii" in suffix else read_image(path, size=224)
+        made = read_series(path) if ".nii" in path.name else read_image(path, size=224)
         return "pixels" if made is not None else "nothing"
 
-    def attack(seed: int) -> str:
-        if seed < 0:
-            return [read(*picture) for picture in valid()][0]
-        return read(*damaged(seed))
+    def read_valid() -> str:
+        for content, suffix in valid():
+            with contextlib.suppress(AsfusionError):  # some hold several frames
+                read(written(content, suffix))
+        return "pixels"
 
-    return attack
+    def written(content: bytes, suffix: str) -> Path:
+        path = folder / f"picture{suffix}"
+        path.write_bytes(content)
+        return path
+
+    def stage(seed: int) -> Attack:
+        return read_valid if seed < 0 else partial(read, written(*damaged(seed)))
+
+    return stage
 
 
-def tables(folder: Path) -> Attack:
+def tables(folder: Path) -> Stage:
     import asfusion as af
     from tests.forging.tables import odd_table
 
@@ -418,48 +442,59 @@ def tables(folder: Path) -> Attack:
         lambda: af.JointFusionRegressor(**joint, **own),
     )
 
-    def attack(seed: int) -> str:
+    def stage(seed: int) -> Attack:
         X, y, groups, weight, words = odd_table(max(seed, 0))
         CANARIES[1:] = words
-        model = makers[seed % len(makers)]()
-        model.fit(X, y, groups=groups, sample_weight=weight)
-        model.predict(X)
-        return "fitted"
 
-    return attack
+        def attack() -> str:
+            if seed < 0:
+                for make in makers:
+                    make().fit(*table()).predict(table()[0])
+                return "fitted"
+            model = makers[seed % len(makers)]()
+            model.fit(X, y, groups=groups, sample_weight=weight).predict(X)
+            return "fitted"
+
+        return attack
+
+    return stage
 
 
 CANARIES = [CANARY]
 
 
-def notes(folder: Path) -> Attack:
+def notes(folder: Path) -> Stage:
     from asfusion import notes as room
     from asfusion.notes.concepts import build_lexicon
     from tests.forging.notes import attacked_text, hostile_note, hostile_pattern
 
-    def attack(seed: int) -> str:
-        if seed % 2:
-            lexicon = build_lexicon({"x": [hostile_pattern(seed)]}, builtin=False)
-            room.find_concepts([attacked_text(seed)], lexicon)
-            return "searched"
-        text = hostile_note(max(seed, 0))
-        room.find_concepts([text])
-        room.redact([text])
+    def search(pattern: str, text: str) -> str:
+        room.find_concepts(text, build_lexicon({"x": [pattern]}, builtin=False))
+        return "searched"
+
+    def read(text: str) -> str:
+        room.find_concepts(text)
+        room.redact(text)
         return "read"
 
-    return attack
+    def stage(seed: int) -> Attack:
+        if seed > 0 and seed % 2:
+            return partial(search, hostile_pattern(seed), attacked_text(seed))
+        return partial(read, "No uveitis. Pain at night." if seed < 0 else hostile_note(seed))
+
+    return stage
 
 
-def saves(folder: Path) -> Attack:
+def saves(folder: Path) -> Stage:
     """One case is a contest of processes that save and load; some are killed."""
     from tests.forging.savers import contend
 
-    def attack(seed: int) -> str:
+    def contest(seed: int) -> str:
         kills = 0 if seed % 2 else 5
         found = contend(folder, savers=2, readers=2, each=5, kills=kills, seed=max(seed, 0))
         return "whole" if found.is_clean else f"lost: {found}"
 
-    return attack
+    return lambda seed: partial(contest, seed)
 
 
 TOPICS = {
@@ -468,7 +503,7 @@ TOPICS = {
     "images": Topic(5000, "damaged and exploding pictures", images),
     "tables": Topic(500, "odd tables, targets, groups and weights", tables),
     "notes": Topic(500, "notes and patterns that take time", notes),
-    "saves": Topic(40, "contests of savers, readers and kills", saves),
+    "saves": Topic(40, "contests of savers, readers and kills", saves, starts=True),
 }
 
 
