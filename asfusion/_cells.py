@@ -63,6 +63,8 @@ def is_known(cell: object) -> bool:
     """Return whether a cell is neither missing, nor blank text, nor a list or table of nothing."""
     if isinstance(cell, str):
         return text_or_none(cell) is not None
+    if isinstance(cell, np.ndarray):
+        return cell.ndim == 0 or len(cell) > 0  # one number has no length
     if hasattr(cell, "__len__"):
         return len(cell) > 0
     return not is_missing(cell)
@@ -76,7 +78,7 @@ def text_of(cell: Any) -> str | None:
     if isinstance(cell, float | np.floating) and float(cell).is_integer():
         return str(int(cell))
     if hasattr(cell, "to_dict"):
-        plain = hasattr(cell, "select")  # polars gives Series otherwise
+        plain = hasattr(cell, "lazy")  # polars gives Series otherwise
         cell = cell.to_dict(as_series=False) if plain else cell.to_dict()
     elif isinstance(cell, np.ndarray):
         cell = cell.tolist()

@@ -5,17 +5,30 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from asfusion.exceptions import ConfigurationError, InputError
 
+# A name, or a unit such as mg/dL: neither a path nor text of several words.
+_NAME = re.compile(r"[^\s/\\]{1,40}(/[^\s/\\]{1,12})?")
+
+
+def in_words(value: object) -> str:
+    """Return a parameter as a message may show it; what can hold data is its type alone."""
+    if value is None or isinstance(value, numbers.Number):
+        return repr(value)
+    if isinstance(value, str) and _NAME.fullmatch(value):
+        return repr(str(value))
+    return f"a {type(value).__name__}"
+
 
 def quoted(names: Iterable[object], limit: int = 5) -> str:
     """Return names as ``'a', 'b' and 3 more``."""
-    items = [repr(name) for name in names]
-    shown = ", ".join(items[:limit])
-    return shown if len(items) <= limit else f"{shown} and {len(items) - limit} more"
+    items = [repr(str(n)) if isinstance(n, str) else in_words(n) for n in names]
+    some = ", ".join(items[:limit])
+    return some if len(items) <= limit else f"{some} and {len(items) - limit} more"
 
 
 def suggestion(name: str, known: Collection[str]) -> str:
@@ -29,7 +42,7 @@ def check_choice(value: object, name: str, choices: Collection[str]) -> str:
     if isinstance(value, str) and value in choices:
         return value
     hint = suggestion(value, choices) if isinstance(value, str) else ""
-    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {value!r}.{hint}"
+    msg = f"{name}: expected one of {quoted(choices, limit=20)}, got {in_words(value)}.{hint}"
     raise ConfigurationError(msg)
 
 
@@ -39,7 +52,7 @@ def check_integer(value: object, name: str, *, minimum: int) -> int:
         number = int(value)
         if number >= minimum:
             return number
-    msg = f"{name}: expected an integer of at least {minimum}, got {value!r}."
+    msg = f"{name}: expected an integer of at least {minimum}, got {in_words(value)}."
     raise ConfigurationError(msg)
 
 
@@ -65,7 +78,8 @@ def check_number(
         if math.isfinite(number) and inside:
             return number
     left, right = ("(", ")") if exclusive else ("[", "]")
-    msg = f"{name}: expected a number in {left}{minimum:g}, {maximum:g}{right}, got {value!r}."
+    span = f"{left}{minimum:g}, {maximum:g}{right}"
+    msg = f"{name}: expected a number in {span}, got {in_words(value)}."
     raise ConfigurationError(msg)
 
 
@@ -103,7 +117,7 @@ def check_modality_name(name: object) -> str:
     valid = isinstance(name, str) and name.isidentifier() and "__" not in name
     if not valid:
         msg = (
-            f"Modality name {name!r}: expected an identifier without a double underscore, "
+            f"Modality name {quoted([name])}: expected an identifier without a double underscore, "
             "such as 'labs' or 'pelvis_xray' (the double underscore separates nested parameters)."
         )
         raise ConfigurationError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection, Iterable
 from typing import Any, Self
 
 from asfusion._checks import quoted, suggestion
@@ -11,6 +12,13 @@ from asfusion.exceptions import ConfigurationError
 
 class Described:
     """A class whose constructor stores each argument under its own name, and nothing else."""
+
+    def __new__(cls, *_args: Any, **params: Any) -> Self:
+        """Refuse a word that the constructor does not know, as `set_params` does."""
+        known = inspect.signature(cls.__init__).parameters
+        if not any(one.kind is one.VAR_KEYWORD for one in known.values()):
+            _check_known(cls, params, [name for name in known if name != "self"])
+        return super().__new__(cls)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the hyperparameters, in scikit-learn's manner."""
@@ -25,14 +33,7 @@ class Described:
         ConfigurationError
             If one has no such name; then none is set.
         """
-        known = self.get_params()
-        for name in params:
-            if name not in known:
-                msg = (
-                    f"{type(self).__name__}: no hyperparameter {name!r}; it has "
-                    f"{quoted(known, limit=20)}.{suggestion(name, known)}"
-                )
-                raise ConfigurationError(msg)
+        _check_known(type(self), params, self.get_params())
         for name, value in params.items():
             setattr(self, name, value)
         return self
@@ -46,3 +47,14 @@ class Described:
             if repr(value) != repr(signature[name].default)
         ]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+
+def _check_known(kind: type, names: Iterable[str], known: Collection[str]) -> None:
+    """Raise unless each name is that of a hyperparameter, naming the nearest."""
+    for name in names:
+        if name not in known:
+            msg = (
+                f"{kind.__name__}: no hyperparameter {name!r}; it has "
+                f"{quoted(known, limit=20)}.{suggestion(name, known)}"
+            )
+            raise ConfigurationError(msg)

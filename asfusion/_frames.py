@@ -15,6 +15,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._arrays import filled, refuse_masked
 from asfusion._cells import (
     Kind,
     days_of_objects,
@@ -168,11 +169,12 @@ class Frame:
         for name, mask in kept.items():
             column = plain.get_column(name)
             if column.dtype.is_integer() or column.dtype == nw.Boolean:
-                plain = plain.with_columns(nw.maybe_convert_dtypes(column))
+                column = nw.maybe_convert_dtypes(column)
             stays = nw.new_series(
                 name, mask, nw.Boolean, backend=nw.get_native_namespace(self._frame)
             )
-            plain = plain.with_columns(nw.when(stays).then(nw.col(name)).alias(name))
+            # Not by `nw.col`: there, polars takes a name such as "^a$" for a pattern.
+            plain = plain.with_columns(nw.when(stays).then(column).alias(name))
         return Frame(plain.to_native(), is_array=self.is_array)
 
     def to_native(self) -> Any:
@@ -380,6 +382,7 @@ class Frame:
 
 def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:
     """Return the group of each row, none of them missing; a single column is its entries."""
+    refuse_masked(groups, "groups")
     labels = np.asarray(groups.to_numpy() if hasattr(groups, "to_numpy") else groups)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
@@ -440,6 +443,8 @@ def _array_to_native(X: NDArray[Any]) -> Any:
     if X.ndim != 2:
         msg = f"X: expected a 2-D array of shape (n_rows, n_columns), got {X.ndim} dimension(s)."
         raise InputError(msg)
+    if np.ma.isMaskedArray(X):
+        X = filled(X)
     return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])], copy=False)
 
 

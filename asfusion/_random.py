@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import numbers
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 RandomState: TypeAlias = "int | np.random.RandomState | np.random.Generator | None"
 
 _LIMIT = 2**31 - 1
+_SEEDING = threading.RLock()
 
 
 def draw_seed(random_state: RandomState) -> int:
@@ -49,10 +51,14 @@ def derive_seed(seed: int, *keys: object) -> int:
 
 @contextmanager
 def torch_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
-    """Seed torch's global generators inside the block and restore them after it."""
+    """Seed torch's global generators inside the block and restore them after it.
+
+    Layers draw from generators that a process has once. So one thread at a time is inside such a
+    block: others would draw from its stream, and it from theirs.
+    """
     import torch
 
     devices = [device] if device is not None and device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with _SEEDING, torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         yield

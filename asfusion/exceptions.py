@@ -9,7 +9,8 @@ catches, so that ``except ValueError`` keeps working::
     |   |-- ImageReadError                  a file that is not a readable image
     |   |   `-- DicomReadError              a DICOM file, or a series of them, that is not
     |   |-- UnitError                       a unit that is unknown, undeclared or does not fit
-    |   `-- CircularityError                a label predicted from what defines it
+    |   |-- CircularityError                a label predicted from what defines it
+    |   `-- InputTypeError(TypeError)       rows, or cells, of a type that cannot be read
     |-- ConfigurationError(ValueError)      a parameter, or parameters that contradict
     |-- ShapeError(ValueError)              tensors that do not fit together
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
@@ -17,6 +18,8 @@ catches, so that ``except ValueError`` keeps working::
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
+    |-- UnfittedError(ValueError, AttributeError)   asked before `fit`; scikit-learn's, too
+    |-- ForeignError(RuntimeError)          another package failed, its words left out
     `-- MissingDependencyError(ImportError) an optional package is not installed
 
 Messages name columns, row positions and counts, never the value of a cell.
@@ -53,6 +56,10 @@ class CircularityError(InputError):
     """A label that would be predicted from its own ingredients."""
 
 
+class InputTypeError(InputError, TypeError):
+    """Rows, or cells of theirs, of a type that cannot be read."""
+
+
 class ConfigurationError(AsfusionError, ValueError):
     """A parameter with an unusable value, or parameters that contradict."""
 
@@ -79,6 +86,14 @@ class TrainingError(AsfusionError, RuntimeError):
 
 class OutOfMemoryError(TrainingError):
     """Memory ran out although the batch was already as small as it can be."""
+
+
+class UnfittedError(AsfusionError, ValueError, AttributeError):
+    """Something is asked that only a fitted estimator or encoder knows."""
+
+
+class ForeignError(AsfusionError, RuntimeError):
+    """Code of another package, or of the user's own, failed; its words may show a cell."""
 
 
 class MissingDependencyError(AsfusionError, ImportError):

@@ -9,6 +9,7 @@ from typing import Any
 
 from asfusion._checks import suggestion
 from asfusion._described import Described
+from asfusion._door import public
 from asfusion._stubs import public_names
 from asfusion.bundle.objects import Bundled, describe_bundle, load_bundle
 from asfusion.exceptions import BundleError, ConfigurationError
@@ -16,6 +17,7 @@ from asfusion.exceptions import BundleError, ConfigurationError
 _MAX_BYTES = 8 << 30
 
 
+@public
 def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MAX_BYTES) -> Any:
     """Read a model that `save` wrote.
 

@@ -78,8 +78,8 @@ def encoded(pixels: np.ndarray, syntax: uid.UID) -> bytes:
         dataset.compress(syntax)
     else:
         dataset.file_meta.TransferSyntaxUID = syntax
-        if syntax == uid.ExplicitVRBigEndian and pixels.dtype.itemsize == 2:
-            dataset.PixelData = pixels.byteswap().tobytes()
+        if syntax == uid.ExplicitVRBigEndian:  # words of sixteen bits, of two bytes or of one value
+            dataset.PixelData = np.frombuffer(pixels.tobytes(), np.uint16).byteswap().tobytes()
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
     return buffer.getvalue()

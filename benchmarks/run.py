@@ -210,6 +210,12 @@ BENCHES = (
         "fuzz_dicom.py",
         quick=("--n", "200"),
     ),
+    Bench(
+        "red-team",
+        "forged models, pictures, tables and notes end in an answer or in one error",
+        "red_team.py",
+        quick=("--share", "0.01"),
+    ),
     Bench("kill-saves", "a save survives being killed", "kill_saves.py", quick=("--kills", "10")),
     Bench(
         "peers",

@@ -21,7 +21,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import asfusion as af
 from asfusion._frames import Frame
-from asfusion.baselines._index import MEDIAN
+from asfusion.baselines._explained import MEDIAN
 from asfusion.baselines._models import MODELS
 from asfusion.baselines._scores import IndexInfo, IndexScorer, cv_plus, patient_weights
 from asfusion.baselines.regressors import (

@@ -45,7 +45,8 @@ from xgboost import XGBClassifier, XGBRegressor, XGBRFClassifier
 
 from asfusion.bundle.folder import write_bundle
 from asfusion.bundle.objects import load_bundle, save_bundle
-from asfusion.bundle.sklearn_parts import dump_skops, load_skops, load_xgboost
+from asfusion.bundle.sklearn_parts import dump_skops, load_skops
+from asfusion.bundle.xgboost_parts import load_xgboost
 from asfusion.exceptions import BundleError
 
 MOST = 1 << 30
@@ -304,7 +305,7 @@ def test_foreign_pipeline_with_a_cache_folder_is_refused(
         ]
     ):
         with monkeypatch.context() as patch:
-            patch.setattr(parts, "_names_cache", lambda _: False)
+            patch.setattr(parts, "check_part", lambda _: None)
             save_bundle(cached, tmp_path / f"{number}.asf")
     (state,) = (tmp_path / "0.asf").glob("state-*.json")
     text = state.read_text().replace('["memory", null]', '["memory", "cache"]')

@@ -18,7 +18,7 @@ from PIL import Image
 import asfusion
 from asfusion._version import __version__
 from asfusion.cli import commands
-from asfusion.cli._data import read_table
+from asfusion.cli._data import read_table, write_table
 from asfusion.cli.commands import main
 from asfusion.persistence import load
 
@@ -69,6 +69,57 @@ def test_fit_predict_info(file: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert told.startswith("EarlyFusionClassifier")
     assert "'crp', 'sex'" in told
     assert "'no', 'yes'" in told
+
+
+HARMFUL = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "\ufeff=1",
+    "\uff1d1",
+]
+HARMLESS = ["-1.5", "+3", "1e-3", "+", "--", "a=1", "", "'=1", "no uveitis"]
+
+
+@pytest.mark.parametrize("cell", HARMFUL)
+def test_a_text_is_no_formula_of_a_spreadsheet(tmp_path: Path, cell: str) -> None:
+    table = polars.DataFrame({cell: [cell, None], "n": [-1.5, 2.0]})
+    write_table(table, tmp_path / "t.csv")
+    made = polars.read_csv(tmp_path / "t.csv")
+    assert made.columns == [f"'{cell}", "n"] and made["n"].to_list() == [-1.5, 2.0]
+    assert made[f"'{cell}"].to_list() == [f"'{cell}", None]
+    write_table(table, tmp_path / "raw.csv", raw=True)
+    assert polars.read_csv(tmp_path / "raw.csv").to_series(0).to_list() == [cell, None]
+    kinds = table.select(polars.first().cast(polars.Categorical))
+    write_table(kinds, tmp_path / "t.csv")
+    assert polars.read_csv(tmp_path / "t.csv").item(0, 0) == f"'{cell}"
+    write_table(table, tmp_path / "t.parquet")
+    assert polars.read_parquet(tmp_path / "t.parquet").equals(table)
+
+
+def test_numbers_and_words_stay_as_they_are(tmp_path: Path) -> None:
+    table = polars.DataFrame({name or "empty": [name, "x"] for name in HARMLESS})
+    write_table(table, tmp_path / "t.csv")
+    made = pd.read_csv(tmp_path / "t.csv", dtype=str, keep_default_na=False)
+    assert made.to_dict("list") == table.to_dict(as_series=False)
+    write_table(polars.DataFrame({"=1": [1], "'=1": [2]}), tmp_path / "t.csv")
+    assert polars.read_csv(tmp_path / "t.csv").columns == ["'=1", "''=1"]
+
+
+def test_predictions_hold_no_formula_unless_asked(file: Path) -> None:
+    rows = patients().assign(site="=1+1", patient=-patients()["patient"])
+    rows.to_csv(file, index=False)
+    assert main(["fit", str(file), *FIT, "site"]) == 0
+    predict = ["predict", "model.asf", str(file), "--keep", "patient", "site"]
+    assert main(predict) == 0
+    made = pd.read_csv("predictions.csv")
+    assert set(made["site"]) == {"'=1+1"} and made["patient"].tolist() == rows["patient"].tolist()
+    assert main([*predict, "--raw-cells"]) == 0
+    assert set(pd.read_csv("predictions.csv")["site"]) == {"=1+1"}
 
 
 @pytest.mark.parametrize("family", ["early", "late"])

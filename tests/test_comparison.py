@@ -395,6 +395,102 @@ def test_long_names_of_modalities_leave_room():
     assert name in repr(found)
 
 
+# -- sites -----------------------------------------------------------------------------
+
+
+def of_two_sites(visits=1, **options):
+    """Compare where both sites rank alike, but say opposite things of the same cells."""
+    rng = np.random.default_rng(0)
+    sites = np.repeat(["north", "south"], 60)
+    X = pd.DataFrame(rng.normal(size=(120, 2)), columns=["crp", "bmi"])
+    noise = rng.normal(size=120)
+    y = (X["crp"] + noise > np.where(sites == "north", 0.8, -0.8)).astype(int).to_numpy()
+    rows = np.repeat(np.arange(120), visits)
+    data = SimpleNamespace(X=X.iloc[rows], y=y[rows], groups=rows, sites=sites[rows])
+    parts = {"labs": TabularEncoder("crp"), "body": TabularEncoder("bmi")}
+    options = {"cv": "leave-one-site-out", "sites": data.sites, **options}
+    settings = {"groups": data.groups, **FAST, **options}
+    return data, compare(data.X, data.y, parts, **settings)
+
+
+@pytest.fixture(scope="module")
+def by_site():
+    return of_two_sites(seeds=(0, 1))
+
+
+def test_sites_are_scored_within_themselves_and_pooled_only_beside_it(by_site):
+    data, board = by_site
+    assert board.sites == ("north", "south") and board.n_folds == 2
+    for standing in board.standings:
+        said = board.predictions[standing.name]
+        each = [roc_auc_score(data.y[data.sites == s], said[data.sites == s]) for s in board.sites]
+        assert standing.score.estimate == pytest.approx(np.mean(each))
+        assert standing.pooled.estimate == pytest.approx(roc_auc_score(data.y, said))
+        assert standing.score.low <= standing.score.estimate <= standing.score.high
+        assert len(standing.seed_scores) == 2
+    best, other = board.best_single, board.standings[-1]
+    assert best.name == "labs" and best.score.estimate > 0.7 > 0.6 > best.pooled.estimate
+    assert other.difference.estimate == pytest.approx(other.score.estimate - best.score.estimate)
+    assert board.to_frame().loc["labs", "pooled"] == best.pooled.estimate
+    # The same model: replicates of two models draw the same patients.
+    twin = next(s for s in board.standings if s.name == "plain: labs")
+    assert (twin.difference.low, twin.difference.high) == pytest.approx((0, 0), abs=0.02)
+
+
+def test_a_board_of_sites_says_what_it_ranks_by(by_site):
+    board = by_site[1]
+    page = repr(board) + board._repr_html_()
+    assert page.count("AUC within sites") > 3 and page.count("all rows pooled") == 2
+    assert "of 120 patients, each of 2 sites judged by models of the others, 2 seeds" in page
+    assert "of patients, drawn within each site" in page
+    assert board.plot().get_xlabel().startswith("AUC within sites (95 % interval")
+
+
+def test_intervals_within_sites_draw_patients(by_site):
+    once, often = by_site[1].best_single.score, of_two_sites(visits=3)[1].best_single.score
+    assert often.high - often.low == pytest.approx(once.high - once.low, rel=0.3)
+
+
+def test_other_splits_are_pooled_as_before():
+    data, board = of_two_sites(cv=2, sites=None)
+    assert board.sites == () and {s.pooled for s in board.standings} == {None}
+    assert "pooled" not in board.to_frame() and "within sites" not in repr(board)
+    found = board.best_single
+    expected = roc_auc_score(data.y, board.predictions[found.name])
+    assert found.score.estimate == pytest.approx(expected)
+
+
+def test_site_of_one_class_has_no_say(by_site):
+    data = by_site[0]
+    sites = data.sites.copy()
+    sites[np.flatnonzero(data.y)[:6]] = "tiny"
+    _, board = of_two_sites(sites=sites)
+    best, said = board.best_single, board.predictions[board.best_single.name]
+    each = [roc_auc_score(data.y[sites == s], said[sites == s]) for s in ("north", "south")]
+    assert best.score.estimate == pytest.approx(np.mean(each))
+    assert best.seed_scores == pytest.approx([np.mean(each)])
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"sites": None}, ConfigurationError, "sites: expected sites exactly when cv='leave"),
+        ({"cv": 3}, ConfigurationError, "sites: expected sites exactly when cv='leave.* Pass cv="),
+        ({"cv": "by-site"}, ConfigurationError, "cv: expected an integer.* got 'by-site'"),
+        ({"sites": np.zeros(120)}, InputError, "sites: expected at least 2 sites, got 1"),
+        ({"sites": np.arange(119)}, InputError, "sites: expected 120 entries, one per row"),
+        (
+            {"sites": np.arange(120) % 2, "groups": np.arange(120) // 2},
+            InputError,
+            "sites: expected each patient at one site, got 60 patient",
+        ),
+    ],
+)
+def test_unusable_sites_are_refused(options, error, message):
+    with pytest.raises(error, match=message):
+        of_two_sites(**options)
+
+
 # -- refusals --------------------------------------------------------------------------
 
 

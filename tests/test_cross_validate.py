@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from PIL import Image
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import TransformedTargetRegressor
@@ -133,6 +134,21 @@ def test_inferred_encoders_are_told_once_and_not_in_every_fold(capsys):
     model.fit(X, y)
     model.fit(X, y)
     assert capsys.readouterr().out.count("encoders='auto' chose") == 2
+
+
+@pytest.mark.parametrize("is_step", [False, True])
+def test_copies_are_looked_for_where_the_model_reads_its_films(tmp_path, is_step):
+    rng = np.random.default_rng(0)
+    for i in range(12):
+        film = Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8))
+        film.resize((60, 60)).save(tmp_path / f"{i % 11}.png")
+    X = pd.DataFrame({"film": [f"{i % 11}.png" for i in range(12)], "crp": np.arange(12.0)})
+    encoder = af.ImageEncoder("film", root=tmp_path)
+    model = af.EarlyFusionClassifier({"film": encoder, "labs": af.TabularEncoder("crp")})
+    if is_step:
+        model = make_pipeline(encoder, LogisticRegression())
+    with pytest.raises(InputError, match="same file in 'film' .1.; for example rows 0 and 11"):
+        cross_validate(model, X, np.tile([0, 1], 6), cv=2, duplicates="raise", **QUICK)
 
 
 def test_duplicates_can_be_ignored():

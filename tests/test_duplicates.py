@@ -1,5 +1,7 @@
 """`find_duplicates`: every exact copy, nearly every changed one, and few false alarms."""
 
+import io
+import shutil
 import sys
 
 import numpy as np
@@ -11,7 +13,7 @@ from PIL import Image
 from asfusion.datasets.axspa_cohort import make_axspa_cohort
 from asfusion.duplicates._cuts import cut_pairs
 from asfusion.duplicates.finder import find_duplicates
-from asfusion.exceptions import ColumnError, InputError
+from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.imaging.fingerprint import perceptual_hash, small_image
 from asfusion.imaging.read import read_image
 from asfusion.imaging.volumes.fingerprint import upright, volume_hash
@@ -306,6 +308,96 @@ def test_unreadable_images_are_counted_and_no_path_is_told(tmp_path):
     assert found.n_unreadable == 2
     assert "2 could not be read" in repr(found)
     assert "secret" not in repr(found) + found._repr_html_()
+
+
+# -- films in memory, and below a folder ----------------------------------------------
+
+
+def held(pixels, kind):
+    """Return a film as a cell holds it that is no path."""
+    image = Image.fromarray(pixels)
+    if kind == "image of Pillow":
+        return image
+    if kind == "array":
+        return pixels.copy()
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return bytearray(stream.getvalue()) if kind == "bytearray" else stream.getvalue()
+
+
+def column_of(cells, library):
+    if library is pd:
+        return pd.DataFrame({"film": pd.Series(cells, dtype=object)})
+    return pl.DataFrame({"film": pl.Series(cells, dtype=pl.Object)})
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("bytes", "file"),
+        ("bytearray", "file"),
+        ("array", "pixels"),
+        ("image of Pillow", "pixels"),
+    ],
+)
+def test_films_in_memory_meet_their_files(films, tmp_path, kind, expected, library):
+    some = films[:6]
+    paths = []
+    for i, pixels in enumerate(some):
+        paths.append(str(tmp_path / f"{i}.png"))
+        Image.fromarray(pixels).save(paths[-1])
+    cells = [*paths[:5], *(held(pixels, kind) for pixels in some), held(some[5], kind)]
+    found = find_duplicates(column_of(cells, library), np.arange(12), verbose=0)
+    links = {(x.kind, x.first, x.second) for x in found.links}
+    assert links == {(expected, i, 5 + i) for i in range(5)} | {(expected, 10, 11)}
+    assert (found.checked["film"], found.n_unreadable) == (12, 0)
+
+
+def test_changed_copies_of_films_in_memory_are_found(films):
+    kinds = ["cut by a tenth", "resized", "brighter", "turned"]
+    cells = [*films[:4], *(change(film, kind) for film, kind in zip(films, kinds, strict=False))]
+    found = find_duplicates(column_of(cells, pd), verbose=0)
+    assert {(x.kind, x.first, x.second) for x in found.links} == {
+        ("image", i, 4 + i) for i in range(4)
+    }
+
+
+def test_one_array_in_two_rows_is_read_once(films):
+    found = find_duplicates(column_of([films[0], films[1], films[0]], pd), verbose=0)
+    assert [(x.kind, x.first, x.second) for x in found.links] == [("pixels", 0, 2)]
+    assert found.checked["film"] == 2
+
+
+def test_cells_that_hold_no_film_are_counted(films):
+    cells = [films[0], films[1], b"\xff\xd8\xff nothing", 3.0, np.zeros((2, 2, 2, 2)), None, ""]
+    found = find_duplicates(column_of(cells, pd), verbose=0)
+    assert (found.links, found.checked["film"], found.n_unreadable) == ((), 2, 3)
+
+
+def test_paths_start_at_root(films, series, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here = tmp_path / "data"
+    (here / "films").mkdir(parents=True)
+    for i, pixels in enumerate(films[:3]):
+        Image.fromarray(pixels).save(here / "films" / f"{i}.png")
+        shutil.copytree(series[i], here / "mri" / str(i))
+    names = [0, 1, 2, 0]
+    X = pd.DataFrame(
+        {
+            "film": [f"films/{i}.png" for i in names[:3]] + [str(here / "films/0.png")],
+            "mri": [f"mri/{i}" for i in names],
+        }
+    )
+    for root in (here, "data"):
+        found = find_duplicates(X, np.arange(4), root=root, columns=["film"], verbose=0)
+        # An absolute path stays, and is the same file by another name.
+        assert [(x.kind, x.first, x.second) for x in found.links] == [("file", 0, 3)]
+        found = find_duplicates(X, np.arange(4), root=root, columns=["mri"], verbose=0)
+        assert [(x.kind, x.first, x.second) for x in found.links] == [("folder", 0, 3)]
+    assert find_duplicates(X, columns=["film"], verbose=0).n_unreadable == 3
+    with pytest.raises(ConfigurationError, match="root: expected a path of a folder or None"):
+        find_duplicates(X, root=3)
 
 
 def test_text_page_and_table():

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from asfusion import _frames
 from asfusion._cells import is_missing, looks_like_date
 from asfusion._frames import Frame
+from asfusion.encoders.infer import column_roles
 from asfusion.exceptions import ColumnError, InputError
 
 UTC = datetime.UTC
@@ -387,6 +388,14 @@ def test_texts_come_out_as_they_are(cells: list[str | None]) -> None:
         assert Frame.read(native).known("a").tolist() == [cell is not None for cell in expected]
 
 
+def test_arrays_of_one_number_are_cells(df_module: ModuleType) -> None:
+    cells = [np.array(3.0), None, np.zeros(0), np.ones(2)]
+    options = {"dtype": pl.Object} if df_module is pl else {"dtype": object}
+    frame = Frame.read(df_module.DataFrame({"a": df_module.Series(cells, **options)}))
+    assert frame.known("a").tolist() == [True, False, False, True]
+    assert column_roles(frame) == {"a": "identifier"}  # no visits, and no picture
+
+
 MISSING = [None, NAN, np.nan, np.float32("nan"), pd.NA, pd.NaT, Decimal("nan"), Decimal("sNaN")]
 
 
@@ -481,6 +490,8 @@ def test_a_name_is_no_pattern(df_module: ModuleType) -> None:
     assert frame.select(frame.columns) is frame
     assert frame.numbers_of(["^a$"]).tolist() == [[2.0]]
     assert frame.numbers_of(["*", "a"]).tolist() == [[3.0, 1.0]]
+    blanked = frame.blank({"^a$": np.zeros(1, dtype=bool), "*": np.ones(1, dtype=bool)})
+    assert [blanked.strings(name) for name in frame.columns] == [["1"], [None], ["3"]]
 
 
 def test_arrow_tables_are_read() -> None:

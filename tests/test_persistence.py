@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import json
 import os
 import pkgutil
+import re
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,21 +33,26 @@ from xgboost import XGBClassifier, XGBRegressor
 import asfusion
 from asfusion import persistence
 from asfusion._described import Described
+from asfusion.baselines.regressors import BasfiRegressor
+from asfusion.bundle import _compat
 from asfusion.bundle.folder import read_bundle, write_bundle
 from asfusion.bundle.objects import Bundled
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.estimators.conformal_classifier import ConformalClassifier
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
-from asfusion.exceptions import BundleError, ConfigurationError, ShapeError
+from asfusion.estimators.recalibrated import RecalibratedClassifier
+from asfusion.exceptions import AsfusionWarning, BundleError, ConfigurationError, ShapeError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion.attention import CrossAttention
 from asfusion.nn._budget import at_most_values
 from asfusion.persistence import describe, load
-from tests.test_bundle import NAMES, STATE, hostile_manifests, pickled
+from tests.forging.bundles import bombs, forged, watched
+from tests.test_bundle import NAMES, STATE, hashed, hostile_manifests, pickled
 from tests.test_bundle_sklearn import hostile_archives
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,7 +172,9 @@ def fitted(name: str, X: Any) -> Any:
 @pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
 def test_loaded_model_predicts_the_same_bits(name: str, X: pd.DataFrame, tmp_path: Path) -> None:
     model = fitted(name, X)
+    before = answer(model, X)
     path = model.save(tmp_path / "model.asf")
+    np.testing.assert_array_equal(answer(model, X), before)
     again = load(str(path))
     assert type(again) is type(model)
     np.testing.assert_array_equal(answer(again, X), answer(model, X))
@@ -173,6 +183,7 @@ def test_loaded_model_predicts_the_same_bits(name: str, X: pd.DataFrame, tmp_pat
         assert again.predict(X).tolist() == model.predict(X).tolist()
     assert repr(again) == repr(model)
     bytes_before = {entry.name: entry.read_bytes() for entry in path.iterdir()}
+    assert sum(file.startswith("probe-") for file in bytes_before) == 1
     again.save(path)
     assert {entry.name: entry.read_bytes() for entry in path.iterdir()} == bytes_before
 
@@ -319,13 +330,13 @@ def test_every_class_that_models_are_made_of_is_on_the_list() -> None:
             persistence._resolve(name)
 
 
-def test_part_in_place_of_an_estimator(saved: Path, tmp_path: Path) -> None:
+def test_part_in_place_of_an_estimator(tmp_path: Path) -> None:
     params = {"$": "dict", "items": [["params", {"$": "dict", "items": []}]]}
     head = {"$": "object", "class": "asfusion.fusion.gated:Gated", "state": params}
     for state in (5, head):
-        path = forge(saved, tmp_path / "x.asf", lambda _, state=state: state)
+        write_bundle(tmp_path / "x.asf", {"state.json": json.dumps(state).encode()}, {})
         with pytest.raises(BundleError, match="expected a saved estimator, got something else"):
-            load(path)
+            load(tmp_path / "x.asf")
 
 
 def walk(node: Any) -> Iterator[Any]:
@@ -484,7 +495,7 @@ def test_nothing_runs_while_a_hostile_model_is_read(
         write_bundle(hostile / f"archive {name}", part | {"sklearna.skops": make()}, {})
     for number, manifest in enumerate(hostile_manifests().values()):
         (hostile / f"manifest{number}").mkdir()
-        (hostile / f"manifest{number}" / "manifest.json").write_text(json.dumps(manifest))
+        (hostile / f"manifest{number}" / "manifest.json").write_bytes(hashed(manifest))
     run = subprocess.run(
         [sys.executable, "-c", _WATCH, str(tmp_path)],
         check=True, capture_output=True, text=True, cwd=tmp_path,
@@ -492,6 +503,270 @@ def test_nothing_runs_while_a_hostile_model_is_read(
     )  # fmt: skip
     assert json.loads(run.stdout) == {"events": [], "loaded": []}
     assert not (tmp_path / "owned.txt").exists()
+
+
+SOME_BOMBS = [
+    "4 MB of []", '3 MB of "",', "900 deep", "300 references to one array of 10 MB",
+    "1 MB of wide cells", "20,000 keys that collide", "50,000 empty tensors",
+    "300 names of one file", "a billion laughs", "rows to ask: 100,000",
+]  # fmt: skip
+
+
+def test_forged_models_neither_crash_nor_cost_much(saved: Path, tmp_path: Path) -> None:
+    """Some of each kind; ``benchmarks/red_team.py`` asks thousands."""
+    paths = list(bombs(saved, tmp_path, SOME_BOMBS).values())
+    paths += forged(saved, tmp_path, 24, seed=11)
+    seen = list(watched(paths, saved, most_s=120.0))
+    assert len(seen) == len(paths)
+    bad = [each for each in seen if each.how not in ("refused", "loaded") or each.megabytes > 64]
+    assert bad == []
+    assert sum(each.how == "refused" for each in seen) > 20
+
+
+# -- what belongs to a machine -----------------------------------------------------------
+
+_OF_A_MACHINE = re.compile(
+    r"path|dir|folder|store|root|checkpoint|device|download|jobs|cache|trust|url|host|token$|memory"
+)
+
+
+def test_no_parameter_of_a_machine_is_saved() -> None:
+    """A new one has to be named by its class, or it travels to whoever loads the model."""
+    found = {}
+    for kind in {k for base in (Bundled, Described) for k in kinds_of(base)}:
+        if not kind.__module__.startswith("asfusion."):
+            continue
+        names = set(inspect.signature(kind.__init__).parameters)
+        local = {name for name in names if _OF_A_MACHINE.search(name)}
+        if local - getattr(kind, "_local_params", frozenset()):
+            found[kind.__name__] = local
+    assert found == {}
+    assert JointFusionClassifier._local_params == {"checkpoint", "device"}
+    assert ImageEncoder._local_params == {"download", "root", "store"}
+
+
+def test_a_model_says_nothing_of_the_machine_that_saved_it(X: pd.DataFrame, tmp_path: Path) -> None:
+    name = "secret-folder"
+    (tmp_path / name).mkdir()
+    root, cells = Path(X["image"][0]).parent, X["image"].map(Path, na_action="ignore")
+    here = X.assign(image=cells.map(lambda path: path.name, na_action="ignore"))
+    network = JointFusionClassifier(checkpoint=tmp_path / name, device="cpu", **SHORT)
+    encoder = ImageEncoder("image", size=32, d_out=8, root=root, store=tmp_path / name / "store")
+    encoders = {"labs": tables()["labs"], "image": encoder}
+    for kind in (EarlyFusionClassifier, LateFusionClassifier):
+        path = kind(encoders, network=network, **QUIET).fit(here, Y).save(tmp_path / "model.asf")
+        told = b"".join(file.read_bytes() for file in path.iterdir())
+        assert name.encode() not in told and str(tmp_path).encode() not in told
+        again = load(path)
+        assert (again.network.checkpoint, again.network.device) == (None, "auto")
+        fitted_encoder = again._modality_encoders()["image"]
+        for part in (again.encoders["image"], fitted_encoder):
+            assert (part.store, part.root, part.download) == (None, None, False)
+        fitted_encoder.set_params(root=root)
+        answer(again, here)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("/home/anna/models/rad-dino", "./rad-dino"), ("C:\\models\\rad-dino", "./rad-dino"),
+        ("\\\\host\\share\\x", "./x"), ("../x/y/", "./y"), ("~/x", "./x"),
+        (Path("/a/b.safetensors"), "./b.safetensors"), ("a/b.safetensors", "./b.safetensors"),
+        ("microsoft/rad-dino", "microsoft/rad-dino"), ("resnet18", "resnet18"), ("./x", "./x"),
+        ("a/b/c", "./c"), (None, None), ("", ""), (5, 5), ("/", "/"),
+    ],
+)  # fmt: skip
+def test_paths_of_weights_lose_their_folders(given: Any, kept: Any) -> None:
+    state = ImageEncoder("x", backbone=given, weights=given)._bundle_state()
+    assert (state["params"]["backbone"], state["params"]["weights"]) == (kept, kept)
+    made = ImageEncoder.__new__(ImageEncoder)
+    made._restore_bundle_state({"params": {"column": "x", "weights": given}, "fitted": {}})
+    assert made.weights == kept
+
+
+def test_an_edited_model_writes_and_fetches_nothing(
+    saved: Path, X: pd.DataFrame, tmp_path: Path
+) -> None:
+    """Decoded pixels of patients once went to whatever folder a model named."""
+    store = tmp_path / "stolen"
+    added = [
+        ["store", str(store)], ["root", "/"], ["download", True], ["checkpoint", str(store)],
+        ["device", "cuda:7"],
+    ]  # fmt: skip
+
+    def add(state: Any) -> Any:
+        for node in list(walk(state)):
+            if isinstance(node, list) and node[:1] == ["params"] and isinstance(node[1], dict):
+                names = [str(item[0]) for item in node[1]["items"]]
+                node[1]["items"] += added[:3] if "on_error" in names else []
+                node[1]["items"] += added[3:] if "max_epochs" in names else []
+        return state
+
+    again = load(forge(saved, tmp_path / "x.asf", add))
+    assert (again.checkpoint, again.device) == (None, "auto")
+    np.testing.assert_array_equal(answer(again, X), answer(load(saved), X))
+    assert not store.exists()
+
+
+def test_xgboost_is_not_told_of_the_machine(X: pd.DataFrame, tmp_path: Path) -> None:
+    trees = XGBClassifier(n_estimators=3, n_jobs=1, device="cpu")
+    path = EarlyFusionClassifier(tables(), trees, **QUIET).fit(X, Y).save(tmp_path / "model.asf")
+    again = load(path)
+    assert (again.estimator_.n_jobs, again.estimator_.device) == (None, None)
+
+    def many(state: Any) -> Any:
+        for node in walk(state):
+            if isinstance(node, list) and node[:1] in (["n_jobs"], ["device"]):
+                node[1] = 10**9
+        return state
+
+    again = load(forge(path, tmp_path / "x.asf", many))
+    assert (again.estimator_.n_jobs, again.estimator_.device) == (None, None)
+
+
+# -- the same numbers elsewhere ----------------------------------------------------------
+
+
+def probe_of(path: Path) -> Any:
+    (file,) = path.glob("probe-*.json")
+    return json.loads(file.read_bytes())
+
+
+def with_probe(source: Path, target: Path, change: Callable[[Any], Any]) -> Path:
+    """Write a copy of a model with other synthetic rows or answers, and correct hashes."""
+    parts, manifest = read_bundle(source, max_bytes=MOST)
+    probe = change(json.loads(parts["probe.json"]))
+    about = {"versions": manifest["versions"] | {"torch": "1.2.3"}}
+    write_bundle(target, parts | {"probe.json": json.dumps(probe).encode()}, about)
+    return target
+
+
+def moved(by: float) -> Callable[[Any], Any]:
+    return lambda probe: (
+        probe | {"answers": [[cell + by for cell in row] for row in probe["answers"]]}
+    )
+
+
+def test_other_predictions_than_those_that_were_saved(
+    saved: Path, X: pd.DataFrame, tmp_path: Path
+) -> None:
+    load(with_probe(saved, tmp_path / "0.asf", moved(3e-5)))
+    shorter = lambda probe: probe | {"answers": [row[:1] for row in probe["answers"]]}  # noqa: E731
+    for number, change in enumerate((moved(1e-3), moved(-0.3), shorter), start=1):
+        with pytest.raises(BundleError, match=r"got others .* torch 1\.2\.3 \(here "):
+            load(with_probe(saved, tmp_path / f"{number}.asf", change))
+    path = fitted("early with XGBoost", X).save(tmp_path / "trees.asf")
+    with pytest.raises(BundleError, match="expected the predictions that the model gave"):
+        load(with_probe(path, tmp_path / "4.asf", moved(1e-5)))
+
+
+def test_lost_base_score_is_seen(X: pd.DataFrame, tmp_path: Path) -> None:
+    """What an older XGBoost made of models of a newer one."""
+    y = 140.0 + TARGETS[:, 0]
+    model = EarlyFusionRegressor(tables(), XGBRegressor(n_estimators=3), **QUIET).fit(X, y)
+    path = model.save(tmp_path / "model.asf")
+    with pytest.raises(BundleError, match="expected the predictions that the model gave"):
+        load(with_probe(path, tmp_path / "x.asf", moved(-139.5)))
+
+
+def test_rows_that_are_asked_are_nobodys(X: pd.DataFrame, tmp_path: Path) -> None:
+    path = fitted("joint", X).save(tmp_path / "model.asf")
+    probe = probe_of(path)
+    assert set(probe["cells"]) == {"crp", "b27", "sex", "rs1"}
+    assert {len(column) for column in probe["cells"].values()} == {len(probe["answers"])}
+    asked = set(zip(probe["cells"]["crp"], probe["cells"]["rs1"], strict=True))
+    assert asked.isdisjoint(set(zip(X["crp"], X["rs1"], strict=True)))
+    assert probe["answers"] and len({str(row) for row in probe["answers"]}) > 1
+
+
+def test_arrays_and_wrappers_are_asked_too(X: pd.DataFrame, tmp_path: Path) -> None:
+    rows = X[["rs1", "crp"]].fillna(1.0).to_numpy()
+    early = EarlyFusionClassifier(**QUIET).fit(rows, Y)
+    early.save(tmp_path / "array.asf")
+    assert set(probe_of(tmp_path / "array.asf")["cells"]) == {"x0", "x1"}
+    sure = ConformalClassifier(early, prefit=True).fit(rows, Y)
+    other = RecalibratedClassifier(early, prefit=True).fit(rows, Y)
+    index = BasfiRegressor(random_state=0).fit(X[["crp", "rs1", "sex"]], np.linspace(0, 9, N))
+    for number, (model, given) in enumerate(
+        ((sure, rows), (other, rows), (index, X[["crp", "rs1", "sex"]]))
+    ):
+        path = model.save(tmp_path / f"{number}.asf")
+        assert probe_of(path)["answers"]
+        np.testing.assert_allclose(answer(load(path), given), answer(model, given))
+        with pytest.raises(BundleError, match="expected the predictions that the model gave"):
+            load(with_probe(path, tmp_path / f"{number}-moved.asf", moved(0.1)))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"rs1": [1.0]}, {"rs1": 5}, {"rs1": [[1.0]] * 6}, {"rs1": [{"a": 1}] * 6},
+        {"rs1": None, "image": 0} | {"rs1": "abcdef"},
+    ],
+)  # fmt: skip
+def test_strange_rows_are_not_asked(cells: Any, saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="synthetic rows of the model are not as save wrote"):
+        load(with_probe(saved, tmp_path / "x.asf", lambda probe: probe | {"cells": cells}))
+
+
+def test_rows_name_no_file(saved: Path, tmp_path: Path) -> None:
+    """Cells of images and notes are missing, whatever the folder says."""
+    add = {"image": ["/etc/passwd"] * 6, "note": ["aaaa"] * 6, "strange": [1] * 6}
+    load(with_probe(saved, tmp_path / "x.asf", lambda p: p | {"cells": p["cells"] | add}))
+    text = {"rs1": ["a"] * 6}
+    with pytest.raises(BundleError, match=r"expected answers to the synthetic rows .* torch 1\.2"):
+        load(with_probe(saved, tmp_path / "y.asf", lambda p: p | {"cells": text}))
+    for number, raw in enumerate((b"[" + b"1," * (5 << 20) + b"1]", b"{}", b'{"answers": 5}')):
+        parts, _ = read_bundle(saved, max_bytes=MOST)
+        write_bundle(tmp_path / f"{number}.asf", parts | {"probe.json": raw}, {})
+        with pytest.raises(BundleError, match="load: "):
+            load(tmp_path / f"{number}.asf")
+
+
+def test_model_that_cannot_answer_made_up_rows_is_saved_without(
+    X: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = fitted("early with a forest", X)
+
+    def fail(rows: Any) -> Any:
+        raise ValueError("a cell is missing")
+
+    for broken in (fail, lambda rows: np.full((6, 2), np.nan)):
+        monkeypatch.setattr(type(model), "predict_proba", lambda self, rows, do=broken: do(rows))
+        path = model.save(tmp_path / "model.asf")
+        assert not list(path.glob("probe-*"))
+    monkeypatch.undo()
+    np.testing.assert_array_equal(answer(load(path), X), answer(model, X))
+
+
+def test_versions_between_which_numbers_changed(
+    saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, manifest = read_bundle(saved, max_bytes=MOST)
+    assert set(manifest["versions"]) >= {"asfusion", "python", "numpy", "torch", "xgboost"}
+    assert manifest["versions"]["torch"] == torch.__version__
+    change = _compat.Change("torch", "3.1", "safetensors", "older", "weights come out as noise")
+    for own, wrote, refused in (
+        ("2.9.1", "3.1.0", True), ("2.9.1+cpu", "3.2.0rc1", True), ("3.1.0", "2.9", False),
+        ("3.1", "3.2", False), ("2.8", "2.9", False), ("2.9", "x" * 50, False), ("2.9", 5, False),
+    ):  # fmt: skip
+        monkeypatch.setattr(_compat, "installed", lambda own=own: {"torch": own})
+        write_bundle(tmp_path / "x.asf", parts, {"versions": {"torch": wrote}})
+        for changes in ((change,), (replace(change, hurt="both"),)):
+            monkeypatch.setattr(_compat, "CHANGES", changes)
+            newer = changes[0].hurt == "both" and (own, wrote) == ("3.1.0", "2.9")
+            if refused or newer:
+                with pytest.raises(BundleError, match=f"expected torch {wrote}, .*, got"):
+                    load(tmp_path / "x.asf")
+            else:
+                load(tmp_path / "x.asf")
+    monkeypatch.setattr(_compat, "installed", lambda: {"torch": "2.9.1"})
+    write_bundle(tmp_path / "x.asf", parts, {"versions": {"torch": "3.1.0"}})
+    monkeypatch.setattr(_compat, "CHANGES", (replace(change, refuse=False),))
+    with pytest.warns(AsfusionWarning, match="weights come out as noise. Install torch 3.1.0"):
+        load(tmp_path / "x.asf")
+    monkeypatch.setattr(_compat, "CHANGES", (replace(change, ending="ubj"),))
+    load(tmp_path / "x.asf")
 
 
 # -- the library itself ------------------------------------------------------------------

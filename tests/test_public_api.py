@@ -9,6 +9,7 @@ import pkgutil
 import re
 import tomllib
 import warnings
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,7 @@ def package_imports() -> list[tuple[Path, ast.ImportFrom | ast.Import]]:
     ]
 
 
+@lru_cache
 def defined_names(module_file: Path) -> set[str]:
     """Return the names that a module binds itself, at its top level, other than by import."""
     names: set[str] = set()

@@ -9,26 +9,25 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator
 from sklearn.model_selection import ParameterGrid
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
-from asfusion._checks import check_choice, check_integer, check_number, check_row_labels
-from asfusion._foreign import import_shap
+from asfusion._checks import check_integer, check_number, check_row_labels
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import make_folds
+from asfusion.baselines._explained import Explained
 from asfusion.baselines._models import (
-    Algorithm,
-    explain_model,
     make_grid,
     make_model,
-    pairs_of_features,
 )
 from asfusion.baselines._runs import BoardOptions, judge_models
 from asfusion.baselines._scores import IndexInfo, check_range, cv_plus, patient_weights
 from asfusion.baselines.board import BaselineBoard
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity, standard_name
 from asfusion.estimators._rows import (
@@ -39,19 +38,20 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
+from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.tabular._synthetic import N_ROWS, synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
-from asfusion.targets.numbers import Numbers
+from asfusion.targets.numbers import Numbers, one_target
 
 Floats = NDArray[np.float64]
 Part = dict[str, Any]  # "plan" of the table, fitted "model", "chosen" parameters
 
-MEDIAN = "(median instead of mean)"
 _FEWEST_PER_FOLD = 2  # patients, or there are no intervals
 
 
-class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[misc]
+class IndexRegressor(Explained, Probed, ScoredRegressor, Bundled, BaseEstimator):  # type: ignore[misc]
     """Common face of the regressors of clinical indices."""
 
     # What predictions are explained by.
@@ -73,6 +73,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
     # -- fitting -----------------------------------------------------------------------
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit on rows that may lack cells.
 
@@ -128,7 +129,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         n_rows = len(frame)
         check_row_labels(X, y=y, groups=groups, sample_weight=sample_weight)
         self._check_circularity(frame, y)
-        targets = column_or_1d(Numbers().read(y, n_rows), warn=True)
+        targets = one_target(Numbers().read(y, n_rows))
         if n_rows < 2:
             msg = f"X: expected at least 2 rows to fit, got n_samples={n_rows}."
             raise InputError(msg)
@@ -225,6 +226,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
 
     # -- predicting --------------------------------------------------------------------
 
+    @public
     def predict(self, X: Any) -> Floats:
         """Return the predicted index, never outside its range.
 
@@ -244,6 +246,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         tell_gaps(self.plan_, frame)
         return predicted
 
+    @public
     def predict_interval(self, X: Any, coverage: float = 0.9) -> Floats:
         """Return an interval that a new patient's measured index should lie in (CV+).
 
@@ -315,145 +318,9 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         limits = self._index().value_range
         return array if limits is None else np.clip(array, *limits)
 
-    # -- explaining --------------------------------------------------------------------
-
-    def shap_values(self, X: Any, background: Any = None, *, algorithm: Algorithm = "auto") -> Any:
-        """Return what each column adds to the prediction, in the units of the index.
-
-        Parameters
-        ----------
-        X : DataFrame or array of n_rows rows
-            Rows to explain.
-        background : DataFrame or array, optional
-            Rows against which the linear model and models without a method of their own
-            (support vectors and so on) are measured. By default one row: the mean of the
-            training rows' features, so that no patient is kept in the model. Trees need
-            none.
-        algorithm : {"auto", "shap"}
-            Who computes: ``"auto"`` takes `asfusion.trees` for trees, ``"shap"`` the
-            package shap for everything.
-
-        Returns
-        -------
-        shap.Explanation
-            ``values`` of shape (n_rows, n_columns), one per column that was read: a
-            column's value, its missing flag and its levels are added up. They sum, with
-            ``base_values``, to the prediction before it is clipped to the index's range.
-            ``data`` holds the cells of X. An AdaBoost model of more than 10 features gets
-            one entry more, ``(median instead of mean)``, see Notes.
-
-        Raises
-        ------
-        ConfigurationError
-            If `algorithm` is unknown.
-
-        Notes
-        -----
-        Forest, XGBoost and AdaBoost: exactly, along the trees' own paths
-        (`asfusion.trees`). AdaBoost predicts a weighted median of its trees, which is
-        explained as such for up to 10 features in use. With more, the weighted mean of the
-        trees is explained, and the last entry is its distance from the median, row by row.
-        Linear: shap.LinearExplainer, which takes features as independent. Mean: zeros.
-        Anything else, and AdaBoost by ``"shap"``: shap.PermutationExplainer with the
-        background above; an estimate from ten random orders of the features, the same for
-        the same model.
-
-        Values say what the model uses. They are not effects of the measurements on the
-        patient, and correlated columns (CRP and ESR) share theirs in no unique way.
-
-        References
-        ----------
-        .. [1] Lundberg et al., "From local explanations to global understanding with
-           explainable AI for trees", Nat Mach Intell 2020.
-           https://doi.org/10.1038/s42256-019-0138-9
-        """
-        check_is_fitted(self)
-        check_choice(algorithm, "algorithm", ("auto", "shap"))
-        frame = self._read_X(X, reset=False)
-        plan = TablePreprocessor.from_state(self.plan_)
-        reference = self.background_
-        if background is not None:
-            reference = plan.transform(self._read_X(background, reset=False))
-        seed = derive_seed(self.seed_, "shap") % 2**31
-        found = explain_model(
-            self.model_, plan.transform(frame), reference, seed, algorithm=algorithm
-        )
-        values = found.values @ _columns_of_features(plan)
-        cells = _cells(frame, [column.name for column in plan.plans])
-        names = [self._shown(column.name) for column in plan.plans]
-        if found.remainder is not None:
-            values = np.column_stack([values, found.remainder])
-            cells = np.column_stack([cells, np.full(len(frame), None, dtype=object)])
-            names.append(MEDIAN)
-        return import_shap().Explanation(
-            values,
-            base_values=found.base,
-            data=cells,
-            feature_names=names,
-            output_names=self._index().label,
-        )
-
-    def shap_interactions(self, X: Any) -> Floats:
-        """Return what pairs of columns add together, for models of trees.
-
-        Parameters
-        ----------
-        X : DataFrame or array of n_rows rows
-            Rows to explain.
-
-        Returns
-        -------
-        ndarray of shape (n_rows, n_columns, n_columns)
-            Off the diagonal half of what two columns add together beyond what each adds
-            alone. Rows of a matrix sum to `shap_values`, in the units of the index.
-
-        Raises
-        ------
-        ConfigurationError
-            If the model is not made of trees that `asfusion.trees` reads.
-
-        Examples
-        --------
-        >>> import numpy as np, pandas as pd, asfusion as af
-        >>> rng = np.random.default_rng(0)
-        >>> X = pd.DataFrame(rng.normal(size=(40, 2)), columns=["bmi", "crp"])
-        >>> model = af.ClinicalIndexRegressor("forest", interval_folds=0, random_state=0)
-        >>> pairs = model.fit(X, 4 + X["bmi"] * X["crp"]).shap_interactions(X[:3])
-        >>> bool(np.allclose(pairs.sum(axis=2), model.shap_values(X[:3]).values))
-        True
-        """
-        check_is_fitted(self)
-        plan = TablePreprocessor.from_state(self.plan_)
-        pairs = pairs_of_features(self.model_, plan.transform(self._read_X(X, reset=False)))
-        if pairs is None:
-            msg = (
-                "shap_interactions: expected a forest, AdaBoost or gradient boosting of trees, "
-                f"got a {type(self.model_).__name__}. Interactions are not known for it."
-            )
-            raise ConfigurationError(msg)
-        columns = _columns_of_features(plan)
-        return np.asarray(np.einsum("nfg,fc,gd->ncd", pairs, columns, columns, optimize=True))
-
-    def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the names of the features that the model reads, such as ``crp_missing``.
-
-        Parameters
-        ----------
-        input_features : ignored
-            For scikit-learn's sake.
-
-        Returns
-        -------
-        ndarray of str
-            In the order in which ``model_`` reads them, with the names of `columns`.
-        """
-        check_is_fitted(self)
-        state = [{**column, "name": self._shown(column["name"])} for column in self.plan_]
-        names = TablePreprocessor.from_state(state).feature_names()
-        return np.asarray(names, dtype=object)
-
     # -- judging -----------------------------------------------------------------------
 
+    @public
     def evaluate_nested(
         self,
         X: Any,
@@ -503,6 +370,7 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         options = BoardOptions(cv, active, n_bootstrap, confidence, random_state)
         return judge_models(self, {name: self.model}, X, y, groups, options)
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted regressor as a folder that `asfusion.load` reads.
 
@@ -524,6 +392,13 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         check_is_fitted(self)
         save_bundle(self, Path(path))
         return Path(path)
+
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return columns of rows that are nobody's, made of what was learned of them."""
+        cells = synthetic_cells(self.plan_)
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
+        return {str(name): cells.get(name, [None] * N_ROWS) for name in columns} if cells else {}
 
     # -- columns -----------------------------------------------------------------------
 
@@ -571,18 +446,3 @@ class IndexRegressor(RegressorMixin, Bundled, BaseEstimator):  # type: ignore[mi
         tags.input_tags.allow_nan = True
         tags.regressor_tags.poor_score = isinstance(self.model, str) and self.model == "mean"
         return tags
-
-
-def _columns_of_features(plan: TablePreprocessor) -> Floats:
-    """Return (F, C), one where a feature is made from a column."""
-    widths = [len(column.feature_names()) for column in plan.plans]
-    return np.repeat(np.eye(len(widths)), widths, axis=0)
-
-
-def _cells(frame: Frame, columns: Sequence[str]) -> NDArray[Any]:
-    """Return the cells of X as numbers, or as objects where some column holds others."""
-    numeric = {name: frame.kind(name) in ("number", "boolean") for name in columns}
-    table = np.empty((len(frame), len(columns)), dtype=object)
-    for number, name in enumerate(columns):
-        table[:, number] = frame.numbers(name) if numeric[name] else frame.strings(name)
-    return table.astype(np.float64) if all(numeric.values()) else table

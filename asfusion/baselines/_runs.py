@@ -94,7 +94,7 @@ class _Answer:
 
 
 def _read(X: Any, y: Any, groups: Any) -> _Rows:
-    table: Any = Frame.read(X) if is_table(X) else np.asarray(X)
+    table: Any = Frame.read(X) if is_table(X) else np.asanyarray(X)
     check_row_labels(X, y=y, groups=groups)
     target = read_complete(y, "y", len(table))
     if target.dtype.kind not in "biuf" or not np.isfinite(target.astype(np.float64)).all():

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from asfusion._checks import check_number
+from asfusion._door import public
 from asfusion._random import RandomState
 from asfusion.baselines._index import IndexRegressor
 from asfusion.baselines._models import MODELS
@@ -325,6 +326,7 @@ class BasfiRegressor(_KnownIndexRegressor):
         return _BASFI
 
 
+@public
 def compare_baselines(
     X: Any,
     y: Any,

@@ -1,8 +1,8 @@
-"""Scikit-learn and XGBoost parts of a saved model, without pickle.
+"""Scikit-learn parts of a saved model, without pickle.
 
-XGBoost models go through their own UBJSON, everything else through skops with a closed
-list of types. What skops writes carries memory addresses and the time; both are replaced,
-so that equal models give equal bytes; so is what lies between the fields of a tree's nodes.
+They go through skops with a closed list of types. What skops writes carries memory addresses
+and the time; both are replaced, so that equal models give equal bytes; so is what lies
+between the fields of a tree's nodes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Any
 import numpy as np
 
 from asfusion._checks import quoted
+from asfusion.bundle._budget import check_schema_size, read_schema
+from asfusion.bundle._sklearn_checks import check_part
+from asfusion.bundle._skops_schema import FOREIGN, check_schema
+from asfusion.bundle._unlike import NamesCache, Unlike, require
 from asfusion.exceptions import BundleError
 
 # Types outside skops' own list that a part may hold: plain containers of numbers of
@@ -47,38 +51,7 @@ TRUSTED = frozenset(
 NO_CACHE = "{what}: a pipeline with memory= names a folder of pickles. Set memory=None."
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file knows
 _MOST_ENTRIES = 200_000
-_MOST_INFLATED = 4 << 30
-
-
-def is_xgboost(part: Any) -> bool:
-    """Return whether `part` is one of XGBoost's scikit-learn estimators."""
-    return any(kind.__module__ == "xgboost.sklearn" for kind in type(part).__mro__)
-
-
-def dump_xgboost(part: Any) -> bytes:
-    """Return the booster of a fitted XGBoost estimator as UBJSON."""
-    return bytes(part.get_booster().save_raw("ubj"))
-
-
-def load_xgboost(name: str, params: dict[str, Any], booster: bytes | None) -> Any:
-    """Return an XGBoost estimator of the given class name, with its booster if it had one."""
-    import xgboost.sklearn
-
-    known = {
-        "XGBClassifier",
-        "XGBRegressor",
-        "XGBRFClassifier",
-        "XGBRFRegressor",
-        "XGBRanker",
-    }
-    if name not in known:
-        raise BundleError("load: the model names an XGBoost class that asfusion does not know.")
-    made = getattr(xgboost.sklearn, name)(**params)
-    if booster is not None:
-        made.load_model(bytearray(booster))
-        # XGBoost writes the booster's own settings over the parameters that were given.
-        made.set_params(**params)
-    return made
+_MOST_SCHEMA = 64 << 20  # bytes of JSON, which become objects of several times their size
 
 
 def dump_skops(part: Any) -> bytes:
@@ -98,40 +71,68 @@ def dump_skops(part: Any) -> bytes:
     foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
     if foreign:
         raise BundleError(_cannot(part, foreign))
-    if _names_cache(_schema(raw)):
-        raise BundleError(NO_CACHE.format(what="save"))
-    return _without_addresses(raw)
+    packed = _without_addresses(raw)
+    try:
+        _restored(packed)
+    except NamesCache as error:
+        raise BundleError(NO_CACHE.format(what="save")) from error
+    except Unlike as error:
+        msg = (
+            f"save: {type(part).__name__} could not be loaded again ({error}). Fit it on finite "
+            "data, with usual parameters."
+        )
+        raise BundleError(msg) from error
+    return packed
 
 
 def load_skops(raw: bytes) -> Any:
-    """Return the estimator of a skops archive that holds nothing but known types."""
+    """Return the estimator of a skops archive that holds nothing but known types.
+
+    What compiled code would follow without looking is checked, too: before it is made where
+    making it copies memory, and after.
+
+    Raises
+    ------
+    BundleError
+        If it is not as `dump_skops` wrote it.
+    """
+    try:
+        return _restored(raw)
+    except NamesCache as error:
+        raise BundleError(NO_CACHE.format(what="load")) from error
+    except Unlike as error:
+        msg = (
+            f"load: a scikit-learn part is not as save wrote it: it holds {error}. Restore the "
+            "folder from its source."
+        )
+        raise BundleError(msg) from error
+
+
+def _restored(raw: bytes) -> Any:
     from skops import io as skops_io
+    from skops.io.exceptions import UntrustedTypesFoundException
 
     _check_archive(raw)
-    foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
-    if foreign:
-        msg = f"load: a part holds types that no saved model has: {quoted(foreign)}."
-        raise BundleError(msg)
-    if _names_cache(_schema(raw)):
-        raise BundleError(NO_CACHE.format(what="load"))
-    return skops_io.loads(raw, trusted=sorted(TRUSTED))
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        # Bounded before it is walked: shared nodes make some walks exponential.
+        schema = read_schema(_schema_text(raw))
+        check_schema(raw, archive, schema)
+    try:
+        part = skops_io.loads(raw, trusted=sorted(TRUSTED))
+    except UntrustedTypesFoundException:
+        foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
+        raise Unlike(FOREIGN.format(names=quoted(foreign))) from None
+    check_part(part)
+    return part
 
 
 def _schema(raw: bytes) -> Any:
+    return json.loads(_schema_text(raw))
+
+
+def _schema_text(raw: bytes) -> bytes:
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        return json.loads(archive.read("schema.json"))
-
-
-def _names_cache(node: Any) -> bool:
-    """Return whether any part has ``memory="folder"``; a word "memory" has a number."""
-    if isinstance(node, list):
-        return any(_names_cache(item) for item in node)
-    if not isinstance(node, dict):
-        return False
-    folder = node.get("memory")
-    if isinstance(folder, dict) and str(folder.get("content")).startswith('"'):
-        return True
-    return any(_names_cache(value) for value in node.values())
+        return archive.read("schema.json")
 
 
 def _cannot(part: Any, why: list[str]) -> str:
@@ -142,23 +143,24 @@ def _cannot(part: Any, why: list[str]) -> str:
 
 
 def _check_archive(raw: bytes) -> None:
-    """Refuse an archive that would inflate beyond reason, before anything is inflated."""
+    """Refuse an archive that would inflate, before anything is read."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
-        inflated = sum(entry.file_size for entry in entries)
     names = [entry.filename for entry in entries]
     plain = all(
         name == "schema.json" or (name.count("/") == 0 and name.rpartition(".")[2] in _ENDINGS)
         for name in names
     )
-    if (
-        not plain
-        or len(set(names)) < len(names)
-        or len(entries) > _MOST_ENTRIES
-        or inflated > _MOST_INFLATED
-        or any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    ):
-        raise BundleError("load: a scikit-learn part is not as save wrote it (its archive).")
+    sizes = [entry.file_size for entry in entries if entry.filename == "schema.json"]
+    require(
+        plain
+        and len(set(names)) == len(names)
+        and len(entries) <= _MOST_ENTRIES
+        and sum(entry.file_size for entry in entries) <= len(raw)
+        and sum(sizes) <= _MOST_SCHEMA
+        and all(entry.compress_type == zipfile.ZIP_STORED for entry in entries),
+        "another archive",
+    )
 
 
 _ENDINGS = ("npy", "bin", "json")
@@ -186,6 +188,7 @@ def _without_addresses(raw: bytes) -> bytes:
         return {key: renumber(value) for key, value in node.items()}
 
     contents["schema.json"] = json.dumps(renumber(schema)).encode()
+    check_schema_size(contents["schema.json"], "save")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         named = {renamed.get(name, name): content for name, content in contents.items()}

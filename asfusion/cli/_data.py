@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,10 @@ _MISSING = ["", "NA", "N/A", "NaN", "nan", "null"]
 _IMAGES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom", ".nii", ".nii.gz")
 _PARQUET = (".parquet", ".pq")
 _CSV = (".csv", ".tsv", ".txt")
+# What a spreadsheet takes for a formula, also behind signs that it does not show, and in the wide
+# signs of Japanese and Chinese; but not a number, and not a lone "+" for positive.
+_FORMULA = re.compile(r"[\s\x00\u200b-\u200f\u2060\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20]|[\t\r\n]")
+_NUMBER = re.compile(r"[+-]+|[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 def read_table(
@@ -109,19 +114,47 @@ def split_columns(
     return table.drop(named), table[target], table[group] if group else None
 
 
-def write_table(table: polars.DataFrame, file: Path) -> Path:
-    """Write rows as CSV or Parquet, by the name of the file; all of it or nothing."""
+def write_table(table: polars.DataFrame, file: Path, *, raw: bool = False) -> Path:
+    """Write rows as CSV or Parquet, by the name of the file; all of it or nothing.
+
+    A text in a CSV file that a spreadsheet would run as a formula gets an apostrophe before it,
+    unless `raw`; numbers stay numbers.
+    """
     buffer = io.BytesIO()
     if file.suffix.lower() in _PARQUET:
         table.write_parquet(buffer)
     elif file.suffix.lower() == ".csv":
-        table.write_csv(buffer)
+        (table if raw else _without_formulas(table)).write_csv(buffer)
     else:
         msg = f"{file.name}: expected a file named '.csv' or '.parquet', got {file.suffix!r}."
         raise InputError(msg)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_file(file, buffer.getvalue())
     return file
+
+
+def _without_formulas(table: polars.DataFrame) -> polars.DataFrame:
+    """Return the table with an apostrophe before each text or name that opens a formula."""
+    import polars
+
+    texts = (polars.String, polars.Categorical, polars.Enum)
+    columns = []
+    names: list[str] = []
+    for name, dtype in table.schema.items():
+        cells = table[name]
+        if isinstance(dtype, texts):
+            safe = [cell if cell is None else _no_formula(cell) for cell in cells.to_list()]
+            cells = polars.Series(safe, dtype=polars.String)
+        new = _no_formula(name)
+        while new in names:
+            new = f"'{new}"
+        names.append(new)
+        columns.append(cells.alias(new))
+    return polars.DataFrame(columns)
+
+
+def _no_formula(text: str) -> str:
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def _not_csv(file: Path, got: str) -> str:

@@ -157,7 +157,8 @@ def _predict(options: argparse.Namespace) -> None:
     if clash:
         msg = f"--keep: expected columns other than {quoted(clash)}, which predictions use."
         raise ConfigurationError(msg)
-    print(f"Wrote {write_table(polars.concat([kept, made], how='horizontal'), options.out)}")
+    table = polars.concat([kept, made], how="horizontal")
+    print(f"Wrote {write_table(table, options.out, raw=options.raw_cells)}")
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -362,6 +363,8 @@ def _add_predict(commands: Any) -> None:
     _add_trusted(predict)
     predict.add_argument("--keep", nargs="*", default=[], help="columns to copy, such as an id")
     predict.add_argument("--out", type=Path, default=Path("predictions.csv"))
+    words = "write texts as they are, also what a spreadsheet would run as a formula"
+    predict.add_argument("--raw-cells", action="store_true", help=words)
     predict.set_defaults(run=_predict)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from asfusion._door import public
 from asfusion.clinical._vector import Inputs, Values, reaches
 
 _FIX = "Divide by 10 if the scale was 0 to 100 mm."
 
 
+@public
 def basdai(
     q1_fatigue: Values,
     q2_back_pain: Values,
@@ -83,6 +85,7 @@ def basdai(
     return given.give_numbers((q1 + q2 + q3 + q4 + (severity + duration) / 2) / 5, "basdai")
 
 
+@public
 def basdai_active(basdai: Values) -> Any:
     """Return whether the disease is active by BASDAI: 4 or more.
 

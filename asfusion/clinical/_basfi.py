@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from asfusion._door import public
 from asfusion.clinical._vector import Inputs, add, read_items
 
 _N_ITEMS = 10
 
 
+@public
 def basfi(items: Any) -> Any:
     """Return the Bath Ankylosing Spondylitis Functional Index: the mean of ten answers.
 

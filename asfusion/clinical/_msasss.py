@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asfusion._checks import check_choice, check_number
+from asfusion._door import public
 from asfusion.clinical._vector import Floats, Inputs, Table, Values, reaches, read_columns
 from asfusion.exceptions import InputError
 
@@ -45,6 +46,7 @@ class Msasss(NamedTuple):
     lumbar: Any
 
 
+@public
 def msasss(corners: Table, *, missing: str = "refuse") -> Msasss:
     """Return the modified Stoke Ankylosing Spondylitis Spinal Score.
 
@@ -104,6 +106,7 @@ def msasss(corners: Table, *, missing: str = "refuse") -> Msasss:
     )
 
 
+@public
 def msasss_progression(
     baseline: Values, followup: Values, years: Values = 2.0, *, threshold_per_2y: float = 2.0
 ) -> Any:

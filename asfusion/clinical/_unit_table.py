@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from asfusion._checks import check_choice, quoted
+from asfusion._checks import check_choice, in_words, quoted
 from asfusion.exceptions import UnitError
 
 # Factors are exact fractions of the standard unit: 1.4 mg/dL becomes 14.0 mg/L, to the bit.
@@ -150,8 +150,8 @@ def find_unit(unit: object, name: str) -> str:
         if candidate in known:
             return known[candidate]
     msg = (
-        f"Unit of {name!r}: expected one of {quoted(known.values(), limit=20)}, got {unit!r}. "
-        "State the unit that the laboratory or the form used."
+        f"Unit of {name!r}: expected one of {quoted(known.values(), limit=20)}, got "
+        f"{in_words(unit)}. State the unit that the laboratory or the form used."
     )
     raise UnitError(msg)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._cells import is_missing
-from asfusion._checks import quoted, suggestion
+from asfusion._checks import in_words, quoted, suggestion
 from asfusion.exceptions import InputError
 
 Floats: TypeAlias = NDArray[np.float64]
@@ -274,7 +274,10 @@ def read_flags(score: str, name: str, flags: Any, known: Sequence[str]) -> dict[
     for flag in flags:
         if flag not in known:
             hint = suggestion(str(flag).lower().replace("-", "_"), known)
-            msg = f"{score}: {name}: expected names among {quoted(known, 30)}, got {flag!r}.{hint}"
+            msg = (
+                f"{score}: {name}: expected names among {quoted(known, 30)}, "
+                f"got {in_words(flag)}.{hint}"
+            )
             raise InputError(msg)
     return {flag: flag in flags for flag in known}
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from asfusion._door import public
 from asfusion.clinical._vector import (
     Floats,
     Inputs,
@@ -99,6 +100,7 @@ class Points(NamedTuple):
     classified: Any
 
 
+@public
 def asas_axspa_2009(
     age_at_onset: Values,
     back_pain_months: Values,
@@ -179,6 +181,7 @@ def asas_axspa_2009(
     )
 
 
+@public
 def asas_spartan_2025_proposal(present: Any) -> Points:
     """Return the points of the ASAS-SPARTAN proposal of 2025, and whether they are enough.
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from asfusion._door import public
 from asfusion.clinical._vector import (
     TOLERANCE,
     Floats,
@@ -56,6 +57,7 @@ class AsdasResponse(NamedTuple):
     clinically_important_worsening: Any
 
 
+@public
 def asdas_crp(
     back_pain: Values,
     morning_stiffness_duration: Values,
@@ -133,6 +135,7 @@ def asdas_crp(
     return given.give_numbers(_weighted(given, _CRP_WEIGHTS) + inflammation, "asdas_crp")
 
 
+@public
 def asdas_esr(
     back_pain: Values,
     morning_stiffness_duration: Values,
@@ -196,6 +199,7 @@ def asdas_esr(
     return given.give_numbers(_weighted(given, _ESR_WEIGHTS) + inflammation, "asdas_esr")
 
 
+@public
 def asdas_state(asdas: Values) -> Any:
     """Return the state of disease activity that an ASDAS stands for.
 
@@ -241,6 +245,7 @@ def asdas_state(asdas: Values) -> Any:
     return given.give_words(code, _STATES, "asdas_state")
 
 
+@public
 def asdas_change(baseline: Values, followup: Values) -> Any:
     """Return follow-up minus baseline: a fall of disease activity is negative.
 
@@ -278,6 +283,7 @@ def asdas_change(baseline: Values, followup: Values) -> Any:
     return given.give_numbers(_change(given), "asdas_change")
 
 
+@public
 def asdas_response(
     baseline: Values, followup: Values, *, lowest_is_major: bool = False
 ) -> AsdasResponse:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from asfusion._door import public
 from asfusion.clinical._vector import Inputs, Values, at_least
 
 
+@public
 def ibp_calin(
     age_onset_lt_40: Values,
     duration_ge_3mo: Values,
@@ -65,6 +67,7 @@ def ibp_calin(
     return _count(given, 4)
 
 
+@public
 def ibp_berlin(
     morning_stiffness_gt_30min: Values,
     improves_exercise_not_rest: Values,
@@ -121,6 +124,7 @@ def ibp_berlin(
     return _count(given, 2)
 
 
+@public
 def ibp_asas(
     age_onset_lt_40: Values,
     insidious_onset: Values,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from asfusion._door import public
 from asfusion.clinical._vector import (
     TOLERANCE,
     Floats,
@@ -76,6 +77,7 @@ class Basmi(NamedTuple):
     components: dict[str, Any]
 
 
+@public
 def basmi_linear(
     lateral_flexion_cm: Values,
     tragus_to_wall_cm: Values,
@@ -138,6 +140,7 @@ def basmi_linear(
     return _score(given, _linear, len(_ITEMS))
 
 
+@public
 def basmi_linear_lr(
     lateral_flexion_cm: Any,
     tragus_to_wall_cm: Any,
@@ -197,6 +200,7 @@ def basmi_linear_lr(
     )
 
 
+@public
 def basmi_2step(
     lateral_flexion_cm: Values,
     tragus_to_wall_cm: Values,
@@ -256,6 +260,7 @@ def basmi_2step(
     return _score(given, _three_point, 1)
 
 
+@public
 def basmi_10step(
     lateral_flexion_cm: Values,
     tragus_to_wall_cm: Values,
@@ -317,6 +322,7 @@ def basmi_10step(
     return _score(given, _ten_step, len(_ITEMS))
 
 
+@public
 def mean_of_sides(sides: Any, *, high: float = 250.0, name: str = "sides") -> Any:
     """Return the mean of left and right, missing where one of them is missing.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from asfusion._door import public
 from asfusion.clinical._vector import Floats, Inputs, Values
 
 
+@public
 def basri_spine(sij_left: Values, sij_right: Values, lumbar: Values, cervical: Values) -> Any:
     """Return the Bath Ankylosing Spondylitis Radiology Index of the spine.
 
@@ -54,6 +56,7 @@ def basri_spine(sij_left: Values, sij_right: Values, lumbar: Values, cervical: V
     return given.give_numbers(_spine(given), "basri_spine")
 
 
+@public
 def basri_total(
     sij_left: Values,
     sij_right: Values,

@@ -14,6 +14,7 @@ from statistics import NormalDist
 from typing import NamedTuple
 
 from asfusion._checks import check_choice, check_integer, check_number, quoted
+from asfusion._door import public
 from asfusion.clinical._confusion_tables import (
     CELLS,
     FIGURES,
@@ -93,6 +94,7 @@ class BinaryTest(NamedTuple):
     lr_negative: float
 
 
+@public
 def check_metric_coherence(
     *,
     sensitivity: float | None = None,
@@ -313,6 +315,7 @@ def _shown_decimals(value: float) -> int:
     return max(0, -int(exponent))
 
 
+@public
 def binary_test(sensitivity: float, specificity: float, prevalence: float) -> BinaryTest:
     """Return what a binary test does at a given prevalence.
 
@@ -362,6 +365,7 @@ def binary_test(sensitivity: float, specificity: float, prevalence: float) -> Bi
     )
 
 
+@public
 def wilson_ci(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval of a share, which holds for few rows too.
 
@@ -412,6 +416,7 @@ def wilson_ci(k: int, n: int, *, confidence: float = 0.95) -> tuple[float, float
     return (0.0 if count == 0 else low), (1.0 if count == total else high)
 
 
+@public
 def f1(precision: float, recall: float) -> float:
     """Return the harmonic mean of precision and recall.
 
@@ -443,6 +448,7 @@ def f1(precision: float, recall: float) -> float:
     return 2.0 * ppv * sens / (ppv + sens) if ppv + sens else 0.0
 
 
+@public
 def net_benefit(tp: int, fp: int, n: int, threshold: float) -> float:
     """Return the net benefit of treating the rows that a test calls positive.
 
@@ -487,6 +493,7 @@ def net_benefit(tp: int, fp: int, n: int, threshold: float) -> float:
     return hits / total - alarms / total * _odds(threshold)
 
 
+@public
 def net_benefit_treat_all(prevalence: float, threshold: float) -> float:
     """Return the net benefit of treating every row.
 
@@ -523,6 +530,7 @@ def net_benefit_treat_all(prevalence: float, threshold: float) -> float:
     return share - (1.0 - share) * _odds(threshold)
 
 
+@public
 def cohen_kappa(both_pos: int, r1_only: int, r2_only: int, both_neg: int) -> float:
     """Return the agreement of two readers beyond chance.
 

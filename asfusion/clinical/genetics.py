@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from asfusion._door import public
 from asfusion.clinical._vector import Inputs, Values, read_items
 from asfusion.exceptions import InputError
 
 
+@public
 def risk_score_log_odds(dosages: Any, odds_ratios: Any) -> Any:
     """Return the weighted sum of risk alleles: ``sum(dosage * ln(odds ratio))``.
 
@@ -68,6 +70,7 @@ def risk_score_log_odds(dosages: Any, odds_ratios: Any) -> Any:
     return given.give_numbers(total, score)
 
 
+@public
 def odds_ratio(case_freq: Values, control_freq: Values) -> Any:
     """Return the odds ratio of carriage from its frequency in cases and in controls.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion.clinical._vector import Inputs, Values, reaches
 from asfusion.exceptions import InputError
 
@@ -15,6 +16,7 @@ _MOST_MISSING = 3
 _STATES = ("good", "moderate", "poor")
 
 
+@public
 def asas_hi(n_agree: Values, n_missing_or_na: Values = 0, *, missing: str = "refuse") -> Any:
     """Return the ASAS Health Index: how many of 17 statements the patient agrees with.
 
@@ -78,6 +80,7 @@ def asas_hi(n_agree: Values, n_missing_or_na: Values = 0, *, missing: str = "ref
     return given.give_numbers(index, "asas_hi")
 
 
+@public
 def asas_hi_state(asas_hi: Values) -> Any:
     """Return ``"good"`` (up to 5), ``"moderate"`` or ``"poor"`` (12 or more) health.
 

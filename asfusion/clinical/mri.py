@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from asfusion._door import public
 from asfusion.clinical._vector import (
     Inputs,
     Values,
@@ -20,6 +21,7 @@ _MOST_QUADRANTS = 400
 _MOST_SLICES = 100
 
 
+@public
 def sparcc_sij_inflammation(
     quadrants_positive: Values, slices_joints_intense: Values, slices_joints_deep: Values
 ) -> Any:
@@ -76,6 +78,7 @@ def sparcc_sij_inflammation(
     return given.give_numbers(total, "sparcc_sij_inflammation")
 
 
+@public
 def sparcc_sss(fat: Values, erosion: Values, backfill: Values, ankylosis: Values) -> Any:
     """Return the sum of the SPARCC scores of structural lesions of the sacroiliac joints.
 
@@ -120,6 +123,7 @@ def sparcc_sss(fat: Values, erosion: Values, backfill: Values, ankylosis: Values
     return given.give_numbers(quadrants + halves, "sparcc_sss")
 
 
+@public
 def berlin_sij(quadrant_bme_fraction: Any) -> Any:
     """Return the Berlin score of bone marrow oedema of the sacroiliac joints.
 
@@ -175,6 +179,7 @@ def berlin_sij(quadrant_bme_fraction: Any) -> Any:
     return given.give_numbers(total, score)
 
 
+@public
 def asas_positive_mri_count_rule(
     bme_lesions_per_slice: Any, same_location_consecutive: Values
 ) -> Any:
@@ -231,6 +236,7 @@ def asas_positive_mri_count_rule(
     return given.give_truths(positive, score)
 
 
+@public
 def mri_active_typical_2021(
     quadrants_bme: Values, max_consecutive_slices_same_location: Values
 ) -> Any:
@@ -284,6 +290,7 @@ def mri_active_typical_2021(
     return given.give_truths(typical, "mri_active_typical_2021")
 
 
+@public
 def mri_structural_typical_2021(
     quadrants_erosion: Values,
     quadrants_fat: Values,

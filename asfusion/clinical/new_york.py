@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from asfusion._door import public
 from asfusion.clinical._vector import Floats, Inputs, Values, all_of, any_of, reaches
 
 _CLASSES = ("not_classified", "probable", "definite")
 
 
+@public
 def mny_radiographic(left: Values, right: Values) -> Any:
     """Return whether the sacroiliac joints fulfil the radiographic criterion.
 
@@ -51,6 +53,7 @@ def mny_radiographic(left: Values, right: Values) -> Any:
     return given.give_truths(_radiographic(given), "mny_radiographic")
 
 
+@public
 def mny_as(
     left: Values,
     right: Values,

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from functools import cache, lru_cache
 from typing import Any
 
-from asfusion._checks import quoted, suggestion
+from asfusion._checks import in_words, quoted, suggestion
+from asfusion._door import public
 from asfusion.clinical._ingredients import (
     BARE_QUESTIONS,
     BASDAI_BY_NUMBER,
@@ -50,6 +51,7 @@ _IS_BASELINE = re.compile(
 _IS_EARLIER = re.compile(r"^(?:prev|previous|prior|last|lag\d*)$")
 
 
+@public
 def standard_name(column: str) -> str | None:
     """Return the standard name of what a column holds.
 
@@ -72,6 +74,7 @@ def standard_name(column: str) -> str | None:
     return _read_name(column)[0] if isinstance(column, str) else None
 
 
+@public
 def ingredients(score: str) -> tuple[str, ...]:
     """Return everything that a score is made of, down to the measurements.
 
@@ -104,11 +107,12 @@ def ingredients(score: str) -> tuple[str, ...]:
     name = standard_name(score) if isinstance(score, str) else None
     if name is None:
         hint = suggestion(str(score), PARTS)
-        msg = f"score: expected one of {quoted(PARTS, limit=50)}, got {score!r}.{hint}"
+        msg = f"score: expected one of {quoted(PARTS, limit=50)}, got {in_words(score)}.{hint}"
         raise ConfigurationError(msg)
     return _all_parts(name)
 
 
+@public
 def check_circularity(features: Any, target: Any) -> None:
     """Raise if a label would be predicted from what defines it.
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion.clinical._vector import (
     Floats,
     Inputs,
@@ -30,6 +31,7 @@ ASAS_SIX_DOMAINS = (*ASAS_DOMAINS, "crp", "lateral_spinal_flexion")
 _FIX = "Divide by 10 if the scale was 0 to 100 mm."
 
 
+@public
 def basdai50(baseline: Values, followup: Values) -> Any:
     """Return whether BASDAI fell by half or more.
 
@@ -70,6 +72,7 @@ def basdai50(baseline: Values, followup: Values) -> Any:
     return given.give_truths(_halved(given), "basdai50")
 
 
+@public
 def basdai_response(baseline: Values, followup: Values) -> Any:
     """Return whether BASDAI fell by half, or by 2 units, or by more.
 
@@ -110,6 +113,7 @@ def basdai_response(baseline: Values, followup: Values) -> Any:
     return given.give_truths(response, "basdai_response")
 
 
+@public
 def asas20(baseline: Table, followup: Table) -> Any:
     """Return whether a patient responded by ASAS20.
 
@@ -156,6 +160,7 @@ def asas20(baseline: Table, followup: Table) -> Any:
     return given.give_truths(_responded(improved, worsened), "asas20")
 
 
+@public
 def asas40(baseline: Table, followup: Table) -> Any:
     """Return whether a patient responded by ASAS40.
 
@@ -200,6 +205,7 @@ def asas40(baseline: Table, followup: Table) -> Any:
     return given.give_truths(_responded(improved, worsened), "asas40")
 
 
+@public
 def asas5of6(percent_improvement: Table) -> Any:
     """Return whether a patient improved by at least 20 % in five of six domains.
 
@@ -245,6 +251,7 @@ def asas5of6(percent_improvement: Table) -> Any:
     return given.give_truths(at_least(5, improved), "asas5of6")
 
 
+@public
 def percent_improvement(
     baseline: Values, followup: Values, *, higher_is_better: bool = False
 ) -> Any:
@@ -290,6 +297,7 @@ def percent_improvement(
     return given.give_numbers(percent, "percent_improvement")
 
 
+@public
 def asas_partial_remission(
     patient_global: Values,
     back_pain: Values,

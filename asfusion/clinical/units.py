@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._cells import is_missing
+from asfusion._door import public
 from asfusion.clinical._site_units import Spread, compare_sites, read_sites
 from asfusion.clinical._unit_table import Quantity, factor_between, find_quantity, find_unit
 from asfusion.clinical._vector import Floats, Inputs
@@ -29,6 +30,7 @@ _FAR = 4.5
 _NEAR = 2.2
 
 
+@public
 def to_mg_per_l(crp: Any, unit: str | None = None) -> Any:
     """Return C-reactive protein (CRP) in mg/L.
 
@@ -74,6 +76,7 @@ def to_mg_per_l(crp: Any, unit: str | None = None) -> Any:
     return convert(crp, "crp", unit)
 
 
+@public
 def convert(values: Any, quantity: str, unit: str | None = None, *, to: str | None = None) -> Any:
     """Return measurements in another unit of the same quantity.
 
@@ -123,6 +126,7 @@ def convert(values: Any, quantity: str, unit: str | None = None, *, to: str | No
     return _scaled(bare, quantity, factor_between(quantity, unit, target))
 
 
+@public
 def check_units(values: Any, quantity: str, unit: str | None = None) -> str:
     """Check that measurements can be in their unit, and return it.
 
@@ -270,6 +274,7 @@ class SiteUnits:
         return len(self.flagged)
 
 
+@public
 def flag_site_units(values: Any, site: Any, quantity: str, unit: str | None = None) -> SiteUnits:
     """Find sites that probably report a quantity in another unit than the others.
 

@@ -41,6 +41,7 @@ class BoardPage(page.Page):
     confidence: float
     n_bootstrap: int
     over_tables: Interval | None
+    sites: tuple[str, ...]
     version: str
 
     @property
@@ -92,7 +93,7 @@ class BoardPage(page.Page):
     def _body(self) -> list[str]:
         figure, (axis,) = figures.new_axes(_figure_size(self), shown=False)
         _draw(self, axis)
-        described = f"{score_label(self.primary)} of each model with its interval."
+        described = f"{_score_name(self)} of each model with its interval."
         made = f"Made by asfusion {self.version}. {page.RESEARCH_TOOL}"
         return [
             page.heading("Comparison", 1),
@@ -102,6 +103,11 @@ class BoardPage(page.Page):
             page.table(_header(self), _table(self)),
             *(page.paragraph(remark, "note") for remark in [*_remarks(self), made]),
         ]
+
+
+def _score_name(board: BoardPage) -> str:
+    """Return the score by which models are ranked, and of what it is the mean."""
+    return score_label(board.primary) + " within sites" * bool(board.sites)
 
 
 def _verdict(board: BoardPage) -> list[str]:
@@ -168,7 +174,7 @@ def _gain_and_loss(board: BoardPage, difference: Interval) -> tuple[bool, bool]:
 
 def _shift(board: BoardPage, difference: Interval) -> str:
     return (
-        f"{score_label(board.primary)} {difference.estimate:+.3f}, "
+        f"{_score_name(board)} {difference.estimate:+.3f}, "
         f"{100 * board.confidence:g} % interval {show_interval(difference, sign=True)}"
     )
 
@@ -187,7 +193,7 @@ def _on_plain(board: BoardPage) -> list[str]:
     plain = next((s for s in board.standings if s.name == PLAIN_MEAN), None)
     if plain is None or not _is_ahead(board, plain, board.best_fusion):
         return []
-    score = f"{score_label(board.primary)} {show_number(plain.score.estimate)}"
+    score = f"{_score_name(board)} {show_number(plain.score.estimate)}"
     return [f"The plain mean of one linear model per modality leads all fusions ({score})."]
 
 
@@ -200,7 +206,8 @@ def _on_presence(board: BoardPage) -> list[str]:
     presence = next((s for s in board.standings if s.name == PRESENCE), None)
     if presence is None or board.primary != "auc" or not presence.score.low > 0.5:
         return []
-    score = f"AUC {show_number(presence.score.estimate)}, {show_interval(presence.score)}"
+    score = show_number(presence.score.estimate)
+    score = f"{_score_name(board)} {score}, {show_interval(presence.score)}"
     warning = f"Which modalities a row has predicts the target by itself ({score}): ask why "
     return [warning + "before you trust any model here."]
 
@@ -213,7 +220,7 @@ def _figure_size(board: BoardPage) -> tuple[float, float]:
 
 def _draw(board: BoardPage, axis: Axes) -> None:
     """Draw scores with intervals, one line per model."""
-    label = score_label(board.primary)
+    label = _score_name(board)
     single = board.best_single
     axis.axvline(single.score.estimate, color=colours.RED, lw=1, ls="--", zorder=0)
     for height, standing in enumerate(board.standings):
@@ -274,12 +281,16 @@ def _rows(board: BoardPage) -> str:
     unit = f" of {board.n_groups} patients" if board.is_grouped else ""
     seeds = f", {len(board.seeds)} seeds" if len(board.seeds) > 1 else ""
     folds = f"{board.n_folds} fold{'s' * (board.n_folds > 1)}"
+    if board.sites:
+        folds = f"each of {board.n_folds} sites judged by models of the others"
     return f"{board.n_rows} rows{unit}, {folds}{seeds}"
 
 
 def _header(board: BoardPage) -> list[str]:
     interval = f"{100 * board.confidence:g} % interval"
-    header = ["model", "sees", score_label(board.primary), interval, "to best single", interval]
+    header = ["model", "sees", _score_name(board), interval, "to best single", interval]
+    if board.sites:
+        header.append("all rows pooled")
     if len(board.seeds) > 1:
         header.append("one fit (SD)")
     return header
@@ -295,6 +306,8 @@ def _table(board: BoardPage) -> list[list[str]]:
             row += ["best single", ""]
         else:
             row += [f"{difference.estimate:+.3f}", show_interval(difference, sign=True)]
+        if standing.pooled is not None:
+            row.append(show_number(standing.pooled.estimate))
         if len(board.seeds) > 1:
             mean, spread = np.mean(standing.seed_scores), np.std(standing.seed_scores, ddof=1)
             row.append(f"{show_number(float(mean))} ({spread:.3f})")
@@ -304,8 +317,14 @@ def _table(board: BoardPage) -> list[list[str]]:
 
 def _remarks(board: BoardPage) -> list[str]:
     unit = "patients" if board.is_grouped else "rows (no groups were given)"
+    unit += ", drawn within each site" * bool(board.sites)
     drawn = f"Intervals: percentiles of {board.n_bootstrap} bootstrap replicates of {unit}"
     remarks = [f"{drawn}; differences are paired."]
+    if board.sites:
+        remarks.append(
+            f"{_score_name(board)} is the mean over sites. To pool all rows compares patients of "
+            "different sites, who were judged by different models."
+        )
     if len(board.seeds) > 1:
         remarks.append(
             "Scores are of predictions averaged over seeds; 'one fit' is what one seed reaches."

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asfusion.comparison._standings import TABLES_BOOSTED, TABLES_LINEAR, Entry, Standing
 from asfusion.comparison.board import Board
+from asfusion.crossvalidation._folds import mean_within
 from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._judge import make_scorer
 from asfusion.evaluation._labels import score_info
@@ -20,6 +21,8 @@ from asfusion.exceptions import InputError
 from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.int64]
+Sites = tuple[tuple[str, ...], Rows]
 
 
 def make_board(
@@ -33,6 +36,7 @@ def make_board(
     n_bootstrap: int,
     confidence: float,
     seed: int,
+    sites: Sites | None = None,
 ) -> Board:
     """Score all models on the same rows and replicates, and rank them.
 
@@ -48,6 +52,9 @@ def make_board(
         Time of each model.
     n_folds, seeds, n_bootstrap, confidence, seed
         As on the board; `seed` seeds the replicates.
+    sites : tuple of names and ndarray of shape (N,), optional
+        Names of the sites that were left out, and the number of each row's. Scores are means
+        of those within sites then.
 
     Returns
     -------
@@ -70,13 +77,17 @@ def make_board(
     scoring = scoring_of(truth)
     primary = scoring.primary
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
-    intervals, replicates, seed_scores = {}, {}, {}
+    names, parts = ((), None) if sites is None else (sites[0], sites[1][rows])
+    intervals, replicates, pooled, seed_scores = {}, {}, {}, {}
     for entry, answer in answers.items():
         judged = _with_predictions(target, truth, answer.mean(axis=0)).take(rows)
         found, drawn = score_intervals(make_scorer(judged), width=len(rows), **options)
+        pooled[entry] = None if parts is None else found[primary]
+        if parts is not None:
+            found, drawn = mean_within(judged, parts, **options)
         intervals[entry], replicates[entry] = found, drawn[primary]
-        parts = [_with_predictions(target, truth, part).take(rows) for part in answer]
-        seed_scores[entry] = tuple(_one_score(part, primary) for part in parts)
+        one_fit = [_with_predictions(target, truth, part).take(rows) for part in answer]
+        seed_scores[entry] = tuple(_one_score(part, primary, parts) for part in one_fit)
     ranked = _ranked({entry: found[primary] for entry, found in intervals.items()}, primary)
     single = next(entry for entry in ranked if entry.kind == "single")
 
@@ -99,6 +110,7 @@ def make_board(
             others={name: intervals[entry][name].estimate for name in scoring.board},
             seed_scores=seed_scores[entry],
             seconds=seconds[entry.name],
+            pooled=pooled[entry],
         )
         for entry in ranked
     )
@@ -118,6 +130,7 @@ def make_board(
             for entry, answer in answers.items()
         },
         over_tables=difference(fusion, tables),
+        sites=names,
     )
 
 
@@ -137,6 +150,12 @@ def _with_predictions(target: Target, truth: Judged, predictions: Floats) -> Jud
     return replace(truth, predicted=target.judged(predictions))
 
 
-def _one_score(judged: Judged, primary: str) -> float:
-    scorer = make_scorer(judged)
-    return float(scorer(np.ones((1, scorer.n_groups)))[primary][0])
+def _one_score(judged: Judged, primary: str, parts: Rows | None) -> float:
+    """Return one score of all rows, or its mean over the sites that have it."""
+    several = [judged]
+    if parts is not None:
+        several = [judged.take(np.flatnonzero(parts == number)) for number in np.unique(parts)]
+    scorers = [make_scorer(rows) for rows in several]
+    scores = np.asarray([float(each(np.ones((1, each.n_groups)))[primary][0]) for each in scorers])
+    told = scores[~np.isnan(scores)]
+    return float(told.mean()) if len(told) else np.nan

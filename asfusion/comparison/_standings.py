@@ -47,7 +47,8 @@ class Standing:
     is_plain : bool
         Whether it belongs to the ladder of plain linear models.
     score : Interval
-        The score by which the board is ranked.
+        The score by which the board is ranked: of all rows, or the mean of those within sites
+        where each site was left out in turn.
     difference : Interval or None
         That score minus the one of the best single modality, on the same replicates;
         None for the best single modality itself.
@@ -58,6 +59,9 @@ class Standing:
     seconds : float
         Time to fit and predict, over all folds and seeds. Models that come out of one
         fit share it.
+    pooled : Interval or None
+        Where sites were left out, the score of all rows pooled, which ranks rows of different
+        sites, judged by different models, against each other.
     """
 
     name: str
@@ -68,3 +72,4 @@ class Standing:
     others: Mapping[str, float]
     seed_scores: tuple[float, ...]
     seconds: float
+    pooled: Interval | None = None

@@ -50,6 +50,8 @@ class Board(BoardPage):
     over_tables : Interval or None
         Score of the best fusion minus that of the best model of the tables only, on the
         same replicates; None without a table.
+    sites : tuple of str
+        Sites that were left out in turn, if they were: scores are means of those within sites.
     version : str
         Version of asfusion that made the board.
     """
@@ -66,6 +68,7 @@ class Board(BoardPage):
     n_bootstrap: int
     predictions: Mapping[str, NDArray[np.float64]]
     over_tables: Interval | None = None
+    sites: tuple[str, ...] = ()
     version: str = __version__
 
     def to_frame(self) -> pd.DataFrame:
@@ -76,7 +79,8 @@ class Board(BoardPage):
         DataFrame
             One row per model, the best first: ``kind``, the score with ``low`` and
             ``high``, its ``difference`` to the best single modality with limits, further
-            scores and ``seconds``. With several seeds also ``one_fit`` and ``one_fit_sd``:
+            scores and ``seconds``. Where sites were left out also ``pooled``, the score of all
+            rows pooled. With several seeds also ``one_fit`` and ``one_fit_sd``:
             mean and standard deviation of the score of one seed alone, which is what a
             model that is fitted once can be expected to reach.
         """
@@ -97,6 +101,8 @@ class Board(BoardPage):
             "difference_high": difference.high,
             **standing.others,
         }
+        if standing.pooled is not None:
+            record["pooled"] = standing.pooled.estimate
         if len(self.seeds) > 1:
             record["one_fit"] = float(np.mean(standing.seed_scores))
             record["one_fit_sd"] = float(np.std(standing.seed_scores, ddof=1))

@@ -17,8 +17,10 @@ from asfusion._checks import (
     check_jobs,
     check_modality_name,
     check_row_labels,
+    in_words,
     quoted,
 )
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -39,6 +41,7 @@ from asfusion.comparison._runs import (
 from asfusion.comparison._standings import Entry
 from asfusion.comparison._store import AnswerStore
 from asfusion.comparison.board import Board
+from asfusion.crossvalidation._folds import split_by_site
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
 from asfusion.encoders.infer import describe_encoders, infer_encoders
@@ -58,6 +61,7 @@ Folds = dict[int, list[Split]]
 _FAMILIES = fusion_families()
 
 
+@public
 def compare(
     X: Any,
     y: Any,
@@ -65,6 +69,7 @@ def compare(
     *,
     groups: Any = None,
     cv: Any = 5,
+    sites: Any = None,
     families: Sequence[str] = _FAMILIES,
     fusions: Sequence[Any] = ("concat",),
     combines: Sequence[str] = ("mean",),
@@ -98,8 +103,12 @@ def compare(
     groups : array of shape (n_rows,), optional
         Patient of each row. A patient's rows stay in one fold, and intervals resample
         patients.
-    cv : int, scikit-learn splitter, or iterable of (train, test)
+    cv : int, scikit-learn splitter, iterable of (train, test), or "leave-one-site-out"
         Folds; an integer makes shuffled folds, stratified for classes.
+    sites : array of shape (n_rows,), optional
+        Hospital of each row, for ``cv="leave-one-site-out"``: each is judged by models that
+        were fitted on the others. Models are ranked by the mean of the scores within sites then,
+        and the score of all rows pooled stands beside it.
     families : sequence of {"early", "joint", "late"}
         Families of fusion to compare.
     fusions : sequence of str or Fusion
@@ -140,8 +149,8 @@ def compare(
     Raises
     ------
     InputError
-        If rows, targets or groups cannot be used as given, or there are fewer than two
-        modalities.
+        If rows, targets, groups or sites cannot be used as given, a patient was seen at two
+        sites, or there are fewer than two modalities.
     CircularityError
         If `y` carries the name of a clinical score and a column is an ingredient of it.
     ConfigurationError
@@ -185,8 +194,10 @@ def compare(
     check_confidence(confidence)
     data = _read(X, y, groups, encoders, task, verbose)
     data = replace(data, device=getattr(network, "device", "auto"))
+    check_row_labels(X, sites=sites)
+    by_site = split_by_site(cv, sites, len(data.y), data.split_groups)
     runs = _plan(data, families, fusions, combines, estimators, network)
-    folds = _make_folds(data, cv, seeds, seed)
+    folds = _make_folds(data, cv if by_site is None else by_site[1], seeds, seed)
     store = None if checkpoint is None else AnswerStore(checkpoint, data)
     with progress_shown(bool(verbose)):
         answers, seconds = answer_all(
@@ -202,6 +213,7 @@ def compare(
         n_bootstrap=int(n_bootstrap),
         confidence=float(confidence),
         seed=derive_seed(seed, "bootstrap"),
+        sites=None if by_site is None else (by_site[0], _site_numbers(by_site[1])),
     )
 
 
@@ -270,6 +282,14 @@ def _make_folds(data: ComparedRows, cv: Any, seeds: Sequence[int], seed: int) ->
     }
 
 
+def _site_numbers(folds: list[Split]) -> NDArray[np.int64]:
+    """Return the number of the site of each row, which is that of the fold that tests it."""
+    numbers = np.empty(sum(len(test) for _, test in folds), dtype=np.int64)
+    for number, (_, test) in enumerate(folds):
+        numbers[test] = number
+    return numbers
+
+
 # -- models ----------------------------------------------------------------------------
 
 
@@ -283,7 +303,7 @@ def _plan(
 ) -> list[Run]:
     """Return the runs that together answer for every entry asked for."""
     if isinstance(families, str) or not families:
-        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {families!r}."
+        msg = f"families: expected a sequence of {quoted(_FAMILIES)}, got {in_words(families)}."
         raise ConfigurationError(msg)
     for family in families:
         check_choice(family, "families", _FAMILIES)

@@ -1,17 +1,24 @@
-"""What is known of each fold alone, and of the canary."""
+"""Which folds are sites, and what is known of each fold alone and of the canary."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._random import derive_seed
-from asfusion.evaluation._inputs import Judged
+from asfusion._splits import Split, site_folds
+from asfusion.evaluation._inputs import Judged, read_complete, read_groups
 from asfusion.evaluation._judge import make_scorer
 from asfusion.evaluation.intervals import Interval, bootstrap_scores, percentile_interval
+from asfusion.exceptions import ConfigurationError
+
+Floats = NDArray[np.float64]
+
+_BY_SITE = "leave-one-site-out"
 
 
 @dataclass(frozen=True)
@@ -92,10 +99,41 @@ def score_folds(
     return tuple(found)
 
 
+def split_by_site(
+    cv: Any, sites: Any, n_rows: int, groups: NDArray[np.int64] | None
+) -> tuple[tuple[str, ...], list[Split]] | None:
+    """Return the names of the sites and the folds that leave one out, None for any other `cv`.
+
+    Raises
+    ------
+    ConfigurationError
+        If there are sites and another `cv`, or `cv` is another word.
+    InputError
+        If sites cannot be used as given, or a patient was seen at two.
+    """
+    by_site = isinstance(cv, str) and cv == _BY_SITE
+    if isinstance(cv, str) and not by_site:
+        msg = (
+            "cv: expected an integer, a scikit-learn splitter, an iterable of (train, test) "
+            f"or {_BY_SITE!r}, got {cv!r}."
+        )
+        raise ConfigurationError(msg)
+    if by_site == (sites is None):
+        fix = "Pass the hospital of each row." if by_site else f"Pass cv={_BY_SITE!r} with them."
+        got = "None" if sites is None else "some beside another cv"
+        msg = f"sites: expected sites exactly when cv={_BY_SITE!r}, got {got}. {fix}"
+        raise ConfigurationError(msg)
+    if not by_site:
+        return None
+    labels = read_complete(sites, "sites", n_rows)
+    numbers, _ = read_groups(labels, n_rows)
+    return tuple(str(name) for name in np.unique(labels)), site_folds(numbers, groups)
+
+
 def mean_within(
     judged: Judged, parts: NDArray[np.int64], *, n_bootstrap: int, confidence: float, seed: int
-) -> dict[str, Interval]:
-    """Return the mean over parts of the rows of each score within them.
+) -> tuple[dict[str, Interval], dict[str, Floats]]:
+    """Return the mean over parts of the rows of each score within them, and its replicates.
 
     Rows of different parts are never ranked against each other: models that were fitted on
     different sites have different offsets. A part in which a score is undefined has no say in it.
@@ -107,12 +145,14 @@ def mean_within(
     parts : ndarray of shape (N,)
         Number of the part of each row; all rows of a patient are in one.
     n_bootstrap, confidence, seed
-        Of the intervals. Patients are drawn within each part.
+        Of the intervals. Patients are drawn within each part; of two models with the same parts
+        and seed, the same ones.
 
     Returns
     -------
-    dict of str to Interval
-        Without the expected calibration error, which is too large in small parts.
+    intervals, replicates
+        As from `score_intervals`, without the expected calibration error, which is too large in
+        small parts.
     """
     estimates, replicates = [], []
     for number in np.unique(parts):
@@ -123,13 +163,13 @@ def mean_within(
         replicates.append(
             bootstrap_scores(scorer, n_bootstrap=n_bootstrap, seed=drawn_by, width=len(rows))
         )
-    found = {}
-    for name in estimates[0]:
+    found, drawn = {}, {}
+    for name in [name for name in estimates[0] if name != "ece"]:
         values = np.asarray([float(scores[name][0]) for scores in estimates])
         told = np.flatnonzero(~np.isnan(values))
-        if name != "ece" and len(told):
-            drawn = np.mean([replicates[k][name] for k in told], axis=0)
-            found[name] = percentile_interval(float(values[told].mean()), drawn, confidence)
-        elif name != "ece":
-            found[name] = Interval(np.nan, np.nan, np.nan, n_bootstrap)
-    return found
+        drawn[name] = np.full(n_bootstrap, np.nan)
+        if len(told):
+            drawn[name] = np.mean([replicates[k][name] for k in told], axis=0)
+        estimate = float(values[told].mean()) if len(told) else np.nan
+        found[name] = percentile_interval(estimate, drawn[name], confidence)
+    return found, drawn

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_jobs, check_row_labels
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
-from asfusion._splits import Split, make_folds, site_folds
+from asfusion._splits import Split, make_folds
 from asfusion._warn import warn_user
-from asfusion.crossvalidation._folds import Canary, mean_within, score_folds
+from asfusion.crossvalidation._folds import Canary, mean_within, score_folds, split_by_site
 from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds, take_rows
 from asfusion.crossvalidation.result import CrossValidation
 from asfusion.duplicates.finder import find_duplicates
@@ -23,7 +24,6 @@ from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._inputs import (
     Judged,
     check_confidence,
-    read_complete,
     read_groups,
     single_column,
 )
@@ -38,10 +38,10 @@ from asfusion.targets._guess import target_of
 Rows = NDArray[np.int64]
 Repeats = list[list[Split]]
 
-_BY_SITE = "leave-one-site-out"
 _ON_COPIES = ("raise", "warn", "ignore", "join")
 
 
+@public
 def cross_validate(
     model: Any,
     X: Any,
@@ -88,8 +88,8 @@ def cross_validate(
         within sites.
     duplicates : {"warn", "raise", "ignore", "join"}
         What to do if different patients share an image, a note or a row, which is looked for
-        before anything is fitted (see `find_duplicates`). ``"join"`` keeps such patients in
-        one fold; ``"ignore"`` does not look.
+        before anything is fitted (see `find_duplicates`), below the ``root`` that the encoders
+        of the model have. ``"join"`` keeps such patients in one fold; ``"ignore"`` does not look.
     canary : bool
         Whether to do everything a second time with labels that were permuted among patients.
         What scores above chance there has leaked. Takes as long again.
@@ -163,7 +163,8 @@ def cross_validate(
     kind = target_of(model)
     target = kind.read(y, len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
-    found = _look_for_copies(frame, numbers if is_grouped else None, duplicates, verbose)
+    patients = numbers if is_grouped else None
+    found = _look_for_copies(frame, patients, duplicates, _root_of(model), verbose)
     if duplicates == "join" and found is not None and found.links:
         numbers, is_grouped = found.joined_groups, True
     rows = _read(X, frame, y, target, kind, numbers if is_grouped else None)
@@ -197,13 +198,21 @@ def _check_model(model: Any) -> None:
         target_of(model).check_part(model, "model")
 
 
+def _root_of(model: Any) -> Any:
+    """Return the folder where the encoders of a model let paths start, if it is one."""
+    params = model.get_params()
+    roots = {str(params[name]): params[name] for name in params if name.endswith("__root")}
+    roots.pop("None", None)
+    return next(iter(roots.values())) if len(roots) == 1 else None
+
+
 def _look_for_copies(
-    frame: Frame, groups: Rows | None, duplicates: str, verbose: int
+    frame: Frame, groups: Rows | None, duplicates: str, root: Any, verbose: int
 ) -> Duplicates | None:
     """Return what different patients share, told before anything is fitted."""
     if duplicates == "ignore":
         return None
-    found = find_duplicates(frame, groups, verbose=verbose)
+    found = find_duplicates(frame, groups, root=root, verbose=verbose)
     if not found.links or duplicates == "join":
         return found
     fix = (
@@ -232,25 +241,9 @@ class _Plan:
     def __init__(self, cv: Any, sites: Any, repeats: int, rows: FoldRows, seed: int) -> None:
         self.rows, self.seed, self.repeats = rows, seed, repeats
         self.names: tuple[str, ...] = ()
-        by_site = isinstance(cv, str) and cv == _BY_SITE
-        if isinstance(cv, str) and not by_site:
-            msg = (
-                "cv: expected an integer, a scikit-learn splitter, an iterable of (train, test) "
-                f"or {_BY_SITE!r}, got {cv!r}."
-            )
-            raise ConfigurationError(msg)
-        if by_site == (sites is None):
-            fix = (
-                "Pass the hospital of each row." if by_site else f"Pass cv={_BY_SITE!r} with them."
-            )
-            got = "None" if sites is None else "some beside another cv"
-            msg = f"sites: expected sites exactly when cv={_BY_SITE!r}, got {got}. {fix}"
-            raise ConfigurationError(msg)
-        if by_site:
-            labels = read_complete(sites, "sites", len(rows.y))
-            numbers, _ = read_groups(labels, len(rows.y))
-            self.names = tuple(str(name) for name in np.unique(labels))
-            cv = site_folds(numbers, rows.groups)
+        by_site = split_by_site(cv, sites, len(rows.y), rows.groups)
+        if by_site is not None:
+            self.names, cv = by_site
         elif not hasattr(cv, "split") and isinstance(cv, Iterable):
             cv = list(cv)  # the same splits for every repeat, also from a generator
         self.cv = cv
@@ -324,7 +317,7 @@ class _CanaryRun:
         part = _judged(self.rows, predicted, self.units, True).take(tested)
         name, chance = scoring_of(part).canary
         if self.by_site:
-            return Canary(name, mean_within(part, numbers[tested, 0], **options)[name], chance)
+            return Canary(name, mean_within(part, numbers[tested, 0], **options)[0][name], chance)
         scores, _ = score_intervals(make_scorer(part), width=len(part), **options)
         return Canary(name, scores[name], chance)
 
@@ -402,5 +395,5 @@ def _result(
         duplicates=found,
         canary=canary,
         # Sites are the same folds in every repeat.
-        within_sites=mean_within(together, numbers[tested, 0], **options) if names else None,
+        within_sites=mean_within(together, numbers[tested, 0], **options)[0] if names else None,
     )

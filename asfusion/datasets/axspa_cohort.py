@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer, check_number, quoted
+from asfusion._checks import check_choice, check_integer, check_number, in_words, quoted
+from asfusion._door import public
 from asfusion._random import RandomState, draw_seed
 from asfusion.datasets._axspa_maker import Made, Maker, stream
 from asfusion.datasets._axspa_measured import in_units_of_site
@@ -20,6 +21,7 @@ from asfusion.datasets._axspa_tables import make_targets, make_truth, mentions_o
 from asfusion.datasets._axspa_visits import draw_visits
 from asfusion.datasets._genome import Genome
 from asfusion.exceptions import ConfigurationError
+from asfusion.show import figures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,8 +148,6 @@ class AxSpaCohort:
         ConfigurationError
             If the cohort has no radiographs.
         """
-        from matplotlib import pyplot
-
         from asfusion.imaging.read import read_image
 
         check_integer(n, "n", minimum=1)
@@ -158,17 +158,15 @@ class AxSpaCohort:
         grades = self.targets[["mny_right", "mny_left"]].to_numpy()
         chosen = _spread_over(grades.sum(axis=1)[there], there, n)
         columns = -(-len(chosen) // 2)
-        figure, axes = pyplot.subplots(
-            2, columns, figsize=(2.2 * columns, 4.6), layout="constrained", squeeze=False
-        )
-        for axis in axes.ravel():
+        figure, axes = figures.new_axes((2.2 * columns, 4.6), 2, columns, shown=True)
+        for axis in axes:
             axis.set_axis_off()
-        for axis, row in zip(axes.ravel(), chosen, strict=False):
+        for axis, row in zip(axes, chosen, strict=False):
             axis.imshow(read_image(self.X["pelvis_xray"].iloc[row]).squeeze(), cmap="gray")
             right, left = grades[row]
             axis.set_title(f"right {right}, left {left}", fontsize=9)
         figure.suptitle("Synthetic pelvic radiographs, modified New York grades")
-        return figure
+        return figures.shown_once(figure)
 
     def times(self, outcome: Literal["progression", "biologic"] = "progression") -> pd.DataFrame:
         """Return the time to an event as survival estimators take it.
@@ -240,6 +238,7 @@ class AxSpaCohort:
         return [f"P{patient + 1:05d}" for patient in np.unique(self.groups)]
 
 
+@public
 def make_axspa_cohort(
     n: int = 400,
     *,
@@ -327,7 +326,9 @@ def make_axspa_cohort(
 
 def _check_modalities(modalities: Sequence[str]) -> tuple[str, ...]:
     if isinstance(modalities, str) or not modalities:
-        msg = f"modalities: expected a sequence of {quoted(MODALITIES)}, got {modalities!r}."
+        msg = (
+            f"modalities: expected a sequence of {quoted(MODALITIES)}, got {in_words(modalities)}."
+        )
         raise ConfigurationError(msg)
     for name in modalities:
         check_choice(name, "modalities", MODALITIES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_row_labels
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress, progress_shown
 from asfusion.duplicates import _twins
 from asfusion.duplicates._cuts import cut_pairs
 from asfusion.duplicates.found import Duplicates, Link
+from asfusion.encoders._files import Film, Root, as_film, check_folder
 from asfusion.encoders.infer import column_roles
 from asfusion.evaluation._inputs import read_groups
 from asfusion.exceptions import ImageReadError
@@ -30,8 +33,14 @@ _THREADS = 4
 _TABLES: dict[str, str] = {"table": "the table", "gene": "the variants"}
 
 
+@public
 def find_duplicates(
-    X: Any, groups: Any = None, *, columns: Sequence[str] | None = None, verbose: int = 1
+    X: Any,
+    groups: Any = None,
+    *,
+    columns: Sequence[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+    verbose: int = 1,
 ) -> Duplicates:
     """Find exact and near duplicates among rows of different patients.
 
@@ -48,6 +57,9 @@ def find_duplicates(
         visits are found, too.
     columns : sequence of str, optional
         Columns to compare; all by default.
+    root : str or PathLike, optional
+        Folder where relative paths of images and series start; the working directory by
+        default.
     verbose : int
         0 is silent; 1 shows a progress bar while images are read.
 
@@ -62,15 +74,18 @@ def find_duplicates(
         If a column is not there.
     InputError
         If X or groups cannot be used as given.
+    ConfigurationError
+        If `root` names no folder.
 
     Notes
     -----
-    Images are compared by the bytes of their files, by decoded pixels, and by a perceptual
+    Images are files, or what `ImageEncoder` takes from a cell: bytes, an array, an image of
+    Pillow. They are compared by the bytes of their files, by decoded pixels, and by a perceptual
     hash of 255 bits, of which at most 23 may differ: enough for another compression, size or
     brightness, too little for two films of one region. Each is then laid over the few that
     it is most like if up to 15 % of their height or width were cut off, and is a near duplicate
     if the fine detail of what both show correlates by 0.92 or more. So copies are found that
-    were cut, put on a black ground, or turned by a few degrees; mirrored ones are not.
+    were cut, put on a black ground, or turned by a degree or two; mirrored ones are not.
 
     Folders of slices and NIfTI files are compared by the bytes of their files, by voxels along
     the axes of the patient, so that a folder meets the NIfTI file that was made of it, and by a
@@ -81,7 +96,7 @@ def find_duplicates(
     and are near duplicates if they share six in ten of their runs of three words. Rows of a
     table are equal if all their cells are, and if that is no coincidence; near duplicates
     among numbers are not looked for: a lab value that was rounded or converted hides a copy.
-    A file that cannot be read is counted.
+    A file that cannot be read is counted, as is a cell of images that holds none.
 
     Examples
     --------
@@ -97,11 +112,12 @@ def find_duplicates(
     """
     frame = Frame.read(X)
     check_row_labels(X, groups=groups)
+    check_folder(root, "root")
     numbers, is_grouped = read_groups(groups, len(frame))
     if columns is not None:
         frame = frame.select(list(columns), "columns")
-    roles = dict.fromkeys(frame.columns, "table") if frame.is_array else column_roles(frame)
-    found = _Search(frame, numbers)
+    roles = dict.fromkeys(frame.columns, "table") if frame.is_array else column_roles(frame, root)
+    found = _Search(frame, numbers, root)
     with progress_shown(bool(verbose)):
         for name, role in roles.items():
             if role == "image":
@@ -122,32 +138,50 @@ def find_duplicates(
 class _Search:
     """Collects links, column by column."""
 
-    def __init__(self, frame: Frame, groups: NDArray[np.int64]) -> None:
-        self.frame, self.groups = frame, groups
+    def __init__(self, frame: Frame, groups: NDArray[np.int64], root: Root) -> None:
+        self.frame, self.groups, self.root = frame, groups, root
         self.links: list[Link] = []
         self.checked: dict[str, int] = {}
         self.n_unreadable = 0
 
     def add_images(self, name: str) -> None:
         """Compare images by bytes, by pixels, and by how they look, whole or cut."""
-        prints = self._each(name, _image_print)
+        films = self._films(name)
+        prints = self._each(name, films, _image_print)
         joined = self._joined()
-        once = self._add_prints(name, prints, joined, _twins.ALIKE_IMAGES)
+        once = self._add_prints(name, films, prints, joined, _twins.ALIKE_IMAGES)
         patients = np.asarray([joined.root(int(group)) for group in self.groups])
         cut = cut_pairs([p and p.small for p in once], patients)
         self._add("image", name, _twins.alike_pairs(cut, self.groups, joined))
 
     def add_series(self, name: str) -> None:
         """Compare series by the bytes of their files, by voxels, and by how they look."""
-        prints = self._each(name, fingerprint_series)
-        self._add_prints(name, prints, self._joined(), _twins.ALIKE_VOLUMES)
+        films = self._films(name)
+        prints = self._each(name, films, _series_print)
+        self._add_prints(name, films, prints, self._joined(), _twins.ALIKE_VOLUMES)
 
-    def _add_prints(self, name: str, prints: Prints, joined: _twins.Joined, least: float) -> Prints:
+    def _films(self, name: str) -> list[Film | None]:
+        """Return the paths and pictures of a column; a cell that is neither cannot be read."""
+        cells, known = self.frame.cells(name), self.frame.known(name)
+        films = [
+            as_film(cell, self.root) if there else None
+            for cell, there in zip(cells, known, strict=True)
+        ]
+        self.n_unreadable += int(known.sum()) - sum(film is not None for film in films)
+        return films
+
+    def _add_prints(
+        self,
+        name: str,
+        films: Sequence[Film | None],
+        prints: Prints,
+        joined: _twins.Joined,
+        least: float,
+    ) -> Prints:
         """Add what is equal or alike; return the prints without copies that are known by now."""
-        equal = _twins.equal_pairs([p and p.content for p in prints], self.groups, joined)
-        cells = self.frame.strings(name)
-        for pair in equal:
-            is_folder = Path(str(cells[pair[0]])).is_dir()
+        for pair in _twins.equal_pairs([p and p.content for p in prints], self.groups, joined):
+            film = films[pair[0]]
+            is_folder = isinstance(film, str) and Path(film).is_dir()
             self._add("folder" if is_folder else "file", name, [pair])
         pixels = [p and p.pixels for p in prints]
         self._add("pixels", name, _twins.equal_pairs(pixels, self.groups, joined))
@@ -174,17 +208,20 @@ class _Search:
         self.checked[label] = sum(key is not None for key in keys)
         self._add("cells", label, _twins.equal_pairs(keys, self.groups, self._joined()))
 
-    def _each(self, name: str, work: Callable[[str], T | None]) -> list[T | None]:
-        """Return what `work` says of the file in each row, each file read once."""
-        cells = self.frame.strings(name)
-        paths = list(dict.fromkeys(cell for cell in cells if cell is not None))
+    def _each(
+        self, name: str, films: Sequence[Film | None], work: Callable[[Film], T | None]
+    ) -> list[T | None]:
+        """Return what `work` says of the film in each row, each read once."""
+        keys = [film if isinstance(film, str) else id(film) for film in films]
+        once = {key: film for key, film in zip(keys, films, strict=True) if film is not None}
         with quiet_readers(), ThreadPoolExecutor(_THREADS) as pool:
-            answers = pool.map(work, paths)
-            told = list(progress(answers, f"Comparing {name}", total=len(paths), unit="file"))
-        known = dict(zip(paths, told, strict=True))
-        self.n_unreadable += sum(answer is None for answer in told)
-        self.checked[name] = len(paths) - sum(answer is None for answer in told)
-        return [None if cell is None else known[cell] for cell in cells]
+            answers = pool.map(work, once.values())
+            told = list(progress(answers, f"Comparing {name}", total=len(once), unit="file"))
+        known = dict(zip(once, told, strict=True))
+        n_unreadable = sum(answer is None for answer in told)
+        self.n_unreadable += n_unreadable
+        self.checked[name] = len(once) - n_unreadable
+        return [known.get(key) for key in keys]
 
     def _joined(self) -> _twins.Joined:
         return _twins.Joined(int(self.groups.max(initial=-1)) + 1)
@@ -207,11 +244,15 @@ def _firsts(items: Sequence[T], keys: Sequence[Hashable | None]) -> list[T | Non
     ]
 
 
-def _image_print(path: str) -> Fingerprint | None:
+def _image_print(film: Film) -> Fingerprint | None:
     try:
-        return fingerprint_image(path)
+        return fingerprint_image(film)
     except (ImageReadError, OSError):
         return None
+
+
+def _series_print(film: Film) -> Fingerprint | None:
+    return fingerprint_series(film) if isinstance(film, str) else None
 
 
 def _holds_a_note(frame: Frame, name: str) -> bool:

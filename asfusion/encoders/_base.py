@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import check_finite_sum, floats_of_weights
 from asfusion._checks import quoted
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._progress import progress, shown_by_caller
 from asfusion._tokens import Prepared, Tokens
@@ -33,8 +35,6 @@ from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "last_block", "frozen"]
 BATCH, _TABLE_BATCH = 32, 128
-# Parameters that say where things are kept: cells say what is read there.
-_PLACES = frozenset({"root", "store"})
 
 
 class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
@@ -72,10 +72,31 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     kind: ClassVar[str] = "other"
     # Whether cells may name files, whose contents then count where rows are told apart.
     reads_files: ClassVar[bool] = True
+    # What the door stands before, in subclasses of the user's own, too.
+    _public: ClassVar[tuple[str, ...]] = (
+        "prepare", "build", "transform", "transform_prepared", "plain_features", "embed",
+        "get_feature_names_out", "describe", "nest", "read_visits", "prepare_visits",
+        "read_columns", "prepare_dosages", "attention", "attention_of",
+    )  # fmt: skip
     # Rows that pass the backbone at once: more where a row costs little.
     _embed_rows: ClassVar[int] = 8
     # Rows that are in memory as pixels at once, on their way to embeddings.
     _chunk_rows: ClassVar[int] = 1024
+    # Whether cells can be made up that are nobody's (`_probe_cells`).
+    _makes_up: ClassVar[bool] = False
+    # Cells say what is read in `root`, and what is kept in `store`.
+    _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
+    _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Let `fit` learn all or nothing, and no cell out of what is called from outside."""
+        super().__init_subclass__(**options)
+        own = vars(cls)
+        if "fit" in own:
+            cls.fit = learns(own["fit"])  # type: ignore[method-assign]
+        for name in cls._public:
+            if name in own:
+                setattr(cls, name, public(own[name]))
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Encoder:
@@ -138,6 +159,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         copy: Encoder = clone(self)
         return copy
 
+    @public
     def plain_features(self, X: Any, device: str = "cpu") -> NDArray[np.float64]:
         """Return features that no target was needed for: what a linear model reads.
 
@@ -156,6 +178,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         return numbers_of(self.prepare(X)) if self.needs_training else self._vectors(X, device)
 
+    @public
     def embed(self, X: Any, device: str = "cpu") -> Prepared:
         """Return rows as tokens of the backbone, absent rows masked.
 
@@ -243,6 +266,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         }
         return {int(misses[i]): embeddings[name] for i, name in names.items()}
 
+    @public
     def transform(self, X: Any) -> NDArray[np.float64]:
         """Return one embedding per row, NaN for rows without the modality.
 
@@ -265,6 +289,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         vectors: NDArray[np.float64] = self.transform(X)
         return vectors
 
+    @public
     def transform_prepared(self, prepared: Prepared) -> NDArray[np.float64]:
         """Return what `transform` gives, from rows that `prepare` made or that resemble them.
 
@@ -282,12 +307,17 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             prepared = embed_prepared(self._network(), prepared, self._embed_rows)
         return _pooled(prepared)
 
+    @public
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the columns of `transform`."""
         check_is_fitted(self)
         stem = "_".join(self.columns_)
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
+
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        """Return cells of rows that are nobody's, of columns that hold what can be made up."""
+        return {}
 
     def _tell_gaps(self, frame: Frame) -> None:
         """Warn where rows that were just read lack what training rows had throughout."""
@@ -304,7 +334,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return the parameters that name folders whose content counts, such as weights."""
         given = self.get_params(deep=False).items()
         paths = {name: os.fspath(v) for name, v in given if isinstance(v, str | os.PathLike)}
-        return {n: path for n, path in paths.items() if n not in _PLACES and _is_folder(path)}
+        sources = {n: path for n, path in paths.items() if n not in self._local_params}
+        return {n: path for n, path in sources.items() if _is_folder(path)}
 
     def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return which of the columns of X this encoder was given; none if it reads them all."""
@@ -445,11 +476,12 @@ def read_row_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
-    weights = np.asarray(sample_weight, dtype=np.float64)
+    weights = floats_of_weights(sample_weight)
     if weights.shape != (n_rows,):
         msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
         raise InputError(msg)
     if not (np.isfinite(weights).all() and (weights >= 0).all() and weights.any()):
         msg = "sample_weight: expected finite weights of at least zero, and not all zero."
         raise InputError(msg)
+    check_finite_sum(weights)
     return weights

@@ -53,12 +53,20 @@ def films_of(frame: Frame, column: str, root: Root = None) -> list[Film | None]:
     ]
 
 
-def _film(cell: Any, column: str, row: int, root: Root) -> Film:
+def as_film(cell: Any, root: Root) -> Film | None:
+    """Return a cell as a path or as a picture that is in memory, None if it can be neither."""
     if isinstance(cell, str | os.PathLike):
         return str(cell if root is None else Path(root, cell))
     if is_content(cell):
         content: Content = cell
         return content
+    return None
+
+
+def _film(cell: Any, column: str, row: int, root: Root) -> Film:
+    film = as_film(cell, root)
+    if film is not None:
+        return film
     msg = (
         f"Column {column!r}, row {row}: expected the path of an image file, its bytes, an array or "
         f"an image of Pillow, got {type(cell).__name__}. In polars, dtype=pl.Object keeps arrays."

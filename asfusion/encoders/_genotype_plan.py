@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import quoted
+from asfusion._checks import in_words, quoted
 from asfusion._warn import warn_user
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.genomics.harmonised import harmonise_checked, strand_note
@@ -62,7 +62,10 @@ def _annotation(annotation: Any) -> dict[str, str]:
         return {}
     if isinstance(annotation, str):
         if annotation != "published":
-            msg = f"annotation: expected a mapping, a DataFrame or 'published', got {annotation!r}."
+            msg = (
+                f"annotation: expected a mapping, a DataFrame or 'published', "
+                f"got {in_words(annotation)}."
+            )
             raise ConfigurationError(msg)
         # One gene may hold two signals: "IL23R, second signal".
         return {locus.rsid: locus.locus.split(",")[0] for locus in LOCI}

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._checks import check_choice, check_integer, check_number, in_words
 from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
@@ -194,7 +194,7 @@ class SeriesEncoder(Encoder):
         given = self.columns
         names = (given,) if isinstance(given, str) else tuple(given or ())
         if not names or not all(isinstance(name, str) and name for name in names):
-            msg = f"columns: expected a non-empty str or a list of them, got {given!r}."
+            msg = f"columns: expected a non-empty str or a list of them, got {in_words(given)}."
             raise ConfigurationError(msg)
         if len(set(names)) < len(names):
             raise ConfigurationError("columns: expected each column once, got one twice.")

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._cells import is_missing
+from asfusion._cells import is_known, is_missing
 from asfusion._checks import quoted, suggestion
 from asfusion._frames import Frame
 from asfusion._warn import warn_user
@@ -134,13 +134,14 @@ def holds_visits(frame: Frame, name: str, time: str = "day") -> bool:
     if not frame.is_nested(name):
         return False
     for cell in frame.cells(name):
-        if is_missing(cell) or (hasattr(cell, "__len__") and not len(cell)):
+        if not is_known(cell):
             continue
         if hasattr(cell, "columns"):
             return time in list(cell.columns)
         if isinstance(cell, np.ndarray) and cell.dtype.names:
             return time in cell.dtype.names
-        return isinstance(cell, _LISTS) and isinstance(cell[0], Mapping) and time in cell[0]
+        is_list = isinstance(cell, _LISTS) and getattr(cell, "ndim", 1) > 0
+        return is_list and isinstance(cell[0], Mapping) and time in cell[0]
     return False
 
 

@@ -21,6 +21,7 @@ from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.tabular import MLPBackbone
 from asfusion.nn.variants import VariantTransformerBackbone
+from asfusion.tabular._synthetic import N_ROWS
 
 Network: TypeAlias = Literal["mlp", "attention"]
 _TABLES = ("weights", "annotation")
@@ -117,6 +118,7 @@ class GenotypeEncoder(FeatureEncoder):
     """
 
     kind: ClassVar[str] = "genotypes"
+    _makes_up: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -336,6 +338,13 @@ class GenotypeEncoder(FeatureEncoder):
         return VariantTransformerBackbone(
             n_tokens, flagged, [numbers[gene] for gene in owners], **size
         )
+
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        dosages = np.random.default_rng(0).integers(0, 3, size=(len(self.columns_), N_ROWS))
+        return {
+            name: [float(cell > 0) if name == self.hla_b27 else float(cell) for cell in column]
+            for name, column in zip(self.columns_, dosages.tolist(), strict=True)
+        }
 
     def _bundle_state(self) -> dict[str, Any]:
         """Return parameters and what was learned; tables go as their columns."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._checks import check_choice, check_integer, check_number, in_words
 from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
@@ -332,7 +332,7 @@ class ImageEncoder(Encoder):
         if self.size != "auto":
             check_integer(self.size, "size", minimum=_SMALLEST)
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
-            msg = f"channels: expected 1 (grey) or 3 (RGB), got {self.channels!r}."
+            msg = f"channels: expected 1 (grey) or 3 (RGB), got {in_words(self.channels)}."
             raise ConfigurationError(msg)
         check_folder(self.store, "store")
         check_folder(self.root, "root")

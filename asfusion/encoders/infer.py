@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import importlib.util
+import numbers
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._cells import looks_like_date, looks_measured
+from asfusion._cells import is_known, looks_like_date, looks_measured
 from asfusion._checks import quoted
+from asfusion._door import public
 from asfusion._frames import Frame
+from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 from asfusion.imaging._cells import is_content
+
+if TYPE_CHECKING:
+    from asfusion.encoders._files import Root
 
 Role: TypeAlias = Literal[
     "table", "gene", "image", "note", "visits", "identifier", "number_text", "series", "empty"
@@ -34,6 +40,9 @@ _MOSTLY = 0.9
 _NOTE_WORDS = 4.0
 _LONG_NOTE_WORDS = 8.0
 _FEW_LEVELS = 20
+# From this share of different cells on, numbers with text among them are no categories.
+_SPREAD = 0.5
+_NAMED = 5  # columns in one warning
 # Fewer notes than that are too few to train a transformer from scratch on.
 _MANY_NOTES = 1000
 
@@ -50,6 +59,7 @@ _WRITTEN_INDEX = re.compile(r"|(__index_)?level_\d+(__)?")
 _NUMBERING = frozenset({"case", "index", "key", "pid", "record", "row", "unnamed", *_NUMBER_WORDS})
 
 
+@public
 def infer_encoders(X: Any) -> dict[str, Encoder]:
     """Choose an encoder for each modality that the columns hold.
 
@@ -115,7 +125,35 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
             f"or empty columns: {quoted(roles)}. Pass encoders={{...}} to name them."
         )
         raise InputError(msg)
+    _tell_unread_numbers(frame, [name for name, found in roles.items() if found == "number_text"])
     return encoders
+
+
+def _tell_unread_numbers(frame: Frame, names: list[str]) -> None:
+    """Warn of columns of numbers that are left out, also where nobody is shown the choice."""
+    if not names:
+        return
+    told = ", ".join(f"{name!r} ({_odd_cells(frame, name)})" for name in names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    warn_user(
+        f"encoders='auto': left out, as numbers or dates are written as text there: {told}{more}. "
+        "Convert them, for example with pandas.to_numeric(errors='coerce') or pandas.to_datetime, "
+        "or name them in an encoder."
+    )
+
+
+def _odd_cells(frame: Frame, name: str) -> str:
+    cells = [cell for cell in frame.strings(name) if cell is not None]
+    n_odd = sum(not _is_number(cell) for cell in cells)
+    return f"{n_odd} of {len(cells)} cells are no plain number"
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
@@ -171,10 +209,10 @@ def _reason(encoder: Encoder, frame: Frame) -> str:
     return f" on {n_notes} notes" if backbone == "transformer" else ""
 
 
-def column_roles(frame: Frame) -> dict[str, Role]:
-    """Return what each column is taken for."""
+def column_roles(frame: Frame, root: Root = None) -> dict[str, Role]:
+    """Return what each column is taken for; relative paths start at `root`."""
     plain = _plain_roles(frame)
-    return {name: plain.get(name) or _role(frame, name) for name in frame.columns}
+    return {name: plain.get(name) or _role(frame, name, root) for name in frame.columns}
 
 
 def _plain_roles(frame: Frame) -> dict[str, Role]:
@@ -199,7 +237,7 @@ def _plain_roles(frame: Frame) -> dict[str, Role]:
     return roles
 
 
-def _role(frame: Frame, name: str) -> Role:
+def _role(frame: Frame, name: str, root: Root = None) -> Role:
     if holds_visits(frame, name):
         return "visits"
     kind = frame.kind(name)
@@ -210,7 +248,8 @@ def _role(frame: Frame, name: str) -> Role:
     if n_distinct == 0 or (n_distinct == 1 and len(cells) == len(frame)):
         return "empty"
     if kind == "text":
-        return _role_of_text(cells, n_distinct, name)
+        spoilt = n_distinct >= _SPREAD * len(cells) and _are_mostly_numbers(frame.cells(name))
+        return "number_text" if spoilt else _role_of_text(cells, n_distinct, name, root)
     if kind == "category" and _hold_images(cells):
         return "image"
     if kind in ("number", "boolean") and _is_variant(name, frame.numbers(name)):
@@ -219,14 +258,14 @@ def _role(frame: Frame, name: str) -> Role:
     return "identifier" if may_number and _is_identifier(name, cells, n_distinct) else "table"
 
 
-def _role_of_text(cells: list[str], n_distinct: int, name: str) -> Role:
+def _role_of_text(cells: list[str], n_distinct: int, name: str, root: Root) -> Role:
     if _hold_images(cells):
         return "image"
     if _share(cells, _is_nifti) >= _MOSTLY:
         return "series"
     if all(looks_like_date(cell) for cell in cells):
         return "table"
-    if _hold_folders(cells):
+    if _hold_folders(cells, root):
         return "series"
     n_words = float(np.mean([len(cell.split()) for cell in cells]))
     is_few = n_distinct <= _FEW_LEVELS or n_distinct < 0.1 * len(cells)
@@ -258,15 +297,15 @@ def _may_identify(name: str) -> bool:
 
 
 def _names_numbering(name: str, words: list[str]) -> bool:
-    numbers = bool(words) and words[0] in _NUMBERING and _is_bare(words)
-    return numbers or _WRITTEN_INDEX.fullmatch(name) is not None
+    numbered = bool(words) and words[0] in _NUMBERING and _is_bare(words)
+    return numbered or _WRITTEN_INDEX.fullmatch(name) is not None
 
 
 def _names_identifier(name: str, words: list[str]) -> bool:
     joined = any(_JOINED.fullmatch(part) for part in re.split(r"\W+", name.lower()))
-    numbers = len(words) > 1 and words[-2] in _COUNTED and words[-1] in _NUMBER_WORDS
+    counted = len(words) > 1 and words[-2] in _COUNTED and words[-1] in _NUMBER_WORDS
     alone = len(words) == 1 and words[0] in _PEOPLE
-    return joined or numbers or alone or not _NAMES_ONE.isdisjoint(words)
+    return joined or counted or alone or not _NAMES_ONE.isdisjoint(words)
 
 
 def _is_bare(words: list[str]) -> bool:
@@ -278,6 +317,12 @@ def _is_variant(name: str, values: NDArray[np.float64]) -> bool:
     """Return whether a column counts alleles: named like a variant, and 0, 1 or 2."""
     known = values[~np.isnan(values)]
     return bool(_VARIANT_NAME.fullmatch(name)) and bool(np.isin(known, (0, 1, 2)).all())
+
+
+def _are_mostly_numbers(cells: list[Any]) -> bool:
+    """Return whether text stands among numbers, as one slip of the pen makes of a column."""
+    known = [cell for cell in cells if is_known(cell)]
+    return 2 * sum(isinstance(cell, numbers.Real) for cell in known) > len(known)
 
 
 def _are_whole(values: NDArray[np.float64]) -> bool:
@@ -300,10 +345,10 @@ def _hold_images(cells: list[str]) -> bool:
     return _share(cells, lambda cell: cell.strip().lower().endswith(_IMAGE_ENDINGS)) >= _MOSTLY
 
 
-def _hold_folders(cells: list[str]) -> bool:
+def _hold_folders(cells: list[str], root: Root) -> bool:
     some = cells[:20]
     return all("/" in cell or "\\" in cell for cell in some) and all(
-        _is_nifti(cell) or _is_folder(cell) for cell in some
+        _is_nifti(cell) or _is_folder(cell, root) for cell in some
     )
 
 
@@ -315,9 +360,9 @@ def _share(cells: list[str], holds: Any) -> float:
     return float(sum(map(holds, cells))) / len(cells)
 
 
-def _is_folder(cell: str) -> bool:
+def _is_folder(cell: str, root: Root) -> bool:
     try:
-        return Path(cell).is_dir()
+        return Path(root or "", cell).is_dir()
     except (OSError, ValueError):
         return False
 

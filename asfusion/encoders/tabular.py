@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from asfusion._arrays import check_width, numbers_of_array
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
+from asfusion.encoders._columns import check_names
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone, EncoderNetwork
@@ -23,6 +25,7 @@ from asfusion.nn.registry import backbone_names, find_backbone, register_backbon
 from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, make_tabnet
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
+from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 
 Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
@@ -112,6 +115,7 @@ class TabularEncoder(FeatureEncoder):
     """
 
     kind: ClassVar[str] = "table"
+    _makes_up: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -214,6 +218,9 @@ class TabularEncoder(FeatureEncoder):
     def _tell_gaps(self, frame: Frame) -> None:
         tell_gaps(self.plan_, frame)
 
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        return synthetic_cells(self.plan_)
+
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features, such as ``crp`` and ``crp_missing``."""
         check_is_fitted(self)
@@ -267,32 +274,16 @@ class TabularEncoder(FeatureEncoder):
                 f"{len(frame.columns)})."
             )
             raise InputError(msg)
-        validate_data(self, frame.to_native(), reset=reset, skip_check_array=True)
+        check_names(self, frame, reset=reset)
         if by_name:
             return frame
         return Frame.read(frame.numbers_of(frame.columns))
 
     def _read_array(self, X: Any, *, reset: bool) -> NDArray[np.float64]:
-        # Some sparse matrices are dicts, too; scikit-learn refuses those in its own words.
-        if isinstance(X, Mapping | str | bytes) and not hasattr(X, "toarray"):
-            msg = (
-                "X: expected a pandas or polars DataFrame or a 2-D array, got "
-                f"{type(X).__name__}. Put one patient (or visit) in each row."
-            )
-            raise InputError(msg)
-        try:
-            array: NDArray[np.float64] = validate_data(
-                self, X, reset=reset, ensure_all_finite=False, dtype=np.float64
-            )
-        except ValueError as error:
-            if "could not convert" not in str(error):
-                raise
-            # The original text shows the cell.
-            msg = (
-                "X: expected an array of numbers, got text in it. Pass a DataFrame with "
-                "named columns for categories and dates."
-            )
-            raise InputError(msg) from None
+        array = numbers_of_array(X)
+        if not reset:
+            check_width(self, array)
+        validate_data(self, X, reset=reset, skip_check_array=True)
         return array
 
     def _chosen(self) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,18 +12,20 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin, RegressorMixin, clone
+from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_modality_name, check_row_labels
+from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._splits import Split, check_learnable
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
@@ -39,6 +42,7 @@ from asfusion.estimators._rows import (
     read_table,
     read_weights,
 )
+from asfusion.estimators._scored import ScoredClassifier, ScoredRegressor
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._threshold import (
     DEFAULT,
@@ -66,7 +70,7 @@ def estimator_class(family: str, target: Target) -> Any:
     return _CLASSES[family, target.face]
 
 
-class FusionEstimator(Bundled, PartsMixin):
+class FusionEstimator(Probed, Bundled, PartsMixin):
     """Common face of all fusion estimators.
 
     A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and
@@ -89,6 +93,9 @@ class FusionEstimator(Bundled, PartsMixin):
     _explained_as: ClassVar[str] = "modalities"
     has_gradients: ClassVar[bool] = False
 
+    # Whether what no cells can be made up of is absent unread: a probe runs no network on images.
+    _skips_content: bool = False
+
     # How the family is named, and what the task mixin adds to it.
     _family: ClassVar[str]
     _face: ClassVar[str]
@@ -101,6 +108,7 @@ class FusionEstimator(Bundled, PartsMixin):
         if hasattr(cls, "_family") and hasattr(cls, "_face"):
             _CLASSES.setdefault((cls._family, cls._face), cls)
 
+    @learns
     def fit(
         self,
         X: Any,
@@ -240,6 +248,7 @@ class FusionEstimator(Bundled, PartsMixin):
         """Return rows with the weights that the loss gives them."""
         return rows
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted model as a folder that `asfusion.load` reads.
 
@@ -261,6 +270,27 @@ class FusionEstimator(Bundled, PartsMixin):
         check_is_fitted(self)
         save_bundle(self, Path(path))
         return Path(path)
+
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return columns of rows that are nobody's, missing where content cannot be made up."""
+        cells: dict[str, list[Any]] = {}
+        for encoder in self._modality_encoders().values():
+            cells |= encoder._probe_cells()
+        if not cells:
+            return {}
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
+        n_rows = len(next(iter(cells.values())))
+        return {str(name): cells.get(name, [None] * n_rows) for name in columns}
+
+    def _as_probed(self) -> Self:
+        asked = copy.copy(self)
+        asked._skips_content = True
+        return asked
+
+    def _skips(self, encoder: Encoder) -> bool:
+        """Return whether the modality of an encoder is absent, whatever the cells."""
+        return self._skips_content and not encoder._makes_up
 
     # -- reading -----------------------------------------------------------------------
 
@@ -402,7 +432,7 @@ class FusionEstimator(Bundled, PartsMixin):
         return tags
 
 
-class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
+class FusionClassifier(ScoredClassifier):
     """What classification adds to a family."""
 
     class_weight: Any
@@ -414,6 +444,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
     _usual_target: ClassVar[type[Target]] = Classes
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_", "classes_")
 
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probability of each class.
 
@@ -429,6 +460,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         """
         return self._outputs(X)  # type: ignore[no-any-return]
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class; of two, the second from the threshold on.
 
@@ -484,7 +516,7 @@ class FusionClassifier(ClassifierMixin):  # type: ignore[misc]
         raise ConfigurationError(msg)
 
 
-class FusionRegressor(RegressorMixin):  # type: ignore[misc]
+class FusionRegressor(ScoredRegressor):
     """What regression adds to a family."""
 
     target_: Target
@@ -492,6 +524,7 @@ class FusionRegressor(RegressorMixin):  # type: ignore[misc]
     _usual_target: ClassVar[type[Target]] = Numbers
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
 
+    @public
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Return the predicted targets.
 

@@ -76,7 +76,7 @@ class Cells:
         """Return the category of each row."""
         if self.by is None:
             return np.full(n_rows, "", dtype=object)
-        frame = Frame.read(X if hasattr(X, "columns") else np.asarray(X))
+        frame = Frame.read(X if hasattr(X, "columns") else np.asanyarray(X))
         name = self.by if isinstance(self.by, str) else f"x{self.by}"
         frame.check_columns([name], "by")
         return np.asarray([text or _MISSING for text in frame.strings(name)], dtype=object)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_number
+from asfusion._door import public
 from asfusion._random import draw_seed
 from asfusion._splits import Split, hold_out_patients
 from asfusion.estimators._conformal import Array, Cell, Cells, check_coverage
 from asfusion.estimators._rows import read_groups
-from asfusion.estimators._wrapped import Wrapper, fit_copy, take_rows
+from asfusion.estimators._wrapped import Wrapper, check_columns, fit_copy, take_rows
 from asfusion.exceptions import InputError
 
 
@@ -26,6 +27,7 @@ class ConformalWrapper(Wrapper):
     random_state: Any
     scores_: dict[Cell, Array]
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return what the wrapped estimator predicts.
 
@@ -40,6 +42,7 @@ class ConformalWrapper(Wrapper):
             Class labels, or targets in the units of y.
         """
         check_is_fitted(self)
+        check_columns(self.estimator_, X)
         return np.asarray(self.estimator_.predict(X))
 
     def _fit_part(

@@ -49,7 +49,7 @@ verbose : int
     0 is silent; 1 prints inferred encoders and shows progress bars.
 random_state : int, RandomState, Generator or None
     Seeds everything random, also what is given without a seed of its own; an int gives
-    the same model every time.
+    the same model every time. Networks round otherwise under another number of torch threads.
 encoders_ : dict of str to Encoder
     Fitted encoders; their `transform` uses the trained networks.
 network_ : FusionNetwork

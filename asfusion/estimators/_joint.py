@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer
+from asfusion._checks import check_choice, check_integer, in_words
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders._cache import stack_embeddings
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
@@ -48,6 +49,7 @@ class JointFusion(FusionEstimator):
     """
 
     _family = "joint"
+    _local_params = frozenset({"checkpoint", "device"})
     has_gradients = True
 
     def __init__(
@@ -162,7 +164,9 @@ class JointFusion(FusionEstimator):
     # -- predicting --------------------------------------------------------------------
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        if self.test_time_views > 1:  # tokens are averaged, between encoding and deciding
+        # Views are averaged between encoding and deciding; and there the network keeps its
+        # precision, whatever is absent.
+        if self.test_time_views > 1 or self._skips_content:
             return super()._raw(frame)
         modalities, present = self._tensors(frame)
         n_rows = len(frame)
@@ -206,6 +210,11 @@ class JointFusion(FusionEstimator):
         return modalities, present.any(dim=0).numpy()
 
     def _rows_of(self, encoder: Encoder, frame: Frame) -> Prepared:
+        if self._skips(encoder):
+            (name,) = (name for name, own in self.encoders_.items() if own is encoder)
+            width = cast(EncoderNetwork, self.network_.encoders[name]).backbone.d_out
+            nothing = stack_embeddings([None] * len(frame), width)
+            return Prepared.embedded(nothing, torch.zeros(len(frame), dtype=torch.bool))
         return encoder.embed(frame, self.device) if encoder.is_frozen else encoder.prepare(frame)
 
     def _drop_empty(
@@ -257,7 +266,7 @@ class JointFusion(FusionEstimator):
     def _check_stopping(self) -> None:
         wanted = self.early_stopping
         if wanted != "auto" and not isinstance(wanted, bool | np.bool_):
-            msg = f"early_stopping: expected True, False or 'auto', got {wanted!r}."
+            msg = f"early_stopping: expected True, False or 'auto', got {in_words(wanted)}."
             raise ConfigurationError(msg)
         if self._options().average_weights == "swa" and wanted is True:
             msg = (
@@ -326,6 +335,12 @@ class JointFusion(FusionEstimator):
             network = self._new_network(pretrained=False)
         model.network_ = network.to(next(self.network_.parameters()).dtype).eval()
         return model
+
+    def _as_probed(self) -> Self:
+        """Return the same model on the CPU, with one view of each row."""
+        asked = super()._as_probed()
+        asked.test_time_views, asked.device = 1, "cpu"
+        return asked
 
     def _checkpoint_file(self) -> Path | None:
         if self.checkpoint is None:

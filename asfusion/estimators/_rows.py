@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,7 +10,15 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import validate_data
 
+from asfusion._arrays import (
+    check_finite,
+    check_finite_sum,
+    check_width,
+    floats_of_weights,
+    numbers_of_array,
+)
 from asfusion._frames import Frame, group_labels
+from asfusion.encoders._columns import check_names
 from asfusion.exceptions import CircularityError, ColumnError, InputError
 
 
@@ -108,7 +115,7 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
         )
         raise InputError(msg)
     fitted_on_names = reset or hasattr(estimator, "feature_names_in_")
-    validate_data(estimator, frame.to_native(), reset=reset, skip_check_array=True)
+    check_names(estimator, frame, reset=reset)
     if fitted_on_names:
         return frame
     return Frame.read(frame.numbers_of(frame.columns))
@@ -116,26 +123,12 @@ def read_table(estimator: BaseEstimator, X: Any, *, columns: Any, reset: bool) -
 
 def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     """Return a 2-D array (or list of rows) of numbers as a Frame."""
-    # Some sparse matrices are dicts, too; scikit-learn refuses those in its own words.
-    if isinstance(X, Mapping | str | bytes) and not hasattr(X, "toarray"):
-        msg = (
-            f"X: expected a pandas or polars DataFrame or a 2-D array, got {type(X).__name__}. "
-            "Put one patient (or visit) in each row."
-        )
-        raise InputError(msg)
-    try:
-        array = validate_data(
-            estimator, X, reset=reset, ensure_all_finite="allow-nan", dtype=np.float64
-        )
-    except ValueError as error:
-        if "could not convert" not in str(error):
-            raise
-        # The original text shows the cell.
-        msg = (
-            "X: expected an array of numbers, got text in it. Pass a DataFrame with named "
-            "columns for categories, notes and images."
-        )
-        raise InputError(msg) from None
+    array = numbers_of_array(X)
+    check_finite(array)
+    if not reset:
+        check_width(estimator, array)
+    # For names and numbers of columns, and scikit-learn's warning where an array lacks names.
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
     names = getattr(estimator, "feature_names_in_", None)
     if names is None:
         return Frame.read(array)
@@ -164,10 +157,7 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     """Return one non-negative finite weight per row, not all zero."""
     if sample_weight is None:
         return np.ones(n_rows)
-    try:
-        weights = np.asarray(sample_weight, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError("sample_weight: expected numbers, got another type.") from None
+    weights = floats_of_weights(sample_weight)
     if weights.ndim == 0:
         weights = np.full(n_rows, float(weights))
     if weights.shape != (n_rows,):
@@ -175,6 +165,7 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
         raise InputError(msg)
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise InputError("sample_weight: expected finite weights of at least zero.")
+    check_finite_sum(weights)
     if not weights.any():
         raise InputError("sample_weight: expected at least one weight above zero, got none.")
     return weights
@@ -184,11 +175,19 @@ def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:
     """Return one group label per row, as numbers from zero."""
     if groups is None:
         return None
-    if np.shape(groups) != (n_rows,):
-        msg = f"groups: expected shape ({n_rows},), one label per row, got {np.shape(groups)}."
+    shape = _shape(groups)
+    if shape != (n_rows,):
+        msg = f"groups: expected shape ({n_rows},), one label per row, got {shape}."
         raise InputError(msg)
     # In the order of their text: folds depend on the numbers, and figures on the folds.
     return np.unique(group_labels(groups, n_rows).astype(str), return_inverse=True)[1]
+
+
+def _shape(groups: Any) -> Any:
+    try:
+        return np.shape(groups)
+    except ValueError:
+        return "rows of several lengths"
 
 
 def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,19 +13,24 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils import Tags, _safe_indexing, get_tags, indexable
 from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_parameter
 
+from asfusion._arrays import check_width
 from asfusion._checks import check_row_labels
+from asfusion._door import public
+from asfusion._frames import Frame
+from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
 from asfusion.exceptions import ConfigurationError, InputError
 
 
-class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+class Wrapper(Probed, Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator around another one, which it fits or, with ``prefit``, is given fitted."""
 
     estimator: Any
     prefit: bool
     estimator_: Any
 
+    @public
     def save(self, path: str | Path) -> Path:
         """Save the fitted wrapper, with what it wraps, as a folder that `asfusion.load` reads.
 
@@ -59,6 +65,16 @@ class Wrapper(Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         names: NDArray[np.object_] = self.estimator_.feature_names_in_
         return names
+
+    def _probe_rows(self) -> dict[str, list[Any]]:
+        """Return the synthetic rows of the wrapped estimator, if it makes any."""
+        inner = self.estimator_
+        return inner._probe_rows() if isinstance(inner, Probed) else {}
+
+    def _as_probed(self) -> Self:
+        asked = copy.copy(self)
+        asked.estimator_ = self.estimator_._as_probed()
+        return asked
 
     def _given(self) -> Any:
         """Return the fitted estimator that was given, or None if it is to be fitted here."""
@@ -140,18 +156,36 @@ def read_rows(X: Any, y: Any, **columns: Any) -> tuple[Any, int]:
     The labels of rows must not contradict those of y, nor of other columns.
     """
     check_row_labels(X, y=y, **columns)
-    (divisible,) = indexable(X)
-    return divisible, int(_num_samples(divisible))
+    if hasattr(X, "collect"):
+        Frame.read(X)  # which says what to do with a lazy one
+    try:
+        (divisible,) = indexable(X)
+        n_rows = int(_num_samples(divisible))
+        take_rows(divisible, np.arange(min(n_rows, 1)))
+    except Exception:  # containers fail to be divided in as many ways as there are of them
+        msg = (
+            f"X: expected a DataFrame, or an array with one patient in each row, got a "
+            f"{type(X).__name__}, which has no rows to divide."
+        )
+        raise InputError(msg) from None
+    return divisible, n_rows
 
 
 def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[np.float64]:
     """Return probabilities (N, K) in the order of `classes`, zero for those not known."""
+    check_columns(estimator, X)
     known = estimator.predict_proba(X)
     if len(estimator.classes_) == len(classes):
         return np.asarray(known, dtype=np.float64)
     table = np.zeros((len(known), len(classes)))
     table[:, np.searchsorted(classes, estimator.classes_)] = known
     return table
+
+
+def check_columns(estimator: Any, X: Any) -> None:
+    """Raise where a bare array has other columns than a foreign estimator was fitted on."""
+    if not hasattr(X, "columns") and len(getattr(X, "shape", ())) == 2:
+        check_width(estimator, X)
 
 
 def class_numbers(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:

@@ -6,19 +6,20 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice
+from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
+from asfusion.estimators._scored import ScoredClassifier
 from asfusion.estimators._wrapped import class_numbers, probabilities_of, read_rows
 from asfusion.targets.classes import Classes
 
 _METHODS = ("lac", "aps")
 
 
-class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[misc]
+class ConformalClassifier(ScoredClassifier, ConformalWrapper):
     """Answer with sets of classes that hold the true one for a stated share of patients.
 
     A part of the patients is set aside, the classifier learns from the others, and how
@@ -106,6 +107,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         self.prefit = prefit
         self.random_state = random_state
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the classifier on a part of the patients, and calibrate on the others.
 
@@ -147,6 +149,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         self.scores_ = calibrate(scores, categories, kinds, patients, self.coverage)
         return self
 
+    @public
     def predict_set(self, X: Any, coverage: float | None = None) -> NDArray[np.bool_]:
         """Return which classes are in the set of each row.
 
@@ -170,6 +173,7 @@ class ConformalClassifier(ClassifierMixin, ConformalWrapper):  # type: ignore[mi
         kinds = range(len(self.classes_)) if self.per_class else [0]
         return costs <= quantiles_of(self.scores_, categories, kinds, share) + 1e-12
 
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the probabilities of the wrapped classifier.
 

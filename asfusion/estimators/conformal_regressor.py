@@ -6,17 +6,18 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import RegressorMixin
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
+from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
-from asfusion.estimators._wrapped import read_rows
+from asfusion.estimators._scored import ScoredRegressor
+from asfusion.estimators._wrapped import check_columns, read_rows
 from asfusion.exceptions import InputError
 from asfusion.targets.numbers import Numbers
 
 
-class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc]
+class ConformalRegressor(ScoredRegressor, ConformalWrapper):
     """Answer with intervals that hold the true target for a stated share of patients.
 
     A part of the patients is set aside, the regressor learns from the others, and its
@@ -81,6 +82,7 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
         self.prefit = prefit
         self.random_state = random_state
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None) -> Self:
         """Fit the regressor on a part of the patients, and calibrate on the others.
 
@@ -124,6 +126,7 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
         self.scores_ = calibrate(errors, categories, kinds, patients, self.coverage)
         return self
 
+    @public
     def predict_interval(self, X: Any, coverage: float | None = None) -> NDArray[np.float64]:
         """Return the interval of each row.
 
@@ -142,6 +145,7 @@ class ConformalRegressor(RegressorMixin, ConformalWrapper):  # type: ignore[misc
         """
         check_is_fitted(self)
         share = check_coverage(self.coverage if coverage is None else coverage)
+        check_columns(self.estimator_, X)
         middle = np.ravel(self.estimator_.predict(X))
         categories = Cells(self.by).read(X, len(middle))
         reach = quantiles_of(self.scores_, categories, [0], share)[:, 0]

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
@@ -101,9 +102,14 @@ class EarlyFusion(FusionEstimator):
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = self.encoders_ if names is None else {n: self.encoders_[n] for n in names}
-        blocks = {name: e._vectors(frame, self._device()) for name, e in chosen.items()}
+        blocks = {name: self._block(name, encoder, frame) for name, encoder in chosen.items()}
         present = np.column_stack([_present(block) for block in blocks.values()])
         return Parts(blocks, present)
+
+    def _block(self, name: str, encoder: Encoder, frame: Frame) -> NDArray[np.float64]:
+        if self._skips(encoder):
+            return np.full((len(frame), len(self.centers_[name])), np.nan)
+        return encoder._vectors(frame, self._device())
 
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)
@@ -124,6 +130,7 @@ class EarlyFusion(FusionEstimator):
         trained: Encoder = alone.encoders_[name]
         return trained
 
+    @public
     def features(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.object_]]:
         """Return what the estimator reads: the fused feature matrix and its names.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,11 @@ class LateFusion(FusionEstimator):
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
         return self._combined(np.stack(list(parts.contents.values()), axis=1), parts.present)
+
+    def _as_probed(self) -> Self:
+        asked = super()._as_probed()
+        asked.models_ = {name: model._as_probed() for name, model in self.models_.items()}
+        return asked
 
     def _modality_encoders(self) -> dict[str, Encoder]:
         return {name: model.encoders_[name] for name, model in self.models_.items()}

@@ -7,15 +7,16 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import ClassifierMixin
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._door import learns, public
 from asfusion._progress import told_once
 from asfusion._random import draw_seed
 from asfusion._splits import check_learnable, patient_folds, put_together
 from asfusion.estimators import _recalibration as maps
 from asfusion.estimators._rows import read_groups, read_weights
+from asfusion.estimators._scored import ScoredClassifier
 from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.estimators._wrapped import (
     Wrapper,
@@ -32,7 +33,7 @@ Method = Literal["temperature", "sigmoid", "isotonic", "prevalence"]
 _METHODS = ("temperature", "sigmoid", "isotonic", "prevalence")
 
 
-class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
+class RecalibratedClassifier(ScoredClassifier, Wrapper):
     """Make the probabilities of a classifier right, on rows that it did not learn from.
 
     Parameters
@@ -100,6 +101,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         self.prefit = prefit
         self.random_state = random_state
 
+    @learns
     def fit(self, X: Any, y: Any, groups: Any = None, sample_weight: Any = None) -> Self:
         """Fit the classifier, and the map of its probabilities on unseen predictions.
 
@@ -150,6 +152,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         self._learn(unseen, class_numbers(labels, self.classes_), weight)
         return self
 
+    @public
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the recalibrated probability of each class.
 
@@ -166,6 +169,7 @@ class RecalibratedClassifier(ClassifierMixin, Wrapper):  # type: ignore[misc]
         check_is_fitted(self)
         return self._mapped(probabilities_of(self.estimator_, X, self.classes_))
 
+    @public
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the most probable class; of two, the second from the threshold on.
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._arrays import refuse_masked
 from asfusion._cells import is_missing
 from asfusion._checks import check_number
 from asfusion._frames import group_labels
@@ -83,6 +84,7 @@ def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
     """
     if values is None:
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got None.")
+    refuse_masked(values, name)
     array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
     if array.ndim == 0 or len(array) != n_rows:
         got = "a single value" if array.ndim == 0 else str(len(array))
@@ -123,6 +125,7 @@ def check_confidence(confidence: object) -> float:
 
 def read_predictions(predicted: Any) -> Floats:
     """Return predictions as finite numbers, of shape (N,) or (N, K)."""
+    refuse_masked(predicted, "predictions")
     values = predicted.to_numpy() if hasattr(predicted, "to_numpy") else predicted
     try:
         array = np.asarray(values, dtype=np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer, check_row_labels
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.evaluation._inputs import read_complete, read_groups
@@ -159,6 +160,7 @@ class SiteProbe(page.Page):
 _HEADER = ["embedding", "rows", "AUC of site", "expected", "p", "p, corrected"]
 
 
+@public
 def site_probe(
     model: Any,
     X: Any = None,
@@ -303,7 +305,7 @@ def _embeddings(model: Any, X: Any) -> dict[str, NDArray[np.float64]]:
         raise ConfigurationError(msg)
     if X is None:
         raise InputError("X: expected the rows beside a model, got None.")
-    rows = X if hasattr(X, "columns") else Frame.read(np.asarray(X))
+    rows = X if hasattr(X, "columns") else Frame.read(np.asanyarray(X))
     found = {str(name): np.asarray(e.transform(rows), float) for name, e in encoders.items()}
     presence = np.stack(list(read_presence(model, rows).values()), axis=1).astype(np.float64)
     if (presence != presence[0]).any():

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
+from asfusion._door import public
 from asfusion._random import RandomState, draw_seed
 from asfusion._version import __version__
 from asfusion.evaluation._card import Sheet, make_card
@@ -244,6 +245,7 @@ class Report(ReportPage):
         return make_checklist(self, name, provided or {})
 
 
+@public
 def evaluate(
     model: Any,
     X: Any = None,

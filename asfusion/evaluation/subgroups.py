@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._checks import check_integer
+from asfusion._door import public
 from asfusion._random import RandomState, draw_seed
 from asfusion.evaluation._factors import Levels, read_factors
 from asfusion.evaluation._inputs import Judged, Task, check_confidence
@@ -118,6 +119,7 @@ class SubgroupAudit(AuditPage):
         return cls(**{**state, "subgroups": parts, "overall": read(Interval, state["overall"])})
 
 
+@public
 def audit_subgroups(
     model: Any,
     X: Any = None,

@@ -13,7 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
-from asfusion._checks import check_choice, quoted
+from asfusion._checks import check_choice, in_words, quoted
+from asfusion._door import public
 from asfusion._warn import warn_user
 from asfusion.events._checked import (
     Reading,
@@ -170,6 +171,7 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
         self.unit = unit
         self.index_date = index_date
 
+    @public
     def transform(self, events: Any, index_dates: Any) -> Any:
         """Return one row of features for each row of index dates.
 
@@ -313,7 +315,10 @@ def _window_us(window: Any) -> int | None:
     match = _WINDOW.fullmatch(window.strip()) if isinstance(window, str) else None
     if match and int(match[1]) > 0:
         return round(int(match[1]) * _DAYS[match[2]] * _DAY_US)
-    msg = f"window: expected days, weeks or years such as '365d', '26w' or '2y', got {window!r}."
+    msg = (
+        "window: expected days, weeks or years such as '365d', '26w' or '2y', got "
+        f"{in_words(window)}."
+    )
     raise ConfigurationError(msg)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
@@ -26,6 +27,7 @@ _EXACT = 10
 _PERMUTATIONS = 64
 
 
+@public
 def explain(
     model: Any,
     X: Any,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, quoted, suggestion
+from asfusion._checks import check_choice, in_words, quoted, suggestion
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError, ShapeError
 from asfusion.genomics._sources import ArraySource, Ints, Source
@@ -103,6 +104,7 @@ class Genotypes:
     def __repr__(self) -> str:
         return f"<Genotypes: {self.shape[0]} samples, {self.shape[1]} variants>"
 
+    @public
     def select(
         self,
         variants: Sequence[str] | None = None,
@@ -156,6 +158,7 @@ class Genotypes:
             rows = _find(self.samples, samples, "samples", shown=False)
         return self._take(rows, kept)
 
+    @public
     def dosages(self, dtype: Literal["float32", "float64", "int8"] = "float32") -> NDArray[Any]:
         """Read the dosages.
 
@@ -196,6 +199,7 @@ class Genotypes:
             out[:, places] = np.where(np.isnan(block), -1, block) if whole else block
         return out
 
+    @public
     def blocks(self) -> Iterator[tuple[Ints, NDArray[np.float32]]]:
         """Yield the dosages in blocks of variants, so that memory stays small.
 
@@ -215,6 +219,7 @@ class Genotypes:
         """
         return self._source.blocks(self._rows, self._columns)
 
+    @public
     def frequencies(self) -> pd.Series[float]:
         """Return how frequent each effect allele is among the called alleles of the samples.
 
@@ -240,6 +245,7 @@ class Genotypes:
             found[places] = np.where(n_called > 0, total / (2.0 * np.maximum(n_called, 1)), np.nan)
         return pd.Series(found, index=list(self.variants["id"]), name="frequency")
 
+    @public
     def to_frame(self, *, with_allele: bool = False) -> pd.DataFrame:
         """Return the dosages as columns, to be joined to other columns by sample.
 
@@ -376,7 +382,7 @@ def parse_region(region: str) -> tuple[str, int | None, int | None]:
     """Return chromosome, first and last base pair of a region; None for a whole chromosome."""
     match = _REGION.fullmatch(region) if isinstance(region, str) else None
     if match is None:
-        msg = f"region: expected such as '6' or '6:31000000-32000000', got {region!r}."
+        msg = f"region: expected such as '6' or '6:31000000-32000000', got {in_words(region)}."
         raise ConfigurationError(msg)
     chromosome = bare_chromosome(match["chrom"])
     if match["start"] is None:

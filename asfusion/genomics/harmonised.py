@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError
 from asfusion.genomics.genotypes import bare_chromosome, check_variants
 from asfusion.genomics.weights import check_weights
@@ -78,6 +79,7 @@ class Harmonised:
         return f"<Harmonised: {len(self.table)} weights; {'; '.join(said)}>"
 
 
+@public
 def harmonise(
     variants: Any,
     weights: Any,

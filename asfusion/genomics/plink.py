@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion._optional import import_optional
 from asfusion.exceptions import InputError
 from asfusion.genomics._sources import BedSource
@@ -24,6 +25,7 @@ _ENDINGS = (".bed", ".bim", ".fam")
 _FIELDS = 6
 
 
+@public
 def read_plink(
     path: str | os.PathLike[str],
     *,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_number, quoted
+from asfusion._door import public
 from asfusion._warn import warn_user
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
 from asfusion.genomics._sums import Sums, weighted_sums
@@ -28,6 +29,7 @@ _MANY = 0.05  # share of variants with a gross difference
 _TAGS = [tag.rsid for tag in B27_TAGS]
 
 
+@public
 def risk_score(
     genotypes: Genotypes,
     weights: Any = "published",

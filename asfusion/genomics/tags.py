@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from asfusion._checks import quoted
+from asfusion._checks import in_words, quoted
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.genomics.genotypes import Genotypes
 from asfusion.genomics.loci import B27_TAGS, B27Tag
@@ -58,6 +59,7 @@ class TaggedCarriage:
         )
 
 
+@public
 def hla_b27_from_tag(
     genotypes: Genotypes, rsid: str | None = None, *, tag_allele: str | None = None
 ) -> TaggedCarriage:
@@ -139,7 +141,7 @@ def hla_b27_from_tag(
 def _choose(rsid: str | None, ids: list[str]) -> B27Tag:
     known = {tag.rsid: tag for tag in B27_TAGS}
     if rsid is not None and rsid not in known:
-        msg = f"rsid: expected one of {quoted(known)}, got {rsid!r}."
+        msg = f"rsid: expected one of {quoted(known)}, got {in_words(rsid)}."
         raise ConfigurationError(msg)
     wanted = list(known) if rsid is None else [rsid]
     found = next((name for name in wanted if name in ids), None)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion._optional import import_optional
 from asfusion.exceptions import InputError
 from asfusion.genomics._sources import Floats32, Ints, Source, split_places
@@ -44,6 +45,7 @@ class _Reading:
     region: str | None
 
 
+@public
 def read_vcf(
     path: str | os.PathLike[str],
     *,

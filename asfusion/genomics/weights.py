@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, quoted
+from asfusion._door import public
 from asfusion.exceptions import ColumnError, InputError
 from asfusion.genomics.loci import LOCI
 
@@ -46,6 +47,7 @@ _STATED = re.compile(r"#+\s*weight_type\s*=\s*(.*)", re.IGNORECASE)
 _LONGEST_HEADER = 1000  # lines
 
 
+@public
 def read_weights(
     path: str | os.PathLike[str], *, positions: Literal["reported", "harmonised"] = "reported"
 ) -> pd.DataFrame:
@@ -136,6 +138,7 @@ def _with_types(table: pd.DataFrame, stated: NDArray[Any]) -> pd.DataFrame:
     return table
 
 
+@public
 def published_weights(*, recalled: bool = False) -> pd.DataFrame:
     """Return published loci of ankylosing spondylitis outside the HLA region as weights.
 

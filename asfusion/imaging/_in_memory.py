@@ -21,11 +21,11 @@ from asfusion.imaging._cells import is_pillow
 from asfusion.imaging._guard import guarded
 from asfusion.imaging._limits import MAX_BYTES, check_declared
 from asfusion.imaging._picture import Picture
-from asfusion.imaging._pillow import decode_pillow, open_pillow, orientation, shown_size
+from asfusion.imaging._pillow import check_held, decode_pillow, orientation, shown_size
 from asfusion.imaging.dicom.encoding import looks_like_dicom
 from asfusion.imaging.dicom.picture import read_dicom
 from asfusion.imaging.extent import Extent, read_extent
-from asfusion.imaging.read import WHO, shown
+from asfusion.imaging.read import WHO, read_ordinary, shown
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,16 +35,16 @@ Content: TypeAlias = "bytes | bytearray | memoryview | NDArray[Any] | Image.Imag
 _KINDS = "PNG, JPEG, TIFF or single-frame DICOM file"
 
 
-def read_content(content: Content, size: int, channels: int) -> NDArray[np.uint8]:
-    """Return pixels (channels, size, size) as `read_image` does from a file.
+def read_content(content: Content, size: int | None, channels: int) -> NDArray[np.uint8]:
+    """Return pixels (channels, H, W) as `read_image` does from a file.
 
     Parameters
     ----------
     content : bytes, ndarray or PIL.Image.Image
         Bytes of a PNG, JPEG, TIFF or DICOM file; an array (H, W) of grey, uint8 as it is and
         of another type between its percentiles, or of colours, uint8 (H, W, 3) or (3, H, W).
-    size : int
-        Side of the square, in pixels.
+    size : int or None
+        Side of the square, in pixels; None leaves the picture as it is.
     channels : {1, 3}
         1 for grey, 3 for RGB.
 
@@ -86,17 +86,16 @@ def extent_of(source: str | Content) -> Extent:
         return read_extent(path)
 
 
-def _read(content: Content, size: int, channels: int) -> NDArray[Any]:
+def _read(content: Content, size: int | None, channels: int) -> NDArray[Any]:
     if isinstance(content, np.ndarray):
         return shown(_picture_of(_as_picture(content)), size, channels, 8)
     if is_pillow(content):
-        return shown(decode_pillow(cast(Any, content), None, size, channels), size, channels, 8)
+        check_held(cast(Any, content))
+        return shown(decode_pillow(cast(Any, content)), size, channels, 8)
     raw = _bytes_of(content)
     _check_length(raw)
     if not looks_like_dicom(raw[:348]):
-        with open_pillow(io.BytesIO(raw)) as image:
-            decoded = decode_pillow(image, len(raw), size, channels)
-        return shown(decoded, size, channels, 8)
+        return read_ordinary(io.BytesIO(raw), _as_file(raw), size, channels, 8)
     with guarded("", "single-frame DICOM file", DicomReadError), _as_file(raw) as path:
         return shown(read_dicom(path, size), size, channels, 8)
 

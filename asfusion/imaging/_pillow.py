@@ -3,101 +3,132 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._limits import LARGE, check_declared
 from asfusion.imaging._picture import Picture, inside
+from asfusion.imaging.formats.claim import MAX_IMAGES, Claim
+from asfusion.imaging.formats.directories import check_block
+from asfusion.imaging.formats.walk import claim_of
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_FORMATS = ("PNG", "JPEG", "TIFF")
-_ORIENTATION, _PHOTOMETRIC = 0x0112, 0x0106
+_ORIENTATION, _PHOTOMETRIC, _BITS, _SAMPLE_FORMAT = 0x0112, 0x0106, 258, 339
+_PROFILE = "Raw profile type exif"
 
 
-def read_pillow(path: Path, size: int | None, channels: int) -> Image.Image | Picture:
-    """Return the image of a file that is no DICOM file; see `decode_pillow`.
+_EASY_BYTES, _EASY_RATIO = 8 * 2**20, 32
+
+
+class Opened(NamedTuple):
+    """A single image of a sensible size whose pixels are not decoded yet, of so many bytes."""
+
+    image: Image.Image
+    claim: Claim
+    n_bytes: int
+
+    def reduce(self, size: int | None, channels: int) -> None:
+        """Let a photo that is far too large be decoded at a fraction of its size."""
+        if size is not None and self.claim.kind == "JPEG":
+            # The decoder halves a large photo for free; twice the target is left for us.
+            width, height = inside(self.image.width, self.image.height, size)
+            self.image.draft("L" if channels == 1 else "RGB", (2 * width, 2 * height))
+
+    @property
+    def is_hard(self) -> bool:
+        """Whether it is to be decoded where memory and time are limited.
+
+        Few pictures are, of those that a camera or a scanner made.
+        """
+        n = _n_decoded(self.image)
+        is_empty = n > max(_EASY_BYTES, _EASY_RATIO * self.n_bytes)
+        return self.claim.is_hard or is_empty or n > LARGE
+
+
+@contextmanager
+def opened(source: Path | IO[bytes]) -> Iterator[Opened]:
+    """Give the single image of a file, after a walk through it.
 
     Raises
     ------
     ImageReadError
-        If the file is of another kind, of several images, or declares too much.
+        If the file is of another kind, of several images, or declares or asks for too much.
     """
-    with open_pillow(path) as image:
-        return decode_pillow(image, path.stat().st_size, size, channels)
+    with source.open("rb") if isinstance(source, Path) else nullcontext(source) as file:
+        claim = claim_of(cast(BinaryIO, file))
+        n_bytes = file.seek(0, 2)
+        file.seek(0)
+        with _open(file, claim.kind) as image:
+            check_declared(image.height, image.width, 4.0)
+            _check_single(claim.kind, claim.n_images)
+            _check_ratio(image, n_bytes)
+            yield Opened(image, claim, n_bytes)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """Give a single image of a sensible size whose pixels are not decoded yet."""
-    with open_pillow(path) as image:
-        check_single(image, path.stat().st_size)
-        yield image
-
-
-def open_pillow(source: Path | IO[bytes]) -> Image.Image:
-    """Return a PNG, JPEG or TIFF file, not decoded yet."""
-    from PIL import Image, UnidentifiedImageError
+def _open(file: IO[bytes], kind: str) -> Image.Image:
+    from PIL import Image
 
     try:
-        return Image.open(source, formats=_FORMATS)
+        return Image.open(file, formats=(kind,))
     except Image.DecompressionBombError:
         check_declared(2**31, 2**31)
         raise
-    except UnidentifiedImageError:
-        msg = "expected a PNG, JPEG, TIFF or single-frame DICOM file, got another kind."
-        raise ImageReadError(msg) from None
 
 
-def decode_pillow(
-    image: Image.Image, n_bytes: int | None, size: int | None, channels: int
-) -> Image.Image | Picture:
-    """Return an 8-bit image, or grey values of more than eight bits.
-
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        What `open_pillow` returned, or an image that somebody else holds.
-    n_bytes : int or None
-        Bytes of its file; None for an image of somebody else, which stays as it is.
-    size : int or None
-        Side of the square that it is wanted for, in pixels: a large photo is then decoded at
-        a fraction of its size.
-    channels : {1, 3}
-        Whether grey or colours are wanted.
-    """
+def decode_pillow(image: Image.Image) -> Image.Image | Picture:
+    """Return an 8-bit image, or grey values of more than eight bits, turned as it is shown."""
     from PIL import Image
 
-    check_single(image, n_bytes)
     turn = orientation(image)
-    if n_bytes is not None and size is not None and image.format in ("JPEG", "MPO"):
-        # The decoder halves a large photo for free; twice the target is left for us.
-        width, height = inside(image.width, image.height, size)
-        image.draft("L" if channels == 1 else "RGB", (2 * width, 2 * height))
     image.load()
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         values = np.asarray(image)
-        if turn is not None:
+        if turn is not None:  # never of a TIFF file
             values = np.asarray(Image.fromarray(values).transpose(turn))
+        if _is_unsigned(image):
+            values = values.view(np.uint32)
         return Picture(values, inverted=_is_white_zero(image))
     flat = _without_transparency(image)
     return flat if turn is None else flat.transpose(turn)
 
 
-def check_single(image: Image.Image, n_bytes: int | None) -> None:
-    """Raise unless an image of a file of so many bytes is one, and of a sensible size."""
+def check_held(image: Image.Image) -> None:
+    """Raise unless an image that somebody else holds is one, and of a sensible size."""
     check_declared(image.height, image.width, 4.0)
-    n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-    if n_frames > 1:
-        msg = f"expected a single image, got a {image.format} file of {n_frames} images."
+    if image.format == "TIFF":
+        _check_single("TIFF", 2 if _has_second(image) else 1)
+    elif image.format != "MPO":  # whose further ones belong to the first
+        _check_single(str(image.format), int(getattr(image, "n_frames", 1)))
+
+
+def _has_second(image: Any) -> bool:
+    """Return whether there is a second page; to count all of them may take minutes."""
+    page = image.tell()
+    try:
+        image.seek(page + 1 if page == 0 else page - 1)
+    except EOFError:
+        return False
+    image.seek(page)
+    return True
+
+
+def _check_single(kind: str, n_images: int) -> None:
+    if n_images > 1:
+        more = " or more" if n_images >= MAX_IMAGES else ""
+        msg = f"expected a single image, got a {kind} file of {n_images}{more} images."
         raise ImageReadError(msg)
-    if n_bytes is not None:
-        _check_ratio(image, n_bytes)
+
+
+def _n_decoded(image: Image.Image) -> int:
+    """Return how many bytes an image takes once it is decoded."""
+    wide = 1 if image.mode in ("1", "L", "P") else 2 if image.mode.startswith("I;16") else 4
+    return image.height * image.width * wide
 
 
 def _check_ratio(image: Image.Image, file_bytes: int) -> None:
@@ -109,6 +140,14 @@ def _check_ratio(image: Image.Image, file_bytes: int) -> None:
             "pixels take, got less. The file is cut short or made to exhaust memory."
         )
         raise ImageReadError(msg)
+
+
+def _is_unsigned(image: Image.Image) -> bool:
+    """Return whether values are of 32 bits without a sign, which Pillow reads with one."""
+    if image.format != "TIFF" or image.mode != "I":
+        return False
+    tags: Any = getattr(image, "tag_v2", {})
+    return tags.get(_BITS) == (32,) and tuple(tags.get(_SAMPLE_FORMAT, (1,))) == (1,)
 
 
 def _is_white_zero(image: Image.Image) -> bool:
@@ -124,6 +163,9 @@ def orientation(image: Image.Image) -> Any:
         return None
     turns = Image.Transpose
     try:
+        profile = image.info.get(_PROFILE)
+        if profile is not None:  # hexadecimal, behind three lines
+            check_block(bytes.fromhex("".join(profile.split("\n")[3:]))[6:], "PNG")
         stored = image.getexif().get(_ORIENTATION, 1)
     except Exception:
         return None  # a broken tag block does not spoil the pixels

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from asfusion._checks import check_number
+from asfusion._door import public
 from asfusion.exceptions import ShapeError
 
 
@@ -84,6 +85,7 @@ class RadiographAugment(nn.Module):
         self.noise = check_number(noise, "noise", minimum=0.0, maximum=1.0)
         self.flip = check_number(flip, "flip", minimum=0.0, maximum=1.0)
 
+    @public
     def forward(self, images: Tensor) -> Tensor:
         """Return augmented images (B, C, H, W)."""
         if not self.training:
@@ -91,6 +93,7 @@ class RadiographAugment(nn.Module):
         draws = torch.rand(len(images), 4, dtype=images.dtype, device=images.device) * 2.0 - 1.0
         return self._dim(_moved(images, self._placements(images, draws)))
 
+    @public
     def view(self, images: Tensor, number: int) -> Tensor:
         """Return images as they might have been taken as well.
 
@@ -197,6 +200,7 @@ class StackAugment(RadiographAugment):
         super().__init__(rotation, translation, scale, brightness, contrast, noise)
         self.shading = check_number(shading, "shading", minimum=0.0, maximum=1.0)
 
+    @public
     def forward(self, images: Tensor) -> Tensor:
         """Return augmented stacks (B, S, Z, Y, X)."""
         if not self.training:
@@ -204,6 +208,7 @@ class StackAugment(RadiographAugment):
         planes = super().forward(images.flatten(1, 2))
         return (planes * self._shades(planes)).clamp(0.0, 1.0).reshape(images.shape)
 
+    @public
     def view(self, images: Tensor, number: int) -> Tensor:
         """Return stacks as they might have been taken as well; see `RadiographAugment.view`."""
         return super().view(images.flatten(1, 2), number).reshape(images.shape)
@@ -219,6 +224,7 @@ class StackAugment(RadiographAugment):
         return (1.0 + slope[:, :1] * rows[:, None] + slope[:, 1:] * columns).clamp(min=0.0)
 
 
+@public
 def mirror_sides(
     images: Tensor, targets: Tensor | None = None, pairs: Sequence[tuple[int, int]] = ()
 ) -> tuple[Tensor, Tensor | None]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion._files import write_file
 from asfusion._optional import import_optional
 from asfusion._progress import progress
@@ -87,6 +88,7 @@ class DeidentificationReport:
         return "\n".join(lines)
 
 
+@public
 def deidentify(
     source: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     target: str | os.PathLike[str],

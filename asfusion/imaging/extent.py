@@ -9,8 +9,8 @@ from asfusion.exceptions import ImageReadError
 from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._picture import inside
 from asfusion.imaging._pillow import opened, shown_size
+from asfusion.imaging.dicom.declared import declared
 from asfusion.imaging.dicom.file import header_if_dicom
-from asfusion.imaging.dicom.frames import declared
 from asfusion.imaging.dicom.header import Header
 from asfusion.imaging.dicom.spacing import pixel_aspect, pixel_spacing
 from asfusion.imaging.read import WHO
@@ -68,8 +68,8 @@ def read_extent(path: str | os.PathLike[str]) -> Extent:
         header = header_if_dicom(file)
         if header is not None:
             return _of_dicom(header)
-        with opened(file) as image:
-            return Extent(*shown_size(image))
+        with opened(file) as held:
+            return Extent(*shown_size(held.image))
 
 
 def _of_dicom(header: Header) -> Extent:

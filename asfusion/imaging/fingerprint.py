@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.imaging._cells import is_pillow
+from asfusion.imaging._in_memory import Content, content_digest, read_content
 from asfusion.imaging._picture import robust_window
 from asfusion.imaging._resize import resize
 from asfusion.imaging.read import read_image
@@ -30,8 +32,9 @@ class Fingerprint(NamedTuple):
 
     Parameters
     ----------
-    content : str
-        SHA-256 of the bytes of the file, or of the files of a folder.
+    content : str or None
+        SHA-256 of the bytes of the file, or of the files of a folder; None for an array and an
+        image of Pillow, which have none.
     pixels : str or None
         SHA-256 of the decoded pixels: the same for an image stored in another format
         without loss, or with another header. None for a folder that is no one volume.
@@ -43,19 +46,19 @@ class Fingerprint(NamedTuple):
         and for a volume.
     """
 
-    content: str
+    content: str | None
     pixels: str | None
     perceptual: NDArray[np.bool_] | None
     small: NDArray[np.uint8] | None = None
 
 
-def fingerprint_image(path: str | os.PathLike[str]) -> Fingerprint:
-    """Return the names of an image file.
+def fingerprint_image(film: str | os.PathLike[str] | Content) -> Fingerprint:
+    """Return the names of an image.
 
     Parameters
     ----------
-    path : str or PathLike
-        A PNG, JPEG, TIFF or single-frame DICOM file.
+    film : str, PathLike, bytes, ndarray or PIL.Image.Image
+        A PNG, JPEG, TIFF or single-frame DICOM file, or a picture that is in memory.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def fingerprint_image(path: str | os.PathLike[str]) -> Fingerprint:
     Raises
     ------
     ImageReadError
-        If the file cannot be read.
+        If it cannot be read.
 
     Notes
     -----
@@ -92,10 +95,17 @@ def fingerprint_image(path: str | os.PathLike[str]) -> Fingerprint:
     >>> a.content == b.content, a.pixels == b.pixels
     (False, True)
     """
-    pixels = read_image(path)[0]
+    if isinstance(film, str | os.PathLike):
+        pixels, content = read_image(film)[0], file_digest(film)
+        return _fingerprint(pixels, content)
+    is_bare = isinstance(film, np.ndarray) or is_pillow(film)  # without the bytes of a file
+    return _fingerprint(read_content(film, None, 1)[0], None if is_bare else content_digest(film))
+
+
+def _fingerprint(pixels: NDArray[np.uint8], content: str | None) -> Fingerprint:
     look = perceptual_hash(pixels)
     small = None if look is None else small_image(pixels)
-    return Fingerprint(file_digest(path), array_digest(pixels), look, small)
+    return Fingerprint(content, array_digest(pixels), look, small)
 
 
 def small_image(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

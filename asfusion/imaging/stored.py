@@ -7,6 +7,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from asfusion._door import public
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging.dicom.file import header_if_dicom, stored_of
@@ -14,6 +15,7 @@ from asfusion.imaging.dicom.file import header_if_dicom, stored_of
 _WHO = "DICOM file: "
 
 
+@public
 def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     """Read the pixels of a DICOM file as they are stored.
 
@@ -33,7 +35,7 @@ def read_stored_values(path: str | os.PathLike[str]) -> NDArray[Any]:
     Raises
     ------
     DicomReadError
-        If the file is no DICOM file, holds no pixels, declares more than it can hold or
+        If the file is no DICOM file, holds no pixels, or more or fewer than it declares, or
         cannot be decoded. The message names neither the path nor anything in the file.
     ImageReadError
         If there is no such file.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._door import public
 from asfusion._processes import side_by_side
 from asfusion._progress import progress
 from asfusion.exceptions import ImageReadError
@@ -93,6 +94,7 @@ class ImageQuality:
         )
 
 
+@public
 def quality(paths: Iterable[Any], *, n_jobs: int | None = None) -> ImageQuality:
     """Look at each image of a column: can it be read, what does it show, how well.
 

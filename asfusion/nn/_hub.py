@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asfusion._offline import ASKING, without_network
 from asfusion.exceptions import AsfusionError, ConfigurationError
 
 T = TypeVar("T")
+
+_NAME = re.compile(r"[\w.-]{1,96}(/[\w.-]{1,96})?", re.ASCII)
 
 
 @contextmanager
@@ -18,15 +22,16 @@ def quiet_transformers() -> Iterator[None]:
     """Hide the progress bars and reports that `transformers` prints while it loads."""
     from transformers.utils import logging
 
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    with ASKING:
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()
 
 
 def find_pretrained(
@@ -62,7 +67,8 @@ def find_pretrained(
         try:
             # Without local_files_only, a name that nobody has is asked for over the
             # network again and again, for most of a minute.
-            return load(local_files_only=True)
+            with without_network():
+                return load(local_files_only=True)
         except (AsfusionError, ImportError):
             raise
         except Exception:  # foreign files fail in as many ways as there are parsers
@@ -73,21 +79,26 @@ def find_pretrained(
             return load(local_files_only=False)
         except Exception as error:
             msg = (
-                f"backbone={source!r}: could not download {needs} ({type(error).__name__}). Check "
+                f"{named(source)}: could not download {needs} ({type(error).__name__}). Check "
                 f"the name and the network, or pass a local folder.{hint}"
             )
             raise ConfigurationError(msg) from None
 
 
+def named(source: str) -> str:
+    """Return a backbone as a message may show it: a name on the hub, and no path."""
+    return f"backbone={source!r}" if _NAME.fullmatch(source) else "backbone, a folder"
+
+
 def _not_found(source: str, needs: str, hint: str, *, is_folder: bool) -> str:
     if is_folder:
         return (
-            f"backbone={source!r}: expected a folder with a readable {needs} of an architecture "
+            f"{named(source)}: expected a folder with a readable {needs} of an architecture "
             "that transformers knows, got none. Save the model there with save_pretrained (other "
             "formats than safetensors, and models that bring their own code, are not loaded)."
         )
     return (
-        f"backbone={source!r}: expected a known name, a local folder, or a model in the local "
+        f"{named(source)}: expected a known name, a local folder, or a model in the local "
         f"Hugging Face cache, got none of them.{hint} Check the name, or pass download=True."
     )
 
@@ -97,7 +108,7 @@ def read_json(source: str, name: str) -> dict[str, Any]:
     from transformers.utils import cached_file
 
     try:
-        with quiet_transformers():
+        with quiet_transformers(), without_network():
             path = cached_file(source, name, local_files_only=True)
         content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
     except (OSError, ValueError):

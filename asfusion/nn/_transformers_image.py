@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from asfusion.exceptions import ConfigurationError
-from asfusion.nn._hub import find_pretrained, quiet_transformers, read_json
+from asfusion.nn._hub import find_pretrained, named, quiet_transformers, read_json
 
 # What differs from each model's defaults. torchvision and timm are never needed.
 NAMED: Final[dict[str, dict[str, Any]]] = {
@@ -202,7 +202,7 @@ def read_config(source: str, *, download: bool, hint: str = "") -> dict[str, Any
     config = find_pretrained(load, source, download=download, needs="config.json", hint=hint)
     if not isinstance(getattr(config, "num_channels", None), int):
         msg = (
-            f"backbone={source!r}: expected a network that reads images alone, got the model type "
+            f"{named(source)}: expected a network that reads images alone, got the model type "
             f"{config.model_type!r}."
         )
         raise ConfigurationError(msg)
@@ -264,7 +264,7 @@ def load_body(source: str, size: int, *, download: bool) -> TransformersBody:
     missing = [key for key in missing if "pooler" not in str(key)]
     if missing:
         msg = (
-            f"backbone={source!r}: expected weights for the whole network, got a file that lacks "
+            f"{named(source)}: expected weights for the whole network, got a file that lacks "
             f"{len(missing)} of its tensors. They would be random, not pretrained."
         )
         raise ConfigurationError(msg)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from asfusion._optional import import_optional
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
-from asfusion.nn._hub import find_pretrained, quiet_transformers
+from asfusion.nn._hub import find_pretrained, named, quiet_transformers
 from asfusion.nn.network import Backbone, Inputs
 from asfusion.nn.text import Finish, Pooling, open_empty_rows, read_windows, trim_padding
 
@@ -191,7 +191,7 @@ def read_text_config(source: str, *, download: bool = False) -> dict[str, Any]:
     reads_text = plain.get("vocab_size") and getattr(config, "hidden_size", None)
     if not reads_text or plain.get("is_encoder_decoder"):
         msg = (
-            f"backbone={source!r}: expected a text encoder such as BERT, got the model type "
+            f"{named(source)}: expected a text encoder such as BERT, got the model type "
             f"{plain.get('model_type')!r}."
         )
         raise ConfigurationError(msg)
@@ -276,7 +276,7 @@ def load_text_model(source: str, *, download: bool = False) -> nn.Module:
     missing = len(report["missing_keys"]) + len(report["mismatched_keys"])
     if missing:
         msg = (
-            f"backbone={source!r}: expected weights for the whole network, got a file that "
+            f"{named(source)}: expected weights for the whole network, got a file that "
             f"lacks {missing} of its tensors. They would be random, not pretrained."
         )
         raise ConfigurationError(msg)

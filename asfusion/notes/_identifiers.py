@@ -23,6 +23,7 @@ _NOT_A_NAME = "NOT A NAME"
 _TRIMMED = ("NAME", "PLACE")
 _OF_TOWNS = ("new", "old", "bath")
 _WORD = re.compile(r"\w+")
+_NAME_WORD = re.compile(rf"[^\W\d_](?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))+")
 _LONGEST_WORD = 60
 _FEWEST_CAPITALS = 4
 _SURNAME = re.compile(rf"(?<!\w)([A-ZÀ-ÖØ-Þ](?:[A-ZÀ-ÖØ-Þ]|[{_APOSTROPHES}{_HYPHENS}](?=\w))+), $")
@@ -85,24 +86,32 @@ def _opens_sentence(text: str, start: int) -> bool:
     return not start or text[start - 1] in ".!?:;\n\f"
 
 
-def spread_names(text: str, names: Iterable[str]) -> Iterator[Found]:
-    """Yield every other place of the words of names that were found or given."""
-    word = re.compile(rf"[^\W\d_](?:\w|[{_APOSTROPHES}{_HYPHENS}](?=\w))+")
-    names = list(names)
-    words = {w for name in names for w in word.findall(name)}
-    kept = {w for w in words if len(w) > 2 and w[0].isupper() and w.lower() not in _plain_words()}
-    kept |= {w.capitalize() for w in kept if w.isupper()}
-    # By their first word: one look at each word of the text, however many names there are.
-    opened: dict[str, list[str]] = {}
-    for name in (*kept, *(name for name in names if " " in name)):
-        for spelled in {name, name.upper()}:
-            if first := _WORD.search(spelled):
-                opened.setdefault(first[0], []).append(spelled[first.start() :])
-    for match in _WORD.finditer(text):
-        for name in opened.get(match[0], ()):
-            end = match.start() + len(name)
-            if text.startswith(name, match.start()) and not _WORD.match(text, end):
-                yield match.start(), end, "NAME"
+class Names:
+    """Names that were found or given, to be met again wherever a word of theirs stands."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        names = list(names)
+        words = {w for name in names for w in _NAME_WORD.findall(name)}
+        kept = {
+            w for w in words if len(w) > 2 and w[0].isupper() and w.lower() not in _plain_words()
+        }
+        kept |= {w.capitalize() for w in kept if w.isupper()}
+        # By first word and length: one look at each word of a text, however many names there are.
+        self._opened: dict[str, dict[int, set[str]]] = {}
+        for name in (*kept, *(name for name in names if " " in name)):
+            for spelled in {name, name.upper()}:
+                if first := _WORD.search(spelled):
+                    own = spelled[first.start() :]
+                    opened = self._opened.setdefault(first[0], {})
+                    opened.setdefault(len(own), set()).add(own)
+
+    def find(self, text: str) -> Iterator[Found]:
+        """Yield their places in a text."""
+        for match in _WORD.finditer(text):
+            for length, own in self._opened.get(match[0], {}).items():
+                end = match.start() + length
+                if text[match.start() : end] in own and not _WORD.match(text, end):
+                    yield match.start(), end, "NAME"
 
 
 def find_terms(text: str, terms: Sequence[str], category: str) -> Iterator[Found]:

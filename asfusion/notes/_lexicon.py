@@ -9,9 +9,12 @@ from typing import Any, TypeAlias
 
 from asfusion.exceptions import ConfigurationError
 from asfusion.notes._patterns import compile_pattern, read_groups
+from asfusion.notes._steps import bounded, least_width, steps
 
 Lexicon: TypeAlias = dict[str, tuple[re.Pattern[str], ...]]
 _LONGEST_PATTERN = 500
+_MOST_STEPS = 10_000  # of one pattern, from one place of a text
+_MOST_STEPS_IN_ALL = 200_000
 
 
 @lru_cache(maxsize=1)
@@ -40,11 +43,19 @@ def build_lexicon(
     ------
     ConfigurationError
         If `concepts` is not a mapping of names to lists of patterns, a pattern is not a
-        regular expression or matches nothing at all, or no concept is left.
+        regular expression, matches nothing at all or could take long, or no concept is left.
     """
     lexicon = dict(axspa_lexicon()) if builtin else {}
+    total = 0.0
     for name, patterns in _check_concepts(concepts).items():
         lexicon[name] = tuple(_compile_own(name, pattern) for pattern in patterns)
+        total += sum(map(_steps, lexicon[name]))
+    if total > _MOST_STEPS_IN_ALL:
+        msg = (
+            f"concepts: expected patterns that take at most {_MOST_STEPS_IN_ALL:,} steps together, "
+            f"got {total:,.0f}. Leave out patterns, or repeats in them."
+        )
+        raise ConfigurationError(msg)
     if not lexicon:
         msg = "concepts: expected at least one concept with builtin=False, got none."
         raise ConfigurationError(msg)
@@ -82,14 +93,30 @@ def concept_name(name: str) -> str:
 
 def _compile_own(name: str, pattern: str) -> re.Pattern[str]:
     try:
-        compiled = compile_pattern(pattern)
-    except (re.error, KeyError):
+        compiled = _compile_bounded(pattern)
+        least, most = least_width(compiled), _steps(compiled)
+    except (re.error, KeyError, RecursionError, OverflowError):
         msg = (
             f"concepts[{name!r}]: expected regular expressions, got {pattern!r}, which is none. "
             "Write \\( and \\? for the signs themselves."
         )
         raise ConfigurationError(msg) from None
-    if compiled.search("") is not None or compiled.search(" ") is not None:
+    if most > _MOST_STEPS:
+        msg = (
+            f"concepts[{name!r}]: expected patterns that take at most {_MOST_STEPS:,} steps from "
+            f"one place, got {pattern!r}, which may take more. Repeat no repetition, and write "
+            "{0,3} for * where a run can end in many places."
+        )
+        raise ConfigurationError(msg)
+    if not least or compiled.search(" ") is not None:
         msg = f"concepts[{name!r}]: expected patterns of words, got {pattern!r}, which meets none."
         raise ConfigurationError(msg)
     return compiled
+
+
+@lru_cache(maxsize=4096)
+def _compile_bounded(pattern: str) -> re.Pattern[str]:
+    return compile_pattern(bounded(pattern))
+
+
+_steps = lru_cache(maxsize=4096)(steps)

@@ -5,11 +5,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 
+from asfusion._door import public
 from asfusion.notes import cleaning
 
 _Cells = list[tuple[str, int, int]]  # a character, and the stretch of the note that it is of
+
+# Stretches that cleaning may change by more than single signs, a plain character on both sides.
+_ODD = re.compile(r"[ -~\n]?[^ -~\n]+(?:[ -~\n][^ -~\n]+)*[ -~\n]?")
+_SPACES = re.compile(r"\s\s+|[^\S \n]")
+# What becomes one plain sign, whatever stands beside it.
+_SINGLE = (*range(32), *range(0x7F, 0xA1), *range(0x2000, 0x2070), 0xB4, 0x2212, 0x3000)
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class CleanNote:
         return min(self.starts[start:end]), max(self.ends[start:end])
 
 
+@public
 def clean_with_offsets(text: str) -> CleanNote:
     r"""Clean a note as the encoders do, and keep the way back to the original.
 
@@ -78,38 +87,92 @@ def clean_with_offsets(text: str) -> CleanNote:
     >>> note.text, note.original_span(9, 13)
     ('WBC 12 x 10^9/L', (10, 13))
     """
-    cells = _in_one_spelling([(c, i, i + 1) for i, c in enumerate(text)])
-    while (plain := _without_entities(cells)) is not None:
-        cells = _in_one_spelling(plain)
-    return CleanNote(
-        "".join(c for c, _, _ in cells),
-        tuple(s for _, s, _ in cells),
-        tuple(e for _, _, e in cells),
-    )
+    note = _in_one_spelling(_Placed(text, list(range(len(text))), list(range(1, len(text) + 1))))
+    for sign in cleaning.ENTITY_SIGNS:
+        if (plain := _without_entities(note, sign)) is None:
+            break
+        note = _in_one_spelling(plain)
+    return CleanNote(note.text, tuple(note.starts), tuple(note.ends))
 
 
-def _without_entities(cells: _Cells) -> _Cells | None:
+@dataclass
+class _Placed:
+    """A text, and for each character the stretch of the note that it is of."""
+
+    text: str
+    starts: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+
+    def cells(self, start: int, end: int) -> _Cells:
+        return list(
+            zip(self.text[start:end], self.starts[start:end], self.ends[start:end], strict=True)
+        )
+
+
+class _Changed:
+    """A placed text that is written anew, most of it as it was."""
+
+    def __init__(self, old: _Placed) -> None:
+        self._old, self._place = old, 0
+        self._texts: list[str] = []
+        self._starts: list[int] = []
+        self._ends: list[int] = []
+
+    def replace(self, start: int, end: int, cells: _Cells) -> None:
+        """Put cells for a stretch, which lies behind all before."""
+        self._keep(start)
+        self._texts.extend(c for c, _, _ in cells)
+        self._starts.extend(s for _, s, _ in cells)
+        self._ends.extend(e for _, _, e in cells)
+        self._place = end
+
+    def placed(self) -> _Placed:
+        self._keep(len(self._old.text))
+        return _Placed("".join(self._texts), self._starts, self._ends)
+
+    def _keep(self, end: int) -> None:
+        self._texts.append(self._old.text[self._place : end])
+        self._starts.extend(self._old.starts[self._place : end])
+        self._ends.extend(self._old.ends[self._place : end])
+
+
+def _without_entities(note: _Placed, sign: Callable[[re.Match[str]], str]) -> _Placed | None:
     """Put for each entity of HTML its sign, which stands for all of it; None without any."""
-    out: _Cells = []
-    place = 0
-    for match in cleaning.ENTITY.finditer("".join(c for c, _, _ in cells)):
-        sign = cleaning.entity_sign(match)
-        if sign != match[0]:
-            start, end = cells[match.start()][1], cells[match.end() - 1][2]
-            out += [*cells[place : match.start()], *((c, start, end) for c in sign)]
-            place = match.end()
-    return [*out, *cells[place:]] if place else None
+    changed = _Changed(note)
+    is_same = True
+    for match in cleaning.ENTITY.finditer(note.text):
+        if (new := sign(match)) != match[0]:
+            start, end = note.starts[match.start()], note.ends[match.end() - 1]
+            changed.replace(*match.span(), [(c, start, end) for c in new])
+            is_same = False
+    return None if is_same else changed.placed()
 
 
-def _in_one_spelling(cells: _Cells) -> _Cells:
+def _in_one_spelling(note: _Placed) -> _Placed:
+    note = _Placed(note.text.translate(_plain_signs()), note.starts, note.ends)
+    changed = _Changed(note)
+    for match in _ODD.finditer(note.text):
+        if cleaning.spell(match[0]) != match[0]:
+            changed.replace(*match.span(), _spelled(note.cells(*match.span())))
+    return _single_spaces(changed.placed())
+
+
+@lru_cache(maxsize=1)
+def _plain_signs() -> dict[int, str]:
+    signs = {code: cleaning.spell(chr(code)) for code in _SINGLE}
+    return {code: sign for code, sign in signs.items() if len(sign) == 1 and sign.isascii()}
+
+
+def _spelled(cells: _Cells) -> _Cells:
     cells = _each(cells, lambda c: cleaning.UNUSUAL.sub(cleaning.visible, c))
+    if surplus := set(cleaning.surplus_marks("".join(c for c, _, _ in cells))):
+        cells = [cell for place, cell in enumerate(cells) if place not in surplus]
     cells = _insert(cells, cleaning.POWER, "^")
     cells = _insert(cells, cleaning.FRACTION_AFTER_DIGIT, " ")
     cells = _insert(cells, cleaning.FRACTION_BEFORE_DIGIT, " ")
     cells = _each(cells, lambda c: c.translate(cleaning.BEFORE_NFKC))
     cells = _compose(cells)
-    cells = _each(cells, lambda c: c.translate(cleaning.AFTER_NFKC))
-    return _single_spaces(cells)
+    return _each(cells, lambda c: c.translate(cleaning.AFTER_NFKC))
 
 
 def _each(cells: _Cells, change: Callable[[str], str]) -> _Cells:
@@ -153,19 +216,16 @@ def _composed(stretch: _Cells) -> _Cells:
     return [(c, stretch[0][1], stretch[-1][2]) for c in new]
 
 
-def _single_spaces(cells: _Cells) -> _Cells:
+def _single_spaces(note: _Placed) -> _Placed:
     """Make runs of spaces one, and take them from the ends of lines; empty lines go."""
-    out: _Cells = []
-    for cell in cells:
-        if not cell[0].isspace():
-            out.append(cell)
-        elif cell[0] == "\n":
-            while out and out[-1][0] == " ":
-                out.pop()
-            if out and out[-1][0] != "\n":
-                out.append(cell)
-        elif out and not out[-1][0].isspace():
-            out.append((" ", cell[1], cell[2]))
-    while out and out[-1][0].isspace():
-        out.pop()
-    return out
+    length = len(note.text.rstrip())
+    first = len(note.text) - len(note.text.lstrip())
+    changed = _Changed(note)
+    changed.replace(0, min(first, length), [])
+    for match in _SPACES.finditer(note.text, min(first, length), length):
+        line = match[0].find("\n")
+        place = match.start() + max(0, line)
+        sign = " " if line < 0 else "\n"
+        changed.replace(*match.span(), [(sign, note.starts[place], note.ends[place])])
+    changed.replace(length, len(note.text), [])
+    return changed.placed()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from html import unescape
 from html.entities import html5
+
+from asfusion._door import public
 
 # NFKC turns 10⁹ into 109 and 1½ into 11/2: other numbers. Both are rewritten before it.
 POWER = re.compile("(?<=[0-9])([⁺⁻]?[²³¹⁰⁴-⁹]+)")
@@ -24,8 +27,15 @@ UNUSUAL = re.compile("[^ -~\n]")  # the rest is printable ASCII
 # What exports of web pages write for a sign, also escaped twice: &nbsp; and &amp;nbsp;.
 ENTITY = re.compile(r"&(?:(?:amp|#38|#x26);)*(#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,31});")
 _LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+# Marks on one letter: more than a Stream-Safe text has (Unicode Annex 15) would be sorted in
+# time that grows with the square of their number.
+_MOST_MARKS = 30
+_MANY_MARKS = re.compile(f"[^\x00-\u02ff]{{{_MOST_MARKS + 1},}}")
+_UNKNOWN = "\ufffd"
+_DEEPEST = 8  # entities that are written with entities
 
 
+@public
 def clean_note(text: str) -> str:
     """Return one note in one spelling of characters, lines kept.
 
@@ -52,8 +62,10 @@ def clean_note(text: str) -> str:
     'WBC 12 x 10^9/L, temp. 38 °C'
     """
     text = _in_one_spelling(text)
-    # A sign that an entity stood for needs cleaning as any other.
-    while (plain := ENTITY.sub(entity_sign, text)) != text:
+    for sign in ENTITY_SIGNS:
+        if (plain := ENTITY.sub(sign, text)) == text:
+            break
+        # A sign that an entity stood for needs cleaning as any other.
         text = _in_one_spelling(plain)
     return text
 
@@ -64,14 +76,63 @@ def entity_sign(match: re.Match[str]) -> str:
     return unescape(f"&{name}") if name.startswith("#") else html5.get(name, match[0])
 
 
+def _no_sign(match: re.Match[str]) -> str:
+    return match[0] if entity_sign(match) == match[0] else _UNKNOWN
+
+
+# By passes: what is still an entity after them was nested to cost time, and stands for nothing.
+ENTITY_SIGNS = (*(entity_sign,) * _DEEPEST, _no_sign)
+
+
 def _in_one_spelling(text: str) -> str:
-    text = UNUSUAL.sub(visible, text)
+    lines = (" ".join(line.split()) for line in spell(text).split("\n"))
+    return "\n".join(line for line in lines if line)
+
+
+def spell(text: str) -> str:
+    """Return a text in one spelling of characters, with all its spaces.
+
+    Parameters
+    ----------
+    text : str
+        A note, or a part of one.
+
+    Returns
+    -------
+    str
+        The same with each character in its one form.
+    """
+    text = _fewer_marks(UNUSUAL.sub(visible, text))
     text = POWER.sub(r"^\1", text)
     text = FRACTION_BEFORE_DIGIT.sub(" ", FRACTION_AFTER_DIGIT.sub(" ", text))
     text = unicodedata.normalize("NFKC", text.translate(BEFORE_NFKC))
-    text = text.translate(AFTER_NFKC)
-    lines = (" ".join(line.split()) for line in text.split("\n"))
-    return "\n".join(line for line in lines if line)
+    return text.translate(AFTER_NFKC)
+
+
+def _fewer_marks(text: str) -> str:
+    surplus = set(surplus_marks(text))
+    return "".join(c for place, c in enumerate(text) if place not in surplus) if surplus else text
+
+
+def surplus_marks(text: str) -> Iterator[int]:
+    """Yield the places of combining marks that stand behind thirty others.
+
+    Parameters
+    ----------
+    text : str
+        A note.
+
+    Yields
+    ------
+    int
+        Place of a mark.
+    """
+    for run in _MANY_MARKS.finditer(text):
+        number = 0
+        for place in range(*run.span()):
+            number = number + 1 if unicodedata.combining(text[place]) else 0
+            if number > _MOST_MARKS:
+                yield place
 
 
 def fold_note(text: str) -> str:
@@ -99,7 +160,7 @@ def fold_note(text: str) -> str:
         return text.lower()
     kept: list[str] = []
     on_latin = False
-    for character in unicodedata.normalize("NFD", text):
+    for character in unicodedata.normalize("NFD", _fewer_marks(text)):
         if unicodedata.category(character) == "Mn" and on_latin:
             continue
         on_latin = "LATIN" in unicodedata.name(character, "")
@@ -117,4 +178,4 @@ def visible(match: re.Match[str]) -> str:
         return " "  # NUL and tabs stand between words
     if category == "Cf":
         return ""  # soft hyphens, joiners and direction marks stand inside words
-    return "\ufffd" if category == "Cs" else character
+    return _UNKNOWN if category == "Cs" else character

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from asfusion._door import public
 from asfusion.exceptions import InputError
-from asfusion.notes._context import Mention, resolve_contexts
+from asfusion.notes._context import Mention
 from asfusion.notes._lexicon import Lexicon, build_lexicon
+from asfusion.notes._scanner import scanner_of
+from asfusion.notes._sentences import resolve_contexts
 from asfusion.notes.aligned import clean_with_offsets
 from asfusion.notes.cleaning import ENTITY
 from asfusion.notes.found import ConceptMention, FoundConcepts
 
+LONGEST_NOTE = 4_000_000
 
+
+@public
 def find_concepts(
     text: str,
     concepts: Mapping[str, Sequence[str]] | None = None,
@@ -26,8 +32,8 @@ def find_concepts(
         The note as it is; offsets are into it.
     concepts : mapping of str to list of str, optional
         Your own concepts: a name, and regular expressions that are met at the borders of
-        words whatever the case, a space standing for any run of spaces and hyphens. A
-        name of the built-in lexicon replaces its patterns.
+        words whatever the case, a space standing for any run of spaces and hyphens; ``*`` and
+        ``+`` stand for 60 at the most. A name of the built-in lexicon replaces its patterns.
     builtin : bool, default=True
         Whether to look for the features of axial spondyloarthritis.
 
@@ -39,7 +45,7 @@ def find_concepts(
     Raises
     ------
     InputError
-        If `text` is not a text.
+        If `text` is not a text, or longer than 4,000,000 characters.
     ConfigurationError
         If `concepts` is unusable.
 
@@ -68,31 +74,45 @@ def find_concepts(
 
 
 def mentions_of(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
-    """Return the mentions of a text; the longest of overlapping ones is kept."""
+    """Return the mentions of a text; the longest of overlapping ones is kept.
+
+    Raises
+    ------
+    InputError
+        If the text is longer than any note.
+    """
+    if len(text) > LONGEST_NOTE:
+        msg = (
+            f"Concepts: expected a note of at most {LONGEST_NOTE:,} characters, got {len(text):,}. "
+            "Cut it into the letters that it holds, and put a form feed between them or pass them "
+            "one at a time."
+        )
+        raise InputError(msg)
     if text.isascii() and not ENTITY.search(text):
         return _mentions_in(text, lexicon)
     # Dashes, quotes and spaces of word processors and web pages are read as the plain ones.
     note = clean_with_offsets(text)
+    found = _mentions_in(note.text, lexicon)
+    original = {cue: note.original_span(*cue) for cue in {c for m in found for c in m.cues}}
     return tuple(
         mention._replace(
             start=note.original_span(mention.start, mention.end)[0],
             end=note.original_span(mention.start, mention.end)[1],
-            cues=tuple(note.original_span(*cue) for cue in mention.cues),
+            cues=tuple(original[cue] for cue in mention.cues),
         )
-        for mention in _mentions_in(note.text, lexicon)
+        for mention in found
     )
 
 
 def _mentions_in(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
-    found = [
-        (match.start() - match.end(), match.start(), match.end(), number, name)
-        for number, (name, patterns) in enumerate(lexicon.items())
-        for pattern in patterns
-        for match in pattern.finditer(text)
-    ]
+    names = [(number, name) for number, name in enumerate(lexicon) for _ in lexicon[name]]
+    patterns = tuple(pattern for own in lexicon.values() for pattern in own)
+    found = [(s - e, s, e, *names[which]) for which, s, e in scanner_of(patterns).find(text)]
+    taken = bytearray(len(text))
     kept: list[Mention] = []
     for _, start, end, _, name in sorted(found):
-        if all(end <= other.start or other.end <= start for other in kept):
+        if taken.find(1, start, end) < 0:
+            taken[start:end] = b"\1" * (end - start)
             kept.append(Mention(name, start, end))
     kept.sort(key=lambda mention: mention.start)
     resolve_contexts(text, kept)

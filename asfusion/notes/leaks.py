@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._cells import is_missing
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
@@ -109,6 +110,7 @@ class NotesCheck:
         return f"<table><caption>{html.escape(repr(self)[1:-1])}</caption>{head}{body}</table>"
 
 
+@public
 def check_notes(
     notes: Any,
     *,
@@ -202,9 +204,8 @@ def _named(
     affirmed: list[int] = []
     for row, texts in enumerate(rows):
         said = [mention for text in texts for mention in mentions_of(text, lexicon)]
-        for name in lexicon:
-            if any(mention.concept == name for mention in said):
-                named[name].append(row)
+        for name in {mention.concept for mention in said}:
+            named[name].append(row)
         if any(mention.context in ("present", "historical") for mention in said):
             affirmed.append(row)
     return {name: tuple(found) for name, found in named.items()}, tuple(affirmed)

@@ -8,14 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asfusion._cells import is_missing
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.notes._dates import find_dates
 from asfusion.notes._identifiers import (
     Found,
+    Names,
     find_capitals,
     find_identifiers,
     find_terms,
-    spread_names,
 )
 from asfusion.notes._lexicon import build_lexicon
 from asfusion.notes.cells import check_one_column
@@ -27,6 +28,7 @@ _ORDER = ("EMAIL", "URL", "DATE", "PHONE", "ID", "AGE", "INSTITUTION", "PLACE", 
 _GIVEN = {"names": "NAME", "places": "PLACE", "institutions": "INSTITUTION", "identifiers": "ID"}
 
 
+@public
 def redact(
     notes: Any,
     *,
@@ -121,6 +123,7 @@ def redact(
         known_here = [] if text is None else _find_names(text, strict=strict)
         own = {str(text)[start:end] for start, end, tag in known_here if tag == "NAME"}
         seeds.setdefault(owner, set()).update(own)
+    spread = {owner: Names([*own, *known["NAME"]]) for owner, own in seeds.items()}
     spans: list[tuple[RedactedSpan, ...]] = []
     out: list[str | None] = []
     for text, owner in zip(texts, owners, strict=True):
@@ -128,7 +131,7 @@ def redact(
             out.append(None)
             spans.append(())
             continue
-        found_here = list(_find(text, known, seeds[owner], day_first=day_first))
+        found_here = list(_find(text, known, spread[owner], day_first=day_first))
         found_here += _find_names(text, strict=strict)
         for tag, patterns in tags.items():
             found_here += [(m.start(), m.end(), tag) for p in patterns for m in p.finditer(text)]
@@ -141,10 +144,10 @@ def redact(
 
 
 def _find(
-    text: str, known: Mapping[str, Sequence[str]], seeds: Iterable[str], *, day_first: bool
+    text: str, known: Mapping[str, Sequence[str]], names: Names, *, day_first: bool
 ) -> Iterable[Found]:
     yield from ((d.start, d.end, "DATE") for d in find_dates(text, day_first=day_first))
-    yield from spread_names(text, [*seeds, *known["NAME"]])
+    yield from names.find(text)
     for category in ("PLACE", "INSTITUTION", "ID"):
         yield from find_terms(text, known[category], category)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_integer
+from asfusion._offline import without_network
 from asfusion.exceptions import ConfigurationError, InputError
 
 PAD, UNKNOWN, START, END = SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -23,6 +27,14 @@ _WORD = r"[\p{L}\p{M}]{1,48}|\p{N}|[^\s\p{L}\p{M}\p{N}]"
 _LONGEST_WORD = 48
 _OVERLAP = 8  # windows share one part in so many
 _ACCENT_ON_LATIN = r"(?<=\p{Latin})\p{Mn}+"
+# All that a tokenizer may search with: ours, and what published models cut words by.
+_GENERAL = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+_EXPRESSIONS = frozenset(
+    {_PIECE, _WORD, _ACCENT_ON_LATIN, r"\s+", " {2,}", _GENERAL % "{1,3}", _GENERAL % ""}
+)
 
 
 class EncodedNotes(NamedTuple):
@@ -131,7 +143,8 @@ def read_tokenizer(source: str, *, local_files_only: bool = True) -> tuple[str, 
     OSError
         If nothing is found at `source`.
     ConfigurationError
-        If there is a tokenizer, but not a fast one.
+        If there is a tokenizer, but not a fast one, or one with regular expressions that
+        nobody has looked at.
 
     Examples
     --------
@@ -141,18 +154,20 @@ def read_tokenizer(source: str, *, local_files_only: bool = True) -> tuple[str, 
     """
     from transformers import AutoTokenizer
 
-    wrapped = AutoTokenizer.from_pretrained(
-        source, local_files_only=local_files_only, trust_remote_code=False
-    )
+    with without_network() if local_files_only else nullcontext():
+        wrapped = AutoTokenizer.from_pretrained(
+            source, local_files_only=local_files_only, trust_remote_code=False
+        )
     fast = getattr(wrapped, "backend_tokenizer", None)
     if fast is None:
         msg = (
-            f"backbone={source!r}: expected a tokenizer with a tokenizer.json, got one that is "
+            "backbone: expected a tokenizer with a tokenizer.json, got one that is "
             "written in Python. Save the model with a fast tokenizer first."
         )
         raise ConfigurationError(msg)
     fast.no_truncation()
     fast.no_padding()
+    _check_expressions(str(fast.to_str()))
     return str(fast.to_str()), int(wrapped.model_max_length)
 
 
@@ -169,14 +184,17 @@ def vocabulary_size(tokenizer: str) -> int:
     int
         One more than the largest id.
 
+    Raises
+    ------
+    ConfigurationError
+        If the tokenizer has regular expressions that nobody has looked at.
+
     Examples
     --------
     >>> vocabulary_size(train_tokenizer(["uveitis"]))
     260
     """
-    from tokenizers import Tokenizer
-
-    return 1 + max(Tokenizer.from_str(tokenizer).get_vocab().values(), default=-1)
+    return 1 + max(_open(tokenizer).get_vocab().values(), default=-1)
 
 
 def encode_notes(tokenizer: str, texts: Sequence[str], *, max_tokens: int) -> EncodedNotes:
@@ -202,9 +220,7 @@ def encode_notes(tokenizer: str, texts: Sequence[str], *, max_tokens: int) -> En
     >>> encode_notes(tokenizer, ["[PAD]"], max_tokens=16).ids[0, 0]
     np.int64(2)
     """
-    from tokenizers import Tokenizer
-
-    fast = Tokenizer.from_str(tokenizer)
+    fast = _open(tokenizer)
     fast.encode_special_tokens = True
     fast.enable_truncation(max_tokens)
     encodings = fast.encode_batch_fast(list(texts))
@@ -248,9 +264,7 @@ def encode_windows(
     >>> encode_windows(tokenizer, rows, max_tokens=16, max_windows=4).mask.any(axis=2).sum(axis=1)
     array([2, 3, 0])
     """
-    from tokenizers import Tokenizer
-
-    fast = Tokenizer.from_str(tokenizer)
+    fast = _open(tokenizer)
     fast.encode_special_tokens = True
     room = max_tokens - fast.num_special_tokens_to_add(False)
     fast.enable_truncation(max_tokens, stride=min(max_tokens // _OVERLAP, max(0, room - 1)))
@@ -364,6 +378,34 @@ def _count_pieces(texts: Sequence[str], vocab_size: int, min_frequency: int) -> 
         for place, letter in enumerate(word):
             counts[f"##{letter}" if place else letter] += 0
     return counts
+
+
+def _open(tokenizer: str) -> Any:
+    from tokenizers import Tokenizer
+
+    _check_expressions(tokenizer)
+    return Tokenizer.from_str(tokenizer)
+
+
+@lru_cache(maxsize=8)
+def _check_expressions(tokenizer: str) -> None:
+    """Raise where a tokenizer, which may come with a bundle, could take hours over a note."""
+    parts = {name: part for name, part in json.loads(tokenizer).items() if name != "model"}
+    if number := sum(expression not in _EXPRESSIONS for expression in _expressions(parts)):
+        msg = (
+            "Tokenizer: expected no regular expression but those that asfusion knows, got "
+            f"{number} other(s), which could take hours over a note. Use a model whose tokenizer "
+            "has none of its own."
+        )
+        raise ConfigurationError(msg)
+
+
+def _expressions(part: Any) -> Iterator[Any]:
+    inner = list(part.values()) if isinstance(part, dict) else part
+    if isinstance(part, dict) and "Regex" in part:
+        yield part["Regex"]
+    for own in inner if isinstance(inner, list) else ():
+        yield from _expressions(own)
 
 
 def _parts(encoding: Any) -> list[Any]:

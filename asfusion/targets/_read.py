@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._arrays import refuse_masked
 from asfusion._cells import is_missing
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError, InputError, InputTypeError
 
 
 def complete_array(y: Any, n_rows: int) -> NDArray[Any]:
@@ -16,14 +17,18 @@ def complete_array(y: Any, n_rows: int) -> NDArray[Any]:
     if y is None:
         msg = "This estimator requires y to be passed, but the target y is None."
         raise InputError(msg)
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    refuse_masked(y, "y")
+    array = _as_array(y)
     if np.iscomplexobj(array):
         raise InputError("y: Complex data not supported; expected real numbers or labels.")
     if array.ndim == 0 or len(array) != n_rows:
         got = "a single value" if array.ndim == 0 else str(len(array))
         msg = f"y: expected {n_rows} entries, one per row of X, got {got}."
         raise InputError(msg)
-    if array.dtype.kind in "fcmMO":
+    if array.dtype.kind in "V":
+        msg = f"y: expected numbers or labels, got dtype {array.dtype}. Convert the target."
+        raise InputError(msg)
+    if array.dtype.kind in "fcO":
         missing = [row for row, entry in enumerate(array) if _any_missing(entry)]
         if missing:
             msg = (
@@ -32,6 +37,19 @@ def complete_array(y: Any, n_rows: int) -> NDArray[Any]:
             )
             raise InputError(msg)
     return array
+
+
+def _as_array(y: Any) -> NDArray[Any]:
+    if hasattr(y, "toarray"):
+        raise InputTypeError("y: expected a dense array, got sparse data. Pass y.toarray().")
+    try:
+        return np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    except Exception:  # containers fail to become an array in as many ways as there are of them
+        msg = (
+            f"y: expected one entry, or one row of entries, per row of X, got a "
+            f"{type(y).__name__} that is no array, such as rows of several lengths."
+        )
+        raise InputError(msg) from None
 
 
 def refuse_other_estimators(estimator: Any, name: str) -> None:

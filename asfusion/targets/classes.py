@@ -59,7 +59,7 @@ class Classes(Target):
         labels = column_or_1d(array, warn=True)
         if labels.dtype.kind == "f" and not np.isfinite(labels).all():
             raise InputError("y: expected class labels, got infinity. Replace or drop those rows.")
-        check_classification_targets(labels)
+        _check_labels(labels)
         return np.asarray(labels)
 
     def fit(self, y: NDArray[Any]) -> Self:
@@ -213,3 +213,16 @@ class Classes(Target):
         ratio = np.log(np.clip(decisions, FLOOR, 1.0)) - np.log(np.clip(prior, FLOOR, 1.0))
         ratio = ratio - ratio.mean(axis=2, keepdims=True)
         return np.asarray(ratio[:, :, 1:] if ratio.shape[2] == 2 else ratio)
+
+
+def _check_labels(labels: NDArray[Any]) -> None:
+    """Raise unless labels are of one kind, and not the values of a quantity."""
+    try:
+        check_classification_targets(labels)
+        np.unique(labels)
+    except (TypeError, ValueError):
+        msg = (
+            "y: expected class labels of one type (text, whole numbers or booleans), got others. "
+            "Unknown label type: use a Regressor for a quantity, or convert the labels to text."
+        )
+        raise InputError(msg) from None

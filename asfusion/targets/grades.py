@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Tensor
-from asfusion.targets.ordered import OrderedClassifier
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
+from asfusion.targets.ordered import OrderedClassifier
 
 
 class Grades(Classes):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.utils import get_tags
+from sklearn.utils.validation import column_or_1d
 
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, InputError
@@ -59,17 +60,16 @@ class Numbers(Target):
             raise InputError(msg)
         array = complete_array(y, n_rows)
         try:
-            targets = None if array.dtype.kind in "USmM" else np.asarray(array, dtype=np.float64)
-        except (TypeError, ValueError):
+            is_other = array.dtype.kind in "USTmM" or _holds_text(array)
+            targets = None if is_other else np.asarray(array, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
             targets = None
         if targets is None:
             msg = f"y: expected numbers, got dtype {array.dtype}. Convert the target first."
             raise InputError(msg)
-        if targets.ndim > 2:
-            msg = (
-                f"y: expected shape (n_rows,) or (n_rows, n_targets), got {targets.ndim} "
-                "dimensions."
-            )
+        if targets.ndim > 2 or 0 in targets.shape[1:]:
+            got = f"{targets.ndim} dimensions" if targets.ndim > 2 else "no target"
+            msg = f"y: expected shape (n_rows,) or (n_rows, n_targets), got {got}."
             raise InputError(msg)
         if not np.isfinite(targets).all():
             msg = "y: expected finite numbers, got infinity. Replace or drop those rows."
@@ -177,3 +177,16 @@ class Numbers(Target):
     ) -> Floats:
         """Return weights (M,) proportional to one over the mean squared error."""
         return inverse_variances(decisions, present, y, weight)
+
+
+def _holds_text(array: NDArray[Any]) -> bool:
+    """Return whether an array of objects holds text, which numpy would read as numbers."""
+    return array.dtype.kind == "O" and any(isinstance(cell, str) for cell in array.ravel())
+
+
+def one_target(targets: Floats) -> Floats:
+    """Return checked targets as a vector, or raise where there are several."""
+    if targets.ndim > 1 and targets.shape[1] != 1:
+        msg = f"y: expected one target, got {targets.shape[1]}. Fit a model for each of them."
+        raise InputError(msg)
+    return np.asarray(column_or_1d(targets, warn=True))

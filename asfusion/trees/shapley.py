@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, quoted
+from asfusion._checks import check_choice, in_words, quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.trees._arrays import (
     Ensemble,
@@ -149,8 +149,8 @@ def tree_shap(model: Any, X: Any, *, output: Output = "auto") -> TreeShap:
     if ensemble.median_weights is None:
         if output != "auto":
             msg = (
-                f"output: {output!r} is for AdaBoostRegressor, got a {type(model).__name__}. "
-                "Leave output at 'auto'."
+                f"output: {in_words(output)} is for AdaBoostRegressor, got a "
+                f"{type(model).__name__}. Leave output at 'auto'."
             )
             raise ConfigurationError(msg)
         return _added_up(rows, ensemble, edges)

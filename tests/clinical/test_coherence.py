@@ -372,6 +372,12 @@ def test_tables_found_in_many_blocks_are_those_found_at_once(
     assert at_once.n_tables > 1000 == len(at_once.tables)
 
 
+def test_up_to_a_limit_tables_are_gone_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asfusion.clinical._confusion_tables._N_ROWS_AT_MOST", 40)
+    found = [check_metric_coherence(accuracy=0.75, n=n).n_tables for n in (40, 41)]
+    assert found[0] is not None and found[1] is None
+
+
 def test_thousands_of_rows_are_gone_through() -> None:
     table = (1200, 300, 200, 4300)
     figures = printed(table, FIGURES, 3)

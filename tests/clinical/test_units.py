@@ -409,6 +409,15 @@ def test_sites_are_flagged_or_not() -> None:
     assert [site.is_flagged for site in found.sites] == [False, False, True, False]
 
 
+@pytest.mark.parametrize(("least", "flagged"), [(5.0, []), (5.1, ["low"])])
+def test_sites_whose_intervals_touch_are_not_apart(least: float, flagged: list[str]) -> None:
+    # Of twelve values the interval of the median is from the second to the last but one.
+    low = [*np.linspace(0.4, 0.5, 10), 5.0, 6.0]
+    high = [4.0, least, *np.linspace(45.0, 55.0, 10)]
+    found = flag_site_units(*sites_of({"low": low, "high": high}), "crp")
+    assert [site.site for site in found] == flagged
+
+
 def test_what_cannot_be_compared_is_named() -> None:
     with pytest.raises(InputError, match="^Values of 'crp': values: expected numbers or missing"):
         flag_site_units(["<5", 2.0], ["A", "B"], "crp")

@@ -201,6 +201,8 @@ def test_a_head_is_built_once_and_before_use(described):
         resolve_head(described).build({})
     with pytest.raises(ConfigurationError, match="no hyperparameter 'width'"):
         resolve_head(described).set_params(width=3)
+    with pytest.raises(ConfigurationError, match="no hyperparameter 'd_ot'.* Did you mean 'd_out'"):
+        type(resolve_head(described))(d_ot=3)
 
 
 @every_head

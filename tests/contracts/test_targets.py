@@ -306,9 +306,7 @@ def test_survival_models_are_parts(estimator: Any, X: pd.DataFrame, tmp_path: Pa
     model = model_of("survival", "early").set_params(estimator=estimator).fit(X, y)
     assert model.score(X, y) > 0.6
     model.save(tmp_path / "model.asf")
-    np.testing.assert_array_equal(
-        af.load(tmp_path / "model.asf").predict(X), model.predict(X)
-    )
+    np.testing.assert_array_equal(af.load(tmp_path / "model.asf").predict(X), model.predict(X))
 
 
 def test_models_without_curves_are_refused(X: pd.DataFrame) -> None:

@@ -339,11 +339,29 @@ def test_genome_files(few: AxSpaCohort, tmp_path: Path) -> None:
 def test_picture_and_page(few: AxSpaCohort) -> None:
     from matplotlib import pyplot
 
+    pyplot.close("all")
     figure = few.plot(4)
     assert len([axis for axis in figure.axes if axis.images]) == 4
+    assert pyplot.get_fignums() == [figure.number]  # a script shows it by pyplot
     pyplot.close(figure)
     assert "synthetic" in few._repr_html_()
     assert "synthetic" in few.description.lower()
+
+
+def test_a_notebook_draws_the_films_once(few: AxSpaCohort) -> None:
+    from matplotlib import get_backend, pyplot
+
+    pytest.importorskip("matplotlib_inline")
+    before = get_backend()
+    pyplot.close("all")
+    pyplot.switch_backend("module://matplotlib_inline.backend_inline")
+    try:
+        figure = few.plot(2)
+        assert pyplot.get_fignums() == []  # the notebook shows it as the value of the cell
+        figure.savefig("/dev/null", format="png")
+    finally:
+        pyplot.close("all")
+        pyplot.switch_backend(before)
 
 
 # -- parts ---------------------------------------------------------------------------------

@@ -23,7 +23,8 @@ from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.infer import column_roles, describe_encoders, infer_encoders
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
-from asfusion.exceptions import InputError
+from asfusion.estimators.early import EarlyFusionClassifier
+from asfusion.exceptions import AsfusionWarning, InputError
 
 N = 40
 PLACES = ["hip", "heel", "neck", "knee", "back", "hand", "foot"]
@@ -182,11 +183,25 @@ def test_numbers_as_text_are_told_as_such(df_module: ModuleType) -> None:
     )
     expected = ["number_text", "number_text", "identifier", "identifier", "number_text", "table"]
     assert list(column_roles(Frame.read(X)).values()) == expected
-    told = describe_encoders(infer_encoders(X), X).splitlines()
+    with pytest.warns(AsfusionWarning, match="left out, as numbers .* 'crp' .24 of 40 cells"):
+        encoders = infer_encoders(X)
+    told = describe_encoders(encoders, X).splitlines()
     assert told[-1] == (
         "  left out: 'crp', 'esr', 'seen' (numbers or dates written as text; convert them, for "
         "example with pandas.to_numeric or pandas.to_datetime)"
     )
+
+
+def test_one_slip_of_the_pen_is_told_whoever_shows_the_choice() -> None:
+    crp = np.random.default_rng(0).normal(size=30).astype(object)
+    crp[3] = "pending"
+    X = pd.DataFrame({"crp": crp, "esr": np.arange(30.0)})
+    told = "'crp' .1 of 30 cells are no plain number.*errors='coerce'"
+    with pytest.warns(AsfusionWarning, match=told):
+        model = EarlyFusionClassifier(verbose=0).fit(X, np.arange(30) % 2)
+    assert model.encoders_["table"].columns_ == ("esr",)
+    grades = pd.DataFrame({"grade": [0, 1, 2, "?", None] * 6})
+    assert column_roles(Frame.read(grades)) == {"grade": "table"}
 
 
 @pytest.mark.parametrize("name", ["patient_id", "case", "pid"])

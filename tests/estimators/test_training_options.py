@@ -45,8 +45,8 @@ def test_unknown_words_are_refused_and_nothing_is_set():
     assert repr(options) == "TrainingOptions()"
     with pytest.raises(ConfigurationError, match=message):
         af.JointFusionClassifier().set_params(training__mixpu=0.2)
-    with pytest.raises(TypeError, match="mixpu"):
-        af.TrainingOptions(mixpu=0.2)
+    with pytest.raises(ConfigurationError, match=message):
+        af.TrainingOptions(patience=3, mixpu=0.2)
 
 
 def test_options_are_there_to_be_set_also_where_none_were_given():

@@ -211,6 +211,12 @@ def test_multiclass_scores_equal_scikit_learn(weighted):
         assert scores[name] == pytest.approx(value, abs=1e-9), name
 
 
+def test_classes_may_be_numbered_by_fractions_that_are_whole():
+    table = np.random.default_rng(0).dirichlet(np.ones(3), 30)
+    y = np.arange(30) % 3
+    assert multiclass_scores(y.astype(float), table) == multiclass_scores(y, table)
+
+
 def test_a_class_without_rows_leaves_the_mean_undefined():
     scores = multiclass_scores([0, 1, 0], [[0.6, 0.3, 0.1], [0.2, 0.6, 0.2], [0.5, 0.4, 0.1]])
     assert np.isnan(scores["auc"])

@@ -566,6 +566,8 @@ def test_real_files_give_pixels_or_one_error(shared_data: Path) -> None:
     with (folder / "manifest.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["kind"] == "single"]
     assert len(rows) > 80
+    with Path(__file__).with_name("dicom_pixels.csv").open() as file:
+        decoded = {row["file"] for row in csv.DictReader(file)}  # by pydicom or gdcm
     shown, refused = 0, 0
     for row in rows:
         try:
@@ -580,7 +582,7 @@ def test_real_files_give_pixels_or_one_error(shared_data: Path) -> None:
         assert pixels.shape == (1, 64, 64)
         flat = row["vmin"] == row["vmax"]
         assert flat or int(pixels.max()) - int(pixels.min()) > 50, row["file"]
-        assert row["expected_decode"] == "yes", row["file"]
+        assert row["file"] in decoded
         shown += 1
     assert shown >= 34
     assert shown + refused == len(rows)

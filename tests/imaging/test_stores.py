@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import textwrap
 import warnings
+import zlib
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -284,6 +286,80 @@ def test_any_damage_is_healed(
             "ignore", message=rf"{kind.name}: .* damaged", category=AsfusionWarning
         )
         assert_whole(kind, kind.open(tmp_path / "store"), files)
+        assert_whole(kind, kind.open(tmp_path / "store"), files)
+
+
+@pytest.mark.parametrize("damage", ["name", "entry", "all", "empty", "gone"])
+def test_damaged_index_is_built_again(
+    kind: Kind, tmp_path: Path, files: list[Path], damage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in a process that wrote it; and rows stay what they were, in whatever order."""
+    settle_at_once(monkeypatch)
+    store = kind.open(tmp_path / "store")
+    store.ingest(files[:6])
+    rows = store.ingest(files)  # what this process knows of the store is not its last word
+    before = store.read(rows)
+    path = part(store, "index.bin")
+    if damage in ("name", "entry"):
+        scratch(path, 5 if damage == "name" else 4 * 40 + 7)
+    elif damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if damage == "empty" else os.urandom(path.stat().st_size))
+    other = kind.open(tmp_path / "store")
+    if damage == "name":  # a name says nothing of the records
+        assert other.ingest(files[::-1]).tolist() == rows[::-1].tolist()
+    else:
+        n = 1 if damage == "entry" else 10
+        assert other.verify().size == n
+        with pytest.warns(
+            AsfusionWarning, match=rf"{kind.name}: {n} damaged record\(s\) were read"
+        ):
+            assert other.ingest(files[::-1]).tolist() == rows[::-1].tolist()
+    assert np.array_equal(other.read(rows), before)
+    assert other.verify().size == store.verify().size == 0
+    assert len(other) == 10
+
+
+def test_entry_and_pixels_of_one_record(
+    kind: Kind, tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows what was there: the file gets another row, and the words say so."""
+    settle_at_once(monkeypatch)
+    kind.open(tmp_path / "store").ingest(files)
+    store = kind.open(tmp_path / "store")
+    scratch(part(store, "index.bin"), 4 * 40 + 7)
+    scratch(part(store, "pixels.raw"), 3 * kind.n_bytes + 500)
+    store = kind.open(tmp_path / "store")
+    with pytest.warns(AsfusionWarning, match=r"1 damaged record\(s\) were read again"):
+        assert store.ingest(files).tolist() == [0, 1, 2, 10, 4, 5, 6, 7, 8, 9]
+    assert store.verify().tolist() == [3]
+    with pytest.raises(StoreError, match="files again, and use the rows that this returns"):
+        store.read([3])
+    assert_whole(kind, store, files)
+
+
+def test_index_of_another_version(
+    kind: Kind, tmp_path: Path, files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_at_once(monkeypatch)
+    kind.open(tmp_path / "store").ingest(files)
+    path = part(kind.open(tmp_path / "store"), "index.bin")
+    head = path.read_bytes()[:32] + struct.pack("<L", 7)
+    scratch(path, 0, head + struct.pack("<L", zlib.crc32(head + bytes(4))))
+    with pytest.warns(AsfusionWarning, match=r"10 damaged record\(s\) were read again"):
+        assert_whole(kind, kind.open(tmp_path / "store"), files)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.75])
+def test_cut_index_is_said(
+    kind: Kind, tmp_path: Path, files: list[Path], share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle_at_once(monkeypatch)
+    kind.open(tmp_path / "store").ingest(files)
+    path = part(kind.open(tmp_path / "store"), "index.bin")
+    os.truncate(path, int(share * path.stat().st_size))
+    with pytest.warns(AsfusionWarning, match=r"damaged record\(s\) were read again"):
         assert_whole(kind, kind.open(tmp_path / "store"), files)
 
 

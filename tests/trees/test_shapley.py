@@ -435,7 +435,10 @@ def test_which_models_are_supported() -> None:
         (AdaBoostRegressor(LinearRegression()), "got one of LinearRegression. Set estimator"),
         (RandomForestRegressor(), "expected a fitted RandomForestRegressor"),
         (XGBRegressor(), "expected a fitted XGBRegressor"),
-        (GradientBoostingRegressor(init=LinearRegression()), "got init=LinearRegression"),
+        (
+            GradientBoostingRegressor(init=LinearRegression()),
+            "got init=LinearRegression. Set init to None or 'zero'.$",
+        ),
         (XGBRegressor(booster="gblinear"), "got booster='gblinear'"),
         (XGBRegressor(multi_strategy="multi_output_tree"), "one_output_per_tree"),
     ],

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._cells import is_missing
-from asfusion._checks import check_integer, quoted, suggestion
+from asfusion._checks import check_integer, in_words, quoted, suggestion
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.explanation._attribution import Attribution
 from asfusion.explanation.views import table_bars, table_points
@@ -194,7 +194,7 @@ class TableView(TableFields, Attribution):
         ):
             return int(row) % count
         msg = (
-            f"row: expected a position from 0 to {count - 1}, got {row!r}. "
+            f"row: expected a position from 0 to {count - 1}, got {in_words(row)}. "
             "Rows are counted from 0, in the order in which they were explained."
         )
         raise ConfigurationError(msg)
@@ -203,7 +203,10 @@ class TableView(TableFields, Attribution):
         if isinstance(feature, str) and feature in self.feature_names:
             return self.feature_names.index(feature)
         hint = suggestion(str(feature), self.feature_names)
-        msg = f"{parameter}: expected one of {quoted(self.feature_names)}, got {feature!r}.{hint}"
+        msg = (
+            f"{parameter}: expected one of {quoted(self.feature_names)}, "
+            f"got {in_words(feature)}.{hint}"
+        )
         raise ConfigurationError(msg)
 
     def _axes(self, ax: Any, count: int | None = None) -> Axes:

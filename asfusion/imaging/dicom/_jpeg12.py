@@ -1,4 +1,4 @@
-"""JPEG Extended of twelve bits for pydicom, by way of imagecodecs.
+"""JPEG of twelve bits, extended or progressive, for pydicom, by way of imagecodecs.
 
 None of the decoders that pydicom knows and that are free to use reads it.
 """
@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+from asfusion.imaging.dicom.encoding import JPEG_EXTENDED
+
 DECODER_DEPENDENCIES = {JPEG_EXTENDED: ("imagecodecs>=2024.6",)}
 _LABEL = "imagecodecs"
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.imaging.dicom._codestream import jpeg2000_depth
+
 _SYNTAXES = ("1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91")
 _SPARE = 2  # decoded at least this many times as large as wanted: the rest is an exact mean
 _MOST = 3  # halvings; encoders seldom keep more levels
@@ -54,6 +56,8 @@ def reduced_values(dataset: Any, syntax: str, size: int | None) -> NDArray[Any] 
     from pydicom.encaps import get_frame
 
     code = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    if jpeg2000_depth(code) != int(dataset.BitsStored):
+        return None
     try:
         with Image.open(io.BytesIO(code), formats=["JPEG2000"]) as image:
             stored = int(dataset.BitsStored)

@@ -17,14 +17,17 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.exceptions import DicomReadError
-from asfusion.imaging._limits import MAX_BYTES, UNCAPPED
+from asfusion.exceptions import DicomReadError, ImageReadError
+from asfusion.imaging._limits import MAX_BYTES, MAX_PIXELS, UNCAPPED
 from asfusion.imaging.dicom._jpeg2000 import reduced_values
-from asfusion.imaging.dicom.frames import declared, decoder_dataset, stored_frames
+from asfusion.imaging.dicom.declared import declared
+from asfusion.imaging.dicom.frames import decoder_dataset, stored_frames
 from asfusion.imaging.dicom.header import Header, read_directory, read_header
+from asfusion.imaging.read import decode_here
 
 FRAME, FAULT = b"\x01", b"\x00"
 _SPARE = 256 * 2**20  # what libraries and their buffers take beside a frame
+_PICTURE_BYTES = 24  # for each pixel of an ordinary image: coefficients, layers and copies
 _COPIES = 8  # of a frame, in the widest type that a decoder works in
 
 
@@ -50,6 +53,7 @@ def _warm_up() -> None:
 
     import pydicom
     import pydicom.pixels  # with every decoder that is installed
+    from PIL import JpegImagePlugin, PngImagePlugin, TiffImagePlugin  # noqa: F401
 
     logging.disable(logging.CRITICAL)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
@@ -86,8 +90,8 @@ def _answer(question: dict[str, Any], answers: BinaryIO) -> bool:
 
 def _fault(error: Exception) -> dict[str, str]:
     """Return an error as words of ours; those of others are dropped."""
-    if isinstance(error, DicomReadError):
-        return {"kind": "dicom", "words": str(error)}
+    if isinstance(error, ImageReadError):
+        return {"kind": "ours", "words": str(error)}
     kinds = {MemoryError: "memory", FileNotFoundError: "missing", PermissionError: "permission"}
     return {"kind": next((k for t, k in kinds.items() if isinstance(error, t)), "other")}
 
@@ -124,6 +128,15 @@ def _reduced(question: dict[str, Any], file: BinaryIO, answers: BinaryIO) -> Non
     _send_values(answers, values, np.dtype(np.float32))
 
 
+def _picture(question: dict[str, Any], file: BinaryIO, answers: BinaryIO) -> None:
+    _limit_memory(_PICTURE_BYTES * min(question["n_pixels"], MAX_PIXELS))
+    size, channels, bits = question["size"], question["channels"], question["bits"]
+    pixels = decode_here(file, size, channels, bits)
+    if list(pixels.shape) != question["shape"]:
+        raise ValueError
+    _send_values(answers, pixels, pixels.dtype)
+
+
 def _send_values(answers: BinaryIO, values: NDArray[Any], dtype: np.dtype[Any]) -> None:
     answers.write(FRAME)
     answers.write(np.ascontiguousarray(values, dtype).data.cast("B"))
@@ -132,6 +145,7 @@ def _send_values(answers: BinaryIO, values: NDArray[Any], dtype: np.dtype[Any]) 
 
 _ANSWERS: dict[str, Callable[[dict[str, Any], BinaryIO, BinaryIO], None]] = {
     "header": _header, "directory": _directory, "pixels": _pixels, "reduced": _reduced,
+    "picture": _picture,
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ _WORDS = {
     "that needs more.",
     "missing": "expected an existing file, got a path where there is none.",
     "permission": "expected a file that may be read, got one without permission.",
-    "other": "expected a readable DICOM file, got one that is damaged or cut short.",
+    "other": "expected a readable file, got one that is damaged or cut short.",
 }
 
 
@@ -242,8 +242,8 @@ def _sent(pool: _Pool, question: dict[str, Any]) -> _Worker:
             raise
         return worker
     msg = (
-        "expected a system on which this process may start another one, in which compressed "
-        "DICOM files are decoded; it could not. Store the file uncompressed."
+        "expected a system on which this process may start another one, in which compressed or "
+        "very large files are decoded; it could not. Store the file uncompressed, or smaller."
     )
     raise DicomReadError(msg)
 
@@ -283,7 +283,9 @@ def plain_answer(do: str, path: Path) -> Any:
         return worker.read_json()
 
 
-def fill(values: NDArray[Any], question: dict[str, Any], path: Path) -> None:
+def fill(
+    values: NDArray[Any], question: dict[str, Any], path: Path, n_bytes: int | None = None
+) -> None:
     """Fill an array, one frame after another, with what a worker decodes.
 
     Parameters
@@ -294,8 +296,10 @@ def fill(values: NDArray[Any], question: dict[str, Any], path: Path) -> None:
         What to ask: plain fields.
     path : Path
         The file.
+    n_bytes : int, optional
+        How many bytes it may take the time of; those of `values` by default.
     """
-    with _asked(question, path, values.nbytes) as worker:
+    with _asked(question, path, values.nbytes if n_bytes is None else n_bytes) as worker:
         for frame in values:
             _next(worker)
             worker.read(np.atleast_1d(frame).data.cast("B"))

@@ -21,6 +21,9 @@ _IMPLICIT_LITTLE, _EXPLICIT_LITTLE, _EXPLICIT_BIG = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2.2",
 )
+JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
+# Retired: progressive JPEG, which the decoder of twelve bits reads as well.
+_PROGRESSIVE = ("1.2.840.10008.1.2.4.53", "1.2.840.10008.1.2.4.55")
 SYNTAX, SOP_CLASS = b"\x10\x00", b"\x02\x00"  # elements of the meta group
 CUT_IMAGE = (
     "expected a complete DICOM image, got a DICOM file without pixel data: it is damaged or cut "
@@ -144,9 +147,11 @@ def meta_group(file: BinaryIO) -> tuple[dict[bytes, str] | None, int]:
 
 
 def known_syntax(syntax: str) -> str:
-    """Return a transfer syntax if pydicom knows it, else raise."""
+    """Return the transfer syntax to decode with if pydicom knows it, else raise."""
     from pydicom import uid
 
+    if syntax in _PROGRESSIVE:
+        return JPEG_EXTENDED
     if uid.UID(syntax) not in uid.AllTransferSyntaxes:
         msg = "expected pixel data that can be decoded here, got an unknown transfer syntax."
         raise DicomReadError(msg)
@@ -165,21 +170,24 @@ def encoding_of(file: BinaryIO, syntax: str, start: int) -> tuple[bool, bool]:
     return False, struct.unpack("<H", head[:2])[0] < 1024
 
 
-def pixel_element(file: Metered, little: bool) -> tuple[str | None, int, int]:
-    """Return keyword, first byte and length of the pixel data at which a reader stopped."""
+def pixel_element(file: Metered, little: bool) -> tuple[str | None, int, int, bool]:
+    """Return keyword, first byte and length of the pixel data at which a reader stopped.
+
+    Last comes whether they are words of sixteen bits, whose bytes a big endian file swaps.
+    """
     order = "<" if little else ">"
     head = file.read(8)
     if len(head) < 8:
-        return None, -1, -1
+        return None, -1, -1, False
     group, element = struct.unpack(f"{order}HH", head[:4])
     keyword = PIXEL_TAGS.get(group << 16 | element)
     if keyword is None:
-        return None, -1, -1
+        return None, -1, -1, False
     (length,) = struct.unpack(f"{order}L", head[4:])
     # No implicit length looks like one of these: it would be odd.
     if head[4:6] in _LONG_FORMS:
         (length,) = struct.unpack(f"{order}L", file.read(4).ljust(4, b"\x00"))
-    return keyword, file.tell(), -1 if length == 0xFFFFFFFF else length
+    return keyword, file.tell(), -1 if length == 0xFFFFFFFF else length, head[4:6] == b"OW"
 
 
 def inflate(file: BinaryIO, start: int) -> bytes:

@@ -17,8 +17,9 @@ from asfusion.imaging._guard import first_bytes
 from asfusion.imaging._limits import HEADER_BUDGET
 from asfusion.imaging.dicom._jpeg2000 import halvings, is_reducible
 from asfusion.imaging.dicom._workers import fill, plain_answer
+from asfusion.imaging.dicom.declared import check_size, declared
 from asfusion.imaging.dicom.encoding import HeaderTooLarge, looks_like_dicom
-from asfusion.imaging.dicom.frames import check_size, declared, stored_frames
+from asfusion.imaging.dicom.frames import stored_frames
 from asfusion.imaging.dicom.header import Header, read_directory, read_header
 
 

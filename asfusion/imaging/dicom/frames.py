@@ -8,7 +8,6 @@ codestream says.
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -16,106 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
-from asfusion.imaging._limits import LARGE, MAX_FRAMES, MAX_VOLUME_BYTES, check_declared
-from asfusion.imaging.dicom._codestream import check_codestream
+from asfusion.imaging.dicom._codestream import begins_codestream, check_codestream
 from asfusion.imaging.dicom._jpeg12 import register
+from asfusion.imaging.dicom.declared import bits_below, declared, n_bytes_of
 from asfusion.imaging.dicom.encoding import inflate, transfer_syntax
 from asfusion.imaging.dicom.header import Header
 
-NO_PIXELS = "expected a DICOM image, got a DICOM file without pixel data."
-_RUN_LENGTHS = "1.2.840.10008.1.2.5"
-_DEPTHS = (1, 8, 16, 32, 64)
-
-
-def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    """Return shape and type of what the frames decode to.
-
-    Parameters
-    ----------
-    header : Header
-        What the file says.
-
-    Returns
-    -------
-    shape : tuple of int
-        (frames, H, W), and 3 samples where pixels have colours.
-    dtype : dtype
-        Type of the values, in the byte order of this machine.
-
-    Raises
-    ------
-    DicomReadError
-        If the file declares no image, an impossible one or one beyond the limits.
-    """
-    if header.pixels is None or "Rows" not in header.entries or "Columns" not in header.entries:
-        raise DicomReadError(NO_PIXELS)
-    rows, columns = header.integer("Rows", 0), header.integer("Columns", 0)
-    samples, bits = header.integer("SamplesPerPixel", 1), header.integer("BitsAllocated", 16)
-    floats = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
-    bits = floats.get(header.pixels, bits)
-    if samples not in (1, 3) or bits not in _DEPTHS:
-        msg = (
-            "expected pixels of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, got "
-            f"{samples} of {bits}."
-        )
-        raise DicomReadError(msg)
-    width = max(1, bits // 8)
-    # Palettes turn one sample of eight bits into three.
-    check_declared(rows, columns, max(3.0, samples * width), error=DicomReadError)
-    n_frames = header.n_frames
-    if n_frames > MAX_FRAMES or n_frames * rows * columns * samples * width > MAX_VOLUME_BYTES:
-        msg = (
-            f"expected at most {MAX_FRAMES} frames and {MAX_VOLUME_BYTES // 2**20} MiB, got a "
-            f"file that declares {n_frames} frames of {rows} x {columns}."
-        )
-        raise DicomReadError(msg)
-    if header.pixels not in floats and not 1 <= header.integer("BitsStored", bits) <= bits:
-        msg = (
-            f"expected 1 to {bits} bits stored of {bits} that are allocated, got "
-            f"{header.integer('BitsStored', bits)}."
-        )
-        raise DicomReadError(msg)
-    if _bits_below(header) > bits - header.integer("BitsStored", bits):
-        msg = (
-            f"expected a high bit below the {bits} bits that are allocated, got "
-            f"{header.integer('HighBit', 0)}."
-        )
-        raise DicomReadError(msg)
-    kind = "f" if header.pixels in floats else "i" if header.integer(
-        "PixelRepresentation", 0
-    ) == 1 and bits > 1 else "u"  # fmt: skip
-    shape = (n_frames, rows, columns) + ((samples,) if samples > 1 else ())
-    return shape, np.dtype(f"{kind}{width}")
-
-
-def check_size(header: Header, file_size: int) -> None:
-    """Raise `DicomReadError` unless the file can hold what it declares, and not far more."""
-    shape, dtype = declared(header)
-    n_values = math.prod(shape)
-    bits = 1 if header.integer("BitsAllocated", 16) == 1 else 8 * dtype.itemsize
-    expected = math.ceil(n_values * bits / 8)
-    if header.is_compressed:
-        # Run lengths unpack to at most 64 times their size: bounded by the image's own.
-        if file_size > 4 * expected + 2**24:
-            msg = "expected compressed pixel data, got several times what the image would take."
-            raise DicomReadError(msg)
-        if expected > LARGE and expected > 1000 * file_size:
-            msg = (
-                "expected compressed pixel data of at least a thousandth of what the image "
-                "would take, got less. The file is cut short or made to exhaust memory."
-            )
-            raise DicomReadError(msg)
-        return
-    if "422" in header.code("PhotometricInterpretation"):
-        expected = 2 * expected // 3  # two pixels share their colour
-    available = file_size - header.start
-    if header.is_deflated:
-        available = header.length
-    if 0 <= header.length < available and not header.is_deflated:
-        available = header.length
-    if available < expected:
-        msg = "expected a complete file, got one that ends before its pixel data does."
-        raise DicomReadError(msg)
+_OTHER_FRAMES = "expected {} frames as the header declares, got {}."
 
 
 def stored_frames(
@@ -149,7 +55,7 @@ def stored_frames(
     if header.is_compressed:
         _check_frames(dataset, header)
     shape, dtype = declared(header)
-    n_below = _bits_below(header)
+    n_below = bits_below(header)
     n_done, n_wanted = 0, shape[0] if frame is None else 1
     try:
         for pixels in _decoded(dataset, frame):
@@ -157,7 +63,7 @@ def stored_frames(
             if n_done == n_wanted or values.shape != shape[1:]:
                 break
             n_done += 1
-            values = values.astype(dtype, copy=False)
+            values = _as_declared(values, dtype)
             yield values >> n_below if n_below else values
     except DicomReadError:
         raise
@@ -174,15 +80,17 @@ def stored_frames(
         raise DicomReadError(msg)
 
 
-def _bits_below(header: Header) -> int:
-    """Return how many bits lie below the stored ones, PS3.5 8.1.1.
-
-    A codestream says itself where its samples lie; run lengths are plain bytes.
-    """
-    if header.pixels != "PixelData" or (header.is_compressed and header.syntax != _RUN_LENGTHS):
-        return 0
-    stored = header.integer("BitsStored", header.integer("BitsAllocated", 16))
-    return max(0, header.integer("HighBit", stored - 1) + 1 - stored)
+def _as_declared(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return decoded values in the type that the header says, if they are of it."""
+    cast = values.astype(dtype, copy=False)
+    alike = values.dtype.kind == dtype.kind and values.dtype.itemsize <= dtype.itemsize
+    if not alike and not np.array_equal(cast, values):
+        msg = (
+            "expected compressed samples of the depth and sign that the header says, got values "
+            "beyond it. Correct the header."
+        )
+        raise DicomReadError(msg)
+    return cast
 
 
 def _decoded(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
@@ -190,6 +98,9 @@ def _decoded(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
     from pydicom.pixels import get_decoder
 
     decoder = get_decoder(dataset.file_meta.TransferSyntaxUID)
+    if dataset.BitsAllocated == 1 and not decoder.is_encapsulated:
+        yield from _of_bits(dataset, frame)
+        return
     options: dict[str, Any] = {} if dataset.SamplesPerPixel == 1 else {"raw": False}
     if frame is not None:
         yield decoder.as_array(dataset, index=frame, **options)[0]
@@ -199,6 +110,16 @@ def _decoded(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
         return
     for values, _ in decoder.iter_array(dataset, **options):
         yield values
+
+
+def _of_bits(dataset: Any, frame: int | None) -> Iterator[NDArray[Any]]:
+    """Yield frames of one bit per pixel: each goes on where the last one ended, inside a byte."""
+    n_pixels = dataset.Rows * dataset.Columns
+    packed = np.frombuffer(dataset.PixelData, np.uint8)
+    for index in range(dataset.NumberOfFrames) if frame is None else (frame,):
+        start, end = index * n_pixels, (index + 1) * n_pixels
+        bits = np.unpackbits(packed[start // 8 : -(-end // 8)], bitorder="little")
+        yield bits[start % 8 :][:n_pixels].reshape(dataset.Rows, dataset.Columns)
 
 
 def decoder_dataset(file: BinaryIO, header: Header) -> Any:
@@ -226,11 +147,16 @@ def decoder_dataset(file: BinaryIO, header: Header) -> Any:
     if samples > 1:
         dataset.PlanarConfiguration = header.integer("PlanarConfiguration", 0)
     if header.pixels == "PixelData":
-        stored = header.integer("BitsStored", bits) + _bits_below(header)
+        stored = header.integer("BitsStored", bits) + bits_below(header)
         dataset.BitsStored = stored  # all up to the high bit; those below are dropped later
         dataset.HighBit = header.integer("HighBit", stored - 1)
         dataset.PixelRepresentation = header.integer("PixelRepresentation", 0)
     data = _data(file, header)
+    if bits <= 8 and header.big_endian and header.in_words:
+        data = _swapped(data)
+    if bits == 12:
+        data = _apart(data)
+        dataset.BitsAllocated = 16
     dataset.add_new(header.pixels, "OB" if header.is_compressed or bits <= 8 else "OW", data)
     if header.pixels != "PixelData":
         dataset[header.pixels].VR = "OF" if header.pixels == "FloatPixelData" else "OD"
@@ -246,12 +172,26 @@ def _data(file: BinaryIO, header: Header) -> bytes:
         _, start = transfer_syntax(file)
         file = io.BytesIO(inflate(file, start))
     file.seek(header.start)
-    if header.is_compressed or header.length == -1:
+    if header.is_compressed:
         return file.read(header.length)
-    shape, dtype = declared(header)
-    bits = 1 if header.integer("BitsAllocated", 16) == 1 else 8 * dtype.itemsize
-    expected = math.ceil(math.prod(shape) * bits / 8)
-    return file.read(min(header.length, expected + expected % 2))
+    n_bytes = n_bytes_of(header)
+    return file.read(min(header.length, n_bytes + n_bytes % 2))
+
+
+def _swapped(data: bytes) -> bytes:
+    """Return words of sixteen bits with their bytes the other way round."""
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), np.uint16)
+    return words.byteswap().tobytes()
+
+
+def _apart(data: bytes) -> bytes:
+    """Return samples of twelve bits, which once stood two in three bytes, in two bytes each."""
+    n_pairs = -(-len(data) // 3)
+    parts = np.frombuffer(data.ljust(3 * n_pairs, b"\0"), np.uint8).reshape(-1, 3).astype("<u2")
+    pairs = np.empty((n_pairs, 2), "<u2")
+    pairs[:, 0] = parts[:, 0] | (parts[:, 1] & 15) << 8
+    pairs[:, 1] = parts[:, 1] >> 4 | parts[:, 2] << 4
+    return pairs.tobytes()
 
 
 def _check_decoder(syntax: Any, name: str) -> None:
@@ -270,19 +210,30 @@ def _check_decoder(syntax: Any, name: str) -> None:
 
 
 def _check_frames(dataset: Any, header: Header) -> None:
-    """Compare the codestream of each frame with the header."""
+    """Compare the codestream of each frame, and how many there are, with the header."""
     from pydicom.encaps import generate_frames
 
     n_frames, n_found = header.n_frames, 0
     try:
+        n_begun = _n_begun(dataset.PixelData)
+        if n_begun > n_frames:
+            raise DicomReadError(_OTHER_FRAMES.format(n_frames, n_begun))
         for stream in generate_frames(dataset.PixelData, number_of_frames=n_frames):
-            check_codestream(stream, dataset.Rows, dataset.Columns)
+            check_codestream(stream, dataset.Rows, dataset.Columns, dataset.BitsAllocated)
             n_found += 1
     except DicomReadError:
         raise
     except Exception:
         msg = "expected compressed pixel data, got data that are not divided into frames."
         raise DicomReadError(msg) from None
-    if n_found < n_frames:
-        msg = f"expected {n_frames} frames as the header declares, got {n_found}."
-        raise DicomReadError(msg)
+    if n_found != n_frames:
+        raise DicomReadError(_OTHER_FRAMES.format(n_frames, n_found))
+
+
+def _n_begun(data: bytes) -> int:
+    """Return how many fragments begin as a codestream does."""
+    from pydicom.encaps import generate_fragments, parse_basic_offsets
+
+    buffer = io.BytesIO(data)
+    parse_basic_offsets(buffer)
+    return sum(begins_codestream(fragment) for fragment in generate_fragments(buffer))

@@ -108,6 +108,8 @@ class Header:
         First byte of the pixel data and how many there are; -1 where it is not said.
     big_endian : bool
         Byte order of the pixel data.
+    in_words : bool
+        Whether the pixel data are words of sixteen bits, also where samples are shorter.
     """
 
     syntax: str
@@ -118,6 +120,7 @@ class Header:
     start: int = -1
     length: int = -1
     big_endian: bool = False
+    in_words: bool = False
 
     @property
     def is_compressed(self) -> bool:
@@ -178,6 +181,23 @@ class Header:
 
     def _is_absent(self, keyword: str, frame: int | None) -> bool:
         return not (self.values(keyword, frame) or self.entries.get(keyword))
+
+    def modality_table(self) -> dict[str, Any] | None:
+        """Return the table from stored values to those of the modality, None where none is said.
+
+        Raises
+        ------
+        DicomReadError
+            If one is said that cannot be read: without it, values have another meaning.
+        """
+        table: dict[str, Any] | None = self.tables.get("modality")
+        if table == {}:
+            msg = (
+                "expected a modality table that can be read, got another one. Correct the header; "
+                "`read_stored_values` reads the values before any table."
+            )
+            raise DicomReadError(msg)
+        return table
 
     def code(self, keyword: str) -> str:
         """Return the first code of an entry; empty where there is none."""
@@ -261,7 +281,7 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
         stop_when=lambda tag, *_: tag in PIXEL_TAGS,
         specific_tags=_wanted_tags(),
     )
-    keyword, first, length = pixel_element(metered, little)
+    keyword, first, length, in_words = pixel_element(metered, little)
     numbers = (*_IMAGE_NUMBERS, *_PLACE_NUMBERS, *_SERIES_NUMBERS)
     entries = _entries(dataset, numbers) | _words(dataset)
     if keyword is None and _is_cut_image(entries, meta):
@@ -275,6 +295,7 @@ def read_header(file: BinaryIO, budget: int | None) -> Header:
         start=first,
         length=length,
         big_endian=not little,
+        in_words=in_words,
     )
 
 

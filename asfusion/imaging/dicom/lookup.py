@@ -35,15 +35,20 @@ def read_tables(dataset: Any, little: bool) -> dict[str, Any]:
     -------
     dict
         ``"modality"`` and ``"voi"``: first value mapped, bits and entries. ``"palette"``:
-        the same with three lists of entries. Tables that cannot be used are left out.
+        the same with three lists of entries. Tables that cannot be used are left out, but for
+        a modality table, which is empty then.
     """
     tables: dict[str, Any] = {}
     for name, keyword in (("modality", "ModalityLUTSequence"), ("voi", "VOILUTSequence")):
+        if keyword not in dataset:
+            continue
         try:
-            item = dataset.get(keyword)[0]
-            tables[name] = _table(item.LUTDescriptor, item.LUTData, little)
+            items = dataset[keyword].value
+            if items is not None and len(items):
+                tables[name] = _table(items[0].LUTDescriptor, items[0].LUTData, little)
         except Exception:
-            continue  # absent, or of no use
+            if name == "modality":
+                tables[name] = {}
     try:
         tables["palette"] = _palette(dataset, little)
     except Exception:
@@ -65,10 +70,18 @@ def _table(descriptor: Sequence[int], data: Any, little: bool) -> dict[str, Any]
 def _unpacked(data: Any, n: int, little: bool) -> NDArray[Any]:
     """Return entries as numbers, at most `n` of them."""
     if isinstance(data, bytes):
-        # Entries of one byte may be packed, and padded to an even number.
-        packed = len(data) < 2 * n
-        return np.frombuffer(data, "u1" if packed else ("<u2" if little else ">u2"), count=n)
+        # Entries of one byte may be packed into words, and padded to an even number.
+        if len(data) < 2 * n:
+            return np.frombuffer(_bytewise(data, little), "u1", count=n)
+        return np.frombuffer(data, "<u2" if little else ">u2", count=n)
     return np.atleast_1d(np.asarray(data))[:n].astype(np.int64) & 0xFFFF
+
+
+def _bytewise(data: bytes, little: bool) -> bytes:
+    """Return bytes that are packed into words, the first of each word first."""
+    if little:
+        return data
+    return np.frombuffer(data[: len(data) // 2 * 2], np.uint16).byteswap().tobytes()
 
 
 def _palette(dataset: Any, little: bool) -> dict[str, Any]:
@@ -83,8 +96,11 @@ def _palette(dataset: Any, little: bool) -> dict[str, Any]:
             colours.append(_unpacked(whole, n, little))
             continue
         parts = dataset.get(f"Segmented{colour}PaletteColorLookupTableData")
-        form = "u1" if depth == 8 else ("<u2" if little else ">u2")
-        colours.append(_expanded(np.frombuffer(parts, form).tolist(), n, form == "u1", little))
+        if depth == 8:
+            codes, form = _bytewise(parts, little), "u1"
+        else:
+            codes, form = parts, "<u2" if little else ">u2"
+        colours.append(_expanded(np.frombuffer(codes, form).tolist(), n, form == "u1", little))
     if len({len(colour) for colour in colours}) != 1 or not len(colours[0]):
         raise ValueError
     # Entries of eight bits may stand in sixteen.
@@ -135,15 +151,17 @@ def _offset(codes: list[int], form: tuple[bool, bool]) -> tuple[int, int]:
 
 def apply_table(table: dict[str, Any], values: NDArray[Any], signed: bool) -> NDArray[Any]:
     """Return the entries that whole numbers point at; beyond the ends, the end's own."""
-    first = int(table["first"])
-    if signed and first >= 2**15:
-        first -= 2**16
-    if not signed and first < 0:
-        first += 2**16
+    first = _first(table, signed)
     entries = np.asarray(table["entries"])
     entries = entries.astype(np.uint16 if table["bits"] > 8 else np.uint8)
     places = np.clip(values.astype(np.int64) - first, 0, len(entries) - 1)
     return np.asarray(entries[places])
+
+
+def _first(table: dict[str, Any], signed: bool) -> int:
+    """Return the first value mapped, whatever sign its sixteen bits were read with."""
+    first = int(table["first"]) % 2**16
+    return first - 2**16 if signed and first >= 2**15 else first
 
 
 def apply_palette(table: dict[str, Any] | None, pixels: NDArray[Any]) -> NDArray[np.uint8]:
@@ -151,7 +169,7 @@ def apply_palette(table: dict[str, Any] | None, pixels: NDArray[Any]) -> NDArray
     if table is None:
         msg = "expected an image with a palette, got one whose palette cannot be read."
         raise DicomReadError(msg)
-    places = pixels.astype(np.int64) - int(table["first"])
+    places = pixels.astype(np.int64) - _first(table, pixels.dtype.kind == "i")
     colours = np.asarray(table["entries"]).astype(np.int64) >> max(0, table["bits"] - 8)
     eight = np.clip(colours, 0, 255).astype(np.uint8).T
     return np.asarray(eight[np.clip(places, 0, len(eight) - 1)])

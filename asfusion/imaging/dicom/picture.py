@@ -16,8 +16,8 @@ from asfusion.exceptions import DicomReadError
 from asfusion.imaging._picture import Picture
 from asfusion.imaging.dicom._padding import is_padding
 from asfusion.imaging.dicom._plain import PlainRows, plain_rows
+from asfusion.imaging.dicom.declared import check_size
 from asfusion.imaging.dicom.file import header_of, reduced_values, stored_of
-from asfusion.imaging.dicom.frames import check_size
 from asfusion.imaging.dicom.header import Header
 from asfusion.imaging.dicom.lookup import apply_palette, apply_table
 from asfusion.imaging.dicom.spacing import pixel_aspect
@@ -55,7 +55,8 @@ def read_dicom(path: Path, size: int | None = None) -> Picture | NDArray[np.uint
     if pixels is None:
         pixels = _decode(path, header)
     if pixels.ndim == 3:
-        return _eight_bits(pixels, header.integer("BitsStored", 8))
+        allocated = header.integer("BitsAllocated", 8)
+        return _eight_bits(pixels, header.integer("BitsStored", allocated))
     if header.code("PhotometricInterpretation") == "PALETTE COLOR":
         return apply_palette(header.tables.get("palette"), pixels)
     return _grey(pixels, header)
@@ -82,7 +83,7 @@ def _decode(path: Path, header: Header) -> NDArray[Any]:
 
 def _grey(stored: PlainRows | NDArray[Any], header: Header) -> Picture:
     """Return stored values with modality and VOI transformations applied or described."""
-    modality, voi = header.tables.get("modality"), header.tables.get("voi")
+    modality, voi = header.modality_table(), header.tables.get("voi")
     look: dict[str, Any] = {
         "inverted": header.code("PhotometricInterpretation") == "MONOCHROME1",
         "aspect": pixel_aspect(header),

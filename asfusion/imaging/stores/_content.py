@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
@@ -159,7 +159,8 @@ class ContentStore:
         cells = image_cells(paths)
         self._records.refresh()
         digests: list[bytes | None] = [self._known(cell) for cell in cells]
-        n_repaired = self._records.n_repaired
+        n_repaired, n_rebuilt = self._records.n_repaired, self._records.n_rebuilt
+        n_lost = sum(map(self._is_lost, cells))
         self._drop_damaged(digests)
         open_ = [i for i, cell in enumerate(cells) if cell is not None and digests[i] is None]
         # A file that is named twice is read once.
@@ -167,22 +168,25 @@ class ContentStore:
         for i in open_:
             first.setdefault(str(cells[i]), i)
         problems: dict[int, ImageReadError] = {}
-        with closing(self._made(list(first), n_jobs)) as steps:
-            for path, made in steps:
-                digests[first[path]] = made.digest
-                if made.problem is not None:
-                    problems[first[path]] = made.problem
-                    if stop:
-                        break
+        for paths, trust in self._rounds(first, digests):
+            with closing(self._made(paths, n_jobs, trust)) as steps:
+                for path, made in steps:
+                    digests[first[path]] = made.digest
+                    if made.problem is not None:
+                        problems[first[path]] = made.problem
+                        if stop:
+                            break
         for i in open_:
             source = first[str(cells[i])]
             digests[i] = digests[source]
             if source in problems:
                 problems[i] = problems[source]
-        if self._records.n_repaired > n_repaired:
+        n_rebuilt = self._records.n_rebuilt - n_rebuilt
+        n_damaged = self._records.n_repaired - n_repaired + max(0, n_lost - n_rebuilt)
+        if n_damaged:
             message = (
-                f"{self._records.who}: {self._records.n_repaired - n_repaired} damaged record(s) "
-                "were read again from their files. If this happens again, look at the disk."
+                f"{self._records.who}: {n_damaged} damaged record(s) were read again from their "
+                "files. If this happens again, look at the disk."
             )
             warn_user(message)
         return self._rows_of(digests), problems
@@ -193,10 +197,10 @@ class ContentStore:
         Returns
         -------
         ndarray of int64
-            Rows that are damaged. `ingest` of their files reads them again.
+            Rows that are damaged. `ingest` of their files reads them again. A row of which the
+            pixels and the entry in the index are damaged stays so; its file gets another one.
         """
-        self._records.refresh()
-        self._records.forget_checks()
+        self._records.look_again()
         return np.asarray(self._records.damaged(range(len(self._records))), dtype=np.int64)
 
     def __len__(self) -> int:
@@ -249,6 +253,25 @@ class ContentStore:
         digest = None if found is None else self._records.seen.get(found[0])
         return digest if digest in self._records.positions else None
 
+    def _is_lost(self, cell: str | None) -> bool:
+        """Return whether a file was stored as it is now, but the index does not know where."""
+        found = None if cell is None else self._recipe.key(cell)
+        digest = None if found is None else self._records.seen.get(found[0])
+        return digest is not None and digest not in self._records.positions
+
+    def _rounds(
+        self, first: dict[str, int], digests: list[bytes | None]
+    ) -> Iterator[tuple[list[str], bool]]:
+        """Yield the paths to make; then those that are said to be stored, but are not.
+
+        A process that wrote an entry goes on to believe in it after the index was damaged.
+        """
+        yield list(first), True
+        self._records.refresh()
+        known = self._records.positions
+        made = {path: digests[i] for path, i in first.items()}
+        yield [p for p, digest in made.items() if digest is not None and digest not in known], False
+
     def _drop_damaged(self, digests: list[bytes | None]) -> None:
         """Forget digests whose records are damaged."""
         place = {d: self._records.positions[d] for d in digests if d is not None}
@@ -273,12 +296,12 @@ class ContentStore:
             raise StoreError(msg) from None
 
     def _made(
-        self, paths: list[str], n_jobs: int | None
+        self, paths: list[str], n_jobs: int | None, trust: bool
     ) -> Generator[tuple[str, _Made], None, None]:
         """Yield each path with what became of it, once that is in the store."""
         if not paths:
             return
-        results = side_by_side(partial(_make, self._recipe), paths, n_jobs)
+        results = side_by_side(partial(_make if trust else _make_anew, self._recipe), paths, n_jobs)
         full = max(1, min(_BATCH, _BATCH_BYTES // self._records.record_bytes))
         waiting: list[tuple[str, _Made]] = []
         begun = time.monotonic()
@@ -305,7 +328,8 @@ class ContentStore:
     def _raise_damaged(self, n_bad: int) -> None:
         msg = (
             f"{self._records.who}: expected records as they were written, got {n_bad} damaged "
-            "one(s). Ingest their files again: only damaged ones are decoded."
+            "one(s). Ingest their files again, and use the rows that this returns: only damaged "
+            "ones are decoded."
         )
         raise StoreError(msg)
 
@@ -325,6 +349,12 @@ class _Made(NamedTuple):
 @lru_cache(maxsize=8)
 def _records_of_process(recipe: Recipe) -> Records:
     return recipe.open()
+
+
+def _make_anew(recipe: Recipe, path: str) -> _Made:
+    """Do what `_make` does, after all that this process knows of stores is forgotten."""
+    _records_of_process.cache_clear()
+    return _make(recipe, path)
 
 
 def _make(recipe: Recipe, path: str) -> _Made:

@@ -17,12 +17,12 @@ import threading
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._files import write_file
+from asfusion._files import hold, write_file
 from asfusion.exceptions import StoreError
 
 FileKey = tuple[int, int, int, int, int]
@@ -63,7 +63,7 @@ class Records:
     ) -> None:
         self.folder, self.shape, self.dtype, self.who = folder, shape, dtype, who
         self.record_bytes = int(np.prod(shape)) * dtype.itemsize
-        self.n_repaired = 0  # by this process
+        self.n_repaired = self.n_rebuilt = 0  # by this process: places, and entries among them
         self._guard = threading.RLock()
         self._forget(b"")
         self.refresh()
@@ -129,7 +129,11 @@ class Records:
         return (head if _is_head(head) else None), size
 
     def _make(self) -> None:
-        """Make a store, or what is missing of it; one whose name is damaged starts empty."""
+        """Make a store, or what is missing of it; one whose name is damaged gets another.
+
+        Its entries stay, as each has a checksum, unless they are of another version. Rows do, too:
+        what was in them is known again once it is ingested.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         for name in _FILES:
             (self.folder / name).touch()
@@ -138,7 +142,16 @@ class Records:
                 digest = os.urandom(32)
                 check = zlib.crc32(_ENTRY.pack(digest, _FORMAT, 0))
                 head = _ENTRY.pack(digest, _FORMAT, check)
-                write_file(self.folder / "index.bin", head, durable=False)
+                write_file(self.folder / "index.bin", head + self._old_entries(), durable=False)
+
+    def _old_entries(self) -> bytes:
+        """Return the entries behind a damaged name, and an empty one for each further record."""
+        old = (self.folder / "index.bin").read_bytes()
+        if _is_whole(old[: _ENTRY.size]):
+            return b""
+        rest = old[_ENTRY.size : len(old) // _ENTRY.size * _ENTRY.size]
+        n_records = (self.folder / "pixels.raw").stat().st_size // self.record_bytes
+        return rest.ljust(n_records * _ENTRY.size, b"\0")
 
     def _learn(self, position: int, digest: bytes, total: int, check: int) -> None:
         whole = check == zlib.crc32(_ENTRY.pack(digest, total, 0))
@@ -192,10 +205,11 @@ class Records:
             pixels = self._map()
         return np.take(pixels[:, part], positions, axis=0)
 
-    def forget_checks(self) -> None:
-        """Compare every record with its checksum again when it is next asked for."""
+    def look_again(self) -> None:
+        """Read the index anew, and compare every record with its checksum when it is asked for."""
         with self._guard:
-            self._sound.clear()
+            self._forget(b"")
+            self.refresh()
 
     def _map(self) -> NDArray[Any]:
         """Return all records that the file holds, mapped; longer once there are more."""
@@ -232,6 +246,7 @@ class Records:
                 self._learn_all()
                 self._cut("index.bin", _ENTRY.size)
                 self._cut("seen.bin", _SEEN.size)
+                self._rebuild({d: r for d, r in records.items() if d not in self.positions})
                 known = {d: self.positions[d] for d in records if d in self.positions}
                 bad = set(self.damaged(known.values()))
                 self._repair({p: (d, records[d]) for d, p in known.items() if p in bad})
@@ -259,6 +274,19 @@ class Records:
         with (self.folder / "index.bin").open("ab") as file:
             file.write(b"".join(_entry(digest, pixels) for digest, pixels in records))
 
+    def _rebuild(self, records: Mapping[bytes, NDArray[Any]]) -> None:
+        """Write entries again that are damaged, where the pixels in their places are these."""
+        pixels = self._map()
+        lost = [p for p, total in enumerate(self._sums) if total is None and p < len(pixels)]
+        places = {zlib.crc32(pixels[place].data): place for place in lost} if records else {}
+        found: dict[int, tuple[bytes, NDArray[Any]]] = {}
+        for digest, record in records.items():
+            place = places.get(zlib.crc32(np.ascontiguousarray(record).data))
+            if place is not None and place not in found and np.array_equal(pixels[place], record):
+                found[place] = digest, record
+        self._repair(found)
+        self.n_rebuilt += len(found)
+
     def _repair(self, records: Mapping[int, tuple[bytes, NDArray[Any]]]) -> None:
         """Write records again in their places."""
         for position, (digest, pixels) in records.items():
@@ -284,15 +312,21 @@ class Records:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         with (self.folder / "lock").open("r+b") as file:
-            _lock(file)  # the system lets go of it when the file is closed, or the process dies
+            # The system lets go of it when the file is closed, or the process dies.
+            hold(file.fileno())
             yield
 
 
 def _is_head(head: bytes) -> bool:
+    return _is_whole(head) and bool(_ENTRY.unpack(head)[1] == _FORMAT)
+
+
+def _is_whole(head: bytes) -> bool:
+    """Return whether this is an entry with its checksum, or a name of any version."""
     if len(head) < _ENTRY.size:
         return False
     name, form, check = _ENTRY.unpack(head)
-    return bool(form == _FORMAT and check == zlib.crc32(_ENTRY.pack(name, form, 0)))
+    return bool(check == zlib.crc32(_ENTRY.pack(name, form, 0)))
 
 
 def _entry(digest: bytes, pixels: NDArray[Any]) -> bytes:
@@ -304,17 +338,3 @@ def _put(path: Path, start: int, data: Any) -> None:
     with path.open("r+b") as file:
         file.seek(start)
         file.write(data)
-
-
-def _lock(file: IO[bytes]) -> None:
-    """Wait until no other process holds the file."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        while True:
-            with contextlib.suppress(OSError):  # it gives up after ten seconds
-                msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
-                return
-    fcntl.flock(file, fcntl.LOCK_EX)

@@ -10,7 +10,8 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_choice, check_integer
+from asfusion._checks import check_choice, check_integer, in_words
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.read import WHO, read_pixels
 from asfusion.imaging.stores._content import ContentStore, file_key
@@ -83,13 +84,14 @@ class ImageStore(ContentStore):
     ) -> None:
         self.size = check_integer(size, "size", minimum=1)
         if channels not in (1, 3) or isinstance(channels, bool):
-            msg = f"channels: expected 1 (grey) or 3 (RGB), got {channels!r}."
+            msg = f"channels: expected 1 (grey) or 3 (RGB), got {in_words(channels)}."
             raise ConfigurationError(msg)
         self.channels = channels
         self.dtype = check_choice(dtype, "dtype", ("uint8", "uint16"))
         recipe = _Recipe(str(Path(folder).absolute()), self.size, channels, self.dtype)
         super().__init__(folder, recipe)
 
+    @public
     def read(self, rows: Any) -> NDArray[Any]:
         """Return images by row, or by path, in one index operation.
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, DicomReadError
 from asfusion.imaging._guard import guarded
 from asfusion.imaging.stores._content import ContentStore, file_key
@@ -121,6 +122,7 @@ class SeriesStore(ContentStore):
         self._n_voxels = int(np.prod(plan.shape))
         super().__init__(folder, _Recipe(str(Path(folder).absolute()), plan, self.on_gap))
 
+    @public
     def read(self, rows: Any) -> NDArray[np.uint8]:
         """Return voxels by row, or by path, in one index operation.
 
@@ -146,6 +148,7 @@ class SeriesStore(ContentStore):
         """
         return self._take(rows, slice(self._n_voxels)).reshape(-1, *self.shape)
 
+    @public
     def n_slices(self, rows: Any) -> NDArray[np.int64]:
         """Return how many slices there are in the files, zero where there is no series.
 
@@ -171,6 +174,7 @@ class SeriesStore(ContentStore):
         counts = self._take(rows, slice(self._n_voxels, self._n_voxels + _COUNT.size))
         return counts.view("<u4").reshape(-1).astype(np.int64)
 
+    @public
     def notes(self, rows: Any) -> list[tuple[str, ...]]:
         """Return what `asfusion.imaging.read_series` noted when the series were decoded.
 

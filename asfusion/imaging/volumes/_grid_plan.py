@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_integer, check_number
+from asfusion._checks import check_integer, check_number, in_words
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.volumes.grid import Grid, to_eight_bits, window_of
 from asfusion.imaging.volumes.volume import Volume
@@ -69,7 +69,7 @@ def check_shape(
 ) -> tuple[int, int, int]:
     """Return three numbers of voxels, none of them less than in `smallest`."""
     if not isinstance(shape, Sequence) or isinstance(shape, str) or len(shape) != 3:
-        msg = f"{name}: expected three numbers of voxels (Z, Y, X), got {shape!r}."
+        msg = f"{name}: expected three numbers of voxels (Z, Y, X), got {in_words(shape)}."
         raise ConfigurationError(msg)
     z, y, x = (
         check_integer(n, name, minimum=least) for n, least in zip(shape, smallest, strict=True)
@@ -99,6 +99,6 @@ def check_window(window: Any) -> Window:
 
 def _numbers(values: Any, name: str, n: int) -> list[float]:
     if not isinstance(values, Sequence) or isinstance(values, str) or len(values) != n:
-        msg = f"{name}: expected {n} numbers, got {values!r}."
+        msg = f"{name}: expected {n} numbers, got {in_words(values)}."
         raise ConfigurationError(msg)
     return [check_number(v, name, minimum=-1e9, maximum=1e9) for v in values]

@@ -10,9 +10,9 @@ from pathlib import Path
 from asfusion.exceptions import DicomReadError, ImageReadError
 from asfusion.imaging._guard import first_bytes
 from asfusion.imaging._limits import MAX_BYTES, MAX_FRAMES
+from asfusion.imaging.dicom.declared import NO_PIXELS
 from asfusion.imaging.dicom.encoding import looks_like_dicom
 from asfusion.imaging.dicom.file import directory_of, header_of
-from asfusion.imaging.dicom.frames import NO_PIXELS
 from asfusion.imaging.dicom.header import Header
 from asfusion.imaging.volumes._nifti import is_nifti
 from asfusion.imaging.volumes._slices import Slice, slices_of

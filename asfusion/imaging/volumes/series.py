@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer
+from asfusion._door import public
 from asfusion.exceptions import ConfigurationError, DicomReadError
 from asfusion.imaging._guard import checked_path, guarded
 from asfusion.imaging._limits import MAX_FRAMES, MAX_VOLUME_BYTES
@@ -27,6 +28,7 @@ from asfusion.imaging.volumes.volume import Volume, volume_window
 WHO = "Series: "
 
 
+@public
 def read_series(
     path: str | os.PathLike[str],
     *,
@@ -299,7 +301,7 @@ def _grey(stored: NDArray[Any], one: Slice) -> NDArray[Any]:
 
 def _rescaled(values: NDArray[Any], one: Slice) -> NDArray[Any]:
     """Return values in the units of the modality."""
-    table = one.header.tables.get("modality")
+    table = one.header.modality_table()
     if table is not None and values.dtype.kind in "iu":
         return apply_table(table, values, values.dtype.kind == "i")
     slope, intercept = one.header.rescale(one.frame)
