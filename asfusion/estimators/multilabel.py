@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 
+from asfusion._door import public
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators.early import EarlyFusion
@@ -26,6 +27,7 @@ class FusionMultilabel:
     _usual_target: ClassVar[type[Target]] = Labels
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
 
+    @public
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each label.
 
@@ -42,6 +44,7 @@ class FusionMultilabel:
         """
         return np.asarray(self._outputs(X))  # type: ignore[attr-defined]
 
+    @public
     def predict(self, X: Any) -> NDArray[np.int64]:
         """Return which labels are likelier than not.
 
@@ -55,7 +58,8 @@ class FusionMultilabel:
         ndarray of shape (n_rows, n_labels)
             1 or 0.
         """
-        return np.asarray(self.target_.shaped(self._outputs(X)))  # type: ignore[attr-defined]
+        outputs = self._outputs(X)  # type: ignore[attr-defined]
+        return np.asarray(self.target_.shaped(outputs))
 
     def __sklearn_tags__(self) -> Tags:
         """Say that y is needed, and has columns."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._door import public
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators.early import EarlyFusion
@@ -31,6 +32,7 @@ class FusionSurvival:
     _usual_target: ClassVar[type[Target]] = Survival
     _task_attributes: tuple[str, ...] = ("prior_", "n_outputs_", "target_")
 
+    @public
     def predict(self, X: Any) -> Floats:
         """Return the log risk of each row: higher means sooner.
 
@@ -44,8 +46,10 @@ class FusionSurvival:
         ndarray of shape (n_rows,)
             The logarithm of the cumulative hazard, averaged over ``target_.times_``.
         """
-        return np.asarray(self.target_.shaped(self._outputs(X)))  # type: ignore[attr-defined]
+        curves = self._outputs(X)  # type: ignore[attr-defined]
+        return np.asarray(self.target_.shaped(curves))
 
+    @public
     def predict_survival_function(self, X: Any, times: Any = None) -> Floats:
         """Return the probability that each row has had no event by each time.
 
@@ -80,6 +84,7 @@ class FusionSurvival:
             raise InputError(msg)
         return survival_at(curves, known, wanted)
 
+    @public
     def predict_median(self, X: Any) -> Floats:
         """Return the time by which half of the rows like each would have had their event.
 
@@ -104,6 +109,7 @@ class FusionSurvival:
         median = known[place - 1] + share * (known[place] - known[place - 1])
         return np.where(below.any(axis=1), median, np.inf)
 
+    @public
     def score(self, X: Any, y: Any) -> float:
         """Return Harrell's C: how often the row with the higher risk has its event first.
 

@@ -173,9 +173,11 @@ class SurvivalScoring(Scoring):
         """Return how many events were seen, and which horizons scores are means over."""
         shown = ", ".join(f"{horizon:.4g}" for horizon in report.curves["horizons"])
         return [
-            f"{report.curves['n_events']} events. Horizons, in the unit of y: {shown}; a score by "
-            "a horizon without its name is the mean over them. Censored rows count through "
-            "inverse probability weights.",
+            (
+                f"{report.curves['n_events']} events. Horizons, in the unit of y: {shown}; a score "
+                "by a horizon without its name is the mean over them. Censored rows count "
+                "through inverse probability weights."
+            ),
             f"Net benefit is at a threshold of {report.threshold:.3g}.",
         ]
 

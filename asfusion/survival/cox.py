@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._door import learns, public
 from asfusion._warn import warn_user
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
@@ -93,6 +94,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         self.max_iter = max_iter
         self.tol = tol
 
+    @learns
     def fit(self, X: Any, y: Any, sample_weight: Any = None, strata: Any = None) -> Self:
         """Fit to rows with an event, or censored.
 
@@ -141,6 +143,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         check_integer(self.max_iter, "max_iter", minimum=1)
         check_number(self.tol, "tol", minimum=0.0, exclusive=True)
 
+    @public
     def predict(self, X: Any) -> Floats:
         """Return the log risk of each row, relative to a row at the means of the features.
 
@@ -158,6 +161,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return np.asarray((X - self.center_) @ self.coef_)
 
+    @public
     def predict_survival_function(self, X: Any, times: Any, strata: Any = None) -> Floats:
         """Return the probability that each row has had no event by each time.
 
@@ -186,6 +190,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         hazards = np.stack([_at(times, *baseline) for baseline in self.baselines_])
         return np.asarray(np.exp(-risk[:, None] * hazards[numbers]))
 
+    @public
     def score(self, X: Any, y: Any) -> float:
         """Return Harrell's C: how often the row with the higher risk has its event first."""
         y = read_times(y, len(X))

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._door import learns, public
 from asfusion.exceptions import InputError
 from asfusion.survival._read import read_times
 
@@ -47,6 +48,7 @@ class KaplanMeier:
     times_: Floats
     survival_: Floats
 
+    @learns
     def fit(self, y: Any, sample_weight: Any = None) -> Self:
         """Learn the curve.
 
@@ -86,6 +88,7 @@ class KaplanMeier:
         self.variance_ = np.cumsum(np.where(np.isfinite(steps), steps, 0.0))
         return self
 
+    @public
     def predict(self, times: Any) -> Floats:
         """Return the share without an event by each time.
 

@@ -15,6 +15,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asfusion._checks import check_choice, check_integer
+from asfusion._door import learns, public
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
 from asfusion.survival._read import read_times
@@ -55,6 +56,7 @@ class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
     def _risk(self, model: Any, X: Floats) -> Floats:
         """Return the log risk that a fitted one predicts."""
 
+    @learns
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to rows with an event, or censored.
 
@@ -106,6 +108,7 @@ class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         )
         return np.asarray(checked)
 
+    @public
     def predict(self, X: Any) -> Floats:
         """Return the log risk of each row: higher means sooner.
 
@@ -122,6 +125,7 @@ class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         return self.curve_.predict(self._risk(self.model_, self._read(X, reset=False))[:, None])
 
+    @public
     def predict_survival_function(self, X: Any, times: Any) -> Floats:
         """Return the probability that each row has had no event by each time.
 
@@ -141,6 +145,7 @@ class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         risk = self._risk(self.model_, self._read(X, reset=False))
         return self.curve_.predict_survival_function(risk[:, None], times)
 
+    @public
     def score(self, X: Any, y: Any) -> float:
         """Return Harrell's C."""
         y = read_times(y, len(X))

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
+from asfusion._door import learns, public
 from asfusion.bundle.objects import Bundled
+from asfusion.exceptions import InputError
 
 Floats = NDArray[np.float64]
 
@@ -27,13 +29,29 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
         None for a label that is the same in all rows where it is known.
     shares_ : ndarray of shape (L,)
         Share of rows with each label.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from asfusion.targets import PerLabel
+    >>> X = np.arange(6.0)[:, None]
+    >>> y = np.array([[0, 1], [0, 1], [np.nan, 1], [1, 0], [1, 0], [1, np.nan]])
+    >>> PerLabel(LogisticRegression()).fit(X, y).predict_proba(X).shape
+    (6, 2)
     """
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
+    @learns
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to labels (N, L) of 1, 0 and NaN."""
+        y = np.asarray(y, dtype=np.float64)
+        if y.ndim != 2:
+            msg = f"y: expected a column for each label, got {y.ndim} dimension(s)."
+            raise InputError(msg)
+        X = np.asarray(X)
         self.shares_ = np.full(y.shape[1], 0.5)
         self.models_: list[Any] = []
         for k in range(y.shape[1]):
@@ -46,6 +64,7 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
             self.models_.append(model)
         return self
 
+    @public
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each label (N, L)."""
         out = np.tile(self.shares_, (len(X), 1))
