@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar
 from asfusion.exceptions import (
     AsfusionError,
     ConfigurationError,
+    FileError,
     ForeignError,
     InputError,
     InputTypeError,
@@ -145,8 +146,10 @@ def _in_our_words(error: Exception, traceback: TracebackType | None, who: str) -
             "once, or use smaller images, a smaller backbone, or device='cpu'."
         )
     where = _place(traceback)
-    if isinstance(error, OSError) and error.strerror:
-        where = f"{where} ({error.strerror})"
+    if isinstance(error, OSError) and error.errno is not None:
+        # The words of the system name no file; where it hangs one on, that is left out.
+        said = f"{kind} {where} ({error.strerror}). Check free space, rights and the path."
+        return FileError(error.errno, f"{who}: expected a file to read or to write, got {said}")
     msg = f"{who}: expected input that it can work with, got {kind} {where}{_said(error)}. {_FIX}"
     if isinstance(error, TypeError):
         return InputTypeError(msg)

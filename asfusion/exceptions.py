@@ -15,6 +15,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- ShapeError(ValueError)              tensors that do not fit together
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
     |-- StoreError(OSError)                 a store that cannot be written or is damaged
+    |-- FileError(OSError)                  the system could not read or write a file
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
@@ -74,6 +75,10 @@ class BundleError(AsfusionError, ValueError):
 
 class StoreError(AsfusionError, OSError):
     """A store of images or series that cannot be written, or that is damaged."""
+
+
+class FileError(AsfusionError, OSError):
+    """The system could not read or write a file: no space, no right, no such place."""
 
 
 class CheckpointError(AsfusionError, ValueError):

@@ -5,9 +5,10 @@
 Each topic forges its cases from seeds and hands them to the library in a process of its own,
 one after the other. That process is watched from outside: a death by a signal is a crash, ten
 seconds (of the process, not of the clock) without an answer are a hang, and the growth of resident
-memory over that of a valid case is measured case by case. Inside it, an audit hook counts programs
-that are started and connections that are opened. Words of every error, warning, log and print are
-searched for canaries, which the cases carry where patients' data would be.
+memory, less the bytes of the file or folder that was handed over, is measured case by case. Inside
+it, an audit hook counts programs that are started and connections that are opened. Words of every
+error, warning, log and print are searched for canaries, which the cases carry where patients' data
+would be.
 
 Counted is what must be nought; the exit status is 1 where something is not. Linux only.
 """
@@ -185,7 +186,7 @@ def one_case(
         "words": said.replace("\n", " ")[:200],
         "canary": any(word in text for word in CANARIES),
         "acts": sorted(set(acts) - allowed),
-        "mb": round(max(0.0, peak_mb() - before), 1),
+        "mb": round(max(0.0, peak_mb() - before - HANDED_MB[0]), 1),
         "seconds": round(cpu_s() - begun, 2),
     }
 
@@ -374,12 +375,12 @@ def bundles(folder: Path) -> Stage:
         if seed < 0:
             return lambda: ask_all(sources)
         if seed % 20 == 0:  # one in twenty is a bomb
-            return partial(ask, heavy[(seed // 20) % len(heavy)])
+            return partial(ask, hand_over(heavy[(seed // 20) % len(heavy)]))
         scratch = folder / "forged"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         (path,) = forged(sources[seed % len(sources)], scratch, 1, seed)
-        return partial(ask, path)
+        return partial(ask, hand_over(path))
 
     return stage
 
@@ -396,7 +397,7 @@ def trees(folder: Path) -> Stage:
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(sources[seed % len(sources)], copy)
         forge_bundle(copy, seed)
-        return partial(ask, copy)
+        return partial(ask, hand_over(copy))
 
     return stage
 
@@ -420,7 +421,7 @@ def images(folder: Path) -> Stage:
     def written(content: bytes, suffix: str) -> Path:
         path = folder / f"picture{suffix}"
         path.write_bytes(content)
-        return path
+        return hand_over(path)
 
     def stage(seed: int) -> Attack:
         return read_valid if seed < 0 else partial(read, written(*damaged(seed)))
@@ -461,6 +462,14 @@ def tables(folder: Path) -> Stage:
 
 
 CANARIES = [CANARY]
+HANDED_MB = [0.0]
+
+
+def hand_over(path: Path) -> Path:
+    """Note how large a file or folder is, and return it."""
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    HANDED_MB[0] = sum(file.stat().st_size for file in files) / 2**20
+    return path
 
 
 def notes(folder: Path) -> Stage:

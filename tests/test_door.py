@@ -17,6 +17,7 @@ from asfusion._door import learns, public
 from asfusion.exceptions import (
     AsfusionError,
     ConfigurationError,
+    FileError,
     ForeignError,
     InputError,
     InputTypeError,
@@ -58,6 +59,8 @@ def caught(error: BaseException) -> BaseException:
         (UnicodeDecodeError("utf-8", WORD.encode(), 0, 1, WORD), InputError),
         (TypeError(WORD), InputTypeError),
         (RuntimeError(WORD), ForeignError),
+        (OSError(28, "No space left on device", WORD), FileError),
+        (PermissionError(13, "Permission denied", WORD), FileError),
         (AttributeError(WORD, name=WORD, obj=WORD), ForeignError),
         (ExceptionGroup(WORD, [ValueError(WORD)]), ForeignError),
         (NotFittedError(WORD), UnfittedError),
