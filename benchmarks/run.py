@@ -106,6 +106,14 @@ BENCHES = (
         quick=("--quick", "--rounds", "2"),
     ),
     Bench(
+        "survival",
+        "time to an event: Cox against lifelines, fusion against Cox on the table",
+        "survival.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--quick"),
+        needs=("tcga/kirc.csv",),
+    ),
+    Bench(
         "lab-events",
         "ten million lab events against vectorised pandas",
         "lab_events.py",
