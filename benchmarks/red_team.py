@@ -481,11 +481,10 @@ def hand_over(path: Path) -> Path:
 
 def notes(folder: Path) -> Stage:
     from asfusion import notes as room
-    from asfusion.notes.concepts import build_lexicon
     from tests.forging.notes import attacked_text, hostile_note, hostile_pattern
 
     def search(pattern: str, text: str) -> str:
-        room.find_concepts(text, build_lexicon({"x": [pattern]}, builtin=False))
+        room.find_concepts(text, {"x": [pattern]}, builtin=False)
         return "searched"
 
     def read(text: str) -> str:
