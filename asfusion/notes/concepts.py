@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from asfusion._door import public
@@ -90,6 +92,13 @@ def mentions_of(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
         raise InputError(msg)
     if text.isascii() and not ENTITY.search(text):
         return _mentions_in(text, lexicon)
+    spelled = _spelled_out(text)
+    if spelled > min(LONGEST_NOTE, 4 * len(text) + 10_000):
+        msg = (
+            f"Concepts: expected a note whose ligatures are a few letters long, got {len(text):,} "
+            f"characters that stand for {spelled:,}. Such a note is damaged: export it again."
+        )
+        raise InputError(msg)
     # Dashes, quotes and spaces of word processors and web pages are read as the plain ones.
     note = clean_with_offsets(text)
     found = _mentions_in(note.text, lexicon)
@@ -102,6 +111,12 @@ def mentions_of(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:
         )
         for mention in found
     )
+
+
+def _spelled_out(text: str) -> int:
+    """Return how long a text is with its ligatures as letters; one sign may stand for eighteen."""
+    counts = Counter(text)
+    return sum(n * len(unicodedata.normalize("NFKC", sign)) for sign, n in counts.items())
 
 
 def _mentions_in(text: str, lexicon: Lexicon) -> tuple[ConceptMention, ...]:

@@ -92,6 +92,7 @@ def _objects(frame: pd.DataFrame) -> np.ndarray:
 
 def _with_cell(frame: pd.DataFrame, rng: Rng, *cells: Any) -> pd.DataFrame:
     """Return the table with odd cells in a column of objects."""
+    frame = frame.loc[:, ~frame.columns.duplicated()]
     name = str(rng.choice(frame.columns))
     column = np.empty(len(frame), dtype=object)
     column[:] = frame[name].to_list()
@@ -102,6 +103,7 @@ def _with_cell(frame: pd.DataFrame, rng: Rng, *cells: Any) -> pd.DataFrame:
 
 
 def _all_cells(frame: pd.DataFrame, rng: Rng, cell: Callable[[int], Any]) -> pd.DataFrame:
+    frame = frame.loc[:, ~frame.columns.duplicated()]
     name = str(rng.choice(frame.columns))
     column = np.empty(len(frame), dtype=object)
     column[:] = [cell(row) for row in range(len(frame))]

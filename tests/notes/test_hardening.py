@@ -185,3 +185,10 @@ def test_hostile_notes_end_in_a_result() -> None:
         assert clean.text == clean_note(note) == clean_note(clean.text), seed
         assert all(0 <= m.start < m.end <= len(note) for m in find_concepts(note)), seed
         redact(note)
+
+
+def test_a_note_of_ligatures_is_refused() -> None:
+    """One sign may stand for eighteen letters, which would take a hundred times its memory."""
+    with pytest.raises(InputError, match="20,000 characters that stand for 360,000"):
+        find_concepts("\ufdfa" * 20_000)
+    assert len(find_concepts("\ufdfa No uveitis, af\ufb01rmed.").mentions) == 1
