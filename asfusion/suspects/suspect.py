@@ -16,15 +16,15 @@ Kind: TypeAlias = Literal[
     "duplicates",
 ]
 
-MEANINGS: dict[Kind, str] = {
-    "determines": "determine the target",
-    "sibling": "are labels themselves",
-    "identifier": "tell patients apart",
-    "provenance": "say where a row is from",
-    "after_index": "are later than the index date",
-    "note_tells": "name the target in words",
-    "missingness": "tell the target by what is missing",
-    "duplicates": "are shared by different patients",
+NOUNS: dict[Kind, str] = {
+    "determines": "columns that determine the target",
+    "sibling": "other labels",
+    "identifier": "identifiers",
+    "provenance": "sources of the rows",
+    "after_index": "what is later than the index date",
+    "note_tells": "notes that name the target",
+    "missingness": "what is missing",
+    "duplicates": "contents that several patients share",
 }
 
 
