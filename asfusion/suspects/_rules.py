@@ -18,7 +18,9 @@ N_FOLDS = 5
 _FEWEST = 20  # patients; of each of two levels at least _FEWEST_OF_LEVEL
 _FEWEST_OF_LEVEL = 5
 # Of numbers cut into classes: measurements of few patients may part well by luck.
-_FEWEST_CUT = 50
+_FEWEST_CUT = 100
+_FEWEST_OF_TARGET = 50
+_CROWD = 0.45
 _CHANCE = 7.0  # the log odds by which an agreement is no coincidence among all columns
 _ALL, _NEARLY_ALL = 0.99, 0.95
 _ORDERED = 0.999
@@ -76,7 +78,7 @@ def told_by_levels(
 def told_by_cuts(values: Numbers, classes: Codes, patients: Codes) -> tuple[float, float, Numbers]:
     """Return the accuracy with which cuts of numbers tell classes, also of unseen patients.
 
-    And the cuts: one more than there are between as many heaps as there are classes.
+    And the cuts between them: a class may have two heaps.
     """
     from sklearn.tree import DecisionTreeClassifier
 
@@ -89,38 +91,72 @@ def told_by_cuts(values: Numbers, classes: Codes, patients: Codes) -> tuple[floa
             tree.fit(column[~judge], classes[~judge])
             right[judge] = tree.predict(column[judge]) == classes[judge]
     tree.fit(column, classes)
-    inner = tree.tree_.children_left >= 0
     own = float(np.mean(tree.predict(column) == classes))
-    return own, float(right.mean()), np.sort(tree.tree_.threshold[inner])
+    cuts = np.sort(tree.tree_.threshold[tree.tree_.children_left >= 0])
+    # Between parts that are called alike there is no cut.
+    ends = np.r_[values.min() - 1.0, cuts, values.max() + 1.0]
+    called = tree.predict(((ends[1:] + ends[:-1]) / 2.0)[:, None])
+    return own, float(right.mean()), cuts[called[1:] != called[:-1]]
 
 
-def is_told_by_cuts(values: Numbers, classes: Codes, patients: Codes) -> tuple[bool, float]:
+def is_told_by_cuts(
+    values: Numbers, classes: Codes, patients: Codes, *, is_target: bool = False
+) -> tuple[bool, float]:
     """Return whether cuts of numbers tell classes because one was made of the other.
 
     And their accuracy in unseen patients. Two kinds of patients that differ much leave a valley
     between their measurements. Where a cut was made for the class, the numbers pass it as if it
     were not there; where numbers were made of the classes, the gap is wider than all that they
-    vary within one.
+    vary within one. Where the numbers are the target itself, less is asked for: few columns
+    that it did not make part it cleanly.
     """
     own, right, cuts = told_by_cuts(values, classes, patients)
     by_chance = chance(classes)
     # Beside a cut, which patients a fold lacks decides where it is put.
     if skill(own, by_chance) < _ALL or skill(right, by_chance) < _NEARLY_ALL:
         return False, right
-    cut = len(np.unique(patients)) >= _FEWEST_CUT and any(_passes(values, c) for c in cuts)
-    return cut or _is_jittered(values, classes), right
+    if _is_jittered(values, classes):
+        return True, right
+    n_patients = len(np.unique(patients))
+    fewest, passes = (_FEWEST_OF_TARGET, _has_no_valley) if is_target else (_FEWEST_CUT, is_passed)
+    return n_patients >= fewest and any(passes(values, cut) for cut in cuts), right
+
+
+def is_passed(values: Numbers, cut: float) -> bool:
+    """Return whether numbers pass a cut as if it were not there, on any scale they may have."""
+    if not _passes(values, cut):
+        return False
+    least = float(values.min())
+    if least < 0:
+        return True
+    # What spreads by factors may hide a valley at its crowded end.
+    shift = float(values[values > 0].min(initial=1.0)) if least == 0 else 0.0
+    return _passes(np.log(values + shift), float(np.log(cut + shift)))
 
 
 def _passes(values: Numbers, cut: float) -> bool:
+    """Return whether there is no valley, and one side at least does not thin out towards it."""
+    if not _has_no_valley(values, cut):
+        return False
+    below, above = cut - values[values <= cut], values[values > cut] - cut
+    return max(_crowd(below), _crowd(above)) >= _CROWD
+
+
+def _has_no_valley(values: Numbers, cut: float) -> bool:
     """Return whether numbers lie as densely at a cut as on the sparser side of it."""
     low, high = np.quantile(values, [0.1, 0.9])
-    levels = np.unique(values)
-    steps = np.diff(levels)
+    steps = np.diff(np.unique(values))
     half = max(_BAND * float(high - low), 0.51 * float(np.median(steps)) if len(steps) else 0.0)
     near = int((np.abs(values - cut) <= half).sum())
     below = int(((values < cut - half) & (values >= cut - 3 * half)).sum())
     above = int(((values > cut + half) & (values <= cut + 3 * half)).sum())
     return near >= _FEWEST_NEAR and near >= 0.5 * min(below, above)
+
+
+def _crowd(distances: Numbers) -> float:
+    """Return the share of the nearer half of numbers that is nearer than half of its reach."""
+    reach = float(np.median(distances))
+    return 2.0 * float(np.mean(distances <= 0.5 * reach))
 
 
 def _is_jittered(values: Numbers, classes: Codes) -> bool:

@@ -201,7 +201,7 @@ class _Search:
                     )
         if len(levels) > 10 or not _rules.is_enough(codes, people, len(self.names)):
             return ""
-        if not _rules.is_told_by_cuts(outcome.values, codes, people)[0]:
+        if not _rules.is_told_by_cuts(outcome.values, codes, people, is_target=True)[0]:
             return ""
         return f"it is {self.outcome.label} cut into {len(levels)} levels"
 
