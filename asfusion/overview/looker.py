@@ -131,7 +131,7 @@ def look(
         n_rows=len(frame),
         n_groups=len(np.unique(patients)),
         is_grouped=numbers is not None,
-        target=", ".join(outcome.label.strip("'") for outcome in outcomes),
+        target=", ".join(outcome.name for outcome in outcomes if outcome.name),
         classes=dict(zip(parts.names, parts.counts(), strict=True)),
         columns=facts,
         modalities=columns,

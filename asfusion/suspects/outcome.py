@@ -84,7 +84,8 @@ def _columns(y: Any, names: Sequence[str]) -> list[tuple[str | None, NDArray[Any
     if array.ndim == 0:
         raise InputError("y: expected one entry per row of X, got a single value.")
     if array.ndim == 1:
-        name = own if isinstance(own, str) else (names[0] if len(names) == 1 else None)
+        # polars calls a column without a name "".
+        name = own if isinstance(own, str) and own else (names[0] if len(names) == 1 else None)
         return [(name, array)]
     if array.ndim > 2:
         msg = f"y: expected one or two dimensions, got {array.ndim}."
