@@ -222,28 +222,30 @@ def _count_features(facts: Sequence[ColumnFacts], taken_for: Mapping[str, str]) 
 def _sample_sizes(
     outcomes: Sequence[Outcome], patients: NDArray[np.int64], n_candidates: int
 ) -> tuple[SampleSize, ...]:
+    """Return what is there and what is needed, of outcomes that vary."""
     found = []
     for outcome in outcomes:
-        rows = np.flatnonzero(outcome.known)
-        # Visits of one patient are no further patients: the first of each counts.
-        first = rows[np.unique(patients[rows], return_index=True)[1]]
-        values = outcome.values[first]
+        values = outcome.values[outcome.known]
         if len(np.unique(values)) > 1:
-            found.append(_sample_size(outcome, values, n_candidates))
+            people = np.unique(patients[outcome.known], return_inverse=True)[1]
+            found.append(_sample_size(outcome, values, people, n_candidates))
     return tuple(found)
 
 
-def _sample_size(outcome: Outcome, values: NDArray[np.float64], n_candidates: int) -> SampleSize:
-    name, n = outcome.label, len(values)
+def _sample_size(
+    outcome: Outcome, values: NDArray[np.float64], people: NDArray[np.int64], n_candidates: int
+) -> SampleSize:
+    """Return patients, not visits: of a class those who ever have it, of a quantity their mean."""
+    name, n, p = outcome.label, int(people.max()) + 1, n_candidates
     if not outcome.levels:
-        needed = (
-            needed_for_numbers(float(values.mean()), float(values.std(ddof=1)), n_candidates)
-            if n_candidates
-            else {}
-        )
-        return SampleSize(name, n, None, n_candidates, needed)
-    counts = np.unique(values, return_counts=True)[1]
-    # One class against the rest, the worst of them; of two it is the same either way.
-    asked = [needed_for_classes(float(c) / n, n_candidates) for c in counts] if n_candidates else []
+        means = np.bincount(people, weights=values) / np.bincount(people)
+        mean, spread = float(means.mean()), float(means.std(ddof=1)) if n > 1 else 0.0
+        return SampleSize(name, n, None, p, needed_for_numbers(mean, spread, p) if p else {})
+    ever = [len(np.unique(people[values == k])) for k in np.unique(values)]
+    # One class against the rest, the worst of them; of two the rarer.
+    shares = [min(max(count / n, 1.0 / n), 1.0 - 1.0 / n) for count in ever if n > 1]
+    asked = [needed_for_classes(share, p) for share in shares] if p else []
+    if len(ever) == 2 and asked:
+        asked = [asked[int(np.argmin(ever))]]
     needed = {key: max(each[key] for each in asked) for key in (asked[0] if asked else ())}
-    return SampleSize(name, n, min(int(counts.min()), n - int(counts.max())), n_candidates, needed)
+    return SampleSize(name, n, min(ever), p, needed)

@@ -40,7 +40,7 @@ def find_identifiers(
     """
     found = []
     names = [name for name, role in roles.items() if role in _ROLES]
-    possible = _possible(frame, names)
+    possible = _possible(frame, names, patients)
     for name in names:
         evidence = _told_by_name(name, roles[name]) if roles[name] == "identifier" else ""
         if name in possible:
@@ -56,15 +56,27 @@ def _told_by_name(name: str, role: str) -> str:
     return "its text differs in nearly every row"
 
 
-def _possible(frame: Frame, names: Iterable[str]) -> set[str]:
-    """Return columns that are no measurement at first sight: whole, in some rows at least."""
-    some = frame.take(np.arange(min(len(frame), _SAMPLE)))
+def _possible(frame: Frame, names: Iterable[str], patients: NDArray[np.int64] | None) -> set[str]:
+    """Return columns that no few rows show to be measurements: fractions, or shared by patients."""
+    rows = np.arange(min(len(frame), _SAMPLE))
+    people = rows if patients is None else patients[rows]
+    some = frame.take(rows)
     plain = [name for name in names if name in frame.plain]
     possible = {name for name in names if name not in frame.plain}
     for part, cells in some.blocks(plain):
         whole = (np.isnan(cells) | (cells == np.round(cells))).all(axis=0)
-        possible |= {name for name, is_whole in zip(part, whole, strict=True) if is_whole}
+        for name, values, is_whole in zip(part, cells.T, whole, strict=True):
+            if is_whole and _is_apart(values, people):
+                possible.add(name)
     return {n for n in possible if frame.kind(n) in ("number", "category", "text")}
+
+
+def _is_apart(values: NDArray[np.float64], people: NDArray[np.int64]) -> bool:
+    """Return whether no two patients share a number."""
+    known = ~np.isnan(values)
+    order = np.argsort(values[known], kind="stable")
+    numbers, owners = values[known][order], people[known][order]
+    return not ((numbers[1:] == numbers[:-1]) & (owners[1:] != owners[:-1])).any()
 
 
 def _told_by_cells(frame: Frame, name: str, patients: NDArray[np.int64] | None) -> str:
@@ -157,7 +169,7 @@ def _is_drawn(levels: NDArray[np.float64]) -> bool:
         return False
     even = (levels - levels[0]) / span
     distance = np.abs(even - np.linspace(0.0, 1.0, n)).max()  # of Kolmogorov and Smirnov
-    return bool(distance < 1.36 / np.sqrt(n))
+    return bool(distance < 1.63 / np.sqrt(n))
 
 
 def _is_copy(people: NDArray[np.int64], codes: NDArray[np.int64], levels: NDArray[Any]) -> bool:

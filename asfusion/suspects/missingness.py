@@ -14,7 +14,7 @@ _FOLDS = 5
 _FEWEST = 40
 _MOST_COLUMNS = 200
 _CLEAR = 3.0  # standard errors above chance
-_LEAST = 0.1  # area or correlation above chance that is worth a word
+_LEAST, _LEAST_CORRELATION = 0.15, 0.25  # above chance, to be worth a word
 EVERYTHING = "(missing cells)"
 
 
@@ -61,7 +61,7 @@ def _evidence(table: NDArray[np.float64], outcome: Outcome, patients: NDArray[np
         told = _told(table, ranks[:, None], patients)[:, 0]
         found = float(np.corrcoef(told, ranks)[0, 1]) if told.std() > 0 else 0.0
         error = 1.0 / np.sqrt(patients.max())
-        if found < max(_LEAST, _CLEAR * error):
+        if found < max(_LEAST_CORRELATION, _CLEAR * error):
             return ""
         return f"which cells are missing predicts it by itself (rank correlation {found:.2f})"
     present = np.unique(outcome.values)

@@ -97,6 +97,9 @@ def _columns(y: Any, names: Sequence[str]) -> list[tuple[str | None, NDArray[Any
 def _outcome(name: str | None, cells: NDArray[Any]) -> Outcome:
     if cells.dtype.kind in "iuf":
         values = cells.astype(np.float64)
+    elif cells.dtype.kind in "bU":
+        distinct, places = np.unique(cells, return_inverse=True)
+        return Outcome(name, places.astype(np.float64), tuple(str(level) for level in distinct))
     elif cells.dtype.kind in "mM":
         values = np.where(np.isnat(cells), np.nan, cells.astype(np.int64).astype(np.float64))
     else:
@@ -115,11 +118,12 @@ def _of_texts(name: str | None, cells: NDArray[Any]) -> Outcome:
     if all(isinstance(c, int | float) and not isinstance(c, bool) for c in _some(listed, known)):
         numbers = [float(c) if k else np.nan for c, k in zip(listed, known, strict=True)]
         return _outcome(name, np.asarray(numbers, dtype=np.float64))
-    texts = [text_of(c) if k else None for c, k in zip(listed, known, strict=True)]
-    levels = sorted({text for text in texts if text is not None})
+    distinct = {cell: text_of(cell) for cell in set(_some(listed, known))}
+    levels = sorted({text for text in distinct.values() if text is not None})
     place = {text: float(number) for number, text in enumerate(levels)}
-    values = np.asarray([np.nan if text is None else place[text] for text in texts])
-    return Outcome(name, values.astype(np.float64), tuple(levels))
+    places = {cell: np.nan if text is None else place[text] for cell, text in distinct.items()}
+    values = [places[cell] if there else np.nan for cell, there in zip(listed, known, strict=True)]
+    return Outcome(name, np.asarray(values, dtype=np.float64), tuple(levels))
 
 
 def _some(cells: list[Any], known: list[bool]) -> list[Any]:
