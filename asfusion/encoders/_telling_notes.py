@@ -100,8 +100,9 @@ def _names(text: str, lexicon: Lexicon) -> bool:
 
 
 def _lexicon(outcomes: Sequence[Outcome], labels: Sequence[str]) -> Lexicon:
-    known, wanted = axspa_lexicon(), {}
+    known = axspa_lexicon()
     found: Lexicon = {}
+    wanted: dict[str, None] = {}
     for name in [*(outcome.name for outcome in outcomes), *labels]:
         stem = stem_of(name)
         if "_".join(stem) in known:

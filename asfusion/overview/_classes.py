@@ -202,4 +202,4 @@ def _shares_apart(one: NDArray[np.float64], other: NDArray[np.float64]) -> float
     difference = first - second
     if not difference.any():
         return 0.0
-    return float(np.sqrt(max(0.0, difference @ np.linalg.pinv(spread) @ difference)))
+    return float(max(0.0, float(difference @ np.linalg.pinv(spread) @ difference)) ** 0.5)

@@ -52,7 +52,7 @@ def is_enough(classes: Codes, patients: Codes, n_columns: int) -> bool:
         return False
     n, m = int(counts.sum()), int(counts[1])
     ways = lgamma(n + 1) - lgamma(m + 1) - lgamma(n - m + 1)
-    return ways - np.log(max(1, n_columns)) > _CHANCE
+    return bool(ways - np.log(max(1, n_columns)) > _CHANCE)
 
 
 def told_by_levels(

@@ -228,7 +228,7 @@ def _screen(cells: Numbers, outcome: Outcome) -> NDArray[np.bool_]:
         expected = n_known * (1.0 - float((shares**2).sum()))
         n_outcomes = len(shares)
         near = found <= np.maximum(n_outcomes + 1, np.minimum(few, 0.35 * expected))
-        return near | ((changes <= few) if n_outcomes > 2 else False)
+        return np.asarray(near | (changes <= few) if n_outcomes > 2 else near)
     ranks = np.argsort(np.argsort(outcome.values)).astype(np.float64) / len(cells)
     steps = np.where(inside, np.abs(np.diff(ranks[order], axis=0)), 0.0).sum(axis=0)
     smooth = steps / np.maximum(1, n_known - 1) <= 0.05 + 1.0 / len(cells)

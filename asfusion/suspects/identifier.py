@@ -148,7 +148,7 @@ def _is_code(name: str, levels: NDArray[Any], fewest_drawn: int) -> bool:
 def _is_numbering(levels: NDArray[np.float64]) -> bool:
     """Return whether numbers lie so close that measurements would have met each other."""
     n, span = len(levels), float(levels[-1] - levels[0]) + 1.0
-    return n * (n - 1) / (2.0 * span) > np.log(_ODDS)
+    return bool(n * (n - 1) / (2.0 * span) > np.log(_ODDS))
 
 
 def _is_long_code(levels: NDArray[np.float64]) -> bool:

@@ -55,6 +55,7 @@ _MEASURED = frozenset(
         *("count", "counts", "pressure", "rate", "score", "size", "volume", "length", "distance"),
         *("income", "salary", "cost", "price", "amount", "level", "temperature", "crp", "esr"),
         *("hb", "wbc", "platelets", "plt", "glucose", "ferritin", "creatinine", "steps"),
+        *("reads", "copies", "load", "area", "voxels", "pixels", "bytes", "cells", "depth"),
     }
 )
 
