@@ -246,6 +246,20 @@ def test_estimators_leave_out_what_look_finds(family: str) -> None:
         named.fit(X, y, groups=group)
 
 
+def test_a_name_that_y_inherits_from_a_column_says_nothing() -> None:
+    columns, _, group = patients()
+    X = pd.DataFrame(columns).assign(crp_before=columns["crp"], crp_ratio=columns["age"] / 3)
+    computed = X["crp"] + np.random.default_rng(0).normal(0, 6, N) > 12
+    assert af.look(X, computed, group).suspects == ()
+    table = X.assign(icu=computed, icu_days=columns["age"] * 2)
+    found = af.look(table, table["icu"], group).suspects
+    assert {(s.column, s.kind) for s in found} == {
+        ("icu", "sibling"),
+        ("icu", "determines"),
+        ("icu_days", "sibling"),
+    }
+
+
 def test_infer_encoders_judges_where_it_is_told_the_target(df_module: ModuleType) -> None:
     X, y, group = traps()
     table = df_module.DataFrame(X.to_dict("list"))

@@ -14,7 +14,7 @@ from asfusion.encoders._telling_notes import find_later_notes, find_telling_note
 from asfusion.suspects.after_index import find_after_index
 from asfusion.suspects.determines import find_determiners
 from asfusion.suspects.identifier import find_identifiers
-from asfusion.suspects.outcome import Outcome, read_outcomes
+from asfusion.suspects.outcome import Outcome, column_outcome, with_own_name
 from asfusion.suspects.provenance import find_provenance
 from asfusion.suspects.sibling import find_siblings
 from asfusion.suspects.suspect import Suspect, by_column
@@ -50,6 +50,7 @@ def find_suspects(
     rest = {name: role for name, role in roles.items() if name not in apart}
     if index is not None:
         found += find_after_index(frame, rest, index) + find_later_notes(frame, rest, index)
+    outcomes = [with_own_name(outcome, frame) for outcome in outcomes]
     patients = np.arange(len(frame)) if groups is None else groups
     options: dict[str, Any] = {"is_grouped": groups is not None}
     if outcomes:
@@ -99,8 +100,8 @@ def _relatives(
     rest = {name: role for name, role in roles.items() if name not in known}
     found: dict[str, Suspect] = {}
     for label in labels:
-        outcome = _as_outcome(frame, label)
-        if outcome is None:
+        outcome = column_outcome(frame, label)
+        if not 2 <= len(outcome.levels) <= _FEW_LEVELS:
             continue
         asked = {name: role for name, role in rest.items() if name not in found}
         alike = find_determiners(frame, asked, [outcome], patients, presence=False, **options)
@@ -108,12 +109,3 @@ def _relatives(
             told = f"alone it tells {label!r}, a label itself"
             found.setdefault(suspect.column, Suspect(suspect.column, "sibling", told))
     return list(found.values())
-
-
-def _as_outcome(frame: Frame, name: str) -> Outcome | None:
-    """Return a column of a few levels as something to predict."""
-    kind = frame.kind(name)
-    cells = frame.numbers(name) if kind in ("number", "boolean") else frame.strings(name)
-    column = np.asarray(cells, dtype=np.float64 if kind in ("number", "boolean") else object)
-    (outcome,) = read_outcomes(column, len(frame), [name])
-    return outcome if 2 <= len(outcome.levels) <= _FEW_LEVELS else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._cells import is_missing, text_of
+from asfusion._frames import Frame
 from asfusion.exceptions import InputError
 
 _FEW = 10  # whole numbers with more distinct values are a quantity
@@ -72,6 +73,28 @@ def read_outcomes(y: Any, n_rows: int, names: Sequence[str] = ()) -> tuple[Outco
             msg = f"y: expected {n_rows} entries, one per row of X, got {len(cells)}."
             raise InputError(msg)
     return tuple(_outcome(name, cells) for name, cells in columns)
+
+
+def column_outcome(frame: Frame, name: str) -> Outcome:
+    """Return a column of a table as something to predict."""
+    is_number = frame.kind(name) in ("number", "boolean")
+    cells = frame.numbers(name) if is_number else frame.strings(name)
+    column = np.asarray(cells, dtype=np.float64 if is_number else object)
+    if frame.kind(name) == "boolean":
+        column = np.asarray([None if c != c else bool(c) for c in column.tolist()], dtype=object)
+    return _outcome(name, column)
+
+
+def with_own_name(outcome: Outcome, frame: Frame) -> Outcome:
+    """Return an outcome without a name that it only inherited.
+
+    What is computed of a column of X, such as ``X["crp"] > 10``, carries that column's name.
+    """
+    if outcome.name is None or outcome.name not in frame.columns:
+        return outcome
+    column = column_outcome(frame, outcome.name)
+    is_same = np.array_equal(column.values, outcome.values, equal_nan=True)
+    return outcome if is_same and column.levels == outcome.levels else replace(outcome, name=None)
 
 
 def _columns(y: Any, names: Sequence[str]) -> list[tuple[str | None, NDArray[Any]]]:

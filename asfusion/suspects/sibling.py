@@ -21,7 +21,7 @@ def find_siblings(roles: Mapping[str, str], outcomes: Sequence[Outcome]) -> list
     outcomes : sequence of Outcome
         What is predicted.
     """
-    targets = [outcome.name for outcome in outcomes] or [None]
+    targets = [outcome.name for outcome in outcomes]
     found = []
     for name, role in roles.items():
         if role not in _ROLES:
