@@ -260,6 +260,19 @@ def test_a_name_that_y_inherits_from_a_column_says_nothing() -> None:
     }
 
 
+def test_inner_folds_leave_out_what_the_whole_table_does() -> None:
+    """Of 24 patients a fold has too few to judge by."""
+    columns, y, _ = patients(n=24)
+    X = pd.DataFrame(columns | {"drug": np.where(y == "yes", "a", "b")})
+    model = af.EarlyFusionClassifier(threshold="youden", verbose=0, random_state=0)
+    with pytest.warns(AsfusionWarning, match="'drug' .alone it tells the target"):
+        model.fit(X, y)
+    honest = af.EarlyFusionClassifier(
+        {"table": af.TabularEncoder(list(columns))}, threshold="youden", random_state=0
+    )
+    assert model.threshold_ == honest.fit(X, y).threshold_
+
+
 def test_infer_encoders_judges_where_it_is_told_the_target(df_module: ModuleType) -> None:
     X, y, group = traps()
     table = df_module.DataFrame(X.to_dict("list"))

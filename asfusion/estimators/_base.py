@@ -167,9 +167,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         """
         outputs, judged = [], []
         for learn, judge in self._inner_folds(rows):
-            part = clone(self)._adopt(self)
+            part = clone(self).set_params(encoders=self._chosen_encoders(), verbose=0)
+            part._adopt(self)
             forget_checkpoints(part)
-            part.set_params(verbose=0)
             part._fit_rows(rows.take(learn))
             found, present = part._raw(rows.frame.take(judge))
             outputs.append(found[present])
@@ -380,6 +380,12 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             msg = "X: expected at least one modality with data, got only missing cells."
             raise InputError(msg)
         return fitted
+
+    def _chosen_encoders(self) -> Encoders:
+        """Return encoders by which a part of the rows is read as all of them were."""
+        if isinstance(self.encoders, Mapping):
+            return self.encoders
+        return {name: clone(encoder) for name, encoder in self._modality_encoders().items()}
 
     def _infer_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         """Return encoders for the columns that may be learned from, and say what was chosen."""
