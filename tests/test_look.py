@@ -264,12 +264,11 @@ def test_inner_folds_leave_out_what_the_whole_table_does() -> None:
     """Of 24 patients a fold has too few to judge by."""
     columns, y, _ = patients(n=24)
     X = pd.DataFrame(columns | {"drug": np.where(y == "yes", "a", "b")})
-    model = af.EarlyFusionClassifier(threshold="youden", verbose=0, random_state=0)
+    options = {"threshold": "youden", "max_epochs": 2, "verbose": 0, "random_state": 0}
+    model = af.JointFusionClassifier(**options)
     with pytest.warns(AsfusionWarning, match="'drug' .alone it tells the target"):
         model.fit(X, y)
-    honest = af.EarlyFusionClassifier(
-        {"table": af.TabularEncoder(list(columns))}, threshold="youden", random_state=0
-    )
+    honest = af.JointFusionClassifier({"table": af.TabularEncoder(list(columns))}, **options)
     assert model.threshold_ == honest.fit(X, y).threshold_
 
 
