@@ -170,6 +170,32 @@ def test_dates_after_the_index_date_are_told() -> None:
     assert [s.column for s in af.look(X, y, group, index_date="seen").suspects] == ["called"]
 
 
+def test_notes_that_name_a_later_day_are_told() -> None:
+    columns, y, group = patients()
+    day = pd.Timestamp("2022-05-01")
+    ahead = [(day + pd.Timedelta(days=int(i) - 60)).date() for i in range(N)]
+    columns["note"] = [f"Seen on {d}, pain in the back, number {i}." for i, d in enumerate(ahead)]
+    columns["early"] = [f"First seen in 2019, pain in the heel, number {i}." for i in range(N)]
+    X, options = pd.DataFrame(columns), {"index_date": "2022-05-01", "duplicates": False}
+    (suspect,) = af.look(X, y, group, **options).suspects
+    assert (suspect.column, suspect.kind) == ("note", "after_index")
+    assert suspect.evidence == "49 % of its notes name a day after the index date"
+
+
+def test_pictures_and_visits_in_cells_are_looked_at(df_module: ModuleType) -> None:
+    columns, y, group = patients()
+    rng = np.random.default_rng(0)
+    visits = [[{"day": -30.0, "crp": float(c)}, {"day": 0.0, "crp": 1.0}] for c in columns["crp"]]
+    X = df_module.DataFrame(columns | {"visits": visits})
+    overview = af.look(X, y, group, verbose=0)
+    assert list(overview.modalities) == ["table", "visits"]
+    if df_module is pd:
+        X["film"] = [rng.integers(0, 255, (4, 4)).astype(np.uint8) for _ in range(N)]
+        overview = af.look(X, y, group, duplicates=False)
+        assert list(overview.modalities) == ["table", "visits", "film"]
+    assert overview.suspects == () and repr(overview)
+
+
 def test_a_note_that_names_the_target_is_told_and_one_that_always_does_is_not() -> None:
     columns, y, group = patients()
     said = np.where(y == "yes", "Flare for a week, raised the dose.", "Quiet, same dose as ever.")

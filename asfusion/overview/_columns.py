@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._cells import is_missing
 from asfusion._frames import Frame
 from asfusion.clinical._unit_table import QUANTITIES
 from asfusion.clinical.provenance import standard_name
@@ -160,12 +161,18 @@ def _taken_for(frame: Frame, name: str, role: str) -> tuple[str, str]:
 
 def _counts(frame: Frame, name: str, role: str, known: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return how often each different cell is there."""
-    if role == "visits" or not known.any():
+    if not known.any():
         return np.empty(0, dtype=np.int64)
+    if role == "visits" or (role == "image" and not _are_texts(frame, name)):
+        return np.ones(int(known.sum()), dtype=np.int64)  # contents, which nobody compares here
     if frame.kind(name) in ("number", "boolean"):
         return np.asarray(np.unique(frame.numbers(name)[known], return_counts=True)[1])
     texts = [text for text in frame.strings(name) if text is not None]
     return np.asarray(np.unique(np.asarray(texts, dtype=object), return_counts=True)[1])
+
+
+def _are_texts(frame: Frame, name: str) -> bool:
+    return all(isinstance(cell, str) or is_missing(cell) for cell in frame.cells(name))
 
 
 def _few(n_known: int, n_rows: int) -> str:
