@@ -81,7 +81,7 @@ class Parts:
 
     def size(self, rows: Rows) -> tuple[int, int]:
         """Return the numbers of rows and of patients."""
-        return len(rows), len(np.unique(self.patients[rows]))
+        return len(rows), int(np.count_nonzero(np.bincount(self.patients[rows])))
 
     def counts(self) -> tuple[int | None, ...]:
         """Return rows of each class, None where they may not be shown."""

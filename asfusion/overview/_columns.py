@@ -129,7 +129,7 @@ def describe_column(frame: Frame, name: str, role: str, patients: NDArray[np.int
         len(counts),
     )
     odd = ", ".join(text for text in (_oddity(counts), few) if text)
-    is_shown = len(np.unique(patients[known])) >= FEWEST
+    is_shown = np.count_nonzero(np.bincount(patients[known])) >= FEWEST
     numbers = _numbers(frame, name, taken_for) if is_shown else None
     if numbers is None:
         return _with(facts, remark=odd)
