@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_row_labels
+from asfusion._checks import check_row_labels, in_words
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion.duplicates.finder import find_duplicates
 from asfusion.duplicates.found import Duplicates
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import column_roles, infer_encoders
+from asfusion.encoders.infer import choose_encoders, column_roles
 from asfusion.encoders.judged import find_suspects, patient_numbers
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.exceptions import ConfigurationError, InputError
@@ -32,6 +33,7 @@ _TO_COMPARE = ("image", "note", "series")
 _MOST_LEVELS = 20  # of a category that become features
 
 
+@public
 def look(
     X: Any,
     y: Any = None,
@@ -181,13 +183,13 @@ def _modalities(encoders: Any, frame: Frame, kept: Sequence[str]) -> dict[str, t
     """Return the columns of each modality."""
     if isinstance(encoders, str) and encoders == "auto":
         try:
-            chosen = infer_encoders(frame.select(kept)) if kept else {}
+            chosen = choose_encoders(frame.select(kept)).encoders if kept else {}
         except InputError:  # nothing but identifiers and empty columns
             return {}
     elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
         chosen = dict(encoders)
     else:
-        got = repr(encoders) if isinstance(encoders, str) else type(encoders).__name__
+        got = in_words(encoders)
         msg = f"encoders: expected 'auto' or a dict of name to encoder, got {got}."
         raise ConfigurationError(msg)
     columns = {}

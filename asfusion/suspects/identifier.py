@@ -44,7 +44,8 @@ def find_identifiers(
     for name in names:
         evidence = _told_by_name(name, roles[name]) if roles[name] == "identifier" else ""
         if name in possible:
-            evidence = _told_by_cells(frame, name, patients) or evidence
+            is_measured = roles[name] == "number_text"
+            evidence = _told_by_cells(frame, name, patients, is_measured) or evidence
         if evidence:
             found.append(Suspect(name, "identifier", evidence))
     return found
@@ -79,9 +80,11 @@ def _is_apart(values: NDArray[np.float64], people: NDArray[np.int64]) -> bool:
     return not ((numbers[1:] == numbers[:-1]) & (owners[1:] != owners[:-1])).any()
 
 
-def _told_by_cells(frame: Frame, name: str, patients: NDArray[np.int64] | None) -> str:
+def _told_by_cells(
+    frame: Frame, name: str, patients: NDArray[np.int64] | None, is_measured: bool
+) -> str:
     """Return the evidence that a column tells patients apart, empty if there is none."""
-    read = _codes(frame, name)
+    read = _codes(frame, name, is_measured)
     if read is None:
         return ""
     codes, levels = read
@@ -104,7 +107,9 @@ def _told_by_cells(frame: Frame, name: str, patients: NDArray[np.int64] | None) 
     return f"it has one value for each of {n_people} patients, and no two share one"
 
 
-def _codes(frame: Frame, name: str) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
+def _codes(
+    frame: Frame, name: str, is_measured: bool
+) -> tuple[NDArray[np.int64], NDArray[Any]] | None:
     """Return the number of each cell's level, -1 where missing, and the levels.
 
     Levels are whole numbers, or texts; None for fractions, and for measurements as text.
@@ -120,7 +125,7 @@ def _codes(frame: Frame, name: str) -> tuple[NDArray[np.int64], NDArray[Any]] | 
         known = np.asarray([text is not None for text in texts], dtype=bool)
         values = np.asarray([text or "" for text in texts], dtype=object)
         there = [text.strip() for text in texts if text is not None]
-        if kind == "text" and all(map(looks_measured, there)):
+        if is_measured or (kind == "text" and all(map(looks_measured, there))):
             if not all(map(_is_whole, there)):
                 return None
             values = np.full(len(texts), np.nan)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._arrays import refuse_masked
 from asfusion._cells import is_missing, text_of
 from asfusion._frames import Frame
 from asfusion.exceptions import InputError
@@ -67,6 +68,7 @@ def read_outcomes(y: Any, n_rows: int, names: Sequence[str] = ()) -> tuple[Outco
     InputError
         If y has another number of rows.
     """
+    refuse_masked(y, "y")
     columns = _columns(y, names)
     for _, cells in columns:
         if len(cells) != n_rows:

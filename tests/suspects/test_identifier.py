@@ -88,3 +88,5 @@ def test_missing_cells_hide_no_identifier() -> None:
 def test_measurements_as_text_are_told_to_be_converted() -> None:
     X = pd.DataFrame({"crp": [f"{i / 7:.3f}" for i in range(N)]})
     assert found(X) == found(X, np.arange(N)) == {}
+    X["crp"] = [f"{i / 7:.3f}" for i in range(N - 1)] + ["pending"]
+    assert found(X) == found(X, np.arange(N)) == {}

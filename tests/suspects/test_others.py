@@ -139,3 +139,5 @@ def test_targets_of_another_shape_are_refused() -> None:
         read_outcomes(3, 4)
     with pytest.raises(InputError, match="y: expected one or two dimensions, got 3"):
         read_outcomes(np.zeros((4, 2, 2)), 4)
+    with pytest.raises(InputError, match="y: expected a value for every row, got 1 masked"):
+        read_outcomes(np.ma.masked_equal([0, 1, 2, 3], 2), 4)
