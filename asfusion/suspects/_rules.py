@@ -119,7 +119,14 @@ def is_told_by_cuts(
         return True, right
     n_patients = len(np.unique(patients))
     fewest, passes = (_FEWEST_OF_TARGET, _has_no_valley) if is_target else (_FEWEST_CUT, is_passed)
-    return n_patients >= fewest and any(passes(values, cut) for cut in cuts), right
+    if n_patients < fewest:
+        return False, right
+    # Each cut among the numbers on either side of it: beyond the next one are other heaps.
+    ends = np.r_[-np.inf, cuts, np.inf]
+    beside = zip(ends, cuts, ends[2:], strict=False)
+    near = ((values[(values > low) & (values <= high)], cut) for low, cut, high in beside)
+    n_passed = sum(passes(some, cut) for some, cut in near)
+    return n_passed > 0 and (is_target or 3 * n_passed >= 2 * len(cuts)), right
 
 
 def is_passed(values: Numbers, cut: float) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.datasets import load_breast_cancer, load_iris
+from sklearn.datasets import load_breast_cancer, load_iris, make_blobs
 
 from asfusion._frames import Frame
 from asfusion.encoders.infer import column_roles
@@ -122,6 +122,12 @@ def test_heaps_far_apart_are_honest(apart: float, seed: int) -> None:
         y = rng.integers(0, 2, n)
         X = pd.DataFrame({f"marker_{k}": rng.normal(apart * y, 1.0) for k in range(8)})
         assert found(X.round(2), y) == {}
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_several_heaps_are_honest(seed: int) -> None:
+    X, y = make_blobs(150, n_features=6, centers=3 + seed % 3, random_state=seed)
+    assert found(pd.DataFrame(X).add_prefix("x"), y) == {}
 
 
 def test_wide_tables_of_few_patients_agree_by_chance() -> None:
