@@ -88,12 +88,13 @@ def _told_by_cells(
     if read is None:
         return ""
     codes, levels = read
+    shape = _whole_part(levels) if is_measured else levels
     known = codes >= 0
     n_known, n_levels = int(known.sum()), len(levels)
     if 2 * n_known < len(codes) or n_levels < _FEWEST_TEXTS:
         return ""
     if patients is None:
-        if n_levels < max(n_known, _FEWEST) or not _is_code(name, levels, _FEWEST_DRAWN):
+        if n_levels < max(n_known, _FEWEST) or not _is_code(name, shape, _FEWEST_DRAWN):
             return ""
         return f"it differs in all of {n_known} rows"
     people = patients[known]
@@ -102,7 +103,7 @@ def _told_by_cells(
     if not n_levels == n_people == pairs:
         return ""
     fewest = _FEWEST if n_known > n_people else _FEWEST_DRAWN
-    if not (_is_code(name, levels, fewest) or _is_copy(people, codes[known], levels)):
+    if not (_is_code(name, shape, fewest) or _is_copy(people, codes[known], levels)):
         return ""
     return f"it has one value for each of {n_people} patients, and no two share one"
 
@@ -126,14 +127,22 @@ def _codes(
         values = np.asarray([text or "" for text in texts], dtype=object)
         there = [text.strip() for text in texts if text is not None]
         if is_measured or (kind == "text" and all(map(looks_measured, there))):
-            if not all(map(_is_whole, there)):
+            if not all(_is_whole(text) for text in there if looks_measured(text)):
                 return None
-            values = np.full(len(texts), np.nan)
-            values[known] = np.asarray(there, dtype=np.float64)
+            if all(map(_is_whole, there)):
+                values = np.full(len(texts), np.nan)
+                values[known] = np.asarray(there, dtype=np.float64)
     levels, numbers = np.unique(values[known], return_inverse=True)
     codes = np.full(len(values), -1)
     codes[known] = numbers
     return codes, levels
+
+
+def _whole_part(levels: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the levels that are whole numbers, of numbers with some text among them."""
+    if levels.dtype.kind == "f":
+        return levels
+    return np.unique([float(level) for level in levels if _is_whole(level.strip())])
 
 
 def _is_whole(text: str) -> bool:

@@ -85,8 +85,16 @@ def test_missing_cells_hide_no_identifier() -> None:
     assert set(found(pd.DataFrame({"a": code}), np.repeat(np.arange(N), 2))) == {"a"}
 
 
+def test_patients_that_stayed_in_the_table_are_found_as_they_are_written() -> None:
+    names = np.repeat([str(7 * i) for i in range(N - 1)] + ["12b"], 2)
+    assert set(found(pd.DataFrame({"group": names, "crp": np.arange(2 * N) / 7}), names)) == {
+        "group"
+    }
+
+
 def test_measurements_as_text_are_told_to_be_converted() -> None:
     X = pd.DataFrame({"crp": [f"{i / 7:.3f}" for i in range(N)]})
     assert found(X) == found(X, np.arange(N)) == {}
+    X["esr"] = [str(i) for i in range(N - 1)] + ["pending"]
     X["crp"] = [f"{i / 7:.3f}" for i in range(N - 1)] + ["pending"]
     assert found(X) == found(X, np.arange(N)) == {}
