@@ -114,8 +114,8 @@ def test_what_parts_flowers_and_cells_well_is_honest() -> None:
     assert found(flowers.data, flowers.target == 0) == {}
 
 
-@pytest.mark.parametrize("apart", [2.0, 3.0, 4.0, 5.0, 6.0])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("apart", [3.0, 4.0, 6.0])
+@pytest.mark.parametrize("seed", range(3))
 def test_heaps_far_apart_are_honest(apart: float, seed: int) -> None:
     rng = np.random.default_rng([seed, int(apart)])
     for n in (60, 120, 400):
@@ -124,7 +124,7 @@ def test_heaps_far_apart_are_honest(apart: float, seed: int) -> None:
         assert found(X.round(2), y) == {}
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(6))
 def test_several_heaps_are_honest(seed: int) -> None:
     X, y = make_blobs(150, n_features=6, centers=3 + seed % 3, random_state=seed)
     assert found(pd.DataFrame(X).add_prefix("x"), y) == {}
