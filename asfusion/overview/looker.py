@@ -85,7 +85,7 @@ def look(
     the column is known: categories by the commonest class of each; numbers by their order, and by
     cuts. A measurement that parts two kinds of patients well is no leak: where both gather
     on their own side of a valley, nothing is said. With fewer than 20 patients, or 5 of the
-    second class, nothing is judged; cuts of numbers from 50 patients on.
+    second class, nothing is judged; of cuts of a measurement, with fewer than 100.
 
     Nothing here proves that there is no leak: a note written after the fact, or two columns that
     determine the target only together, are not found.

@@ -23,6 +23,7 @@ _SAMPLE = 2000
 _JUDGED = 20_000
 _FEW_LEVELS = 50
 _ALL_BUT_FEW = 0.98
+_CODED = 0.9  # below, cuts tell nothing near what levels do
 _CURVE = 0.999
 _FEWEST_CURVE = 100
 _ROLES = frozenset({"table", "gene", "number_text", "note", "identifier"})
@@ -173,7 +174,12 @@ class _Search:
                 return f"alone it tells {self._right(*told)}"
             return self._coarser(codes, classes, people) if n_outcomes > 2 else ""
         is_told, right = _rules.is_told_by_cuts(column.values, classes, people)
-        return f"alone it tells {self._right(right, _rules.chance(classes))}" if is_told else ""
+        by_chance = _rules.chance(classes)
+        if not is_told and len(levels) <= _FEW_LEVELS and _rules.skill(right, by_chance) < _CODED:
+            # Numbers of wards or codes: what each says follows from no order.
+            right, by_chance = _rules.told_by_levels(codes, classes, people, len(self.names))
+            is_told = _rules.skill(right, by_chance) >= _ALL_BUT_FEW
+        return f"alone it tells {self._right(right, by_chance)}" if is_told else ""
 
     def _coarser(self, codes: Codes, classes: Codes, people: Codes) -> str:
         """Return the evidence that a column is the outcome with some of its classes joined."""

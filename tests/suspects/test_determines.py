@@ -53,6 +53,7 @@ def test_copies_of_classes_are_found(df_module: ModuleType, seed: int) -> None:
         "flag": y == 0,
         "text": np.where(y == 1, "admitted", "sent home"),
         "unit": np.where(y == 1, rng.choice(["A", "B"], N), rng.choice(["C", "D", "E"], N)),
+        "ward": np.where(y == 1, rng.choice([3, 8, 11], N), rng.choice([1, 5, 9, 12], N)),
         "risk": y + rng.normal(0, 0.02, N),
         "days": np.where(y == 1, rng.integers(1, 30, N), np.nan),
     }
