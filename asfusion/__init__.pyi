@@ -47,5 +47,7 @@ from .evaluation.report import evaluate as evaluate
 from .evaluation.subgroups import audit_subgroups as audit_subgroups
 from .events.lab_events import LabEvents as LabEvents
 from .explanation.explainer import explain as explain
+from .overview.looker import look as look
+from .overview.result import Overview as Overview
 from .persistence import load as load
 from .training.options import TrainingOptions as TrainingOptions

@@ -153,6 +153,14 @@ BENCHES = (
         needs=("cxr/cohort.csv",),
     ),
     Bench(
+        "look",
+        "leaks found, columns flagged wrongly, and what the judgement costs",
+        "look.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--seeds", "2", "--rows", "20000"),
+        needs=("cxr/cohort.csv",),
+    ),
+    Bench(
         "bootstrap",
         "the clustered bootstrap against a loop over scikit-learn",
         "bootstrap.py",

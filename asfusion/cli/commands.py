@@ -1,4 +1,4 @@
-"""The command line: ``asfusion demo | fit | predict | compare | info``."""
+"""The command line: ``asfusion demo | look | fit | predict | compare | info``."""
 
 from __future__ import annotations
 
@@ -108,6 +108,20 @@ def _demo(options: argparse.Namespace) -> None:
         part.run(part)
     print(f"\nLook at {out / 'radiographs.png'}, report.html and comparison.html beside it.")
     print("All patients are synthetic. asfusion is a research tool, not a medical device.")
+
+
+def _look(options: argparse.Namespace) -> None:
+    from asfusion.overview.looker import look
+
+    table = read_table(options.data, root=options.root)
+    named = [options.target, *([options.group] if options.group else []), *options.drop]
+    X = table.drop(_present(table, named, "Look"))
+    y, groups = table[options.target], table[options.group] if options.group else None
+    day, compared = options.index_date, options.duplicates
+    overview = look(X, y, groups, index_date=day, duplicates=compared)
+    print(overview)
+    if options.out:
+        print(f"Wrote {overview.to_html(_with_folder(options.out))}")
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -225,7 +239,8 @@ def _read(
 ) -> tuple[polars.DataFrame, Any, Any]:
     table = read_table(options.data, root=options.root)
     X, y, groups = split_columns(table, options.target, options.group, options.drop)
-    return X, y.to_numpy(), None if groups is None else groups.to_numpy()
+    # The target keeps its name, by which its relatives among the columns are known.
+    return X, y, None if groups is None else groups.to_numpy()
 
 
 def _target(options: argparse.Namespace, y: Any) -> Target:
@@ -318,6 +333,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"asfusion {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     _add_demo(commands)
+    _add_look(commands)
     _add_fit(commands)
     _add_predict(commands)
     _add_compare(commands)
@@ -334,6 +350,21 @@ def _add_demo(commands: Any) -> None:
     demo.add_argument("--rows", type=int, default=300, help="number of patients (300)")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
+
+
+def _add_look(commands: Any) -> None:
+    look = commands.add_parser("look", help="see what a table holds, and what would leak")
+    look.add_argument("data", type=Path, help="CSV, TSV or Parquet file, one patient per row")
+    _add_root(look)
+    look.add_argument("--target", required=True, help="column to predict")
+    look.add_argument("--group", "--groups", help="column that names the patient of a row")
+    look.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
+    words = "day of the prediction: YYYY-MM-DD, or a column of dates"
+    look.add_argument("--index-date", help=words)
+    words = "do not compare films and notes, which reads every film"
+    look.add_argument("--no-duplicates", dest="duplicates", action="store_false", help=words)
+    look.add_argument("--out", type=Path, help="page to write (.html)")
+    look.set_defaults(run=_look)
 
 
 def _add_fit(commands: Any) -> None:

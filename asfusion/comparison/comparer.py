@@ -44,7 +44,8 @@ from asfusion.comparison.board import Board
 from asfusion.crossvalidation._folds import split_by_site
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import describe_encoders, infer_encoders
+from asfusion.encoders.infer import choose_encoders, describe_encoders
+from asfusion.encoders.judged import patient_numbers
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
 from asfusion.estimators.late import check_combine
@@ -228,7 +229,7 @@ def _read(X: Any, y: Any, groups: Any, encoders: Any, task: Any, verbose: int) -
     values = target.read(y, len(frame))
     target.fit(values).check_varied()
     numbers, is_grouped = read_groups(groups, len(frame))
-    chosen = _read_encoders(encoders, frame, verbose)
+    chosen = _read_encoders(encoders, frame, y, groups, verbose)
     presence = {}
     for name, encoder in chosen.items():
         columns = columns_of(encoder, frame)
@@ -239,11 +240,15 @@ def _read(X: Any, y: Any, groups: Any, encoders: Any, task: Any, verbose: int) -
     return ComparedRows(frame, coded, target, numbers, is_grouped, chosen, presence)
 
 
-def _read_encoders(encoders: Any, frame: Frame, verbose: int) -> dict[str, Encoder]:
+def _read_encoders(
+    encoders: Any, frame: Frame, y: Any, groups: Any, verbose: int
+) -> dict[str, Encoder]:
     if isinstance(encoders, str) and encoders == "auto":
-        chosen = infer_encoders(frame)
+        choice = choose_encoders(frame, y, patient_numbers(groups, len(frame)))
+        choice.warn()
+        chosen = choice.encoders
         if verbose and not frame.is_array:
-            tell(describe_encoders(chosen, frame))
+            tell(describe_encoders(chosen, frame, choice.left_out))
     elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
         chosen = {check_modality_name(name): encoder for name, encoder in encoders.items()}
     else:

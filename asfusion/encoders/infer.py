@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import numbers
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -13,16 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._cells import is_known, looks_like_date, looks_measured
-from asfusion._checks import quoted
+from asfusion._checks import check_row_labels, quoted
 from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._visit_cells import holds_visits
 from asfusion.encoders.genotypes import GenotypeEncoder
+from asfusion.encoders.judged import find_suspects, patient_numbers, words_of_warning
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import InputError
 from asfusion.imaging._cells import is_content
+from asfusion.suspects.names import may_identify, names_identifier, names_numbering
+from asfusion.suspects.outcome import read_outcomes
+from asfusion.suspects.suspect import Suspect
 
 if TYPE_CHECKING:
     from asfusion.encoders._files import Root
@@ -46,21 +51,34 @@ _NAMED = 5  # columns in one warning
 # Fewer notes than that are too few to train a transformer from scratch on.
 _MANY_NOTES = 1000
 
-# Words are compared whole: uric_acid, thyroid and platelets hold an "id", and patient_pain
-# a "patient", without telling anybody apart.
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-_PEOPLE = ("patient", "subject", "participant", "person")
-_COUNTED = (*_PEOPLE, "case", "record", "admission", "encounter", "hospital", "stay", "study")
-_NAMES_ONE = frozenset({"id", "ids", "uid", "uuid", "guid", "mrn", "identifier", "accession"})
-_JOINED = re.compile(rf"({'|'.join((*_COUNTED, 'hadm', 'pat', 'subj', 'sample', 'visit'))})_?ids?")
-_NUMBER_WORDS = frozenset({"number", "num", "no", "nr", "code", "key"})
-# What pandas and polars call an index that was written into a file.
-_WRITTEN_INDEX = re.compile(r"|(__index_)?level_\d+(__)?")
-_NUMBERING = frozenset({"case", "index", "key", "pid", "record", "row", "unnamed", *_NUMBER_WORDS})
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What ``encoders="auto"`` makes of a table.
+
+    Parameters
+    ----------
+    encoders : dict of str to Encoder
+        Unfitted encoders by modality name.
+    left_out : list of Suspect
+        Columns that would give the target away or tell patients apart, with the evidence.
+    unread : str
+        What to say of columns of numbers that are text, if there are any.
+    """
+
+    encoders: dict[str, Encoder]
+    left_out: list[Suspect]
+    unread: str = ""
+
+    def warn(self) -> None:
+        """Warn of what was left out, also where nobody is shown the choice."""
+        for words in (words_of_warning(self.left_out), self.unread):
+            if words:
+                warn_user(words)
 
 
 @public
-def infer_encoders(X: Any) -> dict[str, Encoder]:
+def infer_encoders(X: Any, y: Any = None, groups: Any = None) -> dict[str, Encoder]:
     """Choose an encoder for each modality that the columns hold.
 
     Numbers, booleans, dates and categories make one table; columns named like variants
@@ -75,10 +93,20 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     read by a small GRU. Identifiers, empty columns, and numbers and dates that are written as text
     are left out. The estimators print what was chosen.
 
+    With `y` or `groups`, as in `fit`, columns are also left out that would give the target away:
+    those that alone determine it, or another label; that are named like labels, or after it; that
+    have one value for each patient and no two the same; addresses, licences and other sources; and
+    notes that name it. One warning names them all, with the reasons. `look` has the evidence. A
+    bare array has no names to name: it is one table, as it is.
+
     Parameters
     ----------
     X : pandas or polars DataFrame, or 2-D array
         The training rows. An array is one table.
+    y : array, Series or DataFrame of shape (n_rows,) or (n_rows, n_targets), optional
+        What is to be predicted.
+    groups : array of shape (n_rows,), optional
+        Patient of each row.
 
     Returns
     -------
@@ -98,9 +126,58 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
     ['table', 'xray']
     """
     frame = Frame.read(X)
+    check_row_labels(X, y=y, groups=groups)
+    choice = choose_encoders(frame, y, patient_numbers(groups, len(frame)))
+    choice.warn()
+    return choice.encoders
+
+
+def choose_encoders(
+    frame: Frame, y: Any = None, groups: NDArray[Any] | None = None, names: Sequence[str] = ()
+) -> Choice:
+    """Return encoders, and the columns that are left out lest a hint becomes a leak.
+
+    Parameters
+    ----------
+    frame : Frame
+        N rows.
+    y : array of shape (N,) or (N, T), optional
+        What is to be predicted.
+    groups : ndarray of shape (N,), optional
+        Number of the patient of each row, in the order of their names.
+    names : sequence of str
+        Names of the targets, where y carries none.
+
+    Raises
+    ------
+    InputError
+        If no column can be used.
+    """
     if frame.is_array:
-        return {"table": TabularEncoder()}
-    roles = column_roles(frame)
+        return Choice({"table": TabularEncoder()}, [])
+    roles, left_out = column_roles(frame), []
+    if y is not None or groups is not None:
+        outcomes = () if y is None else read_outcomes(y, len(frame), names)
+        left_out = find_suspects(frame, roles, outcomes, groups)
+    apart = {suspect.column for suspect in left_out}
+    kept = {name: role for name, role in roles.items() if name not in apart}
+    encoders = _encoders_of(kept, frame)
+    if not encoders:
+        msg = (
+            f"encoders='auto': expected at least one column to learn from, got only identifiers "
+            f"or empty columns: {quoted(roles)}. Pass encoders={{...}} to name them."
+        )
+        if apart - {n for n, role in roles.items() if role == "identifier"}:
+            msg = (
+                "encoders='auto': expected at least one column to learn from that does not give "
+                f"the target away, got {quoted(roles)}. Pass encoders={{...}} to name them."
+            )
+        raise InputError(msg)
+    unread = [name for name, role in kept.items() if role == "number_text"]
+    return Choice(encoders, left_out, _unread_numbers(frame, unread))
+
+
+def _encoders_of(roles: Mapping[str, Role], frame: Frame) -> dict[str, Encoder]:
     encoders: dict[str, Encoder] = {}
     columns = [name for name, found in roles.items() if found == "table"]
     if columns:
@@ -119,23 +196,16 @@ def infer_encoders(X: Any) -> dict[str, Encoder]:
             encoders[_modality_name(column, encoders)] = _visit_encoder(column)
     for modality, sequences in _grouped(roles).items():
         encoders[_modality_name(modality, encoders)] = _series_encoder(sequences)
-    if not encoders:
-        msg = (
-            f"encoders='auto': expected at least one column to learn from, got only identifiers "
-            f"or empty columns: {quoted(roles)}. Pass encoders={{...}} to name them."
-        )
-        raise InputError(msg)
-    _tell_unread_numbers(frame, [name for name, found in roles.items() if found == "number_text"])
     return encoders
 
 
-def _tell_unread_numbers(frame: Frame, names: list[str]) -> None:
-    """Warn of columns of numbers that are left out, also where nobody is shown the choice."""
+def _unread_numbers(frame: Frame, names: list[str]) -> str:
+    """Return what to warn of columns of numbers that are left out; empty for none."""
     if not names:
-        return
+        return ""
     told = ", ".join(f"{name!r} ({_odd_cells(frame, name)})" for name in names[:_NAMED])
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    warn_user(
+    return (
         f"encoders='auto': left out, as numbers or dates are written as text there: {told}{more}. "
         "Convert them, for example with pandas.to_numeric(errors='coerce') or pandas.to_datetime, "
         "or name them in an encoder."
@@ -156,7 +226,9 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
+def describe_encoders(
+    encoders: dict[str, Encoder], X: Any, left_out: Sequence[Suspect] = ()
+) -> str:
     """Return what `infer_encoders` chose, as a small table in text.
 
     Parameters
@@ -165,6 +237,8 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
         The choice.
     X : DataFrame or 2-D array
         The rows it was made for.
+    left_out : sequence of Suspect
+        Columns that would have given the target away; of these a warning tells.
 
     Returns
     -------
@@ -177,11 +251,17 @@ def describe_encoders(encoders: dict[str, Encoder], X: Any) -> str:
     for name, encoder in encoders.items():
         told = f"{encoder.describe(frame.columns)}{_reason(encoder, frame)}"
         lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {told}")
-    left_out = {} if frame.is_array else column_roles(frame)
+    roles = {} if frame.is_array else column_roles(frame)
+    apart = {suspect.column for suspect in left_out}
     for role, reason in _REASONS.items():
-        found = [name for name, role_found in left_out.items() if role_found == role]
+        found = [name for name, role_found in roles.items() if role_found == role]
+        found = [name for name in found if role == "identifier" or name not in apart]
         if found:
             lines.append(f"  left out: {quoted(found)} ({reason})")
+    more = [name for name in dict.fromkeys(s.column for s in left_out) if name in apart]
+    more = [name for name in more if roles.get(name) != "identifier"]
+    if more:
+        lines.append(f"  left out: {quoted(more)} (they may give the target away: see the warning)")
     return "\n".join(lines)
 
 
@@ -230,7 +310,7 @@ def _plain_roles(frame: Frame) -> dict[str, Role]:
             for name, values, least, most in zip(part, cells.T, low, high, strict=True):
                 if np.isnan(least):
                     roles[name] = "empty"
-                elif least < most and not _may_identify(name):
+                elif least < most and not may_identify(name):
                     roles[name] = "gene" if _is_variant(name, values) else "table"
     except InputError:
         return {}
@@ -284,33 +364,9 @@ def _is_identifier(name: str, cells: list[str], n_distinct: int) -> bool:
     """Return whether a column is named like one that tells patients apart, and could."""
     if n_distinct <= 2:
         return False
-    words = [word.lower() for word in _WORD.findall(name)]
-    if _names_identifier(name, words):
+    if names_identifier(name):
         return True
-    return n_distinct == len(cells) and _names_numbering(name, words)
-
-
-def _may_identify(name: str) -> bool:
-    """Return whether a column is named like one that tells patients apart, whatever it holds."""
-    words = [word.lower() for word in _WORD.findall(name)]
-    return _names_identifier(name, words) or _names_numbering(name, words)
-
-
-def _names_numbering(name: str, words: list[str]) -> bool:
-    numbered = bool(words) and words[0] in _NUMBERING and _is_bare(words)
-    return numbered or _WRITTEN_INDEX.fullmatch(name) is not None
-
-
-def _names_identifier(name: str, words: list[str]) -> bool:
-    joined = any(_JOINED.fullmatch(part) for part in re.split(r"\W+", name.lower()))
-    counted = len(words) > 1 and words[-2] in _COUNTED and words[-1] in _NUMBER_WORDS
-    alone = len(words) == 1 and words[0] in _PEOPLE
-    return joined or counted or alone or not _NAMES_ONE.isdisjoint(words)
-
-
-def _is_bare(words: list[str]) -> bool:
-    """Return whether nothing but numbers follows the first word, as in ``Unnamed: 0``."""
-    return all(word.isdigit() for word in words[1:])
+    return n_distinct == len(cells) and names_numbering(name)
 
 
 def _is_variant(name: str, values: NDArray[np.float64]) -> bool:

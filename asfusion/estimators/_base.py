@@ -29,7 +29,7 @@ from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import describe_encoders, infer_encoders
+from asfusion.encoders.infer import choose_encoders, describe_encoders
 from asfusion.estimators._params import PartsMixin
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
@@ -41,6 +41,7 @@ from asfusion.estimators._rows import (
     read_groups,
     read_table,
     read_weights,
+    target_names,
 )
 from asfusion.estimators._scored import ScoredClassifier, ScoredRegressor
 from asfusion.estimators._splits import inner_splits
@@ -167,9 +168,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         """
         outputs, judged = [], []
         for learn, judge in self._inner_folds(rows):
-            part = clone(self)._adopt(self)
+            part = clone(self).set_params(encoders=self._chosen_encoders(), verbose=0)
+            part._adopt(self)
             forget_checkpoints(part)
-            part.set_params(verbose=0)
             part._fit_rows(rows.take(learn))
             found, present = part._raw(rows.frame.take(judge))
             outputs.append(found[present])
@@ -313,6 +314,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             loss_weight=weights,
             groups=read_groups(groups, n_rows),
             origin=np.arange(n_rows),
+            names=target_names(y),
         )
         if (weights == 0).any():
             rows = rows.take(np.flatnonzero(weights))
@@ -366,9 +368,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
     def _fit_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         """Return fitted copies of the encoders that have any training row."""
         if isinstance(self.encoders, str) and self.encoders == "auto":
-            encoders = infer_encoders(rows.frame)
-            if self.verbose and not rows.frame.is_array:
-                tell(describe_encoders(encoders, rows.frame))
+            encoders = self._infer_encoders(rows)
         else:
             encoders = {name: clone(part) for name, part in self._check_encoders().items()}
         fitted = {}
@@ -381,6 +381,21 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             msg = "X: expected at least one modality with data, got only missing cells."
             raise InputError(msg)
         return fitted
+
+    def _chosen_encoders(self) -> Encoders:
+        """Return encoders by which a part of the rows is read as all of them were."""
+        if isinstance(self.encoders, Mapping):
+            return self.encoders
+        return {name: clone(encoder) for name, encoder in self._modality_encoders().items()}
+
+    def _infer_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
+        """Return encoders for the columns that may be learned from, and say what was chosen."""
+        y = self.target_.decode(rows.y)
+        choice = choose_encoders(rows.frame, y, rows.groups, rows.names)
+        choice.warn()
+        if self.verbose and not rows.frame.is_array:
+            tell(describe_encoders(choice.encoders, rows.frame, choice.left_out))
+        return choice.encoders
 
     # -- priors and seeds --------------------------------------------------------------
 

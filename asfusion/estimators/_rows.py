@@ -40,6 +40,8 @@ class TrainingRows:
         Whose rows belong together in every split.
     origin : ndarray of shape (N,)
         Position of each row in what the user passed.
+    names : tuple of str
+        Names of the targets, where y carried some.
     """
 
     frame: Frame
@@ -48,6 +50,7 @@ class TrainingRows:
     loss_weight: NDArray[np.float64]
     groups: NDArray[Any] | None
     origin: NDArray[np.int64]
+    names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -135,6 +138,12 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     import pandas as pd
 
     return Frame.read(pd.DataFrame(array, columns=list(names)))
+
+
+def target_names(y: Any) -> tuple[str, ...]:
+    """Return the names that y carries: of a Series, or of the columns of a DataFrame."""
+    names = y.columns if hasattr(y, "columns") else [getattr(y, "name", None)]
+    return tuple(name for name in names if isinstance(name, str) and name)
 
 
 def check_target_apart(frame: Frame, y: Any) -> None:

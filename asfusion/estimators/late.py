@@ -11,11 +11,10 @@ from sklearn.base import clone
 
 from asfusion._checks import check_choice, quoted
 from asfusion._frames import Frame
-from asfusion._progress import progress, tell
+from asfusion._progress import progress
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import describe_encoders, infer_encoders
 from asfusion.estimators._base import (
     FusionClassifier,
     FusionEstimator,
@@ -117,10 +116,7 @@ class LateFusion(FusionEstimator):
 
     def _choose_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         if isinstance(self.encoders, str) and self.encoders == "auto":
-            encoders: dict[str, Encoder] = infer_encoders(rows.frame)
-            if self.verbose and not rows.frame.is_array:
-                tell(describe_encoders(encoders, rows.frame))
-            return encoders
+            return self._infer_encoders(rows)
         return self._check_encoders()
 
     def _check_estimators(self, encoders: dict[str, Encoder]) -> None:

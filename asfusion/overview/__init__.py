@@ -1,0 +1,1 @@
+"""What to know of a table before the first fit."""
