@@ -115,9 +115,9 @@ def _restored(raw: bytes) -> Any:
 
     _check_archive(raw)
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        # Bounded before it is walked: shared nodes make some walks exponential.
-        schema = read_schema(_schema_text(raw))
-        check_schema(raw, archive, schema)
+        # Bounded before it is walked: shared nodes make some walks exponential. Nothing of it is
+        # kept while skops makes its own of the same text.
+        check_schema(raw, archive, read_schema(_schema_text(raw)))
     try:
         part = skops_io.loads(raw, trusted=sorted(TRUSTED))
     except UntrustedTypesFoundException:
