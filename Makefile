@@ -32,8 +32,13 @@ help:
 demo: $(VENV)/.core
 	$(BIN)/asfusion demo --out demo-output
 
-# The cheap checks first, so that most mistakes cost seconds; pytest's summary closes the run.
-test: environment audit lint types layers docs floors
+# The site is built on one core while the other checks, of one core each, run on the other; what it
+# said is shown behind them. pytest's summary closes the run.
+test: environment
+	@mkdir -p dist; $(MAKE) --no-print-directory docs > dist/docs.log 2>&1 & site=$$!; \
+	$(MAKE) --no-print-directory audit lint types layers; checks=$$?; \
+	wait $$site; built=$$?; cat dist/docs.log; exit $$((checks + built))
+	$(MAKE) --no-print-directory floors
 	$(BIN)/python -m pytest -n 2
 
 # For the desk, under two minutes: the public face, the architecture, the contracts of heads and

@@ -165,7 +165,11 @@ def watched(topic: str, seed: int, first: int, last: int) -> None:
         for case in range(first, last):
             out.write(json.dumps({"begun": case}) + "\n")
             number = seed * 1_000_003 + case
-            attack = stage(number)
+            try:
+                attack = stage(number)
+            except (RecursionError, ValueError):  # the forger went too far for itself
+                out.write(json.dumps({"unmade": case}) + "\n")
+                continue
             acts.clear()
             out.write(json.dumps(one_case(attack, number, acts, allowed)) + "\n")
 

@@ -30,6 +30,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 from skops import io as skops_io
 from xgboost import XGBClassifier
 
+from asfusion.bundle import sklearn_parts
 from asfusion.bundle.sklearn_parts import _without_addresses, dump_skops, load_skops
 from asfusion.bundle.xgboost_parts import dump_xgboost, load_xgboost
 from asfusion.exceptions import BundleError
@@ -368,6 +369,7 @@ def test_array_that_is_not_as_its_header_says(old: bytes, new: bytes, what: str)
 _FORGE = """
 import pathlib, sys, time
 import numpy as np
+from asfusion.bundle import sklearn_parts
 from asfusion.bundle.sklearn_parts import load_skops
 from asfusion.bundle.xgboost_parts import load_xgboost
 from tests.forging.trees import forged_skops, forged_ubjson
@@ -418,3 +420,16 @@ def test_forgeries_follow_from_their_seed() -> None:
     raw = dump_skops(fitted(DecisionTreeClassifier(random_state=0), Y))
     assert forged_skops(raw, 3) == forged_skops(raw, 3)
     assert forged_skops(raw, 3) != forged_skops(raw, 4)
+
+
+def test_directory_of_an_archive_is_measured_before_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each entry is an object of Python: seventy thousand of a hundred bytes are as many MB."""
+    raw = dump_skops(fitted(RandomForestClassifier(2, random_state=0), Y))
+    monkeypatch.setattr(sklearn_parts, "_MOST_DIRECTORY", 100)
+    monkeypatch.setattr(sklearn_parts.zipfile, "ZipFile", None)  # is not asked
+    with pytest.raises(BundleError, match="it holds another archive"):
+        load_skops(raw)
+    with pytest.raises(BundleError, match="it holds another archive"):
+        load_skops(raw + b" ")

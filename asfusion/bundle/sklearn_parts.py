@@ -50,7 +50,8 @@ TRUSTED = frozenset(
 # The cache of a pipeline is a folder of pickles, which a later fit would read.
 NO_CACHE = "{what}: a pipeline with memory= names a folder of pickles. Set memory=None."
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that a zip file knows
-_MOST_ENTRIES = 200_000
+_MOST_ENTRIES = 20_000
+_MOST_DIRECTORY = 80 * _MOST_ENTRIES  # bytes
 _MOST_SCHEMA = 64 << 20  # bytes of JSON, which become objects of several times their size
 
 
@@ -114,9 +115,9 @@ def _restored(raw: bytes) -> Any:
 
     _check_archive(raw)
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
-        # Bounded before it is walked: shared nodes make some walks exponential.
-        schema = read_schema(_schema_text(raw))
-        check_schema(raw, archive, schema)
+        # Bounded before it is walked: shared nodes make some walks exponential. Nothing of it is
+        # kept while skops makes its own of the same text.
+        check_schema(raw, archive, read_schema(_schema_text(raw)))
     try:
         part = skops_io.loads(raw, trusted=sorted(TRUSTED))
     except UntrustedTypesFoundException:
@@ -144,6 +145,12 @@ def _cannot(part: Any, why: list[str]) -> str:
 
 def _check_archive(raw: bytes) -> None:
     """Refuse an archive that would inflate, before anything is read."""
+    # The directory is read as far as its length says, an object for every few bytes of it.
+    ending = raw[-22:]
+    require(
+        ending[:4] == b"PK\5\6" and int.from_bytes(ending[12:16], "little") <= _MOST_DIRECTORY,
+        "another archive",
+    )
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         entries = archive.infolist()
     names = [entry.filename for entry in entries]
