@@ -500,7 +500,7 @@ def test_unusable_sites_are_refused(options, error, message):
         ({"families": ["middle"]}, "families: expected one of 'early', 'joint', 'late'"),
         ({"families": "early"}, "families: expected a sequence of"),
         ({"families": []}, "families: expected a sequence of"),
-        ({"task": "survival"}, "task: expected one of 'auto'"),
+        ({"task": "ranking"}, "task: expected one of 'auto'"),
         ({"seeds": [0, 0]}, "seeds: expected at least one seed and each once"),
         ({"seeds": []}, "seeds: expected at least one seed"),
         ({"seeds": [0.5]}, "seeds: expected an integer"),

@@ -32,7 +32,7 @@ from asfusion.nn._budget import at_most_values
 _VALUES_AT_ONCE = 2**20  # of a block, while means and spreads are learned
 
 
-class EarlyFusion(FusionEstimator):
+class _EarlyFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "early"
@@ -283,7 +283,7 @@ def _center_and_spread(
 
 
 @documented
-class EarlyFusionClassifier(FusionClassifier, EarlyFusion):
+class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
     """Put the features of all modalities side by side and fit one classifier.
 
     Tables give their prepared features, images and notes the embedding of their
@@ -361,7 +361,7 @@ class EarlyFusionClassifier(FusionClassifier, EarlyFusion):
 
 
 @documented
-class EarlyFusionRegressor(FusionRegressor, EarlyFusion):
+class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
     """Put the features of all modalities side by side and fit one regressor.
 
     Tables give their prepared features, images and notes the embedding of their

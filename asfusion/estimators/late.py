@@ -46,7 +46,7 @@ def check_combine(combine: object, target: Target) -> None:
         raise ConfigurationError(msg)
 
 
-class LateFusion(FusionEstimator):
+class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "late"
@@ -288,7 +288,7 @@ def _decide(
 
 
 @documented
-class LateFusionClassifier(FusionClassifier, LateFusion):
+class LateFusionClassifier(FusionClassifier, _LateFusion):
     """Fit one classifier per modality and combine their probabilities.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.
@@ -378,7 +378,7 @@ class LateFusionClassifier(FusionClassifier, LateFusion):
 
 
 @documented
-class LateFusionRegressor(FusionRegressor, LateFusion):
+class LateFusionRegressor(FusionRegressor, _LateFusion):
     """Fit one regressor per modality and combine their predictions.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.

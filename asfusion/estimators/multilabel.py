@@ -11,8 +11,8 @@ from sklearn.utils import Tags
 from asfusion._door import public
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
-from asfusion.estimators.early import EarlyFusion
-from asfusion.estimators.late import LateFusion
+from asfusion.estimators.early import _EarlyFusion
+from asfusion.estimators.late import _LateFusion
 from asfusion.targets._base import Target
 from asfusion.targets.labels import Labels
 
@@ -71,7 +71,7 @@ class FusionMultilabel:
 
 
 @documented
-class EarlyFusionMultilabel(FusionMultilabel, EarlyFusion):
+class EarlyFusionMultilabel(FusionMultilabel, _EarlyFusion):
     """Put the features of all modalities side by side and fit one classifier for each label.
 
     A row teaches the labels that it has; labels may be missing in `y`.
@@ -148,7 +148,7 @@ class JointFusionMultilabel(FusionMultilabel, JointFusion):
 
 
 @documented
-class LateFusionMultilabel(FusionMultilabel, LateFusion):
+class LateFusionMultilabel(FusionMultilabel, _LateFusion):
     """Fit one model per modality and combine what they say of each label.
 
     Parameters

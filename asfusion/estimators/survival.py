@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._door import public
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
-from asfusion.estimators.early import EarlyFusion
-from asfusion.estimators.late import LateFusion
+from asfusion.estimators.early import _EarlyFusion
+from asfusion.estimators.late import _LateFusion
 from asfusion.exceptions import InputError
 from asfusion.survival._read import read_times
 from asfusion.survival.concordance import harrell_c
@@ -138,7 +138,7 @@ class FusionSurvival:
 
 
 @documented
-class EarlyFusionSurvival(FusionSurvival, EarlyFusion):
+class EarlyFusionSurvival(FusionSurvival, _EarlyFusion):
     """Put the features of all modalities side by side and fit one survival model.
 
     Tables give their prepared features, images and notes the embedding of their
@@ -171,8 +171,8 @@ class EarlyFusionSurvival(FusionSurvival, EarlyFusion):
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "esr"])
     >>> time = rng.exponential(np.exp(-X["crp"]))
-    >>> y = pd.DataFrame({"event": time < 2, "time": time.clip(upper=2)})
-    >>> model = af.EarlyFusionSurvival().fit(X, y)
+    >>> y = pd.DataFrame({"event": time < 2, "time": np.minimum(time, 2)})
+    >>> model = af.EarlyFusionSurvival(verbose=0).fit(X, y)
     >>> model.predict_survival_function(X.head(2), [0.5, 1.0]).shape
     (2, 2)
     """
@@ -215,7 +215,7 @@ class JointFusionSurvival(FusionSurvival, JointFusion):
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "esr"])
     >>> time = rng.exponential(np.exp(-X["crp"]))
-    >>> y = pd.DataFrame({"event": time < 2, "time": time.clip(upper=2)})
+    >>> y = pd.DataFrame({"event": time < 2, "time": np.minimum(time, 2)})
     >>> model = af.JointFusionSurvival(max_epochs=2, verbose=0, random_state=0).fit(X, y)
     >>> model.predict(X.head(2)).shape
     (2,)
@@ -223,7 +223,7 @@ class JointFusionSurvival(FusionSurvival, JointFusion):
 
 
 @documented
-class LateFusionSurvival(FusionSurvival, LateFusion):
+class LateFusionSurvival(FusionSurvival, _LateFusion):
     """Fit one survival model per modality and combine their curves.
 
     Each row is decided by the modalities that it has; weights are renormalised over them.
@@ -259,7 +259,7 @@ class LateFusionSurvival(FusionSurvival, LateFusion):
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "esr"])
     >>> time = rng.exponential(np.exp(-X["crp"]))
-    >>> y = pd.DataFrame({"event": time < 2, "time": time.clip(upper=2)})
+    >>> y = pd.DataFrame({"event": time < 2, "time": np.minimum(time, 2)})
     >>> model = af.LateFusionSurvival(
     ...     {"crp": af.TabularEncoder(["crp"]), "esr": af.TabularEncoder(["esr"])},
     ...     af.survival.CoxRegression(alpha=1.0), verbose=0,

@@ -104,8 +104,13 @@ def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
 
 
 def single_column(y: Any) -> Any:
-    """Return a frame of one column as its Series: it means the same."""
-    return y[y.columns[0]] if hasattr(y, "columns") and len(y.columns) == 1 else y
+    """Return a frame of one column as its Series, and a column as a row: they mean the same."""
+    if hasattr(y, "columns"):
+        return y[y.columns[0]] if len(y.columns) == 1 else y
+    if getattr(getattr(y, "dtype", None), "names", None) is not None:
+        return y  # event and time
+    is_column = isinstance(y, np.ndarray | list) and np.ndim(y) == 2 and np.shape(y)[1] == 1
+    return np.asarray(y)[:, 0] if is_column else y
 
 
 def read_groups(groups: Any, n_rows: int) -> tuple[NDArray[np.int64], bool]:

@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 _OBJECTIVES = ("survival:cox", "survival:aft")
 
 
-class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
+class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
     """A regressor that is taught who comes first, and a baseline that turns ranks into curves.
 
     On its own rows a flexible model is too sure. The baseline, and by how much its log risk has to
@@ -152,7 +152,7 @@ class RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         return harrell_c(y["event"], y["time"], self.predict(X))
 
 
-class BoostedSurvival(RankedSurvival):
+class BoostedSurvival(_RankedSurvival):
     """XGBoost's gradient boosted trees on the Cox or the accelerated failure time likelihood.
 
     Parameters
@@ -249,7 +249,7 @@ class BoostedSurvival(RankedSurvival):
         return -margin if self.objective == _OBJECTIVES[1] else margin
 
 
-class ForestSurvival(RankedSurvival):
+class ForestSurvival(_RankedSurvival):
     """A random forest on the martingale residuals of the Kaplan-Meier curve.
 
     The residual of a row, its events less the hazard that it lived through, is large where the

@@ -17,7 +17,7 @@ FAMILIES = ("early", "joint", "late")
 CLASSES = [
     getattr(af, f"{family.title()}Fusion{face.title()}")
     for family in FAMILIES
-    for face in ("classifier", "regressor")
+    for face in ("classifier", "regressor", "survival", "multilabel")
 ]
 every_class = pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 
