@@ -21,6 +21,7 @@ from asfusion.show.colours import COLOURS, GREY
 from asfusion.survival._read import read_times
 from asfusion.survival.curves import survival_at
 from asfusion.survival.kaplan_meier import KaplanMeier
+from asfusion.targets.survival import curves_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -117,7 +118,7 @@ class SurvivalScoring(Scoring):
         """Return checked rows with the curve that a fitted model gives each."""
         times = getattr(getattr(model, "target_", None), "times_", classes)
         times = _own_times(y) if times is None else times
-        return self.read(model.predict_survival_function(X, times), y, groups, times)
+        return self.read(curves_of(model, X, times), y, groups, times)
 
     def why_refused(self, judged: Judged) -> str:
         """Return that too few events were seen, or nothing."""
