@@ -258,8 +258,8 @@ def describe_encoders(
         found = [name for name in found if role == "identifier" or name not in apart]
         if found:
             lines.append(f"  left out: {quoted(found)} ({reason})")
-    more = [name for name in dict.fromkeys(s.column for s in left_out) if name in apart]
-    more = [name for name in more if roles.get(name) != "identifier"]
+    columns = dict.fromkeys(suspect.column for suspect in left_out)
+    more = [name for name in columns if roles.get(name) != "identifier"]
     if more:
         lines.append(f"  left out: {quoted(more)} (they may give the target away: see the warning)")
     return "\n".join(lines)

@@ -112,7 +112,7 @@ class _Search:
 
     def judge(self, name: str) -> str:
         """Return the evidence that a column and the outcome are one, empty if there is none."""
-        column = _read(self.frame, name, self.roles[name])
+        column = _read(self.frame, name)
         if column is None:
             return ""
         known = ~np.isnan(column.values)
@@ -247,7 +247,7 @@ def _drawn(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).choice(rows, most, replace=False))
 
 
-def _read(frame: Frame, name: str, role: str) -> _Column | None:
+def _read(frame: Frame, name: str) -> _Column | None:
     """Return a column to compare with the outcome; None for what cannot be a copy of it."""
     kind = frame.kind(name)
     if kind in ("number", "boolean"):

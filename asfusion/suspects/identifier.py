@@ -42,7 +42,7 @@ def find_identifiers(
     names = [name for name, role in roles.items() if role in _ROLES]
     possible = _possible(frame, names, patients)
     for name in names:
-        evidence = _told_by_name(name, roles[name]) if roles[name] == "identifier" else ""
+        evidence = _told_by_name(name) if roles[name] == "identifier" else ""
         if name in possible:
             is_measured = roles[name] == "number_text"
             evidence = _told_by_cells(frame, name, patients, is_measured) or evidence
@@ -51,7 +51,7 @@ def find_identifiers(
     return found
 
 
-def _told_by_name(name: str, role: str) -> str:
+def _told_by_name(name: str) -> str:
     if may_identify(name):
         return "it is named like what tells patients apart"
     return "its text differs in nearly every row"
@@ -188,8 +188,6 @@ def _is_drawn(levels: NDArray[np.float64]) -> bool:
 
 def _is_copy(people: NDArray[np.int64], codes: NDArray[np.int64], levels: NDArray[Any]) -> bool:
     """Return whether levels come in the very order of the names of the patients."""
-    if len(levels) < _FEWEST_TEXTS:
-        return False
     numeric = levels.dtype.kind == "f"
     texts = np.asarray([str(int(x)) if numeric else x for x in levels.tolist()], dtype=str)
     place = np.empty(len(levels), dtype=np.int64)

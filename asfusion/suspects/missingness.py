@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.suspects._rules import N_FOLDS, folds_of
 from asfusion.suspects.outcome import Outcome
 from asfusion.suspects.suspect import Suspect
 
-_FOLDS = 5
 _FEWEST = 40
 _MOST_COLUMNS = 200
 _CLEAR = 3.0  # standard errors above chance
@@ -79,10 +79,9 @@ def _told(
     table: NDArray[np.float64], wanted: NDArray[np.float64], patients: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Return ridge predictions (N, K) for patients that were not learned from."""
-    order = np.random.default_rng(0).permutation(int(patients.max()) + 1)
-    folds = (order % _FOLDS)[patients]
+    folds = folds_of(patients)
     out = np.zeros(wanted.shape)
-    for fold in range(_FOLDS):
+    for fold in range(N_FOLDS):
         learn, judge = folds != fold, folds == fold
         centre, mean = table[learn].mean(axis=0), wanted[learn].mean(axis=0)
         features = table[learn] - centre

@@ -181,7 +181,7 @@ def test_pages_of_an_image_that_somebody_holds(tmp_path: Path) -> None:
         begun = time.process_time()
         with pytest.raises(ImageReadError, match="expected a single image"):
             read_content(image, 16, 1)
-        assert time.process_time() - begun < 2.0
+        assert time.process_time() - begun < 10.0
     (tmp_path / "b.tif").write_bytes(tiff(4, 4, bytes(range(16))))
     with Image.open(tmp_path / "b.tif") as image:
         before = content_digest(image)
@@ -305,7 +305,7 @@ def test_members_of_a_packed_file(tmp_path: Path) -> None:
     begun = time.process_time()
     with pytest.raises(ImageReadError, match="expected a NIfTI file"):
         read_series(path)
-    assert time.process_time() - begun < 1.0
+    assert time.process_time() - begun < 10.0
 
 
 def test_packed_voxels_pass_their_checksum(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import struct
 from collections.abc import Iterator
 
 from asfusion.exceptions import DicomReadError
+from asfusion.imaging.formats.jpeg import FRAMES
 
 _J2K = b"\xff\x4f\xff\x51"
 _JP2 = b"\x00\x00\x00\x0cjP  "
 # Start of frame: every JPEG process, and JPEG-LS.
-_FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+_FRAMES = FRAMES | {0xF7}
 _ALONE = {0x01, *range(0xD0, 0xD8)}
 
 

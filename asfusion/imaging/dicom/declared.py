@@ -59,7 +59,7 @@ def declared(header: Header) -> tuple[tuple[int, ...], np.dtype[Any]]:
     _check_decisive(header)
     rows, columns = header.integer("Rows", 0), header.integer("Columns", 0)
     samples, bits = header.integer("SamplesPerPixel", 1), bits_of(header)
-    packs = bits != 12 or not (header.is_compressed or header.big_endian)  # of old, see `_apart`
+    packs = bits != 12 or not (header.is_compressed or header.big_endian)  # of old, see `frames`
     if samples not in (1, 3) or bits not in _DEPTHS or not packs:
         msg = (
             "expected pixels of 1 or 3 samples of 1, 8, 16, 32 or 64 bits, got "

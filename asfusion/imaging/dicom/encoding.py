@@ -7,6 +7,8 @@ import struct
 import zlib
 from typing import BinaryIO
 
+import numpy as np
+
 from asfusion.exceptions import DicomReadError
 from asfusion.imaging._limits import LARGE, MAX_BYTES
 
@@ -209,3 +211,9 @@ def inflate(file: BinaryIO, start: int) -> bytes:
         msg = "expected a complete file, got a deflated DICOM file that is cut short."
         raise DicomReadError(msg)
     return b"".join(parts)
+
+
+def swapped(data: bytes) -> bytes:
+    """Return words of sixteen bits with their bytes the other way round."""
+    words = np.frombuffer(data + b"\0" * (len(data) % 2), np.uint16)
+    return words.byteswap().tobytes()

@@ -18,7 +18,7 @@ from asfusion.exceptions import DicomReadError
 from asfusion.imaging.dicom._codestream import begins_codestream, check_codestream
 from asfusion.imaging.dicom._jpeg12 import register
 from asfusion.imaging.dicom.declared import bits_below, declared, n_bytes_of
-from asfusion.imaging.dicom.encoding import inflate, transfer_syntax
+from asfusion.imaging.dicom.encoding import inflate, swapped, transfer_syntax
 from asfusion.imaging.dicom.header import Header
 
 _OTHER_FRAMES = "expected {} frames as the header declares, got {}."
@@ -153,7 +153,7 @@ def decoder_dataset(file: BinaryIO, header: Header) -> Any:
         dataset.PixelRepresentation = header.integer("PixelRepresentation", 0)
     data = _data(file, header)
     if bits <= 8 and header.big_endian and header.in_words:
-        data = _swapped(data)
+        data = swapped(data)
     if bits == 12:
         data = _apart(data)
         dataset.BitsAllocated = 16
@@ -176,12 +176,6 @@ def _data(file: BinaryIO, header: Header) -> bytes:
         return file.read(header.length)
     n_bytes = n_bytes_of(header)
     return file.read(min(header.length, n_bytes + n_bytes % 2))
-
-
-def _swapped(data: bytes) -> bytes:
-    """Return words of sixteen bits with their bytes the other way round."""
-    words = np.frombuffer(data + b"\0" * (len(data) % 2), np.uint16)
-    return words.byteswap().tobytes()
 
 
 def _apart(data: bytes) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import DicomReadError
+from asfusion.imaging.dicom.encoding import swapped
 
 _COLOURS = ("Red", "Green", "Blue")
 TABLE_KEYWORDS = (
@@ -81,7 +82,7 @@ def _bytewise(data: bytes, little: bool) -> bytes:
     """Return bytes that are packed into words, the first of each word first."""
     if little:
         return data
-    return np.frombuffer(data[: len(data) // 2 * 2], np.uint16).byteswap().tobytes()
+    return swapped(data[: len(data) // 2 * 2])
 
 
 def _palette(dataset: Any, little: bool) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from asfusion.imaging.formats.directories import check_block
 _MAX_SCANS = 128  # those who write them for the network make ten to thirty
 _EASY_PIXELS = 50_000_000  # of all scans together: half a second
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
-_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SCAN, _END = 0xDA, 0xD9
 _BESIDE = {*range(0xE0, 0xF0), 0xFE}
 _JUNK = 1024  # bytes between segments that belong to none
@@ -79,7 +79,7 @@ def _to_first_scan(file: BinaryIO, n_bytes: int) -> tuple[_Frame, int]:
             return frame, at
         if length < 2 or at + 2 + length > n_bytes or marker in (_SCAN, _END):
             raise damaged("JPEG")
-        if marker in _FRAMES:
+        if marker in FRAMES:
             if frame is not None:
                 raise damaged("JPEG")
             height, width, n_components = struct.unpack(">HHB", _read(file, at + 5, 5))
