@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from asfusion._random import derive_seed
 from asfusion._splits import Split, site_folds
 from asfusion.evaluation._inputs import Judged, read_complete, read_groups
-from asfusion.evaluation._judge import make_scorer
+from asfusion.evaluation._judge import fold_rules, make_scorer
 from asfusion.evaluation.intervals import Interval, bootstrap_scores, percentile_interval
 from asfusion.exceptions import ConfigurationError
 
@@ -155,16 +155,18 @@ def mean_within(
         small parts.
     """
     estimates, replicates = [], []
+    horizons = fold_rules(judged).horizons  # the same in every part
     for number in np.unique(parts):
         rows = judged.take(np.flatnonzero(parts == number))
-        scorer = make_scorer(rows)
+        scorer = make_scorer(rows, replace(fold_rules(rows), horizons=horizons))
         estimates.append(scorer(np.ones((1, scorer.n_groups))))
         drawn_by = derive_seed(seed, "part", int(number))
         replicates.append(
             bootstrap_scores(scorer, n_bootstrap=n_bootstrap, seed=drawn_by, width=len(rows))
         )
     found, drawn = {}, {}
-    for name in [name for name in estimates[0] if name != "ece"]:
+    shared = [name for name in estimates[0] if all(name in scores for scores in estimates)]
+    for name in [name for name in shared if name != "ece"]:
         values = np.asarray([float(scores[name][0]) for scores in estimates])
         told = np.flatnonzero(~np.isnan(values))
         drawn[name] = np.full(n_bootstrap, np.nan)

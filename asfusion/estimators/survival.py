@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
 
+from asfusion._checks import check_row_labels
 from asfusion._door import public
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
@@ -124,8 +124,13 @@ class FusionSurvival:
         -------
         float
             From 0 to 1; 0.5 by chance.
+
+        Raises
+        ------
+        InputError
+            If `y` cannot be used, or its rows are labelled otherwise than those of `X`.
         """
-        check_is_fitted(self)
+        check_row_labels(X, y=y)
         risk = self.predict(X)
         y = read_times(y, len(risk))
         return harrell_c(y["event"], y["time"], risk)

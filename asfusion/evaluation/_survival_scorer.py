@@ -275,5 +275,7 @@ def divide_or_zero(numerator: NDArray[np.bool_], denominator: Floats) -> Floats:
 
 def usual_horizons(event: NDArray[np.bool_], time: Floats) -> tuple[float, ...]:
     """Return the times by which a quarter, half and three quarters of the events were seen."""
-    found = np.quantile(time[event], [0.25, 0.5, 0.75])
-    return tuple(dict.fromkeys(float(value) for value in found))
+    found = dict.fromkeys(float(v) for v in np.quantile(time[event], [0.25, 0.5, 0.75]))
+    # At the end of follow-up nobody is left to be told apart from those with an event.
+    before = [value for value in found if value < time.max()]
+    return tuple(before) or tuple(found)[:1]

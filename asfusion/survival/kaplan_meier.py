@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._door import learns, public
+from asfusion._unfitted import UnfittedError
 from asfusion.exceptions import InputError
 from asfusion.survival._read import read_times
 
@@ -102,6 +103,9 @@ class KaplanMeier:
         ndarray of shape (n_times,)
             Between 0 and 1.
         """
+        if not hasattr(self, "times_"):
+            msg = "KaplanMeier: expected a fitted one, got one that is not. Call fit first."
+            raise UnfittedError(msg)
         places = np.searchsorted(self.times_, np.asarray(times, dtype=np.float64), side="right")
         return np.append(1.0, self.survival_)[places]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +34,6 @@ class Counts(Numbers):
     """
 
     loss = "counts"
-    _models: ClassVar[Mapping[str, tuple[str, str]]] = Numbers._models
 
     def read(self, y: Any, n_rows: int) -> Floats:
         """Return whole numbers (N,) or (N, T) from zero on."""

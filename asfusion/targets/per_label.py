@@ -67,6 +67,7 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
     @public
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each label (N, L)."""
+        X = np.asarray(X)
         out = np.tile(self.shares_, (len(X), 1))
         for k, model in enumerate(self.models_):
             if model is not None:

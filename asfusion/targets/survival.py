@@ -95,9 +95,6 @@ class Survival(Target):
         self.n_outputs_ = len(self.times_)
         return self
 
-    def check_varied(self) -> None:
-        """Do nothing: times differ."""
-
     def code(self, y: NDArray[Any]) -> Floats:
         """Return columns (N, 2) of time and event."""
         return np.column_stack([y["time"], y["event"]]).astype(np.float64)

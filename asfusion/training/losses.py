@@ -104,7 +104,7 @@ def count_loss(outputs: Tensor, targets: Tensor) -> Tensor:
 
 def bounded_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the mean squared error (B,) of shares of a span, whose log odds are given (B, K)."""
-    return (torch.sigmoid(outputs) - targets).square().mean(dim=1)
+    return squared_error(torch.sigmoid(outputs), targets)
 
 
 def label_loss(outputs: Tensor, targets: Tensor) -> Tensor:

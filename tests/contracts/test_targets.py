@@ -322,3 +322,35 @@ def test_a_time_beyond_what_is_known_is_not_explained(X: pd.DataFrame) -> None:
     model = model_of("survival", "early").fit(X, times(X["crp"].to_numpy()))
     with pytest.raises(AsfusionError, match="up to the last event"):
         af.explain(model, X.head(1), output=1e6)
+
+
+@every_kind
+def test_sites_are_left_out_one_by_one(name: str, X: pd.DataFrame) -> None:
+    """Scores within sites have the same names in each, though their times and labels differ."""
+    y, sites = y_of(name, X), np.repeat(["north", "south", "west"], N_ROWS // 3)
+    options: dict[str, Any] = {"n_bootstrap": 5, "verbose": 0, "cv": "leave-one-site-out"}
+    found = af.cross_validate(model_of(name, "early"), X, y, sites=sites, **options)
+    assert found.sites == ("north", "south", "west")
+    board = af.compare(
+        X, y, ENCODERS, task=KINDS[name].target, families=("early",), sites=sites, **options
+    )
+    assert np.isfinite(board.standings[0].score.estimate)
+
+
+def test_horizons_end_before_follow_up_does() -> None:
+    y = pd.DataFrame({"event": [1, 1, 1, 1, 1, 0], "time": [1.0, 2.0, 3.0, 3.0, 3.0, 3.0]})
+    curves = np.linspace(0.2, 0.9, 12).reshape(6, 2)[:, ::-1]
+    scores = af.evaluate(curves, y=y, classes=[1.0, 3.0], n_bootstrap=5).scores
+    assert np.isfinite(scores["auc_by"].estimate)
+
+
+def test_rows_of_another_order_are_not_scored(X: pd.DataFrame) -> None:
+    y = times(X["crp"].to_numpy())
+    model = model_of("survival", "early").fit(X, y)
+    with pytest.raises(InputError, match="order"):
+        model.score(X, y.iloc[::-1])
+
+
+def test_a_curve_that_was_not_fitted_says_so() -> None:
+    with pytest.raises(AsfusionError, match="Call fit first"):
+        af.survival.KaplanMeier().predict([1.0])
