@@ -167,3 +167,21 @@ def _floats_of_cells(cells: Any) -> NDArray[np.float64]:
 
 def _is_missing(cell: object) -> bool:
     return cell is None or type(cell).__name__ in {"NAType", "NaTType"}
+
+
+def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
+    """Return one non-negative finite weight per row, not all zero."""
+    if sample_weight is None:
+        return np.ones(n_rows)
+    weights = floats_of_weights(sample_weight)
+    if weights.ndim == 0:
+        weights = np.full(n_rows, float(weights))
+    if weights.shape != (n_rows,):
+        msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
+        raise InputError(msg)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError("sample_weight: expected finite weights of at least zero.")
+    check_finite_sum(weights)
+    if not weights.any():
+        raise InputError("sample_weight: expected at least one weight above zero, got none.")
+    return weights

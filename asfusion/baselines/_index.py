@@ -14,6 +14,7 @@ from sklearn.model_selection import ParameterGrid
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import read_weights
 from asfusion._checks import check_integer, check_number, check_row_labels
 from asfusion._door import learns, public
 from asfusion._frames import Frame
@@ -36,7 +37,6 @@ from asfusion.estimators._rows import (
     read_array,
     read_groups,
     read_table,
-    read_weights,
 )
 from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._sklearn import fit_part

@@ -17,6 +17,7 @@ from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import read_weights
 from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._door import learns, public
 from asfusion._frames import Frame
@@ -40,7 +41,6 @@ from asfusion.estimators._rows import (
     read_array,
     read_groups,
     read_table,
-    read_weights,
     target_names,
 )
 from asfusion.estimators._scored import ScoredClassifier, ScoredRegressor

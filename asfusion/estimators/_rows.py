@@ -12,9 +12,7 @@ from sklearn.utils.validation import validate_data
 
 from asfusion._arrays import (
     check_finite,
-    check_finite_sum,
     check_width,
-    floats_of_weights,
     numbers_of_array,
 )
 from asfusion._frames import Frame, group_labels
@@ -160,24 +158,6 @@ def check_target_apart(frame: Frame, y: Any) -> None:
             "column."
         )
         raise CircularityError(msg)
-
-
-def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
-    """Return one non-negative finite weight per row, not all zero."""
-    if sample_weight is None:
-        return np.ones(n_rows)
-    weights = floats_of_weights(sample_weight)
-    if weights.ndim == 0:
-        weights = np.full(n_rows, float(weights))
-    if weights.shape != (n_rows,):
-        msg = f"sample_weight: expected shape ({n_rows},), got {weights.shape}."
-        raise InputError(msg)
-    if not np.isfinite(weights).all() or (weights < 0).any():
-        raise InputError("sample_weight: expected finite weights of at least zero.")
-    check_finite_sum(weights)
-    if not weights.any():
-        raise InputError("sample_weight: expected at least one weight above zero, got none.")
-    return weights
 
 
 def read_groups(groups: Any, n_rows: int) -> NDArray[Any] | None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 
+from asfusion._arrays import read_weights
 from asfusion._checks import check_row_labels
 from asfusion._door import public
-from asfusion.estimators._rows import read_weights
 from asfusion.exceptions import InputError
 from asfusion.targets.classes import Classes
 from asfusion.targets.numbers import Numbers

@@ -9,13 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import read_weights
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._door import learns, public
 from asfusion._progress import told_once
 from asfusion._random import draw_seed
 from asfusion._splits import check_learnable, patient_folds, put_together
 from asfusion.estimators import _recalibration as maps
-from asfusion.estimators._rows import read_groups, read_weights
+from asfusion.estimators._rows import read_groups
 from asfusion.estimators._scored import ScoredClassifier
 from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.estimators._wrapped import (

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from asfusion._arrays import read_weights
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._door import learns, public
 from asfusion._warn import warn_user
@@ -127,7 +128,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         y = read_times(y, len(X))
         if not y["event"].any():
             raise InputError("y: expected at least one event, got none: all rows are censored.")
-        weight = _read_weight(sample_weight, len(X))
+        weight = read_weights(sample_weight, len(X))
         self.strata_, numbers = _read_strata(strata, len(X))
         self.center_ = np.average(X, axis=0, weights=weight)
         centred = X - self.center_
@@ -213,18 +214,6 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
             )
             raise InputError(msg)
         return numbers
-
-
-def _read_weight(sample_weight: Any, n_rows: int) -> Floats:
-    if sample_weight is None:
-        return np.ones(n_rows)
-    weight = np.asarray(sample_weight, dtype=np.float64)
-    if weight.shape != (n_rows,) or not np.isfinite(weight).all() or (weight < 0).any():
-        msg = f"sample_weight: expected {n_rows} finite weights >= 0, got others."
-        raise InputError(msg)
-    if not weight.any():
-        raise InputError("sample_weight: expected some weight above 0, got none.")
-    return weight
 
 
 def _read_strata(strata: Any, n_rows: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -10,9 +10,9 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._arrays import read_weights
 from asfusion._door import learns, public
 from asfusion._unfitted import UnfittedError
-from asfusion.exceptions import InputError
 from asfusion.survival._read import read_times
 
 Floats = NDArray[np.float64]
@@ -68,13 +68,10 @@ class KaplanMeier:
         Raises
         ------
         InputError
-            If `y` cannot be used.
+            If `y` or weights cannot be used.
         """
         y = read_times(y, len(y))
-        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
-        if weight.shape != (len(y),):
-            raise InputError(f"sample_weight: expected {len(y)} entries, got {len(weight)}.")
-        return self.fit_arrays(y["event"], y["time"], weight)
+        return self.fit_arrays(y["event"], y["time"], read_weights(sample_weight, len(y)))
 
     def fit_arrays(
         self, event: NDArray[np.bool_], time: Floats, weight: Floats | None = None

@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from asfusion._arrays import read_weights
 from asfusion._checks import check_choice, check_integer
 from asfusion._door import learns, public
 from asfusion.bundle.objects import Bundled
@@ -84,7 +85,7 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         y = read_times(y, len(X))
         if y["event"].sum() < 2:
             raise InputError(f"y: expected at least 2 events, got {int(y['event'].sum())}.")
-        weight = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, float)
+        weight = read_weights(sample_weight, len(y))
         unseen = self._unseen(X, y, weight)
         self.curve_ = CoxRegression(alpha=1e-3).fit(unseen[:, None], y, sample_weight=weight)
         self.model_ = self._fitted(X, y, weight)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
+from asfusion._arrays import read_weights
 from asfusion._door import learns, public
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
@@ -51,14 +52,14 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
         if y.ndim != 2:
             msg = f"y: expected a column for each label, got {y.ndim} dimension(s)."
             raise InputError(msg)
-        X = np.asarray(X)
+        X, weight = np.asarray(X), read_weights(sample_weight, len(y))
         self.shares_ = np.full(y.shape[1], 0.5)
         self.models_: list[Any] = []
         for k in range(y.shape[1]):
             known = np.flatnonzero(~np.isnan(y[:, k]))
             labels = y[known, k].astype(np.int64)
             self.shares_[k] = labels.mean() if len(labels) else 0.5
-            options = {} if sample_weight is None else {"sample_weight": sample_weight[known]}
+            options = {} if sample_weight is None else {"sample_weight": weight[known]}
             varies = len(np.unique(labels)) == 2
             model = clone(self.estimator).fit(X[known], labels, **options) if varies else None
             self.models_.append(model)

@@ -205,7 +205,8 @@ def test_strata_that_were_not_fitted_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("weight", "match"), [(np.full(40, -1.0), "weights >= 0"), (np.zeros(40), "above 0")]
+    ("weight", "match"),
+    [(np.full(40, -1.0), "weights of at least zero"), (np.zeros(40), "one weight above zero")],
 )
 def test_weights_that_cannot_be_used(weight: Any, match: str) -> None:
     with pytest.raises(InputError, match=match):

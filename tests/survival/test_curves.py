@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asfusion.exceptions import InputError
-from asfusion.survival import KaplanMeier
+from asfusion.survival import BoostedSurvival, CoxRegression, ForestSurvival, KaplanMeier
 from asfusion.survival.concordance import harrell_c
 from asfusion.survival.curves import survival_at
 from asfusion.survival.kaplan_meier import ProductLimit
@@ -75,10 +75,24 @@ def test_kaplan_and_meier_as_lifelines_has_them() -> None:
 
 def test_weights_must_be_those_of_the_rows() -> None:
     y = pd.DataFrame({"event": [1, 0], "time": [1.0, 2.0]})
-    with pytest.raises(InputError, match="expected 2 entries, got 3"):
+    with pytest.raises(InputError, match=r"expected shape \(2,\), got \(3,\)"):
         KaplanMeier().fit(y, [1, 1, 1])
 
 
 def test_curves_are_straight_between_known_times() -> None:
     found = survival_at(np.asarray([[0.8, 0.4]]), np.asarray([1.0, 3.0]), [0.0, 0.5, 2.0, 3.0, 9.0])
     np.testing.assert_allclose(found, [[1.0, 0.9, 0.6, 0.4, 0.4]])
+
+
+@pytest.mark.parametrize("weight", [[-1.0] * 40, ["a"] * 40, [1.0] * 39])
+def test_weights_are_read_alike_by_every_model(weight: Any) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), pd.DataFrame({"event": 1, "time": rng.exponential(size=40)})
+    for fit in (
+        lambda: KaplanMeier().fit(y, weight),
+        lambda: CoxRegression().fit(X, y, weight),
+        lambda: BoostedSurvival(3).fit(X, y, weight),
+        lambda: ForestSurvival(3).fit(X, y, weight),
+    ):
+        with pytest.raises(InputError, match="sample_weight: expected"):
+            fit()
