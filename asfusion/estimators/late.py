@@ -26,13 +26,15 @@ from asfusion.estimators._base import (
 from asfusion.estimators._combine import Stacker
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
+from asfusion.estimators._named import NETWORK, check_model
 from asfusion.estimators._parts import Parts
+from asfusion.estimators._penalty import can_choose
 from asfusion.estimators._rows import TrainingRows, cells_present
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators.early import network_for
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
-from asfusion.targets._pools import majority, weighted_mean
+from asfusion.targets._pools import learned_dependence, majority, weighted_mean
 
 Combine = Literal["mean", "vote", "weighted", "product", "stacking"]
 _COMBINE = ("mean", "vote", "weighted", "product", "stacking")
@@ -123,7 +125,7 @@ class _LateFusion(FusionEstimator):
         if self.estimators is None:
             return
         if not isinstance(self.estimators, Mapping):
-            self.target_.check_part(self.estimators, "estimators")
+            check_model(self.target_, self.estimators, "estimators", NETWORK)
             return
         unknown = [name for name in self.estimators if name not in encoders]
         if unknown:
@@ -133,7 +135,7 @@ class _LateFusion(FusionEstimator):
             raise ConfigurationError(msg)
         given = {name: part for name, part in self.estimators.items() if part is not None}
         for name, estimator in given.items():
-            self.target_.check_part(estimator, f"estimators[{name!r}]")
+            check_model(self.target_, estimator, f"estimators[{name!r}]", NETWORK)
 
     def _fit_models(
         self,
@@ -165,7 +167,9 @@ class _LateFusion(FusionEstimator):
         """Return the unfitted model of one modality, itself a fusion of one."""
         given = self.estimators
         estimator = given.get(name) if isinstance(given, Mapping) else given
-        if estimator is None:
+        if estimator is None and encoder.needs_training:
+            estimator = NETWORK
+        if isinstance(estimator, str) and estimator == NETWORK:
             return network_for(self, self.network, name, encoder)
         if isinstance(estimator, JointFusion):
             return network_for(self, estimator, name, encoder)
@@ -180,11 +184,14 @@ class _LateFusion(FusionEstimator):
         """Set ``weights_`` or ``stacker_`` where the combination has something to learn."""
         names = list(self.models_)
         self.weights_ = dict.fromkeys(names, 1.0 / len(names))
+        self.dependence_ = 0.0
         if self.weights is not None:
             self.weights_ = self._given_weights(names)
         elif self.target_.weighs(self.combine):
             values = self._learned_weights(rows)
             self.weights_ = {name: float(v) for name, v in zip(names, values, strict=True)}
+        elif self.target_.tempers(self.combine):
+            self.dependence_ = self._learned_dependence(rows)
         elif self.combine == "stacking":
             decisions, present, judged = self._out_of_fold(rows)
             usable = judged.take(np.flatnonzero(present.any(axis=1)))
@@ -200,6 +207,21 @@ class _LateFusion(FusionEstimator):
     def _learned_weights(self, rows: TrainingRows) -> NDArray[np.float64]:
         decisions, present, judged = self._out_of_fold(rows)
         return self.target_.pool_weights(decisions, present, judged.y, judged.loss_weight)
+
+    def _learned_dependence(self, rows: TrainingRows) -> float:
+        """Return how much of what modalities say is the same; 0 where that cannot be learned."""
+        if len(self.models_) < 2 or not can_choose(self.target_, rows.y, rows.groups):
+            return 0.0
+        decisions, present, judged = self._out_of_fold(rows)
+        some = np.flatnonzero(present.any(axis=1))
+        decisions, present, judged = decisions[some], present[some], judged.take(some)
+        weights = np.asarray(list(self.weights_.values()))
+
+        def loss(dependence: float) -> float:
+            told = self.target_.product(decisions, present, self.prior_, weights, dependence)
+            return self.target_.deviance(told, judged.y, judged.loss_weight)
+
+        return learned_dependence(loss)
 
     def _given_weights(self, names: list[str]) -> dict[str, float]:
         given = self.weights
@@ -267,7 +289,8 @@ class _LateFusion(FusionEstimator):
             return majority(decisions, present)
         weights = np.asarray(list(self.weights_.values()))
         if self.combine == "product":
-            return self.target_.product(decisions, present, self.prior_, weights)
+            known = decisions, present, self.prior_, weights
+            return self.target_.product(*known, self.dependence_)
         return weighted_mean(decisions, present, weights)
 
 
@@ -297,19 +320,20 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to classifier, classifier, or None
+    estimators : dict of str to classifier, classifier, str or None
         Model of a modality by name, or one model for all of them: any scikit-learn
-        classifier with `predict_proba` (on the encoder's features or embedding), or a
-        `JointFusionClassifier` (which trains the encoder's network with its settings).
-        The others get the network of their encoder.
+        classifier with `predict_proba` or the name of one, as in `EarlyFusionClassifier` (on the
+        encoder's features or embedding), ``"network"`` (that of the encoder), or a
+        `JointFusionClassifier` (which trains it with its settings). The others get the
+        ``"linear"`` one, or the network of their encoder where that has to learn.
     combine : {"mean", "vote", "weighted", "product", "stacking"}
         Mean of probabilities; one vote per modality, where the mean decides between equals;
         weighted mean, by weights with the least out-of-fold
-        log-loss; product of experts over the class prior; or a logistic regression on
+        log-loss; product of experts over the class prior [2]_, as far as they are independent:
+        how far is learned out of fold, on at least 40 patients; or a logistic regression on
         out-of-fold log-odds and presence flags.
     weights
-    cv : int, splitter or iterable of splits
-        Inner folds of ``"weighted"`` and ``"stacking"``; an int keeps groups whole.
+    cv
     network
     class_weight
     threshold
@@ -322,6 +346,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     classes_
     models_
     weights_
+    dependence_
     threshold_
     prior_
 
@@ -386,17 +411,17 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to regressor, regressor, or None
+    estimators : dict of str to regressor, regressor, str or None
         Model of a modality by name, or one model for all of them: any scikit-learn
-        regressor, or a `JointFusionRegressor` (which trains the encoder's network with its
-        settings). The others get the network of their encoder.
+        regressor or the name of one, as in `EarlyFusionRegressor`, ``"network"``, or a
+        `JointFusionRegressor` (which trains the encoder's network with its settings). The others
+        get the ``"linear"`` one, or the network of their encoder where that has to learn.
     combine : {"mean", "weighted", "product", "stacking"}
         Mean; ``"weighted"`` and ``"product"`` weigh each modality by one over its
         out-of-fold squared error, which is the product of Gaussian experts; or a ridge
         regression on out-of-fold predictions and presence flags.
     weights
-    cv : int, splitter or iterable of splits
-        Inner folds of everything but the mean; an int keeps groups whole.
+    cv
     network
     verbose
     random_state

@@ -204,7 +204,27 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def linear(self, penalty: float = 1.0) -> Any:
-        """Return an unfitted linear model; a larger penalty shrinks it more."""
+        """Return an unfitted linear model; its penalty is on the sum of squared coefficients."""
+
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the mean loss of predictions on coded rows: the less, the better they fit.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (N, K)
+            Predictions.
+        y : ndarray of shape (N,) or (N, K)
+            Coded rows.
+        weight : ndarray of shape (N,)
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            Here the mean squared difference.
+        """
+        squares = np.square(outputs - y.reshape(len(y), -1)).mean(axis=1)
+        return float(np.average(squares, weights=weight))
 
     def model(self, kind: str, **settings: Any) -> Any:
         """Return an unfitted model: "boosted", "forest", "adaboost" or "xgboost"."""
@@ -249,6 +269,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         """Return whether a combination has a learned weight for each modality."""
         return combine == "weighted"
 
+    def tempers(self, combine: str) -> bool:
+        """Return whether a combination has a dependence to learn, see `product`."""
+        return combine == "product" and not self.weighs(combine)
+
     @abstractmethod
     def pool_weights(
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
@@ -256,9 +280,34 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         """Return weights (M,) learned from decisions (N, M, K) on rows that were not seen."""
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
-        """Return the product of experts (N, K) of decisions (N, M, K)."""
+        """Return the product of experts (N, K) of decisions (N, M, K).
+
+        Parameters
+        ----------
+        decisions : ndarray of shape (N, M, K)
+            Predictions of each modality.
+        present : ndarray of shape (N, M), bool
+            Which of them there are.
+        prior : ndarray of shape (K,)
+            What is said of a row of which nothing is known.
+        weights : ndarray of shape (M,)
+            Where modalities are weighed.
+        dependence : float
+            What m modalities add to the prior counts m to the power of ``-dependence``: all of it
+            at 0, where they are independent; their mean at 1, where they all say the same.
+
+        Returns
+        -------
+        ndarray of shape (N, K)
+            The combined prediction.
+        """
         return weighted_mean(decisions, present, weights)
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:

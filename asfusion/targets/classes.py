@@ -184,6 +184,11 @@ class Classes(Target):
 
         return LogisticRegression(C=1.0 / penalty, max_iter=5000)
 
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the log-loss."""
+        likelihood = np.clip(outputs[np.arange(len(y)), y], FLOOR, 1.0)
+        return float(-np.average(np.log(likelihood), weights=weight))
+
     # -- networks ------------------------------------------------------------------------
 
     def activate(self, outputs: Tensor, scaling: tuple[Floats, Floats] | None) -> Tensor:
@@ -203,10 +208,15 @@ class Classes(Target):
         return pooling_weights(decisions, present, y, weight)
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return the normalised product of probabilities, each over the prior."""
-        return product_of_experts(decisions, present, prior)
+        return product_of_experts(decisions, present, prior, dependence)
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return centred log ratios to the prior; of two classes, those of the second."""

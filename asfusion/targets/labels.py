@@ -14,7 +14,7 @@ from asfusion._cells import is_missing
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import FLOOR, weighted_mean
+from asfusion.targets._pools import FLOOR, added, weighted_mean
 from asfusion.targets.classes import Classes
 from asfusion.targets.per_label import PerLabel
 
@@ -159,6 +159,12 @@ class Labels(Target):
         """Return a logistic regression."""
         return Classes().linear(penalty)
 
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the log-loss over all labels that are known."""
+        known = ~np.isnan(y) * weight[:, None]
+        right = np.clip(np.where(y == 1, outputs, 1.0 - outputs), FLOOR, 1.0)
+        return float(-(known * np.log(right)).sum() / known.sum())
+
     # -- networks ------------------------------------------------------------------------
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
@@ -176,24 +182,25 @@ class Labels(Target):
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
     ) -> Floats:
         """Return weights (M,) with the least log-loss over all labels."""
-        known = ~np.isnan(y) * weight[:, None]
-        truth = np.nan_to_num(y)
 
         def loss(logits: Floats) -> float:
             pooled = weighted_mean(decisions, present, softmax(logits))
-            right = np.clip(np.where(truth == 1, pooled, 1.0 - pooled), FLOOR, 1.0)
-            penalty = 1e-3 * float(np.square(logits).sum())
-            return penalty - float((known * np.log(right)).sum() / known.sum())
+            return self.deviance(pooled, y, weight) + 1e-3 * float(np.square(logits).sum())
 
         found = minimize(loss, np.zeros(decisions.shape[1]), method="BFGS")
         return np.asarray(softmax(found.x))
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return for each label the product of experts: their log odds beyond the prior add up."""
-        added = np.where(present[:, :, None], self.evidence(decisions, prior), 0.0).sum(axis=1)
-        return np.asarray(expit(_log_odds(prior) + added))
+        beyond = added(self.evidence(decisions, prior), present, dependence)
+        return np.asarray(expit(_log_odds(prior) + beyond))
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return log odds beyond the prior (N, M, L)."""

@@ -18,7 +18,7 @@ from asfusion.survival._read import DTYPE, read_times
 from asfusion.survival.cox import CoxRegression
 from asfusion.survival.kaplan_meier import KaplanMeier, ProductLimit
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import FLOOR, weighted_mean
+from asfusion.targets._pools import FLOOR, added, weighted_mean
 from asfusion.targets._read import refuse_other_estimators
 
 _LEAST_EVENTS = 2
@@ -256,15 +256,18 @@ class Survival(Target):
     ) -> Floats:
         """Return weights (M,) of curves with the least integrated Brier score."""
         truth, known = self._known(y)
-        known = known * weight[:, None]
 
         def loss(logits: Floats) -> float:
             pooled = weighted_mean(decisions, present, softmax(logits))
-            squares = (known * (pooled - truth) ** 2).sum() / weight.sum() / self.n_outputs_
-            return float(squares + 1e-4 * np.square(logits).sum())
+            penalty = 1e-4 * float(np.square(logits).sum())
+            return _brier(pooled, truth, known, weight) + penalty
 
         found = minimize(loss, np.zeros(decisions.shape[1]), method="BFGS")
         return np.asarray(softmax(found.x))
+
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the Brier score, averaged over ``times_``, weighed for censoring."""
+        return _brier(outputs, *self._known(y), weight)
 
     def _known(self, y: NDArray[Any]) -> tuple[Floats, Floats]:
         """Return who is without an event by each time (N, K), and by how much each counts."""
@@ -277,12 +280,17 @@ class Survival(Target):
         return alive.astype(np.float64), known + (~alive & had[:, None]) / own[:, None]
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return curves whose log hazard is that of the prior and what each expert adds."""
         base = _log_hazard(prior)
-        added = np.where(present[:, :, None], _log_hazard(decisions) - base, 0.0).sum(axis=1)
-        return np.asarray(np.exp(-np.exp(base + added)))
+        beyond = added(_log_hazard(decisions) - base, present, dependence)
+        return np.asarray(np.exp(-np.exp(base + beyond)))
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return by how much each expert moves the log hazard (N, M, 1), on average over time."""
@@ -309,6 +317,11 @@ def curves_of(model: Any, X: Any, times: Floats) -> Floats:
 def _at_steps(step: Any, times: Floats) -> Floats:
     places = np.searchsorted(step.x, times, side="right")
     return np.append(1.0, np.asarray(step.y, dtype=np.float64))[places]
+
+
+def _brier(curves: Floats, truth: Floats, known: Floats, weight: Floats) -> float:
+    squares = (known * (curves - truth) ** 2).mean(axis=1)
+    return float(np.average(squares, weights=weight))
 
 
 def _log_hazard(survival: Floats) -> Floats:
