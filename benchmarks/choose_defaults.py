@@ -27,18 +27,19 @@ import numpy as np
 import pandas as pd
 import torch
 from _datasets import DATA, DATASETS, Task, tasks, training_part
-from scipy.optimize import minimize
-from scipy.special import expit, logit
+from scipy.optimize import minimize, minimize_scalar
+from scipy.special import expit, logit, softmax
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
 import asfusion as af
-import asfusion.targets._pools as _pools
+from asfusion._frames import Frame
 from asfusion._splits import patient_folds
 from asfusion.estimators import _penalty, early, late
 from asfusion.estimators._base import estimator_class
 from asfusion.survival.concordance import harrell_c
 from asfusion.targets import Classes, Numbers, Survival
+from asfusion.targets._pools import product_of_experts, weighted_mean
 
 TARGETS = {"binary": Classes, "classes": Classes, "numbers": Numbers, "survival": Survival}
 Make = Callable[[Task], Any]
@@ -60,7 +61,7 @@ def largest_within_one_error(
     )
     mean, best = losses.mean(axis=1), int(losses.mean(axis=1).argmin())
     error = losses[best].std(ddof=1) / np.sqrt(len(folds))
-    return float(_penalty.PENALTIES[int(np.argmax(mean <= mean[best] + error))])
+    return float(target.penalties[int(np.argmax(mean <= mean[best] + error))])
 
 
 @contextmanager
@@ -76,16 +77,6 @@ def in_place(module: Any, **others: Any) -> Iterator[None]:
 
 def fixed(*_: Any, **__: Any) -> float:
     return _penalty.USUAL
-
-
-def none(loss: Any) -> float:
-    return 0.0
-
-
-def by_one_power(evidence: Any, present: Any, dependence: float) -> Any:
-    """Return the evidence that is present, the same power of it whatever is absent."""
-    summed = np.where(present[:, :, None], evidence, 0.0).sum(axis=1)
-    return summed * float(present.shape[1]) ** -dependence
 
 
 RULES: dict[str, Callable[..., float]] = {
@@ -111,11 +102,14 @@ def inner_folds(task: Task, seed: int) -> list[Any]:
     return patient_folds(task.groups, 5, n_rows=len(task.X), strata=strata, seed=seed)
 
 
-def answers(task: Task, make: Make, seed: int, lose: float = 0.0) -> tuple[Any, Any, float]:
-    """Return outputs of rows not seen, the target, and processor seconds of all fits."""
+def _coded(task: Task) -> Any:
     target = TARGETS[task.kind]()
-    coded = target.read(task.y, len(task.X))
-    target.fit(coded)
+    return target.fit(target.read(task.y, len(task.X)))
+
+
+def answers(task: Task, make: Make, seed: int) -> tuple[Any, Any, float]:
+    """Return outputs of rows not seen, the target, and processor seconds of all fits."""
+    target = _coded(task)
     outputs = np.zeros((len(task.X), target.n_outputs_))
     spent = 0.0
     for learn, judge in inner_folds(task, seed):
@@ -125,8 +119,7 @@ def answers(task: Task, make: Make, seed: int, lose: float = 0.0) -> tuple[Any, 
         begun = time.process_time()
         model.fit(part.X, part.y, groups=part.groups)
         spent += time.process_time() - begun
-        X = hidden(asked, lose, seed) if lose else asked.X
-        outputs[judge] = _asked(model, X, target)
+        outputs[judge] = _asked(model, asked.X, target)
     return outputs, target, spent
 
 
@@ -136,18 +129,6 @@ def _asked(model: Any, X: pd.DataFrame, target: Any) -> Any:
             X, np.minimum(target.times_, model.target_.times_[-1])
         )
     return model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)[:, None]
-
-
-def hidden(task: Task, share: float, seed: int) -> pd.DataFrame:
-    """Return rows without a random part of their modalities, at least one left."""
-    rng = np.random.default_rng(seed)
-    X, parts = task.X.copy(), task.encoders()
-    lost = rng.random((len(X), len(parts))) < share
-    lost[lost.all(axis=1), 0] = False
-    for gone, part in zip(lost.T, parts.values(), strict=True):
-        columns = list(part._columns_among(list(X.columns)))
-        X[columns] = X[columns].mask(np.repeat(gone[:, None], len(columns), axis=1))
-    return X
 
 
 def slope(p: Any, y: Any) -> float:
@@ -178,31 +159,103 @@ def judge(task: Task, outputs: Any, target: Any) -> dict[str, float]:
 
 # -- the parts ---------------------------------------------------------------------------
 
-Option = tuple[str, Make, Any, float]
+Option = tuple[str, Make, Any]
 
 
 def penalty(task: Task) -> Iterator[Option]:
     """Yield early fusion by each rule."""
     for name, choose in RULES.items():
-        yield name, lambda part: of(part, "early"), in_place(early, choose_penalty=choose), 0.0
+        yield name, lambda part: of(part, "early"), in_place(early, choose_penalty=choose)
     columns = lambda part: of(part, "early", scale="columns")  # noqa: E731
-    yield "least, columns", columns, nullcontext(), 0.0
+    yield "least, columns", columns, nullcontext()
 
 
-def decisions(task: Task) -> Iterator[Option]:
-    """Yield late fusion by each combination, all modalities there or some of them lost."""
-    ways = {
-        "mean": ("mean", nullcontext),
-        "weighted": ("weighted", nullcontext),
-        "stacking": ("stacking", nullcontext),
-        "product, independent": ("product", lambda: in_place(late, learned_dependence=none)),
-        "product, one power": ("product", lambda: in_place(_pools, added=by_one_power)),
-        "product, falling": ("product", nullcontext),
+def decisions(task: Task, seed: int) -> Iterator[dict[str, Any]]:
+    """Yield what each way to combine the same decisions scores, with all modalities or some."""
+    if task.kind not in ("binary", "classes"):
+        return
+    target, folds = _coded(task), inner_folds(task, seed)
+    told = {
+        (lose, way): np.zeros((len(task.X), target.n_outputs_)) for lose in LOST for way in WAYS
     }
-    for lose in (0.0, 0.4):
-        for name, (combine, patched) in ways.items():
-            label = f"{name}{', some lost' if lose else ''}"
-            yield label, lambda p, how=combine: of(p, "late", None, how), patched(), lose
+    for learn, judged in folds:
+        part, asked = task.take(learn), task.take(judged)
+        with kept_unseen() as unseen:
+            model = of(part, "late", None, "product").fit(part.X, part.y, groups=part.groups)
+        encoded = model._encode(Frame.read(asked.X))
+        found = np.stack(list(encoded.contents.values()), axis=1)
+        rng = np.random.default_rng(seed)
+        for lose in LOST:
+            present = encoded.present & (rng.random(encoded.present.shape) >= lose)
+            for way, combine in WAYS.items():
+                some = present.any(axis=1)[:, None]
+                said = combine(found, present, model, *unseen[0])
+                told[lose, way][judged] = np.where(some, said, model.prior_)
+    for (lose, way), outputs in told.items():
+        label = f"{way}{', some lost' if lose else ''}"
+        yield {"data": task.name, "option": label, "seed": seed} | judge(task, outputs, target)
+
+
+LOST = (0.0, 0.5)
+
+
+@contextmanager
+def kept_unseen() -> Iterator[list[Any]]:
+    """Keep the decisions on rows that were not seen, which a fit forgets."""
+    kept: list[Any] = []
+    usual = late._LateFusion._out_of_fold
+
+    def keeping(self: Any, rows: Any) -> Any:
+        kept.append(usual(self, rows))
+        return kept[-1]
+
+    late._LateFusion._out_of_fold = keeping
+    try:
+        yield kept
+    finally:
+        late._LateFusion._out_of_fold = usual
+
+
+def _product(power: Callable[[Any, float], Any]) -> Callable[..., Any]:
+    """Return a product of experts whose evidence counts `power` of who is present."""
+
+    def told(found: Any, present: Any, prior: Any, value: float) -> Any:
+        log_prior = np.log(prior)
+        evidence = np.log(np.clip(found, 1e-6, 1.0)) - log_prior
+        summed = np.where(present[:, :, None], evidence, 0.0).sum(axis=1)
+        return softmax(log_prior + power(present, value)[:, None] * summed, axis=1)
+
+    def combine(found: Any, present: Any, model: Any, unseen: Any, there: Any, rows: Any) -> Any:
+        def loss(value: float) -> float:
+            return model.target_.deviance(
+                told(unseen, there, model.prior_, value), rows.y, rows.loss_weight
+            )
+
+        best = minimize_scalar(loss, bounds=(-1.0, 2.0), method="bounded").x
+        return told(found, present, model.prior_, best)
+
+    return combine
+
+
+def _mean(found: Any, present: Any, *_: Any) -> Any:
+    return weighted_mean(found, present, np.ones(found.shape[1]))
+
+
+def _independent(found: Any, present: Any, model: Any, *_: Any) -> Any:
+    return product_of_experts(found, present, model.prior_)
+
+
+def _as_learned(found: Any, present: Any, model: Any, *_: Any) -> Any:
+    return product_of_experts(found, present, model.prior_, model.dependence_)
+
+
+WAYS: dict[str, Callable[..., Any]] = {
+    "mean": _mean,
+    "product, independent": _independent,
+    "product, one power": _product(lambda there, v: np.full(len(there), 1.0 - v / 2.0)),
+    "product, falling": _product(lambda there, v: np.maximum(there.sum(axis=1), 1.0) ** -v),
+    "product, falling, as it is": _as_learned,
+}
 
 
 def forest(task: Task) -> Iterator[Option]:
@@ -213,18 +266,22 @@ def forest(task: Task) -> Iterator[Option]:
         for leaf in (1, 3, 5):
             trees = RandomForestClassifier(n_trees, min_samples_leaf=leaf)
             name = f"{n_trees} trees, {leaf} per leaf"
-            yield name, lambda p, m=trees: of(p, "early", m), nullcontext(), 0.0
+            yield name, lambda p, m=trees: of(p, "early", m), nullcontext()
 
 
-PARTS = {"penalty": penalty, "late": decisions, "forest": forest}
+PARTS = {"penalty": penalty, "late": None, "forest": forest}
 
 
 def study(part: str, task: Task, seeds: int) -> Iterator[dict[str, Any]]:
     """Yield what each option scores on a data set."""
-    for name, make, patched, lose in PARTS[part](task):
+    if part == "late":
+        for seed in range(seeds):
+            yield from decisions(task, seed)
+        return
+    for name, make, patched in PARTS[part](task):
         with patched:
             for seed in range(seeds):
-                outputs, target, spent = answers(task, make, seed, lose)
+                outputs, target, spent = answers(task, make, seed)
                 known = {"data": task.name, "option": name, "seed": seed, "s": spent}
                 yield known | judge(task, outputs, target)
 

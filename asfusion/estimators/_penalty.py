@@ -18,9 +18,6 @@ from asfusion.targets._base import Target
 Floats = NDArray[np.float64]
 
 USUAL = 1.0  # where rows are too few to choose
-# Falling, so that each fit starts from a smoother one. Features of a modality have variance one
-# together: a penalty is then one over the variance that coefficients are expected to have.
-PENALTIES = np.logspace(3, -3, 13)
 FEWEST = 40  # patients
 FEWEST_OF_CLASS = 5  # of them outside the commonest class
 _FOLDS = 5
@@ -68,14 +65,14 @@ def choose_penalty(
         return USUAL
     found = _unseen(target, features, y, weight, folds)
     losses = [target.deviance(outputs, y, weight) for outputs in found]
-    return float(PENALTIES[int(np.argmin(losses))])
+    return float(target.penalties[int(np.argmin(losses))])
 
 
 def _unseen(
     target: Target, features: Floats, y: NDArray[Any], weight: Floats, folds: list[Split]
 ) -> Floats:
     """Return predictions (P, N, K) by models that did not see the rows, for each penalty."""
-    found = np.zeros((len(PENALTIES), len(y), target.n_outputs_))
+    found = np.zeros((len(target.penalties), len(y), target.n_outputs_))
     for learn, judge in folds:
         seen, asked = _narrowed(features[learn], features[judge])
         for place, model in enumerate(_path(target, seen, y[learn], weight[learn])):
@@ -122,7 +119,7 @@ def _narrowed(seen: Floats, asked: Floats) -> tuple[Floats, Floats]:
 def _path(target: Target, features: Floats, y: NDArray[Any], weight: Floats) -> Iterator[Any]:
     """Yield the linear model fitted with each penalty; where it can, it starts from the last."""
     model: Any = None
-    for penalty in PENALTIES:
+    for penalty in target.penalties:  # falling: each fit starts from a smoother one
         made, labels = target.for_part(target.linear(float(penalty)), y)
         if model is None or not hasattr(model, "warm_start"):
             model = made

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -53,6 +53,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     is_probability: ClassVar[bool] = False
     # Whether modalities can take a vote.
     has_majority: ClassVar[bool] = False
+
+    # Penalties of `linear` to choose from, falling. Features of a modality have variance one
+    # together: a penalty is then one over the variance that coefficients are expected to have.
+    penalties: ClassVar[Sequence[float]] = tuple(float(10**e) for e in np.arange(2.0, -3.0, -0.5))
 
     # Module and name of each kind of `model`.
     _models: ClassVar[Mapping[str, tuple[str, str]]]

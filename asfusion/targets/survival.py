@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -66,6 +66,8 @@ class Survival(Target):
 
     face = "survival"
     is_probability = True
+    # Times say less than classes: few penalties tell apart what can be told.
+    penalties: ClassVar[Sequence[float]] = (100.0, 10.0, 1.0, 0.1, 0.01)
     _models: ClassVar[Mapping[str, tuple[str, str]]] = {
         "boosted": ("asfusion.survival.ranked", "BoostedSurvival"),
         "forest": ("asfusion.survival.ranked", "ForestSurvival"),
