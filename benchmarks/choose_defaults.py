@@ -1,6 +1,6 @@
 """By what the defaults of early and late fusion were chosen, on training rows alone.
 
-Run: ``python benchmarks/choose_defaults.py [--part penalty late forest] [--only cxr rosmap ...]``
+Run: ``python benchmarks/choose_defaults.py [--part penalty late] [--only cxr rosmap ...]``
 
 Which rows it sees: of each data set of ``_datasets.py`` the training part only (three of four
 patients by a fixed seed, or the official training part), split again into five folds by
@@ -8,9 +8,9 @@ patient. The others are left for those who judge (``defaults.py``).
 
 *penalty*: one fixed penalty, the one with the least out-of-fold loss, and the largest within one
 standard error of it; features of each modality to one variance together, or each to its own.
-*late*: what is done with decisions; a product as it is, with one power for all rows, with one that
-falls with the number of modalities; on all rows, and on rows that lost a random part of their
-modalities. *forest*: settings of the forest that goes by name.
+*late*: the same decisions of one linear model per modality, combined by their mean, by a product as
+it is, by one with a learned power for all rows, and by one whose power falls with the number of
+modalities; on all rows, and on rows that lost each modality by a coin.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import torch
 from _datasets import DATA, DATASETS, Task, tasks, training_part
 from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit, softmax
-from sklearn.ensemble import RandomForestClassifier
 from sklearn.metrics import roc_auc_score
 
 import asfusion as af
@@ -258,18 +257,7 @@ WAYS: dict[str, Callable[..., Any]] = {
 }
 
 
-def forest(task: Task) -> Iterator[Option]:
-    """Yield early fusion by each forest."""
-    if task.kind not in ("binary", "classes"):
-        return
-    for n_trees in (300, 500):
-        for leaf in (1, 3, 5):
-            trees = RandomForestClassifier(n_trees, min_samples_leaf=leaf)
-            name = f"{n_trees} trees, {leaf} per leaf"
-            yield name, lambda p, m=trees: of(p, "early", m), nullcontext()
-
-
-PARTS = {"penalty": penalty, "late": None, "forest": forest}
+PARTS = ("penalty", "late")
 
 
 def study(part: str, task: Task, seeds: int) -> Iterator[dict[str, Any]]:
@@ -278,7 +266,7 @@ def study(part: str, task: Task, seeds: int) -> Iterator[dict[str, Any]]:
         for seed in range(seeds):
             yield from decisions(task, seed)
         return
-    for name, make, patched in PARTS[part](task):
+    for name, make, patched in penalty(task):
         with patched:
             for seed in range(seeds):
                 outputs, target, spent = answers(task, make, seed)
@@ -289,7 +277,7 @@ def study(part: str, task: Task, seeds: int) -> Iterator[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=DATA)
-    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--only", nargs="+", choices=DATASETS, metavar="NAME")
     parser.add_argument("--seeds", type=int, default=1)
     options = parser.parse_args()

@@ -5,7 +5,6 @@ Dimensions: N rows, F features, P penalties, K outputs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -63,6 +62,7 @@ def choose_penalty(
     folds = _folds(target, y, groups, seed)
     if not folds:
         return USUAL
+    weight_options(target.linear(), weight, "estimator")  # raises where it takes no weights
     found = _unseen(target, features, y, weight, folds)
     losses = [target.deviance(outputs, y, weight) for outputs in found]
     return float(target.penalties[int(np.argmin(losses))])
@@ -75,8 +75,7 @@ def _unseen(
     found = np.zeros((len(target.penalties), len(y), target.n_outputs_))
     for learn, judge in folds:
         seen, asked = _narrowed(features[learn], features[judge])
-        for place, model in enumerate(_path(target, seen, y[learn], weight[learn])):
-            found[place, judge] = target.ask_part(model, asked)
+        found[:, judge] = target.ridge_path(seen, y[learn], weight[learn], asked)
     return found
 
 
@@ -114,17 +113,3 @@ def _narrowed(seen: Floats, asked: Floats) -> tuple[Floats, Floats]:
         return seen, asked
     left, spread, right = np.linalg.svd(seen, full_matrices=False)
     return left * spread, asked @ right.T
-
-
-def _path(target: Target, features: Floats, y: NDArray[Any], weight: Floats) -> Iterator[Any]:
-    """Yield the linear model fitted with each penalty; where it can, it starts from the last."""
-    model: Any = None
-    for penalty in target.penalties:  # falling: each fit starts from a smoother one
-        made, labels = target.for_part(target.linear(float(penalty)), y)
-        if model is None or not hasattr(model, "warm_start"):
-            model = made
-        else:
-            model.set_params(**made.get_params(deep=False))
-        if hasattr(model, "warm_start"):
-            model.set_params(warm_start=True)
-        yield model.fit(features, labels, **weight_options(model, weight, "estimator"))

@@ -22,6 +22,7 @@ from asfusion.overview._classes import Parts, compare_classes
 from asfusion.overview._columns import ColumnFacts, describe_column
 from asfusion.overview._modalities import find_subsets
 from asfusion.overview._sample_size import SampleSize, needed_for_classes, needed_for_numbers
+from asfusion.overview._sites import find_parted
 from asfusion.overview.result import Overview
 from asfusion.suspects.after_index import read_index
 from asfusion.suspects.missingness import find_missingness
@@ -142,6 +143,7 @@ def look(
         sample_sizes=_sample_sizes(outcomes, patients, _count_features(facts, taken_for)),
         suspects=tuple(suspects),
         duplicates=found,
+        advice=find_parted(frame, columns),
     )
 
 

@@ -210,6 +210,38 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     def linear(self, penalty: float = 1.0) -> Any:
         """Return an unfitted linear model; its penalty is on the sum of squared coefficients."""
 
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return what `linear` answers with each of its P `penalties`.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, F)
+            Of rows to learn from.
+        y : ndarray of shape (n,) or (n, K)
+            The same rows, coded.
+        weight : ndarray of shape (n,)
+            Weight of each.
+        asked : ndarray of shape (N, F)
+            Features of rows to be predicted.
+
+        Returns
+        -------
+        ndarray of shape (P, N, K)
+            Predictions.
+        """
+        options = {} if (weight == weight[0]).all() else {"sample_weight": weight}
+        found, model = [], None
+        for penalty in self.penalties:
+            made, labels = self.for_part(self.linear(penalty), y)
+            if model is not None and hasattr(model, "warm_start"):  # each starts from the last
+                model.set_params(**made.get_params(deep=False) | {"warm_start": True})
+            else:
+                model = made
+            found.append(self.ask_part(model.fit(features, labels, **options), asked))
+        return np.stack(found)
+
     def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
         """Return the mean loss of predictions on coded rows: the less, the better they fit.
 

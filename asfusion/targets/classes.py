@@ -14,6 +14,7 @@ from sklearn.utils.validation import column_or_1d
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Present, Target, Tensor
+from asfusion.targets._logistic import MOST_FEATURES, probability_path
 from asfusion.targets._pools import FLOOR, pooling_weights, product_of_experts
 from asfusion.targets._read import complete_array, refuse_other_estimators
 
@@ -183,6 +184,22 @@ class Classes(Target):
         from sklearn.linear_model import LogisticRegression
 
         return LogisticRegression(C=1.0 / penalty, max_iter=5000)
+
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return probabilities (P, N, K); of two classes without scikit-learn, which is slower."""
+        known, labels = np.unique(y, return_inverse=True)
+        if len(known) != 2 or not self._is_quick(features):
+            return super().ridge_path(features, y, weight, asked)
+        second = probability_path(features, labels, weight, asked, self.penalties)
+        found = np.zeros((*second.shape, self.n_outputs_))
+        found[:, :, known[0]], found[:, :, known[1]] = 1.0 - second, second
+        return found
+
+    def _is_quick(self, features: Floats) -> bool:
+        """Return whether a path has a short cut: for our own model, on not too many features."""
+        return type(self).linear is Classes.linear and features.shape[1] <= MOST_FEATURES
 
     def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
         """Return the log-loss."""

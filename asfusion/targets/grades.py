@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Tensor
+from asfusion.targets._logistic import probability_path
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
-from asfusion.targets.ordered import OrderedClassifier
+from asfusion.targets.ordered import OrderedClassifier, between_steps
 
 
 class Grades(Classes):
@@ -114,6 +115,25 @@ class Grades(Classes):
         if len(np.unique(y)) > 2:
             estimator = OrderedClassifier(estimator)
         return super().for_part(estimator, y)
+
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return probabilities (P, N, K) by the steps between grades."""
+        known = np.unique(y)
+        if len(known) < 3 or not self._is_quick(features):
+            return super().ridge_path(features, y, weight, asked)
+        above = np.stack(
+            [
+                probability_path(features, (y > grade) * 1.0, weight, asked, self.penalties)
+                for grade in known[:-1]
+            ],
+            axis=-1,
+        )
+        found = np.zeros((*above.shape[:2], self.n_outputs_))
+        for place, steps in enumerate(np.minimum.accumulate(above, axis=-1)):
+            found[place][:, known] = between_steps(steps)
+        return found
 
     def ask(self, model: Any, X: Any) -> Floats:
         """Return probabilities (N, K) in the order of the grades, zero for those not known."""

@@ -14,6 +14,7 @@ from asfusion._cells import is_missing
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Present, Target, Tensor
+from asfusion.targets._logistic import MOST_FEATURES, probability_path
 from asfusion.targets._pools import FLOOR, added, weighted_mean
 from asfusion.targets.classes import Classes
 from asfusion.targets.per_label import PerLabel
@@ -158,6 +159,20 @@ class Labels(Target):
     def linear(self, penalty: float = 1.0) -> Any:
         """Return a logistic regression."""
         return Classes().linear(penalty)
+
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return probabilities (P, N, L), each label by the rows where it is known."""
+        if type(self).linear is not Labels.linear or features.shape[1] > MOST_FEATURES:
+            return super().ridge_path(features, y, weight, asked)
+        found = np.tile(self.prior(y, weight), (len(self.penalties), len(asked), 1))
+        for k, column in enumerate(y.T):
+            rows = np.flatnonzero(~np.isnan(column))
+            if len(np.unique(column[rows])) == 2:
+                part = features[rows], column[rows], weight[rows]
+                found[:, :, k] = probability_path(*part, asked, self.penalties)
+        return found
 
     def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
         """Return the log-loss over all labels that are known."""

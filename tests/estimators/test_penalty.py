@@ -16,7 +16,7 @@ from asfusion.estimators import _penalty
 from asfusion.estimators._penalty import choose_penalty
 from asfusion.estimators.joint import JointFusionClassifier
 from asfusion.exceptions import ConfigurationError
-from asfusion.targets import Classes, Counts, Labels, Numbers, Survival
+from asfusion.targets import Classes, Counts, Grades, Labels, Numbers, Survival
 
 QUIET: dict[str, Any] = {"verbose": 0, "random_state": 0}
 ONES = np.ones
@@ -77,18 +77,48 @@ def test_more_features_than_rows_are_turned_without_loss():
     np.testing.assert_allclose(turned, plain, rtol=1e-8)
 
 
-@pytest.mark.parametrize("target", [Classes(), Counts()], ids=["classes", "counts"])
-def test_fits_that_start_from_the_last_end_where_others_do(target):
+def grades(score: Any) -> Any:
+    return np.digitize(score, [-0.5, 0.5])
+
+
+def labels(score: Any) -> Any:
+    y = np.column_stack([score > 0, score > 0.5, np.ones(len(score))]).astype(float)
+    y[::4, 0] = np.nan
+    return y
+
+
+PATHS: dict[str, tuple[Any, Any]] = {
+    "two classes": (Classes(), lambda s: (s > 0) * 1),
+    "three classes": (Classes(), grades),
+    "grades": (Grades(), grades),
+    "labels": (Labels(), labels),
+    "numbers": (Numbers(), lambda s: np.column_stack([s, -s])),
+    "counts": (Counts(), lambda s: np.round(np.exp(s))),
+}
+
+
+@pytest.mark.parametrize("width", [3, 120])
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_answers_what_each_model_answers(name: str, width: int) -> None:
+    target, make = PATHS[name]
     rng = np.random.default_rng(0)
-    X = rng.normal(size=(80, 3))
-    y = rng.poisson(np.exp(0.5 * X[:, 0])) if isinstance(target, Counts) else (X[:, 0] > 0) * 1
-    coded = target.fit(np.asarray(y)).code(np.asarray(y))
-    path = _penalty._path(target, X, coded, ONES(80))
-    for penalty, model in zip(target.penalties, path, strict=True):
-        alone, labels = target.for_part(target.linear(penalty), coded)
-        np.testing.assert_allclose(
-            model.predict(X), alone.fit(X, labels).predict(X), rtol=0.05, atol=0.02
-        )
+    X = rng.normal(size=(80, width)) / np.sqrt(width)
+    y = make(np.sqrt(width) * X[:, 0] + 0.5 * rng.normal(size=80))
+    coded, weight = target.fit(y).code(y), rng.uniform(0.5, 2.0, 80)
+    found = target.ridge_path(X[:60], coded[:60], weight[:60], X[60:])
+    for penalty, outputs in zip(target.penalties[::3], found[::3], strict=True):
+        alone, known = target.for_part(target.linear(penalty), coded[:60])
+        alone.fit(X[:60], known, sample_weight=weight[:60])
+        np.testing.assert_allclose(outputs, target.ask_part(alone, X[60:]), rtol=0.05, atol=0.02)
+
+
+def test_a_class_that_no_row_to_learn_from_has() -> None:
+    y = np.repeat([0, 2, 2], 10)
+    target = Classes().fit(np.array([0, 1, 2]))
+    X = y[:, None] + np.random.default_rng(0).normal(size=(30, 1))
+    found = target.ridge_path(X, y, ONES(30), X)
+    assert (found[:, :, 1] == 0).all()
+    np.testing.assert_allclose(found.sum(axis=2), 1.0)
 
 
 def test_of_many_rows_some_patients_choose(monkeypatch):
