@@ -30,8 +30,8 @@ def find_parted(frame: Frame, modalities: Mapping[str, Sequence[str]]) -> tuple[
     advice = []
     for site in filter(_names_a_site, frame.columns) if wide else ():
         sites = _sites(frame, site)
-        for name, columns in wide.items() if sites is not None else ():
-            if _is_parted(frame.numbers_of(columns), sites):
+        for name, columns in wide.items():
+            if sites is not None and _is_parted(frame.numbers_of(columns), sites):
                 advice.append(
                     f"Column {site!r} parts the {len(columns)} numbers of {name!r}: most of them "
                     "differ between its levels. If they are measured alike, as expression is, "

@@ -189,9 +189,10 @@ class Classes(Target):
         self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
     ) -> Floats:
         """Return probabilities (P, N, K); of two classes without scikit-learn, which is slower."""
-        known, labels = np.unique(y, return_inverse=True)
+        known = np.unique(y)
         if len(known) != 2 or not self._is_quick(features):
             return super().ridge_path(features, y, weight, asked)
+        labels = (y == known[1]).astype(np.float64)
         second = probability_path(features, labels, weight, asked, self.penalties)
         found = np.zeros((*second.shape, self.n_outputs_))
         found[:, :, known[0]], found[:, :, known[1]] = 1.0 - second, second
