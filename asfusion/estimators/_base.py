@@ -24,6 +24,7 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._splits import Split, check_learnable
+from asfusion._stubs import fusion_modules
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.bundle._probe import Probed
@@ -66,8 +67,9 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 def estimator_class(family: str, target: Target) -> Any:
     """Return the class of a family ("early", "joint", "late") that predicts a target."""
-    for module in (family, "survival", "multilabel"):  # which bring their classes
-        importlib.import_module(f"asfusion.estimators.{module}")
+    if (family, target.face) not in _CLASSES:
+        for module in fusion_modules():  # which bring their classes
+            importlib.import_module(module)
     return _CLASSES[family, target.face]
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,7 @@ class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "late"
+    _before_last: ClassVar[str] = "models_"
     # Decisions on rows not seen, their presence and the rows, while fit goes on.
     _judged: tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows] | None = None
 
@@ -91,6 +93,14 @@ class _LateFusion(FusionEstimator):
         super()._finish(rows)
         self._judged = None
 
+    def _with_last(self, combine: Any, rows: TrainingRows) -> Self:
+        """Return the same fitted models with another combination, learned from the same rows."""
+        other = copy.copy(self)
+        other.combine = combine
+        check_combine(combine, self.target_)
+        other._learn_combination(rows)
+        return other
+
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = list(self.models_) if names is None else list(names)
         decisions, present = _decide(self.models_, frame, self.n_outputs_, chosen)
@@ -102,7 +112,8 @@ class _LateFusion(FusionEstimator):
         return model._decided(Parts({name: content}, prepared.present.numpy()[:, None]))
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
-        return self._combined(np.stack(list(parts.contents.values()), axis=1), parts.present)
+        decisions = [np.asarray(content) for content in parts.contents.values()]
+        return self._combined(np.stack(decisions, axis=1), parts.present)
 
     def _as_probed(self) -> Self:
         asked = super()._as_probed()

@@ -255,6 +255,15 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     ) -> Floats:
         """Return weights (M,) learned from decisions (N, M, K) on rows that were not seen."""
 
+    def average_weights(
+        self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
+    ) -> Floats:
+        """Return weights (V,), none below zero, of the average (N, V, K) with the least loss.
+
+        As `pool_weights`, of whole models in place of modalities: their errors are much alike.
+        """
+        return self.pool_weights(decisions, present, y, weight)
+
     def product(
         self, decisions: Floats, present: Present, prior: Floats, weights: Floats
     ) -> Floats:

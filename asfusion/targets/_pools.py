@@ -6,6 +6,8 @@ anything at absent places; `present` is (N, M).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -63,15 +65,39 @@ def pooling_weights(
     `decisions` must come from models that did not see the rows. The loss is penalised
     lightly towards equal weights, which decide where the data do not.
     """
-    n_modalities = decisions.shape[1]
+
+    def losses(pooled: Array) -> Array:
+        return np.asarray(-np.log(np.clip(pooled[np.arange(len(y)), y], FLOOR, 1.0)))
+
+    return _least(losses, decisions, present, row_weights)
+
+
+def least_squares(decisions: Array, present: Present, y: Array, row_weights: Array) -> Array:
+    """Return the weights (M,) of a linear pool with the least squared error.
+
+    Each target counts by its own spread, so that units do not matter. `decisions` must come
+    from models that did not see the rows.
+    """
+    spread = np.average((y - np.average(y, axis=0, weights=row_weights)) ** 2, axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+
+    def losses(pooled: Array) -> Array:
+        return np.asarray(((pooled - y) ** 2 / spread).mean(axis=1))
+
+    return _least(losses, decisions, present, row_weights)
+
+
+def _least(
+    losses: Callable[[Array], Array], decisions: Array, present: Present, row_weights: Array
+) -> Array:
+    """Return weights (M,) above zero that sum to one, with the least mean of `losses` (N,)."""
     share = row_weights / row_weights.sum()
 
     def loss(logits: Array) -> float:
         pooled = weighted_mean(decisions, present, softmax(logits))
-        likelihood = np.clip(pooled[np.arange(len(y)), y], FLOOR, 1.0)
-        return float(-(share * np.log(likelihood)).sum() + 1e-3 * np.square(logits).sum())
+        return float((share * losses(pooled)).sum() + 1e-3 * np.square(logits).sum())
 
-    found = minimize(loss, np.zeros(n_modalities), method="BFGS")
+    found = minimize(loss, np.zeros(decisions.shape[1]), method="BFGS")
     return np.asarray(softmax(found.x))
 
 
