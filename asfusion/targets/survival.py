@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import softmax
 from sklearn.pipeline import Pipeline
 
 from asfusion._checks import check_choice, check_integer, check_number
@@ -18,7 +16,7 @@ from asfusion.survival._read import DTYPE, read_times
 from asfusion.survival.cox import CoxRegression
 from asfusion.survival.kaplan_meier import KaplanMeier, ProductLimit
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import FLOOR, weighted_mean
+from asfusion.targets._pools import FLOOR, least_pool
 from asfusion.targets._read import refuse_other_estimators
 
 _LEAST_EVENTS = 2
@@ -256,15 +254,13 @@ class Survival(Target):
     ) -> Floats:
         """Return weights (M,) of curves with the least integrated Brier score."""
         truth, known = self._known(y)
-        known = known * weight[:, None]
+        share = known * weight[:, None] / weight.sum() / self.n_outputs_
 
-        def loss(logits: Floats) -> float:
-            pooled = weighted_mean(decisions, present, softmax(logits))
-            squares = (known * (pooled - truth) ** 2).sum() / weight.sum() / self.n_outputs_
-            return float(squares + 1e-4 * np.square(logits).sum())
+        def judged(pooled: Floats) -> tuple[float, Floats]:
+            error = pooled - truth
+            return float((share * error**2).sum()), 2.0 * share * error
 
-        found = minimize(loss, np.zeros(decisions.shape[1]), method="BFGS")
-        return np.asarray(softmax(found.x))
+        return least_pool(judged, decisions, present, penalty=1e-4)
 
     def _known(self, y: NDArray[Any]) -> tuple[Floats, Floats]:
         """Return who is without an event by each time (N, K), and by how much each counts."""
