@@ -60,6 +60,7 @@ Floats = NDArray[np.float64]
 Folds = dict[int, list[Split]]
 
 _FAMILIES = fusion_families()
+_USUAL = ("early", "joint", "late")  # automatic fusion costs as much as all of them
 
 
 @public
@@ -71,7 +72,7 @@ def compare(
     groups: Any = None,
     cv: Any = 5,
     sites: Any = None,
-    families: Sequence[str] = _FAMILIES,
+    families: Sequence[str] = _USUAL,
     fusions: Sequence[Any] = ("concat",),
     combines: Sequence[str] = ("mean",),
     estimators: Mapping[str, Any] | None = None,
@@ -320,6 +321,8 @@ def _plan(
         plan.add_variant(name, estimator, families, combines)
     if "joint" in families:
         plan.add_joint(fusions)
+    if "auto" in families:
+        plan.add_auto()
     runs = [*plan.runs, PlainRun(list(data.encoders))]
     tables = [name for name, part in data.encoders.items() if part.kind in ("table", "genotypes")]
     if tables:
@@ -358,6 +361,7 @@ class _Plan:
             )
             raise ConfigurationError(msg)
         self.encoders, self.network = data.encoders, network
+        self.target = data.target
         target = data.target.pinned()
         self.settings = {"network": network, "verbose": 0, "target": target}
         self.runs: list[Run] = []
@@ -384,6 +388,11 @@ class _Plan:
         for modality, label in alone.items():
             model = self.early({modality: self.encoders[modality]}, estimator, **self.settings)
             self.runs.append(AloneRun(model, modality, label))
+
+    def add_auto(self) -> None:
+        """Add automatic fusion."""
+        model = estimator_class("auto", self.target)(self.encoders, **self.settings)
+        self.runs.append(EstimatorRun(model, Entry("auto", "fusion")))
 
     def add_joint(self, fusions: Sequence[Any]) -> None:
         """Add joint fusion with each head."""

@@ -30,6 +30,7 @@ from asfusion.estimators._documented import documented
 from asfusion.estimators._parts import Content, Parts, Several
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import inner_splits
+from asfusion.estimators.multilabel import FusionMultilabel
 from asfusion.estimators.survival import FusionSurvival
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.selection._average import by_row, member_weights, unseen_average
@@ -557,4 +558,43 @@ class AutoFusionSurvival(FusionSurvival, _AutoFusion):
     ... )
     >>> model.fit(X, y).predict(X.head(2)).shape
     (2,)
+    """
+
+
+@documented
+class AutoFusionMultilabel(FusionMultilabel, _AutoFusion):
+    """Average a few stable fusions of several labels, weighed on patients not seen.
+
+    As `AutoFusionClassifier`, with the log-loss over all labels that are known.
+
+    Parameters
+    ----------
+    encoders
+    members
+    cv
+    max_minutes
+    network
+    checkpoint
+    n_jobs
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    models_ : dict of str to estimator
+        Fitted members; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each member; they sum to one.
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["crp", "esr"])
+    >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
+    >>> encoders = {"crp": af.TabularEncoder("crp"), "esr": af.TabularEncoder("esr")}
+    >>> model = af.AutoFusionMultilabel(encoders, ["early linear"], verbose=0, random_state=0)
+    >>> model.fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
     """
