@@ -60,6 +60,9 @@ def test_what_spoils_is_named() -> None:
             self.fitted = self.estimator_ = fitted
             self.classes_ = fitted.classes_
 
+        def fit(self, X: Any, y: Any) -> Any:
+            return self
+
         def predict(self, X: Any) -> Any:
             return self.predict_proba(X).argmax(axis=1)
 
