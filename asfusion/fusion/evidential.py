@@ -139,6 +139,7 @@ class Evidential(Fusion):
         ConfigurationError
             If the number of classes is not known, or `d_out` is another.
         """
+        self._check_parameters()
         wanted = self.d_out if n_outputs is None else n_outputs
         if wanted is None or self.d_out not in (None, wanted):
             needed = "the number of classes" if wanted is None else f"None or {wanted} (classes)"
@@ -153,10 +154,12 @@ class Evidential(Fusion):
     def make_layers(self, dims: Mapping[str, int]) -> None:
         """Create the network of each modality, which says little before it has learned."""
         check_integer(self.d_out, "d_out", minimum=2)
+        self.witness = nn.ModuleDict({name: self._make_witness(w) for name, w in dims.items()})
+
+    def _check_parameters(self) -> None:
         check_integer(self.d_hidden, "d_hidden", minimum=1)
         check_number(self.penalty, "penalty", minimum=0.0)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
-        self.witness = nn.ModuleDict({name: self._make_witness(w) for name, w in dims.items()})
 
     def _make_witness(self, width: int) -> nn.Module:
         last = nn.Linear(self.d_hidden, self.d_out)
