@@ -187,10 +187,8 @@ class Evidential(Fusion):
 
     def uncertainty(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the mass of what is unknown (B,), from 0 to 1."""
-        even = torch.full((self.d_out,), 1.0 / self.d_out).to(next(self.parameters()))
-        # K / S, where the Dirichlet parameters sum to S.
-        strength = _log_parameters(self.opinions(tokens).sum(dim=1), even).logsumexp(dim=1)
-        return torch.exp(math.log(self.d_out) - strength).clamp(max=1.0)
+        # K / S, where the Dirichlet parameters, K in all without evidence, sum to S.
+        return 1.0 / (1.0 + torch.expm1(self.opinions(tokens).sum(dim=1)).sum(dim=1))
 
     def output_layer(self, n_outputs: int) -> nn.Module:
         """Return the layer that shares what is unknown out among the classes."""

@@ -170,7 +170,9 @@ class MixtureOfExperts(Fusion):
 
     def _sparse(self, scores: Tensor) -> Tensor:
         best, which = scores.topk(self.top_k, dim=-1)
-        return torch.zeros_like(scores).scatter(-1, which, best.softmax(dim=-1))
+        # Mixed precision gives a softmax in float32.
+        shares = best.softmax(dim=-1).to(scores.dtype)
+        return torch.zeros_like(scores).scatter(-1, which, shares)
 
 
 def _unevenness(scores: Tensor, present: Tensor) -> Tensor:

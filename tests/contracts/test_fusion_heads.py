@@ -21,6 +21,7 @@ from asfusion.fusion.evidential import Evidential
 from asfusion.fusion.gated import Gated
 from asfusion.fusion.gaussian_experts import GaussianExperts
 from asfusion.fusion.mixture import MixtureOfExperts
+from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.nn.text import VectorBackbone
 
@@ -198,6 +199,26 @@ def test_a_head_can_be_copied_once_it_has_learned(described):
     head = built(described).train()
     head(make_tokens()).sum().backward()
     assert copy.deepcopy(head.eval()).auxiliary_loss() is None
+
+
+@every_head
+def test_a_head_learns_in_mixed_precision(described):
+    head = built(described).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = head(make_tokens())
+        own = head.auxiliary_loss()
+    total = out.float().square().sum()
+    (total if own is None else total + own).backward()
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
+def test_a_huge_description_is_refused_before_it_costs_memory(described):
+    counts = [name for name, value in described.get_params().items() if type(value) is int]
+    for name in counts:
+        huge = resolve_head(described).set_params(**{name: 10**6})
+        with pytest.raises((ConfigurationError, ShapeError)), at_most_values(1000):
+            huge.build(DIMS)
 
 
 @pytest.mark.parametrize("described", SURE, ids=lambda head: type(head).__name__)
