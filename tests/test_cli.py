@@ -540,7 +540,10 @@ ERRORS = {
         ["fit", "patients.csv", *FIT, "--task", "grades"],
         "text without one. Name them, the lowest first: --ordered none,mild,severe.",
     ),
-    "other grades": (["fit", "patients.csv", *FIT, "--ordered", "yes,maybe"], "got others in 24 row(s)"),
+    "other grades": (
+        ["fit", "patients.csv", *FIT, "--ordered", "yes,maybe"],
+        "got others in 24 row(s)",
+    ),
     "grades of another type": (
         ["fit", "patients.csv", "--target", "patient", "--ordered", "none,mild"],
         "--ordered: expected grades as they stand in 'patient', which holds Int64",
