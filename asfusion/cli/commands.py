@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _FAMILIES = fusion_families()
 _COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
+# Families that take an estimator, and by which parameter.
+_TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}
 _STOPPED = 130  # what shells give to what Ctrl-C ends
 # Fixes in which an error names what is no option here, and what they are here.
 _FIXES = (
@@ -255,10 +257,12 @@ def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
             raise ConfigurationError(msg)
         choices[name] = chosen
     if options.estimator is not None:
-        if options.family == "joint":
-            msg = "--estimator: expected the family 'early' or 'late' beside it, got 'joint'."
+        if options.family not in _TAKES_ESTIMATOR:
+            known = " or ".join(map(repr, _TAKES_ESTIMATOR))
+            got = options.family
+            msg = f"--estimator: expected the family {known} beside it, got {got!r}."
             raise ConfigurationError(msg)
-        name = "estimator" if options.family == "early" else "estimators"
+        name = _TAKES_ESTIMATOR[options.family]
         choices[name] = _make_estimator(options.estimator, rows.target)
     return family(**choices)
 
