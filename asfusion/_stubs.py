@@ -37,6 +37,13 @@ def fusion_modules() -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def public_targets() -> tuple[str, ...]:
+    """Return the names of the targets, in small letters: each has the name of its file."""
+    room = "asfusion.targets."
+    names = {name.lower() for module, name in public_names() if module == room + name.lower()}
+    return tuple(sorted(names))
+
+
 def _names_of(stub: Path) -> list[tuple[str, str]]:
     """Return module and name of each line ``from .module import name as name``."""
     room = ".".join([_PACKAGE.name, *stub.parent.relative_to(_PACKAGE).parts])

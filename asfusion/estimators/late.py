@@ -43,7 +43,10 @@ def check_combine(combine: object, target: Target) -> None:
     """Raise unless decisions on a target can be combined so."""
     check_choice(combine, "combine", _COMBINE)
     if combine == "vote" and not target.has_majority:
-        msg = "combine: expected one for numbers, which have no majority, got 'vote'."
+        msg = (
+            "combine: expected one for a target without a majority (numbers, labels, times), got "
+            "'vote'."
+        )
         raise ConfigurationError(msg)
 
 

@@ -20,6 +20,7 @@ from asfusion.targets._pools import FLOOR, least_pool
 from asfusion.targets._read import refuse_other_estimators
 
 _LEAST_EVENTS = 2
+_RISK = "risk"  # by which a user asks for an explanation of it
 
 
 class Survival(Target):
@@ -129,14 +130,33 @@ class Survival(Target):
         seen = int(self.strata(y).sum())
         return f"expected at least {_LEAST_EVENTS} events among rows {among}, got {seen}"
 
+    def explained(self, outputs: Tensor) -> Tensor:
+        """Return curves (N, K) and, as the last column, what `shaped` makes of them."""
+        both = outputs.new_empty(outputs.shape[0], outputs.shape[1] + 1)
+        both[:, :-1] = outputs
+        both[:, -1] = (-outputs.clamp(FLOOR, 1.0 - FLOOR).log()).log().mean(dim=1)
+        return both
+
+    def has_odds(self, k: int) -> bool:
+        """Return whether a time is explained, not the risk."""
+        return k < self.n_outputs_
+
     def describe_output(self, k: int) -> str:
-        """Return the name of an output: the time that is outlived."""
+        """Return the name of the risk, or of the time that is outlived."""
+        if k == self.n_outputs_:
+            return "log risk of an event"
         return f"probability of no event by {self.times_[k]:.4g}"
 
     def choose_output(self, outputs: Floats, wanted: Any) -> NDArray[np.int64]:
-        """Return the time to explain, the nearest that is known; the middle one by default."""
-        place = (len(self.times_) - 1) // 2
-        if wanted is not None:
+        """Return the place of the risk, or of the known time that is nearest to the wanted one.
+
+        The risk by default: on its scale modalities of a Cox regression add up.
+        """
+        place = self.n_outputs_
+        if isinstance(wanted, str) and wanted != _RISK:
+            msg = f'output: expected "{_RISK}" or a time in the unit of y, got another word.'
+            raise ConfigurationError(msg)
+        if wanted is not None and not isinstance(wanted, str):
             time = check_number(wanted, "output", minimum=0.0, exclusive=True)
             if time > self.times_[-1]:
                 msg = (
