@@ -30,6 +30,20 @@ def fusion_families() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(_FAMILY).lower() for name in names))
 
 
+def fusion_modules() -> tuple[str, ...]:
+    """Return the modules that hold the classes of those families, whatever they predict."""
+    faces = [family.capitalize() + "Fusion" for family in fusion_families()]
+    found = {module for module, name in public_names() if name.startswith(tuple(faces))}
+    return tuple(sorted(found))
+
+
+def public_targets() -> tuple[str, ...]:
+    """Return the names of the targets, in small letters: each has the name of its file."""
+    room = "asfusion.targets."
+    names = {name.lower() for module, name in public_names() if module == room + name.lower()}
+    return tuple(sorted(names))
+
+
 def _names_of(stub: Path) -> list[tuple[str, str]]:
     """Return module and name of each line ``from .module import name as name``."""
     room = ".".join([_PACKAGE.name, *stub.parent.relative_to(_PACKAGE).parts])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -20,7 +22,9 @@ from asfusion._version import __version__
 from asfusion.cli import commands
 from asfusion.cli._data import read_table, write_table
 from asfusion.cli.commands import main
+from asfusion.exceptions import AsfusionWarning
 from asfusion.persistence import load
+from asfusion.targets._tasks import TASKS
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
@@ -147,6 +151,171 @@ def test_what_a_wrapped_model_reads_is_told(file: Path, capsys: pytest.CaptureFi
     assert main(["info", "m.asf"]) == 0
     assert "'crp', 'sex'" in capsys.readouterr().out
     assert main(["predict", "m.asf", str(file), "--out", "p.csv"]) == 0
+
+
+# -- what is predicted ---------------------------------------------------------------------
+
+
+def every_target() -> pd.DataFrame:
+    """Return rows of `patients` with a target of each kind, none of them called after another."""
+    rng = np.random.default_rng(1)
+    rows = patients(60)[["patient", "crp", "sex"]]
+    signal = rows["crp"].fillna(8.0).to_numpy() / 8.0
+    own, end = rng.exponential(3.0 / signal), rng.exponential(3.0, 60)
+    place = np.clip(signal, 0, 2).astype(int)
+    return rows.assign(
+        progressed=own < end,
+        years=np.minimum(own, end).round(3) + 0.001,
+        severity=np.array(["none", "mild", "grave"])[place],
+        mny=place,
+        uveitis=(rng.normal(signal, 0.5) > 1).astype(int),
+        psoriasis=rng.choice([1.0, 0.0, np.nan], 60),
+        flares=rng.poisson(signal),
+        basfi=np.clip(rng.normal(3 * signal, 1.0), 0, 10).round(1),
+    )
+
+
+KINDS = {
+    "Survival": (["--event", "progressed", "--time", "years"], ["risk", "median"]),
+    "grades": (
+        ["--target", "severity", "--ordered", "none,mild,grave"],
+        ["predicted", "probability_none", "probability_mild", "probability_grave"],
+    ),
+    "grades of numbers": (
+        ["--target", "mny", "--task", "grades", "--ordered", "2, 1, 0"],
+        ["predicted", "probability_2", "probability_1", "probability_0"],
+    ),
+    "Multilabel": (
+        ["--targets", "uveitis,psoriasis"],
+        ["probability_uveitis", "probability_psoriasis"],
+    ),
+    "labels one by one": (
+        ["--target", "psoriasis", "--target", "uveitis", "--task", "labels"],
+        ["probability_psoriasis", "probability_uveitis"],
+    ),
+    "counts": (["--target", "flares", "--task", "counts"], ["predicted"]),
+    "bounded": (["--target", "basfi", "--bounds", "0,10"], ["predicted"]),
+    "numbers": (["--targets", "basfi,crp", "--task", "regression"], ["predicted_1", "predicted_2"]),
+}
+
+
+def asked_for(words: list[str]) -> set[str]:
+    """Return the columns that options name as targets."""
+    return {name for word in words for name in word.split(",") if name in every_target()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_target_is_fitted_and_predicted(
+    kind: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, columns = KINDS[kind]
+    table = every_target().fillna({"crp": 8.0})
+    others = set(table) - asked_for(words) - {"patient", "crp", "sex"}
+    table.to_csv(file, index=False)
+    assert main(["fit", "patients.csv", *words, "--group", "patient", "--drop", *others]) == 0
+    model = load("model.asf")
+    assert set(model.feature_names_in_) == {"crp", "sex"} - asked_for(words)
+    assert kind in type(model).__name__ or type(model.target_).__name__.lower() in kind
+    assert main(["info", "model.asf"]) == 0
+    assert str(model.target_) in capsys.readouterr().out
+    assert main(["predict", "model.asf", "patients.csv"]) == 0
+    made = pd.read_csv("predictions.csv")
+    assert made.columns.tolist() == ["row", *columns]
+    method = model.predict_proba if hasattr(model, "predict_proba") else model.predict
+    expected = method(polars.read_csv(file).select(model.feature_names_in_)).reshape(60, -1)
+    own = [name for name in columns if name not in ("predicted", "median")] or ["predicted"]
+    np.testing.assert_allclose(made[own], expected, atol=1e-12)
+
+
+def test_survival_is_told_at_times(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["patients.csv", "--event", "progressed", "--time", "years", "--group", "patient"]
+    table = every_target()[["patient", "crp", "sex", "progressed", "years"]]
+    table.assign(progressed_late=table["crp"] > 9).to_csv(file, index=False)
+    held_out = ["--test-share", "0.4", "--report", "r.html"]
+    with pytest.warns(AsfusionWarning, match="'progressed_late' .it is named after the target"):
+        assert main(["fit", *words, *held_out, "--estimator", "logistic"]) == 0
+    assert "Harrell" in capsys.readouterr().out and "<html" in Path("r.html").read_text()
+    assert main(["predict", "model.asf", "patients.csv", "--times", "0.5,1"]) == 0
+    made, model = pd.read_csv("predictions.csv"), load("model.asf")
+    assert made.columns.tolist() == ["row", "risk", "median", "survival_0.5", "survival_1"]
+    X = table[["crp", "sex"]]
+    curves = model.predict_survival_function(X.assign(progressed_late=False), [0.5, 1.0])
+    np.testing.assert_allclose(made[["survival_0.5", "survival_1"]], curves, atol=1e-12)
+    median = model.predict_median(X.assign(progressed_late=False))
+    np.testing.assert_allclose(made["median"], np.where(np.isinf(median), np.nan, median))
+    assert main(["predict", "model.asf", "patients.csv", "--times", "99"]) == 1
+    assert "Nothing is known beyond it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["Survival", "Multilabel"])
+def test_several_columns_are_looked_at_and_compared(
+    kind: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words, _ = KINDS[kind]
+    names = sorted(asked_for(words))
+    table = every_target()[["patient", "crp", "sex", *names]]
+    table = table.assign(note=patients(60)["note"], copied=table[names[0]])
+    lost = table.astype(object)
+    lost.loc[3, names] = None
+    lost.to_csv(file, index=False)
+    rows = ["patients.csv", *words, "--group", "patient"]
+    assert main(["look", *rows, "--no-duplicates"]) == 0
+    told = capsys.readouterr().out
+    assert f"target {', '.join(sorted(names, key=' '.join(words).find))}" in told
+    assert re.search(r"^copied +determines ", told, re.M)
+    assert not re.search(rf"^{names[0]} ", told, re.M)
+    table.to_csv(file, index=False)
+    options = ["--drop", "copied", "--families", "early", "--folds", "2"]
+    assert main(["compare", *rows, *options, "--estimators", "logistic"]) == 0
+    assert "early: logistic" in capsys.readouterr().out
+
+
+def test_grades_of_an_enum_have_their_order(file: Path) -> None:
+    order = ["none", "mild", "grave"]
+    table = polars.from_dicts(every_target()[["crp", "severity"]].to_dict("records"))
+    table.with_columns(polars.col("severity").cast(polars.Enum(order))).write_parquet("p.parquet")
+    assert main(["fit", "p.parquet", "--target", "severity"]) == 0
+    assert load("model.asf").classes_.tolist() == order
+
+
+def test_names_are_no_patterns(file: Path) -> None:
+    """To polars "^c.*$" stands for every column that begins with c, and "*" for all."""
+    table = every_target()[["patient", "crp", "sex", "uveitis"]]
+    table = table.rename(columns={"uveitis": "^c.*$", "sex": "*", "patient": "^.*$"})
+    table.to_csv(file, index=False)
+    words = ["patients.csv", "--target", "^c.*$", "--group", "^.*$"]
+    assert main(["fit", *words]) == 0
+    assert load("model.asf").feature_names_in_.tolist() == ["crp", "*"]
+    assert main(["predict", "model.asf", "patients.csv", "--keep", "^.*$"]) == 0
+    assert pd.read_csv("predictions.csv").columns[:2].tolist() == ["^.*$", "row"]
+
+
+def test_a_comma_may_belong_to_a_name(file: Path) -> None:
+    table = every_target()[["crp", "sex", "flares"]].rename(columns={"flares": "flares, year"})
+    table.to_csv(file, index=False)
+    assert main(["fit", "patients.csv", "--target", "flares, year", "--task", "counts"]) == 0
+    assert "flares, year" not in load("model.asf").feature_names_in_
+
+
+USAGE = {
+    "no target": (["fit", "p.csv"], "one of the arguments --target/--targets --event is required"),
+    "two targets": (["fit", "p.csv", "--target", "a", "--event", "b"], "not allowed with"),
+    "one bound": (["fit", "p.csv", "--target", "a", "--bounds", "10"], "lowest and the highest"),
+    "no bounds": (["fit", "p.csv", "--target", "a", "--bounds", "a,b"], "numbers with commas"),
+    "a grade twice": (["fit", "p.csv", "--target", "a", "--ordered", "b,b"], "different words"),
+    "no grade": (["fit", "p.csv", "--target", "a", "--ordered", "b,,c"], "different words"),
+}
+
+
+@pytest.mark.parametrize("name", USAGE)
+def test_wrong_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words, told = USAGE[name]
+    with pytest.raises(SystemExit, match="2"):
+        main(words)
+    assert told in capsys.readouterr().err
+
+
+# -- tables --------------------------------------------------------------------------------
 
 
 def test_table_without_the_target_can_be_predicted(file: Path) -> None:
@@ -349,6 +518,57 @@ ERRORS = {
         ["fit", "patients.csv", "--target", "flare", "--group", "flare"],
         "--group: expected another column than the target",
     ),
+    "label as patient": (
+        ["fit", "patients.csv", "--targets", "flare,sex", "--group", "sex"],
+        "--group: expected another column than the target, got 'sex' for both",
+    ),
+    "target twice": (["fit", "patients.csv", "--targets", "crp,crp"], "each column once"),
+    "event alone": (["fit", "patients.csv", "--event", "flare"], "--event: expected --time"),
+    "time alone": (
+        ["look", "patients.csv", "--target", "flare", "--time", "crp"],
+        "--time: expected --event",
+    ),
+    "no event": (
+        ["fit", "patients.csv", "--event", "sex", "--time", "basdai"],
+        "expected event to be true or false",
+    ),
+    "times of one column": (
+        ["fit", "patients.csv", *FIT, "--task", "survival"],
+        "got Series. Name both columns: --event and --time.",
+    ),
+    "grades without an order": (
+        ["fit", "patients.csv", *FIT, "--task", "grades"],
+        "text without one. Name them, the lowest first: --ordered none,mild,severe.",
+    ),
+    "other grades": (
+        ["fit", "patients.csv", *FIT, "--ordered", "yes,maybe"],
+        "got others in 24 row(s)",
+    ),
+    "grades of another type": (
+        ["fit", "patients.csv", "--target", "patient", "--ordered", "none,mild"],
+        "--ordered: expected grades as they stand in 'patient', which holds Int64",
+    ),
+    "grades that are classes": (
+        ["fit", "patients.csv", *FIT, "--task", "classification", "--ordered", "no,yes"],
+        "--ordered: expected --task grades beside it, or no other word, got 'classification'",
+    ),
+    "grades with bounds": (
+        ["fit", "patients.csv", *FIT, "--bounds", "0,1", "--ordered", "no,yes"],
+        "--bounds: expected --task bounded beside it, or no other word, got 'grades'",
+    ),
+    "boosting by weights of times": (
+        [
+            "compare",
+            "patients.csv",
+            "--event",
+            "event",
+            "--time",
+            "basdai",
+            "--estimators",
+            "adaboost",
+        ],
+        "Model: expected one of 'boosted', 'forest', 'xgboost' for Survival, got 'adaboost'",
+    ),
     "semicolons": (["fit", "semicolons.csv", *FIT], "got columns between ';'"),
     "semicolons alone": (["fit", "plain.csv", *FIT], "got columns between ';'"),
     "latin": (["fit", "latin.csv", *FIT], "got bytes of another encoding"),
@@ -361,7 +581,8 @@ ERRORS = {
 def test_error_is_one_line_without_a_traceback(
     name: str, file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = patients()
+    rows = patients().assign(event=1) if name.startswith("boosting") else patients()
+    rows.to_csv("patients.csv", index=False)
     rows.assign(flare=["", "", *rows["flare"][2:]]).to_csv("gaps.csv", index=False)
     rows[:0].to_csv("empty.csv", index=False)
     rows.assign(crp=[np.inf, *rows["crp"][1:]]).to_csv("infinite.csv", index=False)
@@ -381,6 +602,8 @@ def test_error_is_one_line_without_a_traceback(
 
 def test_errors_of_prediction(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["fit", str(file), *FIT, "note"]) == 0
+    assert main(["predict", "model.asf", str(file), "--times", "1"]) == 1
+    assert "times to an event, got EarlyFusionClassifier" in capsys.readouterr().err
     assert main(["predict", "model.asf", str(file), "--keep", "patiant"]) == 1
     assert "Did you mean 'patient'" in capsys.readouterr().err
     patients().rename(columns={"crp": "CRP"}).to_csv("renamed.csv", index=False)
@@ -427,11 +650,13 @@ def test_interrupt_is_one_line(file: Path) -> None:
 
 
 def test_choices_are_those_of_the_library() -> None:
-    from asfusion.comparison.comparer import _FAMILIES
+    from asfusion.comparison.comparer import _FAMILIES, Task
     from asfusion.estimators.late import _COMBINE
 
     assert set(commands._COMBINES) == set(_COMBINE)
-    assert commands._FAMILIES == _FAMILIES == ("early", "joint", "late")
+    assert {"early", "joint", "late"} <= set(_FAMILIES) <= set(commands._FAMILIES)
+    assert get_args(Task) == TASKS
+    assert {"survival", "grades", "labels", "counts", "bounded"} < set(TASKS)
 
 
 HEAD = """

@@ -553,7 +553,7 @@ def test_unusable_parameters_are_refused_before_anything_is_fitted(options, mess
 
 def test_vote_over_numbers_is_refused_before_anything_is_fitted():
     rows = make(60)
-    with pytest.raises(ConfigurationError, match="combine: expected one for numbers"):
+    with pytest.raises(ConfigurationError, match="combine: expected one for a target without"):
         compare(rows.X, rows.score, encoders(), **{**FAST, "families": ["late"]}, combines=["vote"])
 
 

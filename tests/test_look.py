@@ -15,6 +15,7 @@ import pytest
 
 import asfusion as af
 from asfusion.cli.commands import main
+from asfusion.encoders import infer
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.overview._columns import quantity_of
 from asfusion.overview._sample_size import needed_for_classes, needed_for_numbers
@@ -329,6 +330,35 @@ def test_a_text_id_is_left_out_rather_than_advised_on(capsys: pytest.CaptureFixt
     told = capsys.readouterr().out
     assert "to_numeric" not in told
     assert "'code' (they may give the target away: see the warning)" in told
+
+
+def test_columns_are_judged_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a column is taken for is handed on: to find out reads every cell."""
+    asked = []
+    roles = infer._plain_roles
+    monkeypatch.setattr(infer, "_plain_roles", lambda frame: asked.append(1) or roles(frame))
+    X, y, group = traps()
+    X["note"] = [f"Pain number {i} in the back since {i} weeks, worse at night." for i in range(N)]
+    overview = af.look(X, y, group, verbose=0)
+    assert len(asked) == 1
+    assert overview.duplicates is not None and "note" in overview.modalities
+    with pytest.warns(AsfusionWarning):
+        af.EarlyFusionClassifier(verbose=1).fit(X.drop(columns="note"), y, groups=group)
+    assert len(asked) == 2
+
+
+def test_names_of_event_and_time_find_their_relatives() -> None:
+    columns, y, group = patients()
+    time = np.random.default_rng(0).exponential(2.0, N)
+    own = np.array(list(zip(y == "yes", time, strict=True)), dtype=[("icu", bool), ("days", float)])
+    X = pd.DataFrame(columns).assign(icu_stay=np.random.default_rng(1).integers(0, 2, N))
+    assert [s.column for s in af.look(X, own, group).suspects] == ["icu_stay"]
+    with pytest.warns(AsfusionWarning, match="'icu_stay' .it is named after the target 'icu'"):
+        af.EarlyFusionSurvival(verbose=0).fit(X, own, groups=group)
+    plain = pd.DataFrame({"time": time, "event": y == "yes"})  # in another order than ours
+    X = X.drop(columns="icu_stay").assign(seen=np.where(y == "yes", "a", "b"))
+    with pytest.warns(AsfusionWarning, match="'seen' .alone it tells 'event'"):
+        af.EarlyFusionSurvival(verbose=0).fit(X, plain, groups=group)
 
 
 # -- the command line ----------------------------------------------------------------------

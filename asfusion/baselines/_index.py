@@ -41,7 +41,7 @@ from asfusion.estimators._rows import (
 from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.tabular._synthetic import N_ROWS, synthetic_cells
+from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 from asfusion.targets.numbers import Numbers, one_target
 
@@ -393,12 +393,9 @@ class IndexRegressor(Explained, Probed, ScoredRegressor, Bundled, BaseEstimator)
         save_bundle(self, Path(path))
         return Path(path)
 
-    def _probe_rows(self) -> dict[str, list[Any]]:
-        """Return columns of rows that are nobody's, made of what was learned of them."""
-        cells = synthetic_cells(self.plan_)
-        names = getattr(self, "feature_names_in_", None)
-        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
-        return {str(name): cells.get(name, [None] * N_ROWS) for name in columns} if cells else {}
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        """Return cells made of what was learned of their columns."""
+        return synthetic_cells(self.plan_)
 
     # -- columns -----------------------------------------------------------------------
 

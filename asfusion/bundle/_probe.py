@@ -31,9 +31,19 @@ _STRANGE = "load: the synthetic rows of the model are not as save wrote them."
 class Probed:
     """An estimator that makes rows of its own, to be asked when it is saved and loaded."""
 
-    def _probe_rows(self) -> dict[str, list[Any]]:
-        """Return columns of rows that are nobody's; none where nothing can be made up."""
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        """Return cells that are nobody's, of the columns whose content can be made up."""
         return {}
+
+    def _probe_rows(self: Any) -> dict[str, list[Any]]:
+        """Return columns of rows that are nobody's, missing where content cannot be made up."""
+        cells = self._probe_cells()
+        if not cells:
+            return {}
+        names = getattr(self, "feature_names_in_", None)
+        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
+        n_rows = len(next(iter(cells.values())))
+        return {str(name): cells.get(name, [None] * n_rows) for name in columns}
 
     def _as_probed(self) -> Any:
         """Return a model that answers alike, quickly and on any machine."""

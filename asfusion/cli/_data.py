@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,21 +82,33 @@ def read_table(
 
 
 def split_columns(
-    table: polars.DataFrame, target: str, group: str | None, dropped: list[str]
-) -> tuple[polars.DataFrame, polars.Series, polars.Series | None]:
+    table: polars.DataFrame,
+    targets: Sequence[str],
+    group: str | None,
+    dropped: Sequence[str],
+    *,
+    complete: bool = True,
+) -> tuple[polars.DataFrame, polars.Series | polars.DataFrame, polars.Series | None]:
     """Return what predicts, what is predicted, and the patient of each row.
+
+    A single target and the patients are `complete` unless that is not asked for; of several
+    targets each row may lack some.
 
     Raises
     ------
     ColumnError
-        If a column is not there.
+        If a column is not there, or is the target twice, or target and patient.
     InputError
         If a target or a patient is missing in some row.
     """
-    if group == target:
-        msg = f"--group: expected another column than the target, got {target!r} for both."
+    if group in targets:
+        msg = f"--group: expected another column than the target, got {group!r} for both."
         raise ColumnError(msg)
-    named = [target, *([group] if group else []), *dropped]
+    if len(set(targets)) < len(targets):
+        msg = f"Targets: expected each column once, got {quoted(targets)}."
+        raise ColumnError(msg)
+    patients = [group] if group else []
+    named = [*targets, *patients, *dropped]
     for name in named:
         if name not in table.columns:
             msg = (
@@ -104,14 +116,18 @@ def split_columns(
                 f"{suggestion(name, table.columns)}"
             )
             raise ColumnError(msg)
-    for name in named[: 2 if group else 1]:
+    one = list(targets) if len(targets) == 1 else []
+    for name in [*one, *patients] if complete else []:
         if count := table[name].null_count():
             msg = (
                 f"Column {name!r}: expected a value in every row, got {count} missing. Remove "
                 "these rows, or fill them in."
             )
             raise InputError(msg)
-    return table.drop(named), table[target], table[group] if group else None
+    # Not by `drop` or `select`: there, polars takes a name such as "^a$" for a pattern.
+    X = table[:, [name for name in table.columns if name not in named]]
+    y = table[one[0]] if one else table[:, list(targets)]
+    return X, y, table[group] if group else None
 
 
 def write_table(table: polars.DataFrame, file: Path, *, raw: bool = False) -> Path:

@@ -14,10 +14,12 @@ from asfusion._checks import quoted
 from asfusion._progress import progress_shown
 from asfusion._stubs import fusion_families, fusion_heads
 from asfusion._version import __version__
+from asfusion.cli._answers import answers
+from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, target_columns
 from asfusion.cli._data import read_table, split_columns, write_table
 from asfusion.cli._own import fusion_head, own_class
 from asfusion.exceptions import AsfusionError, ConfigurationError
-from asfusion.targets._tasks import TASKS
+from asfusion.targets._tasks import AUTO, TASKS
 
 if TYPE_CHECKING:
     import polars
@@ -27,10 +29,21 @@ if TYPE_CHECKING:
 _FAMILIES = fusion_families()
 _COMBINES = ("mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
+# Families that take an estimator, and by which parameter.
+_TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}
 _STOPPED = 130  # what shells give to what Ctrl-C ends
-# The sentence, and what follows, in which an error names a parameter that is no option here.
-_PYTHON_FIX = re.compile(r"\s[^.]*\b(?:on_error|root)=.*", re.DOTALL)
-_FIX = " Correct the path or the file, say with --root where paths start, or empty the cell."
+# Fixes in which an error names what is no option here, and what they are here.
+_FIXES = (
+    (
+        re.compile(r"\s[^.]*\b(?:on_error|root)=.*", re.DOTALL),
+        " Correct the path or the file, say with --root where paths start, or empty the cell.",
+    ),
+    (
+        re.compile(r"Pass an ordered Categorical, or name the order.*", re.DOTALL),
+        "Name them, the lowest first: --ordered none,mild,severe.",
+    ),
+    (re.compile(r"Make one of event and time\."), "Name both columns: --event and --time."),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asfusion {options.command}: stopped.", file=sys.stderr)
         return _STOPPED
     except AsfusionError as error:
-        told = _PYTHON_FIX.sub(_FIX, str(error))
+        told = str(error)
+        for pattern, fix in _FIXES:
+            told = pattern.sub(fix, told)
         print(f"asfusion {options.command}: {told}", file=sys.stderr)
         return 1
     except BrokenPipeError:
@@ -114,9 +129,8 @@ def _look(options: argparse.Namespace) -> None:
     from asfusion.overview.looker import look
 
     table = read_table(options.data, root=options.root)
-    named = [options.target, *([options.group] if options.group else []), *options.drop]
-    X = table.drop(_present(table, named, "Look"))
-    y, groups = table[options.target], table[options.group] if options.group else None
+    names = target_columns(options, table)
+    X, y, groups = split_columns(table, names, options.group, options.drop, complete=False)
     day, compared = options.index_date, options.duplicates
     overview = look(X, y, groups, index_date=day, duplicates=compared)
     print(overview)
@@ -128,18 +142,19 @@ def _fit(options: argparse.Namespace) -> None:
     if options.report and not options.test_share:
         msg = "--report: expected --test-share beside it: a model is judged on unseen rows."
         raise ConfigurationError(msg)
-    X, y, groups = _read(options)
-    model = _make_model(options, y)
+    rows = read_rows(options)
+    model = _make_model(options, rows)
     if not options.test_share:
-        model.fit(X, y, groups=groups)
-        print(f"Fitted on all {len(y)} rows. Saved {model.save(_with_folder(options.out))}")
+        model.fit(rows.X, rows.y, groups=rows.groups)
+        print(f"Fitted on all {len(rows.y)} rows. Saved {model.save(_with_folder(options.out))}")
         return
     from asfusion.evaluation.report import evaluate
 
-    train, test = _hold_out(y, groups, options.test_share, options.seed)
-    of = (lambda rows: None) if groups is None else groups.__getitem__
-    model.fit(X[train], y[train], groups=of(train))
-    report = evaluate(model, X[test], y[test], groups=of(test))
+    train, test = _hold_out(rows.y, rows.groups, options.test_share, options.seed)
+    X, y, groups = rows.take(train)
+    model.fit(X, y, groups=groups)
+    X, y, groups = rows.take(test)
+    report = evaluate(model, X, y, groups=groups)
     print(f"Fitted on {len(train)} rows, judged on the other {len(test)}.\n\n{report}")
     print(f"Saved {model.save(_with_folder(options.out))}")
     if options.report:
@@ -153,20 +168,11 @@ def _predict(options: argparse.Namespace) -> None:
 
     model = load(options.model, trusted=options.trusted)
     table = read_table(options.data, _categories(model), options.root)
-    kept = table.select(_present(table, options.keep, "--keep"))
-    X = table.select(_present(table, list(model.feature_names_in_), "The model"))
+    kept = table[:, _present(table, options.keep, "--keep")]
+    X = table[:, _present(table, list(model.feature_names_in_), "The model")]
     # A number for each row, so that rows can be matched whatever happens to the file.
-    columns: dict[str, Any] = {"row": range(1, len(table) + 1)}
-    predicted = model.predict(X)
-    if hasattr(model, "predict_proba"):
-        columns["predicted"] = predicted
-        for label, share in zip(model.classes_, model.predict_proba(X).T, strict=True):
-            columns[f"probability_{label}"] = share
-    elif predicted.ndim == 1:
-        columns["predicted"] = predicted
-    else:
-        columns |= {f"predicted_{i + 1}": column for i, column in enumerate(predicted.T)}
-    made = polars.DataFrame(columns)
+    numbered = {"row": range(1, len(table) + 1)}
+    made = polars.DataFrame(numbered | answers(model, X, options.times))
     clash = [name for name in kept.columns if name in made.columns]
     if clash:
         msg = f"--keep: expected columns other than {quoted(clash)}, which predictions use."
@@ -178,17 +184,17 @@ def _predict(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from asfusion.comparison.comparer import compare
 
-    X, y, groups = _read(options)
+    rows = read_rows(options)
     board = compare(
-        X,
-        y,
-        groups=groups,
+        rows.X,
+        rows.y,
+        groups=rows.groups,
         cv=options.folds,
         families=options.families,
         fusions=options.fusions,
         combines=options.combines,
-        estimators={name: _make_estimator(name, options, y) for name in options.estimators},
-        task=options.task,
+        estimators={name: _make_estimator(name, rows.target) for name in options.estimators},
+        task=rows.target,
         seeds=range(options.repeats),
         random_state=options.seed,
     )
@@ -210,6 +216,10 @@ def _info(options: argparse.Namespace) -> None:
         print(f"  {name:<12} {type(encoder).__name__:<15} {encoder.describe()}")
     if hasattr(model, "classes_"):
         print(f"  classes      {quoted([str(label) for label in model.classes_])}")
+    if hasattr(model, "target_"):
+        print(f"  target       {model.target_}")
+    if hasattr(getattr(model, "target_", None), "names_"):
+        print(f"  labels       {quoted([str(label) for label in model.target_.names_])}")
     size = sum(file.stat().st_size for file in options.model.rglob("*") if file.is_file())
     print(f"  size         {size / 1e6:.1f} MB, hashes verified")
 
@@ -234,26 +244,11 @@ def _categories(model: Any) -> list[str]:
     return [plan.name for plan in plans if plan.levels]
 
 
-def _read(
-    options: argparse.Namespace,
-) -> tuple[polars.DataFrame, Any, Any]:
-    table = read_table(options.data, root=options.root)
-    X, y, groups = split_columns(table, options.target, options.group, options.drop)
-    # The target keeps its name, by which its relatives among the columns are known.
-    return X, y, None if groups is None else groups.to_numpy()
-
-
-def _target(options: argparse.Namespace, y: Any) -> Target:
-    from asfusion.targets._guess import read_target
-
-    return read_target(options.task, y, len(y))
-
-
-def _make_model(options: argparse.Namespace, y: Any) -> Any:
+def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
     from asfusion.estimators._base import estimator_class
 
-    family = estimator_class(options.family, _target(options, y))
-    choices: dict[str, Any] = {"random_state": options.seed}
+    family = estimator_class(options.family, rows.target)
+    choices: dict[str, Any] = {"random_state": options.seed, "target": rows.target}
     for name, needed in (("fusion", "joint"), ("combine", "late")):
         if (chosen := getattr(options, name)) is None:
             continue
@@ -262,16 +257,17 @@ def _make_model(options: argparse.Namespace, y: Any) -> Any:
             raise ConfigurationError(msg)
         choices[name] = chosen
     if options.estimator is not None:
-        if options.family == "joint":
-            msg = "--estimator: expected the family 'early' or 'late' beside it, got 'joint'."
+        if options.family not in _TAKES_ESTIMATOR:
+            known = " or ".join(map(repr, _TAKES_ESTIMATOR))
+            got = options.family
+            msg = f"--estimator: expected the family {known} beside it, got {got!r}."
             raise ConfigurationError(msg)
-        name = "estimator" if options.family == "early" else "estimators"
-        choices[name] = _make_estimator(options.estimator, options, y)
+        name = _TAKES_ESTIMATOR[options.family]
+        choices[name] = _make_estimator(options.estimator, rows.target)
     return family(**choices)
 
 
-def _make_estimator(name: str, options: argparse.Namespace, y: Any) -> Any:
-    target = _target(options, y)
+def _make_estimator(name: str, target: Target) -> Any:
     settings: dict[str, Any] = (
         {"n_estimators": 500, "min_samples_leaf": 3} if name == "forest" else {}
     )
@@ -287,7 +283,7 @@ def _hold_out(y: Any, groups: Any, share: float, seed: int) -> tuple[Any, Any]:
         raise ConfigurationError(f"--test-share: expected a share between 0 and 1, got {share}.")
     patients = np.arange(len(y)) if groups is None else groups
     splitter = GroupShuffleSplit(n_splits=1, test_size=share, random_state=seed)
-    train, test = next(splitter.split(y, groups=patients))
+    train, test = next(splitter.split(patients, groups=patients))
     return train, test
 
 
@@ -354,11 +350,7 @@ def _add_demo(commands: Any) -> None:
 
 def _add_look(commands: Any) -> None:
     look = commands.add_parser("look", help="see what a table holds, and what would leak")
-    look.add_argument("data", type=Path, help="CSV, TSV or Parquet file, one patient per row")
-    _add_root(look)
-    look.add_argument("--target", required=True, help="column to predict")
-    look.add_argument("--group", "--groups", help="column that names the patient of a row")
-    look.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
+    _add_columns(look)
     words = "day of the prediction: YYYY-MM-DD, or a column of dates"
     look.add_argument("--index-date", help=words)
     words = "do not compare films and notes, which reads every film"
@@ -393,6 +385,8 @@ def _add_predict(commands: Any) -> None:
     _add_root(predict)
     _add_trusted(predict)
     predict.add_argument("--keep", nargs="*", default=[], help="columns to copy, such as an id")
+    words = "times 1,2,4 by which survival is told, of models of times to an event"
+    predict.add_argument("--times", type=numbers, help=words)
     predict.add_argument("--out", type=Path, default=Path("predictions.csv"))
     words = "write texts as they are, also what a spreadsheet would run as a formula"
     predict.add_argument("--raw-cells", action="store_true", help=words)
@@ -427,13 +421,28 @@ def _add_root(command: Any) -> None:
     command.add_argument("--root", type=Path, help=words)
 
 
-def _add_rows(command: Any) -> None:
+def _add_columns(command: Any) -> None:
+    """Add the table, and which of its columns are what."""
     command.add_argument("data", type=Path, help="CSV, TSV or Parquet file, one patient per row")
     _add_root(command)
-    command.add_argument("--target", required=True, help="column to predict")
-    command.add_argument("--group", help="column that names the patient of a row")
+    predicted = command.add_mutually_exclusive_group(required=True)
+    words = "column to predict; several as a,b,c, or by naming each"
+    predicted.add_argument("--target", "--targets", action="append", metavar="COLUMN", help=words)
+    words = "column that says whether the event was seen, to predict when; beside --time"
+    predicted.add_argument("--event", metavar="COLUMN", help=words)
+    words = "column of the time until the event, or until the end of follow-up"
+    command.add_argument("--time", metavar="COLUMN", help=words)
+    command.add_argument("--group", "--groups", help="column that names the patient of a row")
     command.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
-    command.add_argument("--task", choices=TASKS, default="auto", help="(auto)")
+
+
+def _add_rows(command: Any) -> None:
+    _add_columns(command)
+    command.add_argument("--task", choices=TASKS, default=AUTO, help="(auto)")
+    words = "grades of the target, the lowest first, such as none,mild,severe"
+    command.add_argument("--ordered", type=listed, metavar="GRADES", help=words)
+    words = "lowest and highest value that the target can have, such as 0,10"
+    command.add_argument("--bounds", type=bounds, metavar="LOW,HIGH", help=words)
     command.add_argument("--seed", type=int, default=0, help="(0)")
 
 

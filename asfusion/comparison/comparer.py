@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +44,7 @@ from asfusion.comparison.board import Board
 from asfusion.crossvalidation._folds import split_by_site
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import choose_encoders, describe_encoders
+from asfusion.encoders.infer import choose_encoders
 from asfusion.encoders.judged import patient_numbers
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
@@ -59,7 +59,19 @@ from asfusion.targets._guess import read_target
 Floats = NDArray[np.float64]
 Folds = dict[int, list[Split]]
 
+Task: TypeAlias = Literal[
+    "auto",
+    "bounded",
+    "classification",
+    "counts",
+    "grades",
+    "labels",
+    "regression",
+    "survival",
+]
+
 _FAMILIES = fusion_families()
+_USUAL = ("early", "joint", "late")  # automatic fusion costs as much as all of them
 
 
 @public
@@ -71,12 +83,12 @@ def compare(
     groups: Any = None,
     cv: Any = 5,
     sites: Any = None,
-    families: Sequence[str] = _FAMILIES,
+    families: Sequence[str] = _USUAL,
     fusions: Sequence[Any] = ("concat",),
     combines: Sequence[str] = ("mean",),
     estimators: Mapping[str, Any] | None = None,
     network: Any = None,
-    task: Literal["auto", "classification", "regression", "survival"] | Target = "auto",
+    task: Task | Target = "auto",
     seeds: Sequence[int] = (0,),
     n_bootstrap: int = 1000,
     confidence: float = 0.95,
@@ -121,9 +133,10 @@ def compare(
         and late fusion and on each modality alone.
     network : JointFusionClassifier or JointFusionRegressor, optional
         Training settings of all networks; their defaults otherwise.
-    task : {"auto", "classification", "regression", "survival"} or asfusion.targets.Target
-        ``"auto"`` takes text, booleans and whole numbers with at most ten distinct values
-        as classes.
+    task : str or asfusion.targets.Target
+        ``"classification"``, ``"regression"``, ``"survival"``, ``"grades"``, ``"labels"``,
+        ``"counts"`` or ``"bounded"``, which is a target by its defaults. ``"auto"`` takes text,
+        booleans and whole numbers with at most ten distinct values as classes.
     seeds : sequence of int
         Seeds of folds and models. Predictions of a row are averaged over them.
     n_bootstrap : int
@@ -248,7 +261,7 @@ def _read_encoders(
         choice.warn()
         chosen = choice.encoders
         if verbose and not frame.is_array:
-            tell(describe_encoders(chosen, frame, choice.left_out))
+            tell(choice.describe(frame))
     elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
         chosen = {check_modality_name(name): encoder for name, encoder in encoders.items()}
     else:
@@ -320,6 +333,8 @@ def _plan(
         plan.add_variant(name, estimator, families, combines)
     if "joint" in families:
         plan.add_joint(fusions)
+    if "auto" in families:
+        plan.add_auto()
     runs = [*plan.runs, PlainRun(list(data.encoders))]
     tables = [name for name, part in data.encoders.items() if part.kind in ("table", "genotypes")]
     if tables:
@@ -358,6 +373,7 @@ class _Plan:
             )
             raise ConfigurationError(msg)
         self.encoders, self.network = data.encoders, network
+        self.target = data.target
         target = data.target.pinned()
         self.settings = {"network": network, "verbose": 0, "target": target}
         self.runs: list[Run] = []
@@ -384,6 +400,11 @@ class _Plan:
         for modality, label in alone.items():
             model = self.early({modality: self.encoders[modality]}, estimator, **self.settings)
             self.runs.append(AloneRun(model, modality, label))
+
+    def add_auto(self) -> None:
+        """Add automatic fusion."""
+        model = estimator_class("auto", self.target)(self.encoders, **self.settings)
+        self.runs.append(EstimatorRun(model, Entry("auto", "fusion")))
 
     def add_joint(self, fusions: Sequence[Any]) -> None:
         """Add joint fusion with each head."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -113,10 +113,18 @@ def find_duplicates(
     frame = Frame.read(X)
     check_row_labels(X, groups=groups)
     check_folder(root, "root")
-    numbers, is_grouped = read_groups(groups, len(frame))
     if columns is not None:
         frame = frame.select(list(columns), "columns")
-    roles = dict.fromkeys(frame.columns, "table") if frame.is_array else column_roles(frame, root)
+    is_array = frame.is_array
+    roles = dict.fromkeys(frame.columns, "table") if is_array else dict(column_roles(frame, root))
+    return find_among(frame, groups, roles, root=root, verbose=verbose)
+
+
+def find_among(
+    frame: Frame, groups: Any, roles: Mapping[str, str], *, root: Root = None, verbose: int = 1
+) -> Duplicates:
+    """Return what `find_duplicates` finds among columns whose roles are known."""
+    numbers, is_grouped = read_groups(groups, len(frame))
     found = _Search(frame, numbers, root)
     with progress_shown(bool(verbose)):
         for name, role in roles.items():

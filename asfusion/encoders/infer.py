@@ -6,7 +6,7 @@ import importlib.util
 import numbers
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -62,12 +62,15 @@ class Choice:
         Unfitted encoders by modality name.
     left_out : list of Suspect
         Columns that would give the target away or tell patients apart, with the evidence.
+    roles : dict of str to str
+        What each column is taken for; empty for an array.
     unread : str
         What to say of columns of numbers that are text, if there are any.
     """
 
     encoders: dict[str, Encoder]
     left_out: list[Suspect]
+    roles: dict[str, Role] = field(default_factory=dict)
     unread: str = ""
 
     def warn(self) -> None:
@@ -75,6 +78,10 @@ class Choice:
         for words in (words_of_warning(self.left_out), self.unread):
             if words:
                 warn_user(words)
+
+    def describe(self, frame: Frame) -> str:
+        """Return what was chosen for the rows of a table, in text."""
+        return describe_encoders(self.encoders, frame, self.left_out, self.roles)
 
 
 @public
@@ -161,7 +168,7 @@ def choose_encoders(
         left_out = find_suspects(frame, roles, outcomes, groups)
     apart = {suspect.column for suspect in left_out}
     kept = {name: role for name, role in roles.items() if name not in apart}
-    encoders = _encoders_of(kept, frame)
+    encoders = encoders_of(kept, frame)
     if not encoders:
         msg = (
             f"encoders='auto': expected at least one column to learn from, got only identifiers "
@@ -174,10 +181,11 @@ def choose_encoders(
             )
         raise InputError(msg)
     unread = [name for name, role in kept.items() if role == "number_text"]
-    return Choice(encoders, left_out, _unread_numbers(frame, unread))
+    return Choice(encoders, left_out, roles, _unread_numbers(frame, unread))
 
 
-def _encoders_of(roles: Mapping[str, Role], frame: Frame) -> dict[str, Encoder]:
+def encoders_of(roles: Mapping[str, Role], frame: Frame) -> dict[str, Encoder]:
+    """Return an unfitted encoder for each modality of columns whose roles are known."""
     encoders: dict[str, Encoder] = {}
     columns = [name for name, found in roles.items() if found == "table"]
     if columns:
@@ -227,7 +235,10 @@ def _is_number(cell: str) -> bool:
 
 
 def describe_encoders(
-    encoders: dict[str, Encoder], X: Any, left_out: Sequence[Suspect] = ()
+    encoders: dict[str, Encoder],
+    X: Any,
+    left_out: Sequence[Suspect] = (),
+    roles: Mapping[str, Role] | None = None,
 ) -> str:
     """Return what `infer_encoders` chose, as a small table in text.
 
@@ -239,6 +250,8 @@ def describe_encoders(
         The rows it was made for.
     left_out : sequence of Suspect
         Columns that would have given the target away; of these a warning tells.
+    roles : mapping of str to str, optional
+        What each column is taken for, where that is known already.
 
     Returns
     -------
@@ -251,7 +264,8 @@ def describe_encoders(
     for name, encoder in encoders.items():
         told = f"{encoder.describe(frame.columns)}{_reason(encoder, frame)}"
         lines.append(f"  {name:<{width}} {type(encoder).__name__:<15} {told}")
-    roles = {} if frame.is_array else column_roles(frame)
+    if roles is None:
+        roles = {} if frame.is_array else column_roles(frame)
     apart = {suspect.column for suspect in left_out}
     for role, reason in _REASONS.items():
         found = [name for name, role_found in roles.items() if role_found == role]

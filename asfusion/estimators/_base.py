@@ -24,13 +24,14 @@ from asfusion._frames import Frame
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._splits import Split, check_learnable
+from asfusion._stubs import fusion_modules
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import choose_encoders, describe_encoders
+from asfusion.encoders.infer import choose_encoders
 from asfusion.estimators._params import PartsMixin
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
@@ -66,8 +67,9 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 def estimator_class(family: str, target: Target) -> Any:
     """Return the class of a family ("early", "joint", "late") that predicts a target."""
-    for module in (family, "survival", "multilabel"):  # which bring their classes
-        importlib.import_module(f"asfusion.estimators.{module}")
+    if (family, target.face) not in _CLASSES:
+        for module in fusion_modules():  # which bring their classes
+            importlib.import_module(module)
     return _CLASSES[family, target.face]
 
 
@@ -272,17 +274,12 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         save_bundle(self, Path(path))
         return Path(path)
 
-    def _probe_rows(self) -> dict[str, list[Any]]:
-        """Return columns of rows that are nobody's, missing where content cannot be made up."""
+    def _probe_cells(self) -> dict[str, list[Any]]:
+        """Return the cells that encoders can make up."""
         cells: dict[str, list[Any]] = {}
         for encoder in self._modality_encoders().values():
             cells |= encoder._probe_cells()
-        if not cells:
-            return {}
-        names = getattr(self, "feature_names_in_", None)
-        columns = [f"x{i}" for i in range(self.n_features_in_)] if names is None else list(names)
-        n_rows = len(next(iter(cells.values())))
-        return {str(name): cells.get(name, [None] * n_rows) for name in columns}
+        return cells
 
     def _as_probed(self) -> Self:
         asked = copy.copy(self)
@@ -394,7 +391,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         choice = choose_encoders(rows.frame, y, rows.groups, rows.names)
         choice.warn()
         if self.verbose and not rows.frame.is_array:
-            tell(describe_encoders(choice.encoders, rows.frame, choice.left_out))
+            tell(choice.describe(rows.frame))
         return choice.encoders
 
     # -- priors and seeds --------------------------------------------------------------

@@ -48,8 +48,18 @@ device : str
     ``"auto"``, or a torch device.
 checkpoint : path, optional
     Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
+members : "auto", sequence of str, or dict of str to estimator
+    What may join: some of ``"late mean"``, ``"late product"``, ``"early linear"``,
+    ``"early forest"``, ``"early boosted"`` and ``"joint"``, or fusion estimators of your own by
+    name, each with its encoders or ``"auto"`` for those of the whole; None stands for the member
+    of that name. ``"auto"`` is the first four, and the others from 1,000 rows on.
 cv : int, splitter or iterable of splits
-    Inner folds, of every combination that learns; an int keeps groups whole.
+    Inner folds by which members are judged; an int keeps groups whole.
+max_minutes : float, optional
+    After this time no fit is begun, and members that are not done are left out with a warning.
+    The first always stay. Without, the same seed gives the same model.
+n_jobs : int, optional
+    Processes that fit folds side by side.
 weights : dict of str to float, optional
     Fixed weights for ``combine="weighted"``.
 verbose : int

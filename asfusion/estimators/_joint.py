@@ -10,8 +10,10 @@ from typing import Any, Literal, Self, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, in_words
+from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared, Tokens
@@ -112,7 +114,7 @@ class JointFusion(FusionEstimator):
         """
         check_integer(self.test_time_views, "test_time_views", minimum=1)
         self._check_stopping()
-        resolve_head(self.fusion)
+        resolve_head(self.fusion).check_target(self.target_)
         self.encoders_ = self._fit_encoders(rows)
         rows, modalities = self._tensors_of(rows)
         self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
@@ -145,7 +147,7 @@ class JointFusion(FusionEstimator):
             self.network_,
             learn,
             validation,
-            loss=row_loss(self.target_.loss, settings),
+            loss=self.network_.row_loss(row_loss(self.target_.loss, settings)),
             settings=settings,
             checkpoint=self._checkpoint_file(),
             resume=resume,
@@ -192,14 +194,46 @@ class JointFusion(FusionEstimator):
         return encode_rows(network, prepared, device=self.device, n_views=views)
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
-        tokens = {
+        outputs = decide_rows(self.network_, self._tokens_of(parts), device=self.device)
+        return self._scores(outputs)
+
+    def _tokens_of(self, parts: Parts) -> dict[str, Tokens]:
+        """Return the tokens of encoded rows, absent ones masked."""
+        return {
             name: cast(Tokens, content).keep(torch.from_numpy(parts.present[:, m].copy()))
             for m, (name, content) in enumerate(parts.contents.items())
         }
-        return self._scores(decide_rows(self.network_, tokens, device=self.device))
 
     def _scores(self, outputs: torch.Tensor) -> NDArray[np.float64]:
         return np.asarray(self.target_.activate(outputs, self.scaling_).numpy())
+
+    @public
+    def uncertainty(self, X: Any) -> NDArray[np.float64]:
+        """Return how little is known of each row, by the measure of the fusion head.
+
+        Of `asfusion.fusion.Evidential` it is the mass that no evidence speaks for, of
+        `asfusion.fusion.GaussianExperts` the share of the prior's variance that is left.
+
+        Parameters
+        ----------
+        X : DataFrame or array of n_rows rows
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows,)
+            From 0 to 1; 1 where a row has no modality.
+
+        Raises
+        ------
+        ConfigurationError
+            If the head has no such measure.
+        """
+        check_is_fitted(self)
+        parts = self._encode(self._read_X(X, reset=False))
+        with torch.no_grad():
+            found = cast(Fusion, self.network_.fusion).uncertainty(self._tokens_of(parts))
+        return np.asarray(found.double().numpy())
 
     # -- parts of the phases -----------------------------------------------------------
 
@@ -309,7 +343,8 @@ class JointFusion(FusionEstimator):
         networks = {
             name: encoder.build(pretrained=pretrained) for name, encoder in self.encoders_.items()
         }
-        head.build({name: network.d_out for name, network in networks.items()})
+        dims = {name: network.d_out for name, network in networks.items()}
+        head.build(dims, n_outputs=self.target_.n_network_outputs)
         return FusionNetwork(
             networks,
             head,
@@ -355,7 +390,7 @@ class JointFusion(FusionEstimator):
         state = super()._bundle_state()
         if hasattr(self, "network_"):
             weights = self.network_.state_dict()
-            dtype = str(next(self.network_.head.parameters()).dtype).removeprefix("torch.")
+            dtype = str(self.network_.head.bias.dtype).removeprefix("torch.")
             state |= {"network": dict(weights), "dtype": dtype}
         return state
 

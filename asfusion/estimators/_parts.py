@@ -12,8 +12,16 @@ from numpy.typing import NDArray
 
 from asfusion._tokens import Tokens
 
-# Early fusion: features (N, F). Joint: tokens. Late: decisions (N, K).
-Content: TypeAlias = "NDArray[np.float64] | Tokens"
+
+@dataclass(frozen=True, eq=False)
+class Several:
+    """What each of several models makes of one modality; None where one does not read it."""
+
+    contents: tuple[Content | None, ...]
+
+
+# Early fusion: features (N, F). Joint: tokens. Late: decisions (N, K). Automatic: of each member.
+Content: TypeAlias = "NDArray[np.float64] | Tokens | Several"
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +78,8 @@ def take_rows(content: Content, rows: NDArray[np.int64]) -> Content:
     if isinstance(content, Tokens):
         index = torch.from_numpy(np.ascontiguousarray(rows))
         return Tokens(content.values[index], content.mask[index])
+    if isinstance(content, Several):
+        return Several(tuple(None if c is None else take_rows(c, rows) for c in content.contents))
     return content[rows]
 
 
@@ -79,4 +89,8 @@ def choose_rows(first: NDArray[np.bool_], one: Content, other: Content) -> Conte
         where = torch.from_numpy(first.copy())
         values = torch.where(where[:, None, None], one.values, other.values)
         return Tokens(values, torch.where(where[:, None], one.mask, other.mask))
-    return np.where(first[:, None], one, other)
+    if isinstance(one, Several) and isinstance(other, Several):
+        pairs = zip(one.contents, other.contents, strict=True)
+        mixed = (None if a is None or b is None else choose_rows(first, a, b) for a, b in pairs)
+        return Several(tuple(mixed))
+    return np.where(first[:, None], np.asarray(one), np.asarray(other))

@@ -139,8 +139,9 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
 
 
 def target_names(y: Any) -> tuple[str, ...]:
-    """Return the names that y carries: of a Series, or of the columns of a DataFrame."""
-    names = y.columns if hasattr(y, "columns") else [getattr(y, "name", None)]
+    """Return the names that y carries: of a Series, of columns, or of fields of a record."""
+    fields = getattr(getattr(y, "dtype", None), "names", None)
+    names = fields or (y.columns if hasattr(y, "columns") else [getattr(y, "name", None)])
     return tuple(name for name in names if isinstance(name, str) and name)
 
 

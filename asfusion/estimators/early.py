@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ class _EarlyFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "early"
+    _before_last: ClassVar[str] = "encoders_"
 
     def __init__(
         self,
@@ -69,6 +71,10 @@ class _EarlyFusion(FusionEstimator):
         for name, encoder in self.encoders_.items():
             if encoder.needs_training:
                 self.encoders_[name] = self._train_alone(name, encoder, rows, resume=resume)
+        self._fit_last(rows)
+
+    def _fit_last(self, rows: TrainingRows) -> None:
+        """Fit the estimator to what the fitted encoders make of the rows."""
         blocks = self._blocks(rows.frame)
         self._learn_filling(blocks, rows)
         features, present = self._fill(blocks)
@@ -84,6 +90,13 @@ class _EarlyFusion(FusionEstimator):
         self.estimator_, self.penalty_ = self._fit_head(
             self._scaled(features), rows, self._seed("estimator")
         )
+
+    def _with_last(self, estimator: Any, rows: TrainingRows) -> Self:
+        """Return the same fitted encoders with another estimator, fitted to the same rows."""
+        other = copy.copy(self)
+        other.estimator = estimator
+        other._fit_last(rows)
+        return other
 
     def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
         if any(encoder.needs_training for encoder in self.encoders_.values()):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,10 @@ def check_combine(combine: object, target: Target) -> None:
     """Raise unless decisions on a target can be combined so."""
     check_choice(combine, "combine", _COMBINE)
     if combine == "vote" and not target.has_majority:
-        msg = "combine: expected one for numbers, which have no majority, got 'vote'."
+        msg = (
+            "combine: expected one for a target without a majority (numbers, labels, times), got "
+            "'vote'."
+        )
         raise ConfigurationError(msg)
 
 
@@ -52,6 +56,7 @@ class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "late"
+    _before_last: ClassVar[str] = "models_"
     # Decisions on rows not seen, their presence and the rows, while fit goes on.
     _judged: tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows] | None = None
 
@@ -93,6 +98,14 @@ class _LateFusion(FusionEstimator):
         super()._finish(rows)
         self._judged = None
 
+    def _with_last(self, combine: Any, rows: TrainingRows) -> Self:
+        """Return the same fitted models with another combination, learned from the same rows."""
+        other = copy.copy(self)
+        other.combine = combine
+        check_combine(combine, self.target_)
+        other._learn_combination(rows)
+        return other
+
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = list(self.models_) if names is None else list(names)
         decisions, present = _decide(self.models_, frame, self.n_outputs_, chosen)
@@ -104,7 +117,8 @@ class _LateFusion(FusionEstimator):
         return model._decided(Parts({name: content}, prepared.present.numpy()[:, None]))
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
-        return self._combined(np.stack(list(parts.contents.values()), axis=1), parts.present)
+        decisions = [np.asarray(content) for content in parts.contents.values()]
+        return self._combined(np.stack(decisions, axis=1), parts.present)
 
     def _as_probed(self) -> Self:
         asked = super()._as_probed()
@@ -343,7 +357,8 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         how far is learned out of fold, on at least 40 patients; or a logistic regression on
         out-of-fold log-odds and presence flags.
     weights
-    cv
+    cv : int, splitter or iterable of splits
+        Inner folds of every combination that learns; an int keeps groups whole.
     network
     class_weight
     threshold
@@ -431,7 +446,8 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
         out-of-fold squared error, which is the product of Gaussian experts; or a ridge
         regression on out-of-fold predictions and presence flags.
     weights
-    cv
+    cv : int, splitter or iterable of splits
+        Inner folds of every combination that learns; an int keeps groups whole.
     network
     verbose
     random_state

@@ -167,7 +167,8 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
         experts over the prior of each label, as far as they are independent; or a logistic
         regression on out-of-fold log odds.
     weights
-    cv
+    cv : int, splitter or iterable of splits
+        Inner folds of every combination that learns; an int keeps groups whole.
     network
     verbose
     random_state

@@ -250,7 +250,8 @@ class LateFusionSurvival(FusionSurvival, _LateFusion):
         as they are independent; or a Cox regression on out-of-fold log hazards and presence
         flags.
     weights
-    cv
+    cv : int, splitter or iterable of splits
+        Inner folds of every combination that learns; an int keeps groups whole.
     network
     verbose
     random_state

@@ -10,6 +10,7 @@ import numpy as np
 
 from asfusion.evaluation._labels import is_score
 from asfusion.evaluation._patterns import Pattern
+from asfusion.evaluation._subsets import Subset
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.subgroups import SubgroupAudit
 
@@ -23,6 +24,10 @@ def write_fields(fields: Mapping[str, Any]) -> str:
     state["patterns"] = [
         {**vars(pattern), "score": pattern.score and vars(pattern.score)}
         for pattern in fields["patterns"]
+    ]
+    state["subsets"] = [
+        {**vars(part), "score": vars(part.score), "cost": part.cost and vars(part.cost)}
+        for part in fields["subsets"]
     ]
     state["subgroups"] = fields["subgroups"] and fields["subgroups"]._state()
     return json.dumps(_without_nan(state), indent=1, allow_nan=False, ensure_ascii=False)
@@ -41,6 +46,16 @@ def read_fields(text: str) -> dict[str, Any]:
     state["patterns"] = tuple(
         Pattern(tuple(p["present"]), p["n_rows"], p["score"] and _interval(p["score"]))
         for p in state["patterns"]
+    )
+    state["subsets"] = tuple(
+        Subset(
+            tuple(s["present"]),
+            int(s["n_rows"]),
+            _interval(s["score"]),
+            s["cost"] and _interval(s["cost"]),
+            tuple(s["spoilt_by"]),
+        )
+        for s in state.get("subsets", ())
     )
     state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
     spread = state.get("threshold_range")

@@ -13,8 +13,10 @@ from asfusion.evaluation._patterns import Pattern
 from asfusion.evaluation._reported import Reported, shown_thresholds
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation._subgroup_page import AuditPage
+from asfusion.evaluation._subsets import Subset
 from asfusion.evaluation.registry import scoring_of
-from asfusion.show import figures, page
+from asfusion.exceptions import ConfigurationError
+from asfusion.show import colours, figures, page
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,7 @@ class ReportPage(Reported, page.Page):
     """Shows a report."""
 
     patterns: tuple[Pattern, ...]
+    subsets: tuple[Subset, ...]
     subgroups: AuditPage | None
 
     @property
@@ -68,6 +71,31 @@ class ReportPage(Reported, page.Page):
         scoring_of(self).draw(self, given)
         return np.asarray(given, dtype=object)
 
+    def plot_subsets(self, ax: Axes | None = None) -> Axes:
+        """Draw the score with each set of modalities: what absence costs.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib Axes
+            The axes drawn into.
+
+        Raises
+        ------
+        ConfigurationError
+            If the report has no sets: `asfusion.evaluate` makes them with ``subsets=True``.
+        """
+        if not self.subsets:
+            msg = "plot_subsets: expected a report with sets of modalities, got none. Pass "
+            raise ConfigurationError(f"{msg}subsets=True to asfusion.evaluate.")
+        axes = figures.given_or_new(ax, _subset_size(self))
+        _draw_subsets(self, axes)
+        return axes
+
     def _new_figure(self, *, shown: bool) -> tuple[Figure, list[Axes]]:
         n_lines, n_columns = scoring_of(self).panels(self)
         size = 4.2 * n_columns + scoring_of(self).legend_room(self), 4.0 * n_lines
@@ -81,6 +109,9 @@ class ReportPage(Reported, page.Page):
         lines += [page.text_table(_header(self), _score_rows(self)), *_remarks(self)]
         if self.patterns:
             lines += ["", page.text_table(_pattern_header(self), _pattern_rows(self))]
+        if self.subsets:
+            table = page.text_table(_subset_header(self), _subset_rows(self))
+            lines += ["", table, _subset_remark(self)]
         if self.subgroups is not None:
             lines += ["", repr(self.subgroups)]
         return "\n".join(lines)
@@ -100,6 +131,8 @@ class ReportPage(Reported, page.Page):
         if self.patterns:
             shown = page.table(_pattern_header(self), _pattern_rows(self))
             parts += [page.heading("By modalities present"), shown]
+        if self.subsets:
+            parts += _subset_parts(self)
         if self.subgroups is not None:
             parts += [page.heading("By subgroup"), *self.subgroups._parts()]
         made = f"Made by asfusion {self.version}. {page.RESEARCH_TOOL}"
@@ -218,3 +251,68 @@ def _pattern_rows(report: ReportPage) -> list[list[str]]:
             numbers = [show_number(pattern.score.estimate), show_interval(pattern.score)]
         rows.append([names, n_rows, *numbers])
     return rows
+
+
+# -- sets of modalities ------------------------------------------------------------------
+
+
+def _subset_parts(report: ReportPage) -> list[str]:
+    figure, (axis,) = figures.new_axes(_subset_size(report), shown=False)
+    _draw_subsets(report, axis)
+    described = f"{score_label(report.primary)} with each set of modalities, and its interval."
+    return [
+        page.heading("What absence costs"),
+        page.picture(figures.as_svg(figure), described),
+        page.table(_subset_header(report), _subset_rows(report)),
+        page.paragraph(_subset_remark(report), "note"),
+    ]
+
+
+def _subset_header(report: ReportPage) -> list[str]:
+    interval = _header(report)[-1]
+    return ["modalities left", score_label(report.primary), interval, "worse than all by", interval]
+
+
+def _subset_rows(report: ReportPage) -> list[list[str]]:
+    rows = []
+    for part in report.subsets:
+        cost = ["-", "-"]
+        if part.cost is not None:
+            cost = [show_number(part.cost.estimate), show_interval(part.cost, sign=True)]
+        score = [show_number(part.score.estimate), show_interval(part.score)]
+        rows.append([" + ".join(part.present), *score, *cost])
+    return rows
+
+
+def _subset_remark(report: ReportPage) -> str:
+    rows = report.subsets[0].n_rows
+    begin = f"On the {rows} rows that have all modalities, cells of the others emptied."
+    spoilt = [
+        f"{name} makes {' + '.join(part.present)} clearly worse"
+        for part in report.subsets
+        for name in part.spoilt_by
+    ]
+    if not spoilt:
+        return f"{begin} More is nowhere clearly worse."
+    return f"{begin} More is not always better: {'; '.join(spoilt)}."
+
+
+def _subset_size(report: ReportPage) -> tuple[float, float]:
+    names = [" + ".join(part.present) for part in report.subsets]
+    return 5.0 + figures.room_for(names), 1.2 + 0.28 * len(names)
+
+
+def _draw_subsets(report: ReportPage, axis: Axes) -> None:
+    """Draw a line for each set, that of all on top; what is spoilt stands out."""
+    places = -np.arange(len(report.subsets))
+    for place, part in zip(places, report.subsets, strict=True):
+        score = part.score
+        colour = colours.RED if part.spoilt_by else colours.BLUE
+        axis.plot([score.low, score.high], [place, place], color=colour, linewidth=1.5)
+        axis.plot([score.estimate], [place], "o", color=colour, markersize=5)
+    best = report.subsets[0].score.estimate
+    axis.axvline(best, color=colours.GREY, linewidth=1, linestyle=":")
+    names = [" + ".join(part.present) for part in report.subsets]
+    axis.set_yticks(places, figures.tick_names(names, longest=60))
+    axis.set(xlabel=score_label(report.primary), title="What absence costs")
+    axis.grid(axis="x", color=colours.PALE_GREY, linewidth=0.4)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -21,6 +21,7 @@ from asfusion.evaluation._judge import judge, read_rules
 from asfusion.evaluation._patterns import Pattern, read_presence, score_patterns
 from asfusion.evaluation._report_json import FORMAT, read_fields, write_fields
 from asfusion.evaluation._report_page import ReportPage
+from asfusion.evaluation._subsets import Subset, score_subsets
 from asfusion.evaluation.intervals import Interval, score_intervals
 from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.scoring import Rules
@@ -84,6 +85,8 @@ class Report(ReportPage):
     threshold_range : tuple of two floats, or None
         Lowest and highest threshold of the folds, averaged over repeats as predictions are;
         None where there is one for all rows.
+    subsets : tuple of Subset
+        The first score with every set of modalities, if it was asked for.
 
     Examples
     --------
@@ -115,6 +118,7 @@ class Report(ReportPage):
     version: str = __version__
     subgroups: SubgroupAudit | None = None
     threshold_range: tuple[float, float] | None = None
+    subsets: tuple[Subset, ...] = ()
 
     def to_frame(self, part: FramePart = "scores") -> pd.DataFrame:
         """Return the scores, or a curve, as a pandas DataFrame.
@@ -260,6 +264,7 @@ def evaluate(
     horizons: float | Sequence[float] | None = None,
     classes: Any = None,
     subgroups: Any = None,
+    subsets: bool | Sequence[Sequence[str]] = False,
     bands: Mapping[str, Any] | None = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
@@ -306,6 +311,10 @@ def evaluate(
         Columns of a frame of predictions are found by name.
     subgroups : str, sequence of str, or dict of str to array, optional
         What `audit_subgroups` takes as `by`: columns of X, ``"modalities"``, or values.
+    subsets : bool or list of lists of str
+        Whether the rows that have all modalities are also asked with every set of them, the cells
+        of the others emptied: what an absent modality costs, and whether more is ever worse. Or
+        the sets to ask about. True is for up to six modalities, each set a prediction of all rows.
     bands : dict of str to sequence of float, optional
         Edges by which a factor of numbers among `subgroups` is cut.
     n_bootstrap : int
@@ -366,7 +375,11 @@ def evaluate(
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     presence = {} if X is None else read_presence(model, X)
     factors = None if subgroups is None else read_factors(subgroups, X, model, len(judged), bands)
-    return make_report(judged, rules, presence, factors, **options)
+    report = make_report(judged, rules, presence, factors, **options)
+    if subsets is False:
+        return report
+    asked = score_subsets(model, X, y, groups, classes, subsets, options)
+    return replace(report, subsets=asked)
 
 
 def make_report(

@@ -1,7 +1,8 @@
 """Events and index dates, whatever holds them, as polars tables with columns of fixed types.
 
 Unlike the rest of the library this room knows polars by name: events may be larger than
-memory, and are never turned into a table of Python objects.
+memory, and are never turned into a table of Python objects. Columns of the caller's are named to
+polars by `by_name`: `col` takes a name such as "^a$" or "*" for a pattern.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from polars.selectors import by_name
 
 from asfusion._cells import is_missing
 from asfusion._checks import quoted, suggestion
@@ -60,7 +62,7 @@ def read_events(events: Any, own: Mapping[str, str | None]) -> tuple[pl.LazyFram
         patient_key(patient, schema[patient], "events").alias("patient"),
         microseconds(time, schema[time], "events").alias("time"),
         texts["code"],
-        pl.col(value).alias("value"),
+        by_name(value).alias("value"),
         texts["unit"],
     )
     return table, _has_zone(schema[time])
@@ -82,9 +84,9 @@ def _scanned(path: Path) -> pl.LazyFrame:
 
 def _text(name: str, dtype: pl.DataType) -> pl.Expr:
     if dtype in (pl.String, pl.Null):
-        return pl.col(name)
+        return by_name(name)
     if dtype in (pl.Categorical, pl.Enum) or dtype.is_integer():
-        return pl.col(name).cast(pl.String)
+        return by_name(name).cast(pl.String)
     msg = f"events, column {name!r}: expected text, got {dtype}. Convert the column first."
     raise ColumnError(msg)
 
@@ -163,7 +165,7 @@ def _check_columns(present: Sequence[str], wanted: Sequence[str], what: str) -> 
 
 def patient_key(name: str, dtype: pl.DataType, what: str) -> pl.Expr:
     """Return the patients as whole numbers or as text, so that both tables have one type."""
-    column = pl.col(name)
+    column = by_name(name)
     if dtype.is_integer():
         return column.cast(pl.Int64)
     if dtype in (pl.String, pl.Categorical, pl.Enum):
@@ -178,7 +180,7 @@ def patient_key(name: str, dtype: pl.DataType, what: str) -> pl.Expr:
 def microseconds(name: str, dtype: pl.DataType, what: str) -> pl.Expr:
     """Return dates or times as microseconds since 1970; those with a zone in UTC."""
     if isinstance(dtype, pl.Date | pl.Datetime):
-        return pl.col(name).cast(pl.Datetime("us")).cast(pl.Int64)
+        return by_name(name).cast(pl.Datetime("us")).cast(pl.Int64)
     msg = (
         f"{what}, column {name!r}: expected dates or times, got {dtype}. Convert the column first, "
         "for example with pandas.to_datetime or polars' str.to_datetime."
@@ -222,7 +224,7 @@ def read_index(index_dates: Any, patient: str, index_date: str) -> tuple[pl.Data
         index_dates = index_dates.collect()
     if isinstance(index_dates, pl.DataFrame):
         _check_columns(index_dates.columns, names, "index_dates")
-        table = index_dates.select(names)
+        table = index_dates[:, names]
     else:
         table = from_pandas(index_dates, names, "index_dates")
     rows = table.select(

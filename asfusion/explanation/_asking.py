@@ -80,8 +80,8 @@ class Asking:
 
     def unit(self, row: int) -> str:
         """Return what a row's output is measured in."""
-        kind, is_class, _ = self.output_names[row].partition(" of class ")
-        return kind if is_class else "units of the output"
+        kind, is_named, _ = self.output_names[row].partition(" of ")
+        return kind if is_named else "units of the output"
 
     def units_of(self, names: Iterable[str]) -> dict[str, str]:
         """Return the units that are known of some columns."""

@@ -45,7 +45,7 @@ class Game:
         The N rows to be explained and, if `n_background` is not zero, below them the
         background rows; encoded together, so that they can be mixed.
     columns : ndarray of shape (N,)
-        Which output of each row is explained.
+        Which place of what the target can explain is asked about in each row.
     n_background : int
         Background rows. Zero: a modality outside the coalition is missing. Otherwise it
         is replaced by that of each background row in turn, and outcomes are averaged.
@@ -140,8 +140,12 @@ class Game:
 
     def _decide(self, parts: Parts, rows: Ints) -> Floats:
         self.n_decided += len(parts)
-        outputs = self.model._decided(parts)
-        return self.linked(outputs[np.arange(len(rows)), self.columns[rows]])
+        return self.outcomes(self.model._decided(parts), rows)
+
+    def outcomes(self, outputs: Floats, rows: Ints) -> Floats:
+        """Return what is explained (R,) of the outputs (R, K) of some rows."""
+        told = self.model.target_.explained(torch.tensor(outputs)).numpy()
+        return self.linked(told[np.arange(len(rows)), self.columns[rows]])
 
     def alone(self, row: int) -> Game:
         """Return the game of one row, with the same background."""

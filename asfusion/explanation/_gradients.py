@@ -57,9 +57,9 @@ def worth_of_tokens(game: Game, row: int, name: str) -> Worth:
         tokens = _tokens_of(rows, n)
         tokens[name] = Tokens(own.values.repeat_interleave(c, 0), own.mask.repeat_interleave(c, 0))
         outputs = network.predict(tokens).to(torch.float64)
-        picked: Tensor = model.target_.activate(outputs, model.scaling_)[:, column]
-        if model.target_.is_probability:
-            picked = game.linked_tensor(picked)
+        target = model.target_
+        told: Tensor = target.explained(target.activate(outputs, model.scaling_))
+        picked = game.linked_tensor(told[:, column])
         return picked.reshape(n, c) @ share
 
     return worth

@@ -63,10 +63,12 @@ def explain(
     background : DataFrame or array, optional
         Rows that columns are replaced from, best the training rows. X itself by default, and
         the average training row for a clinical index. Indices from trees read none.
-    output : class label or int, optional
-        The class whose probability is explained, or the position of a target; a clinical index
-        has one. By default the second of two classes, the predicted class of each row among
-        several, or the first target.
+    output : class label, label, int, float or str, optional
+        The class or label whose probability is explained, or the position of a target; a
+        clinical index has one. By default the second of two classes, the predicted class of each
+        row among several, or the first target. Of ordered grades also ``">=2"``: the probability
+        of grade 2 or above. Of times to an event ``"risk"``, the default, which is what `predict`
+        returns, or a time: the probability of no event by then.
     absence : {"missing", "background"}
         What it means for a modality to be left out: ``"missing"``, as the model meets it in
         patients who lack it, or ``"background"``, replaced by that of background rows. The
@@ -184,6 +186,7 @@ def explain(
         _check_present(parts.present[:n_rows])
         outputs = model._decided(parts.take(np.arange(n_rows)))
         columns = model.target_.choose_output(outputs, output)
+        _check_odds(model, columns, link)
         n_mixed = len(frame) - n_rows if absence == "background" else 0
         game = Game(model, parts, columns, n_mixed, link)
         details = Details(
@@ -207,7 +210,7 @@ def explain(
         errors=errors,
         interactions=pairs,
         base_values=base,
-        predictions=game.linked(outputs[np.arange(n_rows), columns]),
+        predictions=game.outcomes(outputs, np.arange(n_rows)),
         present=game.present,
         output_names=details.output_names,
         absence=absence,
@@ -223,6 +226,18 @@ def _check_model(model: Any, link: Link) -> None:
     target = getattr(model, "target_", None)
     if link == "logit" and not (target is not None and target.is_probability):
         msg = "link: expected 'identity' for a model of numbers, which have no odds, got 'logit'."
+        raise ConfigurationError(msg)
+
+
+def _check_odds(model: FusionEstimator, columns: NDArray[np.int64], link: Link) -> None:
+    """Raise if log odds are asked of what is no probability."""
+    without = [k for k in columns.tolist() if not model.target_.has_odds(k)]
+    if link == "logit" and without:
+        name = model.target_.describe_output(without[0])
+        msg = (
+            f"link: expected 'identity' for the {name}, which has no odds, got 'logit'. Say by "
+            "output= which probability is meant."
+        )
         raise ConfigurationError(msg)
 
 

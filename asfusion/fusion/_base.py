@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Callable, Mapping
+from typing import Any, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from asfusion._checks import check_integer, quoted
 from asfusion._described import Described
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
+
+RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 
 
 class Fusion(Described, nn.Module):
@@ -24,7 +26,8 @@ class Fusion(Described, nn.Module):
     and searched over (``fusion__d_out``).
 
     A subclass takes keyword-only hyperparameters, stores each under its own name, and
-    writes `make_layers` and `fuse`.
+    writes `make_layers` and `fuse`. One whose fused vector is no mere input of a linear layer
+    says so in `check_target`, `output_layer` and `row_loss`.
 
     Parameters
     ----------
@@ -53,6 +56,7 @@ class Fusion(Described, nn.Module):
         super().__init__()
         self.d_out = d_out
         self.dims: dict[str, int] = {}
+        self.own_loss: Tensor | None = None
 
     @abstractmethod
     def make_layers(self, dims: Mapping[str, int]) -> None:
@@ -68,17 +72,97 @@ class Fusion(Described, nn.Module):
         Returns
         -------
         Tensor or None
-            One number that gradients pass through; None (the default) adds nothing.
+            One number that gradients pass through: `own_loss`, which `fuse` may set in
+            training. None adds nothing.
         """
-        return None
+        return self.own_loss
 
-    def build(self, dims: Mapping[str, int]) -> Self:
+    def train(self, mode: bool = True) -> Self:
+        """Set training mode; the last loss, which holds on to a whole pass, ends with it."""
+        self.own_loss = self.own_loss if mode else None
+        return super().train(mode)
+
+    def check_target(self, target: Any) -> None:
+        """Raise where the head cannot speak of what is predicted; most heads can of anything.
+
+        Parameters
+        ----------
+        target : asfusion.targets.Target
+            What the estimator predicts.
+
+        Raises
+        ------
+        ConfigurationError
+            If it is of another kind than the head is for.
+        """
+        return
+
+    def output_layer(self, n_outputs: int) -> nn.Module:
+        """Return what turns fused vectors into the outputs of a model: a linear layer.
+
+        Parameters
+        ----------
+        n_outputs : int
+            Number K of outputs.
+
+        Returns
+        -------
+        torch.nn.Module
+            From (B, d_out) to (B, K). Its ``bias`` (K,) is set to what predicts the prior.
+        """
+        return nn.Linear(self.d_out, n_outputs)
+
+    def row_loss(self, loss: RowLoss, output: nn.Module) -> RowLoss:
+        """Return the loss by which a model with this head learns: that of its target.
+
+        Parameters
+        ----------
+        loss : callable
+            Outputs (B, K) and targets to one loss per row (B,).
+        output : torch.nn.Module
+            The layer that `output_layer` made.
+
+        Returns
+        -------
+        callable
+            The same, or one that adds to it.
+        """
+        return loss
+
+    def uncertainty(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """Return how little is known of each row, in the head's own measure.
+
+        Parameters
+        ----------
+        tokens : mapping of str to Tokens
+            As for a call.
+
+        Returns
+        -------
+        Tensor of shape (B,)
+            From 0 to 1; 1 where a row has no modality.
+
+        Raises
+        ------
+        ConfigurationError
+            If the head has no such measure.
+        """
+        msg = (
+            f"{type(self).__name__}: expected a head with an uncertainty of its own, such as "
+            "fusion='evidential', got one without."
+        )
+        raise ConfigurationError(msg)
+
+    def build(self, dims: Mapping[str, int], n_outputs: int | None = None) -> Self:
         """Create the layers and return the head itself.
 
         Parameters
         ----------
         dims : mapping of str to int
             Token width of each modality, e.g. ``{"mri": 64, "labs": 16}``.
+        n_outputs : int, optional
+            Number of outputs of the model, for heads whose width depends on it; others do
+            not ask.
 
         Returns
         -------

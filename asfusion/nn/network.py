@@ -6,7 +6,7 @@ Dimensions: B rows of a batch, T tokens, D width, K outputs.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, TypeAlias
 
 import torch
@@ -16,6 +16,7 @@ from asfusion._tokens import Tokens
 from asfusion.nn._norms import hold_statistics
 
 Inputs: TypeAlias = Mapping[str, Tensor]
+RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 Training: TypeAlias = Literal["full", "last_block", "frozen"]
 
 
@@ -200,7 +201,8 @@ class FusionNetwork(nn.Module):
         self.encoders = nn.ModuleDict(encoders)
         self.fusion = fusion
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(d_fused, n_outputs)
+        make = getattr(fusion, "output_layer", None)  # plain modules of torch have none
+        self.head = nn.Linear(d_fused, n_outputs) if make is None else make(n_outputs)
 
     def encode(
         self, inputs: Mapping[str, Inputs | Tokens], present: Mapping[str, Tensor]
@@ -229,6 +231,11 @@ class FusionNetwork(nn.Module):
     ) -> Tensor:
         """Return outputs (B, K)."""
         return self.predict(self.encode(inputs, present), mix)
+
+    def row_loss(self, loss: RowLoss) -> RowLoss:
+        """Return the loss of rows by which it learns: that of the target, if the head agrees."""
+        own = getattr(self.fusion, "row_loss", None)
+        return loss if own is None else own(loss, self.head)
 
     def auxiliary_loss(self) -> Tensor | None:
         """Return the sum of the losses of encoders and head, or None if there are none."""

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from asfusion._checks import check_row_labels, in_words
 from asfusion._door import public
 from asfusion._frames import Frame
-from asfusion.duplicates.finder import find_duplicates
+from asfusion.duplicates.finder import find_among
 from asfusion.duplicates.found import Duplicates
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import choose_encoders, column_roles
+from asfusion.encoders.infer import Role, column_roles, encoders_of
 from asfusion.encoders.judged import find_suspects, patient_numbers
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.exceptions import ConfigurationError, InputError
@@ -123,10 +123,10 @@ def look(
     kept = [name for name in frame.columns if name not in apart and roles[name] != "empty"]
     suspects += find_missingness(_known(frame, kept), outcomes, patients) if outcomes else []
     found = _compare(frame, groups, roles, verbose) if duplicates else None
+    columns = _modalities(encoders, frame, {name: roles[name] for name in kept})
     suspects += _shared(found)
     roles |= {s.column: "identifier" for s in suspects if s.kind == "identifier"}
     facts = tuple(describe_column(frame, name, roles[name], patients) for name in frame.columns)
-    columns = _modalities(encoders, frame, kept)
     parts = _parts(outcomes, patients)
     taken_for = {fact.name: fact.taken_for for fact in facts if fact.name in set(kept)}
     presence = {name: frame.present(own) for name, own in columns.items()}
@@ -155,13 +155,11 @@ def _known(frame: Frame, names: Sequence[str]) -> NDArray[np.bool_]:
 
 
 def _compare(
-    frame: Frame, groups: Any, roles: Mapping[str, str], verbose: int
+    frame: Frame, groups: Any, roles: Mapping[str, Role], verbose: int
 ) -> Duplicates | None:
     """Return films and notes that different patients share; None where there are none."""
-    columns = [name for name, role in roles.items() if role in _TO_COMPARE]
-    if not columns:
-        return None
-    return find_duplicates(frame, groups, columns=columns, verbose=verbose)
+    compared = {name: role for name, role in roles.items() if role in _TO_COMPARE}
+    return find_among(frame, groups, compared, verbose=verbose) if compared else None
 
 
 def _shared(found: Duplicates | None) -> list[Suspect]:
@@ -181,13 +179,12 @@ def _shared(found: Duplicates | None) -> list[Suspect]:
     ]
 
 
-def _modalities(encoders: Any, frame: Frame, kept: Sequence[str]) -> dict[str, tuple[str, ...]]:
-    """Return the columns of each modality."""
+def _modalities(
+    encoders: Any, frame: Frame, kept: Mapping[str, Role]
+) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each modality; those that are kept by their roles, for ``"auto"``."""
     if isinstance(encoders, str) and encoders == "auto":
-        try:
-            chosen = choose_encoders(frame.select(kept)).encoders if kept else {}
-        except InputError:  # nothing but identifiers and empty columns
-            return {}
+        chosen = encoders_of(kept, frame)
     elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
         chosen = dict(encoders)
     else:

@@ -6,6 +6,7 @@ Dimensions: N rows, T times.
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -17,6 +18,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from asfusion._arrays import read_weights
 from asfusion._checks import check_choice, check_integer
 from asfusion._door import learns, public
+from asfusion._frames import group_labels
+from asfusion._splits import Split, patient_folds
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
 from asfusion.survival._read import read_times
@@ -58,7 +61,7 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         """Return the log risk that a fitted one predicts."""
 
     @learns
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, groups: Any = None) -> Self:
         """Fit to rows with an event, or censored.
 
         Parameters
@@ -69,6 +72,8 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
             ``event`` and ``time``.
         sample_weight : array of shape (n_rows,), optional
             Weight of each row.
+        groups : array of shape (n_rows,), optional
+            Patient of each row; the baseline is learned on other patients.
 
         Returns
         -------
@@ -78,7 +83,7 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            If rows or times cannot be used, or fewer than two events were seen.
+            If rows, times or groups cannot be used, or fewer than two events were seen.
         """
         check_integer(self.cv, "cv", minimum=2)
         X = self._read(X, reset=True)
@@ -86,7 +91,7 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         if y["event"].sum() < 2:
             raise InputError(f"y: expected at least 2 events, got {int(y['event'].sum())}.")
         weight = read_weights(sample_weight, len(y))
-        unseen = self._unseen(X, y, weight)
+        unseen = self._unseen(X, y, weight, self._splits(y, groups))
         self.curve_ = CoxRegression(alpha=1e-3).fit(unseen[:, None], y, sample_weight=weight)
         self.model_ = self._fitted(X, y, weight)
         return self
@@ -94,9 +99,23 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
     def _fitted(self, X: Floats, y: NDArray[np.void], weight: Floats) -> Any:
         return self._regressor().fit(X, self._labels(y, weight), sample_weight=weight)
 
-    def _unseen(self, X: Floats, y: NDArray[np.void], weight: Floats) -> Floats:
+    def _splits(self, y: NDArray[np.void], groups: Any) -> Iterable[Split]:
+        """Return folds that share events evenly and, where there are some, keep patients whole."""
         folds = min(self.cv, int(y["event"].sum()), max(2, len(y) // 2))
-        splits = StratifiedKFold(folds, shuffle=True, random_state=0).split(X, y["event"])
+        patients = None if groups is None else group_labels(groups, len(y)).astype(str)
+        if patients is None or len(np.unique(patients)) == len(y):
+            made = StratifiedKFold(folds, shuffle=True, random_state=0)
+            return list(made.split(y, y["event"]))
+        numbers = np.unique(patients, return_inverse=True)[1]
+        events = y["event"].astype(np.int64)
+        found = patient_folds(numbers, folds, n_rows=len(y), strata=events, seed=0)
+        if not found:
+            raise InputError("groups: expected at least 2 patients, got 1.")
+        return found
+
+    def _unseen(
+        self, X: Floats, y: NDArray[np.void], weight: Floats, splits: Iterable[Split]
+    ) -> Floats:
         unseen = np.empty(len(y))
         for learn, judge in splits:
             model = self._fitted(X[learn], y[learn], weight[learn])

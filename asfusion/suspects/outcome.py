@@ -61,7 +61,7 @@ def read_outcomes(y: Any, n_rows: int, names: Sequence[str] = ()) -> tuple[Outco
     n_rows : int
         Number N of rows.
     names : sequence of str
-        Names of the columns where y carries none.
+        Names of the columns where y carries none, or those of ours for event and time.
 
     Raises
     ------
@@ -104,8 +104,11 @@ def _columns(y: Any, names: Sequence[str]) -> list[tuple[str | None, NDArray[Any
         return [(str(name), np.asarray(y[name])) for name in y.columns]
     own = getattr(y, "name", None)
     array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-    if array.dtype.names:  # event and time of a survival package
-        return [(name, array[name]) for name in array.dtype.names]
+    if fields := array.dtype.names:  # event and time of a survival package
+        # Columns of event and time may have stood the other way round.
+        is_other = len(names) == len(fields) and set(names) != set(fields)
+        told = names if is_other else fields
+        return [(name, array[field]) for name, field in zip(told, fields, strict=True)]
     if array.ndim == 0:
         raise InputError("y: expected one entry per row of X, got a single value.")
     if array.ndim == 1:

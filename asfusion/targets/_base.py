@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, clone
 
+from asfusion._checks import quoted
 from asfusion.bundle.objects import Bundled
+from asfusion.exceptions import ConfigurationError
 from asfusion.targets._pools import weighted_mean
 
 Floats = NDArray[np.float64]
@@ -163,13 +165,23 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         """Return of outputs (N, K) what the scorer of the task reads."""
         return outputs
 
+    # -- explanations --------------------------------------------------------------------
+
+    def explained(self, outputs: Tensor) -> Tensor:
+        """Return what can be explained (N, E): outputs (N, K), and what follows from them."""
+        return outputs
+
+    def has_odds(self, k: int) -> bool:
+        """Return whether what can be explained is a probability at a place below E."""
+        return self.is_probability
+
     @abstractmethod
     def describe_output(self, k: int) -> str:
-        """Return the name of an output, such as ``"probability of class 1"``."""
+        """Return the name of what can be explained, such as ``"probability of class 1"``."""
 
     @abstractmethod
     def choose_output(self, outputs: Floats, wanted: Any) -> NDArray[np.int64]:
-        """Return which output (N,) of each row is to be explained.
+        """Return which place (N,) of `explained` is to be explained in each row.
 
         Parameters
         ----------
@@ -263,7 +275,19 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         return float(np.average(squares, weights=weight))
 
     def model(self, kind: str, **settings: Any) -> Any:
-        """Return an unfitted model: "boosted", "forest", "adaboost" or "xgboost"."""
+        """Return an unfitted model: "boosted", "forest", "adaboost" or "xgboost".
+
+        Raises
+        ------
+        ConfigurationError
+            If none of that kind predicts this target.
+        """
+        if kind not in self._models:
+            msg = (
+                f"Model: expected one of {quoted(self._models)} for {type(self).__name__}, got "
+                f"{kind!r}."
+            )
+            raise ConfigurationError(msg)
         module, name = self._models[kind]
         return getattr(importlib.import_module(module), name)(**settings)
 
@@ -314,6 +338,15 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
     ) -> Floats:
         """Return weights (M,) learned from decisions (N, M, K) on rows that were not seen."""
+
+    def average_weights(
+        self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
+    ) -> Floats:
+        """Return weights (V,), none below zero, of the average (N, V, K) with the least loss.
+
+        As `pool_weights`, of whole models in place of modalities: their errors are much alike.
+        """
+        return self.pool_weights(decisions, present, y, weight)
 
     def product(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from asfusion._checks import check_choice
 from asfusion.survival._read import is_times
 from asfusion.targets._base import Target
 from asfusion.targets._read import complete_array
-from asfusion.targets._tasks import AUTO, CLASSIFICATION, REGRESSION, SURVIVAL, TASKS
+from asfusion.targets._tasks import AUTO, FILES, TASKS
 from asfusion.targets.classes import Classes
 from asfusion.targets.grades import Grades, ordered_categories
 from asfusion.targets.labels import Labels, looks_like_labels
@@ -21,12 +21,6 @@ from asfusion.targets.numbers import Numbers
 from asfusion.targets.survival import Survival
 
 MOST_CLASSES = 10  # whole numbers with more distinct values are taken for a quantity
-
-_NAMED: dict[str, Callable[[], Target]] = {
-    CLASSIFICATION: Classes,
-    REGRESSION: Numbers,
-    SURVIVAL: Survival,
-}
 
 
 def guess_target(y: NDArray[Any]) -> Target:
@@ -47,12 +41,19 @@ def read_target(task: Any, y: Any, n_rows: int) -> Target:
         return given
     name = check_choice(task, "task", TASKS)
     if name != AUTO:
-        return _NAMED[name]()
+        return _named(FILES[name])
     if is_times(y):
         return Survival()
     if looks_like_labels(y):
         return Labels()
     return Grades() if ordered_categories(y) else guess_target(complete_array(y, n_rows))
+
+
+def _named(file: str) -> Target:
+    """Return the target that a file of this room holds, by its defaults."""
+    module = importlib.import_module(f"asfusion.targets.{file}")
+    made: Target = getattr(module, file.capitalize())()
+    return made
 
 
 def target_of(model: Any) -> Target:

@@ -15,6 +15,7 @@ from scipy.special import softmax
 
 Array = NDArray[np.float64]
 Present = NDArray[np.bool_]
+Judge = Callable[[Array], tuple[float, Array]]
 
 FLOOR = 1e-6  # probabilities this small are not told apart from zero
 _DEPENDENCE = -1.0, 2.0
@@ -76,24 +77,73 @@ def learned_dependence(loss: Callable[[float], float]) -> float:
     return float(found.x)
 
 
+def least_pool(
+    judged: Judge, decisions: Array, present: Present, *, penalty: float = 1e-3
+) -> Array:
+    """Return the weights (M,) of a linear pool with the least loss; none is below zero.
+
+    `decisions` must come from models that did not see the rows. The loss is penalised lightly
+    towards equal weights, which decide where the data do not.
+
+    Parameters
+    ----------
+    judged : callable
+        From pooled decisions (N, K) to their loss, and its slope (N, K) in each of them.
+    decisions : ndarray of shape (N, M, K)
+        What is pooled.
+    present : ndarray of shape (N, M)
+        Where there is something.
+    penalty : float
+        By how much unequal weights cost.
+    """
+    clean = np.where(present[:, :, None], decisions, 0.0)
+
+    def of(logits: Array) -> tuple[float, Array]:
+        weights = softmax(logits)
+        pooled = weighted_mean(decisions, present, weights)
+        loss, slope = judged(pooled)
+        total = np.maximum(present @ weights, FLOOR)
+        apart = np.einsum("nk,nmk->nm", slope, clean - pooled[:, None])
+        rise = (np.where(present, apart, 0.0) / total[:, None]).sum(axis=0)
+        in_logits = weights * (rise - weights @ rise)
+        cost = penalty * float(np.square(logits).sum())
+        return loss + cost, in_logits + 2.0 * penalty * logits
+
+    begin = np.zeros(decisions.shape[1])
+    found = minimize(of, begin, jac=True, method="BFGS", options={"gtol": 1e-9})
+    return np.asarray(softmax(found.x))
+
+
 def pooling_weights(
     decisions: Array, present: Present, y: NDArray[np.int64], row_weights: Array
 ) -> Array:
-    """Return the weights (M,) of a linear pool with the least log-loss.
+    """Return the weights (M,) of a linear pool of probabilities with the least log-loss."""
+    share, rows = row_weights / row_weights.sum(), np.arange(len(y))
 
-    `decisions` must come from models that did not see the rows. The loss is penalised
-    lightly towards equal weights, which decide where the data do not.
+    def judged(pooled: Array) -> tuple[float, Array]:
+        own = pooled[rows, y]
+        sure = np.clip(own, FLOOR, 1.0)
+        slope = np.zeros_like(pooled)
+        slope[rows, y] = np.where(own > FLOOR, -share / sure, 0.0)
+        return float(-(share * np.log(sure)).sum()), slope
+
+    return least_pool(judged, decisions, present)
+
+
+def least_squares(decisions: Array, present: Present, y: Array, row_weights: Array) -> Array:
+    """Return the weights (M,) of a linear pool with the least squared error.
+
+    Each target counts by its own spread, so that units do not matter.
     """
-    n_modalities = decisions.shape[1]
-    share = row_weights / row_weights.sum()
+    share = row_weights[:, None] / row_weights.sum()
+    spread = (share * (y - (share * y).sum(axis=0)) ** 2).sum(axis=0)
+    share = share / np.where(spread > 0, spread, 1.0) / y.shape[1]
 
-    def loss(logits: Array) -> float:
-        pooled = weighted_mean(decisions, present, softmax(logits))
-        likelihood = np.clip(pooled[np.arange(len(y)), y], FLOOR, 1.0)
-        return float(-(share * np.log(likelihood)).sum() + 1e-3 * np.square(logits).sum())
+    def judged(pooled: Array) -> tuple[float, Array]:
+        error = pooled - y
+        return float((share * error**2).sum()), 2.0 * share * error
 
-    found = minimize(loss, np.zeros(n_modalities), method="BFGS")
-    return np.asarray(softmax(found.x))
+    return least_pool(judged, decisions, present)
 
 
 def inverse_variances(decisions: Array, present: Present, y: Array, row_weights: Array) -> Array:

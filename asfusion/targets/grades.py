@@ -8,12 +8,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Tensor
 from asfusion.targets._logistic import probability_path
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
 from asfusion.targets.ordered import OrderedClassifier, between_steps
+
+_OR_ABOVE = ">="  # by which a user asks for a grade or above
 
 
 class Grades(Classes):
@@ -109,6 +112,40 @@ class Grades(Classes):
     def task(self) -> str:
         """Name of the scorer by which predictions are judged."""
         return "binary" if self.n_outputs_ == 2 else "grades"
+
+    # -- explanations --------------------------------------------------------------------
+
+    def explained(self, outputs: Tensor) -> Tensor:
+        """Return probabilities (N, K) and, after them, those of each grade but the lowest or above.
+
+        That is how sure it is that a row is past a step between grades.
+        """
+        n_rows, n_grades = outputs.shape
+        both = outputs.new_empty(n_rows, 2 * n_grades - 1)
+        both[:, :n_grades] = outputs
+        both[:, n_grades:] = outputs.flip(1).cumsum(1).flip(1)[:, 1:]
+        return both
+
+    def describe_output(self, k: int) -> str:
+        """Return the name of the probability of a grade, or of a grade or above."""
+        if k < self.n_outputs_:
+            return super().describe_output(k)
+        return f"probability of grade {self.classes_[k - self.n_outputs_ + 1]} or above"
+
+    def choose_output(self, outputs: Floats, wanted: Any) -> NDArray[np.int64]:
+        """Return the grade to explain or, after ``">="``, the grade or above."""
+        is_step = isinstance(wanted, str) and wanted.startswith(_OR_ABOVE)
+        if not is_step or wanted in self.classes_.tolist():
+            return super().choose_output(outputs, wanted)
+        grades = [str(grade) for grade in self.classes_[1:]]
+        grade = wanted.removeprefix(_OR_ABOVE).strip()
+        if grade not in grades:
+            msg = f'output: expected "{_OR_ABOVE}" and one of {quoted(grades)}, got another grade.'
+            raise ConfigurationError(msg)
+        place = self.n_outputs_ + grades.index(grade)
+        return np.full(len(outputs), place, dtype=np.int64)
+
+    # -- scikit-learn's models -----------------------------------------------------------
 
     def for_part(self, estimator: Any, y: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         """Return grades numbered without gaps, and a classifier for each step between them."""

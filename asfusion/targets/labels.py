@@ -7,15 +7,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import expit, softmax
+from scipy.special import expit
 
 from asfusion._cells import is_missing
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._logistic import MOST_FEATURES, probability_path
-from asfusion.targets._pools import FLOOR, added, weighted_mean
+from asfusion.targets._pools import FLOOR, added, least_pool
 from asfusion.targets.classes import Classes
 from asfusion.targets.per_label import PerLabel
 
@@ -197,13 +196,17 @@ class Labels(Target):
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
     ) -> Floats:
         """Return weights (M,) with the least log-loss over all labels."""
+        known = ~np.isnan(y) * weight[:, None]
+        known /= known.sum()
+        truth = np.nan_to_num(y)
 
-        def loss(logits: Floats) -> float:
-            pooled = weighted_mean(decisions, present, softmax(logits))
-            return self.deviance(pooled, y, weight) + 1e-3 * float(np.square(logits).sum())
+        def judged(pooled: Floats) -> tuple[float, Floats]:
+            own = np.where(truth == 1, pooled, 1.0 - pooled)
+            sure = np.clip(own, FLOOR, 1.0)
+            sign = np.where(truth == 1, 1.0, -1.0) * (own > FLOOR)
+            return -float((known * np.log(sure)).sum()), -known * sign / sure
 
-        found = minimize(loss, np.zeros(decisions.shape[1]), method="BFGS")
-        return np.asarray(softmax(found.x))
+        return least_pool(judged, decisions, present)
 
     def product(
         self,

@@ -16,7 +16,7 @@ from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.survival._read import is_times
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import inverse_variances
+from asfusion.targets._pools import inverse_variances, least_squares
 from asfusion.targets._read import complete_array, refuse_other_estimators
 
 
@@ -183,6 +183,12 @@ class Numbers(Target):
     ) -> Floats:
         """Return weights (M,) proportional to one over the mean squared error."""
         return inverse_variances(decisions, present, y, weight)
+
+    def average_weights(
+        self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
+    ) -> Floats:
+        """Return the weights (V,) of the average with the least squared error."""
+        return least_squares(decisions, present, y, weight)
 
 
 def _holds_text(array: NDArray[Any]) -> bool:

@@ -8,8 +8,6 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
-from scipy.special import softmax
 from sklearn.pipeline import Pipeline
 
 from asfusion._checks import check_choice, check_integer, check_number
@@ -18,10 +16,11 @@ from asfusion.survival._read import DTYPE, read_times
 from asfusion.survival.cox import CoxRegression
 from asfusion.survival.kaplan_meier import KaplanMeier, ProductLimit
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import FLOOR, added, weighted_mean
+from asfusion.targets._pools import FLOOR, added, least_pool
 from asfusion.targets._read import refuse_other_estimators
 
 _LEAST_EVENTS = 2
+_RISK = "risk"  # by which a user asks for an explanation of it
 
 
 class Survival(Target):
@@ -133,14 +132,33 @@ class Survival(Target):
         seen = int(self.strata(y).sum())
         return f"expected at least {_LEAST_EVENTS} events among rows {among}, got {seen}"
 
+    def explained(self, outputs: Tensor) -> Tensor:
+        """Return curves (N, K) and, as the last column, what `shaped` makes of them."""
+        both = outputs.new_empty(outputs.shape[0], outputs.shape[1] + 1)
+        both[:, :-1] = outputs
+        both[:, -1] = (-outputs.clamp(FLOOR, 1.0 - FLOOR).log()).log().mean(dim=1)
+        return both
+
+    def has_odds(self, k: int) -> bool:
+        """Return whether a time is explained, not the risk."""
+        return k < self.n_outputs_
+
     def describe_output(self, k: int) -> str:
-        """Return the name of an output: the time that is outlived."""
+        """Return the name of the risk, or of the time that is outlived."""
+        if k == self.n_outputs_:
+            return "log risk of an event"
         return f"probability of no event by {self.times_[k]:.4g}"
 
     def choose_output(self, outputs: Floats, wanted: Any) -> NDArray[np.int64]:
-        """Return the time to explain, the nearest that is known; the middle one by default."""
-        place = (len(self.times_) - 1) // 2
-        if wanted is not None:
+        """Return the place of the risk, or of the known time that is nearest to the wanted one.
+
+        The risk by default: on its scale modalities of a Cox regression add up.
+        """
+        place = self.n_outputs_
+        if isinstance(wanted, str) and wanted != _RISK:
+            msg = f'output: expected "{_RISK}" or a time in the unit of y, got another word.'
+            raise ConfigurationError(msg)
+        if wanted is not None and not isinstance(wanted, str):
             time = check_number(wanted, "output", minimum=0.0, exclusive=True)
             if time > self.times_[-1]:
                 msg = (
@@ -258,14 +276,13 @@ class Survival(Target):
     ) -> Floats:
         """Return weights (M,) of curves with the least integrated Brier score."""
         truth, known = self._known(y)
+        share = known * weight[:, None] / weight.sum() / self.n_outputs_
 
-        def loss(logits: Floats) -> float:
-            pooled = weighted_mean(decisions, present, softmax(logits))
-            penalty = 1e-4 * float(np.square(logits).sum())
-            return _brier(pooled, truth, known, weight) + penalty
+        def judged(pooled: Floats) -> tuple[float, Floats]:
+            error = pooled - truth
+            return float((share * error**2).sum()), 2.0 * share * error
 
-        found = minimize(loss, np.zeros(decisions.shape[1]), method="BFGS")
-        return np.asarray(softmax(found.x))
+        return least_pool(judged, decisions, present, penalty=1e-4)
 
     def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
         """Return the Brier score, averaged over ``times_``, weighed for censoring."""

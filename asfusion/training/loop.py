@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -27,7 +28,7 @@ from asfusion.nn.network import FusionNetwork, Inputs, Mix
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
 from asfusion.training.halves import PREDICT_BATCH
-from asfusion.training.losses import RowLoss
+from asfusion.training.losses import RowLoss, more_is_not_worse
 from asfusion.training.rows import (
     Batch,
     Rows,
@@ -35,6 +36,7 @@ from asfusion.training.rows import (
     batches,
     collate,
     drop_modalities,
+    fewer_modalities,
     precision_of,
     rows_per_pass,
 )
@@ -261,6 +263,7 @@ class _Run:
                 drop=self.settings.modality_dropout,
                 side=side,
                 mix=draw_mix(len(part), self.settings.mixup, self.runner.device),
+                ranks=self.settings.objective is not None,
             )
             extra = self.network.auxiliary_loss()
             objective = value if extra is None else value + extra
@@ -287,22 +290,41 @@ class _Run:
         drop: float = 0.0,
         side: float = 1.0,
         mix: Mix | None = None,
+        ranks: bool = False,
     ) -> Tensor:
-        """Return the weighted mean loss of some rows."""
+        """Return the weighted mean loss of some rows; `ranks` them against fewer modalities."""
         device, dtype = self.runner.device, self.runner.dtype
         batch = collate(rows.modalities, part, device=device, dtype=dtype)
         present = drop_modalities(batch.present, drop)
         inputs = batch.inputs if side == 1.0 else self._shrunk(batch, side)
-        outputs = self.runner.outputs(self.network, inputs, present, mix)
         targets = rows.targets[part].to(device)
         if targets.is_floating_point():
             targets = targets.to(dtype)
         weights = rows.weights[part].to(device=device, dtype=dtype)
-        losses = self.loss(outputs, targets) * weights
-        if mix is not None:
+
+        def losses_with(some: Mapping[str, Tensor]) -> Tensor:
+            outputs = self.runner.outputs(self.network, inputs, some, mix)
+            losses = self.loss(outputs, targets) * weights
+            if mix is None:
+                return losses
             other = self.loss(outputs, targets[mix.partner]) * weights[mix.partner]
-            losses = mix.share * losses + (1.0 - mix.share) * other
-        return losses.mean()
+            return mix.share * losses + (1.0 - mix.share) * other
+
+        losses = losses_with(present)
+        return (self._ranked(losses, present, losses_with) if ranks else losses).mean()
+
+    def _ranked(
+        self,
+        losses: Tensor,
+        present: Mapping[str, Tensor],
+        losses_with: Callable[[Mapping[str, Tensor]], Tensor],
+    ) -> Tensor:
+        """Return losses that also say where a row with fewer of its modalities has a lower one."""
+        can_lose = torch.stack(list(present.values())).sum(dim=0) > 1
+        if not bool(can_lose.any()):
+            return losses
+        with_fewer = losses_with(fewer_modalities(present))
+        return torch.where(can_lose, more_is_not_worse(losses, with_fewer), losses)
 
     def _shrunk(self, batch: Batch, side: float) -> dict[str, Inputs | Tokens]:
         """Return inputs with smaller images, where a network still reads images."""

@@ -157,6 +157,21 @@ def cox_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return event * (at_risk[last] - risk)
 
 
+def more_is_not_worse(more: Tensor, fewer: Tensor) -> Tensor:
+    """Return the mean of two losses (B,), and half of what the first is above the second.
+
+    Rows had more modalities in `more` than in `fewer`. NOTE[DIFF]: the paper [1]_ weighs the second
+    part freely. At this weight, rows that break the rule learn from all that they have, and none is
+    taught to be worse with less.
+
+    References
+    ----------
+    .. [1] Li et al., "SimMLM: A Simple Framework for Multi-modal Learning with Missing Modality",
+       ICCV 2025. https://doi.org/10.48550/arXiv.2507.19264
+    """
+    return 0.5 * (more + fewer) + 0.5 * functional.relu(more - fewer)
+
+
 # What a target calls its loss.
 LOSSES: dict[str, Callable[[TrainingSettings], RowLoss]] = {
     "classes": class_loss,

@@ -9,6 +9,7 @@ from asfusion._described import Described
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
 Average: TypeAlias = Literal["ema", "swa"]
+Objective: TypeAlias = Literal["more_is_not_worse"]
 
 
 class TrainingOptions(Described):
@@ -34,6 +35,10 @@ class TrainingOptions(Described):
     mixup : float
         Blend each row's fused vector with that of another, and their targets alike, by a
         share drawn from a beta distribution with this parameter [1]_; 0.2 is usual.
+    objective : {None, "more_is_not_worse"}
+        ``"more_is_not_worse"`` passes each row a second time with a random part of its
+        modalities, learns from both, and counts by how much the loss with more exceeds that
+        with fewer [7]_. A step costs twice as much; rows with one modality are as before.
     schedule : {"cosine", "one_cycle"}
         Warm-up and half a cosine, or one cycle of learning rate and momentum [2]_, which has
         its own warm-up and stands higher rates.
@@ -70,6 +75,8 @@ class TrainingOptions(Described):
        Journal on Control and Optimization 1992. https://doi.org/10.1137/0330046
     .. [6] Izmailov et al., "Averaging Weights Leads to Wider Optima and Better
        Generalization", UAI 2018. https://doi.org/10.48550/arXiv.1803.05407
+    .. [7] Li et al., "SimMLM: A Simple Framework for Multi-modal Learning with Missing
+       Modality", ICCV 2025. https://doi.org/10.48550/arXiv.2507.19264
 
     Examples
     --------
@@ -91,6 +98,7 @@ class TrainingOptions(Described):
         validation_fraction: float = 0.15,
         patience: int = 10,
         mixup: float = 0.0,
+        objective: Objective | None = None,
         schedule: RateSchedule = "cosine",
         head_first: int = 0,
         layer_decay: float = 1.0,
@@ -105,6 +113,7 @@ class TrainingOptions(Described):
         self.validation_fraction = validation_fraction
         self.patience = patience
         self.mixup = mixup
+        self.objective: Objective | None = objective
         self.schedule: RateSchedule = schedule
         self.head_first = head_first
         self.layer_decay = layer_decay

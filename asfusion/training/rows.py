@@ -142,3 +142,15 @@ def drop_modalities(present: Mapping[str, Tensor], probability: float) -> dict[s
     kept = had & (torch.rand(had.shape, device=had.device) >= probability)
     kept = torch.where(kept.any(dim=1, keepdim=True), kept, had)
     return {name: kept[:, i] for i, name in enumerate(present)}
+
+
+def fewer_modalities(present: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Hide a random part of each row's modalities: of two or more, at least one goes, one stays."""
+    had = torch.stack(list(present.values()), dim=1)
+    order = torch.where(had, torch.rand(had.shape, device=had.device), had.to(torch.float32) - 1.0)
+    place = order.argsort(dim=1, descending=True).argsort(dim=1)
+    # Of n modalities any number from 1 to n - 1 stays, each as likely.
+    most = (had.sum(dim=1) - 1).clamp(min=1)
+    stay = 1 + (torch.rand(len(had), device=had.device) * most).long()
+    kept = had & (place < stay[:, None])
+    return {name: kept[:, i] for i, name in enumerate(present)}

@@ -8,7 +8,7 @@ from typing import Literal, TypeAlias
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._device import resolve_device
-from asfusion.training.options import Average, Precision, RateSchedule
+from asfusion.training.options import Average, Objective, Precision, RateSchedule
 
 ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
 
@@ -38,8 +38,8 @@ class TrainingSettings:
         Seeds order, dropout, augmentation and modality dropout.
     checkpoint_every_s : float
         Least seconds between two checkpoints (the last epoch is always written).
-    weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, schedule, \
-head_first, layer_decay, progressive_resizing, average_weights, precision
+    weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, objective, \
+schedule, head_first, layer_decay, progressive_resizing, average_weights, precision
         As in `TrainingOptions`.
     """
 
@@ -59,6 +59,7 @@ head_first, layer_decay, progressive_resizing, average_weights, precision
     validation_fraction: float = 0.15
     patience: int = 10
     mixup: float = 0.0
+    objective: Objective | None = None
     schedule: RateSchedule = "cosine"
     head_first: int = 0
     layer_decay: float = 1.0
@@ -88,6 +89,8 @@ head_first, layer_decay, progressive_resizing, average_weights, precision
         check_choice(self.schedule, "schedule", ("cosine", "one_cycle"))
         check_number(self.label_smoothing, "label_smoothing", minimum=0.0, maximum=0.9)
         check_number(self.mixup, "mixup", minimum=0.0, maximum=100.0)
+        if self.objective is not None:
+            check_choice(self.objective, "objective", ("more_is_not_worse",))
         check_number(self.layer_decay, "layer_decay", minimum=0.01, maximum=1.0)
         check_integer(self.head_first, "head_first", minimum=0)
         if self.head_first >= self.max_epochs:

@@ -21,8 +21,11 @@ from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegresso
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
 from asfusion.exceptions import AsfusionWarning, ConfigurationError
+from asfusion.selection.auto import AutoFusionClassifier, AutoFusionRegressor
 
 FAMILIES = [
+    AutoFusionClassifier,
+    AutoFusionRegressor,
     EarlyFusionClassifier,
     EarlyFusionRegressor,
     JointFusionClassifier,
@@ -53,7 +56,10 @@ def short_training(estimator, max_epochs):
     if isinstance(estimator, JointFusionClassifier | JointFusionRegressor):
         return {"max_epochs": max_epochs}
     joint = JointFusionClassifier if is_classifier(estimator) else JointFusionRegressor
-    return {"network": joint(max_epochs=max_epochs)}
+    network = {"network": joint(max_epochs=max_epochs)}
+    if isinstance(estimator, AutoFusionClassifier | AutoFusionRegressor):
+        return {"members": ["early linear", "late mean", "late product"], "cv": 2, **network}
+    return network
 
 
 # -- on several modalities -----------------------------------------------------------------

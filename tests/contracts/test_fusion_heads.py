@@ -1,5 +1,6 @@
 """Every fusion head keeps the same promises. A new head is one more row in HEADS."""
 
+import copy
 import math
 
 import numpy as np
@@ -13,9 +14,14 @@ from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
 from asfusion.fusion._base import Fusion, masked_mean, presence
 from asfusion.fusion._resolve import head_class, head_names, resolve_head
+from asfusion.fusion.adaptation_gate import AdaptationGate
 from asfusion.fusion.attention import CrossAttention
 from asfusion.fusion.concat import Concat
+from asfusion.fusion.evidential import Evidential
 from asfusion.fusion.gated import Gated
+from asfusion.fusion.gaussian_experts import GaussianExperts
+from asfusion.fusion.mixture import MixtureOfExperts
+from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.nn.text import VectorBackbone
 
@@ -25,6 +31,10 @@ HEADS = [
     Concat(d_out=8),
     Gated(d_out=8),
     CrossAttention(d_out=8, n_heads=2, dropout=0.0),
+    AdaptationGate(d_out=8),
+    Evidential(d_out=8, d_hidden=8),
+    GaussianExperts(d_out=8, d_hidden=8),
+    MixtureOfExperts(d_out=8, n_experts=3),
 ]
 
 
@@ -54,6 +64,7 @@ class Agreeing(Fusion):
 
 
 HEADS_OF_OTHERS = [Agreeing(d_out=8)]
+SURE = [head for head in HEADS if type(head).uncertainty is not Fusion.uncertainty]
 DIMS = {"labs": 4, "mri": 6, "notes": 5}
 
 every_head = pytest.mark.parametrize(
@@ -183,6 +194,47 @@ def test_export_gives_the_same_numbers_for_batches_of_any_size(described):
     check_export(built(described), lambda n: (make_tokens(n, present=present[:n]),))
 
 
+@pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
+def test_a_head_can_be_copied_once_it_has_learned(described):
+    head = built(described).train()
+    head(make_tokens()).sum().backward()
+    assert copy.deepcopy(head.eval()).auxiliary_loss() is None
+
+
+@every_head
+def test_a_head_learns_in_mixed_precision(described):
+    head = built(described).train()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = head(make_tokens())
+        own = head.auxiliary_loss()
+    total = out.float().square().sum()
+    (total if own is None else total + own).backward()
+    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
+def test_a_huge_description_is_refused_before_it_costs_memory(described):
+    counts = [name for name, value in described.get_params().items() if type(value) is int]
+    for name in counts:
+        huge = resolve_head(described).set_params(**{name: 10**6})
+        with pytest.raises((ConfigurationError, ShapeError)), at_most_values(1000):
+            huge.build(DIMS)
+
+
+@pytest.mark.parametrize("described", SURE, ids=lambda head: type(head).__name__)
+def test_less_is_known_with_each_modality_that_is_absent(described):
+    head = built(described)
+    present = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 0, 1], [0, 0, 0]]).bool()
+    tokens = make_tokens(1)
+    same = {n: Tokens(t.values.expand(4, -1, -1), t.mask.expand(4, -1)) for n, t in tokens.items()}
+    dirty = {}
+    for i, (name, t) in enumerate(reversed(same.items())):
+        kept = t.mask & present[:, 2 - i, None]
+        dirty[name] = Tokens(t.values.masked_fill(~kept[:, :, None], math.nan), kept)
+    found = head.uncertainty(dirty)
+    assert (found.diff() > 0).all() and found[0] > 0 and found[3] == 1.0
+
+
 @every_head
 def test_description_carries_no_weights_and_its_parameters(described):
     assert list(described.parameters()) == []
@@ -231,7 +283,7 @@ def test_names_and_descriptions_resolve():
     assert resolved is not described and resolved.d_out == 12
     with pytest.raises(ConfigurationError, match="Did you mean 'gated'"):
         resolve_head("gate")
-    with pytest.raises(ConfigurationError, match="expected one of attention, concat, gated or a"):
+    with pytest.raises(ConfigurationError, match=f"expected one of {', '.join(head_names())} or a"):
         resolve_head(3)
     with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
         CrossAttention(d_out=6, n_heads=4).build(DIMS)
@@ -241,7 +293,7 @@ def test_names_and_descriptions_resolve():
         CrossAttention(n_layers=0).build(DIMS)
 
 
-@pytest.mark.parametrize("head", [Concat, Gated, CrossAttention])
+@pytest.mark.parametrize("head", [type(head) for head in HEADS])
 def test_unusable_hyperparameters_are_told_before_torch_does(head):
     for d_out in (0, -1, 2.5, "64"):
         with pytest.raises(ConfigurationError, match="d_out: expected an integer of at least 1"):

@@ -149,5 +149,5 @@ def test_an_ensemble_of_networks_is_a_late_fusion_of_one_column(films, tmp_path)
 def test_numbers_have_no_majority(films):
     X, y = films
     model = af.LateFusionRegressor(encoders(), combine="vote", verbose=0)
-    with pytest.raises(ConfigurationError, match="combine: expected one for numbers"):
+    with pytest.raises(ConfigurationError, match="combine: expected one for a target without"):
         model.fit(X, y.astype(float))

@@ -310,6 +310,22 @@ def test_columns_may_have_other_names(events: pd.DataFrame, visits: pd.DataFrame
     pd.testing.assert_frame_equal(wide, af.LabEvents(LABS).transform(events, visits))
 
 
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_names_of_columns_are_no_patterns(
+    is_lazy: bool, events: pd.DataFrame, visits: pd.DataFrame
+) -> None:
+    """To polars "^p.*$" stands for every column that begins with p, and "*" for all."""
+    plain = af.LabEvents(LABS).transform(events, visits)
+    names = {"patient": "*", "time": "^p.*$", "code": "^.*$", "value": "^p$", "unit": "^u$"}
+    table = pl.from_dicts(events.rename(columns=names).assign(p=1, pq="x").to_dict("records"))
+    days = {"patient": "*", "index_date": "^.*$"}
+    rows = pl.from_dicts(visits.rename(columns=days).assign(p=1).to_dict("records"))
+    labs = af.LabEvents(LABS, **names, index_date="^.*$")
+    wide = labs.transform(table.lazy() if is_lazy else table, rows)
+    for name in plain:
+        np.testing.assert_array_equal(wide[name].to_numpy(), plain[name].to_numpy())
+
+
 def test_no_rows_give_no_rows(events: pd.DataFrame, visits: pd.DataFrame) -> None:
     assert af.LabEvents(LABS).transform(events, visits[:0]).shape == (0, 14)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import asfusion as af
 from asfusion.exceptions import InputError
 from asfusion.survival import BoostedSurvival, CoxRegression, ForestSurvival, KaplanMeier
 from asfusion.survival.concordance import harrell_c
@@ -82,6 +83,45 @@ def test_weights_must_be_those_of_the_rows() -> None:
 def test_curves_are_straight_between_known_times() -> None:
     found = survival_at(np.asarray([[0.8, 0.4]]), np.asarray([1.0, 3.0]), [0.0, 0.5, 2.0, 3.0, 9.0])
     np.testing.assert_allclose(found, [[1.0, 0.9, 0.6, 0.4, 0.4]])
+
+
+@pytest.mark.parametrize("model", [BoostedSurvival(3, cv=4), ForestSurvival(3, cv=4)])
+def test_baselines_are_learned_on_other_patients(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), pd.DataFrame({"event": 1, "time": rng.exponential(size=40)})
+    groups = np.array([f"p{i % 10}" for i in range(40)])
+    X[:, 1] = np.arange(40) % 10  # the patient, to be seen by whoever learns and judges
+    learned: list[set[float]] = []
+    fitted, asked = type(model)._fitted, type(model)._risk
+
+    def fit(self: Any, X: Any, *rest: Any) -> Any:
+        learned.append(set(X[:, 1]))
+        return fitted(self, X, *rest)
+
+    def judge(self: Any, found: Any, X: Any) -> Any:
+        assert not learned[-1] & set(X[:, 1])
+        return asked(self, found, X)
+
+    monkeypatch.setattr(type(model), "_fitted", fit)
+    monkeypatch.setattr(type(model), "_risk", judge)
+    model.fit(X, y, groups=groups)
+    assert len(learned) == 5
+    with pytest.raises(InputError, match="groups: expected at least 2 patients, got 1"):
+        model.fit(X, y, groups=np.zeros(40))
+    with pytest.raises(InputError, match="groups: expected 40 entries"):
+        model.fit(X, y, groups=groups[1:])
+
+
+def test_patients_of_a_fusion_stay_together_in_its_parts() -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 2)), columns=["crp", "esr"])
+    y = pd.DataFrame({"event": 1, "time": rng.exponential(size=60)})
+    groups = np.repeat(np.arange(20), 3)
+    model = af.EarlyFusionSurvival(estimator=ForestSurvival(3), verbose=0, random_state=0)
+    assert np.isfinite(model.fit(X, y, groups=groups).predict(X)).all()
+    assert model.estimator_.cv == 3
 
 
 @pytest.mark.parametrize("weight", [[-1.0] * 40, ["a"] * 40, [1.0] * 39])

@@ -34,6 +34,7 @@ RECIPES = {
     "one cycle": {"schedule": "one_cycle"},
     "head first": {"head_first": 3},
     "layers": {"layer_decay": 0.5},
+    "more is not worse": {"objective": "more_is_not_worse", "mixup": 0.2},
     "ema": {"average_weights": "ema"},
     "swa": {"average_weights": "swa"},
     "all": {

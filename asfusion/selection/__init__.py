@@ -1,0 +1,1 @@
+"""Models that are chosen and weighed by the data: automatic fusion."""

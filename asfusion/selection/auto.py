@@ -1,0 +1,600 @@
+"""Automatic fusion: a few stable models, judged by patient and averaged."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from asfusion._checks import check_choice, check_jobs, check_number, quoted
+from asfusion._frames import Frame
+from asfusion._progress import progress
+from asfusion._splits import Split
+from asfusion._tokens import Prepared
+from asfusion._warn import warn_user
+from asfusion.comparison._store import AnswerStore
+from asfusion.encoders._base import Encoder
+from asfusion.estimators._base import (
+    FusionClassifier,
+    FusionEstimator,
+    FusionRegressor,
+    columns_of,
+)
+from asfusion.estimators._documented import documented
+from asfusion.estimators._parts import Content, Parts, Several
+from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._splits import inner_splits
+from asfusion.estimators.multilabel import FusionMultilabel
+from asfusion.estimators.survival import FusionSurvival
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.selection._average import by_row, member_weights, unseen_average
+from asfusion.selection._judging import SeenRows, TimeIsUp, answers_of, seen_rows
+from asfusion.selection._leaderboard import board_of
+from asfusion.selection._members import EarlyKin, Kin, LateKin, LoneKin, Models
+from asfusion.targets._base import Target
+from asfusion.targets._pools import weighted_mean
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Floats = NDArray[np.float64]
+
+# From how many training rows on a member joins by itself; see `benchmarks/choose_members.py`.
+_ENOUGH = {
+    "late mean": 0,
+    "late product": 0,
+    "early linear": 0,
+    "early forest": 0,
+    "early boosted": 1000,
+    "joint": 1000,
+}
+
+
+class _AutoFusion(FusionEstimator):
+    """The family, without the task."""
+
+    _family = "auto"
+    _local_params = frozenset({"checkpoint", "n_jobs"})
+
+    models_: Models
+    weights_: dict[str, float]
+    sources_: dict[str, str]
+    board_: list[dict[str, Any]]
+
+    # While fit goes on: the encoders, when no other fit may begin, and what is said unseen.
+    _encoders: Mapping[str, Encoder] | None = None
+    _deadline: float | None = None
+    _judged: tuple[Floats, TrainingRows] | None = None
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        members: Any = "auto",
+        *,
+        cv: Any = 5,
+        max_minutes: float | None = None,
+        network: Any = None,
+        checkpoint: str | Path | None = None,
+        n_jobs: int | None = None,
+        verbose: int = 1,
+        random_state: Any = None,
+        target: Any = None,
+    ) -> None:
+        self.encoders = encoders
+        self.members = members
+        self.cv = cv
+        self.max_minutes = max_minutes
+        self.network = network
+        self.checkpoint = checkpoint
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+        self.random_state = random_state
+        self.target = target
+
+    @property
+    def encoders_(self) -> dict[str, Encoder]:
+        """Fitted encoder of each modality, as the first member that reads it has it."""
+        return self._modality_encoders()
+
+    @property
+    def leaderboard_(self) -> pd.DataFrame:
+        """Members by weight, and their average, judged on rows that they had not seen."""
+        import pandas as pd
+
+        return pd.DataFrame(self.board_).set_index("member")
+
+    def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
+        self._begin_clock()
+        check_jobs(self.n_jobs)
+        self._encoders = self._described(rows)
+        try:
+            self._fit_members(self._with_cells(rows), resume=resume)
+        finally:
+            self._encoders = self._deadline = None
+
+    def _finish(self, rows: TrainingRows) -> None:
+        super()._finish(rows)
+        self._judged = None
+
+    def _unseen(self, rows: TrainingRows) -> tuple[Floats, TrainingRows]:
+        if self._judged is None:
+            return super()._unseen(rows)
+        return self._judged
+
+    # -- members -----------------------------------------------------------------------
+
+    def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
+        kins = _kins(self._wanted(len(rows)), self.target_)
+        splits = inner_splits(rows, self.cv, target=self.target_, seed=self._seed("folds"))
+        if not splits:
+            warn_user(
+                f"cv: expected enough rows and groups for inner folds, got {len(rows)} rows. "
+                "Members are not judged, and weigh the same."
+            )
+        judged = seen_rows(self, rows)
+        store = None if self.checkpoint is None else AnswerStore(self.checkpoint, judged)
+        self.models_, self.sources_ = {}, {}
+        outputs: list[Floats] = []
+        seconds: dict[str, float] = {}
+        for kin in progress(kins, "Members", unit="kind"):
+            begun = time.perf_counter()
+            try:
+                models, said = self._fit_kin(kin, judged, splits, store, resume=resume)
+            except TimeIsUp:
+                self._tell_left_out(kins, kin)
+                break
+            took = time.perf_counter() - begun
+            self.models_ |= models
+            self.sources_ |= dict.fromkeys(models, next(iter(models)))
+            seconds |= dict.fromkeys(models, took / len(models))
+            outputs.append(said)
+        self._weigh_members(np.concatenate(outputs), rows, splits, seconds)
+
+    def _fit_kin(
+        self,
+        kin: Kin,
+        judged: SeenRows,
+        splits: list[Split],
+        store: AnswerStore | None,
+        *,
+        resume: bool,
+    ) -> tuple[Models, Floats]:
+        """Return fitted members, and what they say out of fold, (V, N, K)."""
+        rows = judged.rows
+        assert rows is not None
+        if self.models_ and self._deadline is not None and time.time() > self._deadline:
+            raise TimeIsUp
+        quiet = copy.copy(self)
+        quiet.verbose = 0
+        quiet._deadline = self._deadline if self.models_ else None  # the first are there anyway
+        quiet.models_ = {}
+        said = np.full((len(kin.answers_of(self)), len(rows), self.n_outputs_), np.nan)
+        if splits:
+            said, _ = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
+        return kin.settle(kin.fit(self, rows, resume=resume), said, rows)
+
+    def _weigh_members(
+        self,
+        outputs: Floats,
+        rows: TrainingRows,
+        splits: list[Split],
+        seconds: Mapping[str, float],
+    ) -> None:
+        """Set ``weights_`` and the leaderboard."""
+        weights = member_weights(self.target_, outputs, rows)
+        self.weights_ = {n: float(w) for n, w in zip(self.models_, weights, strict=True)}
+        unseen = unseen_average(self.target_, outputs, rows, splits)
+        known = np.flatnonzero(~np.isnan(unseen).any(axis=1))
+        self._judged = (unseen[known], rows.take(known)) if len(known) else None
+        said = dict(zip(self.models_, outputs, strict=True)) | {"average": unseen}
+        weighed = self.weights_ | {"average": float(sum(weights))}
+        times = {**seconds, "average": sum(seconds.values())}
+        self.board_ = board_of(self.target_, said, weighed, times, rows, seed=self._seed("board"))
+
+    def _wanted(self, n_rows: int) -> dict[str, Any]:
+        """Return members by name: None for those that are known, or a model."""
+        given = self.members
+        if isinstance(given, str) and given == "auto":
+            return {name: None for name, fewest in _ENOUGH.items() if n_rows >= fewest}
+        if isinstance(given, Mapping):
+            named = {str(name): model for name, model in given.items()}
+        elif isinstance(given, Sequence) and not isinstance(given, str):
+            named = dict.fromkeys(map(str, given))
+        else:
+            named = {}
+        if not named:
+            msg = (
+                f"members: expected 'auto', some of {quoted(_ENOUGH)}, or a dict of name to "
+                f"fusion estimator, got {type(given).__name__}."
+            )
+            raise ConfigurationError(msg)
+        for name, model in named.items():
+            self._check_member(name, model)
+        return named
+
+    def _check_member(self, name: str, model: Any) -> None:
+        if model is None:
+            check_choice(name, "members", tuple(_ENOUGH))
+            return
+        if not isinstance(model, FusionEstimator) or model._face != self._face:
+            msg = (
+                f"members[{name!r}]: expected a fusion estimator for a {self._face}, such as one "
+                f"of early or late fusion, got {type(model).__name__}."
+            )
+            raise ConfigurationError(msg)
+
+    def _tell_left_out(self, kins: list[Kin], first: Kin) -> None:
+        names = [name for kin in kins[kins.index(first) :] for name in kin.names]
+        warn_user(
+            f"max_minutes={self.max_minutes:g}: the time is up, and {quoted(names)} are left "
+            "out. Give more time, or name fewer members."
+        )
+
+    def _begin_clock(self) -> None:
+        if self.max_minutes is not None:
+            check_number(self.max_minutes, "max_minutes", minimum=0.0)
+            self._deadline = time.time() + 60.0 * float(self.max_minutes)
+
+    # -- rows and encoders -------------------------------------------------------------
+
+    def _described(self, rows: TrainingRows) -> dict[str, Encoder]:
+        """Return descriptions of the encoders, the same for all members."""
+        if isinstance(self.encoders, str) and self.encoders == "auto":
+            return self._infer_encoders(rows)
+        return {name: clone(encoder) for name, encoder in self._check_encoders().items()}
+
+    def _chosen_encoders(self) -> Mapping[str, Encoder]:
+        return super()._chosen_encoders() if self._encoders is None else self._encoders
+
+    def _with_cells(self, rows: TrainingRows) -> TrainingRows:
+        """Leave out rows that no encoder reads anything of: members would, each by itself."""
+        assert self._encoders is not None
+        columns = [columns_of(encoder, rows.frame) for encoder in self._encoders.values()]
+        present = np.any([rows.frame.present(own) for own in columns], axis=0)
+        if present.all():
+            return rows
+        kept = rows.take(np.flatnonzero(present))
+        if not self.target_.can_teach(kept.y):
+            msg = f"X: {self.target_.lacks(kept.y, 'with a modality')}."
+            raise InputError(msg)
+        return kept
+
+    def _modality_encoders(self) -> dict[str, Encoder]:
+        found: dict[str, Encoder] = {}
+        for model in self._bases().values():
+            found = {**model._modality_encoders(), **found}
+        return found
+
+    # -- predicting --------------------------------------------------------------------
+
+    def _bases(self) -> Models:
+        """Return the members that hold what others share."""
+        return {name: self.models_[name] for name in dict.fromkeys(self.sources_.values())}
+
+    def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
+        chosen = list(self._modality_encoders()) if names is None else list(names)
+        found: dict[str, list[Content | None]] = {name: [] for name in chosen}
+        present = np.zeros((len(frame), len(chosen)), dtype=bool)
+        for model in self._bases().values():
+            own = [name for name in chosen if name in model._modality_encoders()]
+            parts = model._encode(frame, own) if own else None
+            for name in chosen:
+                found[name].append(None if parts is None else parts.contents.get(name))
+            if parts is not None:
+                present[:, [chosen.index(name) for name in own]] |= parts.present
+        return Parts({name: Several(tuple(of)) for name, of in found.items()}, present)
+
+    def _encode_prepared(self, name: str, prepared: Prepared) -> Content:
+        return Several(
+            tuple(
+                model._encode_prepared(name, prepared)
+                if name in model._modality_encoders()
+                else None
+                for model in self._bases().values()
+            )
+        )
+
+    def _decide(self, parts: Parts) -> Floats:
+        own = {base: _of_base(parts, b) for b, base in enumerate(self._bases())}
+        said = []
+        for name, model in self.models_.items():
+            read = own[self.sources_[name]]
+            there = np.asarray(read.present.any(axis=1))
+            outputs = np.full((len(parts), self.n_outputs_), np.nan)
+            if there.any():
+                outputs = np.where(there[:, None], model._decide(read), np.nan)
+            said.append(outputs)
+        return self._mean(np.stack(said))
+
+    def _mean(self, outputs: Floats) -> Floats:
+        decisions, present = by_row(outputs)
+        return weighted_mean(decisions, present, np.asarray(list(self.weights_.values())))
+
+    def _as_probed(self) -> Self:
+        asked = super()._as_probed()
+        asked.models_ = {name: model._as_probed() for name, model in self.models_.items()}
+        return asked
+
+    # -- saving ------------------------------------------------------------------------
+
+    def _bundle_state(self) -> dict[str, Any]:
+        """Return parameters and fitted attributes; what members share is there once."""
+        state = super()._bundle_state()
+        if "models_" in state["fitted"]:
+            state["fitted"]["models_"] = {
+                name: model if self.sources_[name] == name else _without_shared(model)
+                for name, model in self.models_.items()
+            }
+        return state
+
+    def _restore_bundle_state(self, state: dict[str, Any]) -> None:
+        """Rebuild from what `_bundle_state` returned."""
+        super()._restore_bundle_state(state)
+        for name, source in getattr(self, "sources_", {}).items():
+            model, base = self.models_[name], self.models_[source]
+            if model is not base:
+                setattr(model, model._before_last, getattr(base, base._before_last))
+
+
+def _kins(wanted: Mapping[str, Any], target: Target) -> list[Kin]:
+    """Return members that share all but their last step together, those that cost least first."""
+    known = {name for name, model in wanted.items() if model is None}
+    late = {f"late {how}": how for how in ("mean", "product")}
+    early = {"early linear": None, "early forest": _forest, "early boosted": _boosted}
+    found: list[Kin] = []
+    if asked := {name: how for name, how in late.items() if name in known}:
+        found.append(LateKin(asked))
+    if made := {n: make and make(target) for n, make in early.items() if n in known}:
+        found.append(EarlyKin(made))
+    if "joint" in known:
+        found.append(LoneKin("joint"))
+    return found + [LoneKin(name, model) for name, model in wanted.items() if model is not None]
+
+
+def _forest(target: Target) -> Any:
+    # Leaves of several rows: shares of one row are 0 or 1, which no one should believe.
+    return target.model("forest", n_estimators=300, min_samples_leaf=3)
+
+
+def _boosted(target: Target) -> Any:
+    return target.model("boosted")
+
+
+def _of_base(parts: Parts, base: int) -> Parts:
+    """Return rows as one of the members that others share with has encoded them."""
+    contents: dict[str, Content] = {}
+    columns = []
+    for m, (name, content) in enumerate(parts.contents.items()):
+        own = content.contents[base] if isinstance(content, Several) else None
+        if own is not None:
+            contents[name] = own
+            columns.append(m)
+    return Parts(contents, parts.present[:, columns])
+
+
+def _without_shared(model: FusionEstimator) -> FusionEstimator:
+    """Return a copy of a member without what it shares with another."""
+    light = copy.copy(model)
+    delattr(light, model._before_last)
+    return light
+
+
+@documented
+class AutoFusionClassifier(FusionClassifier, _AutoFusion):
+    """Average a few stable fusions, weighed by how they do on patients that they had not seen.
+
+    Early fusion with a linear model and with a forest, and late fusion of linear models by
+    their mean and their product; from 1,000 rows on also gradient boosting and joint fusion.
+    Each is fitted on inner folds that keep patients whole, and the average with the least
+    log-loss there, drawn half-way towards equal weights, is what predicts. No member is
+    dropped for being second: on few rows, the winner of inner folds is often not the best.
+
+    Parameters
+    ----------
+    encoders
+    members
+    cv
+    max_minutes
+    network
+    checkpoint
+    n_jobs
+    class_weight
+    threshold
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    classes_
+    models_ : dict of str to estimator
+        Fitted members; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each member; they sum to one.
+    threshold_
+    prior_
+
+    Notes
+    -----
+    Shapley values are linear, so that those of an average are the average of those of its
+    members: `asfusion.explain` explains the whole, not one of its parts.
+
+    References
+    ----------
+    .. [1] Breiman, "Stacked regressions", Machine Learning 1996.
+       https://doi.org/10.1007/BF00117832
+    .. [2] van der Laan et al., "Super learner", Stat Appl Genet Mol Biol 2007.
+       https://doi.org/10.2202/1544-6115.1309
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(60, 3)), columns=["crp", "esr", "bmi"])
+    >>> y = (X["crp"] + X["bmi"] > 0).astype(int)
+    >>> encoders = {"labs": af.TabularEncoder(["crp", "esr"]), "body": af.TabularEncoder("bmi")}
+    >>> model = af.AutoFusionClassifier(encoders, verbose=0, random_state=0).fit(X, y)
+    >>> sorted(model.weights_)
+    ['early forest', 'early linear', 'late mean', 'late product']
+    >>> model.predict_proba(X.head(2)).shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        encoders: Any = "auto",
+        members: Any = "auto",
+        *,
+        cv: Any = 5,
+        max_minutes: float | None = None,
+        network: Any = None,
+        checkpoint: str | Path | None = None,
+        n_jobs: int | None = None,
+        class_weight: Any = None,
+        threshold: Any = 0.5,
+        verbose: int = 1,
+        random_state: Any = None,
+        target: Any = None,
+    ) -> None:
+        super().__init__(
+            encoders,
+            members,
+            cv=cv,
+            max_minutes=max_minutes,
+            network=network,
+            checkpoint=checkpoint,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            random_state=random_state,
+            target=target,
+        )
+        self.class_weight = class_weight
+        self.threshold = threshold
+
+
+@documented
+class AutoFusionRegressor(FusionRegressor, _AutoFusion):
+    """Average a few stable fusions, weighed by how they do on patients that they had not seen.
+
+    As `AutoFusionClassifier`, with the least squared error in place of the log-loss.
+
+    Parameters
+    ----------
+    encoders
+    members
+    cv
+    max_minutes
+    network
+    checkpoint
+    n_jobs
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    models_ : dict of str to estimator
+        Fitted members; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each member; they sum to one.
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(60, 2)), columns=["crp", "bmi"])
+    >>> encoders = {"labs": af.TabularEncoder("crp"), "body": af.TabularEncoder("bmi")}
+    >>> model = af.AutoFusionRegressor(encoders, verbose=0, random_state=0)
+    >>> model.fit(X, X["crp"] - X["bmi"]).predict(X.head(2)).shape
+    (2,)
+    """
+
+
+@documented
+class AutoFusionSurvival(FusionSurvival, _AutoFusion):
+    """Average the curves of a few stable fusions, weighed on patients that they had not seen.
+
+    As `AutoFusionClassifier`, with Cox regressions as linear models, a forest of survival trees,
+    and the least integrated Brier score in place of the log-loss.
+
+    Parameters
+    ----------
+    encoders
+    members
+    cv
+    max_minutes
+    network
+    checkpoint
+    n_jobs
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    models_ : dict of str to estimator
+        Fitted members; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each member; they sum to one.
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame(rng.normal(size=(80, 2)), columns=["crp", "bmi"])
+    >>> time = rng.exponential(np.exp(-X["crp"]))
+    >>> y = pd.DataFrame({"event": time < 2, "time": np.minimum(time, 2)})
+    >>> encoders = {"labs": af.TabularEncoder("crp"), "body": af.TabularEncoder("bmi")}
+    >>> model = af.AutoFusionSurvival(
+    ...     encoders, ["early linear", "late mean"], verbose=0, random_state=0
+    ... )
+    >>> model.fit(X, y).predict(X.head(2)).shape
+    (2,)
+    """
+
+
+@documented
+class AutoFusionMultilabel(FusionMultilabel, _AutoFusion):
+    """Average a few stable fusions of several labels, weighed on patients not seen.
+
+    As `AutoFusionClassifier`, with the log-loss over all labels that are known.
+
+    Parameters
+    ----------
+    encoders
+    members
+    cv
+    max_minutes
+    network
+    checkpoint
+    n_jobs
+    verbose
+    random_state
+    target
+
+    Attributes
+    ----------
+    models_ : dict of str to estimator
+        Fitted members; each predicts on its own.
+    weights_ : dict of str to float
+        Weight of each member; they sum to one.
+    prior_
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["crp", "esr"])
+    >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
+    >>> encoders = {"crp": af.TabularEncoder("crp"), "esr": af.TabularEncoder("esr")}
+    >>> model = af.AutoFusionMultilabel(encoders, ["early linear"], verbose=0, random_state=0)
+    >>> model.fit(X, y).predict_proba(X.head(2)).shape
+    (2, 2)
+    """
