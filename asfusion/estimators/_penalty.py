@@ -52,13 +52,15 @@ def choose_penalty(
     Returns
     -------
     float
-        `USUAL` where there are fewer than `FEWEST` patients, or `FEWEST_OF_CLASS` of them outside
-        the commonest class.
+        `USUAL` where there are fewer than `FEWEST` patients (or rows that differ), or
+        `FEWEST_OF_CLASS` of them outside the commonest class.
     """
     if len(y) > _MOST_ROWS:
         rows = _some(len(y), groups, seed)
         features, y, weight = features[rows], y[rows], weight[rows]
         groups = None if groups is None else groups[rows]
+    if groups is None:
+        features, y, weight = _once(features, y, weight)
     folds = _folds(target, y, groups, seed)
     if not folds:
         return USUAL
@@ -84,6 +86,17 @@ def _some(n_rows: int, groups: NDArray[Any] | None, seed: int) -> NDArray[np.int
     unit = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = np.random.default_rng(seed).random(int(unit.max()) + 1)
     return np.flatnonzero(drawn[unit] < _MOST_ROWS / n_rows)
+
+
+def _once(features: Floats, y: NDArray[Any], weight: Floats) -> tuple[Floats, Any, Floats]:
+    """Return each row once, with the weight of all its copies, in an order of their own.
+
+    A copy in another fold would judge what it was learned from. So weights mean what copies do, and
+    no order of rows changes the choice.
+    """
+    table = np.column_stack([features, np.nan_to_num(y, nan=-1.0)])
+    _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    return features[first], y[first], np.bincount(place.ravel(), weights=weight)
 
 
 def can_choose(target: Target, y: NDArray[Any], groups: NDArray[Any] | None) -> bool:

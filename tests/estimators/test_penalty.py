@@ -52,7 +52,8 @@ def test_a_signal_is_shrunk_little_and_noise_as_much_as_it_gets():
 def test_visits_of_one_patient_do_not_judge_each_other():
     rng = np.random.default_rng(0)
     patients = np.repeat(np.arange(50), 4)
-    who = np.eye(50)[patients]  # features that tell who it is, and nothing else
+    # Features that tell who it is, and nothing else.
+    who = np.eye(50)[patients] + 0.01 * rng.normal(size=(200, 50))
     y = rng.integers(0, 2, 50)[patients]
     assert chosen(who, y, patients) == max(Classes.penalties)
     assert chosen(who, y) < 1.0, "the leak that groups close"
@@ -65,6 +66,18 @@ def test_with_few_patients_nothing_is_chosen():
     rare = np.where(np.arange(120) < 4, 1, 0)
     assert chosen(features, y, few) == chosen(features[:39], y[:39]) == _penalty.USUAL
     assert chosen(features, rare) == _penalty.USUAL
+
+
+def test_a_weight_counts_as_copies_do_and_the_order_of_rows_not_at_all():
+    X, y = table(60, 20)
+    features, rng = X.to_numpy() / 3.0, np.random.default_rng(1)
+    times, order = rng.integers(1, 4, 60), rng.permutation(60)
+    target = Classes().fit(y)
+    told = choose_penalty(target, features, y, times * 1.0, None, seed=0)
+    copied, labels = np.repeat(features, times, axis=0), np.repeat(y, times)
+    assert chosen(copied, labels) == told
+    assert chosen(features[order], y[order]) == chosen(features, y)
+    assert chosen(np.repeat(features[:20], 3, axis=0), np.repeat(y[:20], 3)) == _penalty.USUAL
 
 
 def test_more_features_than_rows_are_turned_without_loss():
