@@ -32,6 +32,7 @@ from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._budget import at_most_values
+from asfusion.targets._base import Target
 
 Scale = Literal["auto", "blocks", "columns", "none"]
 _SCALES = ("auto", "blocks", "columns", "none")
@@ -65,6 +66,7 @@ class _EarlyFusion(FusionEstimator):
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_choice(self.scale, "scale", _SCALES)
+        check_network(self.target_, self.network)
         if self.estimator is not None:
             check_model(self.target_, self.estimator, "estimator")
         self.encoders_ = self._fit_encoders(rows)
@@ -265,21 +267,23 @@ class _EarlyFusion(FusionEstimator):
 
 def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Encoder) -> JointFusion:
     """Return an unfitted network estimator of one modality for the task of `parent`."""
-    joint = estimator_class("joint", parent.target_)
-    if template is None:
-        made = joint()
-    elif isinstance(template, joint):
-        made = clone(template)
-    else:
+    check_network(parent.target_, template)
+    made = estimator_class("joint", parent.target_)() if template is None else clone(template)
+    # Class weights are in the rows already.
+    made.set_params(encoders={name: encoder}, verbose=parent.verbose)
+    adopted: JointFusion = made._adopt(parent)
+    return adopted
+
+
+def check_network(target: Target, template: Any) -> None:
+    """Raise unless `template` is a network estimator of the target, or None."""
+    joint = estimator_class("joint", target)
+    if template is not None and not isinstance(template, joint):
         msg = (
             f"network: expected None or a {joint.__name__} with the training settings, got "
             f"{type(template).__name__}."
         )
         raise ConfigurationError(msg)
-    # Class weights are in the rows already.
-    made.set_params(encoders={name: encoder}, verbose=parent.verbose)
-    adopted: JointFusion = made._adopt(parent)
-    return adopted
 
 
 def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:

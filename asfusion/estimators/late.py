@@ -32,7 +32,7 @@ from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import can_choose
 from asfusion.estimators._rows import TrainingRows, cells_present
 from asfusion.estimators._splits import inner_splits
-from asfusion.estimators.early import network_for
+from asfusion.estimators.early import check_network, network_for
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 from asfusion.targets._pools import learned_dependence, majority, weighted_mean
@@ -85,6 +85,7 @@ class _LateFusion(FusionEstimator):
 
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_combine(self.combine, self.target_)
+        check_network(self.target_, self.network)
         encoders = self._choose_encoders(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)

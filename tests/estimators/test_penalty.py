@@ -206,6 +206,9 @@ def test_late_fusion_has_networks_where_something_has_to_learn_or_by_request():
     assert networks == {"labs": False, "wide": False, "note": True}
     late = af.LateFusionClassifier(blocks(X), "network", network=short, **QUIET).fit(X, y)
     assert all(isinstance(m, JointFusionClassifier) for m in late.models_.values())
+    for family in (af.EarlyFusionClassifier, af.LateFusionClassifier):
+        with pytest.raises(ConfigurationError, match="network: expected None or a JointFusionC"):
+            family(blocks(X), network=LogisticRegression(), **QUIET).fit(X, y)
 
 
 def test_deviance_is_that_of_scikit_learn():
