@@ -16,10 +16,14 @@ from asfusion.fusion._base import Fusion, masked_mean, presence
 from asfusion.fusion._resolve import head_class, head_names, resolve_head
 from asfusion.fusion.adaptation_gate import AdaptationGate
 from asfusion.fusion.attention import CrossAttention
+from asfusion.fusion.bottleneck import Bottleneck
 from asfusion.fusion.concat import Concat
 from asfusion.fusion.evidential import Evidential
+from asfusion.fusion.film import FiLM
 from asfusion.fusion.gated import Gated
 from asfusion.fusion.gaussian_experts import GaussianExperts
+from asfusion.fusion.latents import Latents
+from asfusion.fusion.low_rank import LowRank
 from asfusion.fusion.mixture import MixtureOfExperts
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
@@ -35,6 +39,10 @@ HEADS = [
     Evidential(d_out=8, d_hidden=8),
     GaussianExperts(d_out=8, d_hidden=8),
     MixtureOfExperts(d_out=8, n_experts=3),
+    LowRank(d_out=8, rank=2),
+    FiLM(d_out=8),
+    Bottleneck(d_out=8, n_bottlenecks=2, n_heads=2, dropout=0.0),
+    Latents(d_out=8, n_latents=2, n_heads=2, dropout=0.0),
 ]
 
 
@@ -65,6 +73,7 @@ class Agreeing(Fusion):
 
 HEADS_OF_OTHERS = [Agreeing(d_out=8)]
 SURE = [head for head in HEADS if type(head).uncertainty is not Fusion.uncertainty]
+N_STEPS = 60
 DIMS = {"labs": 4, "mri": 6, "notes": 5}
 
 every_head = pytest.mark.parametrize(
@@ -285,22 +294,62 @@ def test_names_and_descriptions_resolve():
         resolve_head("gate")
     with pytest.raises(ConfigurationError, match=f"expected one of {', '.join(head_names())} or a"):
         resolve_head(3)
-    with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
-        CrossAttention(d_out=6, n_heads=4).build(DIMS)
-    with pytest.raises(
-        ConfigurationError, match="n_layers: expected an integer of at least 1, got 0"
-    ):
-        CrossAttention(n_layers=0).build(DIMS)
 
 
 @pytest.mark.parametrize("head", [type(head) for head in HEADS])
 def test_unusable_hyperparameters_are_told_before_torch_does(head):
-    for d_out in (0, -1, 2.5, "64"):
-        with pytest.raises(ConfigurationError, match="d_out: expected an integer of at least 1"):
-            head(d_out=d_out).build(DIMS)
+    has = head().get_params()
+    for count in has.keys() & {"d_out", "rank", "n_heads", "n_layers", "n_bottlenecks", "n_latents"}:
+        for number in (0, -1, 2.5, "64"):
+            with pytest.raises(ConfigurationError, match=f"{count}: expected an integer of at lea"):
+                head(**{count: number}).build(DIMS)
+    if "n_heads" in has:
+        words = f"{head.__name__}: expected d_out as a multiple of n_heads, got d_out=6 and n_heads"
+        with pytest.raises(ConfigurationError, match=words):
+            head(d_out=6, n_heads=4).build(DIMS)
     for dropout in (2, -0.1, None):
         with pytest.raises(ConfigurationError, match="dropout: expected a number in"):
             head(dropout=dropout).build(DIMS)
+
+
+# -- what heads are there for ----------------------------------------------------------
+
+
+def interacting(n_rows, seed):
+    """Return tokens, and whether a lab value and what a scan's tokens say agree in sign."""
+    tokens = make_tokens(n_rows, seed)
+    y = tokens["labs"].values[:, 0, 0] * tokens["mri"].values[..., 0].sum(dim=1)
+    return tokens, (y > 0).float()
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        LowRank(d_out=16),
+        FiLM(d_out=16),
+        FiLM(d_out=16, by="labs"),
+        Bottleneck(d_out=16, n_heads=2, dropout=0.0),
+        Latents(d_out=16, n_heads=2, dropout=0.0),
+    ],
+    ids=repr,
+)
+def test_what_only_two_modalities_tell_together_is_learned(described):
+    torch.manual_seed(0)
+    head = resolve_head(described).build(DIMS)
+    network = torch.nn.ModuleList([head, torch.nn.Linear(16, 1)])
+    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
+    (tokens, y), (unseen, truth) = interacting(256, seed=1), interacting(256, seed=2)
+    for _ in range(N_STEPS):
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(
+            network[1](head(tokens))[:, 0], y
+        )
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    head.eval()
+    found = network[1](head(unseen))[:, 0] > 0
+    print(described, loss.item(), (found == truth.bool()).float().mean())
+    assert (found == truth.bool()).float().mean() > 0.85
 
 
 # -- a loss of the head's own ----------------------------------------------------------
