@@ -26,19 +26,6 @@ def check_heads(head: str, d_out: int, n_heads: int) -> None:
         raise ConfigurationError(msg)
 
 
-def read_with(
-    layer: Layer, own: Tensor, tokens: Tensor, mask: Tensor, *, n_out: int | None = None
-) -> Tensor:
-    """Return what `layer` makes of own tokens (B, N, D), always visible, and of others (B, T, D).
-
-    With `n_out` only the first tokens are computed: N of them are the own ones.
-    """
-    always = mask.new_ones(own.shape[0], own.shape[1])
-    # No row of keys is ever empty: softmax over nothing would be NaN.
-    sequence, visible = torch.cat([own, tokens], dim=1), torch.cat([always, mask], dim=1)
-    return layer(sequence, visible, n_out)  # type: ignore[no-any-return]
-
-
 def mean_of_present(said: Sequence[Tensor], present: Tensor, otherwise: Tensor) -> Tensor:
     """Return the mean (B, N, D) of what M modalities say over those that `present` (B, M) marks.
 
@@ -72,16 +59,29 @@ class Layer(nn.Module):
 
         All tokens of `sequence` (B, T, D) are attended to but those that `mask` (B, T) hides.
         """
-        kept = sequence[:, :n_out]
-        kept = kept + self.dropout(self._attend(self.norm_attention(sequence), mask, n_out))
-        return kept + self.dropout(self.feed_forward(kept))  # type: ignore[no-any-return]
+        normed = self.norm_attention(sequence)
+        return self._add(sequence[:, :n_out], self._attend(normed[:, :n_out], normed, mask))
 
-    def _attend(self, sequence: Tensor, mask: Tensor, n_out: int | None) -> Tensor:
-        n_rows, _, width = sequence.shape
+    def read(self, own: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
+        """Return own tokens (B, N, D) after they have attended to others (B, T, D) alone.
+
+        What comes of rows whose `mask` (B, T) hides everything is finite, and means nothing.
+        """
+        # Softmax over no keys would be NaN.
+        mask = mask | ~mask.any(dim=1, keepdim=True)
+        read = self._attend(self.norm_attention(own), self.norm_attention(tokens), mask)
+        return self._add(own, read)
+
+    def _add(self, own: Tensor, attended: Tensor) -> Tensor:
+        own = own + self.dropout(attended)
+        return own + self.dropout(self.feed_forward(own))  # type: ignore[no-any-return]
+
+    def _attend(self, own: Tensor, others: Tensor, mask: Tensor) -> Tensor:
+        n_rows, _, width = others.shape
         heads = (self.n_heads, width // self.n_heads)
         weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
-        asking = nn.functional.linear(sequence[:, :n_out], weight[:width], bias[:width])
-        asked = nn.functional.linear(sequence, weight[width:], bias[width:])
+        asking = nn.functional.linear(own, weight[:width], bias[:width])
+        asked = nn.functional.linear(others, weight[width:], bias[width:])
         # (B, heads, T, D / heads)
         queries = asking.reshape(n_rows, -1, *heads).transpose(1, 2)
         keys, values = asked.reshape(n_rows, -1, 2, *heads).permute(2, 0, 3, 1, 4)

@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from asfusion._checks import check_integer, check_number
 from asfusion._tokens import Tokens
 from asfusion.fusion._base import Fusion, presence
-from asfusion.fusion._layers import Layer, check_heads, mean_of_present, read_with
+from asfusion.fusion._layers import Layer, check_heads, mean_of_present
 
 
 class Bottleneck(Fusion):
     """Let modalities speak to each other through a few shared tokens alone.
 
     Each modality has transformer layers of its own, in which its tokens attend to each other
-    and to the bottleneck tokens. After every layer the bottleneck tokens are the mean of what
-    the modalities that are present made of them [1]_: what passes between modalities has to be
-    condensed, and a modality of many tokens cannot drown one of few.
+    and to the bottleneck tokens, and these to them. After every layer the bottleneck tokens are
+    the mean of what the modalities that are present made of them [1]_: what passes between
+    modalities has to be condensed, and one of many tokens cannot drown one of few.
 
     Parameters
     ----------
@@ -50,6 +50,8 @@ class Bottleneck(Fusion):
     NOTE[DIFF]: in the paper modalities exchange from a middle layer on, and the decisions of
     one class token per modality are averaged. Here the encoders are the layers before, all
     layers of the head exchange, and the fused vector is the mean of the bottleneck tokens.
+    These do not attend to each other: beside four of them the single token of a table would
+    hardly be heard, unlike the hundreds of an image.
 
     References
     ----------
@@ -103,20 +105,18 @@ class Bottleneck(Fusion):
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the mean of the bottleneck tokens (B, d_out)."""
         present = presence(tokens)
-        masks = {name: t.mask for name, t in tokens.items()}
-        streams = {name: self.project[name](t.values) for name, t in tokens.items()}
+        streams = {name: Tokens(self.project[name](t.values), t.mask) for name, t in tokens.items()}
         shared = self.bottlenecks.expand(present.shape[0], -1, -1)
-        *layers, last = self.layers
-        for layer in layers:
-            both = {
-                name: read_with(layer[name], shared, streams[name], masks[name]) for name in masks
-            }
-            said = [one[:, : self.n_bottlenecks] for one in both.values()]
-            streams = {name: one[:, self.n_bottlenecks :] for name, one in both.items()}
+        for number, layer in enumerate(self.layers):
+            said = [layer[name].read(shared, *stream) for name, stream in streams.items()]
+            if number + 1 < self.n_layers:  # of the last layer only the bottleneck is read
+                streams = {name: _heard(layer[name], s, shared) for name, s in streams.items()}
             shared = mean_of_present(said, present, shared)
-        # Of the last layer only the bottleneck tokens are read.
-        said = [
-            read_with(last[name], shared, streams[name], masks[name], n_out=self.n_bottlenecks)
-            for name in masks
-        ]
-        return self.norm(mean_of_present(said, present, shared).mean(dim=1))  # type: ignore[no-any-return]
+        return self.norm(shared.mean(dim=1))  # type: ignore[no-any-return]
+
+
+def _heard(layer: Layer, stream: Tokens, shared: Tensor) -> Tokens:
+    """Return a modality's tokens after they have attended to each other and to shared ones."""
+    mask = torch.cat([stream.mask.new_ones(*shared.shape[:2]), stream.mask], dim=1)
+    both = torch.cat([shared, stream.values], dim=1)
+    return Tokens(layer.read(stream.values, both, mask), stream.mask)

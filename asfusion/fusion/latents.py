@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from asfusion._checks import check_integer, check_number
 from asfusion._tokens import Tokens
 from asfusion.fusion._base import Fusion, presence
-from asfusion.fusion._layers import Layer, check_heads, mean_of_present, read_with
+from asfusion.fusion._layers import Layer, check_heads, mean_of_present
 
 
 class Latents(Fusion):
@@ -48,8 +48,8 @@ class Latents(Fusion):
     -----
     NOTE[DIFF]: HEALNet [2]_ reads modalities one after the other, each from where the one before
     left the latents, so that their order matters. Here all are read from the same latents, and
-    what the present ones make of them is averaged: no order, and a row that lacks one is not
-    read by weights that expect it. Keys of a reading include the latents themselves.
+    what the present ones make of them is averaged: there is no order, and nobody waits for a
+    modality that a row lacks.
 
     References
     ----------
@@ -101,14 +101,12 @@ class Latents(Fusion):
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the mean of the latents (B, d_out)."""
         present = presence(tokens)
-        # Rows of a mask as wide as the latents, all of them visible.
-        every = present.new_ones(present.shape[0], self.n_latents)
-        contents = {name: self.project[name](t.values) for name, t in tokens.items()}
+        visible = present.new_ones(present.shape[0], self.n_latents)
+        contents = {
+            name: Tokens(self.project[name](t.values), t.mask) for name, t in tokens.items()
+        }
         latents = self.latents.expand(present.shape[0], -1, -1)
         for _ in range(self.n_layers):
-            said = [
-                read_with(self.read[name], latents, contents[name], t.mask, n_out=self.n_latents)
-                for name, t in tokens.items()
-            ]
-            latents = self.mix(mean_of_present(said, present, latents), every)
+            said = [self.read[name].read(latents, *part) for name, part in contents.items()]
+            latents = self.mix(mean_of_present(said, present, latents), visible)
         return self.norm(latents.mean(dim=1))  # type: ignore[no-any-return]

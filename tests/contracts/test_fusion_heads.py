@@ -73,7 +73,6 @@ class Agreeing(Fusion):
 
 HEADS_OF_OTHERS = [Agreeing(d_out=8)]
 SURE = [head for head in HEADS if type(head).uncertainty is not Fusion.uncertainty]
-N_STEPS = 60
 DIMS = {"labs": 4, "mri": 6, "notes": 5}
 
 every_head = pytest.mark.parametrize(
@@ -299,7 +298,14 @@ def test_names_and_descriptions_resolve():
 @pytest.mark.parametrize("head", [type(head) for head in HEADS])
 def test_unusable_hyperparameters_are_told_before_torch_does(head):
     has = head().get_params()
-    for count in has.keys() & {"d_out", "rank", "n_heads", "n_layers", "n_bottlenecks", "n_latents"}:
+    for count in has.keys() & {
+        "d_out",
+        "rank",
+        "n_heads",
+        "n_layers",
+        "n_bottlenecks",
+        "n_latents",
+    }:
         for number in (0, -1, 2.5, "64"):
             with pytest.raises(ConfigurationError, match=f"{count}: expected an integer of at lea"):
                 head(**{count: number}).build(DIMS)
@@ -315,13 +321,6 @@ def test_unusable_hyperparameters_are_told_before_torch_does(head):
 # -- what heads are there for ----------------------------------------------------------
 
 
-def interacting(n_rows, seed):
-    """Return tokens, and whether a lab value and what a scan's tokens say agree in sign."""
-    tokens = make_tokens(n_rows, seed)
-    y = tokens["labs"].values[:, 0, 0] * tokens["mri"].values[..., 0].sum(dim=1)
-    return tokens, (y > 0).float()
-
-
 @pytest.mark.parametrize(
     "described",
     [
@@ -333,23 +332,26 @@ def interacting(n_rows, seed):
     ],
     ids=repr,
 )
-def test_what_only_two_modalities_tell_together_is_learned(described):
+def test_what_two_modalities_tell_only_together_is_learned(described):
     torch.manual_seed(0)
-    head = resolve_head(described).build(DIMS)
-    network = torch.nn.ModuleList([head, torch.nn.Linear(16, 1)])
-    optimiser = torch.optim.Adam(network.parameters(), lr=0.01)
-    (tokens, y), (unseen, truth) = interacting(256, seed=1), interacting(256, seed=2)
-    for _ in range(N_STEPS):
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(
-            network[1](head(tokens))[:, 0], y
-        )
+    lab, scan = torch.cartesian_prod(*[torch.linspace(-1.0, 1.0, 5)] * 2).T
+    y, ones = lab * scan, torch.ones(25)  # nothing of it is seen in one modality alone
+    regions = torch.stack([torch.stack([scan, side * ones], dim=1) for side in (1, -1)], dim=1)
+    tokens = {
+        "labs": Tokens.single(torch.stack([lab, ones], dim=1)),
+        "mri": Tokens(regions, torch.ones(25, 2, dtype=torch.bool)),
+    }
+    network = torch.nn.ModuleList([resolve_head(described), torch.nn.Linear(16, 1)])
+    network[0].build({"labs": 2, "mri": 2})
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(250):
+        loss = (network[1](network[0](tokens))[:, 0] - y).square().mean() / y.square().mean()
+        if loss < 0.2:
+            break
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    head.eval()
-    found = network[1](head(unseen))[:, 0] > 0
-    print(described, loss.item(), (found == truth.bool()).float().mean())
-    assert (found == truth.bool()).float().mean() > 0.85
+    assert loss < 0.2
 
 
 # -- a loss of the head's own ----------------------------------------------------------
