@@ -117,24 +117,31 @@ class FiLM(Fusion):
         nn.init.zeros_(layer.bias)
         return layer
 
-    def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
-        """Return the mixed mean (B, d_out) of the steered modalities."""
+    def modulation(self, tokens: Mapping[str, Tokens]) -> dict[str, tuple[Tensor, Tensor]]:
+        """Return scale and shift (B, d_out) of the modalities that others condition, by name."""
         read = {name: layer(tokens[name].pool()) for name, layer in self.read.items()}
+        return {name: self._scale_and_shift(name, read, tokens) for name in self.steer}
+
+    def _scale_and_shift(
+        self, name: str, read: Mapping[str, Tensor], tokens: Mapping[str, Tokens]
+    ) -> tuple[Tensor, Tensor]:
+        sources = self.sources[name]
+        present = presence({one: tokens[one] for one in sources})
+        told = masked_mean(torch.stack([read[one] for one in sources], dim=1), present)
+        change = self.steer[name](told)
+        change = torch.where(present.any(dim=1, keepdim=True), change, torch.zeros_like(change))
+        scale, shift = change.chunk(2, dim=1)
+        return 1.0 + scale, shift
+
+    def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
+        """Return the mixed mean (B, d_out) of the modalities, steered by each other."""
+        changes = self.modulation(tokens)
         parts = []
         for name, t in tokens.items():
             values = self.project[name](t.values)
-            sources = self.sources[name]
-            if sources:
-                present = presence({one: tokens[one] for one in sources})
-                told = torch.stack([read[one] for one in sources], dim=1)
-                values = self._steered(name, values, told, present)
+            if name in changes:
+                scale, shift = changes[name]
+                values = scale.unsqueeze(1) * values + shift.unsqueeze(1)
             parts.append(Tokens(nn.functional.silu(values), t.mask).pool())
         mean = masked_mean(torch.stack(parts, dim=1), presence(tokens))
         return self.mix(mean)  # type: ignore[no-any-return]
-
-    def _steered(self, name: str, values: Tensor, told: Tensor, present: Tensor) -> Tensor:
-        """Return values (B, T, D), scaled and shifted by what S modalities told (B, S, D)."""
-        change = self.steer[name](masked_mean(told, present)).unsqueeze(1)
-        scale, shift = change.chunk(2, dim=2)
-        steered = (1.0 + scale) * values + shift
-        return torch.where(present.any(dim=1)[:, None, None], steered, values)

@@ -354,6 +354,69 @@ def test_what_two_modalities_tell_only_together_is_learned(described):
     assert loss < 0.2
 
 
+def test_an_absent_modality_says_nothing_at_first_in_low_rank():
+    head = resolve_head(LowRank(d_out=8)).build(DIMS)
+    nothing = make_tokens(present=torch.zeros(5, 3, dtype=torch.bool))
+    torch.testing.assert_close(head(nothing), torch.zeros(5, 8))
+    alone = resolve_head(LowRank(d_out=8)).build({"labs": 4})
+    alone.project["labs"].load_state_dict(head.project["labs"].state_dict())
+    tokens = make_tokens(present=torch.tensor([[1, 0, 0]] * 5).bool())
+    torch.testing.assert_close(head(tokens), alone({"labs": tokens["labs"]}))
+
+
+@pytest.mark.parametrize(
+    ("by", "sources"),
+    [
+        ("labs", {"mri": ["labs"], "notes": ["labs"]}),
+        (["notes", "labs"], {"labs": ["notes"], "mri": ["labs", "notes"], "notes": ["labs"]}),
+        (None, {"labs": ["mri", "notes"], "mri": ["labs", "notes"], "notes": ["labs", "mri"]}),
+    ],
+)
+def test_film_steers_by_the_modalities_that_are_named(by, sources):
+    head = built(FiLM(d_out=8, by=by))
+    tokens = make_tokens()
+    before = head.modulation(tokens)
+    assert before.keys() == sources.keys()
+    for changed in DIMS:
+        other = Tokens(tokens[changed].values + 1.0, tokens[changed].mask)
+        after = head.modulation({**tokens, changed: other})
+        moved = {name for name in before if not torch.equal(after[name][0], before[name][0])}
+        assert moved == {name for name in sources if changed in sources[name]}
+
+
+def test_film_reads_what_nobody_conditions_as_it_is():
+    head = built(FiLM(d_out=8, by=["labs", "notes"]))
+    present = torch.tensor([[0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 0, 0]]).bool()
+    tokens = make_tokens(present=present)
+    changed = {
+        name: (scale != 1.0).any(dim=1) & (shift != 0.0).any(dim=1)
+        for name, (scale, shift) in head.modulation(tokens).items()
+    }
+    assert changed["mri"].tolist() == [False, True, True, True, False]
+    assert changed["labs"].tolist() == [False, False, True, True, False]
+    # Where the film is absent, what would have steered it still counts.
+    moved = {**tokens, "labs": Tokens(tokens["labs"].values + 1.0, tokens["labs"].mask)}
+    same = torch.isclose(head(moved), head(tokens)).all(dim=1)
+    assert same.tolist() == [True, False, False, True, True]
+
+
+def test_film_starts_without_steering():
+    torch.manual_seed(0)
+    head = resolve_head(FiLM(d_out=8)).build(DIMS)
+    for scale, shift in head.modulation(make_tokens()).values():
+        assert (scale == 1.0).all() and (shift == 0.0).all()
+
+
+@pytest.mark.parametrize("by", [[], 3, {"labs": 1}])
+def test_film_is_told_who_steers(by):
+    with pytest.raises(ConfigurationError, match="FiLM, by: expected the name of a modality such"):
+        FiLM(by=by).build(DIMS)
+    for wrong in ("lab", ["labs", "lab"]):
+        with pytest.raises(ConfigurationError, match=r"FiLM, by: .*got 'lab'. Did you mean 'labs'"):
+            FiLM(by=wrong).build(DIMS)
+    assert FiLM(by="labs").build({"labs": 4}).sources == {"labs": []}
+
+
 # -- a loss of the head's own ----------------------------------------------------------
 
 
