@@ -32,12 +32,12 @@ def mean_of_present(said: Sequence[Tensor], present: Tensor, otherwise: Tensor) 
     Rows without any keep `otherwise` (B, N, D).
     """
     stacked = torch.stack(list(said), dim=1).flatten(2)
-    mean = masked_mean(stacked, present).unflatten(1, otherwise.shape[1:])
+    mean = masked_mean(stacked, present).reshape(-1, *otherwise.shape[1:])
     return torch.where(present.any(dim=1)[:, None, None], mean, otherwise)
 
 
 class Layer(nn.Module):
-    """Pre-norm self-attention and feed-forward with a mask over keys."""
+    """Pre-norm attention and feed-forward with a mask over keys."""
 
     def __init__(self, width: int, n_heads: int, dropout: float) -> None:
         super().__init__()
@@ -54,26 +54,17 @@ class Layer(nn.Module):
         )
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, sequence: Tensor, mask: Tensor, n_out: int | None = None) -> Tensor:
-        """Return the first `n_out` tokens, by default all T, after one layer.
+    def forward(self, own: Tensor, others: Tensor, mask: Tensor) -> Tensor:
+        """Return own tokens (B, N, D) after they have attended to others (B, T, D).
 
-        All tokens of `sequence` (B, T, D) are attended to but those that `mask` (B, T) hides.
+        `mask` (B, T) hides others. What comes of rows where it hides all of them is finite, and
+        means nothing. Own tokens attend to each other where they are among the others.
         """
-        normed = self.norm_attention(sequence)
-        return self._add(sequence[:, :n_out], self._attend(normed[:, :n_out], normed, mask))
-
-    def read(self, own: Tensor, tokens: Tensor, mask: Tensor) -> Tensor:
-        """Return own tokens (B, N, D) after they have attended to others (B, T, D) alone.
-
-        What comes of rows whose `mask` (B, T) hides everything is finite, and means nothing.
-        """
+        normed = self.norm_attention(others)
+        asking = normed if own is others else self.norm_attention(own)
         # Softmax over no keys would be NaN.
         mask = mask | ~mask.any(dim=1, keepdim=True)
-        read = self._attend(self.norm_attention(own), self.norm_attention(tokens), mask)
-        return self._add(own, read)
-
-    def _add(self, own: Tensor, attended: Tensor) -> Tensor:
-        own = own + self.dropout(attended)
+        own = own + self.dropout(self._attend(asking, normed, mask))
         return own + self.dropout(self.feed_forward(own))  # type: ignore[no-any-return]
 
     def _attend(self, own: Tensor, others: Tensor, mask: Tensor) -> Tensor:

@@ -99,6 +99,6 @@ class CrossAttention(Fusion):
         mask = torch.cat([always, *[t.mask for t in tokens.values()]], dim=1)
         *layers, last = self.layers
         for layer in layers:
-            sequence = layer(sequence, mask)
+            sequence = layer(sequence, sequence, mask)
         # Of the last layer only the summary is read.
-        return self.norm(last(sequence, mask, n_out=1)[:, 0])  # type: ignore[no-any-return]
+        return self.norm(last(sequence[:, :1], sequence, mask)[:, 0])  # type: ignore[no-any-return]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -107,16 +108,16 @@ class Bottleneck(Fusion):
         present = presence(tokens)
         streams = {name: Tokens(self.project[name](t.values), t.mask) for name, t in tokens.items()}
         shared = self.bottlenecks.expand(present.shape[0], -1, -1)
-        for number, layer in enumerate(self.layers):
-            said = [layer[name].read(shared, *stream) for name, stream in streams.items()]
+        for number, layer in enumerate(cast("Sequence[nn.ModuleDict]", self.layers)):
+            said = [layer[name](shared, *stream) for name, stream in streams.items()]
             if number + 1 < self.n_layers:  # of the last layer only the bottleneck is read
                 streams = {name: _heard(layer[name], s, shared) for name, s in streams.items()}
             shared = mean_of_present(said, present, shared)
         return self.norm(shared.mean(dim=1))  # type: ignore[no-any-return]
 
 
-def _heard(layer: Layer, stream: Tokens, shared: Tensor) -> Tokens:
+def _heard(layer: nn.Module, stream: Tokens, shared: Tensor) -> Tokens:
     """Return a modality's tokens after they have attended to each other and to shared ones."""
     mask = torch.cat([stream.mask.new_ones(*shared.shape[:2]), stream.mask], dim=1)
     both = torch.cat([shared, stream.values], dim=1)
-    return Tokens(layer.read(stream.values, both, mask), stream.mask)
+    return Tokens(layer(stream.values, both, mask), stream.mask)

@@ -107,6 +107,7 @@ class Latents(Fusion):
         }
         latents = self.latents.expand(present.shape[0], -1, -1)
         for _ in range(self.n_layers):
-            said = [self.read[name].read(latents, *part) for name, part in contents.items()]
-            latents = self.mix(mean_of_present(said, present, latents), visible)
+            said = [self.read[name](latents, *part) for name, part in contents.items()]
+            latents = mean_of_present(said, present, latents)
+            latents = self.mix(latents, latents, visible)
         return self.norm(latents.mean(dim=1))  # type: ignore[no-any-return]

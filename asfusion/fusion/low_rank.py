@@ -82,4 +82,4 @@ class LowRank(Fusion):
             for name, t in tokens.items()
         ]
         product = math.prod(factors[1:], start=factors[0])
-        return product.unflatten(1, (self.rank, self.d_out)).mean(dim=1) - 1.0
+        return product.reshape(-1, self.rank, self.d_out).mean(dim=1) - 1.0

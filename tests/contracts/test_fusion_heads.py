@@ -42,7 +42,7 @@ HEADS = [
     LowRank(d_out=8, rank=2),
     FiLM(d_out=8),
     Bottleneck(d_out=8, n_bottlenecks=2, n_heads=2, dropout=0.0),
-    Latents(d_out=8, n_latents=2, n_heads=2, dropout=0.0),
+    Latents(d_out=8, n_latents=2, n_heads=2, n_layers=1, dropout=0.0),
 ]
 
 
