@@ -28,7 +28,7 @@ class FiLM(Fusion):
         Width of tokens inside and of the fused vector.
     by : str or list of str, optional
         Modalities that condition the others, such as ``"labs"``. By default each modality is
-        conditioned by all others.
+        conditioned by all others. A single modality is conditioned by none, whatever `by` names.
     dropout : float
         Dropout before the mixing layer.
 
@@ -107,6 +107,8 @@ class FiLM(Fusion):
                 f"or None for all, got {in_words(self.by)}."
             )
             raise ConfigurationError(msg)
+        if len(dims) == 1:  # as where each modality gets a network of its own
+            return []
         named = {check_choice(name, "FiLM, by", dims) for name in asked}
         return [name for name in dims if name in named]
 

@@ -414,7 +414,8 @@ def test_film_is_told_who_steers(by):
     for wrong in ("lab", ["labs", "lab"]):
         with pytest.raises(ConfigurationError, match=r"FiLM, by: .*got 'lab'. Did you mean 'labs'"):
             FiLM(by=wrong).build(DIMS)
-    assert FiLM(by="labs").build({"labs": 4}).sources == {"labs": []}
+    for alone in DIMS:  # as in late fusion, where each modality has a network of its own
+        assert FiLM(by="labs").build({alone: 4}).modulation({}) == {}
 
 
 # -- a loss of the head's own ----------------------------------------------------------
