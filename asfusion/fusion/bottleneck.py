@@ -71,7 +71,7 @@ class Bottleneck(Fusion):
     def __init__(
         self,
         *,
-        d_out: int = 64,
+        d_out: int = 32,
         n_bottlenecks: int = 4,
         n_heads: int = 4,
         n_layers: int = 2,

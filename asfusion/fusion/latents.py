@@ -62,7 +62,7 @@ class Latents(Fusion):
     --------
     >>> import torch
     >>> from asfusion import Tokens, fusion
-    >>> head = fusion.Latents(d_out=8, n_latents=4, n_heads=2).build({"labs": 4})
+    >>> head = fusion.Latents(d_out=8, n_heads=2).build({"labs": 4})
     >>> head({"labs": Tokens.single(torch.zeros(2, 4))}).shape
     torch.Size([2, 8])
     """
@@ -70,8 +70,8 @@ class Latents(Fusion):
     def __init__(
         self,
         *,
-        d_out: int = 64,
-        n_latents: int = 8,
+        d_out: int = 32,
+        n_latents: int = 4,
         n_heads: int = 4,
         n_layers: int = 2,
         dropout: float = 0.1,
