@@ -3,9 +3,8 @@
 Run: ``python benchmarks/heads.py --data ../shared/data [--seeds 2] [--jobs 2] [--quick]``
 
 All heads that asfusion ships, in joint fusion with its defaults; none is left out and none tuned.
-Data: the synthetic cohort (labs, notes, genes and regions of a radiograph), ROSMAP (three blocks
-of omics), death within three years in two cancers of TCGA, and table and masked notes of real
-chest radiographs. All models of a data set and seed share folds, which keep a patient's rows
+Data sets are those of `_datasets.py`, images read as 16 regions, so that heads that can tell tokens
+apart have some. All models of a data set and seed share folds, which keep a patient's rows
 together. The best single modality is chosen with its scores in view, which flatters it.
 
 Ranks are among the models of the last table, the best first. Intervals resample data sets and,
@@ -16,7 +15,6 @@ they come, unless clipped to between 1e-7 and one less that.
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,15 +23,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from cxr_fusion import TABLE, read_cohort
+from _datasets import DATA, Task, tasks
 from sklearn.metrics import log_loss, roc_auc_score
-from survival import tcga
-from tables import read_rosmap
 
 import asfusion as af
 from asfusion._stubs import fusion_heads
 
-DataSet = tuple[pd.DataFrame, Any, Any, dict[str, Any]]  # X, y, groups, encoders
+SETS = ("cohort400", "cxr", "rosmap", "tcga_kirc3y", "tcga_luad3y")
+QUICK_SETS = ("cxr", "rosmap")
 SINGLE, EARLY = "best single", "early"
 SCORES = {"auc": -1.0, "log_loss": 1.0}  # the sign that sorts the best first
 N_DRAWS = 2000
@@ -41,102 +38,52 @@ N_DRAWS = 2000
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--folds", type=int, default=5)
-    parser.add_argument("--patients", type=int, default=400, help="of the synthetic cohort")
     parser.add_argument("--only", nargs="+", choices=SETS, help="these data sets alone")
     parser.add_argument("--jobs", type=int, help="processes that fit side by side")
     parser.add_argument("--checkpoint", type=Path, help="folder of finished answers")
-    parser.add_argument("--quick", action="store_true", help="few rows, two epochs")
+    parser.add_argument("--quick", action="store_true", help="two sets, few rows, two epochs")
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.quick:
-        options.seeds, options.folds, options.patients = 1, 2, 60
-    with tempfile.TemporaryDirectory() as folder:
-        found = pd.concat(
-            scores_of(name, SETS[name](options, Path(folder)), options)
-            for name in options.only or SETS
-        )
+        options.seeds, options.folds = 1, 2
+    names = options.only or (QUICK_SETS if options.quick else SETS)
+    found = pd.concat(scores_of(task, options) for task in tasks(names, options.data))
     found.index = range(len(found))
     for score in SCORES:
         print(f"\n{score}, mean over seeds\n{by_set(found, score).round(3).to_string()}")
     print(f"\nOver {found['set'].nunique()} data sets\n{summary(found).to_string()}")
 
 
-# -- data ------------------------------------------------------------------------------
-
-
-def cohort(options: argparse.Namespace, folder: Path) -> DataSet:
-    made = af.datasets.make_axspa_cohort(
-        options.patients, random_state=0, path=folder, modalities=["labs", "notes", "genes", "xray"]
-    )
-    # The grid of a small picture: 16 tokens for the heads that can tell regions apart.
-    film = af.ImageEncoder("pelvis_xray", backbone="efficientnet_lite0", size=128, pool=False)
-    encoders = af.infer_encoders(made.X) | {"pelvis_xray": film}
-    return made.X, made.y, made.groups, encoders
-
-
-def rosmap(options: argparse.Namespace, folder: Path) -> DataSet:
-    parts = read_rosmap(options.data / "mogonet").values()
-    X = pd.concat([X for X, _ in parts], ignore_index=True)
-    blocks = {f"omics{i}": [c for c in X if c.startswith(f"omics{i}_")] for i in (1, 2, 3)}
-    encoders = {name: af.TabularEncoder(columns) for name, columns in blocks.items()}
-    return X, np.concatenate([y for _, y in parts]), None, encoders
-
-
-def cancer(name: str) -> Any:
-    """Return a reader of one cancer: death within three years, of those it is known of."""
-
-    def read(options: argparse.Namespace, folder: Path) -> DataSet:
-        X, times, groups, encoders = tcga(options.data / "tcga" / f"{name}.csv")
-        dead = times["event"] & (times["time"] <= 36)
-        known = (dead | (times["time"] > 36)).to_numpy()
-        rows = [part[known].reset_index(drop=True) for part in (X, dead.astype(int), groups)]
-        return rows[0], rows[1], rows[2], encoders
-
-    return read
-
-
-def chest(options: argparse.Namespace, folder: Path) -> DataSet:
-    X, y, groups = read_cohort(options.data / "cxr")
-    notes = af.TextEncoder("notes_masked", backbone="tfidf")
-    return X, y, groups, {"table": af.TabularEncoder(TABLE), "notes": notes}
-
-
-SETS: dict[str, Any] = {
-    "cohort": cohort,
-    "rosmap": rosmap,
-    "kirc": cancer("kirc"),
-    "luad": cancer("luad"),
-    "chest": chest,
-}
-
-
 # -- fits ------------------------------------------------------------------------------
 
 
-def scores_of(name: str, data: DataSet, options: argparse.Namespace) -> pd.DataFrame:
+def scores_of(task: Task, options: argparse.Namespace) -> pd.DataFrame:
     """Return a row per seed and model: its AUC, its log-loss and the seconds it took."""
-    X, y, groups, encoders = data
     network = None
     if options.quick:
-        rows = np.sort(np.random.default_rng(0).permutation(len(X))[:80])
-        X, y = X.iloc[rows], np.asarray(y)[rows]
-        groups = None if groups is None else np.asarray(groups)[rows]
+        task = task.take(np.sort(np.random.default_rng(0).permutation(len(task.X))[:80]))
         network = af.JointFusionClassifier(max_epochs=2)
+    encoders = {name: in_regions(encoder) for name, encoder in task.encoders().items()}
     parts = []
     for seed in range(options.seeds):
         begun = time.perf_counter()
         board = af.compare(
-            X, y, encoders, groups=groups, cv=options.folds, families=("early", "joint"),
-            fusions=fusion_heads(), network=network, seeds=(seed,), n_bootstrap=1,
-            checkpoint=options.checkpoint, n_jobs=options.jobs, verbose=0,
+            task.X, task.y, encoders, groups=task.groups, cv=options.folds,
+            families=("early", "joint"), fusions=fusion_heads(), network=network, seeds=(seed,),
+            n_bootstrap=1, checkpoint=options.checkpoint, n_jobs=options.jobs, verbose=0,
         )  # fmt: skip
-        parts.append(pd.DataFrame(scored(board, np.asarray(y))).assign(set=name, seed=seed))
+        parts.append(pd.DataFrame(scored(board, task.y)).assign(set=task.name, seed=seed))
         seconds = time.perf_counter() - begun
-        print(f"{name}, seed {seed}: {len(y)} rows, {np.mean(y):.2f} positive, {seconds:.0f} s")
+        print(f"{task.name}, seed {seed}: {len(task.y)} rows, {seconds:.0f} s", flush=True)
     return with_best_single(pd.concat(parts))
+
+
+def in_regions(encoder: Any) -> Any:
+    """Return an encoder of images that gives 4 x 4 tokens; others as they are."""
+    return encoder.set_params(size=128, pool=False) if encoder.kind == "image" else encoder
 
 
 def scored(board: af.Board, y: Any) -> Iterator[dict[str, Any]]:
