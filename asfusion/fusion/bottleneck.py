@@ -92,7 +92,8 @@ class Bottleneck(Fusion):
         self.project = nn.ModuleDict(
             {name: nn.Linear(width, self.d_out) for name, width in dims.items()}
         )
-        self.bottlenecks = nn.Parameter(0.02 * torch.randn(self.n_bottlenecks, self.d_out))
+        self.bottlenecks = nn.Parameter(torch.empty(self.n_bottlenecks, self.d_out))
+        nn.init.normal_(self.bottlenecks, std=0.02)
         self.layers = nn.ModuleList(
             [
                 nn.ModuleDict(

@@ -9,8 +9,12 @@ from torch import Tensor, nn
 
 from asfusion._checks import check_integer, check_number
 from asfusion._tokens import Tokens
+from asfusion.exceptions import ConfigurationError
 from asfusion.fusion._base import Fusion, presence
 from asfusion.fusion._layers import Layer, check_heads, mean_of_present
+
+# A saved model cannot ask for more work than its weights show, save here, where layers share them.
+_MOST_LAYERS = 64
 
 
 class Latents(Fusion):
@@ -30,7 +34,7 @@ class Latents(Fusion):
     n_heads : int
         Attention heads.
     n_layers : int
-        Times that the latents read all modalities; their number of weights stays the same.
+        Times that the latents read all modalities, at most 64; the number of weights stays.
     dropout : float
         Dropout inside the layers.
 
@@ -42,7 +46,8 @@ class Latents(Fusion):
     Raises
     ------
     ConfigurationError
-        On `build`, if `d_out` is not a multiple of `n_heads`, or there is no layer or latent.
+        On `build`, if `d_out` is not a multiple of `n_heads`, there is no layer or latent, or too
+        many layers.
 
     Notes
     -----
@@ -88,10 +93,14 @@ class Latents(Fusion):
         check_heads("Latents", self.d_out, self.n_heads)
         check_integer(self.n_latents, "n_latents", minimum=1)
         check_integer(self.n_layers, "n_layers", minimum=1)
+        if self.n_layers > _MOST_LAYERS:
+            msg = f"Latents, n_layers: expected at most {_MOST_LAYERS}, got {self.n_layers}."
+            raise ConfigurationError(msg)
         self.project = nn.ModuleDict(
             {name: nn.Linear(width, self.d_out) for name, width in dims.items()}
         )
-        self.latents = nn.Parameter(0.02 * torch.randn(self.n_latents, self.d_out))
+        self.latents = nn.Parameter(torch.empty(self.n_latents, self.d_out))
+        nn.init.normal_(self.latents, std=0.02)
         self.read = nn.ModuleDict(
             {name: Layer(self.d_out, self.n_heads, self.dropout) for name in dims}
         )
