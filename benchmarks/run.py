@@ -206,6 +206,14 @@ BENCHES = (
         ("--part", "epoch", "--patients", "12", "--size", "32"),
     ),
     Bench(
+        "heads",
+        "every fusion head beside early fusion and the best single modality",
+        "heads.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--quick"),
+        needs=("cxr/cohort.csv", "mogonet/1_tr.csv", "tcga/kirc.csv"),
+    ),
+    Bench(
         "visits",
         "a recurrent network on visits beats the last visit alone",
         "visits.py",

@@ -18,8 +18,9 @@ encoders : "auto" or dict of str to Encoder
     One description per modality; ``"auto"`` infers them from the columns and says
     what it chose.
 fusion : str or Fusion
-    Head that fuses the modalities: ``"concat"``, ``"gated"``, ``"attention"``, or a
-    described head such as ``asfusion.fusion.CrossAttention(n_heads=2)``.
+    Head that fuses the modalities, by the name of its file in `asfusion.fusion`, such as
+    ``"concat"``, ``"gated"`` or ``"attention"``, or a described head such as
+    ``asfusion.fusion.CrossAttention(n_heads=2)``.
 max_epochs : int
     Passes over the training rows.
 batch_size : int or "auto"
