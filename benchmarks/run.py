@@ -206,6 +206,14 @@ BENCHES = (
         ("--part", "epoch", "--patients", "12", "--size", "32"),
     ),
     Bench(
+        "defaults",
+        "every default, before and now, beside the best of scikit-learn and XGBoost",
+        "defaults.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--quick"),
+        needs=("cxr/cohort.csv", "mogonet/1_tr.csv", "tcga/kirc.csv", "vertebral/column_3C.dat"),
+    ),
+    Bench(
         "heads",
         "every fusion head beside early fusion and the best single modality",
         "heads.py",
