@@ -214,6 +214,12 @@ BENCHES = (
         needs=("cxr/cohort.csv", "mogonet/1_tr.csv", "tcga/kirc.csv", "vertebral/column_3C.dat"),
     ),
     Bench(
+        "choose-members",
+        "from how many rows on boosting and a network help an automatic fusion",
+        "choose_members.py",
+        quick=("--quick",),
+    ),
+    Bench(
         "heads",
         "every fusion head beside early fusion and the best single modality",
         "heads.py",
