@@ -202,15 +202,9 @@ class Survival(Target):
         """Return a Cox regression with a ridge."""
         return CoxRegression(alpha=penalty)
 
-    def model(self, kind: str, **settings: Any) -> Any:
-        """Return an unfitted model; settings of scikit-learn's boosting are translated."""
-        if kind in ("boosted", "xgboost"):
-            settings = {
-                _TRANSLATED.get(name, name): value
-                for name, value in settings.items()
-                if name not in _UNKNOWN
-            }
-        return super().model(kind, **settings)
+    def small_trees(self, n_rows: int, seed: int) -> Any:
+        """Return unfitted boosted trees for a few hundred rows, which they are made for."""
+        return self.model("boosted", random_state=seed)
 
     # -- networks ------------------------------------------------------------------------
 
@@ -303,11 +297,6 @@ class Survival(Target):
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return by how much each expert moves the log hazard (N, M, 1), on average over time."""
         return np.asarray((_log_hazard(decisions) - _log_hazard(prior)).mean(axis=2, keepdims=True))
-
-
-# What scikit-learn's boosting calls the settings of XGBoost, and what XGBoost has no word for.
-_TRANSLATED = {"max_iter": "n_estimators", "max_features": "colsample_bytree"}
-_UNKNOWN = frozenset({"max_leaf_nodes", "min_samples_leaf", "early_stopping"})
 
 
 def curves_of(model: Any, X: Any, times: Floats) -> Floats:
