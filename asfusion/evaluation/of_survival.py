@@ -312,5 +312,10 @@ def _draw_calibration(report: Reported, axis: Axes) -> None:
         label = f"by {horizon:.4g}"
         axis.plot(points["predicted"], points["observed"], "o-", color=colour, label=label)
     axis.set(xlabel="Predicted risk", ylabel="Observed (Kaplan-Meier)", title="Calibration")
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    points = [
+        v for part in report.curves["calibration"] for values in part.values() for v in values
+    ]
+    # Of a rare event all points would stand in a corner.
+    end = 1.0 if max(points, default=1.0) >= 0.5 else max(1.1 * max(points), 0.01)
+    axis.set(xlim=(0, end), ylim=(0, end), aspect="equal")
     axis.legend(frameon=False, fontsize="small")

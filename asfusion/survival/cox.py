@@ -134,10 +134,9 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         weight = read_weights(sample_weight, len(X))
         self.strata_, numbers = _read_strata(strata, len(X))
         self.center_ = weight @ X / weight.sum()
-        X = X - self.center_
         likelihood = PartialLikelihood(y["event"], y["time"], weight, numbers, self.ties)
-        self.coef_ = _fit_rotated(self, X, likelihood)
-        self.baselines_ = likelihood.baseline(X @ self.coef_)
+        self.coef_, risk = _fit_rotated(self, X - self.center_, likelihood)
+        self.baselines_ = likelihood.baseline(risk)
         return self
 
     def _check_parameters(self) -> None:
@@ -234,27 +233,37 @@ def _at(times: Floats, known: Floats, hazard: Floats) -> Floats:
 # -- the coefficients --------------------------------------------------------------------
 
 
-def _fit_rotated(model: CoxRegression, X: Floats, likelihood: PartialLikelihood) -> Floats:
-    """Return coefficients; those of more features than rows are found among the rows.
+def _fit_rotated(
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood
+) -> tuple[Floats, Floats]:
+    """Return coefficients and log risks; of more features than rows, found among the rows.
 
-    A ridge does not change under rotation, and its solution lies where the rows do.
+    A ridge does not change under rotation, and its solution lies where the rows do. `X` (N, P) may
+    be overwritten.
     """
     is_wide = X.shape[1] > len(X) and model.l1_ratio == 0 and model.alpha > 0
     if not is_wide:
         return _fit_scaled(model, X, likelihood)
     left, spread, right = np.linalg.svd(X, full_matrices=False)
-    return np.asarray(right.T @ _fit(model, left * spread, likelihood, np.ones(len(spread))))
+    coef, risk = _fit(model, left * spread, likelihood, np.ones(len(spread)))
+    return np.asarray(right.T @ coef), risk
 
 
-def _fit_scaled(model: CoxRegression, X: Floats, likelihood: PartialLikelihood) -> Floats:
-    """Return coefficients, found where all features have one spread: units change nothing."""
+def _fit_scaled(
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood
+) -> tuple[Floats, Floats]:
+    """Return coefficients and log risks, found where all features have one spread."""
     spread = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
     scale = np.where(spread > _CONSTANT * np.abs(model.center_), spread, 1.0)
-    return _fit(model, X / scale, likelihood, scale) / scale
+    X /= scale
+    coef, risk = _fit(model, X, likelihood, scale)
+    return coef / scale, risk
 
 
-def _fit(model: CoxRegression, X: Floats, likelihood: PartialLikelihood, scale: Floats) -> Floats:
-    """Return the coefficients of features that were divided by `scale` (P,)."""
+def _fit(
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood, scale: Floats
+) -> tuple[Floats, Floats]:
+    """Return coefficients and log risks of features that were divided by `scale` (P,)."""
     strength = model.alpha / float(likelihood.weight.sum())
     ridge = strength * (1.0 - model.l1_ratio) / scale**2
     lasso = strength * model.l1_ratio / scale
@@ -267,4 +276,4 @@ def _fit(model: CoxRegression, X: Floats, likelihood: PartialLikelihood, scale: 
             f"derivative is still {newton.place.steepness:.1g}. A feature may tell events from "
             "censored rows without exception: use alpha > 0, or raise max_iter."
         )
-    return coef
+    return coef, X @ coef
