@@ -192,7 +192,7 @@ class JointFusionSurvival(FusionSurvival, JointFusion):
     """Train the encoders of all modalities and a fusion head together, on times to an event.
 
     What is learned is told by ``target``: Cox's partial likelihood by default, or discrete-time
-    hazards with ``target=asfusion.targets.Survival("hazards", n_times=10)``.
+    hazards with ``target=asfusion.targets.Survival("hazards")``.
 
     Parameters
     ----------

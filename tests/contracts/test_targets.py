@@ -379,6 +379,16 @@ def test_rows_of_another_order_are_not_scored(X: pd.DataFrame) -> None:
         model.score(X, y.iloc[::-1])
 
 
+def test_hazards_have_few_times_unless_more_are_asked_for() -> None:
+    y = pd.DataFrame({"event": 1, "time": np.arange(1.0, 101.0)})
+    for target, n_times in (
+        (Survival(), 40),
+        (Survival("hazards"), 10),
+        (Survival("hazards", 30), 30),
+    ):
+        assert target.fit(target.read(y, 100)).n_outputs_ == n_times
+
+
 def test_a_curve_that_was_not_fitted_says_so() -> None:
     with pytest.raises(AsfusionError, match="Call fit first"):
         af.survival.KaplanMeier().predict([1.0])
