@@ -77,7 +77,11 @@ def read_labels(labels: Any, n_rows: int, name: str) -> NDArray[Any]:
     InputError
         If they are no such labels.
     """
-    array = _array(labels)
+    try:
+        array = _array(labels)
+    except ValueError:
+        msg = f"{name}: expected {n_rows} entries, one per row, got rows of several lengths."
+        raise InputError(msg) from None
     if array.shape != (n_rows,):
         got = f"shape {array.shape}" if array.ndim else "a single value"
         msg = f"{name}: expected {n_rows} entries, one per row, got {got}."
@@ -89,8 +93,11 @@ def read_labels(labels: Any, n_rows: int, name: str) -> NDArray[Any]:
             "their own, or drop those rows everywhere."
         )
         raise InputError(msg)
-    if array.dtype.kind == "O" and len({isinstance(label, str) for label in array.tolist()}) > 1:
-        raise InputError(f"{name}: expected entries of one type, got several. Make all text.")
+    try:
+        np.unique(array)
+    except TypeError:  # text and numbers, which have no order
+        msg = f"{name}: expected entries of one type, got several. Make all text."
+        raise InputError(msg) from None
     return array
 
 

@@ -112,7 +112,8 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         sample_weight : array of shape (n_rows,), optional
             Weight of each row.
         strata : array of shape (n_rows,), optional
-            Rows are compared with those of their own stratum, which has a baseline of its own.
+            Text or numbers, none missing. Rows are compared with those of their own stratum,
+            which has a baseline of its own.
 
         Returns
         -------

@@ -283,6 +283,7 @@ NO_STRATA: list[tuple[Any, str]] = [
     (np.where(np.arange(40) % 4 == 0, np.nan, 1.0), "got 10 missing"),
     (pd.Series(["a", pd.NA] * 20, dtype="string"), "got 20 missing"),
     (pd.Series(["a", 1] * 20), "strata: expected entries of one type"),
+    ([["a"], ["b", "c"]] * 20, "strata: expected 40 entries"),
 ]
 
 
