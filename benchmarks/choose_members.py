@@ -4,9 +4,10 @@ Run: ``python benchmarks/choose_members.py [--rows 300 600 1200 2400] [--seeds 2
 
 Sees training rows only (`_datasets.training_part`): of those, two in three patients teach and the
 others judge. All six members are fitted once; then averages of the first four, with boosting, with
-joint fusion, and with both are weighed as `AutoFusionClassifier` weighs them, and judged by log-loss
-and AUC. The synthetic cohort is drawn without films, so that it can be large; two large made-up tables
-of other kinds (linear, and of clusters that only trees and networks tell apart) stand beside it.
+joint fusion, and with both are weighed as `AutoFusionClassifier` weighs them, and judged by their
+log-loss and AUC. The synthetic cohort is drawn without films, so that it can be large; two made-up
+tables of other kinds (linear, and of clusters that only trees and networks tell apart) stand beside
+it.
 """
 
 from __future__ import annotations
