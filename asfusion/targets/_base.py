@@ -192,6 +192,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             If there is no such output.
         """
 
+    def within(self, values: Floats) -> Floats:
+        """Return numbers on the scale of y, cut where what y can be ends."""
+        return values
+
     @abstractmethod
     def shaped(self, outputs: Floats) -> NDArray[Any]:
         """Return outputs (N, K) in the shape in which y was given, where they are values of y."""
