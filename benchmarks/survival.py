@@ -5,8 +5,7 @@ Run: ``python benchmarks/survival.py --data ../shared/data [--quick] [--seeds 2]
 First the same regression by lifelines, in coefficients and in processor time. Then two cancers
 of TCGA (clinical table, expression, copy number and mutations of the same patients), two data sets
 that lifelines ships, and the synthetic cohort: Harrell's C of each fusion, of each modality and of
-a Cox regression on the table alone, on the same folds by patient, with paired intervals. And
-grades: the same models with and without the order of the classes.
+a Cox regression on the table alone, on the same folds by patient, with paired intervals.
 """
 
 from __future__ import annotations
@@ -32,17 +31,15 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", nargs="+", choices=("cox", "fusion", "grades"))
+    parser.add_argument("--only", nargs="+", choices=("cox", "fusion"))
     options = parser.parse_args()
     torch.set_num_threads(1)
-    parts = options.only or ("cox", "fusion", "grades")
+    parts = options.only or ("cox", "fusion")
     if "cox" in parts:
         cox_against_lifelines(2_000 if options.quick else 100_000)
     if "fusion" in parts:
         for name, made in data_sets(options.data, quick=options.quick).items():
             compare(name, *made, seeds=1 if options.quick else options.seeds)
-    if "grades" in parts:
-        grades(200 if options.quick else 800)
 
 
 def cox_against_lifelines(n_rows: int) -> None:
@@ -135,34 +132,6 @@ def compare(name: str, X: Any, y: Any, groups: Any, encoders: Any, *, seeds: int
     events = int(y["event"].sum())
     print(
         f"== {name}: {len(y)} rows, {events} events, {time.process_time() - begun:.0f} s\n{board}\n"
-    )
-
-
-def grades(n: int) -> None:
-    """Print weighted kappas of radiographic grades with and without their order."""
-    made = af.datasets.make_axspa_cohort(n, random_state=0, modalities=["labs", "notes", "genes"])
-    X, _, groups, encoders = cohort(n)
-    grade = made.targets["mny_left"]
-    print(f"== grades of the left joint, {n} patients")
-    for what, target in (("ordered", af.targets.Grades()), ("classes", None)):
-        for family in ("early", "joint"):
-            kind = getattr(af, f"{family.capitalize()}FusionClassifier")
-            model = kind(encoders, target=target, verbose=0, random_state=0)
-            found = af.cross_validate(model, X, grade, groups=groups, cv=5, verbose=0)
-            scores = judged(found.predictions, grade, groups)
-            print(f"{family:<6} {what:<8} {scores}")
-
-
-def judged(predictions: Any, grade: Any, groups: Any) -> str:
-    """Return the kappa of predictions, with its interval, whatever they were learned as."""
-    classes = np.unique(grade)
-    report = af.evaluate(
-        predictions, y=grade, groups=groups, classes=classes, ordinal=True, n_bootstrap=500
-    )
-    kappa, error = (report.scores[k] for k in ("kappa_quadratic", "class_error"))
-    return (
-        f"quadratic kappa {kappa.estimate:.3f} ({kappa.low:.3f} to {kappa.high:.3f}), mean error "
-        f"{error.estimate:.3f}, log-loss {report.scores['log_loss'].estimate:.3f}"
     )
 
 

@@ -13,7 +13,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Tensor
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
-from asfusion.targets.ordered import OrderedClassifier
+from asfusion.targets.ordered import OrderedClassifier, middle_grade
 
 _OR_ABOVE = ">="  # by which a user asks for a grade or above
 
@@ -163,6 +163,10 @@ class Grades(Classes):
             raise InputError(msg)
         table[:, [place[label] for label in model.classes_.tolist()]] = probabilities
         return table
+
+    def called(self, outputs: Floats) -> NDArray[np.int64]:
+        """Return the place (N,) of the grade that each row is called: the middle one."""
+        return middle_grade(outputs)
 
     # -- networks ------------------------------------------------------------------------
 
