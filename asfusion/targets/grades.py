@@ -21,9 +21,13 @@ _OR_ABOVE = ">="  # by which a user asks for a grade or above
 class Grades(Classes):
     """Ordered classes, such as grades of the modified New York criteria.
 
-    Networks learn for each grade whether a row that reaches it is above it (CORN [1]_); other
-    classifiers are fitted once for each step between grades [2]_. So a miss by two grades
-    costs more than one by one grade.
+    Every model learns for each grade whether a row that reaches it is above it: networks all of
+    these steps at once (CORN [1]_), other classifiers one by one (`OrderedClassifier` [2]_). So
+    the probabilities of grades are products of steps, which cannot contradict each other.
+
+    Predicted is the middle grade, the median of the probabilities: the one that is expected to be
+    wrong by fewest grades. The most probable grade, which `Classes` predicts, is most often the
+    most frequent one.
 
     Parameters
     ----------
@@ -40,8 +44,8 @@ class Grades(Classes):
     .. [1] Shi, Cao, Raschka, "Deep neural networks for rank-consistent ordinal regression based
        on conditional probabilities", Pattern Analysis and Applications 2023.
        https://doi.org/10.1007/s10044-023-01181-9
-    .. [2] Frank, Hall, "A simple approach to ordinal classification", ECML 2001.
-       https://doi.org/10.1007/3-540-44795-4_13
+    .. [2] Bürkner, Vuorre, "Ordinal regression models in psychology: a tutorial", Advances in
+       Methods and Practices in Psychological Science 2019. https://doi.org/10.1177/2515245918823199
 
     Examples
     --------

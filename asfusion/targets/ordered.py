@@ -22,11 +22,11 @@ _ROUNDING = 1e-12  # sums of probabilities that should be one half may miss it b
 class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """Ordered grades by one classifier for each step between them.
 
-    Each learns of the rows that reach a grade who is above it (a continuation ratio [1]_), so
-    that the probability of a grade is a product of what the steps say. Steps cannot cross, as
-    those of "above this grade?" over all rows do [2]_, which leaves grades between them without
-    any probability. Each step is drawn in a little, by Laplace's rule of succession: as if one
-    more row had stayed there, and one more had gone on.
+    Each learns, of the rows that reach a grade, who is above it (a sequential model, also called
+    continuation ratio [1]_), so that the probability of a grade is a product of what the steps
+    say. Classifiers of "above this grade?" that are fitted to all rows [2]_ contradict each
+    other, and leave grades without any probability. Each step is drawn in a little, by Laplace's
+    rule of succession: as if one more row had stayed there, and one more had gone on.
 
     Parameters
     ----------
@@ -50,8 +50,8 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
 
     References
     ----------
-    .. [1] Tutz, "Sequential models in categorical regression", Computational Statistics & Data
-       Analysis 1991. https://doi.org/10.1016/0167-9473(91)90110-B
+    .. [1] Bürkner, Vuorre, "Ordinal regression models in psychology: a tutorial", Advances in
+       Methods and Practices in Psychological Science 2019. https://doi.org/10.1177/2515245918823199
     .. [2] Frank, Hall, "A simple approach to ordinal classification", ECML 2001.
        https://doi.org/10.1007/3-540-44795-4_13
 
