@@ -96,6 +96,5 @@ def call_classes(model: Any, probabilities: NDArray[np.float64]) -> NDArray[Any]
     if len(model.classes_) == 2 and threshold != DEFAULT:
         best = (probabilities[:, 1] >= threshold).astype(np.int64)
     else:
-        target: Any = target_of(model)
-        best = target.called(probabilities)
+        best = target_of(model).called(probabilities)
     return np.asarray(model.classes_[best])

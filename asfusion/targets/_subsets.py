@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils import _safe_indexing
 
 Rows = NDArray[np.int64]
 
@@ -21,9 +22,9 @@ def fit_on(rows: Rows, estimator: Any, X: Any, y: NDArray[Any], weight: Any = No
     part = clone(estimator)
     for name, value in part.get_params(deep=True).items():
         if name.rpartition("__")[2] == "cv" and isinstance(value, list):
-            part.set_params(**{name: _within(rows, value, len(X))})
+            part.set_params(**{name: _within(rows, value, len(y))})
     options = {} if weight is None else {"sample_weight": weight[rows]}
-    return part.fit(X[rows], y[rows], **options)
+    return part.fit(_safe_indexing(X, rows), y[rows], **options)
 
 
 def _within(rows: Rows, folds: list[Any], n_rows: int) -> list[Any]:

@@ -137,10 +137,6 @@ class Classes(Target):
             return np.ones(n_rows, dtype=np.int64)
         return self.called(outputs)
 
-    def called(self, outputs: Floats) -> NDArray[np.int64]:
-        """Return the place (N,) of the class that each row is called: the most probable one."""
-        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
-
     def shaped(self, outputs: Floats) -> NDArray[Any]:
         """Return the class that each row is called."""
         return np.asarray(self.classes_[self.called(outputs)])

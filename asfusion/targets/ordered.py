@@ -7,6 +7,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.validation import _num_samples
 
 from asfusion._arrays import read_weights
 from asfusion._door import learns, public
@@ -66,7 +67,7 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
     array([0, 1, 2])
     """
 
-    _passes_rows_to = "estimator"  # whose folds, if it makes some of the rows, keep patients whole
+    _passes_rows_to = "estimator"  # where that counts folds, these are made of patients
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
@@ -74,7 +75,7 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
     @learns
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
         """Fit to rows of at least two grades."""
-        X, y = np.asarray(X), np.asarray(y)
+        y = np.asarray(y)
         self.classes_ = np.unique(y)
         if len(self.classes_) < 2:
             raise InputError("y: expected rows of at least 2 grades, got 1.")
@@ -91,12 +92,11 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
     @public
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each grade (N, K)."""
-        X = np.asarray(X)
-        # Of a step whose rows all weigh nothing, nothing is known.
-        told = [
-            0.5 * np.ones(len(X)) if s is None else s.predict_proba(X)[:, 1] for s in self.steps_
-        ]
-        going_on = (np.stack(told, axis=1) * self.sizes_ + 1.0) / (self.sizes_ + 2.0)
+        told = np.full((_num_samples(X), len(self.steps_)), 0.5)
+        for k, step in enumerate(self.steps_):
+            if step is not None:
+                told[:, k] = step.predict_proba(X)[:, 1]
+        going_on = (told * self.sizes_ + 1.0) / (self.sizes_ + 2.0)
         above = going_on.cumprod(axis=1)
         ones, zeros = np.ones((len(above), 1)), np.zeros((len(above), 1))
         return -np.diff(np.concatenate([ones, above, zeros], axis=1), axis=1)

@@ -43,7 +43,7 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
     (6, 2)
     """
 
-    _passes_rows_to = "estimator"  # whose folds, if it makes some of the rows, keep patients whole
+    _passes_rows_to = "estimator"  # where that counts folds, these are made of patients
 
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator

@@ -9,9 +9,12 @@ import pytest
 import torch
 from scipy.stats import nbinom
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import cohen_kappa_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import asfusion as af
 from asfusion.evaluation.metrics import MulticlassScorer
@@ -74,6 +77,13 @@ def test_weights_count_by_their_ratios() -> None:
     alone = OrderedClassifier(part).fit(X, y, np.where(y < 2, 1.0, 0.0))
     told = alone.predict_proba(X)
     np.testing.assert_allclose(told[:, 2], told[:, 3])
+
+
+def test_a_table_with_names_stays_one() -> None:
+    X, y = rows()
+    own = make_pipeline(ColumnTransformer([("a", StandardScaler(), ["crp"])]), LogisticRegression())
+    model = OrderedClassifier(own).fit(X, y)
+    assert model.predict_proba(X.head(3)).shape == (3, 4)
 
 
 def test_the_middle_grade_is_wrong_by_fewest_grades() -> None:
