@@ -180,13 +180,14 @@ class Grades(Classes):
         return self.n_outputs_ - 1
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
-        """Return probabilities (N, K): to be above a grade is to be above all below it."""
-        above = outputs.double().sigmoid().cumprod(dim=1)
-        reached = above.new_ones(above.shape[0], above.shape[1] + 1)
-        reached[:, 1:] = above
-        left = above.new_zeros(above.shape[0], above.shape[1] + 1)
-        left[:, :-1] = above
-        return reached - left
+        """Return probabilities (N, K): to reach a grade, and not to go on from there."""
+        steps = outputs.double()
+        reached = steps.new_ones(steps.shape[0], steps.shape[1] + 1)
+        reached[:, 1:] = steps.sigmoid().cumprod(dim=1)
+        stays = steps.new_ones(steps.shape[0], steps.shape[1] + 1)
+        # Not one less the chance to go on, which a sure network would round to nothing.
+        stays[:, :-1] = (-steps).sigmoid()
+        return reached * stays
 
     def start(self, prior: Floats) -> Floats:
         """Return the log odds to be above each grade, of those that reach it."""

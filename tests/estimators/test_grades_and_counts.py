@@ -104,6 +104,15 @@ def test_the_middle_grade_is_wrong_by_fewest_grades() -> None:
     ]
 
 
+def test_a_sure_network_leaves_every_grade_possible() -> None:
+    steps = torch.tensor([[60.0, -60.0, 80.0], [-200.0, 0.0, 0.0], [0.3, -0.2, 0.1]])
+    told = Grades().activate(steps, None)
+    assert (told > 0).all()
+    np.testing.assert_allclose(told.sum(dim=1), 1.0)
+    above = 1.0 - told.cumsum(dim=1)[2, :-1]
+    np.testing.assert_allclose(above, torch.sigmoid(steps[2].double()).cumprod(0))
+
+
 def rows(n: int = 80, seed: int = 0) -> tuple[pd.DataFrame, Any]:
     rng = np.random.default_rng(seed)
     X = pd.DataFrame(rng.normal(size=(n, 3)), columns=["crp", "esr", "bmi"])
