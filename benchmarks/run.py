@@ -117,7 +117,7 @@ BENCHES = (
         "grades",
         "what the order of grades is worth, beside the same models without it",
         "grades.py",
-        quick=("--patients", "100", "--seeds", "1", "--families", "early"),
+        quick=("--patients", "200", "--seeds", "1", "--families", "early"),
     ),
     Bench(
         "lab-events",
