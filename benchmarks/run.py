@@ -114,6 +114,12 @@ BENCHES = (
         needs=("tcga/kirc.csv",),
     ),
     Bench(
+        "grades",
+        "what the order of grades is worth, beside the same models without it",
+        "grades.py",
+        quick=("--patients", "200", "--seeds", "1", "--families", "early"),
+    ),
+    Bench(
         "lab-events",
         "ten million lab events against vectorised pandas",
         "lab_events.py",

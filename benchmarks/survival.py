@@ -5,9 +5,8 @@ Run: ``python benchmarks/survival.py --data ../shared/data [--quick] [--seeds 2]
 First the same regression by lifelines, in coefficients and in processor time. Then two cancers
 of TCGA (clinical table, expression, copy number and mutations of the same patients), two data sets
 that lifelines ships, and the synthetic cohort: Harrell's C of each fusion, of each modality and of
-a Cox regression on the table alone, on the same folds by patient, with paired intervals. Then
-grades: the same models with and without the order of the classes. And ``network``: what networks
-learn, Cox's partial likelihood or hazards of intervals, compared on inner folds of the rows that
+a Cox regression on the table alone, on the same folds by patient, with paired intervals. And
+``network``: what networks learn, Cox's partial likelihood or hazards of intervals, compared on inner folds of the rows that
 an outer split leaves for training, so that a default chosen by it has seen no test row.
 """
 
@@ -31,7 +30,7 @@ from asfusion.targets import Survival
 
 OPTIONS: dict[str, Any] = {"verbose": 0}
 SETS = ("kirc", "luad", "gbsg2", "rossi", "cohort")
-PARTS = ("cox", "fusion", "grades", "network")
+PARTS = ("cox", "fusion", "network")
 LEARNED = {
     "cox": Survival(),
     "hazards of 10": Survival("hazards", n_times=10),
@@ -65,8 +64,6 @@ def main() -> None:
         for name in options.sets or (("rossi",) if options.quick else SETS[:-1]):
             made = data_set(name, options.data, options.patients)
             what_networks_learn(name, *made, seeds=1 if options.quick else options.seeds)
-    if "grades" in parts:
-        grades(200 if options.quick else 800)
 
 
 def cox_against_lifelines(n_rows: int) -> None:
@@ -232,34 +229,6 @@ def beside_the_first(scores: dict[str, list[float]]) -> str:
         beside = f" ({apart.mean():+.3f}, SE {error:.3f})" if what != next(iter(scores)) else ""
         told.append(f"{what} {np.mean(values):.3f}{beside}")
     return ", ".join(told)
-
-
-def grades(n: int) -> None:
-    """Print weighted kappas of radiographic grades with and without their order."""
-    made = af.datasets.make_axspa_cohort(n, random_state=0, modalities=["labs", "notes", "genes"])
-    X, _, groups, encoders = cohort(n)
-    grade = made.targets["mny_left"]
-    print(f"== grades of the left joint, {n} patients")
-    for what, target in (("ordered", af.targets.Grades()), ("classes", None)):
-        for family in ("early", "joint"):
-            kind = getattr(af, f"{family.capitalize()}FusionClassifier")
-            model = kind(encoders, target=target, verbose=0, random_state=0)
-            found = af.cross_validate(model, X, grade, groups=groups, cv=5, verbose=0)
-            scores = judged(found.predictions, grade, groups)
-            print(f"{family:<6} {what:<8} {scores}")
-
-
-def judged(predictions: Any, grade: Any, groups: Any) -> str:
-    """Return the kappa of predictions, with its interval, whatever they were learned as."""
-    classes = np.unique(grade)
-    report = af.evaluate(
-        predictions, y=grade, groups=groups, classes=classes, ordinal=True, n_bootstrap=500
-    )
-    kappa, error = (report.scores[k] for k in ("kappa_quadratic", "class_error"))
-    return (
-        f"quadratic kappa {kappa.estimate:.3f} ({kappa.low:.3f} to {kappa.high:.3f}), mean error "
-        f"{error.estimate:.3f}, log-loss {report.scores['log_loss'].estimate:.3f}"
-    )
 
 
 if __name__ == "__main__":

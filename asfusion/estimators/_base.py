@@ -475,7 +475,9 @@ class FusionClassifier(ScoredClassifier):
 
     @public
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable class; of two, the second from the threshold on.
+        """Return the most probable class, or the middle grade (see `asfusion.targets.Grades`).
+
+        Of two classes it is the second from the threshold on.
 
         Parameters
         ----------

@@ -192,6 +192,14 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             If there is no such output.
         """
 
+    def called(self, outputs: Floats) -> NDArray[np.int64]:
+        """Return which of the classes each row (N,) is called: the most probable one."""
+        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+
+    def within(self, values: Floats) -> Floats:
+        """Return numbers on the scale of y, cut where what y can be ends."""
+        return values
+
     @abstractmethod
     def shaped(self, outputs: Floats) -> NDArray[Any]:
         """Return outputs (N, K) in the shape in which y was given, where they are values of y."""

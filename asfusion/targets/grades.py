@@ -13,7 +13,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Tensor
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
-from asfusion.targets.ordered import OrderedClassifier
+from asfusion.targets.ordered import OrderedClassifier, middle_grade
 
 _OR_ABOVE = ">="  # by which a user asks for a grade or above
 
@@ -21,9 +21,13 @@ _OR_ABOVE = ">="  # by which a user asks for a grade or above
 class Grades(Classes):
     """Ordered classes, such as grades of the modified New York criteria.
 
-    Networks learn for each grade whether a row that reaches it is above it (CORN [1]_); other
-    classifiers are fitted once for each step between grades [2]_. So a miss by two grades
-    costs more than one by one grade.
+    Every model learns for each grade whether a row that reaches it is above it: networks all of
+    these steps at once (CORN [1]_), other classifiers one by one (`OrderedClassifier` [2]_). So
+    the probabilities of grades are products of steps, which cannot contradict each other.
+
+    Predicted is the middle grade, the median of the probabilities: the one that is expected to be
+    wrong by fewest grades. The most probable grade, which `Classes` predicts, is most often the
+    most frequent one.
 
     Parameters
     ----------
@@ -40,8 +44,8 @@ class Grades(Classes):
     .. [1] Shi, Cao, Raschka, "Deep neural networks for rank-consistent ordinal regression based
        on conditional probabilities", Pattern Analysis and Applications 2023.
        https://doi.org/10.1007/s10044-023-01181-9
-    .. [2] Frank, Hall, "A simple approach to ordinal classification", ECML 2001.
-       https://doi.org/10.1007/3-540-44795-4_13
+    .. [2] Bürkner, Vuorre, "Ordinal regression models in psychology: a tutorial", Advances in
+       Methods and Practices in Psychological Science 2019. https://doi.org/10.1177/2515245918823199
 
     Examples
     --------
@@ -164,6 +168,10 @@ class Grades(Classes):
         table[:, [place[label] for label in model.classes_.tolist()]] = probabilities
         return table
 
+    def called(self, outputs: Floats) -> NDArray[np.int64]:
+        """Return the place (N,) of the grade that each row is called: the middle one."""
+        return middle_grade(outputs)
+
     # -- networks ------------------------------------------------------------------------
 
     @property
@@ -172,13 +180,14 @@ class Grades(Classes):
         return self.n_outputs_ - 1
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
-        """Return probabilities (N, K): to be above a grade is to be above all below it."""
-        above = outputs.double().sigmoid().cumprod(dim=1)
-        reached = above.new_ones(above.shape[0], above.shape[1] + 1)
-        reached[:, 1:] = above
-        left = above.new_zeros(above.shape[0], above.shape[1] + 1)
-        left[:, :-1] = above
-        return reached - left
+        """Return probabilities (N, K): to reach a grade, and not to go on from there."""
+        steps = outputs.double()
+        reached = steps.new_ones(steps.shape[0], steps.shape[1] + 1)
+        reached[:, 1:] = steps.sigmoid().cumprod(dim=1)
+        stays = steps.new_ones(steps.shape[0], steps.shape[1] + 1)
+        # Not one less the chance to go on, which a sure network would round to nothing.
+        stays[:, :-1] = (-steps).sigmoid()
+        return reached * stays
 
     def start(self, prior: Floats) -> Floats:
         """Return the log odds to be above each grade, of those that reach it."""

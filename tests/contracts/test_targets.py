@@ -264,6 +264,17 @@ def test_grades_keep_their_order_through_everything(X: pd.DataFrame, tmp_path: P
     assert af.evaluate(named, X, y.astype(str), n_bootstrap=5).order == ("none", "mild", "grave")
 
 
+def test_wrappers_give_each_grade_its_own_probability(X: pd.DataFrame) -> None:
+    """Grades stand in their order, the classes of a wrapper in that of the alphabet."""
+    y = y_of("grades", X).astype(str).to_numpy()
+    model = af.EarlyFusionClassifier(ENCODERS, target=Grades(["none", "mild", "grave"]), **FAST)
+    wrapped = af.ConformalClassifier(model, 0.5, random_state=0).fit(X, y)
+    frame = pd.DataFrame(wrapped.predict_proba(X), columns=wrapped.classes_)
+    inner = pd.DataFrame(wrapped.estimator_.predict_proba(X), columns=wrapped.estimator_.classes_)
+    pd.testing.assert_frame_equal(frame[inner.columns], inner)
+    assert (wrapped.predict_set(X)[np.arange(N_ROWS), frame.columns.get_indexer(y)]).mean() > 0.4
+
+
 def test_a_focal_loss_is_refused_for_grades(X: pd.DataFrame) -> None:
     model = model_of("grades", "joint").set_params(loss="focal")
     with pytest.raises(ConfigurationError, match="grades, which have a loss of their own"):
