@@ -6,8 +6,9 @@ First the same regression by lifelines, in coefficients and in processor time. T
 of TCGA (clinical table, expression, copy number and mutations of the same patients), two data sets
 that lifelines ships, and the synthetic cohort: Harrell's C of each fusion, of each modality and of
 a Cox regression on the table alone, on the same folds by patient, with paired intervals. And
-``network``: what networks learn, Cox's partial likelihood or hazards of intervals, compared on inner folds of the rows that
-an outer split leaves for training, so that a default chosen by it has seen no test row.
+``network``: what networks learn, Cox's partial likelihood or hazards of intervals, compared on
+inner folds of the rows that an outer split leaves for training, so that a default chosen by it has
+seen no test row.
 """
 
 from __future__ import annotations
