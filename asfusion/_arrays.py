@@ -12,6 +12,7 @@ from asfusion.exceptions import InputError, InputTypeError
 
 _TABLE = "Pass a DataFrame with named columns for categories, dates, notes and images."
 _NO_ROWS = (Mapping, str, bytes, set, frozenset)
+_SEVERAL = (list, tuple, np.ndarray)
 _KINDS = {"M": "dates", "m": "durations", "V": "records", "T": "text"}
 
 
@@ -24,6 +25,40 @@ def refuse_masked(values: Any, name: str) -> None:
             "fill them in."
         )
         raise InputError(msg)
+
+
+def array_of(values: Any, name: str) -> NDArray[Any]:
+    """Return what stands for rows as an array: one entry for each, or as many in every row."""
+    refuse_masked(values, name)
+    try:
+        array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    except Exception:  # containers fail to become an array in as many ways as there are of them
+        array = None
+    if array is None or _holds_rows(array):
+        msg = (
+            f"{name}: expected one entry, or one row of entries, per row of X, got a "
+            f"{type(values).__name__} that is no array{_lengths(values)}. Give every row as many "
+            f"entries: pandas.DataFrame(list({name})) makes a column of each, missing where a row "
+            "has none."
+        )
+        raise InputError(msg)
+    return array
+
+
+def _holds_rows(array: NDArray[Any]) -> bool:
+    """Return whether cells of an array are themselves several entries."""
+    cells = array.ravel().tolist() if array.dtype.kind == "O" else ()
+    return any(isinstance(cell, _SEVERAL) for cell in cells)
+
+
+def _lengths(values: Any) -> str:
+    """Return how many entries the rows of what is no array have, in words."""
+    try:
+        sizes = [len(row) if isinstance(row, _SEVERAL) else 1 for row in values]
+        low, high = min(sizes), max(sizes)
+    except (TypeError, ValueError):
+        return ""
+    return f" ({low} to {high} entries in a row)" if low < high else f" ({low} entries in a cell)"
 
 
 def floats_of_weights(sample_weight: Any) -> NDArray[np.float64]:

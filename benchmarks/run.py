@@ -122,6 +122,12 @@ BENCHES = (
         needs=("tcga/kirc.csv",),
     ),
     Bench(
+        "grades",
+        "what the order of grades is worth, beside the same models without it",
+        "grades.py",
+        quick=("--patients", "200", "--seeds", "1", "--families", "early"),
+    ),
+    Bench(
         "lab-events",
         "ten million lab events against vectorised pandas",
         "lab_events.py",
@@ -212,6 +218,28 @@ BENCHES = (
         "architectures.py",
         ("--part", "ensemble", "--patients", "500", "--size", "96"),
         ("--part", "epoch", "--patients", "12", "--size", "32"),
+    ),
+    Bench(
+        "defaults",
+        "every default, before and now, beside the best of scikit-learn and XGBoost",
+        "defaults.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--quick"),
+        needs=("cxr/cohort.csv", "mogonet/1_tr.csv", "tcga/kirc.csv", "vertebral/column_3C.dat"),
+    ),
+    Bench(
+        "choose-members",
+        "from how many rows on boosting and a network help an automatic fusion",
+        "choose_members.py",
+        quick=("--quick",),
+    ),
+    Bench(
+        "heads",
+        "every fusion head beside early fusion and the best single modality",
+        "heads.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--quick"),
+        needs=("cxr/cohort.csv", "mogonet/1_tr.csv", "tcga/kirc.csv"),
     ),
     Bench(
         "visits",

@@ -18,7 +18,7 @@ from asfusion.cli.commands import main
 from asfusion.encoders import infer
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
 from asfusion.overview._columns import quantity_of
-from asfusion.overview._sample_size import needed_for_classes, needed_for_numbers
+from asfusion.overview._sample_size import needed_for_classes, needed_for_numbers, needed_for_times
 
 N = 120
 
@@ -51,6 +51,51 @@ def test_sample_sizes_are_those_of_the_papers() -> None:
     asked = needed_for_numbers(1.9, 0.6, 25, 0.2)
     assert (asked["shrinkage"], asked["optimism"], asked["spread"]) == (918, 401, 259)
     assert "overall" not in needed_for_numbers(0.01, 1.0, 5)
+
+
+def test_sample_sizes_for_times_are_those_of_the_papers() -> None:
+    """Recurrence of thrombosis in BMJ 2020, the tests of pmsampsize, and the risk by a horizon."""
+    for n_candidates, rate, r2, expected in (
+        (30, 0.065, 0.051, (5143, 1039)),
+        (25, 0.065, 0.051, (4286, 866)),
+        (25, 0.065, 0.065, (3335, 859)),
+        (50, 0.065, 0.051, (8572, 1731)),
+        (25, 0.1, 0.051, (4286, 731)),
+    ):
+        # The package counts the events of 10,000 patients, and rounds them up.
+        rounded = np.ceil(np.round(1e4 * rate * 2.07, 6)) / 1e4 / 2.07
+        asked = needed_for_times(rounded, 2.07, 2.0, n_candidates, r2)
+        assert (asked["shrinkage"], asked["optimism"]) == expected
+    # A rate of 0.1 for ten years: 2366 years of follow-up.
+    assert needed_for_times(0.1, 1.0, 10.0, 5)["overall"] == 2366
+    for rate, follow_up, horizon in ((0.065, 2.07, 2.0), (0.5, 0.4, 3.0), (2.0, 0.5, 0.1)):
+        n = needed_for_times(rate, follow_up, horizon, 5)["overall"]
+        for enough, people in ((True, n), (False, n - 1)):
+            half = 1.959963984540054 * np.sqrt(rate / (people * follow_up))
+            risks = 1.0 - np.exp(-(rate + half * np.asarray([-1, 0, 1])) * horizon)
+            assert (np.abs(risks - risks[1]).max() <= 0.05) is np.bool_(enough)
+
+
+def test_times_are_counted_by_patient_and_as_they_are() -> None:
+    columns, y, group = patients()
+    rng = np.random.default_rng(0)
+    event = y == "yes"
+    for time in (rng.exponential(2.0, N), rng.integers(1, 7, N)):
+        told = pd.DataFrame({"time": time, "event": event.astype(int)})
+        (size,) = af.look(pd.DataFrame(columns), told, group).sample_sizes
+        ever = np.bincount(group, event) > 0
+        longest = np.maximum(time[::2], time[1::2])
+        assert (size.n_patients, size.n_events) == (N // 2, ever.sum())
+        rate = ever.sum() / longest.sum()
+        assert size.needed == needed_for_times(rate, longest.mean(), np.median(longest[ever]), 5)
+        text = repr(af.look(pd.DataFrame(columns), told, group))
+        assert (
+            f"For the time to the event there are 60 patients, {ever.sum()} with the event" in text
+        )
+    gaps = pd.DataFrame({"time": [None, -1.0, *time[2:]], "event": [True, True, *event[2:]]})
+    (size,) = af.look(pd.DataFrame(columns), gaps, group).sample_sizes
+    assert size.n_patients == N // 2 - 1
+    assert af.look(pd.DataFrame(columns), gaps.assign(event=False), group).sample_sizes == ()
 
 
 def test_patients_are_counted_not_visits() -> None:
@@ -129,7 +174,7 @@ def test_every_target_is_looked_at(kind: str) -> None:
         "missing": pd.Series(np.where(np.arange(N) % 3 == 0, None, y), name="flare"),
     }
     overview = af.look(pd.DataFrame(columns), targets[kind], group)
-    counted = {"none": 0, "several": 2, "survival": 2, "packed": 2}.get(kind, 1)
+    counted = {"none": 0, "several": 2}.get(kind, 1)
     assert len(overview.sample_sizes) == counted
     two = kind in ("survival", "packed", "missing")
     assert len(overview.classes) == (2 if two else 1)

@@ -28,6 +28,7 @@ from asfusion.comparison._standings import (
 )
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import FusionEstimator
+from asfusion.estimators._inner_folds import group_options
 from asfusion.exceptions import AsfusionWarning
 from asfusion.targets._base import Target
 
@@ -279,21 +280,8 @@ def fit_linear(features: Floats, data: ComparedRows, rows: Rows, asked: Floats) 
 def fit_boosted(
     features: Floats, data: ComparedRows, rows: Rows, asked: Floats, seed: int
 ) -> Floats:
-    """Return the answers (n, K) of boosted trees fitted on `rows`; features may be NaN.
-
-    Small trees and a slow rate suit the few hundred rows of a cohort. Nothing stops early:
-    that would hold out rows without regard to patients.
-    """
-    settings: dict[str, Any] = {
-        "learning_rate": 0.05,
-        "max_iter": 200,
-        "max_leaf_nodes": 8,
-        "min_samples_leaf": int(np.clip(len(rows) // 20, 2, 20)),
-        "max_features": 0.5,
-        "early_stopping": False,
-        "random_state": seed,
-    }
-    trees = data.target.model("boosted", **settings)
+    """Return the answers (n, K) of boosted trees fitted on `rows`; features may be NaN."""
+    trees = data.target.small_trees(len(rows), seed)
     return _fit_and_ask(trees, features, data, rows, asked)
 
 
@@ -302,7 +290,8 @@ def _fit_and_ask(
 ) -> Floats:
     """Return the answers (n, K) of a foreign model; a class without rows stays at zero."""
     model, y = data.target.for_part(model, data.y[rows])
-    return data.target.ask_part(model.fit(features, y), asked)
+    groups = data.groups[rows] if data.is_grouped else None
+    return data.target.ask_part(model.fit(features, y, **group_options(model, groups)), asked)
 
 
 def _any_known(blocks: list[Floats]) -> NDArray[np.bool_]:

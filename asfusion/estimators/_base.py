@@ -16,6 +16,7 @@ from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
+from torch.nn import ModuleDict
 
 from asfusion._arrays import read_weights
 from asfusion._checks import check_modality_name, check_row_labels
@@ -353,7 +354,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             )
             raise ConfigurationError(msg)
         for name, encoder in self.encoders.items():
-            check_modality_name(name)
+            _check_free(check_modality_name(name))
             if not isinstance(encoder, Encoder):
                 msg = (
                     f"encoders[{name!r}]: expected an encoder such as asfusion.TabularEncoder, "
@@ -474,7 +475,9 @@ class FusionClassifier(ScoredClassifier):
 
     @public
     def predict(self, X: Any) -> NDArray[Any]:
-        """Return the most probable class; of two, the second from the threshold on.
+        """Return the most probable class, or the middle grade (see `asfusion.targets.Grades`).
+
+        Of two classes it is the second from the threshold on.
 
         Parameters
         ----------
@@ -566,6 +569,16 @@ def forget_checkpoints(model: FusionEstimator) -> None:
         model.checkpoint = None
     elif getattr(model, "network", None) is not None:
         model.network = clone(model.network).set_params(checkpoint=None)
+
+
+def _check_free(name: str) -> None:
+    """Raise where a dictionary of networks could not hold a network by this name."""
+    if hasattr(ModuleDict, name):
+        msg = (
+            f"encoders: expected names that networks can have, got {name!r}, which torch needs "
+            "itself. Name the modality otherwise."
+        )
+        raise ConfigurationError(msg)
 
 
 def columns_of(encoder: Encoder, frame: Frame) -> tuple[str, ...]:

@@ -23,8 +23,9 @@ scale : {"auto", "blocks", "columns", "none"}
     handful of labs in a penalised model; each feature to variance one; or not at all, which trees
     do not mind. ``"auto"`` is ``"blocks"`` for ``"linear"``, and ``"none"`` for the others.
 fusion : str or Fusion
-    Head that fuses the modalities: ``"concat"``, ``"gated"``, ``"attention"``, or a
-    described head such as ``asfusion.fusion.CrossAttention(n_heads=2)``.
+    Head that fuses the modalities, by the name of its file in `asfusion.fusion`, such as
+    ``"concat"``, ``"gated"`` or ``"attention"``, or a described head such as
+    ``asfusion.fusion.CrossAttention(n_heads=2)``.
 max_epochs : int
     Passes over the training rows.
 batch_size : int or "auto"

@@ -151,6 +151,9 @@ _PASS_ON_TO_SEVERAL: dict[type, str] = {
 
 def _see_the_rows(estimator: Any) -> Iterator[Any]:
     """Yield every estimator that is fitted to the rows as they are."""
+    own = getattr(estimator, "_passes_rows_to", None)  # of asfusion's own, which says so
+    if own is not None:
+        yield from _see_the_rows(getattr(estimator, own))
     for kind, name in _PASS_ON.items():
         if isinstance(estimator, kind):
             yield from _see_the_rows(getattr(estimator, name))

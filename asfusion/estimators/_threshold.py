@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._guess import target_of
 
 DEFAULT = 0.5
 _RULES = ("youden", "prevalence")
@@ -89,11 +90,11 @@ def call_classes(model: Any, probabilities: NDArray[np.float64]) -> NDArray[Any]
     """Return the class of each row; of two, the second from ``model.threshold_`` on.
 
     At one half that is the more probable one, and the first where both are equal, as
-    everywhere in scikit-learn.
+    everywhere in scikit-learn. Of several the target says which it is.
     """
     threshold = getattr(model, "threshold_", DEFAULT)
     if len(model.classes_) == 2 and threshold != DEFAULT:
         best = (probabilities[:, 1] >= threshold).astype(np.int64)
     else:
-        best = np.argmax(probabilities, axis=1)
+        best = target_of(model).called(probabilities)
     return np.asarray(model.classes_[best])

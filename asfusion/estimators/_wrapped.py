@@ -175,10 +175,9 @@ def probabilities_of(estimator: Any, X: Any, classes: NDArray[Any]) -> NDArray[n
     """Return probabilities (N, K) in the order of `classes`, zero for those not known."""
     check_columns(estimator, X)
     known = estimator.predict_proba(X)
-    if len(estimator.classes_) == len(classes):
-        return np.asarray(known, dtype=np.float64)
     table = np.zeros((len(known), len(classes)))
-    table[:, np.searchsorted(classes, estimator.classes_)] = known
+    # By label: grades of an estimator stand in an order of their own.
+    table[:, class_numbers(np.asarray(estimator.classes_), classes)] = known
     return table
 
 

@@ -6,15 +6,15 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from asfusion._door import learns, public
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._wrapped import check_columns, read_rows
-from asfusion.exceptions import InputError
-from asfusion.targets.numbers import Numbers
+from asfusion.targets._guess import target_of
+from asfusion.targets.numbers import Numbers, one_target
 
 
 class ConformalRegressor(ScoredRegressor, ConformalWrapper):
@@ -112,14 +112,9 @@ class ConformalRegressor(ScoredRegressor, ConformalWrapper):
         given = self._given()
         Numbers().check_part(self.estimator if given is None else given, "estimator")
         X, n_rows = read_rows(X, y, groups=groups)
-        targets = Numbers().read(y, n_rows)
-        if targets.ndim > 1 and targets.shape[1] > 1:
-            msg = (
-                f"y: expected one target, got {targets.shape[1]}. Wrap it in "
-                "sklearn.multioutput.MultiOutputRegressor for an interval of each."
-            )
-            raise InputError(msg)
-        targets = column_or_1d(targets, warn=True)
+        targets = one_target(Numbers().read(y, n_rows))
+        # What the model can predict at all is asked of y also where the model is given fitted.
+        targets = target_of(self.estimator if given is None else given).read(targets, n_rows)
         asked, rows, categories, patients = self._fit_part(X, targets, groups, None)
         errors = np.abs(targets[rows] - np.ravel(self.estimator_.predict(asked)))
         kinds = np.zeros(len(rows), dtype=np.int64)
@@ -141,7 +136,8 @@ class ConformalRegressor(ScoredRegressor, ConformalWrapper):
         Returns
         -------
         ndarray of shape (n_rows, 2)
-            Lower and upper end, in the units of y.
+            Lower and upper end, in the units of y; cut where the target of the regressor ends,
+            such as that of `asfusion.targets.Bounded`.
         """
         check_is_fitted(self)
         share = check_coverage(self.coverage if coverage is None else coverage)
@@ -149,4 +145,5 @@ class ConformalRegressor(ScoredRegressor, ConformalWrapper):
         middle = np.ravel(self.estimator_.predict(X))
         categories = Cells(self.by).read(X, len(middle))
         reach = quantiles_of(self.scores_, categories, [0], share)[:, 0]
-        return np.stack([middle - reach, middle + reach], axis=1)
+        ends = np.stack([middle - reach, middle + reach], axis=1)
+        return target_of(self.estimator_).within(ends)

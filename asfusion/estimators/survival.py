@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_row_labels
 from asfusion._door import public
@@ -15,7 +16,7 @@ from asfusion.estimators._joint import JointFusion
 from asfusion.estimators.early import _EarlyFusion
 from asfusion.estimators.late import _LateFusion
 from asfusion.exceptions import InputError
-from asfusion.survival._read import read_times
+from asfusion.survival._read import read_moments, read_times
 from asfusion.survival.concordance import harrell_c
 from asfusion.survival.curves import survival_at
 from asfusion.targets._base import Target
@@ -69,20 +70,23 @@ class FusionSurvival:
         Raises
         ------
         InputError
-            If a time lies beyond the last event of the training rows.
+            If times are no numbers, or one lies beyond the last event of the training rows.
         """
+        check_is_fitted(self)
+        wanted = None if times is None else self._known_times(times)
         curves = self._outputs(X)  # type: ignore[attr-defined]
-        if times is None:
-            return np.asarray(curves)
-        wanted = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        known = self.target_.times_
-        if not np.isfinite(wanted).all() or wanted.min() < 0 or wanted.max() > known[-1]:
+        return curves if wanted is None else survival_at(curves, self.target_.times_, wanted)
+
+    def _known_times(self, times: Any) -> Floats:
+        """Return the times asked for, up to the last event; networks need not run for others."""
+        wanted, last = read_moments(times), self.target_.times_[-1]
+        if wanted.min() < 0 or wanted.max() > last:
             msg = (
                 f"times: expected numbers from 0 to the last event of the training rows, "
-                f"{known[-1]:.4g}, got others. Nothing is known beyond it."
+                f"{last:.4g}, got others. Nothing is known beyond it."
             )
             raise InputError(msg)
-        return survival_at(curves, known, wanted)
+        return wanted
 
     @public
     def predict_median(self, X: Any) -> Floats:
@@ -192,7 +196,7 @@ class JointFusionSurvival(FusionSurvival, JointFusion):
     """Train the encoders of all modalities and a fusion head together, on times to an event.
 
     What is learned is told by ``target``: Cox's partial likelihood by default, or discrete-time
-    hazards with ``target=asfusion.targets.Survival("hazards", n_times=10)``.
+    hazards with ``target=asfusion.targets.Survival("hazards")``.
 
     Parameters
     ----------

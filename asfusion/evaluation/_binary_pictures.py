@@ -72,8 +72,10 @@ def draw_calibration(report: Reported, axis: Axes) -> None:
         axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top", fontsize="small")
 
 
-def draw_decision(report: Reported, axis: Axes) -> None:
-    """Draw net benefit over thresholds."""
+def draw_decision(
+    report: Reported, axis: Axes, score: str = "net_benefit", title: str = "Decision curve"
+) -> None:
+    """Draw net benefit over thresholds; `score` is that at the threshold of the report."""
     curve = {name: np.asarray(values, float) for name, values in report.curves["decision"].items()}
     at, model = curve["threshold"], curve["net_benefit"]
     if np.isfinite(curve["low"]).any():
@@ -86,7 +88,7 @@ def draw_decision(report: Reported, axis: Axes) -> None:
     if report.threshold is not None and at[0] <= report.threshold <= end:
         axis.plot(
             [report.threshold],
-            [report.scores["net_benefit"].estimate],
+            [report.scores[score].estimate],
             marker="D",
             color=RED,
             linestyle="none",
@@ -97,7 +99,7 @@ def draw_decision(report: Reported, axis: Axes) -> None:
     axis.set(
         xlabel="Threshold probability",
         ylabel="Net benefit",
-        title="Decision curve",
+        title=title,
         xlim=(at[0], end),
         ylim=(-0.3 * top, 1.08 * top),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,12 @@ from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation.intervals import draw_counts, percentile_interval
 
 Floats = NDArray[np.float64]
+
+
+class Curve(Protocol):
+    """Net benefit (R, T) of predictions and of treating all, for counts (R, G) of groups."""
+
+    def __call__(self, counts: Floats) -> tuple[Floats, Floats]: ...
 
 
 class DecisionCurve:
@@ -70,8 +76,23 @@ def decision_curve(
 ) -> dict[str, list[float]]:
     """Return a decision curve with its band, and that of treating all; of none it is zero."""
     curve = DecisionCurve(judged, thresholds, prevalence)
-    estimate, treat_all = curve(np.ones((1, judged.n_groups)))
-    draws = draw_counts(judged.n_groups, n_bootstrap, seed, width=4 * len(thresholds))
+    options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
+    return with_band(curve, thresholds, judged.n_groups, width=4 * len(thresholds), **options)
+
+
+def with_band(
+    curve: Curve,
+    thresholds: Floats,
+    n_groups: int,
+    *,
+    width: int,
+    n_bootstrap: int,
+    confidence: float,
+    seed: int,
+) -> dict[str, list[float]]:
+    """Return a curve as a report keeps it; `width` is that of `draw_counts`."""
+    estimate, treat_all = curve(np.ones((1, n_groups)))
+    draws = draw_counts(n_groups, n_bootstrap, seed, width=width)
     replicates = np.concatenate([curve(counts)[0] for counts in draws])
     bounds = [
         percentile_interval(float(value), column, confidence)

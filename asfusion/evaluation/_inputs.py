@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._arrays import refuse_masked
+from asfusion._arrays import array_of, refuse_masked
 from asfusion._cells import is_missing
 from asfusion._checks import check_number
 from asfusion._frames import group_labels
@@ -84,8 +84,7 @@ def read_complete(values: Any, name: str, n_rows: int) -> NDArray[Any]:
     """
     if values is None:
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got None.")
-    refuse_masked(values, name)
-    array = np.asarray(values.to_numpy() if hasattr(values, "to_numpy") else values)
+    array = array_of(values, name)
     if array.ndim == 0 or len(array) != n_rows:
         got = "a single value" if array.ndim == 0 else str(len(array))
         raise InputError(f"{name}: expected {n_rows} entries, one per row, got {got}.")
@@ -109,8 +108,8 @@ def single_column(y: Any) -> Any:
         return y[y.columns[0]] if len(y.columns) == 1 else y
     if getattr(getattr(y, "dtype", None), "names", None) is not None:
         return y  # event and time
-    is_column = isinstance(y, np.ndarray | list) and np.ndim(y) == 2 and np.shape(y)[1] == 1
-    return np.asarray(y)[:, 0] if is_column else y
+    array = array_of(y, "y") if isinstance(y, np.ndarray | list) else np.empty(0)
+    return array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else y
 
 
 def read_groups(groups: Any, n_rows: int) -> tuple[NDArray[np.int64], bool]:

@@ -50,8 +50,9 @@ class ReportPage(Reported, page.Page):
         ----------
         axes : array of matplotlib Axes, optional
             Where to draw: four for a binary outcome (ROC curve, calibration, decision
-            curve, predictions), two for several classes (ROC curves, called classes), one for
-            each target of a regression. A new figure by default.
+            curve, predictions), two for several classes (ROC curves, called classes), three for
+            times to an event (curves by risk, calibration, decision curve), one for each target
+            of a regression. A new figure by default.
 
         Returns
         -------

@@ -11,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.evaluation._decision import DecisionCurve
+from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._ranking import divide
 from asfusion.evaluation.metrics import BinaryScorer, Grouped
 from asfusion.survival.concordance import places_in_time, smaller_behind
@@ -142,6 +144,54 @@ class Censoring:
         had, later = self.event & (self.time <= horizon), self.time > horizon
         at = steps[:, self._curve.places(horizon)][:, None]
         return divide_or_zero(had, steps[:, self._own]) + divide_or_zero(later, at)
+
+
+class CensoredDecision:
+    """Net benefit by a horizon at many thresholds, each group counted as often as asked.
+
+    Rows that are known by the horizon count through their inverse probability weights [1]_.
+
+    Parameters
+    ----------
+    event, time : ndarray of shape (N,)
+        What happened to each row, and when.
+    risk : ndarray of shape (N,)
+        Predicted probability of the event by the horizon.
+    horizon : float
+        In the unit of `time`.
+    groups : ndarray of shape (N,)
+        Number from 0 of the group of each row.
+    thresholds : ndarray of shape (T,)
+        Rising.
+
+    References
+    ----------
+    .. [1] Vickers et al., "Extensions to decision curve analysis, a novel method for evaluating
+       diagnostic tests, prediction models and molecular markers", BMC Med Inform Decis Mak 2008.
+       https://doi.org/10.1186/1472-6947-8-53
+    """
+
+    def __init__(
+        self,
+        event: NDArray[np.bool_],
+        time: Floats,
+        risk: Floats,
+        horizon: float,
+        groups: NDArray[np.int64],
+        thresholds: Floats,
+    ) -> None:
+        self._censoring, self._horizon, self._groups = Censoring(event, time), horizon, groups
+        rows = np.arange(len(time))
+        had = (event & (time <= horizon)).astype(np.int64)
+        # Weights differ by row and replicate, so that each row is a group of its own.
+        judged = Judged("binary", had, risk, ("no", "yes"), rows, True)
+        self._curve = DecisionCurve(judged, thresholds, None)
+
+    def __call__(self, counts: Floats) -> tuple[Floats, Floats]:
+        """Return net benefit (R, T) of the predictions and of treating all, for counts (R, G)."""
+        weights = np.take(counts, self._groups, axis=1)
+        steps = self._censoring.steps(weights)
+        return self._curve(weights * self._censoring.inverse(steps, self._horizon))
 
 
 class _Squares:

@@ -193,6 +193,8 @@ class MulticlassScorer(Calibrated):
         Names of the K classes, for scores of one class against the rest.
     ranks : ndarray of shape (K,), int, optional
         Place of each class in their order, from 0, if they have one.
+    called : ndarray of shape (N,), int, optional
+        Number of the class that each row is called; the most probable one by default.
     groups : ndarray of shape (N,), optional
         Number from 0 of the group of each row; each row is its own by default.
     """
@@ -204,6 +206,7 @@ class MulticlassScorer(Calibrated):
         *,
         names: Sequence[str],
         ranks: NDArray[np.int64] | None = None,
+        called: NDArray[np.int64] | None = None,
         groups: NDArray[np.int64] | None = None,
     ) -> None:
         super().__init__(len(classes), groups)
@@ -212,9 +215,9 @@ class MulticlassScorer(Calibrated):
         self._rankings = [
             Ranking(is_class[:, k], probabilities[:, k]) for k in range(len(self._names))
         ]
-        called = probabilities.argmax(axis=1)
+        called = probabilities.argmax(axis=1) if called is None else called
         own = probabilities[np.arange(len(classes)), classes]
-        top = probabilities.max(axis=1)
+        top = probabilities[np.arange(len(classes)), called]
         in_bin = bin_numbers(top)[None, :] == np.arange(N_BINS)[:, None]
         right = called == classes
         self._ordinal = None if ranks is None else Ordinal(ranks, classes, called)

@@ -86,7 +86,7 @@ class BinaryScoring(Scoring):
             prevalence = check_number(
                 prevalence, "prevalence", minimum=0.0, maximum=1.0, exclusive=True
             )
-        grid = _read_range((0.01, 0.99) if thresholds is None else thresholds)
+        grid = read_range(thresholds)
         return Rules(threshold=cut, source=source, prevalence=prevalence, thresholds=grid)
 
     def fold_rules(self, judged: Judged) -> Rules:
@@ -136,9 +136,11 @@ class BinaryScoring(Scoring):
         pictures.draw_histogram(report, axes[3])
 
 
-def _read_range(thresholds: Any) -> NDArray[np.float64]:
+def read_range(thresholds: Any) -> NDArray[np.float64]:
+    """Return the thresholds of a decision curve from their ends; from 1 to 99 % by default."""
     try:
-        low, high = (float(value) for value in thresholds)
+        ends = (0.01, 0.99) if thresholds is None else thresholds
+        low, high = (float(value) for value in ends)
         usable = 0.0 <= low < high < 1.0
     except (TypeError, ValueError):
         usable = False

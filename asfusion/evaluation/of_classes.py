@@ -39,6 +39,7 @@ class ClassScoring(Scoring):
     drawn = ("auc", "brier")
     canary = ("auc", 0.5)
     options = frozenset({"ordinal"})
+    call: ClassVar[str] = "Most probable class"  # what a row is called
 
     def read(self, predicted: Any, y: Any, groups: Any, classes: Any) -> Judged:
         """Return checked rows with a probability of each class."""
@@ -60,12 +61,17 @@ class ClassScoring(Scoring):
             judged.predicted,
             names=judged.classes,
             ranks=rules.ranks,
+            called=self.called(judged),
             groups=judged.groups,
         )
 
+    def called(self, judged: Judged) -> NDArray[np.int64]:
+        """Return the number of the class (N,) that each row is called."""
+        return np.asarray(judged.predicted.argmax(axis=1), dtype=np.int64)
+
     def curves(self, judged: Judged, rules: Rules, **options: Any) -> dict[str, Any]:
         """Return a ROC curve for each class, and which class was called what."""
-        return _curves(judged, rules)
+        return _curves(judged, rules, self.called(judged))
 
     def panels(self, report: Reported) -> tuple[int, int]:
         """Return one line of two axes."""
@@ -78,7 +84,7 @@ class ClassScoring(Scoring):
     def draw(self, report: Reported, axes: Sequence[Axes]) -> None:
         """Draw a ROC curve for each class, and the shares of calls."""
         _draw_rocs(report, axes[0])
-        _draw_called(report, axes[1])
+        _draw_called(report, axes[1], self.call)
 
 
 def ask_classes(model: Any, X: Any, y: Any, groups: Any, classes: Any) -> Judged:
@@ -209,7 +215,7 @@ def _read_order(ordinal: Any, judged: Judged) -> NDArray[np.int64]:
     return np.asarray([listed.index(name) for name in judged.classes], dtype=np.int64)
 
 
-def _curves(judged: Judged, rules: Rules) -> Curves:
+def _curves(judged: Judged, rules: Rules, called: NDArray[np.int64]) -> Curves:
     """Return each class against the rest, and which class was called what."""
     rocs = []
     for k in range(len(judged.classes)):
@@ -222,7 +228,6 @@ def _curves(judged: Judged, rules: Rules) -> Curves:
             else np.full(len(GRID), np.nan)
         )
         rocs.append(plain(false_positive=GRID, true_positive=heights))
-    called = judged.predicted.argmax(axis=1)
     width = len(judged.classes)
     table = np.zeros((width, width))
     np.add.at(table, (judged.y, called), 1.0)
@@ -265,7 +270,7 @@ def _colours(count: int) -> Sequence[Any]:
     return list(colormaps["viridis"](np.linspace(0.0, 0.92, count)))
 
 
-def _draw_called(report: Reported, axis: Axes) -> None:
+def _draw_called(report: Reported, axis: Axes, call: str) -> None:
     shares = np.asarray(report.curves["called"])
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     ticks = range(len(report.classes))
@@ -273,7 +278,7 @@ def _draw_called(report: Reported, axis: Axes) -> None:
     size = "medium" if len(names) <= len(COLOURS) else "x-small"
     axis.set_xticks(ticks, names, rotation=30, ha="right")
     axis.set_yticks(ticks, names)
-    axis.set(xlabel="Most probable class", ylabel="True class", title="Share of each true class")
+    axis.set(xlabel=call, ylabel="True class", title="Share of each true class")
     for i, row in enumerate(shares):
         for j, share in enumerate(row):
             colour = "white" if share > 0.6 else "black"

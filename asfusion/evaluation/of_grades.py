@@ -14,6 +14,7 @@ from asfusion.evaluation._ranking import Ranking, area_under_curve
 from asfusion.evaluation.metrics import MulticlassScorer, ScoreInfo, Scorer
 from asfusion.evaluation.of_classes import ClassScoring
 from asfusion.evaluation.scoring import Rules
+from asfusion.targets.ordered import middle_grade
 
 Floats = NDArray[np.float64]
 
@@ -30,6 +31,7 @@ class GradeScoring(ClassScoring):
     drawn = ("kappa_quadratic", "class_error")
     canary = ("kappa_quadratic", 0.0)
     options: ClassVar[frozenset[str]] = frozenset()
+    call = "Predicted grade"
     infos: ClassVar[Mapping[str, ScoreInfo]] = {
         "auc_above": ScoreInfo("AUC, mean over steps", "high", 1.0, "AUC above {part}"),
     }
@@ -52,15 +54,26 @@ class GradeScoring(ClassScoring):
 
     def scorer(self, judged: Judged, rules: Rules) -> Scorer:
         """Return what scores probabilities of all grades, and of being above each."""
-        return _GradeScorer(judged, self.fold_rules(judged).ranks)
+        return _GradeScorer(judged, self.fold_rules(judged).ranks, self.called(judged))
+
+    def called(self, judged: Judged) -> NDArray[np.int64]:
+        """Return the middle grade of each row, which is what models of grades predict."""
+        return middle_grade(judged.predicted)
 
 
 class _GradeScorer(MulticlassScorer):
     """Scores of ordered classes, with an AUC for each step between them."""
 
-    def __init__(self, judged: Judged, ranks: NDArray[np.int64] | None) -> None:
+    def __init__(
+        self, judged: Judged, ranks: NDArray[np.int64] | None, called: NDArray[np.int64]
+    ) -> None:
         super().__init__(
-            judged.y, judged.predicted, names=judged.classes, ranks=ranks, groups=judged.groups
+            judged.y,
+            judged.predicted,
+            names=judged.classes,
+            ranks=ranks,
+            called=called,
+            groups=judged.groups,
         )
         above = 1.0 - np.cumsum(judged.predicted, axis=1)
         self._steps = {

@@ -10,11 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_number
+from asfusion.evaluation._binary_pictures import draw_decision
+from asfusion.evaluation._decision import where_useful, with_band
 from asfusion.evaluation._inputs import Judged, read_groups, read_predictions
 from asfusion.evaluation._reported import Reported
 from asfusion.evaluation._small_cells import FEWEST
-from asfusion.evaluation._survival_scorer import SurvivalScorer, usual_horizons
+from asfusion.evaluation._survival_scorer import (
+    CensoredDecision,
+    SurvivalScorer,
+    usual_horizons,
+)
 from asfusion.evaluation.metrics import ScoreInfo
+from asfusion.evaluation.of_binary import read_range
 from asfusion.evaluation.scoring import Rules, Scoring
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.show.colours import COLOURS, GREY
@@ -68,7 +75,7 @@ class SurvivalScoring(Scoring):
     audited = (*compared, "ibs")
     drawn = ("c_index", "observed_expected")
     canary = ("c_index", 0.5)
-    options = frozenset({"horizons", "threshold"})
+    options = frozenset({"horizons", "threshold", "thresholds"})
     infos: ClassVar[Mapping[str, ScoreInfo]] = {
         "c_index": ScoreInfo("Harrell's C", "high", 1.0),
         "c_uno": ScoreInfo("Uno's C", "high", 1.0),
@@ -132,9 +139,11 @@ class SurvivalScoring(Scoring):
         return check_number(cut, "threshold", minimum=0.0, maximum=1.0), None
 
     def read_rules(self, model: Any, judged: Judged, **options: Any) -> Rules:
-        """Return the horizons, checked, and the threshold."""
+        """Return the horizons, checked, the threshold, and the range of the decision curve."""
         cut, source = self.read_threshold(model, options["threshold"])
-        return Rules(cut, source, horizons=_read_horizons(options["horizons"], judged))
+        grid = read_range(options["thresholds"])
+        horizons = _read_horizons(options["horizons"], judged)
+        return Rules(cut, source, thresholds=grid, horizons=horizons)
 
     def fold_rules(self, judged: Judged) -> Rules:
         """Return the usual horizons."""
@@ -156,7 +165,7 @@ class SurvivalScoring(Scoring):
     # -- pictures ----------------------------------------------------------------------
 
     def curves(self, judged: Judged, rules: Rules, **options: Any) -> dict[str, Any]:
-        """Return Kaplan-Meier curves by risk, and calibration at each horizon."""
+        """Return Kaplan-Meier curves by risk, calibration at each horizon, and decisions by one."""
         assert isinstance(judged, JudgedSurvival)
         risk = 1.0 - survival_at(judged.predicted, judged.times, rules.horizons)
         middle = len(rules.horizons) // 2
@@ -168,6 +177,7 @@ class SurvivalScoring(Scoring):
                 _calibration(judged, column, horizon)
                 for column, horizon in zip(risk.T, rules.horizons, strict=True)
             ],
+            "decision": _decision(judged, risk[:, middle], rules.horizons[middle], rules, options),
         }
 
     def remarks(self, report: Reported) -> list[str]:
@@ -179,17 +189,26 @@ class SurvivalScoring(Scoring):
                 "by a horizon without its name is the mean over them. Censored rows count "
                 "through inverse probability weights."
             ),
-            f"Net benefit is at a threshold of {report.threshold:.3g}.",
+            (
+                f"Net benefit is at a threshold of {report.threshold:.3g}; by "
+                f"{report.curves['horizons'][len(report.curves['horizons']) // 2]:.4g} the "
+                "predictions are more useful than treating all and than treating none "
+                f"{where_useful(report.curves['decision'])}."
+            ),
         ]
 
     def panels(self, report: Reported) -> tuple[int, int]:
-        """Return one line of two axes."""
-        return 1, 2
+        """Return one line of three axes."""
+        return 1, 3
 
     def draw(self, report: Reported, axes: Sequence[Axes]) -> None:
-        """Draw what happened to the rows of low, middle and high risk, and calibration."""
+        """Draw what happened to rows of low, middle and high risk, calibration, and decisions."""
         _draw_by_risk(report, axes[0])
         _draw_calibration(report, axes[1])
+        horizons = report.curves["horizons"]
+        at = f"{horizons[len(horizons) // 2]:.4g}"
+        score = "net_benefit_by" if len(horizons) == 1 else f"net_benefit_by[{at}]"
+        draw_decision(report, axes[2], score, f"Decision curve, by {at}")
 
 
 def _own_times(y: Any) -> Floats:
@@ -266,6 +285,15 @@ def _calibration(judged: JudgedSurvival, risk: Floats, horizon: float) -> dict[s
     }
 
 
+def _decision(
+    judged: JudgedSurvival, risk: Floats, horizon: float, rules: Rules, options: Any
+) -> dict[str, list[float]]:
+    """Return net benefit by a horizon, over thresholds, with its band."""
+    at = rules.thresholds
+    curve = CensoredDecision(judged.event, judged.time, risk, horizon, judged.groups, at)
+    return with_band(curve, at, judged.n_groups, width=len(judged), **options)
+
+
 def _draw_by_risk(report: Reported, axis: Axes) -> None:
     groups = report.curves["by_risk"]
     names = ("low", "middle", "high") if len(groups) == _GROUPS else ("all rows",)
@@ -284,5 +312,10 @@ def _draw_calibration(report: Reported, axis: Axes) -> None:
         label = f"by {horizon:.4g}"
         axis.plot(points["predicted"], points["observed"], "o-", color=colour, label=label)
     axis.set(xlabel="Predicted risk", ylabel="Observed (Kaplan-Meier)", title="Calibration")
-    axis.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    points = [
+        v for part in report.curves["calibration"] for values in part.values() for v in values
+    ]
+    # Of a rare event all points would stand in a corner.
+    end = 1.0 if max(points, default=1.0) >= 0.5 else max(1.1 * max(points), 0.01)
+    axis.set(xlim=(0, end), ylim=(0, end), aspect="equal")
     axis.legend(frameon=False, fontsize="small")

@@ -126,7 +126,8 @@ class Report(ReportPage):
         Parameters
         ----------
         part : {"scores", "roc", "calibration", "decision"}
-            What to return; curves are those of a binary outcome.
+            What to return; curves are those of a binary outcome, and ``"decision"`` of a time to
+            an event, too.
 
         Returns
         -------
@@ -146,7 +147,8 @@ class Report(ReportPage):
             if part not in get_args(FramePart) or part not in self.curves:
                 msg = (
                     'part: expected "scores", or for a binary outcome "roc", "calibration" or '
-                    f'"decision", got another value for a {self.task} task.'
+                    '"decision", which a time to an event has, too, got another value for a '
+                    f"{self.task} task."
                 )
                 raise ConfigurationError(msg)
             return pd.DataFrame(self.curves[part])

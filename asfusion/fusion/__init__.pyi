@@ -1,8 +1,12 @@
 from ._base import Fusion as Fusion
 from .adaptation_gate import AdaptationGate as AdaptationGate
 from .attention import CrossAttention as CrossAttention
+from .bottleneck import Bottleneck as Bottleneck
 from .concat import Concat as Concat
 from .evidential import Evidential as Evidential
+from .film import FiLM as FiLM
 from .gated import Gated as Gated
 from .gaussian_experts import GaussianExperts as GaussianExperts
+from .latents import Latents as Latents
+from .low_rank import LowRank as LowRank
 from .mixture import MixtureOfExperts as MixtureOfExperts

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from asfusion._checks import check_integer, check_number
 from asfusion._tokens import Tokens
-from asfusion.exceptions import ConfigurationError
 from asfusion.fusion._base import Fusion
+from asfusion.fusion._layers import Layer, check_heads
 
 
 class CrossAttention(Fusion):
@@ -70,12 +70,7 @@ class CrossAttention(Fusion):
     def make_layers(self, dims: Mapping[str, int]) -> None:
         """Create projections, modality marks, the summary token and the transformer."""
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
-        if self.d_out % self.n_heads:
-            msg = (
-                f"CrossAttention: expected d_out as a multiple of n_heads, got "
-                f"d_out={self.d_out} and n_heads={self.n_heads}."
-            )
-            raise ConfigurationError(msg)
+        check_heads("CrossAttention", self.d_out, self.n_heads)
         check_integer(self.n_layers, "n_layers", minimum=1)
         self.project = nn.ModuleDict(
             {name: nn.Linear(width, self.d_out) for name, width in dims.items()}
@@ -85,7 +80,7 @@ class CrossAttention(Fusion):
         )
         self.summary = nn.Parameter(0.02 * torch.randn(self.d_out))
         self.layers = nn.ModuleList(
-            [_Layer(self.d_out, self.n_heads, self.dropout) for _ in range(self.n_layers)]
+            [Layer(self.d_out, self.n_heads, self.dropout) for _ in range(self.n_layers)]
         )
         self.norm = nn.LayerNorm(self.d_out)
 
@@ -104,48 +99,6 @@ class CrossAttention(Fusion):
         mask = torch.cat([always, *[t.mask for t in tokens.values()]], dim=1)
         *layers, last = self.layers
         for layer in layers:
-            sequence = layer(sequence, mask)
+            sequence = layer(sequence, sequence, mask)
         # Of the last layer only the summary is read.
-        return self.norm(last(sequence, mask, n_out=1)[:, 0])  # type: ignore[no-any-return]
-
-
-class _Layer(nn.Module):
-    """Pre-norm self-attention and feed-forward with a mask over keys."""
-
-    def __init__(self, width: int, n_heads: int, dropout: float) -> None:
-        super().__init__()
-        self.n_heads = n_heads
-        self.norm_attention = nn.LayerNorm(width)
-        self.queries_keys_values = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 2 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(2 * width, width),
-        )
-        self.dropout = nn.Dropout(dropout)
-
-    def forward(self, sequence: Tensor, mask: Tensor, n_out: int | None = None) -> Tensor:
-        """Return the first `n_out` tokens, by default all T, after one layer.
-
-        All tokens of `sequence` (B, T, D) are attended to but those that `mask` (B, T) hides.
-        """
-        kept = sequence[:, :n_out]
-        kept = kept + self.dropout(self._attend(self.norm_attention(sequence), mask, n_out))
-        return kept + self.dropout(self.feed_forward(kept))  # type: ignore[no-any-return]
-
-    def _attend(self, sequence: Tensor, mask: Tensor, n_out: int | None) -> Tensor:
-        n_rows, _, width = sequence.shape
-        heads = (self.n_heads, width // self.n_heads)
-        weight, bias = self.queries_keys_values.weight, self.queries_keys_values.bias
-        asking = nn.functional.linear(sequence[:, :n_out], weight[:width], bias[:width])
-        asked = nn.functional.linear(sequence, weight[width:], bias[width:])
-        # (B, heads, T, D / heads)
-        queries = asking.reshape(n_rows, -1, *heads).transpose(1, 2)
-        keys, values = asked.reshape(n_rows, -1, 2, *heads).permute(2, 0, 3, 1, 4)
-        attended = nn.functional.scaled_dot_product_attention(
-            queries, keys, values, attn_mask=mask[:, None, None, :]
-        )
-        return self.out(attended.transpose(1, 2).reshape(n_rows, -1, width))  # type: ignore[no-any-return]
+        return self.norm(last(sequence[:, :1], sequence, mask)[:, 0])  # type: ignore[no-any-return]

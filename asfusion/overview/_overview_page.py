@@ -137,7 +137,7 @@ def _on_size(size: SampleSize, is_grouped: bool) -> str:
     has, wants = f"{size.n_patients:,} {unit}", f"{size.minimum:,}"
     if size.n_events is not None:
         events = f"{size.n_events}" if size.n_events >= FEWEST else f"fewer than {FEWEST}"
-        has += f", {events} of the rarer class"
+        has += f", {events} {size.counted}"
     ratio = f" ({size.per_candidate:.1f} per candidate feature)" if _is_told(size) else ""
     told = f"For {size.outcome} there are {has}{ratio}, and {size.n_candidates} candidate features"
     if size.n_patients >= size.minimum:
@@ -160,8 +160,9 @@ def _remarks(view: OverviewPage) -> list[str]:
         remarks.append(
             "Sample size: Riley et al., BMJ 2020;368:m441, https://doi.org/10.1136/bmj.m441, for a "
             "model that explains 15 % of what can be explained, and no selection of features; "
-            "several classes are taken one against the rest. Images and notes bring features of "
-            "their own, which no such rule counts."
+            "several classes are taken one against the rest; an event comes at one rate, and its "
+            "overall risk is that by the median time of those seen. Images and notes bring "
+            "features of their own, which no such rule counts."
         )
     if view.duplicates is not None:
         remarks.append(view.duplicates.verdict)

@@ -6,7 +6,9 @@ References
    model", BMJ 2020;368:m441. https://doi.org/10.1136/bmj.m441
 .. [2] Riley et al., "Minimum sample size for developing a multivariable prediction model: Part I -
    Continuous outcomes", Stat Med 2019. https://doi.org/10.1002/sim.7993
-.. [3] van Smeden et al., "Sample size for binary logistic prediction models: beyond events per
+.. [3] Riley et al., "Minimum sample size for developing a multivariable prediction model: Part II -
+   Binary and time-to-event outcomes", Stat Med 2019. https://doi.org/10.1002/sim.7992
+.. [4] van Smeden et al., "Sample size for binary logistic prediction models: beyond events per
    variable criteria", Stat Methods Med Res 2019. https://doi.org/10.1177/0962280218784726
 """
 
@@ -37,7 +39,7 @@ class SampleSize:
     n_patients : int
         Patients with a known outcome; rows, if no patients were given.
     n_events : int or None
-        Patients of the rarer class; None for a quantity.
+        Patients of the rarer class, or who had the event; None for a quantity.
     n_candidates : int
         Candidate features of the tables.
     needed : mapping of str to int
@@ -45,6 +47,8 @@ class SampleSize:
         a tenth), ``"optimism"`` (R2 overstated by at most 0.05), ``"overall"`` (overall risk, or
         mean, known well enough), and ``"error"`` (mean absolute error of probabilities of at most
         0.05) or ``"spread"`` (residual standard deviation known to a tenth).
+    counted : str
+        What `n_events` counts, for a sentence.
     """
 
     outcome: str
@@ -52,6 +56,7 @@ class SampleSize:
     n_events: int | None
     n_candidates: int
     needed: Mapping[str, int]
+    counted: str = "of the rarer class"
 
     @property
     def minimum(self) -> int:
@@ -77,16 +82,42 @@ def needed_for_classes(share: float, n_candidates: int, r2: float | None = None)
     r2 : float, optional
         R2 of Cox and Snell that a model is expected to reach; 15 % of the largest by default.
     """
-    most = 1.0 - math.exp(2.0 * (share * math.log(share) + (1 - share) * math.log(1 - share)))
-    r2 = _EXPLAINED * most if r2 is None else r2
-    optimism = r2 / (r2 + _MARGIN * most)
+    likelihood = share * math.log(share) + (1 - share) * math.log(1 - share)
     rarer = min(share, 1.0 - share)
     logs = 0.259 * math.log(rarer) + 0.504 * math.log(n_candidates)
     return {
-        "shrinkage": _for_shrinkage(n_candidates, r2, _SHRINKAGE),
-        "optimism": _for_shrinkage(n_candidates, r2, optimism),
+        **_for_fit(n_candidates, likelihood, r2),
         "overall": math.ceil((_Z / _MARGIN) ** 2 * share * (1.0 - share)),
         "error": math.ceil(math.exp((-0.508 + logs - math.log(_ERROR)) / 0.544)),
+    }
+
+
+def needed_for_times(
+    rate: float, follow_up: float, horizon: float, n_candidates: int, r2: float | None = None
+) -> dict[str, int]:
+    """Return the fewest patients for a time to an event, by criterion.
+
+    The event is taken to come at one rate throughout.
+
+    Parameters
+    ----------
+    rate : float
+        Events that were seen, over the time under observation.
+    follow_up : float
+        Mean time under observation of a patient.
+    horizon : float
+        By when the overall risk is to be known.
+    n_candidates : int
+        Number of candidate features.
+    r2 : float, optional
+        R2 of Cox and Snell that a model is expected to reach; 15 % of the largest by default.
+    """
+    share = rate * follow_up
+    # By so much may the rate be off; the risk by the horizon moves farther where it falls.
+    width = math.log1p(_MARGIN * math.exp(rate * horizon)) / horizon
+    return {
+        **_for_fit(n_candidates, share * math.log(share) - share, r2),
+        "overall": math.ceil(rate * (_Z / width) ** 2 / follow_up),
     }
 
 
@@ -116,6 +147,17 @@ def needed_for_numbers(
         asked = (_WITHIN - 1.0) * abs(mean)
         needed["overall"] = _fewest(lambda n: _half_width(n, n_candidates, left) <= asked, 1)
     return needed
+
+
+def _for_fit(n_candidates: int, likelihood: float, r2: float | None) -> dict[str, int]:
+    """Return who is needed for coefficients and R2, by the log-likelihood of a row without any."""
+    most = 1.0 - math.exp(2.0 * likelihood)
+    r2 = _EXPLAINED * most if r2 is None else r2
+    optimism = r2 / (r2 + _MARGIN * most)
+    return {
+        "shrinkage": _for_shrinkage(n_candidates, r2, _SHRINKAGE),
+        "optimism": _for_shrinkage(n_candidates, r2, optimism),
+    }
 
 
 def _for_shrinkage(n_candidates: int, r2: float, shrinkage: float) -> int:

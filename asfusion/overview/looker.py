@@ -21,9 +21,15 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.overview._classes import Parts, compare_classes
 from asfusion.overview._columns import ColumnFacts, describe_column
 from asfusion.overview._modalities import find_subsets
-from asfusion.overview._sample_size import SampleSize, needed_for_classes, needed_for_numbers
+from asfusion.overview._sample_size import (
+    SampleSize,
+    needed_for_classes,
+    needed_for_numbers,
+    needed_for_times,
+)
 from asfusion.overview._sites import find_parted
 from asfusion.overview.result import Overview
+from asfusion.survival._read import known_times
 from asfusion.suspects.after_index import read_index
 from asfusion.suspects.missingness import find_missingness
 from asfusion.suspects.outcome import Outcome, read_outcomes
@@ -140,7 +146,7 @@ def look(
         modalities=columns,
         subsets=find_subsets(presence, parts),
         lines=compare_classes(frame, taken_for, parts),
-        sample_sizes=_sample_sizes(outcomes, patients, _count_features(facts, taken_for)),
+        sample_sizes=_sample_sizes(y, outcomes, patients, _count_features(facts, taken_for)),
         suspects=tuple(suspects),
         duplicates=found,
         advice=find_parted(frame, columns),
@@ -221,9 +227,11 @@ def _count_features(facts: Sequence[ColumnFacts], taken_for: Mapping[str, str]) 
 
 
 def _sample_sizes(
-    outcomes: Sequence[Outcome], patients: NDArray[np.int64], n_candidates: int
+    y: Any, outcomes: Sequence[Outcome], patients: NDArray[np.int64], n_candidates: int
 ) -> tuple[SampleSize, ...]:
     """Return what is there and what is needed, of outcomes that vary."""
+    if (told := known_times(y)) is not None:
+        return _size_of_times(*told, patients, n_candidates)
     found = []
     for outcome in outcomes:
         values = outcome.values[outcome.known]
@@ -231,6 +239,27 @@ def _sample_sizes(
             people = np.unique(patients[outcome.known], return_inverse=True)[1]
             found.append(_sample_size(outcome, values, people, n_candidates))
     return tuple(found)
+
+
+def _size_of_times(
+    event: NDArray[np.float64],
+    time: NDArray[np.float64],
+    patients: NDArray[np.int64],
+    n_candidates: int,
+) -> tuple[SampleSize, ...]:
+    """Return what is needed for a time to an event; a patient counts for the longest time."""
+    known = np.isin(event, (0.0, 1.0)) & np.isfinite(time) & (time > 0)
+    people = np.unique(patients[known], return_inverse=True)[1]
+    longest, ever = np.zeros(people.max(initial=-1) + 1), np.zeros(people.max(initial=-1) + 1)
+    np.maximum.at(longest, people, time[known])
+    np.maximum.at(ever, people, event[known])
+    if not ever.any():
+        return ()
+    follow_up, horizon = float(longest.mean()), float(np.median(longest[ever == 1.0]))
+    rate, p = float(ever.sum() / longest.sum()), n_candidates
+    needed = needed_for_times(rate, follow_up, horizon, p) if p else {}
+    name = "the time to the event"
+    return (SampleSize(name, len(ever), int(ever.sum()), p, needed, "with the event"),)
 
 
 def _sample_size(

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
+_CACHED = 2**17  # values of a block of rows
+
 
 @dataclass(frozen=True, eq=False)
 class Stratum:
@@ -91,6 +93,74 @@ def make_ties(stratum: Stratum, weight: Floats, ties: str) -> Ties:
     return Ties(at, share, (total / np.maximum(stratum.deaths, 1))[at])
 
 
+@dataclass(frozen=True, eq=False)
+class Factors:
+    """By what sums over the rows at risk are multiplied in the curvature: one of each time.
+
+    With sums S of those at risk, and T of those with the event, of whom a share s has left, tied
+    events bring the sum of squares of (S - s T) / exposure. That is the square of
+    ``own * S - mixed * T``, and the square of ``left * T``.
+
+    Parameters
+    ----------
+    own, mixed, left : ndarray of shape (K,)
+        The factors.
+    """
+
+    own: Floats
+    mixed: Floats
+    left: Floats
+
+
+def _factors(ties: Ties, exposure: Floats, n_times: int) -> Factors:
+    weight = ties.weight / exposure / exposure  # the square of the least exposure is 0
+    sums = [np.bincount(ties.at, weight * ties.share**power, n_times) for power in range(3)]
+    own = np.sqrt(sums[0])
+    mixed = np.divide(sums[1], own, out=np.zeros(n_times), where=own > 0)
+    return Factors(own, mixed, np.sqrt(np.maximum(sums[2] - mixed**2, 0.0)))
+
+
+def _spread_at_risk(
+    X: Floats, stratum: Stratum, relative: Floats, expected: Floats, factors: Factors
+) -> Floats:
+    """Return the sum over events of the spread (P, P) of features among the rows at risk."""
+    n_features = X.shape[1]
+    out, at_risk = np.zeros((n_features, n_features)), np.zeros(n_features)
+    firsts = np.concatenate([[0], stratum.at_risk[:-1]])
+    for times in _blocks(stratum, n_features):
+        first, last = firsts[times.start], stratum.at_risk[times.stop - 1]
+        rows = stratum.rows[first:last]
+        part = X[rows]
+        out += _squared(part * np.sqrt(np.maximum(expected[rows], 0.0))[:, None])
+        part *= relative[first:last, None]
+        sums = np.add.reduceat(part, firsts[times] - first, axis=0)
+        sums[0] += at_risk
+        at_risk = np.cumsum(sums, axis=0, out=sums)[-1].copy()
+        sums *= factors.own[times, None]
+        if factors.mixed[times].any():
+            begins = stratum.starts[times.start]
+            ends = np.append(stratum.starts, len(stratum.events))[times.stop]
+            leaving = np.add.reduceat(
+                part[stratum.events[begins:ends] - first], stratum.starts[times] - begins, axis=0
+            )
+            sums -= factors.mixed[times, None] * leaving
+            out -= _squared(factors.left[times, None] * leaving)
+        out -= _squared(sums)
+    return out
+
+
+def _blocks(stratum: Stratum, n_features: int) -> list[slice]:
+    """Return event times by blocks whose rows stay in the processor's cache."""
+    size = max(1, _CACHED // n_features)
+    cuts = np.searchsorted(stratum.at_risk, np.arange(size, stratum.at_risk[-1], size))
+    edges = np.unique([0, *cuts, len(stratum.times)])
+    return [slice(a, b) for a, b in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True)]
+
+
+def _squared(part: Floats) -> Floats:
+    return np.asarray(part.T @ part)
+
+
 def _sum_at(values: Floats, stratum: Stratum) -> Floats:
     """Return sums over the events of each time, of values (E,) or (E, P)."""
     if not len(stratum.starts):
@@ -150,19 +220,27 @@ class PartialLikelihood:
         strata: Ints,
         ties: str = "efron",
     ) -> None:
-        self.event, self.weight = event, weight
+        self.event, self.time, self.weight = event, time, weight
+        self.numbers, self.ties = strata, ties
         order = np.argsort(strata, kind="stable")
         cuts = np.flatnonzero(np.diff(strata[order])) + 1
         made = [make_stratum(rows, event, time) for rows in np.split(order, cuts)]
         self.strata = [(stratum, make_ties(stratum, weight, ties)) for stratum in made]
 
+    def take(self, rows: Ints) -> PartialLikelihood:
+        """Return that of some of the rows."""
+        return PartialLikelihood(
+            self.event[rows], self.time[rows], self.weight[rows], self.numbers[rows], self.ties
+        )
+
     def slope(self, risk: Floats) -> Slope:
-        """Return value and first derivatives at log risks (N,)."""
+        """Return value and first derivatives at log risks (N,); not finite if those lie too far."""
         expected, value = np.zeros(len(risk)), 0.0
-        for stratum, ties in self.strata:
-            part, hazard = self._stratum_slope(risk, stratum, ties)
-            expected[stratum.rows] = hazard
-            value += part
+        with np.errstate(over="ignore", invalid="ignore"):
+            for stratum, ties in self.strata:
+                part, hazard = self._stratum_slope(risk, stratum, ties)
+                expected[stratum.rows] = hazard
+                value += part
         value += float((self.weight * self.event) @ risk)
         return Slope(value, self.weight * self.event - expected, expected)
 
@@ -190,18 +268,13 @@ class PartialLikelihood:
 
     def curvature(self, X: Floats, risk: Floats, expected: Floats) -> Floats:
         """Return minus the second derivative (P, P) by coefficients of `X` (N, P)."""
-        out = X.T @ (expected[:, None] * X)
+        out = np.zeros((X.shape[1], X.shape[1]))
         for stratum, ties in self.strata:
-            if not len(stratum.deaths):
-                continue
-            _, relative, exposure = self._exposures(risk, stratum, ties)
-            weighted = relative[:, None] * X[stratum.rows]
-            means = _sum_at_risk(weighted, stratum)[ties.at]
-            if ties.share.any():
-                means -= ties.share[:, None] * _sum_at(weighted[stratum.events], stratum)[ties.at]
-            means *= (np.sqrt(ties.weight) / exposure)[:, None]
-            out -= means.T @ means
-        return np.asarray(out)
+            if len(stratum.deaths):
+                _, relative, exposure = self._exposures(risk, stratum, ties)
+                factors = _factors(ties, exposure, len(stratum.deaths))
+                out += _spread_at_risk(X, stratum, relative, expected, factors)
+        return out
 
     def baseline(self, risk: Floats) -> list[tuple[Floats, Floats]]:
         """Return for each stratum its event times, rising, and the cumulative hazard at them.

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 
 # scikit-survival's arrays are (event, time); the names are the user's own.
 DTYPE = np.dtype([("event", np.bool_), ("time", np.float64)])
-_NAMES = ("event", "time")
+_NAMES: tuple[str, str] = ("event", "time")
 _SHAPE = (
     'a DataFrame with columns "event" and "time", or a structured array of a boolean event '
     "and a time as scikit-survival has it"
@@ -51,10 +51,90 @@ def read_times(y: Any, n_rows: int) -> NDArray[np.void]:
     return out
 
 
+def read_moments(times: Any) -> Floats:
+    """Return the times (n_times,) at which curves are asked for, or say that they are none.
+
+    Raises
+    ------
+    InputError
+        If there are none, or some are missing or no numbers.
+    """
+    try:
+        moments = np.atleast_1d(np.asarray(times, dtype=np.float64))
+    except (TypeError, ValueError):
+        moments = np.empty(0)
+    if moments.ndim != 1 or not len(moments) or np.isnan(moments).any():
+        msg = "times: expected one number or several, in the unit of y, got others, or none."
+        raise InputError(msg)
+    return moments
+
+
+def read_labels(labels: Any, n_rows: int, name: str) -> NDArray[Any]:
+    """Return a label (n_rows,) of each row, all of one kind and none missing.
+
+    Raises
+    ------
+    InputError
+        If they are no such labels.
+    """
+    try:
+        array = _array(labels)
+    except ValueError:
+        msg = f"{name}: expected {n_rows} entries, one per row, got rows of several lengths."
+        raise InputError(msg) from None
+    if array.shape != (n_rows,):
+        got = f"shape {array.shape}" if array.ndim else "a single value"
+        msg = f"{name}: expected {n_rows} entries, one per row, got {got}."
+        raise InputError(msg)
+    missing = _count_missing(array)
+    if missing:
+        msg = (
+            f"{name}: expected an entry in every row, got {missing} missing. Give them a name of "
+            "their own, or drop those rows everywhere."
+        )
+        raise InputError(msg)
+    try:
+        np.unique(array)
+    except TypeError:  # text and numbers, which have no order
+        msg = f"{name}: expected entries of one type, got several. Make all text."
+        raise InputError(msg) from None
+    return array
+
+
 def is_times(y: Any) -> bool:
     """Return whether `y` looks like event and time of each row."""
     names = _names_of(y)
     return names is not None and set(names) == set(_NAMES)
+
+
+def known_times(y: Any) -> tuple[Floats, Floats] | None:
+    """Return event and time as numbers, NaN where there is none; None if `y` is something else."""
+    names = _names_of_times(y)
+    if names is None:
+        return None
+    event, time = (_as_numbers(_array(y[name])) for name in names)
+    return event, time
+
+
+def _as_numbers(column: NDArray[Any]) -> Floats:
+    if column.dtype.kind in "mM":
+        return np.full(len(column), np.nan)
+    cells = [np.nan if is_missing(cell) else cell for cell in column.tolist()]
+    try:
+        return np.asarray(cells, dtype=np.float64)
+    except (TypeError, ValueError):
+        return np.full(len(cells), np.nan)
+
+
+def _names_of_times(y: Any) -> tuple[str, str] | None:
+    """Return what `y` calls event and time, if it has no other columns."""
+    names = _names_of(y)
+    if names is None or len(names) != 2:
+        return None
+    if set(names) == set(_NAMES):
+        return _NAMES
+    is_packed = isinstance(y, np.ndarray) and y.dtype[names[0]].kind == "b"
+    return (names[0], names[1]) if is_packed else None
 
 
 def _names_of(y: Any) -> tuple[str, ...] | None:
@@ -65,16 +145,12 @@ def _names_of(y: Any) -> tuple[str, ...] | None:
 
 
 def _columns(y: Any) -> tuple[NDArray[Any], NDArray[Any]]:
-    names = _names_of(y)
+    names = _names_of_times(y)
     if names is None:
-        msg = f"y: expected {_SHAPE}, got {type(y).__name__}. Make one of event and time."
-        raise InputError(msg)
-    if set(names) == set(_NAMES):
-        return _array(y["event"]), _array(y["time"])
-    if isinstance(y, np.ndarray) and len(names) == 2 and y.dtype[names[0]].kind == "b":
-        return y[names[0]], y[names[1]]
-    msg = f"y: expected {_SHAPE}, got {len(names)} column(s) of other names. Rename them."
-    raise InputError(msg)
+        others = _names_of(y)
+        got = type(y).__name__ if others is None else f"{len(others)} column(s) of other names"
+        raise InputError(f"y: expected {_SHAPE}, got {got}. Make one of event and time.")
+    return _array(y[names[0]]), _array(y[names[1]])
 
 
 def _array(column: Any) -> NDArray[Any]:
@@ -124,7 +200,15 @@ def _read_time(column: NDArray[Any]) -> Floats:
 
 
 def _refuse_missing(column: NDArray[Any], name: str) -> None:
-    missing = sum(is_missing(entry) for entry in column.ravel().tolist())
+    missing = _count_missing(column)
     if missing:
         msg = f"y: expected {name} in every row, got {missing} missing. Drop those rows everywhere."
         raise InputError(msg)
+
+
+def _count_missing(column: NDArray[Any]) -> int:
+    if column.dtype.kind in "biuU":
+        return 0
+    if column.dtype.kind == "f":
+        return int(np.isnan(column).sum())
+    return sum(is_missing(entry) for entry in column.ravel().tolist())

@@ -15,24 +15,23 @@ from asfusion._door import learns, public
 from asfusion._warn import warn_user
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
-from asfusion.survival._efron import PartialLikelihood, Slope
-from asfusion.survival._read import read_times
+from asfusion.survival._efron import PartialLikelihood
+from asfusion.survival._newton import Newton, Penalty
+from asfusion.survival._read import read_labels, read_moments, read_times
 from asfusion.survival.concordance import harrell_c
 
 Floats = NDArray[np.float64]
 
-_MOST_HALVINGS = 30
-_ROUNDING = 1e-14
-_SWEEPS = 1000  # of coordinate descent for one quadratic piece
+_CONSTANT = 1e-12  # a spread below it, for a mean of one, is rounding
 
 
 class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
     """Proportional hazards: the log risk of a row is linear in its features.
 
     The partial log-likelihood, less ``alpha`` times the elastic net, is made as large as it
-    gets by Newton's steps. Features are taken as they are: scale them before they are
-    penalised. The likelihood is a sum over events, so that the same `alpha` weighs less in
-    more rows, as in scikit-learn's ridge.
+    gets by Newton's steps; of many rows, a sample takes the first of them. Features are taken
+    as they are: scale them before they are penalised. The likelihood is a sum over events, so
+    that the same `alpha` weighs less in more rows, as in scikit-learn's ridge.
 
     Parameters
     ----------
@@ -46,18 +45,22 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
     max_iter : int
         Most Newton steps.
     tol : float
-        Steps end when the derivative of the objective is below it, per row and in each feature.
+        Steps end when the derivative of the objective is below it, per row and in each feature,
+        of which one standard deviation is the unit.
 
     Attributes
     ----------
     coef_ : ndarray of shape (n_features,)
         Log hazard ratio of one unit of each feature.
     n_iter_ : int
-        Newton steps taken.
+        Steps taken over all rows.
     center_ : ndarray of shape (n_features,)
         Means of the features: the baseline is the hazard there.
     strata_ : ndarray of shape (n_strata,)
         The strata, sorted; one without a name if none were given.
+    baselines_ : list of (times, hazard)
+        For each of ``strata_`` its event times (n_times,), rising, in the unit of y, and the
+        cumulative hazard (n_times,) that a row at ``center_`` has lived through by them.
 
     References
     ----------
@@ -109,7 +112,8 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         sample_weight : array of shape (n_rows,), optional
             Weight of each row.
         strata : array of shape (n_rows,), optional
-            Rows are compared with those of their own stratum, which has a baseline of its own.
+            Text or numbers, none missing. Rows are compared with those of their own stratum,
+            which has a baseline of its own.
 
         Returns
         -------
@@ -130,12 +134,10 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
             raise InputError("y: expected at least one event, got none: all rows are censored.")
         weight = read_weights(sample_weight, len(X))
         self.strata_, numbers = _read_strata(strata, len(X))
-        self.center_ = np.average(X, axis=0, weights=weight)
-        centred = X - self.center_
+        self.center_ = weight @ X / weight.sum()
         likelihood = PartialLikelihood(y["event"], y["time"], weight, numbers, self.ties)
-        total = float(weight.sum())
-        self.coef_ = _fit_rotated(self, centred, likelihood, total)
-        self.baselines_ = likelihood.baseline(centred @ self.coef_)
+        self.coef_, risk = _fit_rotated(self, X - self.center_, likelihood)
+        self.baselines_ = likelihood.baseline(risk)
         return self
 
     def _check_parameters(self) -> None:
@@ -184,11 +186,11 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            If a stratum was not fitted.
+            If `times` are no numbers, or a stratum was not fitted.
         """
+        times = read_moments(times)
         risk = np.exp(self.predict(X))
         numbers = self._strata_numbers(strata, len(risk))
-        times = np.atleast_1d(np.asarray(times, dtype=np.float64))
         hazards = np.stack([_at(times, *baseline) for baseline in self.baselines_])
         return np.asarray(np.exp(-risk[:, None] * hazards[numbers]))
 
@@ -204,13 +206,14 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         if strata is None:
             msg = "strata: expected those of each row, as fit was given some, got None."
             raise InputError(msg)
-        labels = np.asarray(strata)
-        numbers = np.minimum(np.searchsorted(self.strata_, labels), len(self.strata_) - 1)
-        unknown = int((self.strata_[numbers] != labels).sum())
-        if len(labels) != n_rows or unknown:
+        place = {label: number for number, label in enumerate(self.strata_.tolist())}
+        labels = read_labels(strata, n_rows, "strata").tolist()
+        numbers = np.asarray([place.get(label, -1) for label in labels], dtype=np.int64)
+        unknown = int((numbers < 0).sum())
+        if unknown:
             msg = (
                 f"strata: expected for each of {n_rows} rows a stratum that was fitted, got "
-                f"{len(labels)} entries, {unknown} of them new."
+                f"{unknown} of them new. Predict the rows of fitted strata alone."
             )
             raise InputError(msg)
         return numbers
@@ -219,10 +222,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
 def _read_strata(strata: Any, n_rows: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
     if strata is None:
         return np.zeros(1), np.zeros(n_rows, dtype=np.int64)
-    labels = np.asarray(strata)
-    if labels.shape != (n_rows,):
-        raise InputError(f"strata: expected {n_rows} entries, one per row, got others.")
-    found, numbers = np.unique(labels, return_inverse=True)
+    found, numbers = np.unique(read_labels(strata, n_rows, "strata"), return_inverse=True)
     return found, numbers
 
 
@@ -231,118 +231,50 @@ def _at(times: Floats, known: Floats, hazard: Floats) -> Floats:
     return np.append(0.0, hazard)[np.searchsorted(known, times, side="right")]
 
 
-# -- the steps -------------------------------------------------------------------------
+# -- the coefficients --------------------------------------------------------------------
 
 
 def _fit_rotated(
-    model: CoxRegression, X: Floats, likelihood: PartialLikelihood, total: float
-) -> Floats:
-    """Return coefficients; those of more features than rows are found among the rows.
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood
+) -> tuple[Floats, Floats]:
+    """Return coefficients and log risks; of more features than rows, found among the rows.
 
-    A ridge does not change under rotation, and its solution lies where the rows do.
+    A ridge does not change under rotation, and its solution lies where the rows do. `X` (N, P) may
+    be overwritten.
     """
     is_wide = X.shape[1] > len(X) and model.l1_ratio == 0 and model.alpha > 0
     if not is_wide:
-        return _Newton(model, X, likelihood, total).run()
+        return _fit_scaled(model, X, likelihood)
     left, spread, right = np.linalg.svd(X, full_matrices=False)
-    return np.asarray(right.T @ _Newton(model, left * spread, likelihood, total).run())
+    coef, risk = _fit(model, left * spread, likelihood, np.ones(len(spread)))
+    return np.asarray(right.T @ coef), risk
 
 
-class _Newton:
-    """Newton's steps; with an L1 penalty, on the quadratic that they stand on."""
+def _fit_scaled(
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood
+) -> tuple[Floats, Floats]:
+    """Return coefficients and log risks, found where all features have one spread."""
+    spread = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
+    scale = np.where(spread > _CONSTANT * np.abs(model.center_), spread, 1.0)
+    X /= scale
+    coef, risk = _fit(model, X, likelihood, scale)
+    return coef / scale, risk
 
-    def __init__(
-        self, model: CoxRegression, X: Floats, likelihood: PartialLikelihood, total: float
-    ) -> None:
-        self.model, self.X, self.likelihood, self.total = model, X, likelihood, total
-        # Everything is divided by the weight of all rows, so that `tol` means the same for few.
-        self.ridge = model.alpha * (1.0 - model.l1_ratio) / total
-        self.lasso = model.alpha * model.l1_ratio / total
 
-    def run(self) -> Floats:
-        """Return the coefficients."""
-        coef = np.zeros(self.X.shape[1])
-        slope = self._slope(coef)
-        for step in range(self.model.max_iter):
-            self.model.n_iter_ = step
-            gradient = self._gradient(coef, slope)
-            if self._steepness(coef, gradient) < self.model.tol:
-                return coef
-            coef, slope = self._stepped(coef, slope, gradient)
-        self.model.n_iter_ = self.model.max_iter
-        self._tell_unfinished(coef, slope)
-        return coef
-
-    def _tell_unfinished(self, coef: Floats, slope: Slope) -> None:
-        steep = self._steepness(coef, self._gradient(coef, slope))
-        if steep >= self.model.tol:
-            warn_user(
-                f"Cox regression: expected to end within max_iter={self.model.max_iter} steps, "
-                f"but the derivative is still {steep:.1g}. A feature may tell events from "
-                "censored rows without exception: use alpha > 0, or raise max_iter."
-            )
-
-    def _slope(self, coef: Floats) -> Slope:
-        return self.likelihood.slope(self.X @ coef)
-
-    def _objective(self, coef: Floats, slope: Slope) -> float:
-        penalty = 0.5 * self.ridge * coef @ coef + self.lasso * np.abs(coef).sum()
-        return float(penalty - slope.value / self.total)
-
-    def _gradient(self, coef: Floats, slope: Slope) -> Floats:
-        """Return the derivative of the smooth part."""
-        return np.asarray(self.ridge * coef - self.X.T @ slope.residuals / self.total)
-
-    def _steepness(self, coef: Floats, gradient: Floats) -> float:
-        """Return the largest derivative, the kink at 0 accounted for."""
-        steep = np.where(
-            coef == 0,
-            np.maximum(np.abs(gradient) - self.lasso, 0.0),
-            np.abs(gradient + self.lasso * np.sign(coef)),
+def _fit(
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood, scale: Floats
+) -> tuple[Floats, Floats]:
+    """Return coefficients and log risks of features that were divided by `scale` (P,)."""
+    strength = model.alpha / float(likelihood.weight.sum())
+    ridge = strength * (1.0 - model.l1_ratio) / scale**2
+    lasso = strength * model.l1_ratio / scale
+    newton = Newton(X, likelihood, Penalty(ridge, lasso, model.tol, model.max_iter))
+    coef = newton.run()
+    model.n_iter_ = newton.n_iter
+    if not newton.has_ended:
+        warn_user(
+            f"Cox regression: expected to end within max_iter={model.max_iter} steps, but the "
+            f"derivative is still {newton.place.steepness:.1g}. A feature may tell events from "
+            "censored rows without exception: use alpha > 0, or raise max_iter."
         )
-        return float(steep.max(initial=0.0))
-
-    def _stepped(self, coef: Floats, slope: Slope, gradient: Floats) -> tuple[Floats, Slope]:
-        """Return coefficients that are no worse: the step is halved until they are."""
-        # Features at 0 that the lasso holds there are left out of the quadratic.
-        active = np.flatnonzero((coef != 0) | (np.abs(gradient) > self.lasso))
-        X, risk = self.X[:, active], self.X @ coef
-        curvature = self.likelihood.curvature(X, risk, slope.expected) / self.total
-        curvature[np.diag_indices_from(curvature)] += self.ridge
-        change = np.zeros_like(coef)
-        change[active] = self._quadratic(curvature, gradient[active], coef[active])
-        before = self._objective(coef, slope)
-        before += _ROUNDING * (1.0 + abs(before))  # near the end steps are lost in the last digits
-        for halving in range(_MOST_HALVINGS):
-            tried = coef + change / 2.0**halving
-            found = self._slope(tried)
-            if np.isfinite(found.value) and self._objective(tried, found) <= before:
-                return tried, found
-        return coef, slope
-
-    def _quadratic(self, curvature: Floats, gradient: Floats, coef: Floats) -> Floats:
-        """Return the change at which the quadratic, with the lasso, is least."""
-        if self.lasso == 0:
-            return np.asarray(
-                -np.linalg.lstsq(curvature, gradient, rcond=None)[0], dtype=np.float64
-            )
-        return _coordinate_descent(curvature, gradient, coef, self.lasso)
-
-
-def _coordinate_descent(curvature: Floats, gradient: Floats, coef: Floats, lasso: float) -> Floats:
-    """Return the change of `coef` that minimises a quadratic with an L1 penalty."""
-    change, slope = np.zeros_like(coef), gradient.copy()
-    diagonal = np.maximum(np.diag(curvature), np.finfo(float).eps)
-    for _ in range(_SWEEPS):
-        moved = 0.0
-        for j in range(len(coef)):
-            now = coef[j] + change[j]
-            wanted = now - slope[j] / diagonal[j]
-            wanted = np.sign(wanted) * max(abs(wanted) - lasso / diagonal[j], 0.0)
-            if wanted != now:
-                slope += curvature[:, j] * (wanted - now)
-                change[j] += wanted - now
-                moved = max(moved, abs(wanted - now) * np.sqrt(diagonal[j]))
-        if moved < 1e-12:
-            break
-    return change
+    return coef, X @ coef

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from asfusion._arrays import read_weights
 from asfusion._door import learns, public
 from asfusion._unfitted import UnfittedError
-from asfusion.survival._read import read_times
+from asfusion.survival._read import read_moments, read_times
 
 Floats = NDArray[np.float64]
 
@@ -99,11 +99,16 @@ class KaplanMeier:
         -------
         ndarray of shape (n_times,)
             Between 0 and 1.
+
+        Raises
+        ------
+        InputError
+            If `times` are no numbers.
         """
         if not hasattr(self, "times_"):
             msg = "KaplanMeier: expected a fitted one, got one that is not. Call fit first."
             raise UnfittedError(msg)
-        places = np.searchsorted(self.times_, np.asarray(times, dtype=np.float64), side="right")
+        places = np.searchsorted(self.times_, read_moments(times), side="right")
         return np.append(1.0, self.survival_)[places]
 
 

@@ -6,13 +6,11 @@ Dimensions: N rows, T times.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.model_selection import StratifiedKFold
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asfusion._arrays import read_weights
@@ -22,7 +20,7 @@ from asfusion._frames import group_labels
 from asfusion._splits import Split, patient_folds
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
-from asfusion.survival._read import read_times
+from asfusion.survival._read import read_moments, read_times
 from asfusion.survival.concordance import harrell_c
 from asfusion.survival.cox import CoxRegression
 from asfusion.survival.kaplan_meier import counts
@@ -83,7 +81,8 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         InputError
-            If rows, times or groups cannot be used, or fewer than two events were seen.
+            If rows, times or groups cannot be used, or fewer than two events were seen, or those
+            of one patient alone.
         """
         check_integer(self.cv, "cv", minimum=2)
         X = self._read(X, reset=True)
@@ -99,22 +98,25 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
     def _fitted(self, X: Floats, y: NDArray[np.void], weight: Floats) -> Any:
         return self._regressor().fit(X, self._labels(y, weight), sample_weight=weight)
 
-    def _splits(self, y: NDArray[np.void], groups: Any) -> Iterable[Split]:
+    def _splits(self, y: NDArray[np.void], groups: Any) -> list[Split]:
         """Return folds that share events evenly and, where there are some, keep patients whole."""
-        folds = min(self.cv, int(y["event"].sum()), max(2, len(y) // 2))
-        patients = None if groups is None else group_labels(groups, len(y)).astype(str)
-        if patients is None or len(np.unique(patients)) == len(y):
-            made = StratifiedKFold(folds, shuffle=True, random_state=0)
-            return list(made.split(y, y["event"]))
-        numbers = np.unique(patients, return_inverse=True)[1]
-        events = y["event"].astype(np.int64)
-        found = patient_folds(numbers, folds, n_rows=len(y), strata=events, seed=0)
-        if not found:
-            raise InputError("groups: expected at least 2 patients, got 1.")
+        labels = np.arange(len(y)) if groups is None else group_labels(groups, len(y)).astype(str)
+        numbers = np.unique(labels, return_inverse=True)[1]
+        n_patients, event = int(numbers.max()) + 1, y["event"].astype(np.int64)
+        n_ill = len(np.unique(numbers[y["event"]]))
+        own = None if n_patients == len(y) else numbers
+        n_folds = min(self.cv, n_ill, max(2, len(y) // 2))
+        found = patient_folds(own, n_folds, n_rows=len(y), strata=event, seed=0)
+        if not found or not all(event[learn].any() for learn, _ in found):
+            msg = (
+                f"groups: expected at least 2 patients, got {n_patients}, with events of several, "
+                f"some of them outside of each fold, got those of {n_ill}. Use more patients."
+            )
+            raise InputError(msg)
         return found
 
     def _unseen(
-        self, X: Floats, y: NDArray[np.void], weight: Floats, splits: Iterable[Split]
+        self, X: Floats, y: NDArray[np.void], weight: Floats, splits: list[Split]
     ) -> Floats:
         unseen = np.empty(len(y))
         for learn, judge in splits:
@@ -160,8 +162,14 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         -------
         ndarray of shape (n_rows, n_times)
             Between 0 and 1, falling along each row.
+
+        Raises
+        ------
+        InputError
+            If `times` are no numbers.
         """
         check_is_fitted(self)
+        times = read_moments(times)
         risk = self._risk(self.model_, self._read(X, reset=False))
         return self.curve_.predict_survival_function(risk[:, None], times)
 
@@ -183,8 +191,8 @@ class BoostedSurvival(_RankedSurvival):
         As in XGBoost.
     cv : int
         Folds by which the baseline is learned.
-    random_state : int or None
-        Seeds sampling.
+    random_state : int, RandomState, Generator or None
+        Seeds sampling; None is 0, as it is in XGBoost.
 
     References
     ----------
@@ -257,12 +265,13 @@ class BoostedSurvival(_RankedSurvival):
         rows = xgboost.DMatrix(
             X, weight=weight, label_lower_bound=y["time"], label_upper_bound=upper
         )
-        settings = self._settings()
-        seed = 0 if self.random_state is None else self.random_state
-        booster = xgboost.train({**settings, "random_state": seed}, rows, self.n_estimators)
         model = self._regressor()
+        # A number, whatever kind of generator was given.
+        seed = model.get_params()["random_state"]
+        settings = {**self._settings(), "random_state": 0 if seed is None else seed}
+        booster = xgboost.train(settings, rows, self.n_estimators)
         model.load_model(booster.save_raw("ubj"))
-        return model.set_params(**settings, n_estimators=self.n_estimators)
+        return model.set_params(**self._settings(), n_estimators=self.n_estimators)
 
     def _risk(self, model: Any, X: Floats) -> Floats:
         margin = np.asarray(model.predict(X, output_margin=True), dtype=np.float64)

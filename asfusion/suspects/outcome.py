@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._arrays import refuse_masked
+from asfusion._arrays import array_of, refuse_masked
 from asfusion._cells import is_missing, text_of
 from asfusion._frames import Frame
 from asfusion.exceptions import InputError
@@ -103,7 +103,7 @@ def _columns(y: Any, names: Sequence[str]) -> list[tuple[str | None, NDArray[Any
     if hasattr(y, "columns"):
         return [(str(name), np.asarray(y[name])) for name in y.columns]
     own = getattr(y, "name", None)
-    array = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    array = array_of(y, "y")
     if fields := array.dtype.names:  # event and time of a survival package
         # Columns of event and time may have stood the other way round.
         is_other = len(names) == len(fields) and set(names) != set(fields)

@@ -196,6 +196,14 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             If there is no such output.
         """
 
+    def called(self, outputs: Floats) -> NDArray[np.int64]:
+        """Return which of the classes each row (N,) is called: the most probable one."""
+        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+
+    def within(self, values: Floats) -> Floats:
+        """Return numbers on the scale of y, cut where what y can be ends."""
+        return values
+
     @abstractmethod
     def shaped(self, outputs: Floats) -> NDArray[Any]:
         """Return outputs (N, K) in the shape in which y was given, where they are values of y."""
@@ -275,12 +283,19 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         return float(np.average(squares, weights=weight))
 
     def model(self, kind: str, **settings: Any) -> Any:
-        """Return an unfitted model: "boosted", "forest", "adaboost" or "xgboost".
+        """Return an unfitted model: "boosted", "forest", "xgboost", or, of some, "adaboost".
+
+        Parameters
+        ----------
+        kind : str
+            One that this target has.
+        **settings : object
+            Parameters of the model, by its own names.
 
         Raises
         ------
         ConfigurationError
-            If none of that kind predicts this target.
+            If none of that kind predicts this target, or the model has no such parameter.
         """
         if kind not in self._models:
             msg = (
@@ -289,7 +304,28 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             )
             raise ConfigurationError(msg)
         module, name = self._models[kind]
-        return getattr(importlib.import_module(module), name)(**settings)
+        model = getattr(importlib.import_module(module), name)()
+        unknown = [setting for setting in settings if setting not in model.get_params(deep=False)]
+        if unknown:
+            msg = f"{kind}: expected parameters of {name}, got {quoted(unknown)}. Leave them out."
+            raise ConfigurationError(msg)
+        return model.set_params(**settings)
+
+    def small_trees(self, n_rows: int, seed: int) -> Any:
+        """Return unfitted boosted trees for a few hundred rows: small ones, learned slowly.
+
+        Nothing stops early: that would hold out rows without regard to patients.
+        """
+        return self.model(
+            "boosted",
+            learning_rate=0.05,
+            max_iter=200,
+            max_leaf_nodes=8,
+            min_samples_leaf=int(np.clip(n_rows // 20, 2, 20)),
+            max_features=0.5,
+            early_stopping=False,
+            random_state=seed,
+        )
 
     # -- networks ------------------------------------------------------------------------
 

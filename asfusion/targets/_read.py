@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._arrays import refuse_masked
+from asfusion._arrays import array_of
 from asfusion._cells import is_missing
 from asfusion.exceptions import ConfigurationError, InputError, InputTypeError
 
@@ -17,8 +17,9 @@ def complete_array(y: Any, n_rows: int) -> NDArray[Any]:
     if y is None:
         msg = "This estimator requires y to be passed, but the target y is None."
         raise InputError(msg)
-    refuse_masked(y, "y")
-    array = _as_array(y)
+    if hasattr(y, "toarray"):
+        raise InputTypeError("y: expected a dense array, got sparse data. Pass y.toarray().")
+    array = array_of(y, "y")
     if np.iscomplexobj(array):
         raise InputError("y: Complex data not supported; expected real numbers or labels.")
     if array.ndim == 0 or len(array) != n_rows:
@@ -37,19 +38,6 @@ def complete_array(y: Any, n_rows: int) -> NDArray[Any]:
             )
             raise InputError(msg)
     return array
-
-
-def _as_array(y: Any) -> NDArray[Any]:
-    if hasattr(y, "toarray"):
-        raise InputTypeError("y: expected a dense array, got sparse data. Pass y.toarray().")
-    try:
-        return np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
-    except Exception:  # containers fail to become an array in as many ways as there are of them
-        msg = (
-            f"y: expected one entry, or one row of entries, per row of X, got a "
-            f"{type(y).__name__} that is no array, such as rows of several lengths."
-        )
-        raise InputError(msg) from None
 
 
 def refuse_other_estimators(estimator: Any, name: str) -> None:

@@ -17,7 +17,8 @@ class Bounded(Numbers):
     """Numbers from `low` to `high`, which predictions cannot leave.
 
     Networks answer through a logistic function; what other regressors say is cut at the
-    bounds, which never makes it worse.
+    bounds, which never makes it worse. The intervals of `asfusion.ConformalRegressor` are cut
+    there, too: they cover as often, since no true value lies outside.
 
     Parameters
     ----------
@@ -54,13 +55,13 @@ class Bounded(Numbers):
             raise InputError(msg)
         return numbers
 
-    def ask_part(self, estimator: Any, features: Any) -> Floats:
-        """Return predictions (N, K), cut at the bounds."""
-        return np.clip(super().ask_part(estimator, features), self.low, self.high)
+    def within(self, values: Floats) -> Floats:
+        """Return numbers cut at the bounds."""
+        return np.clip(values, self.low, self.high)
 
     def ask(self, model: Any, X: Any) -> Floats:
         """Return predictions (N, K), cut at the bounds."""
-        return np.clip(super().ask(model, X), self.low, self.high)
+        return self.within(super().ask(model, X))
 
     # -- networks ------------------------------------------------------------------------
 

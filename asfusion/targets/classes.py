@@ -136,11 +136,11 @@ class Classes(Target):
             return np.full(n_rows, found[0], dtype=np.int64)
         if n_outputs == 2:
             return np.ones(n_rows, dtype=np.int64)
-        return np.asarray(outputs.argmax(axis=1), dtype=np.int64)
+        return self.called(outputs)
 
     def shaped(self, outputs: Floats) -> NDArray[Any]:
-        """Return the most probable class of each row."""
-        return np.asarray(self.classes_[outputs.argmax(axis=1)])
+        """Return the class that each row is called."""
+        return np.asarray(self.classes_[self.called(outputs)])
 
     # -- scikit-learn's models -----------------------------------------------------------
 

@@ -14,7 +14,7 @@ from asfusion.targets._base import Floats, Tensor
 from asfusion.targets._logistic import probability_path
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
-from asfusion.targets.ordered import OrderedClassifier, between_steps
+from asfusion.targets.ordered import OrderedClassifier, equal_rows, middle_grade, step_by_step
 
 _OR_ABOVE = ">="  # by which a user asks for a grade or above
 
@@ -22,9 +22,13 @@ _OR_ABOVE = ">="  # by which a user asks for a grade or above
 class Grades(Classes):
     """Ordered classes, such as grades of the modified New York criteria.
 
-    Networks learn for each grade whether a row that reaches it is above it (CORN [1]_); other
-    classifiers are fitted once for each step between grades [2]_. So a miss by two grades
-    costs more than one by one grade.
+    Every model learns for each grade whether a row that reaches it is above it: networks all of
+    these steps at once (CORN [1]_), other classifiers one by one (`OrderedClassifier` [2]_). So
+    the probabilities of grades are products of steps, which cannot contradict each other.
+
+    Predicted is the middle grade, the median of the probabilities: the one that is expected to be
+    wrong by fewest grades. The most probable grade, which `Classes` predicts, is most often the
+    most frequent one.
 
     Parameters
     ----------
@@ -41,8 +45,8 @@ class Grades(Classes):
     .. [1] Shi, Cao, Raschka, "Deep neural networks for rank-consistent ordinal regression based
        on conditional probabilities", Pattern Analysis and Applications 2023.
        https://doi.org/10.1007/s10044-023-01181-9
-    .. [2] Frank, Hall, "A simple approach to ordinal classification", ECML 2001.
-       https://doi.org/10.1007/3-540-44795-4_13
+    .. [2] Bürkner, Vuorre, "Ordinal regression models in psychology: a tutorial", Advances in
+       Methods and Practices in Psychological Science 2019. https://doi.org/10.1177/2515245918823199
 
     Examples
     --------
@@ -160,16 +164,14 @@ class Grades(Classes):
         known = np.unique(y)
         if len(known) < 3 or not self._is_quick(features):
             return super().ridge_path(features, y, weight, asked)
-        above = np.stack(
-            [
-                probability_path(features, (y > grade) * 1.0, weight, asked, self.penalties)
-                for grade in known[:-1]
-            ],
-            axis=-1,
-        )
-        found = np.zeros((*above.shape[:2], self.n_outputs_))
-        for place, steps in enumerate(np.minimum.accumulate(above, axis=-1)):
-            found[place][:, known] = between_steps(steps)
+        told, sizes = np.full((len(self.penalties), len(asked), len(known) - 1), 0.5), []
+        for k, grade in enumerate(known[:-1]):
+            rows = np.flatnonzero(y >= grade)
+            sizes.append(equal_rows(weight[rows]))
+            part = features[rows], (y[rows] > grade) * 1.0, weight[rows]
+            told[..., k] = probability_path(*part, asked, self.penalties)
+        found = np.zeros((*told.shape[:2], self.n_outputs_))
+        found[..., known] = step_by_step(told, np.asarray(sizes))
         return found
 
     def ask(self, model: Any, X: Any) -> Floats:
@@ -184,6 +186,10 @@ class Grades(Classes):
         table[:, [place[label] for label in model.classes_.tolist()]] = probabilities
         return table
 
+    def called(self, outputs: Floats) -> NDArray[np.int64]:
+        """Return the place (N,) of the grade that each row is called: the middle one."""
+        return middle_grade(outputs)
+
     # -- networks ------------------------------------------------------------------------
 
     @property
@@ -192,13 +198,14 @@ class Grades(Classes):
         return self.n_outputs_ - 1
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
-        """Return probabilities (N, K): to be above a grade is to be above all below it."""
-        above = outputs.double().sigmoid().cumprod(dim=1)
-        reached = above.new_ones(above.shape[0], above.shape[1] + 1)
-        reached[:, 1:] = above
-        left = above.new_zeros(above.shape[0], above.shape[1] + 1)
-        left[:, :-1] = above
-        return reached - left
+        """Return probabilities (N, K): to reach a grade, and not to go on from there."""
+        steps = outputs.double()
+        reached = steps.new_ones(steps.shape[0], steps.shape[1] + 1)
+        reached[:, 1:] = steps.sigmoid().cumprod(dim=1)
+        stays = steps.new_ones(steps.shape[0], steps.shape[1] + 1)
+        # Not one less the chance to go on, which a sure network would round to nothing.
+        stays[:, :-1] = (-steps).sigmoid()
+        return reached * stays
 
     def start(self, prior: Floats) -> Floats:
         """Return the log odds to be above each grade, of those that reach it."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+from asfusion._arrays import array_of
 from asfusion._cells import is_missing
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
@@ -58,7 +59,7 @@ class Labels(Target):
         if y is None:
             raise InputError("y: expected a column for each label, got None.")
         self._told = tuple(y.columns) if hasattr(y, "columns") else None
-        cells = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+        cells = array_of(y, "y")
         if cells.ndim != 2 or len(cells) != n_rows:
             msg = (
                 f"y: expected {n_rows} rows and a column for each label, got shape {cells.shape}. "
@@ -227,7 +228,7 @@ class Labels(Target):
 
 def looks_like_labels(y: Any) -> bool:
     """Return whether `y` has several columns of nothing but 0, 1, true, false and gaps."""
-    cells = np.asarray(y.to_numpy() if hasattr(y, "to_numpy") else y)
+    cells = array_of(y, "y")
     if cells.ndim != 2 or cells.shape[1] < 2:
         return False
     try:

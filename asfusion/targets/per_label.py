@@ -6,12 +6,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from asfusion._arrays import read_weights
 from asfusion._door import learns, public
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
+from asfusion.targets._subsets import fit_on
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +43,8 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
     (6, 2)
     """
 
+    _passes_rows_to = "estimator"  # where that counts folds, these are made of patients
+
     def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
@@ -55,13 +58,14 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
         X, weight = np.asarray(X), read_weights(sample_weight, len(y))
         self.shares_ = np.full(y.shape[1], 0.5)
         self.models_: list[Any] = []
+        given = None if sample_weight is None else weight
         for k in range(y.shape[1]):
             known = np.flatnonzero(~np.isnan(y[:, k]))
-            labels = y[known, k].astype(np.int64)
+            labels = y[known, k]
             self.shares_[k] = labels.mean() if len(labels) else 0.5
-            options = {} if sample_weight is None else {"sample_weight": weight[known]}
             varies = len(np.unique(labels)) == 2
-            model = clone(self.estimator).fit(X[known], labels, **options) if varies else None
+            whole = np.nan_to_num(y[:, k]).astype(np.int64)
+            model = fit_on(known, self.estimator, X, whole, given) if varies else None
             self.models_.append(model)
         return self
 

@@ -16,10 +16,14 @@ from asfusion.fusion._base import Fusion, masked_mean, presence
 from asfusion.fusion._resolve import head_class, head_names, resolve_head
 from asfusion.fusion.adaptation_gate import AdaptationGate
 from asfusion.fusion.attention import CrossAttention
+from asfusion.fusion.bottleneck import Bottleneck
 from asfusion.fusion.concat import Concat
 from asfusion.fusion.evidential import Evidential
+from asfusion.fusion.film import FiLM
 from asfusion.fusion.gated import Gated
 from asfusion.fusion.gaussian_experts import GaussianExperts
+from asfusion.fusion.latents import Latents
+from asfusion.fusion.low_rank import LowRank
 from asfusion.fusion.mixture import MixtureOfExperts
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
@@ -35,6 +39,10 @@ HEADS = [
     Evidential(d_out=8, d_hidden=8),
     GaussianExperts(d_out=8, d_hidden=8),
     MixtureOfExperts(d_out=8, n_experts=3),
+    LowRank(d_out=8, rank=2),
+    FiLM(d_out=8),
+    Bottleneck(d_out=8, n_bottlenecks=2, n_heads=2, dropout=0.0),
+    Latents(d_out=8, n_latents=2, n_heads=2, n_layers=1, dropout=0.0),
 ]
 
 
@@ -285,22 +293,128 @@ def test_names_and_descriptions_resolve():
         resolve_head("gate")
     with pytest.raises(ConfigurationError, match=f"expected one of {', '.join(head_names())} or a"):
         resolve_head(3)
-    with pytest.raises(ConfigurationError, match="multiple of n_heads, got d_out=6 and n_heads=4"):
-        CrossAttention(d_out=6, n_heads=4).build(DIMS)
-    with pytest.raises(
-        ConfigurationError, match="n_layers: expected an integer of at least 1, got 0"
-    ):
-        CrossAttention(n_layers=0).build(DIMS)
 
 
 @pytest.mark.parametrize("head", [type(head) for head in HEADS])
 def test_unusable_hyperparameters_are_told_before_torch_does(head):
-    for d_out in (0, -1, 2.5, "64"):
-        with pytest.raises(ConfigurationError, match="d_out: expected an integer of at least 1"):
-            head(d_out=d_out).build(DIMS)
+    has = head().get_params()
+    for count in (name for name, value in has.items() if type(value) is int):
+        for number in (0, -1, 2.5, "64"):
+            with pytest.raises(ConfigurationError, match=f"{count}: expected an integer of at lea"):
+                head(**{count: number}).build(DIMS)
+    if "n_heads" in has:
+        words = f"{head.__name__}: expected d_out as a multiple of n_heads, got d_out=6 and n_heads"
+        with pytest.raises(ConfigurationError, match=words):
+            head(d_out=6, n_heads=4).build(DIMS)
     for dropout in (2, -0.1, None):
         with pytest.raises(ConfigurationError, match="dropout: expected a number in"):
             head(dropout=dropout).build(DIMS)
+
+
+# -- what heads are there for ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        LowRank(d_out=16),
+        FiLM(d_out=16),
+        FiLM(d_out=16, by="labs"),
+        Bottleneck(d_out=16, n_heads=2, dropout=0.0),
+        Latents(d_out=16, n_heads=2, dropout=0.0),
+    ],
+    ids=repr,
+)
+def test_what_two_modalities_tell_only_together_is_learned(described):
+    torch.manual_seed(0)
+    lab, scan = torch.cartesian_prod(*[torch.linspace(-1.0, 1.0, 5)] * 2).T
+    y, ones = lab * scan, torch.ones(25)  # nothing of it is seen in one modality alone
+    regions = torch.stack([torch.stack([scan, side * ones], dim=1) for side in (1, -1)], dim=1)
+    tokens = {
+        "labs": Tokens.single(torch.stack([lab, ones], dim=1)),
+        "mri": Tokens(regions, torch.ones(25, 2, dtype=torch.bool)),
+    }
+    network = torch.nn.ModuleList([resolve_head(described), torch.nn.Linear(16, 1)])
+    network[0].build({"labs": 2, "mri": 2})
+    optimiser = torch.optim.Adam(network.parameters(), lr=3e-3)
+    for _ in range(250):
+        loss = (network[1](network[0](tokens))[:, 0] - y).square().mean() / y.square().mean()
+        if loss < 0.2:
+            break
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    assert loss < 0.2
+
+
+def test_latents_do_not_read_for_ever():
+    assert resolve_head(Latents(n_layers=64)).build(DIMS).dims == DIMS
+    with pytest.raises(ConfigurationError, match="Latents, n_layers: expected at most 64, got 65"):
+        Latents(n_layers=65).build(DIMS)
+
+
+def test_an_absent_modality_says_nothing_at_first_in_low_rank():
+    head = resolve_head(LowRank(d_out=8)).build(DIMS)
+    nothing = make_tokens(present=torch.zeros(5, 3, dtype=torch.bool))
+    torch.testing.assert_close(head(nothing), torch.zeros(5, 8))
+    alone = resolve_head(LowRank(d_out=8)).build({"labs": 4})
+    alone.project["labs"].load_state_dict(head.project["labs"].state_dict())
+    tokens = make_tokens(present=torch.tensor([[1, 0, 0]] * 5).bool())
+    torch.testing.assert_close(head(tokens), alone({"labs": tokens["labs"]}))
+
+
+@pytest.mark.parametrize(
+    ("by", "sources"),
+    [
+        ("labs", {"mri": ["labs"], "notes": ["labs"]}),
+        (["notes", "labs"], {"labs": ["notes"], "mri": ["labs", "notes"], "notes": ["labs"]}),
+        (None, {"labs": ["mri", "notes"], "mri": ["labs", "notes"], "notes": ["labs", "mri"]}),
+    ],
+)
+def test_film_steers_by_the_modalities_that_are_named(by, sources):
+    head = built(FiLM(d_out=8, by=by))
+    tokens = make_tokens()
+    before = head.modulation(tokens)
+    assert before.keys() == sources.keys()
+    for changed in DIMS:
+        other = Tokens(tokens[changed].values + 1.0, tokens[changed].mask)
+        after = head.modulation({**tokens, changed: other})
+        moved = {name for name in before if not torch.equal(after[name][0], before[name][0])}
+        assert moved == {name for name in sources if changed in sources[name]}
+
+
+def test_film_reads_what_nobody_conditions_as_it_is():
+    head = built(FiLM(d_out=8, by=["labs", "notes"]))
+    present = torch.tensor([[0, 1, 0], [1, 1, 0], [1, 0, 1], [0, 0, 1], [0, 0, 0]]).bool()
+    tokens = make_tokens(present=present)
+    changed = {
+        name: (scale != 1.0).any(dim=1) & (shift != 0.0).any(dim=1)
+        for name, (scale, shift) in head.modulation(tokens).items()
+    }
+    assert changed["mri"].tolist() == [False, True, True, True, False]
+    assert changed["labs"].tolist() == [False, False, True, True, False]
+    # Where the film is absent, what would have steered it still counts.
+    moved = {**tokens, "labs": Tokens(tokens["labs"].values + 1.0, tokens["labs"].mask)}
+    same = torch.isclose(head(moved), head(tokens)).all(dim=1)
+    assert same.tolist() == [True, False, False, True, True]
+
+
+def test_film_starts_without_steering():
+    torch.manual_seed(0)
+    head = resolve_head(FiLM(d_out=8)).build(DIMS)
+    for scale, shift in head.modulation(make_tokens()).values():
+        assert (scale == 1.0).all() and (shift == 0.0).all()
+
+
+@pytest.mark.parametrize("by", [[], 3, {"labs": 1}])
+def test_film_is_told_who_steers(by):
+    with pytest.raises(ConfigurationError, match="FiLM, by: expected the name of a modality such"):
+        FiLM(by=by).build(DIMS)
+    for wrong in ("lab", ["labs", "lab"]):
+        with pytest.raises(ConfigurationError, match=r"FiLM, by: .*got 'lab'. Did you mean 'labs'"):
+            FiLM(by=wrong).build(DIMS)
+    for alone in DIMS:  # as in late fusion, where each modality has a network of its own
+        assert FiLM(by="labs").build({alone: 4}).modulation({}) == {}
 
 
 # -- a loss of the head's own ----------------------------------------------------------

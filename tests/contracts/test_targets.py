@@ -227,6 +227,27 @@ def test_unusable_targets(target: Any, match: str) -> None:
         target.read(y, N_ROWS)
 
 
+@every_kind
+def test_models_and_settings_that_it_lacks_are_named(name: str) -> None:
+    target = KINDS[name].target
+    for kind in ("forest", "boosted", "xgboost"):
+        model = target.model(kind, random_state=3)
+        assert model.get_params()["random_state"] == 3
+        with pytest.raises(ConfigurationError, match=f"{kind}: expected parameters of .*'depth'"):
+            target.model(kind, depth=3)
+    with pytest.raises(ConfigurationError, match="Model: expected one of 'boosted', 'forest'"):
+        target.model("bagged")
+
+
+def test_survival_has_words_of_its_own() -> None:
+    with pytest.raises(ConfigurationError, match="Model: .* for Survival, got 'adaboost'"):
+        Survival().model("adaboost")
+    with pytest.raises(ConfigurationError, match="BoostedSurvival, got 'max_leaf_nodes'"):
+        Survival().model("boosted", max_leaf_nodes=8)
+    trees = Survival().small_trees(100, 7)
+    assert (trees.n_estimators, trees.learning_rate, trees.random_state) == (200, 0.05, 7)
+
+
 def test_grades_of_another_spelling_are_refused() -> None:
     with pytest.raises(InputError, match=r"others in 1 row\(s\)"):
         Grades(["none", "mild"]).read(np.asarray(["none", "mild", "Mild"]), 3)
@@ -241,6 +262,17 @@ def test_grades_keep_their_order_through_everything(X: pd.DataFrame, tmp_path: P
     ).fit(X, y.astype(str))
     np.testing.assert_allclose(named.predict_proba(X), model.predict_proba(X))
     assert af.evaluate(named, X, y.astype(str), n_bootstrap=5).order == ("none", "mild", "grave")
+
+
+def test_wrappers_give_each_grade_its_own_probability(X: pd.DataFrame) -> None:
+    """Grades stand in their order, the classes of a wrapper in that of the alphabet."""
+    y = y_of("grades", X).astype(str).to_numpy()
+    model = af.EarlyFusionClassifier(ENCODERS, target=Grades(["none", "mild", "grave"]), **FAST)
+    wrapped = af.ConformalClassifier(model, 0.5, random_state=0).fit(X, y)
+    frame = pd.DataFrame(wrapped.predict_proba(X), columns=wrapped.classes_)
+    inner = pd.DataFrame(wrapped.estimator_.predict_proba(X), columns=wrapped.estimator_.classes_)
+    pd.testing.assert_frame_equal(frame[inner.columns], inner)
+    assert (wrapped.predict_set(X)[np.arange(N_ROWS), frame.columns.get_indexer(y)]).mean() > 0.4
 
 
 def test_a_focal_loss_is_refused_for_grades(X: pd.DataFrame) -> None:
@@ -277,8 +309,15 @@ def test_curves_fall_from_one_and_stop_at_the_last_event(X: pd.DataFrame) -> Non
         assert (np.diff(curves, axis=1) <= 1e-12).all()
         assert (model.predict_survival_function(X, 0.0) == 1.0).all()
         last = y.loc[y["event"], "time"].max()
-        with pytest.raises(InputError, match="Nothing is known beyond it"):
-            model.predict_survival_function(X, [last * 1.01])
+        for wanted, match in (
+            ([last * 1.01], "Nothing is known beyond it"),
+            ([-1.0], "from 0 to the last event"),
+            ([], "times: expected one number or several"),
+            (["soon"], "times: expected one number or several"),
+        ):
+            # Times are looked at before rows are, let alone networks asked.
+            with pytest.raises(InputError, match=match):
+                model.predict_survival_function(None, wanted)
         median, half = model.predict_median(X), curves[:, -1] <= 0.5
         assert np.isfinite(median[half]).all()
         assert np.isinf(median[~half]).all()
@@ -349,6 +388,16 @@ def test_rows_of_another_order_are_not_scored(X: pd.DataFrame) -> None:
     model = model_of("survival", "early").fit(X, y)
     with pytest.raises(InputError, match="order"):
         model.score(X, y.iloc[::-1])
+
+
+def test_hazards_have_few_times_unless_more_are_asked_for() -> None:
+    y = pd.DataFrame({"event": 1, "time": np.arange(1.0, 101.0)})
+    for target, n_times in (
+        (Survival(), 40),
+        (Survival("hazards"), 10),
+        (Survival("hazards", 30), 30),
+    ):
+        assert target.fit(target.read(y, 100)).n_outputs_ == n_times
 
 
 def test_a_curve_that_was_not_fitted_says_so() -> None:

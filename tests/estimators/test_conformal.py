@@ -5,6 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 import asfusion as af
 from asfusion.estimators._conformal import score_quantile, sorted_scores
@@ -181,3 +184,74 @@ def test_what_cannot_be_covered_is_refused():
         af.ConformalRegressor(LinearRegression()).fit(X, X)
     by_column = af.ConformalClassifier(good, 0.5, by=1).fit(np.c_[X[:, 0], y], y)
     assert by_column.predict_set(np.c_[X[:, 0], y]).shape == (40, 2)
+
+
+def scores_from_0_to_10(n, rng):
+    """A score that is often at an end of its range, as BASFI is."""
+    X = rng.normal(size=(n, 2))
+    return X, np.clip(5.0 + 4.0 * X[:, 0] + 3.0 * rng.standard_t(2, size=n), 0.0, 10.0)
+
+
+def bounded(family, **options):
+    kind = {"early": af.EarlyFusionRegressor, "joint": af.JointFusionRegressor}[family]
+    return kind(verbose=0, random_state=0, target=af.targets.Bounded(0, 10), **options)
+
+
+@pytest.mark.parametrize("family", ["early", "joint"])
+def test_intervals_of_bounded_scores_stay_within_and_cover_as_often(family):
+    rng = np.random.default_rng(7)
+    model = bounded(family, **({"max_epochs": 3} if family == "joint" else {}))
+    model.fit(*scores_from_0_to_10(120, rng))
+    new, truth = scores_from_0_to_10(300, rng)
+    error = np.abs(truth - model.predict(new))
+    shares = []
+    for seed in range(30):
+        own = scores_from_0_to_10(60, np.random.default_rng([7, seed]))
+        fitted = af.ConformalRegressor(model, 0.8, prefit=True).fit(*own)
+        for coverage in (0.5, 0.8, 0.999):  # the last is more than 60 patients can bound
+            low, high = fitted.predict_interval(new, coverage).T
+            assert (low >= 0).all()
+            assert (high <= 10).all()
+            assert (low <= high).all()
+            covers = (low <= truth) & (truth <= high)
+            # What is cut off holds no truth.
+            uncut = error <= score_quantile(fitted.scores_["", 0], coverage)
+            np.testing.assert_array_equal(covers, uncut)
+            shares += [covers.mean()] if coverage == 0.8 else []
+    assert np.mean(shares) == pytest.approx(0.8, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: model,
+        lambda model: make_pipeline(StandardScaler(), model),
+        lambda model: GridSearchCV(make_pipeline(model), {"earlyfusionregressor__verbose": [0]}),
+    ],
+)
+def test_bounds_are_those_of_the_model_that_answers(wrap):
+    X, y = scores_from_0_to_10(80, np.random.default_rng(8))
+    inner = bounded("early")
+    fitted = af.ConformalRegressor(wrap(inner), 0.9, random_state=0).fit(X, y)
+    found = fitted.predict_interval(X * 3.0)
+    assert found.min() == 0.0
+    assert found.max() == 10.0
+    plain = af.ConformalRegressor(LinearRegression(), 0.9, random_state=0).fit(X, y)
+    assert plain.predict_interval(X * 3.0).max() > 10.0  # nobody said that it ends there
+
+
+def test_a_score_in_another_unit_is_refused_by_a_fitted_model():
+    X, y = scores_from_0_to_10(40, np.random.default_rng(9))
+    model = af.ConformalRegressor(bounded("early").fit(X, y), prefit=True)
+    with pytest.raises(InputError, match=r"y: expected numbers from 0 to 10, got others in 40"):
+        model.fit(X, y + 11.0)
+
+
+def test_intervals_of_counts_do_not_go_below_zero():
+    rng = np.random.default_rng(10)
+    X = rng.normal(size=(60, 2))
+    y = rng.poisson(np.exp(0.5 * X[:, 0]))
+    early = af.EarlyFusionRegressor(verbose=0, random_state=0, target=af.targets.Counts())
+    low, high = af.ConformalRegressor(early, 0.9, random_state=0).fit(X, y).predict_interval(X).T
+    assert low.min() == 0.0
+    assert (high > 0.0).all()

@@ -13,7 +13,7 @@ import asfusion as af
 from asfusion.estimators import _documented
 from asfusion.estimators._documented import documented
 
-FAMILIES = ("early", "joint", "late")
+FAMILIES = ("auto", "early", "joint", "late")
 CLASSES = [
     getattr(af, f"{family.title()}Fusion{face.title()}")
     for family in FAMILIES

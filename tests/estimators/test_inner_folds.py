@@ -17,6 +17,8 @@ from sklearn.pipeline import make_pipeline, make_union
 import asfusion as af
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
 from asfusion.estimators._wrapped import fit_copy
+from asfusion.targets.ordered import OrderedClassifier
+from asfusion.targets.per_label import PerLabel
 
 PATIENTS = np.random.default_rng(0).permutation(np.repeat(np.arange(12), 3))
 X = np.random.default_rng(1).normal(size=(36, 3))
@@ -193,3 +195,33 @@ def test_a_splitter_in_a_search_in_a_pipeline_gets_the_groups():
     model = af.EarlyFusionClassifier("auto", make_pipeline(search), verbose=0)
     assert model.fit(X, labels, groups=PATIENTS).estimator_[-1].best_params_
     assert fit_copy(make_pipeline(search), X, labels, PATIENTS)[-1].best_params_
+
+
+class SeesPatients(CalibratedClassifierCV):
+    """Notes of which patients each of its folds are; the last column of X says who a row is of."""
+
+    seen: ClassVar[list] = []
+
+    def fit(self, X, y, sample_weight=None):
+        who = np.asarray(X)[:, -1]
+        self.seen += [(set(who[learn]), set(who[judge])) for learn, judge in self.cv]
+        return super().fit(X, y, sample_weight)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "y", "n_fits"),
+    [
+        (OrderedClassifier, np.arange(36) % 3, 2),
+        (PerLabel, np.stack([np.arange(36) % 2, np.where(PATIENTS < 3, np.nan, Y > 0)], 1), 2),
+    ],
+)
+def test_steps_and_labels_that_see_some_rows_keep_patients_whole(wrap, y, n_fits):
+    SeesPatients.seen.clear()
+    inner = SeesPatients(LogisticRegression(), cv=3)
+    model = wrap(make_pipeline(inner))
+    with inner_folds_by_patient(model, PATIENTS, n_rows=36, seed=0):
+        model.fit(np.column_stack([X, PATIENTS]), y)
+    assert len(SeesPatients.seen) == 3 * n_fits
+    assert not any(learn & judge for learn, judge in SeesPatients.seen)
+    fitted = [part[-1] for part in getattr(model, "steps_", getattr(model, "models_", None))]
+    assert [part.cv for part in [inner, *fitted]] == [3] * (n_fits + 1)

@@ -297,3 +297,11 @@ def test_arrow_tables_and_names_of_several_levels() -> None:
     levels = pd.DataFrame(np.ones((4, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]))
     with pytest.raises(ColumnError, match="expected one level of column names"):
         EarlyFusionClassifier(verbose=0).fit(levels, [0, 0, 1, 1])
+
+
+@every_family
+@pytest.mark.parametrize("name", ["keys", "items", "train", "type"])
+def test_a_modality_with_a_name_that_networks_need(family, name):
+    X, y = pd.DataFrame({"crp": np.arange(20.0)}), np.arange(20) % 2
+    with pytest.raises(ConfigurationError, match=f"got '{name}', which torch needs itself"):
+        family({name: TabularEncoder("crp")}, verbose=0).fit(X, y)

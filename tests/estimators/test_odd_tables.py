@@ -150,7 +150,11 @@ def test_a_tensor_and_missing_cells_of_any_name_are_read() -> None:
 
 TARGETS = [
     (np.ma.masked_array(Y, mask=Y > 0), "y: expected a value for every row, got 6 masked"),
-    ([[1], [1, 2]] * 6, "y: expected one entry, .* got a list that is no array"),
+    (
+        [[1], [1, 2]] * 6,
+        r"y: expected one entry, .* got a list that is no array \(1 to 2 entries in a row\). Give",
+    ),
+    (pd.Series([[1, 0], [0, 1]] * 6), r"got a Series that is no array \(2 entries in a cell\)"),
     (np.array([("a", 1)] * 12, dtype=[("a", "U2"), ("b", int)]), "y: expected .* got dtype"),
     (np.array([1, "a"] * 6, dtype=object), "labels of one type .* Unknown label type"),
     (X[:, 0], "Unknown label type: use a Regressor"),
@@ -161,6 +165,28 @@ TARGETS = [
 def test_odd_targets(y: Any, match: str) -> None:
     with pytest.raises(InputError, match=match):
         af.EarlyFusionClassifier(verbose=0).fit(X, y)
+
+
+RAGGED = [[1, 0], [1], [0, 1], [0, 1]] * 3
+
+
+@pytest.mark.parametrize("y", [RAGGED, pd.Series(RAGGED)], ids=["list", "series"])
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda y: af.EarlyFusionRegressor(verbose=0).fit(X, y),
+        lambda y: af.EarlyFusionMultilabel(verbose=0).fit(X, y),
+        lambda y: af.compare(X, y, cv=2, verbose=0),
+        lambda y: af.cross_validate(af.EarlyFusionRegressor(verbose=0), X, y, cv=2, verbose=0),
+        lambda y: af.evaluate(np.full(12, 0.5), y=y, n_bootstrap=5),
+        lambda y: af.look(pd.DataFrame(X).add_prefix("x"), y),
+    ],
+    ids=["regressor", "multilabel", "compare", "cross_validate", "evaluate", "look"],
+)
+def test_rows_of_several_lengths_are_refused_everywhere(ask: Any, y: Any) -> None:
+    match = r"per row of X, got a \w+ that is no array \(1 to 2 entries in a row\). Give every row"
+    with pytest.raises(InputError, match=match):
+        ask(y)
 
 
 def test_numbers_are_numbers() -> None:

@@ -167,7 +167,35 @@ def test_report_is_shown_saved_and_drawn() -> None:
     assert [axis.get_title() for axis in axes.ravel()] == [
         "Without event, by predicted risk",
         "Calibration",
+        "Decision curve, by 5",
     ]
+
+
+def test_decisions_count_as_the_score_does() -> None:
+    rng = np.random.default_rng(0)
+    time, end = rng.exponential(size=150), rng.exponential(2.0, 150)
+    y = pd.DataFrame({"event": time < end, "time": np.minimum(time, end)})
+    curves = np.exp(-rng.gamma(2, 0.5, size=(150, 1)) * [0.5, 1.0])
+    options: dict[str, Any] = {"y": y, "classes": [0.5, 1.0], "n_bootstrap": 40}
+    groups = np.repeat(np.arange(50), 3)
+    for horizons, name in ((1.0, "net_benefit_by"), ([0.5, 1.0], "net_benefit_by[1]")):
+        report = af.evaluate(curves, groups=groups, horizons=horizons, threshold=0.3, **options)
+        frame = report.to_frame("decision").set_index("threshold")
+        told, score = frame.loc[0.3], report.scores[name]
+        assert (told["net_benefit"], told["low"], told["high"]) == pytest.approx(
+            (score.estimate, score.low, score.high), abs=1e-12
+        )
+    known = y["event"] | (y["time"] > 1.0)
+    plain = af.evaluate(curves, horizons=1.0, thresholds=(0.2, 0.4), **options).to_frame("decision")
+    assert plain["threshold"].tolist() == [k / 100 for k in range(20, 41)]
+    assert known.mean() < 1.0
+    # Without censoring it is the curve of two classes.
+    y = pd.DataFrame({"event": True, "time": time})
+    found = af.evaluate(curves, horizons=1.0, **{**options, "y": y}).to_frame("decision")
+    two = af.evaluate(1.0 - curves[:, 1], y=(time <= 1.0).astype(int), n_bootstrap=2)
+    np.testing.assert_allclose(
+        found[["net_benefit", "treat_all"]], two.to_frame("decision")[["net_benefit", "treat_all"]]
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,6 +205,7 @@ def test_report_is_shown_saved_and_drawn() -> None:
         ({"horizons": -1.0}, ConfigurationError, "horizons"),
         ({"classes": [3.0, 2.0, 1.0, 4.0]}, InputError, "rising"),
         ({"classes": None}, InputError, "predict_survival_function"),
+        ({"thresholds": (0.5, 0.2)}, ConfigurationError, "thresholds: expected two numbers"),
         ({"mic": 1.0}, ConfigurationError, "mic: expected None for a survival task"),
     ],
 )

@@ -184,10 +184,11 @@ def test_a_grade_or_above_is_explained(family: str, X: pd.DataFrame) -> None:
 
 def test_a_grade_may_look_like_a_question() -> None:
     target = Grades(["0", ">=1", "2"]).fit(np.array(["0", ">=1", "2"]))
-    outputs = np.array([[0.2, 0.3, 0.5]])
+    outputs = np.array([[0.2, 0.2, 0.6]])
     assert target.choose_output(outputs, ">=1").tolist() == [1]
     assert target.choose_output(outputs, ">=2").tolist() == [4]
     assert target.choose_output(outputs, None).tolist() == [2]
+    assert target.choose_output(np.array([[0.4, 0.2, 0.4]]), None).tolist() == [1]  # the predicted
 
 
 def test_each_label_is_explained(X: pd.DataFrame) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize
 
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
-from asfusion.survival import CoxRegression
+from asfusion.survival import CoxRegression, _efron, _newton
 
 
 def made(n_rows: int = 120, seed: int = 0, *, ties: bool = True) -> tuple[Any, Any]:
@@ -80,6 +80,76 @@ def test_equals_lifelines() -> None:
     theirs = lifelines.CoxPHFitter(strata=["race"]).fit(data, "week", "arrest")
     ours = CoxRegression().fit(X.drop(columns="race"), y, strata=data["race"])
     np.testing.assert_allclose(ours.coef_, theirs.params_, atol=1e-6)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_many_rows_equal_lifelines_too() -> None:
+    lifelines = pytest.importorskip("lifelines", reason="the oracle is not installed")
+    X, y = made(9000)
+    table = pd.DataFrame(X, columns=list("abc")).join(y)
+    assert _newton.Newton(X, likelihood_of(y), penalty(3))._sample() is not None
+    # It ends as soon as the likelihood grows by less than a billionth; here that is early.
+    to_the_end = {"precision": 1e-12, "r_precision": 1e-15}
+    theirs = lifelines.CoxPHFitter().fit(table, "time", "event", fit_options=to_the_end)
+    np.testing.assert_allclose(CoxRegression().fit(X, y).coef_, theirs.params_, atol=1e-6)
+
+
+def likelihood_of(y: Any, weight: Any = None, strata: Any = None, ties: str = "efron") -> Any:
+    n_rows = len(y)
+    return _efron.PartialLikelihood(
+        y["event"].to_numpy(),
+        y["time"].to_numpy(),
+        np.ones(n_rows) if weight is None else weight,
+        np.zeros(n_rows, dtype=np.int64) if strata is None else strata,
+        ties,
+    )
+
+
+def penalty(n_features: int) -> Any:
+    return _newton.Penalty(np.zeros(n_features), np.zeros(n_features), 1e-9, 100)
+
+
+def far_out(X: Any, rng: Any) -> Any:
+    """Return features of which a sample sees too little: outliers, a rare and a constant one."""
+    rare = rng.random(len(X)) < 0.001
+    return np.column_stack([np.exp(2.0 * X[:, 0]), X[:, 1] + rare, rare, np.full(len(X), 3.0)])
+
+
+@pytest.mark.parametrize("kind", ["plain", "far out", "weighted", "strata", "lasso", "units"])
+def test_a_sample_to_begin_with_changes_no_coefficient(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y = made(9000, seed=7)
+    rng = np.random.default_rng(8)
+    X = {"far out": far_out(X, rng), "units": X * [1e-9, 1.0, 1e6] + 1e3}.get(kind, X)
+    options = {
+        "weighted": {"sample_weight": rng.gamma(0.3, size=len(X))},
+        "strata": {"strata": rng.integers(0, 9, len(X))},
+    }.get(kind, {})
+    model = CoxRegression(200.0, 0.7) if kind == "lasso" else CoxRegression()
+    found = model.fit(X, y, **options).coef_ * X.std(axis=0)
+    monkeypatch.setattr(_newton, "_LARGEST_SHARE", 0.0)
+    np.testing.assert_allclose(found, model.fit(X, y, **options).coef_ * X.std(axis=0), atol=1e-7)
+
+
+@pytest.mark.parametrize("ties", ["efron", "breslow"])
+@pytest.mark.parametrize("cached", [1, 40, 2**17])
+def test_the_curvature_is_that_of_the_slope(
+    ties: str, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_efron, "_CACHED", cached)
+    X, y = made(90, seed=3)
+    rng = np.random.default_rng(4)
+    weight, strata = rng.integers(0, 3, 90).astype(float), rng.integers(0, 3, 90)
+    likelihood, coef = likelihood_of(y, weight, strata, ties), np.asarray([0.5, -1.0, 0.2])
+    risk, step = X @ coef, 1e-5 * np.eye(3)
+    found = likelihood.curvature(X, risk, likelihood.slope(risk).expected)
+
+    def gradient(moved: Any) -> Any:
+        return X.T @ likelihood.slope(X @ moved).residuals
+
+    bends = [gradient(coef - e) - gradient(coef + e) for e in step]
+    np.testing.assert_allclose(found, np.stack(bends) / 2e-5, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
@@ -200,8 +270,31 @@ def test_strata_that_were_not_fitted_are_refused() -> None:
         model.predict_survival_function(X[:2], [1.0])
     with pytest.raises(InputError, match="1 of them new"):
         model.predict_survival_function(X[:2], [1.0], ["a", "c"])
-    with pytest.raises(InputError, match="strata: expected 40 entries"):
-        CoxRegression().fit(X, y, strata=site[:3])
+    assert [len(times) for times, _ in model.baselines_] == [
+        y.loc[(site == one) & y["event"], "time"].nunique() for one in model.strata_
+    ]
+
+
+NO_STRATA: list[tuple[Any, str]] = [
+    (["a"] * 3, r"strata: expected 40 entries, one per row, got shape \(3,\)"),
+    ("a", "strata: expected 40 entries, one per row, got a single value"),
+    (np.full((40, 2), "a"), r"got shape \(40, 2\)"),
+    (["a", None] * 20, "strata: expected an entry in every row, got 20 missing"),
+    (np.where(np.arange(40) % 4 == 0, np.nan, 1.0), "got 10 missing"),
+    (pd.Series(["a", pd.NA] * 20, dtype="string"), "got 20 missing"),
+    (pd.Series(["a", 1] * 20), "strata: expected entries of one type"),
+    ([["a"], ["b", "c"]] * 20, "strata: expected 40 entries"),
+]
+
+
+@pytest.mark.parametrize(("strata", "match"), NO_STRATA)
+def test_strata_that_are_none(strata: Any, match: str) -> None:
+    X, y = made(40)
+    with pytest.raises(InputError, match=match):
+        CoxRegression().fit(X, y, strata=strata)
+    model = CoxRegression().fit(X, y, strata=["a", "b"] * 20)
+    with pytest.raises(InputError, match=match):
+        model.predict_survival_function(X, [1.0], strata)
 
 
 @pytest.mark.parametrize(

@@ -136,3 +136,56 @@ def test_weights_are_read_alike_by_every_model(weight: Any) -> None:
     ):
         with pytest.raises(InputError, match="sample_weight: expected"):
             fit()
+
+
+MODELS = [CoxRegression(), BoostedSurvival(3), ForestSurvival(3)]
+
+
+@pytest.mark.parametrize("times", [[], [np.nan], ["soon"], [[1.0]], None])
+def test_curves_at_no_time_are_refused(times: Any) -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 2)), pd.DataFrame({"event": 1, "time": rng.exponential(size=40)})
+    asked = [model.fit(X, y).predict_survival_function for model in MODELS]
+    for ask in (*asked, lambda X, times: KaplanMeier().fit(y).predict(times)):
+        with pytest.raises(InputError, match="times: expected one number or several"):
+            ask(X, times)
+
+
+@pytest.mark.parametrize("model", MODELS[1:])
+def test_patients_stay_whole_while_the_baseline_is_learned(
+    model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    patient = np.repeat(np.arange(20), 3)
+    X, time = rng.normal(size=(20, 2))[patient], rng.exponential(size=60)
+    # Two patients with events, fewer than folds: scikit-learn would warn of it.
+    y = pd.DataFrame({"event": patient < 2, "time": time})
+    seen = []
+    fitted = type(model)._fitted
+    monkeypatch.setattr(
+        type(model), "_fitted", lambda self, X, *rest: seen.append(X) or fitted(self, X, *rest)
+    )
+    model.fit(X, y, groups=pd.Series(patient).astype(str))
+    folds = [set(map(tuple, part)) for part in seen[:-1]]
+    assert len(folds) == 2
+    assert all(len(part) == 3 * len(fold) for part, fold in zip(seen, folds, strict=False))
+    model.fit(X, y)
+    for groups, match in (
+        (np.where(patient < 2, 0, patient), "with events of several, .* got those of 1"),
+        (patient[:5], "groups: expected 60 entries"),
+        (np.zeros(60), "with events of several, .* got those of 1"),
+    ):
+        with pytest.raises(InputError, match=match):
+            model.fit(X, y, groups=groups)
+
+
+def test_generators_seed_either_objective() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(60, 2)), pd.DataFrame({"event": 1, "time": rng.exponential(size=60)})
+    for objective in ("survival:cox", "survival:aft"):
+        one, two, none, zero = (
+            BoostedSurvival(3, objective=objective, random_state=seed).fit(X, y).predict(X)
+            for seed in (np.random.RandomState(3), np.random.RandomState(3), None, 0)
+        )
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(none, zero)

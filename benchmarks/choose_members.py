@@ -1,0 +1,123 @@
+"""From how many rows on gradient boosting and a network help an automatic fusion.
+
+Run: ``python benchmarks/choose_members.py [--rows 300 600 1200 2400] [--seeds 2] [--data ...]``
+
+Sees training rows only (`_datasets.training_part`): of those, two in three patients teach and the
+others judge. All six members are fitted once; then averages of the first four, with boosting, with
+joint fusion, and with both are weighed as `AutoFusionClassifier` weighs them, and judged by their
+log-loss and AUC. The synthetic cohort is drawn without films, so that it can be large; two made-up
+tables of other kinds (linear, and of clusters that only trees and networks tell apart) stand beside
+it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from _datasets import Task, training_part
+from sklearn.datasets import make_classification
+from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.model_selection import GroupShuffleSplit
+
+import asfusion as af
+from asfusion.selection._average import member_weights
+
+FIRST = ["late mean", "late product", "early linear", "early forest"]
+SETS = {
+    "four": FIRST,
+    "+ boosted": [*FIRST, "early boosted"],
+    "+ joint": [*FIRST, "joint"],
+    "+ both": [*FIRST, "early boosted", "joint"],
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[300, 600, 1200, 2400])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    lines = []
+    for n_rows in [120] if options.quick else options.rows:
+        for seed in range(1 if options.quick else options.seeds):
+            for task in tasks(n_rows, seed):
+                lines += judge(training_part(task), seed)
+                print(
+                    pd.DataFrame(lines[-len(SETS) :]).round(3).to_string(header=False), flush=True
+                )
+    table = pd.DataFrame(lines)
+    table["size"] = table["rows"].round(-2)
+    shown = table.groupby(["task", "size", "members"], sort=False)[["log_loss", "auc"]].mean()
+    print(shown.unstack().round(4).to_string())
+
+
+def tasks(n_rows: int, seed: int) -> Iterator[Task]:
+    """Yield tasks of about as many training rows as are asked for."""
+    n = int(n_rows / 0.75 / (2 / 3))
+    cohort = af.datasets.make_axspa_cohort(
+        n, random_state=seed, modalities=["labs", "notes", "genes"]
+    )
+    parts = af.infer_encoders(cohort.X)
+    yield Task("cohort", cohort.X, cohort.y, cohort.groups, parts, "binary")
+    for name, clusters in (("linear", 1), ("clusters", 6)):
+        X, y = make_classification(
+            n,
+            30,
+            n_informative=8,
+            n_redundant=6,
+            n_clusters_per_class=clusters,
+            flip_y=0.1,
+            class_sep=0.6,
+            random_state=seed,
+        )
+        table = pd.DataFrame(X, columns=[f"x{i}" for i in range(30)])
+        blocks = {f"part{k}": af.TabularEncoder(list(table)[k::3]) for k in range(3)}
+        yield Task(name, table, y, None, blocks, "binary")
+
+
+def judge(task: Task, seed: int) -> list[dict[str, Any]]:
+    """Return log-loss and AUC of each set of members."""
+    patients = np.arange(len(task.X)) if task.groups is None else task.groups
+    splitter = GroupShuffleSplit(1, test_size=1 / 3, random_state=seed)
+    learn, test = next(splitter.split(task.X, groups=patients))
+    known, asked = task.take(learn), task.take(test)
+    model = Kept(task.encoders(), SETS["+ both"], verbose=0, random_state=seed)
+    model.fit(known.X, known.y, groups=known.groups)
+    outputs, rows = model.kept
+    said = {name: part.predict_proba(asked.X) for name, part in model.models_.items()}
+    names = list(model.models_)
+    lines = []
+    for label, members in SETS.items():
+        places = [names.index(name) for name in members]
+        weights = member_weights(model.target_, outputs[places], rows)
+        mean = sum(w * said[name] for w, name in zip(weights, members, strict=True))
+        lines.append(
+            {
+                "task": task.name,
+                "rows": len(learn),
+                "members": label,
+                "log_loss": log_loss(asked.y, mean),
+                "auc": roc_auc_score(asked.y, np.asarray(mean)[:, 1]),
+            }
+        )
+    return lines
+
+
+class Kept(af.AutoFusionClassifier):
+    """Automatic fusion that keeps what its members said of rows that they had not seen."""
+
+    def _weigh_members(self, outputs: Any, rows: Any, splits: Any, seconds: Any) -> None:
+        self.kept = outputs, rows
+        super()._weigh_members(outputs, rows, splits, seconds)
+
+
+if __name__ == "__main__":
+    main()
