@@ -96,7 +96,9 @@ def _once(features: Floats, y: NDArray[Any], weight: Floats) -> tuple[Floats, An
     """
     table = np.column_stack([features, np.nan_to_num(y, nan=-1.0)])
     _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
-    return features[first], y[first], np.bincount(place.ravel(), weights=weight)
+    total = np.zeros(len(first))
+    np.add.at(total, place.ravel(), weight)
+    return features[first], y[first], total
 
 
 def can_choose(target: Target, y: NDArray[Any], groups: NDArray[Any] | None) -> bool:
