@@ -18,7 +18,7 @@ from asfusion._warn import warn_user
 from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import digest
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.nn._hub import find_pretrained
+from asfusion.nn._hub import find_pretrained, named
 from asfusion.nn.network import Backbone, EncoderNetwork, Training, pretrained_rate
 from asfusion.nn.pretrained_text import (
     MINILM,
@@ -423,7 +423,7 @@ class TextEncoder(Encoder):
         known = int(self.config_["vocab_size"])
         if not known // 2 < self.vocab_size_ <= known:  # without files it is nearly empty
             msg = (
-                f"backbone={self.backbone!r}: expected a tokenizer for the model's {known} token "
+                f"{named(self.backbone)}: expected a tokenizer for the model's {known} token "
                 f"ids, got one with {self.vocab_size_}. Save the model's own tokenizer beside it."
             )
             raise ConfigurationError(msg)

@@ -17,6 +17,7 @@ from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn import _monai
 from asfusion.nn import _transformers_image as hf
+from asfusion.nn._hub import named
 from asfusion.nn._image_source import read_source
 from asfusion.nn._norms import use_group_norm
 from asfusion.nn._weights import load_weights, normalisation_of, read_weights
@@ -293,7 +294,7 @@ def describe_image_backbone(
     """
     if weights is not None and is_pretrained(name):
         msg = (
-            f"weights: expected None with backbone={name!r}, which brings its own, got a file. "
+            f"weights: expected None with {named(name)}, which brings its own, got a file. "
             f"Name the architecture that the file is for: {quoted(SCRATCH_BACKBONES, limit=12)}."
         )
         raise ConfigurationError(msg)
@@ -319,9 +320,7 @@ def describe_image_backbone(
     found = read_source(name, download=download, hint=hint)
     own, reads = found.model.get("image_size"), int(found.model["num_channels"])
     if channels > 1 and reads == 1:
-        msg = (
-            f"backbone={name!r}: expected channels=1 for a network that reads grey, got {channels}."
-        )
+        msg = f"{named(name)}: expected channels=1 for a network that reads grey, got {channels}."
         raise ConfigurationError(msg)
     mean, std = _for_channels(found.mean, found.std, reads)
     return {
