@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from typing import Final
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -39,9 +38,8 @@ class LowRankLinear(nn.Linear):
         super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
         self.weight, self.bias = layer.weight, layer.bias
         rank = min(rank, layer.in_features, layer.out_features)
-        like = {"device": layer.weight.device, "dtype": layer.weight.dtype}
-        self.lora_A = nn.Parameter(torch.empty(rank, layer.in_features, **like))
-        self.lora_B = nn.Parameter(torch.zeros(layer.out_features, rank, **like))
+        self.lora_A = nn.Parameter(layer.weight.new_empty(rank, layer.in_features))
+        self.lora_B = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))
         nn.init.kaiming_uniform_(self.lora_A, a=math.sqrt(5))
 
     def forward(self, values: Tensor) -> Tensor:
@@ -74,7 +72,7 @@ def add_low_rank(backbone: nn.Module) -> None:
     for module in list(backbone.modules()):
         for name, child in list(module.named_children()):
             if child in adapted:
-                setattr(module, name, adapted[child])  # type: ignore[index]
+                setattr(module, name, adapted[child])
 
 
 def is_low_rank(name: str) -> bool:
