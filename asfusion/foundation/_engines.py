@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from asfusion.exceptions import ConfigurationError, MissingDependencyError
 
-Task = Literal["classifier", "regressor"]
+Task = Literal["Classifier", "Regressor"]  # how the packages end the names of their classes
 
 
 class Settings(NamedTuple):
@@ -57,8 +57,7 @@ def _imported(package: str) -> Any:
 
 def _tabicl(task: Task, settings: Settings) -> Any:
     """Return TabICL, given its network instead of a checkpoint to unpickle."""
-    package = _imported("tabicl")
-    base: Any = package.TabICLClassifier if task == "classifier" else package.TabICLRegressor
+    base: Any = getattr(_imported("tabicl"), f"TabICL{task}")
     if not hasattr(base, "_load_model"):
         msg = (
             "name: expected a version of tabicl that loads its network by a method of its own "
@@ -98,9 +97,7 @@ def _tabicl_network(weights: Path) -> tuple[Any, dict[str, Any]]:
 
 def _tabpfn(task: Task, settings: Settings) -> Any:
     """Return TabPFN, which reads safetensors by itself."""
-    package = _imported("tabpfn")
-    kind: Any = package.TabPFNClassifier if task == "classifier" else package.TabPFNRegressor
-    return kind(
+    return getattr(_imported("tabpfn"), f"TabPFN{task}")(
         n_estimators=settings.n_estimators,
         random_state=settings.seed,
         device=settings.device,

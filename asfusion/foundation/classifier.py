@@ -77,7 +77,7 @@ class TableFoundationClassifier(ClassifierMixin, TableFoundation):  # type: igno
     asfusion.exceptions.ConfigurationError: weights: expected a safetensors file, ...
     """
 
-    _task: ClassVar[Task] = "classifier"
+    _task: ClassVar[Task] = "Classifier"
 
     def _encoded(self, y: NDArray[Any]) -> NDArray[np.int64]:
         self.classes_, positions = np.unique(y, return_inverse=True)
@@ -106,7 +106,8 @@ class TableFoundationClassifier(ClassifierMixin, TableFoundation):  # type: igno
         if len(self.classes_) == 1:
             return np.ones((len(X), 1))
         found = np.asarray(self._shown().predict_proba(X), dtype=np.float64)
-        return found / found.sum(axis=1, keepdims=True)
+        proba: NDArray[np.float64] = found / found.sum(axis=1, keepdims=True)
+        return proba
 
     @public
     def predict(self, X: Any) -> NDArray[Any]:

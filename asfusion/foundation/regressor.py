@@ -67,7 +67,7 @@ class TableFoundationRegressor(RegressorMixin, TableFoundation):  # type: ignore
     asfusion.exceptions.ConfigurationError: weights: expected the safetensors file of tabicl, ...
     """
 
-    _task: ClassVar[Task] = "regressor"
+    _task: ClassVar[Task] = "Regressor"
 
     @public
     def predict(self, X: Any) -> NDArray[np.float64]:

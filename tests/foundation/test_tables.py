@@ -207,7 +207,7 @@ def test_tabicl_is_given_its_network(tmp_path: Path, monkeypatch: pytest.MonkeyP
     _package(monkeypatch, _Loads)
     file, network = tmp_path / "w.safetensors", _Network(3)
     save_file(network.state_dict(), file, metadata={"config": json.dumps({"width": 3})})
-    engine = make_engine("tabicl", "classifier", _settings(file))
+    engine = make_engine("tabicl", "Classifier", _settings(file))
     assert engine.settings["allow_auto_download"] is False
     assert (engine.settings["n_estimators"], engine.settings["random_state"]) == (4, 7)
     engine._load_model()
@@ -223,8 +223,8 @@ def test_versions_and_packages_that_are_not_there(
 ) -> None:
     _package(monkeypatch, type("Other", (), {}))
     with pytest.raises(ConfigurationError, match="expected a version of tabicl that loads"):
-        make_engine("tabicl", "classifier", _settings(tmp_path / "w.safetensors"))
+        make_engine("tabicl", "Classifier", _settings(tmp_path / "w.safetensors"))
     for name in ("tabicl", "tabpfn"):
         monkeypatch.setitem(__import__("sys").modules, name, None)
         with pytest.raises(MissingDependencyError, match=f"pip install {name}"):
-            make_engine(name, "regressor", _settings(tmp_path / "w.safetensors"))
+            make_engine(name, "Regressor", _settings(tmp_path / "w.safetensors"))
