@@ -79,8 +79,9 @@ def find_pretrained(
             return load(local_files_only=False)
         except Exception as error:
             msg = (
-                f"{named(source)}: could not download {needs} ({type(error).__name__}). Check "
-                f"the name and the network, or pass a local folder.{hint}"
+                f"{named(source)}: could not download {needs} ({type(error).__name__}). Check the "
+                "name, the network, and whether the model has to be asked for at its page; or pass "
+                f"a local folder.{hint}"
             )
             raise ConfigurationError(msg) from None
 

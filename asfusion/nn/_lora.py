@@ -35,8 +35,9 @@ class LowRankLinear(nn.Linear):
     """
 
     def __init__(self, layer: nn.Linear, rank: int = _RANK) -> None:
-        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
-        self.weight, self.bias = layer.weight, layer.bias
+        nn.Module.__init__(self)  # no second weight, not even for a moment
+        self.in_features, self.out_features = layer.in_features, layer.out_features
+        self._parameters |= {"weight": layer.weight, "bias": layer.bias}
         rank = min(rank, layer.in_features, layer.out_features)
         self.lora_A = nn.Parameter(layer.weight.new_empty(rank, layer.in_features))
         self.lora_B = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))

@@ -98,7 +98,10 @@ def read_tower(source: str, *, download: bool) -> Tower | None:
     ConfigurationError
         If the tower is of a kind that is not read.
     """
-    found = read_json(source, CONFIG, download=download)
+    try:
+        found = read_json(source, CONFIG, download=download)
+    except ConfigurationError:  # the hub cannot be asked, which others have told
+        return None
     if not isinstance(found, dict):
         return None
     model, seen = found.get("model_cfg") or {}, found.get("preprocess_cfg") or {}

@@ -78,7 +78,7 @@ def normalisation_of(source: str, *, download: bool = False) -> tuple[list[float
     """Return mean and spread of grey values in [0, 1] that weights in a file were learned with.
 
     A ``preprocessor_config.json`` beside the file decides. Weights of TorchXRayVision [1]_ are
-    known by their classifier: they read one channel, from -1024 to 1024.
+    known by their 18 findings: they read one channel, from -1024 to 1024.
 
     Returns
     -------
@@ -104,10 +104,11 @@ def normalisation_of(source: str, *, download: bool = False) -> tuple[list[float
 
 
 def _are_of_xrayvision(shapes: Mapping[str, list[int]]) -> bool:
-    """Return whether weights by name and shape are a grey DenseNet with its 18 findings."""
+    """Return whether weights by name and shape are a grey DenseNet or ResNet of 18 findings."""
     by_name = {canonical_name(name): shape for name, shape in shapes.items()}
-    is_grey = by_name.get("conv0.weight", [])[1:2] == [1]
-    return is_grey and ("op_threshs" in by_name or by_name.get("classifier.weight", [])[:1] == [18])
+    first = by_name.get("conv0.weight") or by_name.get("conv1.weight") or []
+    last = by_name.get("classifier.weight") or by_name.get("fc.weight") or []
+    return first[1:2] == [1] and ("op_threshs" in by_name or last[:1] == [18])
 
 
 def _shapes(path: Path) -> dict[str, list[int]]:

@@ -15,6 +15,7 @@ from asfusion.encoders.image import ImageEncoder
 from asfusion.encoders.text import TextEncoder
 from asfusion.estimators.joint import JointFusionClassifier
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn import _budget
 from asfusion.nn.image import build_image_backbone, describe_image_backbone
 from asfusion.nn.network import Backbone, EncoderNetwork
 from asfusion.nn.pretrained_text import PretrainedTextBackbone, build_text_model
@@ -85,6 +86,15 @@ def test_the_matrices_are_a_change_of_the_weights() -> None:
     plain = _text().eval()
     plain.load_state_dict(merged, strict=True)
     torch.testing.assert_close(plain(_NOTE).values, found)
+
+
+def test_it_asks_for_no_second_copy_of_the_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which would be taken for a saved model that describes more than it brings."""
+    monkeypatch.setattr(_budget, "_SLACK", 0)
+    backbone = _text()
+    stored = sum(p.numel() for p in backbone.parameters()) // 2
+    with _budget.at_most_values(stored):
+        _adapted(backbone)
 
 
 def test_networks_of_convolutions_are_refused() -> None:

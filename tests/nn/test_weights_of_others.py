@@ -170,6 +170,8 @@ def test_images_are_read_as_the_network_was_trained_to(tmp_path: Path, kind: str
     torch.testing.assert_close(ask(pooled, images)[:, 0], expected, **how)
     positions = ask(every, grey())
     assert positions.shape == (2, _POSITIONS.get(kind, 16), expected.shape[1])
+    assert 0 < len([*pooled.last_block().parameters()]) < len([*pooled.parameters()])
+    assert str(tmp_path) not in json.dumps(plan)
     again = build_image_backbone(json.loads(json.dumps(plan)))
     again.load_state_dict(pooled.state_dict(), strict=True)
     torch.testing.assert_close(ask(again, grey())[:, 0], expected, **how)
@@ -408,6 +410,9 @@ def test_what_weights_expect_is_read_beside_them(tmp_path: Path) -> None:
     (tmp_path / "preprocessor_config.json").write_text('{"image_mean": [0.3], "image_std": [0.1]}')
     assert normalisation_of(str(file)) == normalisation_of(str(tmp_path)) == ([0.3], [0.1])
     (tmp_path / "preprocessor_config.json").unlink()
+    resnet = {"model.conv1.weight": torch.zeros(4, 1, 7, 7), "model.fc.weight": torch.zeros(18, 4)}
+    save_file(resnet, file)
+    assert normalisation_of(str(file)) == ([0.5], [1 / 2048])
     for other in (conv, {"conv0.weight": torch.zeros(4)}, {"op_threshs": torch.zeros(18)}):
         save_file(other, file)
         assert normalisation_of(str(file))[0] == [0.485, 0.456, 0.406]
