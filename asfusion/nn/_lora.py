@@ -37,7 +37,7 @@ class LowRankLinear(nn.Linear):
     def __init__(self, layer: nn.Linear, rank: int = _RANK) -> None:
         nn.Module.__init__(self)  # no second weight, not even for a moment
         self.in_features, self.out_features = layer.in_features, layer.out_features
-        self._parameters |= {"weight": layer.weight, "bias": layer.bias}
+        self._parameters.update(layer._parameters)
         rank = min(rank, layer.in_features, layer.out_features)
         self.lora_A = nn.Parameter(layer.weight.new_empty(rank, layer.in_features))
         self.lora_B = nn.Parameter(layer.weight.new_zeros(layer.out_features, rank))

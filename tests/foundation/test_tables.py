@@ -100,6 +100,17 @@ def test_early_and_late_fusion_take_it_and_save_it_by_reference(
         assert use_weights(weights).encode() in written
 
 
+def test_an_automatic_fusion_takes_it_as_a_member(weights: Path, tmp_path: Path) -> None:
+    X, y = table()
+    model = TableFoundationClassifier(weights=weights, save_rows=True)
+    members = {"early linear": None, "shown": af.EarlyFusionClassifier(estimator=model)}
+    auto = af.AutoFusionClassifier(members=members, cv=2, verbose=0, random_state=0).fit(X, y)
+    assert set(auto.weights_) == set(members)
+    expected = auto.predict_proba(X)
+    auto.save(tmp_path / "auto.asf")
+    np.testing.assert_allclose(af.load(tmp_path / "auto.asf").predict_proba(X), expected)
+
+
 def test_rows_are_saved_by_consent_alone(weights: Path, tmp_path: Path) -> None:
     X, y = table()
     model = TableFoundationClassifier(weights=weights)
