@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from asfusion._checks import check_choice, check_integer
 from asfusion._door import learns
 from asfusion.bundle.objects import Bundled
-from asfusion.exceptions import BundleError, ConfigurationError
+from asfusion.exceptions import BundleError, ConfigurationError, InputError
 from asfusion.foundation._engines import ENGINES, Settings, Task, make_engine
 from asfusion.foundation.weights import use_weights, weights_of
 
@@ -65,6 +65,8 @@ class TableFoundation(Bundled, BaseEstimator):  # type: ignore[misc]
         ------
         ConfigurationError
             If a parameter or the file of weights is unusable.
+        InputError
+            If there is nothing to predict.
         MissingDependencyError
             If the package of the model is not installed.
         """
@@ -76,6 +78,8 @@ class TableFoundation(Bundled, BaseEstimator):  # type: ignore[misc]
                 "downloaded: the page 'Medical weights' of the documentation says where it is."
             )
             raise ConfigurationError(msg)
+        if y is None:
+            raise InputError("y: requires y to be passed, but the target y is None.")
         X, y = validate_data(
             self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2
         )

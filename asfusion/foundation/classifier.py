@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
 
 from asfusion._door import public
 from asfusion.foundation._base import TableFoundation
@@ -80,6 +81,7 @@ class TableFoundationClassifier(ClassifierMixin, TableFoundation):  # type: igno
     _task: ClassVar[Task] = "Classifier"
 
     def _encoded(self, y: NDArray[Any]) -> NDArray[np.int64]:
+        check_classification_targets(y)
         self.classes_, positions = np.unique(y, return_inverse=True)
         return positions.astype(np.int64)
 
@@ -123,5 +125,6 @@ class TableFoundationClassifier(ClassifierMixin, TableFoundation):  # type: igno
         ndarray of shape (n_rows,)
             Of ``classes_``.
         """
-        chosen: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
-        return chosen
+        chosen = self.predict_proba(X).argmax(axis=1)
+        predicted: NDArray[Any] = self.classes_[chosen]
+        return predicted

@@ -14,9 +14,15 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
+from sklearn.utils.estimator_checks import check_estimator
 
 import asfusion as af
-from asfusion.exceptions import BundleError, ConfigurationError, MissingDependencyError
+from asfusion.exceptions import (
+    BundleError,
+    ConfigurationError,
+    InputError,
+    MissingDependencyError,
+)
 from asfusion.foundation import (
     TableFoundationClassifier,
     TableFoundationRegressor,
@@ -178,6 +184,14 @@ def test_bad_parameters_are_refused(weights: Path, parameters: dict[str, Any], m
     X, y = table()
     with pytest.raises(ConfigurationError, match=match):
         TableFoundationClassifier(**{"weights": weights, **parameters}).fit(X, y)
+
+
+@pytest.mark.parametrize("kind", [TableFoundationClassifier, TableFoundationRegressor])
+def test_scikit_learn_finds_nothing_amiss(weights: Path, kind: Any) -> None:
+    reports = check_estimator(kind(weights=weights, random_state=0), on_fail=None, on_skip=None)
+    assert [r["check_name"] for r in reports if r["status"] == "failed"] == []
+    with pytest.raises(InputError, match="y: requires y to be passed, but the target y is None"):
+        kind(weights=weights).fit(table()[0], None)
 
 
 def test_checkpoints_that_are_unpickled_are_refused(weights: Path, tmp_path: Path) -> None:
