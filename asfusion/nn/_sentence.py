@@ -12,6 +12,7 @@ from asfusion.exceptions import ConfigurationError
 from asfusion.nn._hub import named, read_json
 from asfusion.nn.text import Pooling
 
+_FOLDER: Final = "1_Pooling"
 _PREFIX: Final = "pooling_mode_"
 # What the pooling is called in the file, as flags or as a word, and what here.
 _POOLINGS: Final[dict[str, Pooling]] = {
@@ -53,9 +54,9 @@ def read_sentence(source: str, *, download: bool) -> Sentence | None:
     kinds = [str(step.get("type")).rpartition(".")[2] for step in steps]
     if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
         raise _unknown(source, f"the steps {', '.join(kinds)}")
-    if steps[0].get("path"):
-        raise _unknown(source, "a transformer in a folder of its own")
-    pooled = read_json(source, f"{steps[1].get('path')}/config.json", download=download)
+    if steps[0].get("path") or steps[1].get("path") != _FOLDER:
+        raise _unknown(source, "them in other folders")
+    pooled = read_json(source, f"{_FOLDER}/config.json", download=download)
     limits = read_json(source, "sentence_bert_config.json", download=download)
     longest = limits.get("max_seq_length") if isinstance(limits, dict) else None
     return Sentence(

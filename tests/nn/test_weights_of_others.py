@@ -545,10 +545,11 @@ def test_other_sentence_encoders_are_refused(
         read_pooling(str(tmp_path))
 
 
-def test_a_transformer_in_a_folder_of_its_own_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "path"), [(0, "0_Transformer"), (1, "../elsewhere")])
+def test_steps_in_other_folders_are_refused(tmp_path: Path, step: int, path: str) -> None:
     write_sentence(tmp_path, {"pooling_mode": "mean"})
     modules = json.loads((tmp_path / "modules.json").read_text())
-    modules[0]["path"] = "0_Transformer"
+    modules[step]["path"] = path
     (tmp_path / "modules.json").write_text(json.dumps(modules))
-    with pytest.raises(ConfigurationError, match="a transformer in a folder of its own"):
+    with pytest.raises(ConfigurationError, match="got them in other folders"):
         read_pooling(str(tmp_path))
