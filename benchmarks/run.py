@@ -100,6 +100,14 @@ BENCHES = (
         needs=("mogonet/1_tr.csv", "vertebral/column_3C.dat"),
     ),
     Bench(
+        "choose-defaults",
+        "by what the defaults of early and late fusion were chosen, on training rows",
+        "choose_defaults.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--only", "wine"),
+        needs=(),
+    ),
+    Bench(
         "wide-tables",
         "thousands of columns within three times scikit-learn",
         "wide_tables.py",

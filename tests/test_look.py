@@ -482,3 +482,24 @@ def test_what_cannot_be_looked_at_is_refused() -> None:
         af.look(pd.DataFrame())
     with pytest.raises(ConfigurationError, match="encoders: expected 'auto' or a dict of name"):
         af.look(pd.DataFrame(columns), y, encoders="all")
+
+
+def test_a_wide_table_that_a_site_parts_is_told():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(60, 60)), columns=[f"gene_{i}" for i in range(60)])
+    site = np.repeat(["north", "south", "east"], 20)
+    parted = X + 3.0 * (site == "south")[:, None]
+    told = {
+        name: af.look(table.assign(**{column: site}), verbose=0).advice
+        for name, table, column in (
+            ("parted", parted, "study_site"),
+            ("alike", X, "site"),
+            ("no site", parted, "opposite"),
+            ("narrow", parted[["gene_0", "gene_1"]], "site"),
+        )
+    }
+    assert [name for name, advice in told.items() if advice] == ["parted"]
+    assert "'study_site' parts the 60 numbers" in told["parted"][0]
+    few = np.where(np.arange(60) < 5, "north", "south")
+    assert not af.look((X + 9.0 * (few == "north")[:, None]).assign(site=few), verbose=0).advice
+    assert "rank_within_row" in af.look(parted.assign(site=site), verbose=0).verdict

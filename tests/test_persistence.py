@@ -154,7 +154,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
         tables(), RandomForestClassifier(3), "stacking", cv=2, **QUIET
     ),
     "late of numbers": lambda: LateFusionRegressor(
-        tables(), combine="weighted", cv=2, network=JointFusionRegressor(**SHORT), **QUIET
+        tables(), "network", "weighted", cv=2, network=JointFusionRegressor(**SHORT), **QUIET
     ),
 }  # fmt: skip
 

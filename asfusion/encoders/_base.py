@@ -155,6 +155,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         network = self._network_in_words()
         return f"{told}: {network}" if network else told
 
+    def advice_across_sites(self) -> str:
+        """Return what a user may change where this modality gives the site away, if anything."""
+        return ""
+
     def plain(self) -> Encoder:
         """Return an unfitted encoder of the same columns for `plain_features`."""
         copy: Encoder = clone(self)

@@ -41,6 +41,7 @@ for _name, _make in _OWN.items():
     register_backbone("table", _name, _make)
 _MAX_BINS = 32
 _D_EMBEDDING = 8
+_WIDE = 50  # columns of numbers: fewer are hardly all measured alike
 
 
 class TabularEncoder(FeatureEncoder):
@@ -73,6 +74,12 @@ class TabularEncoder(FeatureEncoder):
         Dropout inside the network (TabNet has none) and before the adapter.
     max_categories : int
         Most levels of a category that get a feature of their own; rarer ones have none.
+    scale : {"robust", "rank_within_row"}
+        How numbers are scaled: minus the median, over the interquartile range of training rows;
+        or, before that, to their rank among the known numbers of their own row [1]_, between -1 and
+        1, which no scale or shift of a whole row changes. The latter is for many columns that are
+        measured alike, such as expression in cohorts from different platforms. Dates, booleans
+        and categories are not ranked.
 
     Attributes
     ----------
@@ -103,6 +110,11 @@ class TabularEncoder(FeatureEncoder):
     `transform` gives the prepared features, which are what a forest or a linear model
     should read; the network comes in when it is trained together with a fusion head.
 
+    References
+    ----------
+    .. [1] Foroutan et al., "Single sample scoring of molecular phenotypes", BMC Bioinformatics
+       2018, on ranks within a sample. https://doi.org/10.1186/s12859-018-2435-4
+
     Examples
     --------
     >>> import pandas as pd, asfusion as af
@@ -128,6 +140,7 @@ class TabularEncoder(FeatureEncoder):
         d_out: int = 64,
         dropout: float = 0.0,
         max_categories: int = 20,
+        scale: Literal["robust", "rank_within_row"] = "robust",
     ) -> None:
         self.columns = columns
         self.network = network
@@ -137,6 +150,7 @@ class TabularEncoder(FeatureEncoder):
         self.d_out = d_out
         self.dropout = dropout
         self.max_categories = max_categories
+        self.scale = scale
 
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> TabularEncoder:
         """Learn imputation, scaling and categories from training rows.
@@ -165,7 +179,11 @@ class TabularEncoder(FeatureEncoder):
         check_not_empty(frame, names)
         self.__dict__.pop("network_", None)
         max_bins = _MAX_BINS if self.number_embedding == "piecewise_linear" else None
-        plan = TablePreprocessor(max_categories=self.max_categories, max_bins=max_bins)
+        plan = TablePreprocessor(
+            max_categories=self.max_categories,
+            max_bins=max_bins,
+            rank_rows=self.scale == "rank_within_row",
+        )
         plan.fit(frame, names, weights).tell_empty()
         self.columns_ = tuple(names)
         self.plan_ = plan.to_state()
@@ -235,6 +253,17 @@ class TabularEncoder(FeatureEncoder):
     def n_features(self) -> int:
         """Number of features of a fitted encoder."""
         return len(self.feature_names_)
+
+    def advice_across_sites(self) -> str:
+        """Return what a user may change where this table gives the site away: ranks, if wide."""
+        check_is_fitted(self)
+        n_numbers = sum(plan["kind"] == "number" for plan in self.plan_)
+        if n_numbers < _WIDE or self.scale == "rank_within_row":
+            return ""
+        return (
+            f"has {n_numbers} columns of numbers: if they are measured alike, as expression is, "
+            "TabularEncoder(scale='rank_within_row') takes out what shifts or stretches whole rows"
+        )
 
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: missing cells are welcome."""
@@ -321,6 +350,7 @@ class TabularEncoder(FeatureEncoder):
             self._check_embedding()
         for name in ("d_hidden", "n_layers", "d_out", "max_categories"):
             check_integer(getattr(self, name), name, minimum=1)
+        check_choice(self.scale, "scale", ("robust", "rank_within_row"))
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         self._check_columns()
 

@@ -17,6 +17,11 @@ _SHARED: Final = """
 encoders : "auto" or dict of str to Encoder
     One description per modality; ``"auto"`` infers them from the columns and says
     what it chose.
+scale : {"auto", "blocks", "columns", "none"}
+    How features are scaled for the estimator: each modality to the same total variance,
+    however many features it has (block scaling), so that a wide embedding does not drown a
+    handful of labs in a penalised model; each feature to variance one; or not at all, which trees
+    do not mind. ``"auto"`` is ``"blocks"`` for ``"linear"``, and ``"none"`` for the others.
 fusion : str or Fusion
     Head that fuses the modalities, by the name of its file in `asfusion.fusion`, such as
     ``"concat"``, ``"gated"`` or ``"attention"``, or a described head such as
@@ -71,6 +76,11 @@ history_ : list of dict
     Loss, validation loss and learning rate of each epoch.
 feature_names_ : list of str
     Names of the fused features.
+penalty_ : float or None
+    The penalty of ``"linear"`` that was chosen; None of other estimators.
+dependence_ : float
+    How much of what modalities say is the same, for ``combine="product"``: what m of them add to
+    the prior is divided by m to this power. 0 if they are independent, 1 if they are copies.
 models_ : dict of str to estimator
     Fitted model of each modality; each predicts on its own.
 weights_ : dict of str to float

@@ -78,6 +78,9 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
             msg = f"{field}: expected one of {quoted(parts)}, got {name!r} (in {key!r})."
             raise ConfigurationError(msg)
         if parameter:
+            if not hasattr(parts[name], "set_params"):
+                msg = f"{field}[{name!r}]: expected an estimator to set {parameter!r} in, got none."
+                raise ConfigurationError(msg)
             parts[name].set_params(**{parameter: value})
         else:
             # A dict of one's own: the caller's may stand in other estimators, too.

@@ -32,9 +32,7 @@ def fit_part(
     the rows itself, into a number of folds, a patient's rows stay in one of them.
     """
     copy, y = target.for_part(seeded_copy(estimator, seed), rows.y)
-    options = group_options(copy, rows.groups)
-    if rows.is_weighted:
-        options[_weight_parameter(copy, name)] = rows.loss_weight
+    options = group_options(copy, rows.groups) | weight_options(copy, rows.loss_weight, name)
     strata, groups = target.strata(rows.y), repeated(rows.groups)
     with inner_folds_by_patient(copy, groups, n_rows=len(rows), strata=strata, seed=seed):
         copy.fit(features, y, **options)
@@ -50,6 +48,13 @@ def seeded_copy(estimator: Any, seed: int) -> Any:
         if (key == "random_state" or key.endswith("__random_state")) and value is None
     }
     return copy.set_params(**seeds)
+
+
+def weight_options(
+    estimator: Any, weight: NDArray[np.float64], name: str
+) -> dict[str, NDArray[np.float64]]:
+    """Return weights of rows under the name by which `fit` takes them; nothing if all are equal."""
+    return {} if (weight == weight[0]).all() else {_weight_parameter(estimator, name): weight}
 
 
 def _weight_parameter(estimator: Any, name: str) -> str:

@@ -79,9 +79,12 @@ class EarlyFusionMultilabel(FusionMultilabel, _EarlyFusion):
     Parameters
     ----------
     encoders
-    estimator : scikit-learn classifier, optional
-        Any with `predict_proba`; a copy is fitted for each label. Logistic regression by
-        default, on features scaled so that each modality has the same total variance.
+    estimator : scikit-learn classifier, str or None
+        Any with `predict_proba`, or by name ``"forest"``, ``"boosted"``, ``"adaboost"``,
+        ``"xgboost"``; a copy is fitted for each label. ``"linear"``, the default, is a logistic
+        regression with a ridge penalty, one for all labels, chosen by the log-loss on patients
+        that were left out; 1 with fewer than 40 of them.
+    scale
     network
     verbose
     random_state
@@ -92,6 +95,7 @@ class EarlyFusionMultilabel(FusionMultilabel, _EarlyFusion):
     encoders_
     estimator_ : PerLabel
         The fitted classifiers.
+    penalty_
     feature_names_
     prior_
 
@@ -154,15 +158,17 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to classifier, classifier, or None
-        Model of a modality by name, or one model for all of them. The others get the network
-        of their encoder.
+    estimators : dict of str to classifier, classifier, str or None
+        Model of a modality by name, or one model for all of them, as in `EarlyFusionMultilabel`,
+        or ``"network"``. The others get the ``"linear"`` one, or the network of their encoder
+        where that has to learn.
     combine : {"mean", "weighted", "product", "stacking"}
         Mean of probabilities; weighted mean with the least out-of-fold log-loss; product of
-        experts over the prior of each label; or a logistic regression on out-of-fold log odds.
+        experts over the prior of each label, as far as they are independent; or a logistic
+        regression on out-of-fold log odds.
     weights
     cv : int, splitter or iterable of splits
-        Inner folds of ``"weighted"`` and ``"stacking"``; an int keeps groups whole.
+        Inner folds of every combination that learns; an int keeps groups whole.
     network
     verbose
     random_state
@@ -172,6 +178,7 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
     ----------
     models_
     weights_
+    dependence_
     prior_
 
     Examples

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,6 +76,8 @@ class SiteProbe(page.Page):
         Modalities that too few rows have.
     is_testable : bool
         Whether sites could be permuted at all: not where the label says which site it is.
+    advice : mapping of str to str
+        What may be changed where a modality gives the site away, by modality.
     """
 
     sites: tuple[str, ...]
@@ -84,6 +86,7 @@ class SiteProbe(page.Page):
     embeddings: Mapping[str, Probed]
     skipped: tuple[str, ...]
     is_testable: bool = True
+    advice: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
@@ -98,9 +101,10 @@ class SiteProbe(page.Page):
         beyond = "" if self.label_auc is None else " beyond what the label explains"
         if clear:
             named = ", ".join(f"{name} (AUC {show_number(p.auc)})" for name, p in clear.items())
+            advised = [f" {name} {self.advice[name]}." for name in clear if self.advice.get(name)]
             return (
                 f"The site is given away{beyond} by: {named}. A model may use that instead of the "
-                "disease: judge it on a site that it has not seen."
+                f"disease: judge it on a site that it has not seen.{''.join(advised)}"
             )
         return (
             f"No embedding gives the site away{beyond}, as far as a linear probe on these rows can "
@@ -233,7 +237,7 @@ def site_probe(
     n_folds = check_integer(cv, "cv", minimum=2)
     check_integer(n_permutations, "n_permutations", minimum=19)
     check_row_labels(X, site=site, y=y, groups=groups)
-    embeddings = _embeddings(model, X)
+    embeddings, advice = _embeddings(model, X)
     n_rows = len(next(iter(embeddings.values())))
     names, sites = np.unique(_as_text(read_complete(site, "site", n_rows)), return_inverse=True)
     if len(names) < 2:
@@ -265,6 +269,7 @@ def site_probe(
         embeddings={name: replace(probed, adjusted=p) for (name, probed), p in adjusted},
         skipped=tuple(name for name in embeddings if name not in found),
         is_testable=bool((permuted != of_patient).any()),
+        advice=advice,
     )
 
 
@@ -287,10 +292,10 @@ def _probe(
     return Probed(len(rows), len(own), float(areas[0]), float(areas[1:].mean()), p_value, p_value)
 
 
-def _embeddings(model: Any, X: Any) -> dict[str, NDArray[np.float64]]:
-    """Return the embeddings (N, D) by modality, and the presence of modalities if it varies."""
+def _embeddings(model: Any, X: Any) -> tuple[dict[str, NDArray[np.float64]], dict[str, str]]:
+    """Return embeddings (N, D) and advice by modality, and their presence if it varies."""
     if isinstance(model, Mapping):
-        return _given(model, X)
+        return _given(model, X), {}
     inner = unwrapped(model)
     encoders = getattr(inner, "encoders_", None)
     if not isinstance(encoders, Mapping):
@@ -310,7 +315,7 @@ def _embeddings(model: Any, X: Any) -> dict[str, NDArray[np.float64]]:
     presence = np.stack(list(read_presence(model, rows).values()), axis=1).astype(np.float64)
     if (presence != presence[0]).any():
         found[_PRESENCE] = presence
-    return found
+    return found, {str(name): e.advice_across_sites() for name, e in encoders.items()}
 
 
 def _given(model: Mapping[Any, Any], X: Any) -> dict[str, NDArray[np.float64]]:

@@ -49,12 +49,13 @@ class OverviewPage(page.Page):
     sample_sizes: tuple[SampleSize, ...]
     suspects: tuple[Suspect, ...]
     duplicates: Duplicates | None
+    advice: tuple[str, ...]
     version: str
 
     @property
     def verdict(self) -> str:
         """What to see to before the first fit, in words."""
-        return " ".join([*_on_suspects(self), *_on_sizes(self)])
+        return " ".join([*_on_suspects(self), *_on_sizes(self), *self.advice])
 
     def plot(self, axes: Any = None) -> NDArray[np.object_]:
         """Draw which sets of modalities rows have, by class.

@@ -27,6 +27,7 @@ from asfusion.overview._sample_size import (
     needed_for_numbers,
     needed_for_times,
 )
+from asfusion.overview._sites import find_parted
 from asfusion.overview.result import Overview
 from asfusion.survival._read import known_times
 from asfusion.suspects.after_index import read_index
@@ -148,6 +149,7 @@ def look(
         sample_sizes=_sample_sizes(y, outcomes, patients, _count_features(facts, taken_for)),
         suspects=tuple(suspects),
         duplicates=found,
+        advice=find_parted(frame, columns),
     )
 
 

@@ -51,6 +51,8 @@ class Overview(OverviewPage):
         What may give the target away, or tells patients apart, with the evidence.
     duplicates : Duplicates or None
         Films and notes that different patients share; None if they were not compared.
+    advice : tuple of str
+        What else to see to, in sentences: wide tables that differ between sites.
     version : str
         Version of asfusion that looked.
 
@@ -77,6 +79,7 @@ class Overview(OverviewPage):
     sample_sizes: tuple[SampleSize, ...]
     suspects: tuple[Suspect, ...]
     duplicates: Duplicates | None = None
+    advice: tuple[str, ...] = ()
     version: str = __version__
 
     def to_frame(

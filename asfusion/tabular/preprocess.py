@@ -19,6 +19,7 @@ from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
 from asfusion.tabular.quantiles import SortedColumns, centers_and_scales
+from asfusion.tabular.ranks import rank_within_rows
 
 Array = NDArray[np.float64]
 _CLIP = 10.0
@@ -62,6 +63,8 @@ class ColumnPlan:
     edges : tuple of float
         Edges of the bins of numbers and dates, rising, on the scale of the feature; none
         unless bins were asked for.
+    is_ranked : bool
+        Whether a number is read as its rank among those of its row.
     """
 
     name: str
@@ -71,6 +74,7 @@ class ColumnPlan:
     levels: tuple[str, ...] = ()
     with_flag: bool = False
     edges: tuple[float, ...] = ()
+    is_ranked: bool = False
 
     def feature_names(self) -> list[str]:
         """Return the names of the features of this column."""
@@ -107,6 +111,8 @@ class TablePreprocessor:
     max_bins : int, optional
         Most bins of a number, between its quantiles; none by default. Where there are fewer
         than eight distinct values per bin, there are fewer bins.
+    rank_rows : bool
+        Whether numbers become their ranks within the row first, see `rank_within_rows`.
 
     Examples
     --------
@@ -119,9 +125,12 @@ class TablePreprocessor:
     (3, 4)
     """
 
-    def __init__(self, *, max_categories: int = 20, max_bins: int | None = None) -> None:
+    def __init__(
+        self, *, max_categories: int = 20, max_bins: int | None = None, rank_rows: bool = False
+    ) -> None:
         self.max_categories = max_categories
         self.max_bins = max_bins
+        self.rank_rows = rank_rows
         self.plans: list[ColumnPlan] = []
 
     def fit(self, X: Any, columns: list[str], weights: Array | None = None) -> TablePreprocessor:
@@ -225,11 +234,27 @@ class TablePreprocessor:
 
     def _learn(self, frame: Frame, columns: list[str], weights: Array) -> list[ColumnPlan]:
         """Learn columns that are stored as numbers by blocks, and the others one by one."""
-        learned: dict[str, ColumnPlan] = {}
-        for names, cells in frame.blocks([name for name in columns if name in frame.plain]):
+        learned = self._learn_ranks(frame, columns, weights) if self.rank_rows else {}
+        others = [name for name in columns if name in frame.plain and name not in learned]
+        for names, cells in frame.blocks(others):
             kinds = [frame.kind(name) for name in names]
             learned |= zip(names, self._learn_block(names, kinds, cells, weights), strict=True)
         return [learned.get(name) or self._learn_one(frame, name, weights) for name in columns]
+
+    def _learn_ranks(
+        self, frame: Frame, columns: list[str], weights: Array
+    ) -> dict[str, ColumnPlan]:
+        """Learn the numbers that a row ranks."""
+        known = [name for name in columns if name in frame.plain or frame.known(name).any()]
+        names = [name for name in known if column_kind(frame, name) == "number"]
+        if not names:
+            return {}
+        cells = _together([ColumnPlan(name, "number") for name in names], frame)
+        ranks = rank_within_rows(cells)
+        plans = self._learn_block(names, ["number"] * len(names), ranks, weights)
+        for plan in plans:
+            plan.is_ranked = plan.kind == "number"
+        return dict(zip(names, plans, strict=True))
 
     def _learn_one(self, frame: Frame, name: str, weights: Array) -> ColumnPlan:
         if not frame.known(name).any():
@@ -367,7 +392,11 @@ def _known(cells: NDArray[Any]) -> NDArray[np.bool_]:
 
 def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[NDArray[np.int64], Array]]:
     """Yield cells (N, C) of numbers, booleans and dates, after the positions of their plans."""
-    read = [n for n, plan in enumerate(plans) if plan.kind not in ("empty", "category")]
+    ranked = [n for n, plan in enumerate(plans) if plan.is_ranked]
+    if ranked:
+        yield np.asarray(ranked), rank_within_rows(_together([plans[n] for n in ranked], frame))
+    others = ("empty", "category")
+    read = [n for n, p in enumerate(plans) if p.kind not in others and not p.is_ranked]
     own = ("date", "ordered")
     alone = [n for n in read if plans[n].kind in own or plans[n].name not in frame.plain]
     places = np.setdiff1d(read, alone)
@@ -379,6 +408,19 @@ def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[NDArray[np.
         yield part, cells
     for n in alone:
         yield np.asarray([n]), _read(plans[n], frame)[:, None]
+
+
+def _together(plans: list[ColumnPlan], frame: Frame) -> Array:
+    """Return the cells (N, C) of columns of numbers."""
+    cells = np.empty((len(frame), len(plans)))
+    alone = [n for n, plan in enumerate(plans) if plan.name not in frame.plain]
+    places = np.setdiff1d(np.arange(len(plans)), alone)
+    for names, block in frame.blocks([plans[n].name for n in places]):
+        cells[:, places[: len(names)]] = block
+        places = places[len(names) :]
+    for n in alone:
+        cells[:, n] = _read(plans[n], frame)
+    return cells
 
 
 def _scaled(plans: list[ColumnPlan], cells: Array) -> Array:

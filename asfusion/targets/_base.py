@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -55,6 +55,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     is_probability: ClassVar[bool] = False
     # Whether modalities can take a vote.
     has_majority: ClassVar[bool] = False
+
+    # Penalties of `linear` to choose from, falling. Features of a modality have variance one
+    # together: a penalty is then one over the variance that coefficients are expected to have.
+    penalties: ClassVar[Sequence[float]] = tuple(float(10**e) for e in np.arange(2.0, -3.0, -0.5))
 
     # Module and name of each kind of `model`.
     _models: ClassVar[Mapping[str, tuple[str, str]]]
@@ -224,7 +228,59 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
 
     @abstractmethod
     def linear(self, penalty: float = 1.0) -> Any:
-        """Return an unfitted linear model; a larger penalty shrinks it more."""
+        """Return an unfitted linear model; its penalty is on the sum of squared coefficients."""
+
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return what `linear` answers with each of its P `penalties`.
+
+        Parameters
+        ----------
+        features : ndarray of shape (n, F)
+            Of rows to learn from.
+        y : ndarray of shape (n,) or (n, K)
+            The same rows, coded.
+        weight : ndarray of shape (n,)
+            Weight of each.
+        asked : ndarray of shape (N, F)
+            Features of rows to be predicted.
+
+        Returns
+        -------
+        ndarray of shape (P, N, K)
+            Predictions.
+        """
+        options = {} if (weight == weight[0]).all() else {"sample_weight": weight}
+        found, model = [], None
+        for penalty in self.penalties:
+            made, labels = self.for_part(self.linear(penalty), y)
+            if model is not None and hasattr(model, "warm_start"):  # each starts from the last
+                model.set_params(**made.get_params(deep=False) | {"warm_start": True})
+            else:
+                model = made
+            found.append(self.ask_part(model.fit(features, labels, **options), asked))
+        return np.stack(found)
+
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the mean loss of predictions on coded rows: the less, the better they fit.
+
+        Parameters
+        ----------
+        outputs : ndarray of shape (N, K)
+            Predictions.
+        y : ndarray of shape (N,) or (N, K)
+            Coded rows.
+        weight : ndarray of shape (N,)
+            Weight of each row.
+
+        Returns
+        -------
+        float
+            Here the mean squared difference.
+        """
+        squares = np.square(outputs - y.reshape(len(y), -1)).mean(axis=1)
+        return float(np.average(squares, weights=weight))
 
     def model(self, kind: str, **settings: Any) -> Any:
         """Return an unfitted model: "boosted", "forest", "xgboost", or, of some, "adaboost".
@@ -309,6 +365,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         """Return whether a combination has a learned weight for each modality."""
         return combine == "weighted"
 
+    def tempers(self, combine: str) -> bool:
+        """Return whether a combination has a dependence to learn, see `product`."""
+        return combine == "product" and not self.weighs(combine)
+
     @abstractmethod
     def pool_weights(
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
@@ -325,9 +385,34 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         return self.pool_weights(decisions, present, y, weight)
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
-        """Return the product of experts (N, K) of decisions (N, M, K)."""
+        """Return the product of experts (N, K) of decisions (N, M, K).
+
+        Parameters
+        ----------
+        decisions : ndarray of shape (N, M, K)
+            Predictions of each modality.
+        present : ndarray of shape (N, M), bool
+            Which of them there are.
+        prior : ndarray of shape (K,)
+            What is said of a row of which nothing is known.
+        weights : ndarray of shape (M,)
+            Where modalities are weighed.
+        dependence : float
+            What m modalities add to the prior counts m to the power of ``-dependence``: all of it
+            at 0, where they are independent; their mean at 1, where they all say the same.
+
+        Returns
+        -------
+        ndarray of shape (N, K)
+            The combined prediction.
+        """
         return weighted_mean(decisions, present, weights)
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import softmax
 
 Array = NDArray[np.float64]
@@ -18,6 +18,8 @@ Present = NDArray[np.bool_]
 Judge = Callable[[Array], tuple[float, Array]]
 
 FLOOR = 1e-6  # probabilities this small are not told apart from zero
+_DEPENDENCE = -1.0, 2.0
+_TOWARDS_NONE = 1e-3
 
 
 def weighted_mean(decisions: Array, present: Present, weights: Array) -> Array:
@@ -46,16 +48,33 @@ def majority(decisions: Array, present: Present) -> Array:
     return np.asarray((share + tie * weighted_mean(decisions, present, even)) / (1.0 + tie))
 
 
-def product_of_experts(decisions: Array, present: Present, prior: Array) -> Array:
+def product_of_experts(
+    decisions: Array, present: Present, prior: Array, dependence: float = 0.0
+) -> Array:
     """Return the normalised product of probabilities (N, K), each over the prior.
 
     If modalities are independent given the class, Bayes' rule gives
-    ``p(class | all) ~ prior * prod(p(class | one) / prior)``.
+    ``p(class | all) ~ prior * prod(p(class | one) / prior)``. Where they are not, each of m counts
+    ``m ** -dependence``.
     """
     log_prior = np.log(np.clip(prior, FLOOR, 1.0))
     evidence = np.log(np.clip(decisions, FLOOR, 1.0)) - log_prior
+    return np.asarray(softmax(log_prior + added(evidence, present, dependence), axis=1))
+
+
+def added(evidence: Array, present: Present, dependence: float) -> Array:
+    """Return the evidence (N, K) of what is present, less of it the more of it says the same."""
     summed = np.where(present[:, :, None], evidence, 0.0).sum(axis=1)
-    return np.asarray(softmax(summed + log_prior, axis=1))
+    n_present = np.maximum(present.sum(axis=1, keepdims=True), 1)
+    return np.asarray(summed * n_present**-dependence)
+
+
+def learned_dependence(loss: Callable[[float], float]) -> float:
+    """Return the dependence with the least loss, drawn a little towards independence."""
+    found = minimize_scalar(
+        lambda d: loss(d) + _TOWARDS_NONE * d**2, bounds=_DEPENDENCE, method="bounded"
+    )
+    return float(found.x)
 
 
 def least_pool(

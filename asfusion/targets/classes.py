@@ -14,6 +14,7 @@ from sklearn.utils.validation import column_or_1d
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Present, Target, Tensor
+from asfusion.targets._logistic import MOST_FEATURES, probability_path
 from asfusion.targets._pools import FLOOR, pooling_weights, product_of_experts
 from asfusion.targets._read import complete_array, refuse_other_estimators
 
@@ -184,6 +185,28 @@ class Classes(Target):
 
         return LogisticRegression(C=1.0 / penalty, max_iter=5000)
 
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return probabilities (P, N, K); of two classes without scikit-learn, which is slower."""
+        known = np.unique(y)
+        if len(known) != 2 or not self._is_quick(features):
+            return super().ridge_path(features, y, weight, asked)
+        labels = (y == known[1]).astype(np.float64)
+        second = probability_path(features, labels, weight, asked, self.penalties)
+        found = np.zeros((*second.shape, self.n_outputs_))
+        found[:, :, known[0]], found[:, :, known[1]] = 1.0 - second, second
+        return found
+
+    def _is_quick(self, features: Floats) -> bool:
+        """Return whether a path has a short cut: for our own model, on not too many features."""
+        return type(self).linear is Classes.linear and features.shape[1] <= MOST_FEATURES
+
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the log-loss."""
+        likelihood = np.clip(outputs[np.arange(len(y)), y], FLOOR, 1.0)
+        return float(-np.average(np.log(likelihood), weights=weight))
+
     # -- networks ------------------------------------------------------------------------
 
     def activate(self, outputs: Tensor, scaling: tuple[Floats, Floats] | None) -> Tensor:
@@ -203,10 +226,15 @@ class Classes(Target):
         return pooling_weights(decisions, present, y, weight)
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return the normalised product of probabilities, each over the prior."""
-        return product_of_experts(decisions, present, prior)
+        return product_of_experts(decisions, present, prior, dependence)
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return centred log ratios to the prior; of two classes, those of the second."""

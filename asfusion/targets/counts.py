@@ -107,6 +107,11 @@ class Counts(Numbers):
 
         return PoissonRegressor(alpha=penalty / 100.0, max_iter=1000)
 
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the Poisson deviance, but for a part that is the same for all predictions."""
+        means = np.maximum(outputs, FLOOR)
+        return float(np.average((means - y * np.log(means)).mean(axis=1), weights=weight))
+
     def model(self, kind: str, **settings: Any) -> Any:
         """Return an unfitted model that learns by the Poisson deviance, where it can."""
         losses = {
@@ -146,7 +151,12 @@ class Counts(Numbers):
     # -- decisions of several models -------------------------------------------------------
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return the geometric mean, by the weights of a product of Gaussian experts."""
         return np.exp(

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Tensor
+from asfusion.targets._logistic import probability_path
 from asfusion.targets._pools import FLOOR
 from asfusion.targets.classes import Classes
-from asfusion.targets.ordered import OrderedClassifier, middle_grade
+from asfusion.targets.ordered import OrderedClassifier, equal_rows, middle_grade, step_by_step
 
 _OR_ABOVE = ">="  # by which a user asks for a grade or above
 
@@ -155,6 +156,23 @@ class Grades(Classes):
         if len(np.unique(y)) > 2:
             estimator = OrderedClassifier(estimator)
         return super().for_part(estimator, y)
+
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return probabilities (P, N, K) by the steps between grades."""
+        known = np.unique(y)
+        if len(known) < 3 or not self._is_quick(features):
+            return super().ridge_path(features, y, weight, asked)
+        told, sizes = np.full((len(self.penalties), len(asked), len(known) - 1), 0.5), []
+        for k, grade in enumerate(known[:-1]):
+            rows = np.flatnonzero(y >= grade)
+            sizes.append(equal_rows(weight[rows]))
+            part = features[rows], (y[rows] > grade) * 1.0, weight[rows]
+            told[..., k] = probability_path(*part, asked, self.penalties)
+        found = np.zeros((*told.shape[:2], self.n_outputs_))
+        found[..., known] = step_by_step(told, np.asarray(sizes))
+        return found
 
     def ask(self, model: Any, X: Any) -> Floats:
         """Return probabilities (N, K) in the order of the grades, zero for those not known."""

@@ -14,7 +14,8 @@ from asfusion._cells import is_missing
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import FLOOR, least_pool
+from asfusion.targets._logistic import MOST_FEATURES, probability_path
+from asfusion.targets._pools import FLOOR, added, least_pool
 from asfusion.targets.classes import Classes
 from asfusion.targets.per_label import PerLabel
 
@@ -159,6 +160,26 @@ class Labels(Target):
         """Return a logistic regression."""
         return Classes().linear(penalty)
 
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return probabilities (P, N, L), each label by the rows where it is known."""
+        if type(self).linear is not Labels.linear or features.shape[1] > MOST_FEATURES:
+            return super().ridge_path(features, y, weight, asked)
+        found = np.tile(self.prior(y, weight), (len(self.penalties), len(asked), 1))
+        for k, column in enumerate(y.T):
+            rows = np.flatnonzero(~np.isnan(column))
+            if len(np.unique(column[rows])) == 2:
+                part = features[rows], column[rows], weight[rows]
+                found[:, :, k] = probability_path(*part, asked, self.penalties)
+        return found
+
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the log-loss over all labels that are known."""
+        known = ~np.isnan(y) * weight[:, None]
+        right = np.clip(np.where(y == 1, outputs, 1.0 - outputs), FLOOR, 1.0)
+        return float(-(known * np.log(right)).sum() / known.sum())
+
     # -- networks ------------------------------------------------------------------------
 
     def activate(self, outputs: Tensor, scaling: Any) -> Tensor:
@@ -189,11 +210,16 @@ class Labels(Target):
         return least_pool(judged, decisions, present)
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return for each label the product of experts: their log odds beyond the prior add up."""
-        added = np.where(present[:, :, None], self.evidence(decisions, prior), 0.0).sum(axis=1)
-        return np.asarray(expit(_log_odds(prior) + added))
+        beyond = added(self.evidence(decisions, prior), present, dependence)
+        return np.asarray(expit(_log_odds(prior) + beyond))
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return log odds beyond the prior (N, M, L)."""

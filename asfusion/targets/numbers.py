@@ -147,6 +147,12 @@ class Numbers(Target):
 
         return Ridge(alpha=penalty)
 
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the mean squared error, each target over its own variance."""
+        errors = np.average(np.square(outputs - y), axis=0, weights=weight)
+        spread = Numbers.scaling(self, y, weight)[1]
+        return float((errors / spread**2).mean())
+
     # -- networks ------------------------------------------------------------------------
 
     def scaling(self, y: NDArray[Any], weight: Floats) -> tuple[Floats, Floats]:

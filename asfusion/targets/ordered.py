@@ -82,7 +82,7 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
         weight = read_weights(sample_weight, len(y))
         given = None if sample_weight is None else weight
         reaching = [np.flatnonzero(y >= grade) for grade in self.classes_[:-1]]
-        self.sizes_ = np.asarray([_equal_rows(weight[rows]) for rows in reaching])
+        self.sizes_ = np.asarray([equal_rows(weight[rows]) for rows in reaching])
         self.steps_ = [
             fit_on(rows, self.estimator, X, (y > grade).astype(np.int64), given) if size else None
             for grade, rows, size in zip(self.classes_[:-1], reaching, self.sizes_, strict=True)
@@ -96,10 +96,7 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
         for k, step in enumerate(self.steps_):
             if step is not None:
                 told[:, k] = step.predict_proba(X)[:, 1]
-        going_on = (told * self.sizes_ + 1.0) / (self.sizes_ + 2.0)
-        above = going_on.cumprod(axis=1)
-        ones, zeros = np.ones((len(above), 1)), np.zeros((len(above), 1))
-        return -np.diff(np.concatenate([ones, above, zeros], axis=1), axis=1)
+        return step_by_step(told, self.sizes_)
 
     @public
     def predict(self, X: Any) -> NDArray[Any]:
@@ -107,7 +104,20 @@ class OrderedClassifier(Bundled, ClassifierMixin, BaseEstimator):  # type: ignor
         return np.asarray(self.classes_[middle_grade(self.predict_proba(X))])
 
 
-def _equal_rows(weight: Floats) -> float:
+def step_by_step(told: Floats, sizes: Floats) -> Floats:
+    """Return the probability of each grade (..., K) from those (..., K - 1) to go on from one.
+
+    A step that few rows taught is drawn towards one half, so that no grade is impossible.
+    """
+    going_on = (told * sizes + 1.0) / (sizes + 2.0)
+    above = going_on.cumprod(axis=-1)
+    edge = [(0, 0)] * (above.ndim - 1)
+    whole = np.pad(above, [*edge, (1, 1)], constant_values=0.0)
+    whole[..., 0] = 1.0
+    return -np.diff(whole, axis=-1)
+
+
+def equal_rows(weight: Floats) -> float:
     """Return how many rows of equal weight tell as much as these."""
     return float(weight.sum() ** 2 / np.square(weight).sum()) if weight.any() else 0.0
 

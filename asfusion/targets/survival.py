@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -16,7 +16,7 @@ from asfusion.survival._read import DTYPE, read_times
 from asfusion.survival.cox import CoxRegression
 from asfusion.survival.kaplan_meier import KaplanMeier, ProductLimit
 from asfusion.targets._base import Floats, Present, Target, Tensor
-from asfusion.targets._pools import FLOOR, least_pool
+from asfusion.targets._pools import FLOOR, added, least_pool
 from asfusion.targets._read import refuse_other_estimators
 
 _LEAST_EVENTS = 2
@@ -73,6 +73,8 @@ class Survival(Target):
 
     face = "survival"
     is_probability = True
+    # Times say less than classes: few penalties tell apart what can be told.
+    penalties: ClassVar[Sequence[float]] = (100.0, 10.0, 1.0, 0.1, 0.01)
     _models: ClassVar[Mapping[str, tuple[str, str]]] = {
         "boosted": ("asfusion.survival.ranked", "BoostedSurvival"),
         "forest": ("asfusion.survival.ranked", "ForestSurvival"),
@@ -288,6 +290,10 @@ class Survival(Target):
 
         return least_pool(judged, decisions, present, penalty=1e-4)
 
+    def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
+        """Return the Brier score, averaged over ``times_``, weighed for censoring."""
+        return _brier(outputs, *self._known(y), weight)
+
     def _known(self, y: NDArray[Any]) -> tuple[Floats, Floats]:
         """Return who is without an event by each time (N, K), and by how much each counts."""
         time, had = y[:, 0], y[:, 1] == 1.0
@@ -299,12 +305,17 @@ class Survival(Target):
         return alive.astype(np.float64), known + (~alive & had[:, None]) / own[:, None]
 
     def product(
-        self, decisions: Floats, present: Present, prior: Floats, weights: Floats
+        self,
+        decisions: Floats,
+        present: Present,
+        prior: Floats,
+        weights: Floats,
+        dependence: float = 0.0,
     ) -> Floats:
         """Return curves whose log hazard is that of the prior and what each expert adds."""
         base = _log_hazard(prior)
-        added = np.where(present[:, :, None], _log_hazard(decisions) - base, 0.0).sum(axis=1)
-        return np.asarray(np.exp(-np.exp(base + added)))
+        beyond = added(_log_hazard(decisions) - base, present, dependence)
+        return np.asarray(np.exp(-np.exp(base + beyond)))
 
     def evidence(self, decisions: Floats, prior: Floats) -> Floats:
         """Return by how much each expert moves the log hazard (N, M, 1), on average over time."""
@@ -326,6 +337,11 @@ def curves_of(model: Any, X: Any, times: Floats) -> Floats:
 def _at_steps(step: Any, times: Floats) -> Floats:
     places = np.searchsorted(step.x, times, side="right")
     return np.append(1.0, np.asarray(step.y, dtype=np.float64))[places]
+
+
+def _brier(curves: Floats, truth: Floats, known: Floats, weight: Floats) -> float:
+    squares = (known * (curves - truth) ** 2).mean(axis=1)
+    return float(np.average(squares, weights=weight))
 
 
 def _log_hazard(survival: Floats) -> Floats:

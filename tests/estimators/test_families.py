@@ -336,7 +336,7 @@ def test_late_networks_have_checkpoints_of_their_own(tmp_path):
     X, y, _ = make(60)
     network = JointFusionClassifier(max_epochs=2, checkpoint=tmp_path)
     model = LateFusionClassifier(
-        encoders(), combine="stacking", cv=2, network=network, verbose=0, random_state=0
+        encoders(), "network", "stacking", cv=2, network=network, verbose=0, random_state=0
     ).fit(X, y)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["genes.ckpt", "labs.ckpt"]
     again = model.predict_proba(X)

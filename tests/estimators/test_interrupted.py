@@ -44,7 +44,12 @@ MODELS: dict[str, Callable[[], Any]] = {
     "joint": joint,
     "joint regressor": lambda: joint("Regressor"),
     "late": lambda: af.LateFusionClassifier(
-        encoders(), combine="weighted", cv=2, network=joint().set_params(encoders="auto"), verbose=0
+        encoders(),
+        "network",
+        "weighted",
+        cv=2,
+        network=joint().set_params(encoders="auto"),
+        verbose=0,
     ),
     "recalibrated": lambda: af.RecalibratedClassifier(
         af.EarlyFusionClassifier(encoders(), verbose=0), cv=2, random_state=0

@@ -31,7 +31,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "early classifier": lambda: af.EarlyFusionClassifier(network=_network("Classifier"), verbose=0),
     "early regressor": lambda: af.EarlyFusionRegressor(network=_network("Regressor"), verbose=0),
     "joint": lambda: _network("Classifier").set_params(verbose=0),
-    "late": lambda: af.LateFusionRegressor(network=_network("Regressor"), verbose=0),
+    "late": lambda: af.LateFusionRegressor(
+        "auto", "network", network=_network("Regressor"), verbose=0
+    ),
     "recalibrated": lambda: af.RecalibratedClassifier(MODELS["early classifier"](), cv=2),
     "conformal": lambda: af.ConformalRegressor(MODELS["early regressor"](), coverage=0.5),
     "index": lambda: af.BasdaiRegressor(interval_folds=2),

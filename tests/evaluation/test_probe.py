@@ -138,3 +138,23 @@ def test_site_that_is_the_label_cannot_be_tested():
     assert not probe.is_testable
     assert "cannot be tested" in probe.verdict and "No embedding" not in probe.verdict
     assert af.site_probe({"film": film}, site=site, n_permutations=19).is_testable
+
+
+def test_a_wide_table_that_knows_the_site_is_advised_to_be_ranked():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(90, 60)), columns=[f"g{i}" for i in range(60)])
+    site, y = np.arange(90) % 2, rng.integers(0, 2, 90)
+    X[site == 1] += 5.0  # another platform
+    told = {}
+    for name, columns, scale in (
+        ("wide", None, "robust"),
+        ("narrow", ["g0", "g1"], "robust"),
+        ("ranked", None, "rank_within_row"),
+    ):
+        parts = {name: af.TabularEncoder(columns, scale=scale)}
+        model = af.EarlyFusionClassifier(parts, "linear", verbose=0).fit(X, y)
+        told[name] = af.site_probe(model, X, site, n_permutations=39)
+    assert "rank_within_row" in told["wide"].verdict and "60 columns" in told["wide"].verdict
+    assert "given away by: narrow" in told["narrow"].verdict
+    assert "rank_within_row" not in told["narrow"].verdict
+    assert told["ranked"].embeddings["ranked"].p_value > 0.05

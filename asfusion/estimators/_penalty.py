@@ -1,0 +1,130 @@
+"""The penalty of a linear model, chosen by patients that it was not fitted to.
+
+Dimensions: N rows, F features, P penalties, K outputs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._splits import Split, patient_folds
+from asfusion.estimators._sklearn import weight_options
+from asfusion.targets._base import Target
+
+Floats = NDArray[np.float64]
+
+USUAL = 1.0  # where rows are too few to choose
+FEWEST = 40  # patients
+FEWEST_OF_CLASS = 5  # of them outside the commonest class
+_FOLDS = 5
+_MOST_ROWS = 10_000  # more rows hardly change the choice
+
+
+def choose_penalty(
+    target: Target,
+    features: Floats,
+    y: NDArray[Any],
+    weight: Floats,
+    groups: NDArray[Any] | None,
+    *,
+    seed: int,
+) -> float:
+    """Return the penalty of `target.linear` whose predictions of unseen patients fit best.
+
+    Parameters
+    ----------
+    target : Target
+        What is predicted; its `deviance` judges.
+    features : ndarray of shape (N, F)
+        Scaled, finite.
+    y : ndarray of shape (N,) or (N, K)
+        Coded rows.
+    weight : ndarray of shape (N,)
+        Weight of each row.
+    groups : ndarray of shape (N,) or None
+        Patient of each row, kept whole.
+    seed : int
+        Shuffles the patients.
+
+    Returns
+    -------
+    float
+        `USUAL` where there are fewer than `FEWEST` patients (or rows that differ), or
+        `FEWEST_OF_CLASS` of them outside the commonest class.
+    """
+    if len(y) > _MOST_ROWS:
+        rows = _some(len(y), groups, seed)
+        features, y, weight = features[rows], y[rows], weight[rows]
+        groups = None if groups is None else groups[rows]
+    if groups is None:
+        features, y, weight = _once(features, y, weight)
+    folds = _folds(target, y, groups, seed)
+    if not folds:
+        return USUAL
+    weight_options(target.linear(), weight, "estimator")  # raises where it takes no weights
+    found = _unseen(target, features, y, weight, folds)
+    losses = [target.deviance(outputs, y, weight) for outputs in found]
+    return float(target.penalties[int(np.argmin(losses))])
+
+
+def _unseen(
+    target: Target, features: Floats, y: NDArray[Any], weight: Floats, folds: list[Split]
+) -> Floats:
+    """Return predictions (P, N, K) by models that did not see the rows, for each penalty."""
+    found = np.zeros((len(target.penalties), len(y), target.n_outputs_))
+    for learn, judge in folds:
+        seen, asked = _narrowed(features[learn], features[judge])
+        found[:, judge] = target.ridge_path(seen, y[learn], weight[learn], asked)
+    return found
+
+
+def _some(n_rows: int, groups: NDArray[Any] | None, seed: int) -> NDArray[np.int64]:
+    """Return positions of about `_MOST_ROWS` rows, of whole patients."""
+    unit = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
+    drawn = np.random.default_rng(seed).random(int(unit.max()) + 1)
+    return np.flatnonzero(drawn[unit] < _MOST_ROWS / n_rows)
+
+
+def _once(features: Floats, y: NDArray[Any], weight: Floats) -> tuple[Floats, Any, Floats]:
+    """Return each row once, with the weight of all its copies, in an order of their own.
+
+    A copy in another fold would judge what it was learned from. So weights mean what copies do, and
+    no order of rows changes the choice.
+    """
+    table = np.column_stack([features, np.nan_to_num(y, nan=-1.0)])
+    _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    total = np.zeros(len(first))
+    np.add.at(total, place.ravel(), weight)
+    return features[first], y[first], total
+
+
+def can_choose(target: Target, y: NDArray[Any], groups: NDArray[Any] | None) -> bool:
+    """Return whether there are patients enough to choose by those that were left out."""
+    strata = target.strata(y)
+    unit = np.arange(len(y)) if groups is None else groups
+    if len(np.unique(unit)) < FEWEST:
+        return False
+    others = slice(None) if strata is None else strata != np.bincount(strata).argmax()
+    return len(np.unique(unit[others])) >= FEWEST_OF_CLASS
+
+
+def _folds(target: Target, y: NDArray[Any], groups: NDArray[Any] | None, seed: int) -> list[Split]:
+    if not can_choose(target, y, groups):
+        return []
+    strata = target.strata(y)
+    folds = patient_folds(groups, _FOLDS, n_rows=len(y), strata=strata, seed=seed)
+    return folds if all(target.can_teach(y[learn]) for learn, _ in folds) else []
+
+
+def _narrowed(seen: Floats, asked: Floats) -> tuple[Floats, Floats]:
+    """Return features turned so that there are no more than rows to learn from.
+
+    A penalty on squares does not change under rotation, and its solution lies where those rows do.
+    """
+    if seen.shape[1] <= len(seen):
+        return seen, asked
+    left, spread, right = np.linalg.svd(seen, full_matrices=False)
+    return left * spread, asked @ right.T
