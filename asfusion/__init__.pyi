@@ -2,6 +2,7 @@ from . import baselines as baselines
 from . import clinical as clinical
 from . import datasets as datasets
 from . import exceptions as exceptions
+from . import foundation as foundation
 from . import fusion as fusion
 from . import genomics as genomics
 from . import imaging as imaging

@@ -6,7 +6,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 import torch
@@ -33,7 +33,8 @@ from asfusion.exceptions import InputError
 from asfusion.nn._device import resolve_device
 from asfusion.nn.network import EncoderNetwork
 
-Mode = Literal["auto", "full", "last_block", "frozen"]
+Mode = Literal["auto", "full", "lora", "last_block", "frozen"]
+MODES: Final = ("auto", "full", "lora", "last_block", "frozen")
 BATCH, _TABLE_BATCH = 32, 128
 
 

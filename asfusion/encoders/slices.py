@@ -14,14 +14,14 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_integer
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
-from asfusion.encoders._base import Mode, embed_prepared
-from asfusion.encoders._series import PRETRAINED_RATE, SeriesEncoder
+from asfusion.encoders._base import MODES, Mode, embed_prepared
+from asfusion.encoders._series import SeriesEncoder
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.augment import StackAugment
 from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window
 from asfusion.nn._norms import Norm, resolve_norm
 from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
-from asfusion.nn.network import EncoderNetwork
+from asfusion.nn.network import EncoderNetwork, pretrained_rate
 from asfusion.nn.volume import GatedAttentionPool, SliceBackbone
 
 
@@ -52,9 +52,10 @@ class SliceEncoder(SeriesEncoder):
     window : (float, float) or "auto"
         What becomes black and what white, in the units of the file; ``"auto"`` takes
         percentiles 0.5 and 99.5 of each volume.
-    mode : {"auto", "full", "last_block", "frozen"}
+    mode : {"auto", "full", "lora", "last_block", "frozen"}
         Which part of the 2-D network learns; attention learns always. ``"auto"`` freezes what
         is pretrained and trains what is not. A frozen network embeds each series once.
+        ``"lora"`` is as for `ImageEncoder`.
     norm : {"auto", "batch", "frozen", "group"}
         What becomes of batch norms, as for `ImageEncoder`.
     augment : bool
@@ -121,6 +122,7 @@ class SliceEncoder(SeriesEncoder):
     """
 
     _embed_rows: ClassVar[int] = 1
+    _modes: ClassVar[tuple[str, ...]] = MODES
 
     def __init__(
         self,
@@ -203,7 +205,7 @@ class SliceEncoder(SeriesEncoder):
             self.backbone,
             size=None if self.size == "auto" else int(self.size),
             norm=resolve_norm(self.norm, pretrained=self.has_weights),
-            weights=self.weights is not None,
+            weights=self.weights,
             download=self.download,
         )
         first = self._check_readable(frame)
@@ -241,7 +243,7 @@ class SliceEncoder(SeriesEncoder):
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),
-            learning_rate_scale=PRETRAINED_RATE if self.has_weights else 1.0,
+            learning_rate_scale=pretrained_rate(self._training_mode(), brought=self.has_weights),
             hold_statistics=self.backbone_config_["norm"] == "frozen",
             pooling=GatedAttentionPool(
                 self.d_out, n_sequences=len(self.columns_), n_slices=self.shape_[0]

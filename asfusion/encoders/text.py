@@ -15,17 +15,18 @@ from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
-from asfusion.encoders._base import Encoder, Mode
+from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import digest
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.nn._hub import find_pretrained
-from asfusion.nn.network import Backbone, EncoderNetwork, Training
+from asfusion.nn._hub import find_pretrained, named
+from asfusion.nn.network import Backbone, EncoderNetwork, Training, pretrained_rate
 from asfusion.nn.pretrained_text import (
     MINILM,
     PretrainedTextBackbone,
     build_text_model,
     find_source,
     load_text_model,
+    read_pooling,
     read_text_config,
 )
 from asfusion.nn.text import Pooling, TransformerBackbone, VectorBackbone
@@ -40,7 +41,6 @@ from asfusion.notes.tokenizer import (
 )
 
 _SHORTEST = 3  # the opening token, one word piece, the closing token
-_PRETRAINED_RATE = 0.1
 
 
 class TextEncoder(Encoder):
@@ -63,9 +63,10 @@ class TextEncoder(Encoder):
           by gradients; the one to beat on fewer than some thousand notes.
         - ``"minilm"``: the sentence encoder all-MiniLM-L6-v2, from the package that the extra
           ``notes`` installs (83 MB), so that nothing is downloaded. General English, not clinical.
-        - anything else: a text encoder of `transformers`, as a local folder or as a name on
-          the Hugging Face hub. Weights are read from safetensors only, and no code that
-          a model brings is run.
+        - anything else: a text encoder (BERT, RoBERTa, ModernBERT, DeBERTa, a sentence
+          encoder, ...), as a local folder or as a name on the Hugging Face hub, in the layout of
+          `transformers` or sentence-transformers. Weights are read from safetensors only, and
+          no code that a model brings is run. Another architecture is an error that lists these.
     max_tokens : int
         Longest window in word pieces; a longer note is cut into several, which share an
         eighth of their pieces. Not used by ``"tfidf"``.
@@ -79,15 +80,17 @@ class TextEncoder(Encoder):
         Largest number of word pieces of ``"transformer"``, at least 300.
     n_components : int
         Largest number of columns of ``"tfidf"``, and at most half as many as training notes.
-    mode : {"auto", "full", "last_block", "frozen"}
+    mode : {"auto", "full", "lora", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
-        trains what is not.
+        trains what is not. ``"lora"`` keeps a pretrained backbone and learns low-rank matrices
+        beside its linear layers [2]_.
     pool : bool
         Whether a window becomes one token. False gives one token per word piece, to be
         attended to one by one.
-    pooling : {"mean", "cls", "attention"}
-        How a window becomes one token: the mean over its word pieces, the first of them, or
-        a mean whose weights are learned, for which the backbone must learn as well.
+    pooling : {"auto", "mean", "cls", "last", "attention"}
+        How a window becomes one token: the mean over its word pieces, the first or the last of
+        them, or a mean whose weights are learned, for which the backbone must learn as well.
+        ``"auto"`` is what a sentence encoder says in its own files, and else the mean.
     d_out : int
         Width of the tokens that fusion sees.
     dropout : float
@@ -107,6 +110,10 @@ class TextEncoder(Encoder):
         Number of token ids; 0 for ``"tfidf"``.
     config_ : dict or None
         Architecture of a pretrained backbone.
+    pooling_ : str
+        How a window becomes one token; ``"auto"`` decided.
+    unit_length_ : bool
+        Whether that token is scaled to length one, as a sentence encoder was trained.
     tfidf_ : dict or None
         Terms and weights of ``"tfidf"``.
     network_ : EncoderNetwork
@@ -125,6 +132,8 @@ class TextEncoder(Encoder):
     ----------
     .. [1] Reimers, Gurevych, "Sentence-BERT", EMNLP 2019, for the mean over word pieces.
        https://doi.org/10.18653/v1/D19-1410
+    .. [2] Hu et al., "LoRA: low-rank adaptation of large language models", ICLR 2022.
+       https://doi.org/10.48550/arXiv.2106.09685
 
     Examples
     --------
@@ -156,7 +165,7 @@ class TextEncoder(Encoder):
         n_components: int = 512,
         mode: Mode = "auto",
         pool: bool = True,
-        pooling: Pooling = "mean",
+        pooling: Pooling | Literal["auto"] = "auto",
         d_out: int = 64,
         dropout: float = 0.1,
         download: bool = False,
@@ -218,6 +227,8 @@ class TextEncoder(Encoder):
         self.config_: dict[str, Any] | None = None
         self.tfidf_: dict[str, Any] | None = None
         self.max_tokens_, self.vocab_size_ = self.max_tokens, 0
+        self.pooling_: Pooling = "mean" if self.pooling == "auto" else self.pooling
+        self.unit_length_ = False
         if self.backbone == "tfidf":
             joined = ["\n".join(notes) for notes in rows if notes]
             self.tfidf_ = dict(fit_tfidf(joined, n_components=self.n_components))
@@ -287,7 +298,7 @@ class TextEncoder(Encoder):
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),
-            learning_rate_scale=_PRETRAINED_RATE if is_pretrained else 1.0,
+            learning_rate_scale=pretrained_rate(self._training_mode(), brought=is_pretrained),
         )
 
     def plain(self) -> TextEncoder:
@@ -358,7 +369,7 @@ class TextEncoder(Encoder):
         return [digest(*notes) if notes else None for notes in rows]
 
     def _embedding_settings(self) -> object:
-        how = self.pool, self.pooling, self.backbone == MINILM
+        how = self.pool, self.pooling_, self.unit_length_
         return self.tokenizer_, self.config_, self.max_tokens_, self.max_windows, how
 
     def _check_parameters(self) -> None:
@@ -373,9 +384,9 @@ class TextEncoder(Encoder):
         check_integer(self.max_windows, "max_windows", minimum=1)
         check_integer(self.d_out, "d_out", minimum=1)
         check_choice(self.tokenizer, "tokenizer", ("bpe", "wordpiece"))
-        check_choice(self.pooling, "pooling", ("mean", "cls", "attention"))
+        check_choice(self.pooling, "pooling", ("auto", "mean", "cls", "last", "attention"))
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
-        check_choice(self.mode, "mode", ("auto", "full", "last_block", "frozen"))
+        check_choice(self.mode, "mode", MODES)
         trained_from_scratch = self.backbone == "transformer"
         allowed = {"transformer": ("auto", "full"), "tfidf": ("auto", "frozen")}
         if self.mode not in allowed.get(self.backbone, (self.mode,)):
@@ -412,28 +423,37 @@ class TextEncoder(Encoder):
         known = int(self.config_["vocab_size"])
         if not known // 2 < self.vocab_size_ <= known:  # without files it is nearly empty
             msg = (
-                f"backbone={self.backbone!r}: expected a tokenizer for the model's {known} token "
+                f"{named(self.backbone)}: expected a tokenizer for the model's {known} token "
                 f"ids, got one with {self.vocab_size_}. Save the model's own tokenizer beside it."
             )
             raise ConfigurationError(msg)
         with torch.device("meta"):  # shapes alone: positions are counted without weights
             positions = PretrainedTextBackbone(build_text_model(self.config_)).longest
         self.max_tokens_ = min(self.max_tokens, longest, positions or self.max_tokens)
+        self._read_pooling(source)
+
+    def _read_pooling(self, source: str) -> None:
+        """Take over how a sentence encoder pools, unless another way was asked for."""
+        if self.backbone == MINILM:
+            self.unit_length_ = True
+        elif self.pooling == "auto":
+            how = read_pooling(source, download=self.download)
+            self.pooling_, self.unit_length_ = how.pooling, how.unit_length
+            self.max_tokens_ = min(self.max_tokens_, how.longest or self.max_tokens_)
 
     def _backbone(self, *, pretrained: bool) -> Backbone:
         if self.tfidf_ is not None:
             return VectorBackbone(len(self.tfidf_["mean"]))
         if self.config_ is None:
             return TransformerBackbone(
-                self.vocab_size_, dropout=self.dropout, pool=self.pool, pooling=self.pooling
+                self.vocab_size_, dropout=self.dropout, pool=self.pool, pooling=self.pooling_
             )
         if pretrained:
             model = load_text_model(find_source(self.backbone), download=self.download)
         else:
             model = build_text_model(self.config_)
-        is_sentence_encoder = self.backbone == MINILM
         return PretrainedTextBackbone(
-            model, pool=self.pool, pooling=self.pooling, unit_length=is_sentence_encoder
+            model, pool=self.pool, pooling=self.pooling_, unit_length=self.unit_length_
         )
 
     def _tell_truncation(self, n_truncated: int, n_notes: int) -> None:

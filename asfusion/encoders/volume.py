@@ -12,10 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._frames import Frame
 from asfusion.encoders._base import Mode
-from asfusion.encoders._series import (
-    PRETRAINED_RATE,
-    SeriesEncoder,
-)
+from asfusion.encoders._series import SeriesEncoder
 from asfusion.imaging.augment import StackAugment
 from asfusion.imaging.volumes._grid_plan import (
     GridPlan,
@@ -25,7 +22,7 @@ from asfusion.imaging.volumes._grid_plan import (
     check_window,
 )
 from asfusion.nn._norms import Norm, resolve_norm
-from asfusion.nn.network import EncoderNetwork
+from asfusion.nn.network import EncoderNetwork, pretrained_rate
 from asfusion.nn.volume import build_volume_backbone, describe_volume_backbone
 
 _SMALLEST = (1, 32, 32)  # below this, networks have no position left at their end
@@ -249,7 +246,7 @@ class VolumeEncoder(SeriesEncoder):
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),
-            learning_rate_scale=PRETRAINED_RATE if self.has_weights else 1.0,
+            learning_rate_scale=pretrained_rate(self._training_mode(), brought=self.has_weights),
             hold_statistics=self.backbone_config_["norm"] == "frozen",
         )
 

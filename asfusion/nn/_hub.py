@@ -79,8 +79,9 @@ def find_pretrained(
             return load(local_files_only=False)
         except Exception as error:
             msg = (
-                f"{named(source)}: could not download {needs} ({type(error).__name__}). Check "
-                f"the name and the network, or pass a local folder.{hint}"
+                f"{named(source)}: could not download {needs} ({type(error).__name__}). Check the "
+                "name, the network, and whether the model has to be asked for at its page; or pass "
+                f"a local folder.{hint}"
             )
             raise ConfigurationError(msg) from None
 
@@ -103,14 +104,53 @@ def _not_found(source: str, needs: str, hint: str, *, is_folder: bool) -> str:
     )
 
 
-def read_json(source: str, name: str) -> dict[str, Any]:
-    """Return a small JSON file of a model on this machine; empty if there is none."""
+def read_json(source: str, name: str, *, download: bool = False) -> Any:
+    """Return a small JSON file of a model; None where there is none, or none that can be read.
+
+    Raises
+    ------
+    ConfigurationError
+        If `download`, and the hub cannot be asked.
+    """
+    path = find_file(source, name, download=download)
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8")) if path else None
+    except (OSError, ValueError):
+        return None
+
+
+def find_file(source: str, name: str, *, download: bool = False) -> str | None:
+    """Return where a file of a model lies on this machine, fetched if `download`; None if nowhere.
+
+    Raises
+    ------
+    ConfigurationError
+        If `download`, and the hub cannot be asked.
+    """
     from transformers.utils import cached_file
 
-    try:
-        with quiet_transformers(), without_network():
-            path = cached_file(source, name, local_files_only=True)
-        content = json.loads(Path(path).read_text(encoding="utf-8")) if path else {}
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
+    def load(*, local_files_only: bool) -> str | None:
+        path: str | None = cached_file(
+            source,
+            name,
+            local_files_only=local_files_only,
+            _raise_exceptions_for_missing_entries=False,
+        )
+        if path is None and local_files_only and download and not _is_known_to_lack(source, name):
+            raise FileNotFoundError  # not here yet: the hub is asked whether it has one
+        return path
+
+    if not download:
+        try:
+            with quiet_transformers(), without_network():
+                return load(local_files_only=True)
+        except Exception:  # no such model at all, which others tell
+            return None
+    return find_pretrained(load, source, download=download, needs=name)
+
+
+def _is_known_to_lack(source: str, name: str) -> bool:
+    """Return whether a folder has no such file, or the hub was asked before and had none."""
+    from huggingface_hub import _CACHED_NO_EXIST, try_to_load_from_cache
+
+    return Path(source).is_dir() or try_to_load_from_cache(source, name) is _CACHED_NO_EXIST

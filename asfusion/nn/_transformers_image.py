@@ -6,7 +6,6 @@ Dimensions: B images, C channels, H rows, W columns, T positions, D width.
 from __future__ import annotations
 
 import inspect
-import json
 import math
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from asfusion.exceptions import ConfigurationError
-from asfusion.nn._hub import find_pretrained, named, quiet_transformers, read_json
+from asfusion.nn import _open_clip
+from asfusion.nn._hub import find_pretrained, named, quiet_transformers
+from asfusion.nn._image_source import TOWERS, plain_config
 
 # What differs from each model's defaults. torchvision and timm are never needed.
 NAMED: Final[dict[str, dict[str, Any]]] = {
@@ -55,14 +56,6 @@ NAMED: Final[dict[str, dict[str, Any]]] = {
     },
 }
 _MOMENTUM = 0.1
-# Entries of a configuration that say where it came from or what labels meant there.
-_DROPPED = {
-    "_name_or_path", "architectures", "auto_map", "dtype", "torch_dtype", "id2label", "label2id",
-    "transformers_version", "problem_type", "trust_remote_code", "attn_implementation",
-    "_attn_implementation", "_attn_implementation_internal",
-}  # fmt: skip
-IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
-IMAGENET_STD: Final = (0.229, 0.224, 0.225)
 
 
 class TransformersBody(nn.Module):
@@ -74,29 +67,35 @@ class TransformersBody(nn.Module):
         A network whose only input is ``pixel_values``.
     size : int
         Side of the images it will see, in pixels.
+    summary : {"first", "pooler", None}
+        What of the network stands for an image as a whole: its first position, what its own
+        pooling gives, or None to give every position.
 
     Shape
     -----
     - Input: (B, C, size, size), normalised.
-    - Output: (B, T, D), one vector per position; class tokens are left out.
+    - Output: (B, T, D), one vector per position, class tokens left out; (B, 1, D) with a
+      summary.
     """
 
-    def __init__(self, model: Any, size: int) -> None:
+    def __init__(self, model: Any, size: int, summary: str | None = None) -> None:
         super().__init__()
         self.model = model
-        _fit_to_positions(model)
+        self.summary = summary
+        _fit_to_positions(model, keep_pooler=summary == "pooler")
         self._options = _options(model, size)
         self.d_out, self._n_prefix = self._probe(size)
 
-    def _hidden(self, images: Tensor) -> Tensor:
-        return self.model(pixel_values=images, **self._options).last_hidden_state  # type: ignore[no-any-return]
+    def _output(self, images: Tensor) -> Any:
+        return self.model(pixel_values=images, **self._options)
 
     def _probe(self, size: int) -> tuple[int, int]:
         """Return the width and how many class tokens come first, as one blank image shows."""
         config, was_training = self.model.config, self.training
         self.eval()
         with torch.no_grad():
-            hidden = self._hidden(torch.zeros(1, config.num_channels, size, size))
+            images = torch.zeros(1, config.num_channels, size, size)
+            hidden = self._output(images).last_hidden_state
         self.train(was_training)
         self.reads_any_size = hidden.dim() == 4  # positions of the others are numbered
         if self.reads_any_size:
@@ -108,9 +107,14 @@ class TransformersBody(nn.Module):
         return hidden.shape[2], length - side * side
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return a feature map (B, D, h, w), or one vector per position (B, T, D)."""
-        hidden = self._hidden(images)
-        return hidden if hidden.dim() == 4 else hidden[:, self._n_prefix :]
+        """Return a feature map (B, D, h, w), or vectors (B, T, D)."""
+        output = self._output(images)
+        if self.summary == "pooler":
+            return output.pooler_output.unsqueeze(1)  # type: ignore[no-any-return]
+        hidden: Tensor = output.last_hidden_state
+        if hidden.dim() == 4:
+            return hidden
+        return hidden[:, :1] if self.summary == "first" else hidden[:, self._n_prefix :]
 
     def last_block(self) -> nn.Module:
         """Return the last stage (or layer) of the network's largest stack of them."""
@@ -121,8 +125,8 @@ class TransformersBody(nn.Module):
         return stacks[sizes.index(max(sizes))][-1]  # the outermost of equals comes first
 
 
-def _fit_to_positions(model: Any) -> None:
-    """Drop weights that positions never pass, and let batch statistics settle.
+def _fit_to_positions(model: Any, *, keep_pooler: bool) -> None:
+    """Drop weights that what is read never passes, and let batch statistics settle.
 
     Networks ported from TensorFlow kept its momentum (0.99), which means the opposite in
     torch: running statistics would be those of the last batch alone.
@@ -132,9 +136,19 @@ def _fit_to_positions(model: Any) -> None:
         model.pooler = None
     if model.config.model_type in ("convnext", "convnextv2"):
         model.layernorm = nn.Identity()  # on the pooled vector, where the adapter has its own
+    if model.config.model_type in TOWERS and not keep_pooler:
+        _drop_pooling(model)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
             module.momentum = min(module.momentum, _MOMENTUM)
+
+
+def _drop_pooling(tower: Any) -> None:
+    """Take from a tower what turns its positions into the vector of an image."""
+    if tower.config.model_type == "clip_vision_model":
+        tower.post_layernorm = nn.Identity()
+    else:
+        tower.use_head, tower.head = False, None
 
 
 def _options(model: Any, size: int) -> dict[str, bool]:
@@ -167,54 +181,12 @@ def named_config(name: str, *, size: int, channels: int) -> dict[str, Any]:
     settings = {**NAMED[name], "num_channels": channels}
     if settings["model_type"] in ("vit", "efficientnet"):
         settings["image_size"] = size
-    return _plain(AutoConfig.for_model(**settings))
+    return plain_config(AutoConfig.for_model(**settings))
 
 
-def read_config(source: str, *, download: bool, hint: str = "") -> dict[str, Any]:
-    """Read the configuration of a model from a folder or the hub, without its weights.
-
-    Parameters
-    ----------
-    source : str
-        Local folder, or name on the Hugging Face hub.
-    download : bool
-        Whether to ask the hub for what is not on this machine.
-    hint : str
-        What to add to the error when nothing has that name.
-
-    Returns
-    -------
-    dict
-        Plain JSON values, from which `build_body` makes the same network again.
-
-    Raises
-    ------
-    ConfigurationError
-        If there is no model, or not one that reads images alone.
-    """
-    from transformers import AutoConfig
-
-    def load(*, local_files_only: bool) -> Any:
-        return AutoConfig.from_pretrained(
-            source, local_files_only=local_files_only, trust_remote_code=False
-        )
-
-    config = find_pretrained(load, source, download=download, needs="config.json", hint=hint)
-    if not isinstance(getattr(config, "num_channels", None), int):
-        msg = (
-            f"{named(source)}: expected a network that reads images alone, got the model type "
-            f"{config.model_type!r}."
-        )
-        raise ConfigurationError(msg)
-    return _plain(config)
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    return {key: value for key, value in plain.items() if key not in _DROPPED}
-
-
-def build_body(config: Mapping[str, Any], size: int) -> TransformersBody:
+def build_body(
+    config: Mapping[str, Any], size: int, summary: str | None = None
+) -> TransformersBody:
     """Return an untrained network from its configuration, in float32."""
     from transformers import AutoConfig, AutoModel
 
@@ -223,7 +195,7 @@ def build_body(config: Mapping[str, Any], size: int) -> TransformersBody:
         model = AutoModel.from_config(described, trust_remote_code=False, dtype=torch.float32)
     if described.model_type in ("efficientnet", "mobilenet_v2"):
         model.apply(_start_well)
-    return TransformersBody(model, size)
+    return TransformersBody(model, size, summary)
 
 
 def _start_well(module: nn.Module) -> None:
@@ -239,7 +211,15 @@ def _start_well(module: nn.Module) -> None:
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
 
-def load_body(source: str, size: int, *, download: bool) -> TransformersBody:
+def load_body(
+    source: str,
+    config: Mapping[str, Any],
+    size: int,
+    *,
+    layout: str = "transformers",
+    summary: str | None = None,
+    download: bool,
+) -> TransformersBody:
     """Return a pretrained network, its weights read from safetensors only, in float32.
 
     Raises
@@ -247,19 +227,25 @@ def load_body(source: str, size: int, *, download: bool) -> TransformersBody:
     ConfigurationError
         If there is no model, it has no safetensors, or they lack a part of the network.
     """
-    from transformers import AutoModel
+    from transformers import MODEL_MAPPING, AutoConfig
 
-    def load(*, local_files_only: bool) -> Any:
-        return AutoModel.from_pretrained(
-            source,
-            local_files_only=local_files_only,
-            trust_remote_code=False,
-            use_safetensors=True,
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
+    described = AutoConfig.for_model(**config)
+    network: Any = MODEL_MAPPING[type(described)]
+    how: dict[str, Any] = {
+        "config": described, "dtype": torch.float32, "output_loading_info": True
+    }  # fmt: skip
+    if layout == "open_clip":
+        weights = _open_clip.read_tower_weights(source, download=download)
+        with quiet_transformers():
+            model, report = network.from_pretrained(None, state_dict=weights, **how)
+    else:
 
-    model, report = find_pretrained(load, source, download=download, needs="model.safetensors")
+        def load(*, local_files_only: bool) -> Any:
+            return network.from_pretrained(
+                source, local_files_only=local_files_only, use_safetensors=True, **how
+            )
+
+        model, report = find_pretrained(load, source, download=download, needs="model.safetensors")
     missing = [*report["missing_keys"], *report["mismatched_keys"]]
     missing = [key for key in missing if "pooler" not in str(key)]
     if missing:
@@ -268,26 +254,14 @@ def load_body(source: str, size: int, *, download: bool) -> TransformersBody:
             f"{len(missing)} of its tensors. They would be random, not pretrained."
         )
         raise ConfigurationError(msg)
-    return TransformersBody(model, size)
+    return TransformersBody(model, size, summary)
 
 
-def read_normalisation(source: str) -> tuple[list[float], list[float]]:
-    """Return mean and standard deviation of grey values in [0, 1] that the model expects.
-
-    Taken from the preprocessor file beside the weights; ImageNet's where there is none.
-    """
-    found = read_json(source, "preprocessor_config.json")
-    found = found or read_json(source, "processor_config.json").get("image_processor") or {}
-    if found.get("do_normalize") is False:
-        return [0.0], [1.0]
-    mean, std = _numbers(found.get("image_mean")), _numbers(found.get("image_std"))
-    if mean and len(mean) == len(std) and min(std) > 0:
-        return mean, std
-    return list(IMAGENET_MEAN), list(IMAGENET_STD)
-
-
-def _numbers(values: Any) -> list[float]:
-    """Return a list of numbers as floats; empty for anything else."""
-    if isinstance(values, list) and all(isinstance(value, int | float) for value in values):
-        return [float(value) for value in values]
-    return []
+def summary_of(model: Mapping[str, Any], *, first: bool, pool: bool) -> str | None:
+    """Return what stands for an image as a whole; None where that is the mean of positions."""
+    if not pool:
+        return None
+    if first:
+        return "first"
+    has_head = model.get("vision_use_head", True)
+    return "pooler" if model["model_type"] in TOWERS and has_head else None

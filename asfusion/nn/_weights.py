@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._hub import find_pretrained
+from asfusion.nn._image_source import read_normalisation, read_preprocessor
+
+T = TypeVar("T")
 
 _FILE: Final = "model.safetensors"
 # Wrappers of other packages around the same network.
@@ -68,20 +71,68 @@ def read_weights(source: str, *, download: bool = False) -> dict[str, Tensor]:
     """
     from safetensors.torch import load_file
 
+    return _readable(source, download, load_file)
+
+
+def normalisation_of(source: str, *, download: bool = False) -> tuple[list[float], list[float]]:
+    """Return mean and spread of grey values in [0, 1] that weights in a file were learned with.
+
+    A ``preprocessor_config.json`` beside the file decides. Weights of TorchXRayVision [1]_ are
+    known by their 18 findings: they read one channel, from -1024 to 1024.
+
+    Returns
+    -------
+    tuple of two lists of float
+        ImageNet's where nothing says more.
+
+    Raises
+    ------
+    ConfigurationError
+        If there is no such file, or it cannot be read.
+
+    References
+    ----------
+    .. [1] Cohen et al., "TorchXRayVision: a library of chest X-ray datasets and models", MIDL
+       2022. https://doi.org/10.48550/arXiv.2111.00595
+    """
+    beside = Path(source).parent if Path(source).is_file() else source
+    if not read_preprocessor(str(beside), download=download):
+        shapes = _readable(source, download, _shapes)
+        if _are_of_xrayvision(shapes):
+            return [0.5], [1.0 / 2048.0]
+    return read_normalisation(str(beside), download=download)
+
+
+def _are_of_xrayvision(shapes: Mapping[str, list[int]]) -> bool:
+    """Return whether weights by name and shape are a grey DenseNet or ResNet of 18 findings."""
+    by_name = {canonical_name(name): shape for name, shape in shapes.items()}
+    first = by_name.get("conv0.weight") or by_name.get("conv1.weight") or []
+    last = by_name.get("classifier.weight") or by_name.get("fc.weight") or []
+    return first[1:2] == [1] and ("op_threshs" in by_name or last[:1] == [18])
+
+
+def _shapes(path: Path) -> dict[str, list[int]]:
+    from safetensors import safe_open
+
+    with safe_open(str(path), framework="pt") as file:
+        return {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+
+
+def _readable(source: str, download: bool, read: Callable[[Path], dict[str, T]]) -> dict[str, T]:
+    """Return what `read` finds in the file of safetensors."""
     path = Path(source)
     if path.is_dir():
         path = path / _FILE
     if not path.is_file() and path.suffix != ".safetensors" and not Path(source).is_dir():
         path = Path(_fetched(source, download=download))
     try:
-        tensors: dict[str, Tensor] = load_file(path)
+        return read(path)
     except Exception as error:  # whatever is wrong with it, the answer is one error
         msg = (
             f"weights: expected a readable safetensors file, or a folder with {_FILE}, got one "
             f"that is missing or damaged ({type(error).__name__})."
         )
         raise ConfigurationError(msg) from None
-    return tensors
 
 
 def _fetched(source: str, *, download: bool) -> str:

@@ -17,8 +17,10 @@ from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn import _monai
 from asfusion.nn import _transformers_image as hf
+from asfusion.nn._hub import named
+from asfusion.nn._image_source import read_source
 from asfusion.nn._norms import use_group_norm
-from asfusion.nn._weights import load_weights, read_weights
+from asfusion.nn._weights import load_weights, normalisation_of, read_weights
 from asfusion.nn.efficientnet_lite import EfficientNetLite0, check_weights_installed
 from asfusion.nn.network import Backbone, Inputs
 from asfusion.nn.registry import backbone_names, find_backbone, register_backbone
@@ -33,8 +35,6 @@ _SIZE, _COMPACT_SIZE = 224, 128
 _SMALLEST = 32  # below this, networks have no position left at their end
 # Grey values of a radiograph in [0, 1], about: what starts untrained needs no more.
 _MEAN, _STD = [0.5], [0.25]
-# What nearly all weights in files were learned with; for a network of one channel, the means.
-_IMAGENET = {1: ([0.449], [0.226]), 3: (list(hf.IMAGENET_MEAN), list(hf.IMAGENET_STD))}
 
 
 class ImageBackbone(Backbone):
@@ -251,7 +251,7 @@ def describe_image_backbone(
     size: int | None = None,
     channels: int = 1,
     norm: str = "batch",
-    weights: bool = False,
+    weights: str | None = None,
     download: bool = False,
 ) -> dict[str, Any]:
     """Return all that is needed to build a backbone again without its source.
@@ -267,8 +267,9 @@ def describe_image_backbone(
         Channels of the images, 1 or 3.
     norm : {"batch", "frozen", "group"}
         Whether group norms stand where batch norms were.
-    weights : bool
-        Whether a file will bring weights to an architecture that has none of its own.
+    weights : str, optional
+        A safetensors file (or folder, or name on the hub) that will bring weights to an
+        architecture that has none of its own: what they expect of pixels is read beside it.
     download : bool
         Whether a model that is not on this machine may be fetched from the hub.
 
@@ -291,13 +292,15 @@ def describe_image_backbone(
     >>> describe_image_backbone("compact")["size"]
     128
     """
-    if weights and is_pretrained(name):
+    if weights is not None and is_pretrained(name):
         msg = (
-            f"weights: expected None with backbone={name!r}, which brings its own, got a file. "
+            f"weights: expected None with {named(name)}, which brings its own, got a file. "
             f"Name the architecture that the file is for: {quoted(SCRATCH_BACKBONES, limit=12)}."
         )
         raise ConfigurationError(msg)
-    mean, std = _IMAGENET[channels] if weights else (_MEAN, _STD)
+    mean, std = (_MEAN, _STD)
+    if weights is not None:
+        mean, std = _for_channels(*normalisation_of(weights, download=download), channels)
     plan: dict[str, Any] = {
         "kind": name, "channels": channels, "mean": mean, "std": std, "norm": norm
     }  # fmt: skip
@@ -314,23 +317,30 @@ def describe_image_backbone(
         return {**plan, "size": size or _SIZE, "model": model}
     # A misspelt name is more likely than a folder or a model without a slash.
     hint = suggestion(name, {*IMAGE_BACKBONES, *backbone_names("image")})
-    model = hf.read_config(name, download=download, hint=hint)
-    own, reads = model.get("image_size"), int(model["num_channels"])
+    found = read_source(name, download=download, hint=hint)
+    own, reads = found.model.get("image_size"), int(found.model["num_channels"])
     if channels > 1 and reads == 1:
-        msg = (
-            f"backbone={name!r}: expected channels=1 for a network that reads grey, got {channels}."
-        )
+        msg = f"{named(name)}: expected channels=1 for a network that reads grey, got {channels}."
         raise ConfigurationError(msg)
-    mean, std = hf.read_normalisation(name)
+    mean, std = _for_channels(found.mean, found.std, reads)
     return {
         "kind": "pretrained",
         "norm": norm,
         "channels": reads,
         "size": size or (own if isinstance(own, int) else _SIZE),
-        "mean": mean if len(mean) in (1, reads) else mean[:1],
-        "std": std if len(std) in (1, reads) else std[:1],
-        "model": model,
+        "mean": mean,
+        "std": std,
+        "model": found.model,
+        "layout": found.layout,
+        "first": found.first,
     }
+
+
+def _for_channels(mean: list[float], std: list[float], n: int) -> tuple[list[float], list[float]]:
+    """Return what fits a network of `n` channels: one value for all, or one for each."""
+    if len(mean) in (1, n):
+        return mean, std
+    return [sum(mean) / len(mean)], [sum(std) / len(std)]
 
 
 def build_image_backbone(
@@ -385,10 +395,16 @@ def build_image_backbone(
             body.load_pretrained()
     elif kind == "densenet121":
         body = _monai.build_body(plan["model"], dims=2, channels=int(plan["channels"]))
-    elif kind == "pretrained" and source is not None:
-        body = hf.load_body(source, size, download=download)
     else:
-        body = hf.build_body(plan["model"], size)
+        model = plan["model"]
+        summary = hf.summary_of(model, first=bool(plan.get("first")), pool=pool)
+        if kind != "pretrained" or source is None:
+            body = hf.build_body(model, size, summary)
+        else:
+            layout = plan["layout"]
+            body = hf.load_body(
+                source, model, size, layout=layout, summary=summary, download=download
+            )
     if weights is not None:
         load_weights(body, read_weights(weights, download=download))
     # Bundles of earlier versions do not say: their norms are those of the network.

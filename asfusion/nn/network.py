@@ -13,11 +13,21 @@ import torch
 from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
+from asfusion.nn._lora import add_low_rank, is_low_rank
 from asfusion.nn._norms import hold_statistics
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-Training: TypeAlias = Literal["full", "last_block", "frozen"]
+Training: TypeAlias = Literal["full", "lora", "last_block", "frozen"]
+
+
+_PRETRAINED_RATE = 0.1
+
+
+def pretrained_rate(mode: Training, *, brought: bool) -> float:
+    """Return the factor on a backbone's learning rate: below one for weights that it brought."""
+    # What is learned by low-rank matrices is new, whatever it stands beside.
+    return _PRETRAINED_RATE if brought and mode != "lora" else 1.0
 
 
 class Backbone(nn.Module):
@@ -61,9 +71,10 @@ class EncoderNetwork(nn.Module):
         Width of the tokens that leave the adapter.
     dropout : float
         Dropout before the adapter's linear layer.
-    training_mode : {"full", "last_block", "frozen"}
-        Which part of the backbone learns. What does not learn also stays in
-        evaluation mode, so that batch statistics of a frozen layer never move.
+    training_mode : {"full", "lora", "last_block", "frozen"}
+        Which part of the backbone learns; ``"lora"`` puts low-rank matrices beside its linear
+        layers, which alone learn. A frozen part stays in evaluation mode, so that batch
+        statistics of a frozen layer never move.
     learning_rate_scale : float
         Factor on the learning rate of the backbone; below one for pretrained weights.
     hold_statistics : bool
@@ -96,6 +107,8 @@ class EncoderNetwork(nn.Module):
         pooling: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        if training_mode == "lora":
+            add_low_rank(backbone)
         self.backbone = backbone
         self.adapter = nn.Sequential(
             nn.LayerNorm(backbone.d_out), nn.Dropout(dropout), nn.Linear(backbone.d_out, d_out)
@@ -109,9 +122,9 @@ class EncoderNetwork(nn.Module):
         self._freeze()
 
     def _freeze(self) -> None:
-        learns = self.training_mode == "full"
-        for parameter in self.backbone.parameters():
-            parameter.requires_grad_(learns)
+        learns, by_rank = self.training_mode == "full", self.training_mode == "lora"
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(learns or (by_rank and is_low_rank(name)))
         if self.training_mode == "last_block":
             for parameter in self.backbone.last_block().parameters():
                 parameter.requires_grad_(True)
@@ -119,7 +132,7 @@ class EncoderNetwork(nn.Module):
     def train(self, mode: bool = True) -> EncoderNetwork:
         """Set training mode on the parts that learn; frozen parts stay in evaluation."""
         super().train(mode)
-        if self.training_mode != "full" or self.waits:
+        if self.training_mode in ("last_block", "frozen") or self.waits:
             self.backbone.eval()
         if self.training_mode == "last_block" and not self.waits:
             self.backbone.last_block().train(mode)

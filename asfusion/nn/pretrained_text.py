@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -16,12 +16,22 @@ from torch import Tensor, nn
 from asfusion._optional import import_optional
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
-from asfusion.nn._hub import find_pretrained, named, quiet_transformers
+from asfusion.nn._hub import find_pretrained, named, quiet_transformers, read_json
+from asfusion.nn._sentence import Sentence, read_sentence
 from asfusion.nn.network import Backbone, Inputs
 from asfusion.nn.text import Finish, Pooling, open_empty_rows, read_windows, trim_padding
 
 MINILM = "minilm"
 """The sentence encoder all-MiniLM-L6-v2 as a package carries it."""
+
+TEXT_ARCHITECTURES: Final = (
+    "albert", "bert", "clip", "deberta", "deberta-v2", "distilbert", "electra", "modernbert",
+    "mpnet", "roberta", "xlm-roberta",
+)  # fmt: skip
+"""Types of models whose weights are read, as their ``config.json`` names them; tested one by one.
+
+Of ``clip`` the text tower is taken, whether it comes alone or not.
+"""
 
 _HINT = " The names that need no files are 'transformer', 'tfidf' and 'minilm'."
 _POSITIONS = ("position_embeddings", "wpe")
@@ -39,9 +49,9 @@ class PretrainedTextBackbone(Backbone):
         From `build_text_model` or `load_text_model`.
     pool : bool
         Whether a row (or a window of it) becomes one token.
-    pooling : {"mean", "cls", "attention"}
-        How: the mean of its last hidden states, the first of them, or a mean with learned
-        weights.
+    pooling : {"mean", "cls", "last", "attention"}
+        How: the mean of its last hidden states, the first or the last of them, or a mean with
+        learned weights.
     unit_length : bool
         Whether that token is scaled to length one, as sentence encoders were trained.
 
@@ -186,16 +196,57 @@ def read_text_config(source: str, *, download: bool = False) -> dict[str, Any]:
             source, local_files_only=local_files_only, trust_remote_code=False
         )
 
-    config = find_pretrained(read, source, download=download, needs="config.json", hint=_HINT)
+    config = _text_part(
+        find_pretrained(read, source, download=download, needs="config.json", hint=_HINT), source
+    )
     plain: dict[str, Any] = json.loads(config.to_json_string(use_diff=False))
-    reads_text = plain.get("vocab_size") and getattr(config, "hidden_size", None)
-    if not reads_text or plain.get("is_encoder_decoder"):
+    return {key: value for key, value in plain.items() if key not in _NOT_ARCHITECTURE}
+
+
+def _text_part(config: Any, source: str) -> Any:
+    """Return the configuration of what reads text: of a model of pairs its tower."""
+    kind = config.model_type
+    if kind not in (*TEXT_ARCHITECTURES, "clip_text_model"):
         msg = (
-            f"{named(source)}: expected a text encoder such as BERT, got the model type "
-            f"{plain.get('model_type')!r}."
+            f"{named(source)}: expected a text encoder such as BERT, got the model type {kind!r}. "
+            f"Types that are read: {', '.join(TEXT_ARCHITECTURES)}."
         )
         raise ConfigurationError(msg)
-    return {key: value for key, value in plain.items() if key not in _NOT_ARCHITECTURE}
+    return config.text_config if kind == "clip" else config
+
+
+def read_pooling(source: str, *, download: bool = False) -> Sentence:
+    """Return how a text encoder was trained to make one vector of its word pieces.
+
+    Parameters
+    ----------
+    source : str
+        Local folder, or name on the Hugging Face hub.
+    download : bool
+        Whether to ask the hub for what is not in the cache.
+
+    Returns
+    -------
+    Sentence
+        As sentence-transformers wrote it beside the weights; the last piece for a text tower
+        of CLIP; else the mean.
+
+    Raises
+    ------
+    ConfigurationError
+        If a sentence encoder pools in another way than is known here.
+
+    Examples
+    --------
+    >>> read_pooling("no/such-model").pooling
+    'mean'
+    """
+    found = read_sentence(source, download=download)
+    if found is not None:
+        return found
+    config = read_json(source, "config.json", download=download)
+    kind = config.get("model_type") if isinstance(config, dict) else None
+    return Sentence("last" if kind in ("clip", "clip_text_model") else "mean")
 
 
 def build_text_model(config: Mapping[str, Any]) -> nn.Module:
@@ -260,10 +311,11 @@ def load_text_model(source: str, *, download: bool = False) -> nn.Module:
         from transformers import AutoConfig, AutoModel
 
         where = {"local_files_only": local_files_only, "trust_remote_code": False}
-        config = AutoConfig.from_pretrained(source, **where)
+        config = _text_part(AutoConfig.from_pretrained(source, **where), source)
         return AutoModel.from_pretrained(
             source,
             **where,
+            config=config,
             use_safetensors=True,
             dtype=torch.float32,
             output_loading_info=True,

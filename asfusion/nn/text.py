@@ -15,7 +15,7 @@ from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn.network import Backbone, Inputs
 
-Pooling: TypeAlias = Literal["mean", "cls", "attention"]
+Pooling: TypeAlias = Literal["mean", "cls", "last", "attention"]
 Read: TypeAlias = Callable[[Tensor, Tensor], Tokens]
 
 _ROTARY_BASE = 10_000.0
@@ -43,8 +43,9 @@ class TransformerBackbone(Backbone):
         Dropout inside the layers.
     pool : bool
         Whether a row (or a window of it) becomes one token.
-    pooling : {"mean", "cls", "attention"}
-        How: the mean of its word pieces, the first of them, or a mean with learned weights.
+    pooling : {"mean", "cls", "last", "attention"}
+        How: the mean of its word pieces, the first or the last of them, or a mean with learned
+        weights.
 
     Shape
     -----
@@ -184,7 +185,7 @@ class Finish(nn.Module):
         Width D.
     pool : bool
         Whether a row becomes one token.
-    pooling : {"mean", "cls", "attention"}
+    pooling : {"mean", "cls", "last", "attention"}
         How.
     unit_length : bool
         Whether that token is scaled to length one.
@@ -208,6 +209,11 @@ class Finish(nn.Module):
             return tokens
         if self.pooling == "cls":
             vectors = tokens.clean_values()[:, 0]
+        elif self.pooling == "last":
+            places = torch.arange(mask.shape[1], device=mask.device)
+            last = (mask * places).amax(dim=1)[:, None, None]
+            chosen = tokens.clean_values().gather(1, last.expand(-1, 1, values.shape[2]))
+            vectors = chosen.squeeze(1)
         elif self.scores is not None:
             scores = self.scores(tokens.clean_values()).squeeze(-1)
             hidden = ~open_empty_rows(mask)

@@ -32,9 +32,14 @@ _GENERAL = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}%s| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_OF_CLIP = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _EXPRESSIONS = frozenset(
-    {_PIECE, _WORD, _ACCENT_ON_LATIN, r"\s+", " {2,}", _GENERAL % "{1,3}", _GENERAL % ""}
-)
+    {
+        _PIECE, _WORD, _ACCENT_ON_LATIN, r"\s+", " {2,}", _GENERAL % "{1,3}", _GENERAL % "",
+        _OF_CLIP, r"<\|startoftext\|>|<\|endoftext\|>|" + _OF_CLIP,
+        r"\s{2,}|[\n\r\t]",  # DeBERTa
+    }
+)  # fmt: skip
 
 
 class EncodedNotes(NamedTuple):

@@ -37,7 +37,6 @@ from asfusion.selection._average import by_row, member_weights, unseen_average
 from asfusion.selection._judging import SeenRows, TimeIsUp, answers_of, seen_rows
 from asfusion.selection._leaderboard import board_of
 from asfusion.selection._members import EarlyKin, Kin, LateKin, LoneKin, Models
-from asfusion.targets._base import Target
 from asfusion.targets._pools import weighted_mean
 
 if TYPE_CHECKING:
@@ -130,7 +129,7 @@ class _AutoFusion(FusionEstimator):
     # -- members -----------------------------------------------------------------------
 
     def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
-        kins = _kins(self._wanted(len(rows)), self.target_)
+        kins = _kins(self._wanted(len(rows)))
         splits = inner_splits(rows, self.cv, target=self.target_, seed=self._seed("folds"))
         if not splits:
             warn_user(
@@ -342,28 +341,23 @@ class _AutoFusion(FusionEstimator):
                 setattr(model, model._before_last, getattr(base, base._before_last))
 
 
-def _kins(wanted: Mapping[str, Any], target: Target) -> list[Kin]:
+def _kins(wanted: Mapping[str, Any]) -> list[Kin]:
     """Return members that share all but their last step together, those that cost least first."""
     known = {name for name, model in wanted.items() if model is None}
     late = {f"late {how}": how for how in ("mean", "product")}
-    early = {"early linear": None, "early forest": _forest, "early boosted": _boosted}
+    early: dict[str, Any] = {
+        "early linear": None,
+        "early forest": "forest",
+        "early boosted": "boosted",
+    }
     found: list[Kin] = []
     if asked := {name: how for name, how in late.items() if name in known}:
         found.append(LateKin(asked))
-    if made := {n: make and make(target) for n, make in early.items() if n in known}:
+    if made := {name: model for name, model in early.items() if name in known}:
         found.append(EarlyKin(made))
     if "joint" in known:
         found.append(LoneKin("joint"))
     return found + [LoneKin(name, model) for name, model in wanted.items() if model is not None]
-
-
-def _forest(target: Target) -> Any:
-    # Leaves of several rows: shares of one row are 0 or 1, which no one should believe.
-    return target.model("forest", n_estimators=300, min_samples_leaf=3)
-
-
-def _boosted(target: Target) -> Any:
-    return target.model("boosted")
 
 
 def _of_base(parts: Parts, base: int) -> Parts:

@@ -108,7 +108,7 @@ def can_wait(network: nn.Module) -> bool:
     """Return whether a network has a pretrained backbone that learns."""
     return (
         isinstance(network, EncoderNetwork)
-        and network.learning_rate_scale < 1.0
+        and (network.learning_rate_scale < 1.0 or network.training_mode == "lora")
         and network.training_mode != "frozen"
     )
 

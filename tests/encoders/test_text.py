@@ -28,6 +28,8 @@ from asfusion.exceptions import (
 )
 from asfusion.nn.pretrained_text import PretrainedTextBackbone
 
+from ..nn.test_weights_of_others import write_sentence
+
 NOTES = [
     "Inflammatory back pain since 2019, HLA-B27 positive.",
     None,
@@ -51,7 +53,16 @@ def make_bert(folder: Path) -> Path:
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
     letters = "abcdefghijklmnopqrstuvwxyz0123456789.,;<>/-%"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{c}" for c in letters), "pain"]
+    pieces = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        *letters,
+        *(f"##{c}" for c in letters),
+        "pain",
+        "[MASK]",
+    ]
     tokenizer = Tokenizer(
         models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]")
     )
@@ -333,8 +344,11 @@ def test_tokenizer_that_is_not_the_models_is_refused(tmp_path: Path) -> None:
     folder = make_bert(tmp_path)
     for file in folder.glob("tokenizer*"):
         file.unlink()
-    with pytest.raises(ConfigurationError, match="expected a tokenizer for the model's 93 token"):
+    with pytest.raises(
+        ConfigurationError, match="expected a tokenizer for the model's 94 token"
+    ) as caught:
         TextEncoder("note", backbone=str(folder)).fit(_table())
+    assert str(tmp_path) not in str(caught.value)
 
 
 # ------------------------------------------------------------------ several notes, long notes
@@ -454,6 +468,65 @@ def test_minilm_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
         TextEncoder("note", backbone="minilm").fit(_table())
 
 
+def test_a_sentence_encoder_pools_as_its_files_say(tmp_path: Path) -> None:
+    folder = make_bert(tmp_path)
+    write_sentence(folder, {"pooling_mode_cls_token": True}, then=("Normalize",), longest=12)
+    X = _table()
+    encoder = TextEncoder("note", backbone=str(folder)).fit(X)
+    assert (encoder.pooling_, encoder.unit_length_, encoder.max_tokens_) == ("cls", True, 12)
+    plain = TextEncoder("note", backbone=str(folder), pooling="cls", max_tokens=12).fit(X)
+    assert (plain.unit_length_, plain.max_tokens_) == (False, 12)  # asked for, not read
+    few = {"max_windows": 1}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AsfusionWarning)
+        vectors = encoder.set_params(**few).transform(X)[PRESENT]
+        raw = plain.set_params(**few).transform(X)[PRESENT]
+    np.testing.assert_allclose(vectors, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=1e-6)
+    write_sentence(folder, {"pooling_mode_max_tokens": True})
+    with pytest.raises(ConfigurationError, match="got the pooling max_tokens"):
+        TextEncoder("note", backbone=str(folder)).fit(X)
+    assert TextEncoder("note", backbone=str(folder), pooling="mean").fit(X).max_tokens_ == 64
+
+
+def test_a_tokenizer_may_be_a_list_of_words_alone(tmp_path: Path) -> None:
+    """As Bio_ClinicalBERT is published: ``vocab.txt`` and no ``tokenizer.json``."""
+    folder = make_bert(tmp_path)
+    X = _table()
+    expected = TextEncoder("note", backbone=str(folder)).fit(X).prepare(X).tensors["ids"]
+    vocabulary = json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    (folder / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)))
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    found = TextEncoder("note", backbone=str(folder)).fit(X).prepare(X).tensors["ids"]
+    assert torch.equal(found, expected)
+
+
+def test_the_text_tower_of_a_clip_gives_its_last_piece(tmp_path: Path) -> None:
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+    letters = [*"abcdefghijklmnopqrstuvwxyz0123456789.,;<>/-%"]
+    pieces = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    ends = {"bos_token_id": len(pieces) - 2, "eos_token_id": len(pieces) - 1, "pad_token_id": 1}
+    CLIPTokenizer(vocab={p: i for i, p in enumerate(pieces)}, merges=[]).save_pretrained(tmp_path)
+    small = {
+        "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8,
+    }  # fmt: skip
+    text = {**small, **ends, "vocab_size": len(pieces), "max_position_embeddings": 16}
+    vision = {**small, "image_size": 32, "patch_size": 16}
+    with torch_seed(0):
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision)).eval()
+    model.save_pretrained(tmp_path)
+    X = _table(notes=["heel pain", None])
+    encoder = TextEncoder("note", backbone=str(tmp_path)).fit(X)
+    assert (encoder.pooling_, encoder.max_tokens_) == ("last", 16)
+    prepared = encoder.prepare(X)
+    ids = prepared.tensors["ids"][:1][prepared.tensors["mask"][:1]][None]
+    assert ids[0, [0, -1]].tolist() == [ends["bos_token_id"], ends["eos_token_id"]]
+    with torch.no_grad():
+        expected = model.text_model(input_ids=ids).pooler_output[0]
+    np.testing.assert_allclose(encoder.transform(X)[0], expected, atol=1e-5)
+
+
 # ------------------------------------------------------------------ warnings and errors
 
 
@@ -513,7 +586,7 @@ def test_bad_columns_are_refused(columns: Any) -> None:
         ({"backbone": None}, "backbone: expected 'transformer', 'tfidf', 'minilm', or a folder"),
         ({"backbone": "no/such"}, "got none of them. The names that need no files"),
         ({"max_windows": 0}, "max_windows: expected an integer of at least 1"),
-        ({"pooling": "max"}, "pooling: expected one of 'mean', 'cls', 'attention'"),
+        ({"pooling": "max"}, "pooling: expected one of 'auto', 'mean', 'cls', 'last'"),
         ({"max_tokens": 2}, "max_tokens: expected an integer of at least 3"),
         ({"vocab_size": 10}, "vocab_size: expected an integer of at least 300"),
         ({"backbone": "tfidf", "n_components": 0}, "n_components: expected an integer of at"),

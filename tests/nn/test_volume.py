@@ -212,7 +212,7 @@ def test_a_safetensors_file_fills_a_named_architecture(tmp_path: Any, channels: 
         theirs
     )
     save_file({**theirs, "fc.weight": torch.zeros(2, 2)}, tmp_path / "model.safetensors")
-    plan = describe_image_backbone("resnet18", size=32, channels=channels, weights=True)
+    plan = describe_image_backbone("resnet18", size=32, channels=channels, weights=str(tmp_path))
     body = build_image_backbone(plan, weights=str(tmp_path)).body.eval()
     image = torch.rand(1, 1, 32, 32)
     with torch.no_grad():
@@ -240,7 +240,7 @@ def test_wrong_weights_are_refused(tmp_path: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"are missing or of another shape"):
         load_weights(flat_resnet(), {"conv1.weight": torch.zeros(2, 2, 2, 2)})
     with pytest.raises(ConfigurationError, match=r"weights: expected None with backbone"):
-        describe_image_backbone("efficientnet_lite0", weights=True)
+        describe_image_backbone("efficientnet_lite0", weights="w.safetensors")
 
 
 # -- slices ----------------------------------------------------------------------------

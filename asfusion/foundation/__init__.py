@@ -1,0 +1,5 @@
+"""Foundation models of tables: shown the training rows, they learn no weights of their own."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)
