@@ -20,7 +20,9 @@ USUAL = 1.0  # where rows are too few to choose
 FEWEST = 40  # patients
 FEWEST_OF_CLASS = 5  # of them outside the commonest class
 _FOLDS = 5
-_MOST_ROWS = 10_000  # more rows hardly change the choice
+# More rows hardly change the choice; of wide tables there are fewer, for the sake of time.
+_MOST_ROWS, _MOST_CELLS, _FEWEST_ROWS = 10_000, 10_000_000, 500
+_ROUNDING = 1e-12
 
 
 def choose_penalty(
@@ -55,8 +57,9 @@ def choose_penalty(
         `USUAL` where there are fewer than `FEWEST` patients (or rows that differ), or
         `FEWEST_OF_CLASS` of them outside the commonest class.
     """
-    if len(y) > _MOST_ROWS:
-        rows = _some(len(y), groups, seed)
+    most = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_CELLS // features.shape[1]))
+    if len(y) > most:
+        rows = _some(len(y), groups, most, seed)
         features, y, weight = features[rows], y[rows], weight[rows]
         groups = None if groups is None else groups[rows]
     if groups is None:
@@ -81,11 +84,11 @@ def _unseen(
     return found
 
 
-def _some(n_rows: int, groups: NDArray[Any] | None, seed: int) -> NDArray[np.int64]:
-    """Return positions of about `_MOST_ROWS` rows, of whole patients."""
+def _some(n_rows: int, groups: NDArray[Any] | None, most: int, seed: int) -> NDArray[np.int64]:
+    """Return positions of about `most` rows, of whole patients."""
     unit = np.arange(n_rows) if groups is None else np.unique(groups, return_inverse=True)[1]
     drawn = np.random.default_rng(seed).random(int(unit.max()) + 1)
-    return np.flatnonzero(drawn[unit] < _MOST_ROWS / n_rows)
+    return np.flatnonzero(drawn[unit] < most / n_rows)
 
 
 def _once(features: Floats, y: NDArray[Any], weight: Floats) -> tuple[Floats, Any, Floats]:
@@ -126,5 +129,7 @@ def _narrowed(seen: Floats, asked: Floats) -> tuple[Floats, Floats]:
     """
     if seen.shape[1] <= len(seen):
         return seen, asked
-    left, spread, right = np.linalg.svd(seen, full_matrices=False)
-    return left * spread, asked @ right.T
+    squares, left = np.linalg.eigh(seen @ seen.T)
+    kept = squares > _ROUNDING * squares.max(initial=0.0)
+    spread, left = np.sqrt(squares[kept]), left[:, kept]
+    return left * spread, (asked @ seen.T) @ (left / spread)

@@ -83,8 +83,11 @@ def test_a_weight_counts_as_copies_do_and_the_order_of_rows_not_at_all():
 def test_more_features_than_rows_are_turned_without_loss():
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(60, 200)), rng.normal(size=60)
-    seen, asked = _penalty._narrowed(X[:40], X[40:])
+    seen, asked = _penalty._narrowed(X[:40], X[40:].copy())
     assert seen.shape == (40, 40)
+    X[:5] = 0.0
+    assert _penalty._narrowed(X[:40], X[40:])[0].shape == (40, 35)
+    X = np.random.default_rng(0).normal(size=(60, 200))
     plain = Numbers().linear(1.0).fit(X[:40], y[:40]).predict(X[40:])
     turned = Numbers().linear(1.0).fit(seen, y[:40]).predict(asked)
     np.testing.assert_allclose(turned, plain, rtol=1e-8)
@@ -139,7 +142,7 @@ def test_a_class_that_no_row_to_learn_from_has() -> None:
 def test_of_many_rows_some_patients_choose(monkeypatch):
     monkeypatch.setattr(_penalty, "_MOST_ROWS", 300)
     groups = np.repeat(np.arange(400), 3)
-    kept = _penalty._some(1200, groups, seed=0)
+    kept = _penalty._some(1200, groups, 300, seed=0)
     assert 200 < len(kept) < 400
     assert set(np.bincount(groups[kept]).tolist()) == {0, 3}
     X, y = table(1200)
