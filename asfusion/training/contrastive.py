@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from itertools import combinations
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.exceptions import TrainingError
-from asfusion.nn.network import FusionNetwork, Inputs
+from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
 from asfusion.training.rows import Batch, batch_sizes, batches, collate, precision_of
 from asfusion.training.runner import Runner
 from asfusion.training.schedule import Schedule, parameter_groups
@@ -71,7 +72,10 @@ def pretrain(
     runner = Runner(settings.device, precision_of(modalities), settings.precision)
     with torch_seed(derive_seed(settings.seed, "projections")):
         heads = nn.ModuleDict(
-            {name: nn.Linear(e.d_out, _D_PROJECTED) for name, e in network.encoders.items()}
+            {
+                name: nn.Linear(cast(EncoderNetwork, encoder).d_out, _D_PROJECTED)
+                for name, encoder in network.encoders.items()
+            }
         )
     try:
         return _Pretraining(network, heads, modalities, patients, settings, runner).to_the_end()
