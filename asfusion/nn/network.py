@@ -313,7 +313,8 @@ class FusionNetwork(nn.Module):
         """
         fused = self.fusion(tokens)
         alone = self._alone(tokens) if self.hybrid or self.keeps_apart else {}
-        self.apart = alone if self.keeps_apart else {}
+        if self.keeps_apart:  # only then: an exported network assigns nothing
+            self.apart = alone
         if mix is not None:
             fused = mix.share * fused + (1.0 - mix.share) * fused[mix.partner]
         outputs: Tensor = self.head(self.dropout(fused))
