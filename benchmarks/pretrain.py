@@ -90,6 +90,7 @@ def judge(splits: Iterator[tuple[int, Split]], encoders: Any, truth: Any = None)
             seconds.setdefault(name, []).append(time.process_time() - begun)
             answer = fitted.predict_proba(X_judged)[:, 1]
             told.setdefault((name, seed), []).append((y_judged, answer))
+            print(f"{name:<30} seed {seed}: {roc_auc_score(y_judged, answer):.3f}", flush=True)
     rows = []
     for (name, seed), parts in told.items():
         y, answers = (np.concatenate(column) for column in zip(*parts, strict=True))
