@@ -108,6 +108,22 @@ BENCHES = (
         needs=(),
     ),
     Bench(
+        "choose-joint",
+        "what joint fusion does by default, chosen inside training folds",
+        "choose_joint.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--quick", "--fusions", "concat", "--folds", "2"),
+        needs=("vertebral/column_3C.dat",),
+    ),
+    Bench(
+        "pretrain",
+        "whether patients without a label help joint fusion",
+        "pretrain.py",
+        ("--data", "{data}"),
+        ("--data", "{data}", "--seeds", "1", "--only", "synthetic", "--unlabelled", "100"),
+        needs=("cxr/cohort.csv",),
+    ),
+    Bench(
         "wide-tables",
         "thousands of columns within three times scikit-learn",
         "wide_tables.py",

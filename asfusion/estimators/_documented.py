@@ -26,8 +26,9 @@ fusion : str or Fusion
     Head that fuses the modalities, by the name of its file in `asfusion.fusion`, such as
     ``"concat"``, ``"gated"`` or ``"attention"``, or a described head such as
     ``asfusion.fusion.CrossAttention(n_heads=2)``.
-max_epochs : int
-    Passes over the training rows.
+max_epochs : int or "auto"
+    Passes over the training rows; ``"auto"`` is at most 100 where they stop early or a network
+    learns from images, words or visits, and otherwise as many as make 120 steps, from 40 to 100.
 batch_size : int or "auto"
     Rows per step; ``"auto"`` is 128 for tables alone, 8 where a network learns from
     volumes, and 32 otherwise.
@@ -37,11 +38,15 @@ modality_dropout : float
     Probability that a present modality is hidden from a row during a step, which
     teaches the network to do without it.
 early_stopping : bool or "auto"
-    Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"``
-    does so from 100 rows on, unless tables have more features than there are rows.
+    Stop when the loss on held-out rows (whole groups) no longer falls; ``"auto"`` does so
+    from 1,000 rows on, or 100 where a network learns from images, words or visits, unless
+    tables have more features than there are rows.
 training : TrainingOptions, optional
     How networks are trained beyond that; the defaults of `asfusion.TrainingOptions`
     otherwise.
+pretrain : {None, "contrastive"}
+    Let encoders learn first from rows whose y is missing, together with the others: the
+    modalities of one row are to be found by each other. Such rows may be in X only then.
 test_time_views : int
     Views of each image, moved a little, whose tokens are averaged in prediction [1]_;
     for backbones that learn with ``augment=True``.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -16,6 +17,7 @@ from asfusion._checks import check_choice, check_integer, in_words
 from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._random import torch_seed
+from asfusion._splits import Split
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, embed_prepared
@@ -24,20 +26,28 @@ from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import hold_out
+from asfusion.estimators._unlabelled import Unlabelled, divide
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.training.apart import LossWeights
+from asfusion.training.blending import gradient_blend
+from asfusion.training.contrastive import pretrain
 from asfusion.training.halves import decide_rows, encode_rows, predict_rows
 from asfusion.training.loop import train
-from asfusion.training.losses import row_loss
+from asfusion.training.losses import row_loss, usual_smoothing
 from asfusion.training.options import TrainingOptions
-from asfusion.training.rows import Rows
-from asfusion.training.settings import TrainingSettings
+from asfusion.training.rows import Rows, batch_sizes
+from asfusion.training.settings import TrainingSettings, dropout_of
 from asfusion.training.weights import set_weights, weights_of
 
-_FEW_ROWS = 100  # below this, rows are worth more in training than in validation
+# Below this, rows are worth more in training than in validation (`benchmarks/choose_joint.py`).
+_FEW_ROWS, _FEW_FILMS = 1000, 100
+_EPOCHS = 100  # where the validation loss decides when to stop
+_STEPS, _LEAST_EPOCHS = 120, 40  # where it does not
+_ROWS_PER_FEATURE = 10  # with fewer, networks are sure of what is chance
 
 
 class JointFusion(FusionEstimator):
@@ -53,18 +63,21 @@ class JointFusion(FusionEstimator):
     _family = "joint"
     _local_params = frozenset({"checkpoint", "device"})
     has_gradients = True
+    # Rows without y, while a fit that learns from them goes on.
+    _unlabelled: Unlabelled | None = None
 
     def __init__(
         self,
         encoders: Any = "auto",
         fusion: str | Fusion = "concat",
         *,
-        max_epochs: int = 100,
+        max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 1e-3,
-        modality_dropout: float = 0.1,
+        modality_dropout: float = 0.2,
         early_stopping: bool | Literal["auto"] = "auto",
         training: TrainingOptions | None = None,
+        pretrain: Literal["contrastive"] | None = None,
         test_time_views: int = 1,
         device: str = "auto",
         checkpoint: str | Path | None = None,
@@ -80,6 +93,7 @@ class JointFusion(FusionEstimator):
         self.modality_dropout = modality_dropout
         self.early_stopping = early_stopping
         self.training = training
+        self.pretrain = pretrain
         self.test_time_views = test_time_views
         self.device = device
         self.checkpoint = checkpoint
@@ -90,6 +104,7 @@ class JointFusion(FusionEstimator):
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         rows, modalities = self._plan(rows)
         self._build()
+        self._initialise(rows, modalities, resume=resume)
         self._learn(rows, modalities, resume=resume)
 
     def set_params(self, **params: Any) -> Self:
@@ -105,6 +120,64 @@ class JointFusion(FusionEstimator):
             params = {**params, "training": TrainingOptions()}
         return super().set_params(**params)
 
+    # -- rows without y ----------------------------------------------------------------
+
+    def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
+        self._unlabelled = None
+        if self.pretrain is None:
+            return super()._read_training(X, y, groups, sample_weight)
+        check_choice(self.pretrain, "pretrain", ("contrastive",))
+        known, others = divide(X, y, groups, sample_weight)
+        rows = super()._read_training(*known)
+        if len(others.patients):
+            self._unlabelled = others._replace(frame=self._read_X(others.frame, reset=False))
+        return rows
+
+    def _adopt(self, parent: FusionEstimator) -> Self:
+        self._unlabelled = getattr(parent, "_unlabelled", None)
+        return super()._adopt(parent)
+
+    def _finish(self, rows: TrainingRows) -> None:
+        super()._finish(rows)
+        self._unlabelled = None
+
+    def _fit_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
+        """Return encoders that were fitted to all rows, also those without y."""
+        encoders = super()._fit_encoders(rows)
+        if self.pretrain is None:
+            return encoders
+        others = self._check_unlabelled(encoders)
+        frame = rows.frame.stack(others.frame)
+        weight = np.append(rows.sample_weight, np.ones(len(others.frame)))
+        return {name: e.fit(frame, sample_weight=weight) for name, e in encoders.items()}
+
+    def _check_unlabelled(self, encoders: Mapping[str, Encoder]) -> Unlabelled:
+        if len(encoders) < 2:
+            msg = (
+                f"pretrain='contrastive': expected at least two modalities, got {len(encoders)}. "
+                "It learns which of their contents belong together."
+            )
+            raise ConfigurationError(msg)
+        if self._unlabelled is None:
+            msg = (
+                "pretrain='contrastive': expected rows whose y is missing, got none. Add them to X "
+                "and y, or leave pretrain out."
+            )
+            raise InputError(msg)
+        return self._unlabelled
+
+    def _pretrain(self, rows: TrainingRows) -> None:
+        """Let the encoders learn from all rows, without y."""
+        others = self._check_unlabelled(self.encoders_)
+        modalities, _ = self._tensors(rows.frame.stack(others.frame))
+        patients = np.append(others.labelled[rows.origin], others.patients)
+        pretrain(
+            self.network_,
+            modalities,
+            torch.from_numpy(patients),
+            settings=self._settings(len(patients)),
+        )
+
     # -- the phases of fit -------------------------------------------------------------
 
     def _plan(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
@@ -118,7 +191,7 @@ class JointFusion(FusionEstimator):
         self.encoders_ = self._fit_encoders(rows)
         rows, modalities = self._tensors_of(rows)
         self.scaling_ = self.target_.scaling(rows.y, rows.sample_weight)
-        self._settings()  # what cannot be is told before a network is built
+        self._settings(len(rows))  # what cannot be is told before a network is built
         return rows, modalities
 
     def _tensors_of(self, rows: TrainingRows) -> tuple[TrainingRows, dict[str, Prepared]]:
@@ -139,22 +212,65 @@ class JointFusion(FusionEstimator):
         self, rows: TrainingRows, modalities: dict[str, Prepared], *, resume: bool = False
     ) -> dict[str, NDArray[Any]]:
         """Train from where the weights are, and return what training can change, by name."""
-        settings = self._settings()
-        targets = torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
-        data = Rows(modalities, targets, _unit_mean(rows.loss_weight))
-        learn, validation = self._validation(rows, data)
-        self.history_ = train(
-            self.network_,
-            learn,
-            validation,
-            loss=self.network_.row_loss(row_loss(self.target_.loss, settings)),
-            settings=settings,
-            checkpoint=self._checkpoint_file(),
-            resume=resume,
-        )
+        data = self._rows_to_learn(rows, modalities)
+        weights = self._loss_weights(rows, data)
+        self.history_ = self._train(rows, data, weights, resume=resume)
         self._settle(rows, data)
         self._share_networks()
         return weights_of(self.network_)
+
+    def _initialise(
+        self, rows: TrainingRows, modalities: dict[str, Prepared], *, resume: bool = False
+    ) -> None:
+        """Move the encoders to where joint training starts, if that is not at random."""
+        if self.pretrain is not None:
+            self._pretrain(rows)
+        if self._options().initialise == "unimodal" and len(self.encoders_) > 1:
+            data = self._rows_to_learn(rows, modalities)
+            alone = LossWeights.each_alone(list(self.encoders_))
+            self._train(rows, data, alone, resume=resume, part="-unimodal")
+
+    def _rows_to_learn(self, rows: TrainingRows, modalities: dict[str, Prepared]) -> Rows:
+        targets = torch.from_numpy(self.target_.to_network(rows.y, self.scaling_))
+        return Rows(modalities, targets, _unit_mean(rows.loss_weight))
+
+    def _train(
+        self,
+        rows: TrainingRows,
+        data: Rows,
+        weights: LossWeights,
+        *,
+        resume: bool,
+        part: str = "",
+    ) -> list[dict[str, float]]:
+        """Train the network by losses that count so, and return a record for each epoch."""
+        settings = self._settings(len(rows))
+        loss = row_loss(self.target_.loss, settings)
+        learn, validation = self._validation(rows, data)
+        return train(
+            self.network_,
+            learn,
+            validation,
+            loss=self.network_.row_loss(loss) if weights.fused else loss,
+            settings=settings,
+            checkpoint=self._checkpoint_file(part),
+            resume=resume,
+            weights=weights,
+        )
+
+    def _loss_weights(self, rows: TrainingRows, data: Rows) -> LossWeights:
+        """Return how much the losses of the modalities count, learned if that is asked for."""
+        settings = self._settings(len(rows))
+        equal = LossWeights.of(settings, self.network_.blended)
+        if settings.unimodal_losses != "gradient_blend" or not equal.unimodal:
+            return equal
+        split = self._held_out(rows)
+        if split is None:
+            warn_user("unimodal_losses: too few rows or groups to hold out. All count the same.")
+            return equal
+        learn, judge = (data.take(torch.from_numpy(part)) for part in split)
+        loss = row_loss(self.target_.loss, settings)
+        return gradient_blend(self.network_, learn, judge, loss=loss, settings=settings)
 
     def _settle(self, rows: TrainingRows, data: Rows) -> None:
         """Let a target that needs it learn from the outputs of the trained network."""
@@ -266,25 +382,40 @@ class JointFusion(FusionEstimator):
         taken = {name: part.take(torch.from_numpy(kept)) for name, part in modalities.items()}
         return rows.take(kept), taken
 
-    def _settings(self) -> TrainingSettings:
+    def _settings(self, n_rows: int) -> TrainingSettings:
         if self.batch_size == "auto":
             batch_size = min(encoder.batch_hint for encoder in self.encoders_.values())
         else:
             batch_size = self.batch_size
         return TrainingSettings(
-            max_epochs=self.max_epochs,
+            max_epochs=self._n_epochs(n_rows, batch_size),
             batch_size=batch_size,
             learning_rate=self.learning_rate,
             modality_dropout=self.modality_dropout,
             device=self.device,
             seed=self._seed("training"),
             **self._options().get_params(),
-            **self._loss_settings(),
+            **self._loss_settings(n_rows),
         )
 
-    def _loss_settings(self) -> dict[str, Any]:
-        """Return the settings of the loss that only classes have."""
-        return {}
+    def _n_epochs(self, n_rows: int, batch_size: int) -> int:
+        """Return the number of epochs: as many as make enough steps, where nothing else ends it."""
+        if self.max_epochs != "auto":
+            return self.max_epochs
+        if self._stops_early(n_rows) or self._learns_content:
+            return _EPOCHS
+        n_steps = len(batch_sizes(n_rows, batch_size))
+        return min(_EPOCHS, max(_LEAST_EPOCHS, math.ceil(_STEPS / n_steps)))
+
+    @property
+    def _learns_content(self) -> bool:
+        """Whether a network learns from images, words or visits rather than from features."""
+        return any(encoder.needs_training for encoder in self.encoders_.values())
+
+    def _loss_settings(self, n_rows: int) -> dict[str, Any]:
+        """Return the settings of the loss that only some targets have."""
+        few = n_rows < _ROWS_PER_FEATURE * self._n_features
+        return {"label_smoothing": usual_smoothing(self.target_.loss, few=few)}
 
     def _options(self) -> TrainingOptions:
         if self.training is None:
@@ -312,15 +443,15 @@ class JointFusion(FusionEstimator):
     def _stops_early(self, n_rows: int) -> bool:
         if self.early_stopping != "auto":
             return bool(self.early_stopping)
-        enough = n_rows >= _FEW_ROWS and not self._is_wide(n_rows)
+        few = _FEW_FILMS if self._learns_content else _FEW_ROWS
+        enough = n_rows >= few and not self._is_wide(n_rows)
         return enough and self._options().average_weights != "swa"
 
     def _validation(self, rows: TrainingRows, data: Rows) -> tuple[Rows, Rows | None]:
         """Split off whole groups to decide when to stop, if that is wanted."""
         if not self._stops_early(len(rows)):
             return data, None
-        fraction, seed = self._options().validation_fraction, self._seed("validation")
-        split = hold_out(rows, fraction, target=self.target_, seed=seed)
+        split = self._held_out(rows)
         if split is None:
             warn_user(
                 "Too few rows or groups to hold out for early stopping: all are learned from."
@@ -329,13 +460,22 @@ class JointFusion(FusionEstimator):
         learn, validate = (data.take(torch.from_numpy(part)) for part in split)
         return learn, validate
 
+    def _held_out(self, rows: TrainingRows) -> Split | None:
+        """Return positions to learn from and to validate on, None where rows are too few."""
+        fraction, seed = self._options().validation_fraction, self._seed("validation")
+        return hold_out(rows, fraction, target=self.target_, seed=seed)
+
     def _is_wide(self, n_rows: int) -> bool:
         """Return whether tables have more features than there are rows, as omics do.
 
         There, each row that is held out is missed, and a handful of them is a poor judge of
         when to stop.
         """
-        return sum(encoder.n_features for encoder in self.encoders_.values()) > n_rows
+        return self._n_features > n_rows
+
+    @property
+    def _n_features(self) -> int:
+        return sum(encoder.n_features for encoder in self.encoders_.values())
 
     def _new_network(self, *, pretrained: bool) -> FusionNetwork:
         """Return an untrained network from the current torch seed."""
@@ -345,12 +485,18 @@ class JointFusion(FusionEstimator):
         }
         dims = {name: network.d_out for name, network in networks.items()}
         head.build(dims, n_outputs=self.target_.n_network_outputs)
+        n_blended = 1 if head.decides else len(networks)
+        dropout = dropout_of(self._options(), n_blended)
+        for name, encoder in self.encoders_.items():
+            if not encoder.needs_training:
+                networks[name].drop_at_least(dropout)
         return FusionNetwork(
             networks,
             head,
             d_fused=head.d_out,
             n_outputs=self.target_.n_network_outputs,
-            dropout=self._options().dropout,
+            dropout=dropout,
+            hybrid=self._options().unimodal_losses != 0.0,
         )
 
     def _start_at_prior(self) -> None:
@@ -377,13 +523,13 @@ class JointFusion(FusionEstimator):
         asked.test_time_views, asked.device = 1, "cpu"
         return asked
 
-    def _checkpoint_file(self) -> Path | None:
+    def _checkpoint_file(self, part: str = "") -> Path | None:
         if self.checkpoint is None:
             return None
         name = "joint" if len(self.encoders_) > 1 else next(iter(self.encoders_))
         folder = Path(self.checkpoint)
         folder.mkdir(parents=True, exist_ok=True)
-        return folder / f"{name}.ckpt"
+        return folder / f"{name}{part}.ckpt"
 
     def _bundle_state(self) -> dict[str, Any]:
         """Return parameters, fitted attributes and weights, for `save`."""

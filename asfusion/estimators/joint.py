@@ -27,13 +27,16 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
     modality_dropout
     early_stopping
     training
+    pretrain
     test_time_views
     device
     checkpoint
     loss : {"cross_entropy", "focal"}
         ``"focal"`` counts rows that are right already for little [2]_.
-    label_smoothing : float
-        Share of a class's target that is spread over all classes [3]_.
+    label_smoothing : float or "auto"
+        Share of a class's target that is spread over all classes [3]_, so that no network is
+        sure of rows that it knows by heart; ``"auto"`` is 0.1, or 0.2 where there are fewer than
+        ten rows for each feature of the tables.
     class_weight
     threshold
     verbose
@@ -78,17 +81,18 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         encoders: Any = "auto",
         fusion: str | Fusion = "concat",
         *,
-        max_epochs: int = 100,
+        max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: float = 1e-3,
-        modality_dropout: float = 0.1,
+        modality_dropout: float = 0.2,
         early_stopping: bool | Literal["auto"] = "auto",
         training: TrainingOptions | None = None,
+        pretrain: Literal["contrastive"] | None = None,
         test_time_views: int = 1,
         device: str = "auto",
         checkpoint: str | Path | None = None,
         loss: ClassLoss = "cross_entropy",
-        label_smoothing: float = 0.0,
+        label_smoothing: float | Literal["auto"] = "auto",
         class_weight: Any = None,
         threshold: Any = 0.5,
         verbose: int = 1,
@@ -104,6 +108,7 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
             modality_dropout=modality_dropout,
             early_stopping=early_stopping,
             training=training,
+            pretrain=pretrain,
             test_time_views=test_time_views,
             device=device,
             checkpoint=checkpoint,
@@ -116,8 +121,10 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         self.class_weight = class_weight
         self.threshold = threshold
 
-    def _loss_settings(self) -> dict[str, Any]:
-        return {"loss": self.loss, "label_smoothing": self.label_smoothing}
+    def _loss_settings(self, n_rows: int) -> dict[str, Any]:
+        usual = super()._loss_settings(n_rows)
+        given = {} if self.label_smoothing == "auto" else {"label_smoothing": self.label_smoothing}
+        return {"loss": self.loss, **usual, **given}
 
 
 @documented
@@ -134,6 +141,7 @@ class JointFusionRegressor(FusionRegressor, JointFusion):
     modality_dropout
     early_stopping
     training
+    pretrain
     test_time_views
     device
     checkpoint

@@ -126,6 +126,7 @@ class JointFusionMultilabel(FusionMultilabel, JointFusion):
     modality_dropout
     early_stopping
     training
+    pretrain
     test_time_views
     device
     checkpoint

@@ -208,6 +208,7 @@ class JointFusionSurvival(FusionSurvival, JointFusion):
     modality_dropout
     early_stopping
     training
+    pretrain
     test_time_views
     device
     checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, Self, TypeAlias
+from typing import Any, ClassVar, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,9 @@ class Fusion(Described, nn.Module):
     torch.Size([2, 8])
     """
 
+    # Whether what is fused are decisions: those are neither dropped nor blended, nor averaged
+    # with what each modality says by itself.
+    decides: ClassVar[bool] = False
     d_out: int
 
     def __init__(self, *, d_out: int = 64) -> None:

@@ -96,6 +96,8 @@ class Evidential(Fusion):
     tensor([1., 1.])
     """
 
+    decides = True
+
     def __init__(
         self,
         *,

@@ -55,9 +55,41 @@ class Backbone(nn.Module):
         """Return inputs in less detail, for the first epochs; unchanged where that is no word."""
         return inputs
 
+    def corrupt(self, inputs: Inputs, present: Tensor) -> Inputs:
+        """Return inputs with features of other rows in part; what is no vector of features stays.
+
+        `present` (B,) are the rows that have the modality, from which features come [1]_.
+
+        References
+        ----------
+        .. [1] Bahri et al., "SCARF: Self-Supervised Contrastive Learning using Random Feature
+           Corruption", ICLR 2022. https://doi.org/10.48550/arXiv.2106.15147
+        """
+        return {
+            key: _exchanged(value, present)
+            if value.dim() == 2 and value.is_floating_point()
+            else value
+            for key, value in inputs.items()
+        }
+
     def view(self, inputs: Inputs, number: int) -> Inputs:
         """Return inputs as they might have been taken as well; number 0 is as they are."""
         return inputs
+
+
+_CORRUPTED = 0.6  # share of the features, as in the paper
+
+
+def _exchanged(features: Tensor, present: Tensor) -> Tensor:
+    """Return features (B, F), some of them taken from rows drawn at random."""
+    rows = torch.nonzero(present).flatten()
+    if len(rows) < 2:
+        return features
+    shape, device = features.shape, features.device
+    others = rows[torch.randint(len(rows), shape, device=device)]
+    return torch.where(
+        torch.rand(shape, device=device) < _CORRUPTED, features.gather(0, others), features
+    )
 
 
 class EncoderNetwork(nn.Module):
@@ -140,6 +172,12 @@ class EncoderNetwork(nn.Module):
             hold_statistics(self.backbone)
         return self
 
+    def drop_at_least(self, share: float) -> None:
+        """Raise dropout, within the backbone and before the adapter, where it is less."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = max(module.p, share)
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -179,6 +217,21 @@ class Mix(NamedTuple):
     partner: Tensor
 
 
+class Alone(NamedTuple):
+    """What one modality says by itself, and of which rows.
+
+    Parameters
+    ----------
+    outputs : Tensor of shape (B, K)
+        Beyond the prior; zeros for rows that lack the modality.
+    present : Tensor of shape (B,), bool
+        Rows that have it.
+    """
+
+    outputs: Tensor
+    present: Tensor
+
+
 class FusionNetwork(nn.Module):
     """Encode each modality, fuse what is present, and predict.
 
@@ -194,6 +247,19 @@ class FusionNetwork(nn.Module):
         Number of outputs K (classes or targets).
     dropout : float
         Dropout on the fused vector.
+    hybrid : bool
+        Whether it predicts by the mean of what the fused vector says and of what the modalities
+        say each by itself (on average over those that a row has), as an ensemble of joint and
+        late fusion does. Training sees them apart.
+
+    Attributes
+    ----------
+    unimodal : nn.ModuleDict
+        A linear layer for each of several modalities, which says nothing until it learns.
+    keeps_apart : bool
+        Whether `apart` holds what each modality said in the last pass.
+    apart : dict of str to Alone
+        Empty unless it is asked for.
 
     Shape
     -----
@@ -209,6 +275,7 @@ class FusionNetwork(nn.Module):
         d_fused: int,
         n_outputs: int,
         dropout: float = 0.0,
+        hybrid: bool = False,
     ) -> None:
         super().__init__()
         self.encoders = nn.ModuleDict(encoders)
@@ -216,6 +283,19 @@ class FusionNetwork(nn.Module):
         self.dropout = nn.Dropout(dropout)
         make = getattr(fusion, "output_layer", None)  # plain modules of torch have none
         self.head = nn.Linear(d_fused, n_outputs) if make is None else make(n_outputs)
+        several = encoders if len(encoders) > 1 else {}
+        self.unimodal = nn.ModuleDict(
+            {name: _silent(network.d_out, n_outputs) for name, network in several.items()}
+        )
+        self.hybrid = hybrid and bool(self.blended)
+        self.keeps_apart = False
+        self.apart: dict[str, Alone] = {}
+
+    @property
+    def blended(self) -> list[str]:
+        """Modalities whose vectors the head mixes; none of one alone, or where the head decides."""
+        decides = getattr(self.fusion, "decides", False)  # plain modules of torch have none
+        return [] if decides else list(self.unimodal)
 
     def encode(
         self, inputs: Mapping[str, Inputs | Tokens], present: Mapping[str, Tensor]
@@ -227,14 +307,27 @@ class FusionNetwork(nn.Module):
         }
 
     def predict(self, tokens: Mapping[str, Tokens], mix: Mix | None = None) -> Tensor:
-        """Return outputs (B, K) from encoded modalities: fusion and head alone.
+        """Return outputs (B, K) from encoded modalities: fusion and heads alone.
 
         With `mix`, rows are blended with others after fusion.
         """
         fused = self.fusion(tokens)
+        alone = self._alone(tokens) if self.hybrid or self.keeps_apart else {}
+        if self.keeps_apart:  # only then: an exported network assigns nothing
+            self.apart = alone
         if mix is not None:
             fused = mix.share * fused + (1.0 - mix.share) * fused[mix.partner]
-        return self.head(self.dropout(fused))  # type: ignore[no-any-return]
+        outputs: Tensor = self.head(self.dropout(fused))
+        if self.training or not self.hybrid:
+            return outputs
+        return (outputs + self.head.bias + mean_present(alone)) / 2
+
+    def _alone(self, tokens: Mapping[str, Tokens]) -> dict[str, Alone]:
+        """Return what each modality says by itself beyond the prior; zeros where it is absent."""
+        return {
+            name: Alone(head(tokens[name].pool()), tokens[name].present)
+            for name, head in self.unimodal.items()
+        }
 
     def forward(
         self,
@@ -255,6 +348,20 @@ class FusionNetwork(nn.Module):
         losses = [_own_loss(part) for part in (*self.encoders.values(), self.fusion)]
         own = [loss for loss in losses if loss is not None]
         return torch.stack(own).sum() if own else None
+
+
+def mean_present(alone: Mapping[str, Alone]) -> Tensor:
+    """Return the mean outputs (B, K) over the modalities that each row has; zeros for none."""
+    outputs = torch.stack([part.outputs for part in alone.values()]).sum(dim=0)
+    counts = torch.stack([part.present for part in alone.values()]).sum(dim=0).clamp(min=1)
+    return outputs / counts.unsqueeze(1).to(outputs.dtype)
+
+
+def _silent(d_in: int, n_outputs: int) -> nn.Linear:
+    """Return a linear layer that says nothing yet."""
+    layer = nn.Linear(d_in, n_outputs, bias=False)
+    nn.init.zeros_(layer.weight)
+    return layer
 
 
 def _own_loss(part: nn.Module) -> Tensor | None:

@@ -25,6 +25,7 @@ from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Tokens
 from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
+from asfusion.training.apart import LossWeights, losses_apart
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
 from asfusion.training.halves import PREDICT_BATCH
@@ -71,6 +72,7 @@ def train(
     checkpoint: Path | None = None,
     resume: bool = False,
     runner: Runner | None = None,
+    weights: LossWeights | None = None,
 ) -> list[dict[str, float]]:
     """Train `network` in place.
 
@@ -92,6 +94,9 @@ def train(
         Whether to go on from `checkpoint` if it exists.
     runner : Runner, optional
         Where it computes; one on the device of the settings by default.
+    weights : LossWeights, optional
+        How much the loss of the fused outputs and of those of each modality count; by default
+        as the settings have it.
 
     Returns
     -------
@@ -111,11 +116,15 @@ def train(
     dtype = precision_of(rows.modalities)
     runner = runner or Runner(settings.device, dtype, settings.precision)
     try:
-        run = _Run(network, rows, validation, loss=loss, settings=settings, runner=runner)
+        run = _Run(
+            network, rows, validation, loss=loss, settings=settings, runner=runner, weights=weights
+        )
+        network.keeps_apart = bool(run.weights.unimodal)
         if checkpoint is not None and resume and checkpoint.exists():
             run.restore(*read_checkpoint(checkpoint))
         run.to_the_end(checkpoint)
     finally:
+        network.keeps_apart, network.apart = False, {}
         runner.release(network)
     return run.at.history
 
@@ -132,9 +141,12 @@ class _Run:
         loss: RowLoss,
         settings: TrainingSettings,
         runner: Runner,
+        weights: LossWeights | None = None,
     ) -> None:
         self.network, self.rows, self.validation = network, rows, validation
         self.loss, self.settings, self.runner = loss, settings, runner
+        self.mixup = settings.mixup_of(len(network.blended))
+        self.weights = weights or LossWeights.of(settings, network.blended)
         runner.place(network)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(network, settings), lr=settings.learning_rate, fused=True
@@ -262,7 +274,7 @@ class _Run:
                 part,
                 drop=self.settings.modality_dropout,
                 side=side,
-                mix=draw_mix(len(part), self.settings.mixup, self.runner.device),
+                mix=draw_mix(len(part), self.mixup, self.runner.device),
                 ranks=self.settings.objective is not None,
             )
             extra = self.network.auxiliary_loss()
@@ -311,7 +323,18 @@ class _Run:
             return mix.share * losses + (1.0 - mix.share) * other
 
         losses = losses_with(present)
-        return (self._ranked(losses, present, losses_with) if ranks else losses).mean()
+        apart = self._apart(targets, weights)
+        fused = (self._ranked(losses, present, losses_with) if ranks else losses).mean()
+        if apart is None:
+            return fused
+        return self.weights.fused * fused + apart if self.weights.fused else apart
+
+    def _apart(self, targets: Tensor, weights: Tensor) -> Tensor | None:
+        """Return the losses of what modalities said by themselves, where they count."""
+        if not self.network.apart or (self.weights.fused and not self.network.training):
+            return None
+        losses = losses_apart(self.network, self.loss, targets, weights)
+        return self.weights.of_modalities(losses)
 
     def _ranked(
         self,
@@ -363,7 +386,7 @@ class _Run:
         """What a checkpoint must share with this run to be its own: all rows are hashed."""
         shapes = {k: list(v.shape) for k, v in learned_state(self.network).items()}
         chosen = {k: v for k, v in asdict(self.settings).items() if k != "checkpoint_every_s"}
-        parts = [chosen, shapes, self.rows.fingerprint()]
+        parts = [chosen, shapes, self.rows.fingerprint(), asdict(self.weights)]
         if self.validation is not None:
             parts.append(self.validation.fingerprint())
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -18,11 +18,21 @@ from asfusion.training.settings import TrainingSettings
 
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 _FOCUS = 2.0  # the exponent of the paper
+# Losses whose targets can be smoothed, and by how much they are where nobody says: chosen inside
+# training folds (`benchmarks/choose_joint.py`).
+_SMOOTHED, _USUAL, _FEW = frozenset({"classes", "labels"}), 0.1, 0.2
 
 
 def row_loss(loss: str | RowLoss, settings: TrainingSettings) -> RowLoss:
     """Return a loss by its name, as the settings ask for it, or one that a target brings."""
     return LOSSES[loss](settings) if isinstance(loss, str) else loss
+
+
+def usual_smoothing(loss: str | RowLoss, *, few: bool) -> float:
+    """Return the label smoothing of a loss where none is asked for; more where rows are few."""
+    if loss not in _SMOOTHED:
+        return 0.0
+    return _FEW if few else _USUAL
 
 
 def class_loss(settings: TrainingSettings) -> RowLoss:
@@ -107,13 +117,14 @@ def bounded_loss(outputs: Tensor, targets: Tensor) -> Tensor:
     return squared_error(torch.sigmoid(outputs), targets)
 
 
-def label_loss(outputs: Tensor, targets: Tensor) -> Tensor:
+def label_loss(outputs: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     """Return the mean cross entropy (B,) over the labels that a row has, from log odds (B, L).
 
-    Labels that are NaN in `targets` teach nothing.
+    Labels that are NaN in `targets` teach nothing. `smoothing` is that of `cross_entropy`.
     """
     known = ~torch.isnan(targets)
     truth = torch.where(known, targets, torch.zeros_like(targets))
+    truth = (1.0 - smoothing) * truth + smoothing / 2
     costs = functional.binary_cross_entropy_with_logits(outputs, truth, reduction="none")
     return (costs * known).sum(dim=1) / known.sum(dim=1).clamp(min=1)
 
@@ -179,7 +190,7 @@ LOSSES: dict[str, Callable[[TrainingSettings], RowLoss]] = {
     "grades": plain_grade_loss,
     "counts": lambda settings: count_loss,
     "bounded": lambda settings: bounded_loss,
-    "labels": lambda settings: label_loss,
+    "labels": lambda settings: partial(label_loss, smoothing=settings.label_smoothing),
     "hazards": lambda settings: hazard_loss,
     "cox": lambda settings: cox_loss,
 }

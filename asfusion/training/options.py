@@ -9,6 +9,7 @@ from asfusion._described import Described
 Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
 Average: TypeAlias = Literal["ema", "swa"]
+Initialise: TypeAlias = Literal["unimodal"]
 Objective: TypeAlias = Literal["more_is_not_worse"]
 
 
@@ -26,15 +27,18 @@ class TrainingOptions(Described):
         Share of steps with a rising learning rate; a half cosine follows.
     clip_norm : float
         Largest norm of the gradient.
-    dropout : float
-        Dropout on the fused vector.
+    dropout : float or "auto"
+        Dropout on the fused vector, and at least as much within the networks of tables, frozen
+        backbones' embeddings and words counted; ``"auto"`` is 0.3 where several modalities are
+        fused, and 0 for one alone.
     validation_fraction : float
         Share of rows held out for early stopping.
     patience : int
         Epochs to wait for a better validation loss.
-    mixup : float
+    mixup : float or "auto"
         Blend each row's fused vector with that of another, and their targets alike, by a
-        share drawn from a beta distribution with this parameter [1]_; 0.2 is usual.
+        share drawn from a beta distribution with this parameter [1]_; ``"auto"`` is 0.4 where
+        several modalities are fused, and 0 (no blending) for one alone.
     objective : {None, "more_is_not_worse"}
         ``"more_is_not_worse"`` passes each row a second time with a random part of its
         modalities, learns from both, and counts by how much the loss with more exceeds that
@@ -56,6 +60,14 @@ class TrainingOptions(Described):
         Predict by an average of the weights: ``"ema"`` over about the last hundred steps
         [5]_, or ``"swa"`` over the last quarter of the epochs [6]_, which needs all of them
         and so no early stopping.
+    initialise : {None, "unimodal"}
+        Where joint training starts: at weights drawn at random (beside what is pretrained), or at
+        encoders each of which was trained alone first, by a loss of its own. Takes as long again.
+    unimodal_losses : float or "gradient_blend"
+        Weight in the loss of what each of several modalities says by itself, so that none is
+        neglected because another learns faster; or weights by how much each gains on rows
+        that are held out for it and how much it overfits [8]_. With it the network predicts by
+        the mean of what all say together and each by itself; 0 is neither.
     precision : {"auto", "float32", "bfloat16"}
         Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
         compute in float64.
@@ -77,6 +89,8 @@ class TrainingOptions(Described):
        Generalization", UAI 2018. https://doi.org/10.48550/arXiv.1803.05407
     .. [7] Li et al., "SimMLM: A Simple Framework for Multi-modal Learning with Missing
        Modality", ICCV 2025. https://doi.org/10.48550/arXiv.2507.19264
+    .. [8] Wang, Tran, Feiszli, "What Makes Training Multi-Modal Classification Networks Hard?",
+       CVPR 2020. https://doi.org/10.1109/CVPR42600.2020.01271
 
     Examples
     --------
@@ -94,16 +108,18 @@ class TrainingOptions(Described):
         weight_decay: float = 1e-2,
         warmup: float = 0.1,
         clip_norm: float = 1.0,
-        dropout: float = 0.0,
+        dropout: float | Literal["auto"] = "auto",
         validation_fraction: float = 0.15,
         patience: int = 10,
-        mixup: float = 0.0,
+        mixup: float | Literal["auto"] = "auto",
         objective: Objective | None = None,
         schedule: RateSchedule = "cosine",
         head_first: int = 0,
         layer_decay: float = 1.0,
         progressive_resizing: bool = False,
         average_weights: Average | None = None,
+        initialise: Initialise | None = None,
+        unimodal_losses: float | Literal["gradient_blend"] = 1.0,
         precision: Precision = "auto",
     ) -> None:
         self.weight_decay = weight_decay
@@ -119,4 +135,6 @@ class TrainingOptions(Described):
         self.layer_decay = layer_decay
         self.progressive_resizing = progressive_resizing
         self.average_weights = average_weights
+        self.initialise: Initialise | None = initialise
+        self.unimodal_losses = unimodal_losses
         self.precision: Precision = precision

@@ -8,7 +8,17 @@ from typing import Literal, TypeAlias
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._device import resolve_device
-from asfusion.training.options import Average, Objective, Precision, RateSchedule
+from asfusion.training.options import (
+    Average,
+    Initialise,
+    Objective,
+    Precision,
+    RateSchedule,
+    TrainingOptions,
+)
+
+# Where several modalities are fused; chosen inside training folds (`benchmarks/choose_joint.py`).
+_DROPOUT, _MIXUP = 0.3, 0.4
 
 ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
 
@@ -39,14 +49,15 @@ class TrainingSettings:
     checkpoint_every_s : float
         Least seconds between two checkpoints (the last epoch is always written).
     weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, objective, \
-schedule, head_first, layer_decay, progressive_resizing, average_weights, precision
+schedule, head_first, layer_decay, progressive_resizing, average_weights, initialise, \
+unimodal_losses, precision
         As in `TrainingOptions`.
     """
 
     max_epochs: int = 100
     batch_size: int = 32
     learning_rate: float = 1e-3
-    modality_dropout: float = 0.1
+    modality_dropout: float = 0.2
     loss: ClassLoss = "cross_entropy"
     label_smoothing: float = 0.0
     device: str = "auto"
@@ -55,16 +66,18 @@ schedule, head_first, layer_decay, progressive_resizing, average_weights, precis
     weight_decay: float = 1e-2
     warmup: float = 0.1
     clip_norm: float = 1.0
-    dropout: float = 0.0
+    dropout: float | Literal["auto"] = "auto"
     validation_fraction: float = 0.15
     patience: int = 10
-    mixup: float = 0.0
+    mixup: float | Literal["auto"] = "auto"
     objective: Objective | None = None
     schedule: RateSchedule = "cosine"
     head_first: int = 0
     layer_decay: float = 1.0
     progressive_resizing: bool = False
     average_weights: Average | None = None
+    initialise: Initialise | None = None
+    unimodal_losses: float | Literal["gradient_blend"] = 1.0
     precision: Precision = "auto"
 
     def __post_init__(self) -> None:
@@ -77,18 +90,26 @@ schedule, head_first, layer_decay, progressive_resizing, average_weights, precis
         check_number(self.warmup, "warmup", minimum=0.0, maximum=1.0)
         check_number(self.clip_norm, "clip_norm", minimum=0.0, exclusive=True)
         check_number(self.modality_dropout, "modality_dropout", minimum=0.0, maximum=1.0)
-        check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
+        if self.dropout != "auto":
+            check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
         held_out = self.validation_fraction
         check_number(held_out, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
         check_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
         self._check_recipe()
         resolve_device(self.device)
 
+    def mixup_of(self, n_modalities: int) -> float:
+        """Return the parameter by which rows of so many modalities are blended."""
+        if self.mixup == "auto":
+            return _MIXUP if n_modalities > 1 else 0.0
+        return self.mixup
+
     def _check_recipe(self) -> None:
         check_choice(self.loss, "loss", ("cross_entropy", "focal"))
         check_choice(self.schedule, "schedule", ("cosine", "one_cycle"))
         check_number(self.label_smoothing, "label_smoothing", minimum=0.0, maximum=0.9)
-        check_number(self.mixup, "mixup", minimum=0.0, maximum=100.0)
+        if self.mixup != "auto":
+            check_number(self.mixup, "mixup", minimum=0.0, maximum=100.0)
         if self.objective is not None:
             check_choice(self.objective, "objective", ("more_is_not_worse",))
         check_number(self.layer_decay, "layer_decay", minimum=0.01, maximum=1.0)
@@ -104,3 +125,19 @@ schedule, head_first, layer_decay, progressive_resizing, average_weights, precis
             raise ConfigurationError(f"progressive_resizing: expected True or False, got {got}.")
         if self.average_weights is not None:
             check_choice(self.average_weights, "average_weights", ("ema", "swa"))
+        self._check_unimodal()
+
+    def _check_unimodal(self) -> None:
+        if self.initialise is not None:
+            check_choice(self.initialise, "initialise", ("unimodal",))
+        if isinstance(self.unimodal_losses, str):
+            check_choice(self.unimodal_losses, "unimodal_losses", ("gradient_blend",))
+        else:
+            check_number(self.unimodal_losses, "unimodal_losses", minimum=0.0, maximum=100.0)
+
+
+def dropout_of(options: TrainingOptions, n_modalities: int) -> float:
+    """Return the dropout of a network of so many modalities."""
+    if options.dropout == "auto":
+        return _DROPOUT if n_modalities > 1 else 0.0
+    return options.dropout

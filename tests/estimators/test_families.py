@@ -277,16 +277,58 @@ def test_the_trained_network_is_shared_with_the_encoders():
     assert not model.network_.training
 
 
-def test_early_stopping_is_automatic_from_a_hundred_rows():
-    X, y, _ = make(120)
-    groups = np.arange(120) // 3
-    model = JointFusionClassifier(encoders(), max_epochs=3, verbose=0, random_state=0)
+def test_early_stopping_is_automatic_from_a_thousand_rows():
+    X, y, _ = make(1000)
+    groups = np.arange(1000) // 3
+    model = JointFusionClassifier(encoders(), max_epochs=2, verbose=0, random_state=0)
     assert "validation_loss" in model.fit(X, y, groups=groups).history_[0]
-    assert "validation_loss" not in model.fit(X[:90], y[:90]).history_[0]
+    assert "validation_loss" not in model.fit(X[:990], y[:990]).history_[0]
     model.set_params(early_stopping=True)
     assert "validation_loss" in model.fit(X[:90], y[:90]).history_[0]
     with pytest.warns(AsfusionWarning, match="Too few rows or groups to hold out"):
         model.fit(X[:90], y[:90], groups=np.zeros(90))
+
+
+def test_a_network_that_learns_from_words_stops_early_from_a_hundred_rows():
+    X, y, _ = make(100)
+    X["note"] = "pain at night"
+    notes = TextEncoder("note", backbone="transformer")
+    parts = {**encoders(), "notes": notes}
+    model = JointFusionClassifier(parts, max_epochs=1, verbose=0, random_state=0)
+    assert "validation_loss" in model.fit(X, y).history_[0]
+    assert "validation_loss" not in model.fit(X[:99], y[:99]).history_[0]
+
+
+@pytest.mark.parametrize(("n_rows", "expected"), [(60, 100), (140, 60), (400, 40)])
+def test_few_rows_make_enough_steps(n_rows, expected):
+    X, y, _ = make(n_rows)
+    model = JointFusionClassifier(encoders(), verbose=0, random_state=0)
+    model._read_training(X, y, None, None)
+    model.encoders_ = model.encoders
+    assert model._n_epochs(n_rows, 128) == expected
+    assert model.set_params(max_epochs=7)._n_epochs(n_rows, 128) == 7
+
+
+def test_labels_are_smoothed_more_where_rows_are_few_and_numbers_never():
+    X, y, _ = make(60)
+    model = JointFusionClassifier(encoders(), max_epochs=1, verbose=0, random_state=0).fit(X, y)
+    few = 10 * model._n_features
+    assert model._settings(few).label_smoothing == 0.1
+    assert model._settings(few - 1).label_smoothing == 0.2
+    assert model.set_params(label_smoothing=0.0)._settings(9).label_smoothing == 0.0
+    numbers = JointFusionRegressor(encoders(), max_epochs=1, verbose=0).fit(X, y)
+    assert numbers._settings(9).label_smoothing == 0.0
+
+
+def test_one_modality_alone_is_neither_dropped_nor_blended():
+    X, y, _ = make(60)
+    one = {"labs": encoders()["labs"]}
+    model = JointFusionClassifier(one, max_epochs=1, verbose=0, random_state=0).fit(X, y)
+    assert not len(model.network_.unimodal) and not model.network_.hybrid
+    assert {m.p for m in model.network_.modules() if isinstance(m, torch.nn.Dropout)} == {0.0}
+    several = JointFusionClassifier(encoders(), max_epochs=1, verbose=0, random_state=0).fit(X, y)
+    assert several.network_.hybrid and several.network_.dropout.p == 0.3
+    assert several.network_.encoders["labs"].adapter[1].p == 0.3
 
 
 def test_the_validation_part_keeps_groups_whole(monkeypatch):
@@ -300,9 +342,9 @@ def test_the_validation_part_keeps_groups_whole(monkeypatch):
 
     monkeypatch.setattr(joint_module, "train", spy)
     X["crp"] = groups.astype(float)
-    JointFusionClassifier({"labs": TabularEncoder(["crp"])}, verbose=0, random_state=0).fit(
-        X, y, groups=groups
-    )
+    JointFusionClassifier(
+        {"labs": TabularEncoder(["crp"])}, early_stopping=True, verbose=0, random_state=0
+    ).fit(X, y, groups=groups)
     left, right = (
         set(part.modalities["labs"].tensors["x"][:, 0].tolist()) for part in seen.values()
     )

@@ -43,7 +43,7 @@ def run(settings=QUICK, network=None, rows=None, validation=None, **options):
 
 
 def test_learns_what_needs_both_modalities():
-    settings = TrainingSettings(max_epochs=80, batch_size=32, learning_rate=1e-2)
+    settings = TrainingSettings(max_epochs=80, batch_size=32, learning_rate=1e-2, mixup=0.0)
     network, history = run(settings, rows=make_rows(300, missing=0.0))
     fresh = make_rows(300, seed=1, missing=0.0)
     predicted = predict_rows(network, fresh).argmax(dim=1)
@@ -158,7 +158,7 @@ def test_early_stopping_keeps_the_best_epoch():
 
 
 def test_weights_count_as_repeated_rows_in_one_batch():
-    settings = TrainingSettings(max_epochs=20, batch_size=128, modality_dropout=0.0)
+    settings = TrainingSettings(max_epochs=20, batch_size=128, modality_dropout=0.0, mixup=0.0)
     rows = make_rows(12, missing=0.0)
     times = torch.tensor([1, 2, 3, 1, 2, 3, 1, 2, 3, 1, 1, 4])
     weighted = Rows(rows.modalities, rows.targets, times / times.double().mean())

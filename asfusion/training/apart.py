@@ -1,0 +1,66 @@
+"""Losses of what each modality says by itself, and how much they count.
+
+Dimensions: B rows of a batch, K outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from asfusion.nn.network import FusionNetwork
+from asfusion.training.losses import RowLoss
+from asfusion.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each loss counts.
+
+    Parameters
+    ----------
+    fused : float
+        Weight of the loss of the fused outputs; zero where encoders learn each on its own.
+    unimodal : mapping of str to float
+        Weight of the loss of each modality; empty where there are none.
+    """
+
+    fused: float = 1.0
+    unimodal: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: TrainingSettings, names: Sequence[str]) -> LossWeights:
+        """Return the weights that settings ask for, the same for each modality that is blended."""
+        asked = settings.unimodal_losses
+        share = 1.0 if isinstance(asked, str) else float(asked)
+        return cls(1.0, dict.fromkeys(names, share) if share else {})
+
+    @classmethod
+    def each_alone(cls, names: Sequence[str]) -> LossWeights:
+        """Return the weights by which each encoder learns as if it were the only one."""
+        return cls(0.0, dict.fromkeys(names, 1.0))
+
+    def of_modalities(self, losses: Mapping[str, Tensor]) -> Tensor:
+        """Return the weighted sum of the losses of modalities."""
+        return torch.stack([self.unimodal[name] * loss for name, loss in losses.items()]).sum()
+
+
+def losses_apart(
+    network: FusionNetwork, loss: RowLoss, targets: Tensor, weights: Tensor
+) -> dict[str, Tensor]:
+    """Return the mean loss over B rows of what each modality said of them in the last pass.
+
+    Rows that lack a modality cost nothing.
+    """
+    found = {}
+    for name, (outputs, present) in network.apart.items():
+        rows = torch.nonzero(present).flatten()
+        if len(rows):
+            own = loss(outputs[rows] + network.head.bias.to(outputs.dtype), targets[rows])
+            found[name] = (own * weights[rows]).sum() / len(weights)
+        else:
+            found[name] = outputs.sum() * 0.0
+    return found
