@@ -100,15 +100,13 @@ def of_classes(task: Task) -> dict[str, Callable[[Task], Any]]:
     """Return the fusions of a task with classes."""
     return {
         "early, before": lambda t: af.EarlyFusionClassifier(
-            t.encoders(), Blocks(LogisticRegression(max_iter=1000)), **QUIET
+            t.encoders(), LogisticRegression(max_iter=1000), scale="blocks", **QUIET
         ),
         "early": lambda t: af.EarlyFusionClassifier(t.encoders(), **QUIET),
-        "late, before": lambda t: af.LateFusionClassifier(
-            t.encoders(), before(af.JointFusionClassifier), **QUIET
-        ),
+        "late, before": lambda t: af.LateFusionClassifier(t.encoders(), before(t), **QUIET),
         "late": lambda t: af.LateFusionClassifier(t.encoders(), **QUIET),
         "late product": lambda t: af.LateFusionClassifier(t.encoders(), combine="product", **QUIET),
-        "joint, before": lambda t: before(af.JointFusionClassifier, t.encoders()),
+        "joint, before": lambda t: before(t).set_params(encoders=t.encoders()),
         "joint": lambda t: af.JointFusionClassifier(t.encoders(), **QUIET),
         "joint attention": lambda t: af.JointFusionClassifier(t.encoders(), "attention", **QUIET),
         "auto": lambda t: af.AutoFusionClassifier(t.encoders(), **QUIET),
@@ -132,22 +130,22 @@ def alone(family: Any, name: str, task: Task) -> Any:
     return family({name: task.encoders()[name]}, **QUIET)
 
 
-def before(family: Any, *encoders: Any) -> Any:
-    """Return joint fusion as it was by default."""
-    return family(*encoders, **QUIET)
+def before(task: Task) -> Any:
+    """Return joint fusion with the settings that were its default."""
+    n_rows, n_columns = task.X.shape
+    return af.JointFusionClassifier(
+        max_epochs=100,
+        label_smoothing=0.0,
+        modality_dropout=0.1,
+        early_stopping=n_rows >= 100 and n_columns <= n_rows,
+        training=af.TrainingOptions(dropout=0.0, mixup=0.0, unimodal_losses=0.0),
+        **QUIET,
+    )
 
 
 def boosted_cox(task: Task) -> Any:
     """Return early fusion by XGBoost's Cox loss."""
     return af.EarlyFusionSurvival(task.encoders(), af.survival.BoostedSurvival(), **QUIET)
-
-
-class Blocks:
-    """Stands for an estimator until the scale of blocks can be asked for."""
-
-    def __new__(cls, estimator: Any) -> Any:
-        """Return the estimator itself."""
-        return estimator
 
 
 class Fused:
