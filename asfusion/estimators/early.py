@@ -190,7 +190,9 @@ class _EarlyFusion(FusionEstimator):
             present = _present(block)
             center, spread = _center_and_spread(block, present, rows.sample_weight[present])
             self.centers_[name] = center
-            self.scales_[name] = np.where(spread > 1e-12, spread, 1.0)
+            # What varies by rounding alone becomes zero: a model that scales it once more would
+            # make a feature of it.
+            self.scales_[name] = np.where(spread > 1e-12, spread, np.inf)
             if self.scale != "columns":
                 # Each modality brings total variance one, however many features it has: a wide
                 # embedding does not drown a handful of labs in a penalised model.
