@@ -163,6 +163,15 @@ def test_probabilities_are_not_timid():
     assert default.penalty_ in Classes.penalties and before.penalty_ is None
 
 
+def test_without_a_seed_it_is_the_same_twice():
+    X, y = table(80)
+    told = [
+        af.EarlyFusionClassifier(blocks(X), verbose=0).fit(X, y).predict_proba(X) for _ in range(3)
+    ]
+    np.testing.assert_array_equal(told[0], told[1])
+    np.testing.assert_array_equal(told[0], told[2])
+
+
 def test_features_are_scaled_as_asked():
     X, y = table(60, 8)
     kept = {}
