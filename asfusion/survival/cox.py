@@ -23,6 +23,7 @@ from asfusion.survival.concordance import harrell_c
 Floats = NDArray[np.float64]
 
 _CONSTANT = 1e-12  # a spread below it, for a mean of one, is rounding
+_ROUNDING = 1e-15  # and one below it beside that of another feature, where the mean is nothing
 
 
 class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
@@ -255,7 +256,8 @@ def _fit_scaled(
 ) -> tuple[Floats, Floats]:
     """Return coefficients and log risks, found where all features have one spread."""
     spread = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
-    scale = np.where(spread > _CONSTANT * np.abs(model.center_), spread, 1.0)
+    least = np.maximum(_CONSTANT * np.abs(model.center_), _ROUNDING * spread.max(initial=0.0))
+    scale = np.where(spread > least, spread, 1.0)
     X /= scale
     coef, risk = _fit(model, X, likelihood, scale)
     return coef / scale, risk

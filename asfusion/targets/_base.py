@@ -53,6 +53,8 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     loss: ClassVar[Any]
     # Whether predictions are probabilities, whose log odds can be explained.
     is_probability: ClassVar[bool] = False
+    # Whether predictions can be made bolder or more timid as a whole.
+    has_sharpness: ClassVar[bool] = False
     # Whether modalities can take a vote.
     has_majority: ClassVar[bool] = False
 
@@ -374,6 +376,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats
     ) -> Floats:
         """Return weights (M,) learned from decisions (N, M, K) on rows that were not seen."""
+
+    def sharpened(self, outputs: Floats, power: float) -> Floats:
+        """Return predictions (N, K) made bolder by a power above 1, or more timid by one below."""
+        return outputs
 
     def average_weights(
         self, decisions: Floats, present: Present, y: NDArray[Any], weight: Floats

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.base import is_regressor
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
@@ -41,6 +42,7 @@ class Classes(Target):
     face = "classifier"
     loss = "classes"
     is_probability: ClassVar[bool] = True
+    has_sharpness: ClassVar[bool] = True
     has_majority: ClassVar[bool] = True
     _models: ClassVar[Mapping[str, tuple[str, str]]] = {
         "boosted": ("sklearn.ensemble", "HistGradientBoostingClassifier"),
@@ -224,6 +226,10 @@ class Classes(Target):
     ) -> Floats:
         """Return the weights (M,) of a linear pool with the least log-loss."""
         return pooling_weights(decisions, present, y, weight)
+
+    def sharpened(self, outputs: Floats, power: float) -> Floats:
+        """Return probabilities to a power, summing to one again."""
+        return np.asarray(softmax(power * np.log(np.clip(outputs, FLOOR, 1.0)), axis=1))
 
     def product(
         self,

@@ -47,6 +47,7 @@ class Labels(Target):
     face = "multilabel"
     loss = "labels"
     is_probability = True
+    has_sharpness = True
     _models: ClassVar[Mapping[str, tuple[str, str]]] = Classes._models
 
     names_: NDArray[Any]
@@ -208,6 +209,10 @@ class Labels(Target):
             return -float((known * np.log(sure)).sum()), -known * sign / sure
 
         return least_pool(judged, decisions, present)
+
+    def sharpened(self, outputs: Floats, power: float) -> Floats:
+        """Return probabilities whose odds are to a power."""
+        return np.asarray(expit(power * _log_odds(outputs)))
 
     def product(
         self,

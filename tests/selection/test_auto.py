@@ -12,8 +12,13 @@ import pytest
 
 import asfusion as af
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
-from asfusion.selection._average import averaged, member_weights, unseen_average
-from asfusion.targets import Numbers
+from asfusion.selection._average import (
+    averaged,
+    learned_sharpness,
+    member_weights,
+    unseen_average,
+)
+from asfusion.targets import Classes, Labels, Numbers
 
 N = 80
 WORDS = ("no pain at night", "back pain at night, stiff", "pain at rest, stiff")
@@ -55,9 +60,9 @@ def test_it_is_the_average_of_its_members(fitted: Any) -> None:
     weights = np.asarray(list(fitted.weights_.values()))
     assert weights.min() >= 0.5 / 4 and weights.sum() == pytest.approx(1.0)
     each = [model.predict_proba(X) for model in fitted.models_.values()]
-    np.testing.assert_allclose(
-        fitted.predict_proba(X), np.einsum("v,vnk->nk", weights, each), atol=1e-12
-    )
+    mean = np.einsum("v,vnk->nk", weights, each) ** fitted.sharpness_
+    expected = mean / mean.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(fitted.predict_proba(X), expected, atol=1e-10)
 
 
 def test_members_are_judged_by_patient(fitted: Any) -> None:
@@ -116,17 +121,31 @@ def subsets(names: list[str], size: int) -> list[tuple[str, ...]]:
     return list(combinations(names, size))
 
 
-def test_explanation_is_that_of_its_members(fitted: Any) -> None:
-    X, _, _ = rows()
+def test_explanation_of_numbers_is_that_of_its_members() -> None:
+    X, _, groups = rows()
+    y = X["crp"].fillna(0.0).to_numpy() + np.arange(N) % 3
+    model = af.AutoFusionRegressor(encoders(), random_state=0, **FEW).fit(X, y, groups=groups)
     X = X.dropna().head(2)
-    whole = af.explain(fitted, X, background=X, verbose=0)
-    parts = {
-        name: af.explain(model, X, background=X, verbose=0)
-        for name, model in fitted.models_.items()
-    }
+    whole = af.explain(model, X, background=X, verbose=0)
+    parts = {n: af.explain(m, X, background=X, verbose=0) for n, m in model.models_.items()}
     for found in (lambda e: e.modalities, lambda e: e["labs"].values):
-        expected = sum(w * np.asarray(found(parts[n])) for n, w in fitted.weights_.items())
+        expected = sum(w * np.asarray(found(parts[n])) for n, w in model.weights_.items())
         np.testing.assert_allclose(np.asarray(found(whole)), expected, atol=1e-6)
+
+
+def test_a_timid_average_is_made_bolder() -> None:
+    rng = np.random.default_rng(0)
+    odds = rng.normal(size=4000)
+    y = (rng.random(4000) < 1 / (1 + np.exp(-odds))).astype(int)
+    target = Classes().fit(y)
+    p = 1 / (1 + np.exp(-odds / 2))
+    said = np.column_stack([1 - p, p])
+    assert learned_sharpness(target, said, Rows(y)) == pytest.approx(2.0, abs=0.15)
+    assert learned_sharpness(Numbers().fit(odds), odds[:, None], Rows(odds[:, None])) == 1.0
+    labels = Labels().fit(np.column_stack([y, 1.0 - y]))
+    both = labels.sharpened(np.column_stack([p, 1 - p]), 2.0)
+    np.testing.assert_allclose(both.sum(axis=1), 1.0)
+    np.testing.assert_allclose(target.sharpened(said, 2.0)[:, 1], both[:, 0], atol=1e-9)
 
 
 def test_what_members_share_is_saved_once(fitted: Any, tmp_path: Path) -> None:
@@ -227,7 +246,8 @@ def test_numbers_and_times_are_averaged() -> None:
     y = X["crp"].fillna(0.0).to_numpy() + 0.1 * np.arange(N) / N
     number = af.AutoFusionRegressor(encoders(), random_state=0, **FEW).fit(X, y, groups=groups)
     assert "mae" in number.leaderboard_ and number.predict(X).shape == (N,)
-    times = pd.DataFrame({"event": np.arange(N) % 3 > 0, "time": np.exp(-y) + 0.1})
+    wait = np.random.default_rng(0).exponential(size=N) + 0.01
+    times = pd.DataFrame({"event": np.arange(N) % 3 > 0, "time": np.exp(-y) * wait})
     wanted = {"members": ["late mean", "early linear"], "cv": 3, "verbose": 0}
     risk = af.AutoFusionSurvival(encoders(), random_state=0, **wanted).fit(X, times, groups=groups)
     curves = risk.predict_survival_function(X.head(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -304,3 +305,17 @@ def test_strata_that_are_none(strata: Any, match: str) -> None:
 def test_weights_that_cannot_be_used(weight: Any, match: str) -> None:
     with pytest.raises(InputError, match=match):
         CoxRegression().fit(*made(40), sample_weight=weight)
+
+
+def test_a_feature_of_rounding_noise_is_constant():
+    rng = np.random.default_rng(0)
+    X = np.column_stack([rng.normal(size=80), 1e-16 * rng.normal(size=80)])
+    own = rng.exponential(np.exp(-X[:, 0]))
+    y = pd.DataFrame({"event": own < 2, "time": np.minimum(own, 2)})
+    for alpha in (0.0, 100.0):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            both = CoxRegression(alpha=alpha).fit(X, y)
+        alone = CoxRegression(alpha=alpha).fit(X[:, :1], y)
+        assert both.coef_[0] == pytest.approx(alone.coef_[0], rel=1e-6)
+        assert abs(both.coef_[1]) < 1e-6
