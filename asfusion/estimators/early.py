@@ -14,7 +14,7 @@ from sklearn.base import clone
 from asfusion._checks import check_choice
 from asfusion._door import public
 from asfusion._frames import Frame
-from asfusion._random import derive_seed, torch_seed
+from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import (
@@ -137,7 +137,8 @@ class _EarlyFusion(FusionEstimator):
         target, penalty = self.target_, None
         if is_linear(self.estimator):
             known = rows.y, rows.loss_weight, rows.groups
-            penalty = choose_penalty(target, features, *known, seed=derive_seed(seed, "penalty"))
+            # Always the same folds: without a seed, too, a linear model gives the same twice.
+            penalty = choose_penalty(target, features, *known, seed=0)
             estimator = target.linear(penalty)
         else:
             estimator = model_of(target, self.estimator)
@@ -190,7 +191,9 @@ class _EarlyFusion(FusionEstimator):
             present = _present(block)
             center, spread = _center_and_spread(block, present, rows.sample_weight[present])
             self.centers_[name] = center
-            self.scales_[name] = np.where(spread > 1e-12, spread, 1.0)
+            # What varies by rounding alone becomes zero: a model that scales it once more would
+            # make a feature of it.
+            self.scales_[name] = np.where(spread > 1e-12, spread, np.inf)
             if self.scale != "columns":
                 # Each modality brings total variance one, however many features it has: a wide
                 # embedding does not drown a handful of labs in a penalised model.

@@ -163,6 +163,15 @@ def test_probabilities_are_not_timid():
     assert default.penalty_ in Classes.penalties and before.penalty_ is None
 
 
+def test_without_a_seed_it_is_the_same_twice():
+    X, y = table(80)
+    told = [
+        af.EarlyFusionClassifier(blocks(X), verbose=0).fit(X, y).predict_proba(X) for _ in range(3)
+    ]
+    np.testing.assert_array_equal(told[0], told[1])
+    np.testing.assert_array_equal(told[0], told[2])
+
+
 def test_features_are_scaled_as_asked():
     X, y = table(60, 8)
     kept = {}
@@ -177,6 +186,20 @@ def test_features_are_scaled_as_asked():
     np.testing.assert_array_equal(default, kept["blocks"])
     with pytest.raises(ConfigurationError, match="scale: expected one of 'auto', 'blocks'"):
         af.EarlyFusionClassifier(blocks(X), scale="rows", **QUIET).fit(X, y)
+
+
+def test_what_varies_by_rounding_alone_is_no_feature(tmp_path: Any) -> None:
+    X, y = table(47, 3)
+    X["x4"] = 0.1 + 1e-16 * np.arange(47)
+    weight = np.random.default_rng(0).uniform(0.5, 2.0, 47)
+    model = af.EarlyFusionClassifier(blocks(X), **QUIET).fit(X, y, sample_weight=weight)
+    place = list(model.feature_names_).index("wide__x4")
+    flat = X.assign(x4=0.1)
+    for one in (model.fit(X, y, sample_weight=weight), model.fit(flat, y)):
+        assert np.isfinite(one.features(flat)[0]).all()
+        assert (one.features(flat)[0][:, place] == 0.0).all()
+    again = af.load(model.save(tmp_path / "model.asf"))
+    np.testing.assert_array_equal(again.predict_proba(X), model.predict_proba(X))
 
 
 def test_models_go_by_name():
