@@ -58,7 +58,10 @@ def torch_seed(seed: int, device: torch.device | None = None) -> Iterator[None]:
     """
     import torch
 
-    devices = [device] if device is not None and device.type == "cuda" else []
-    with _SEEDING, torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    kind = "cpu" if device is None else device.type
+    with _SEEDING, torch.random.fork_rng(devices=[device] if kind == "cuda" else []):
+        # `torch.manual_seed` notes the call stack for each kind of device that may come: as long
+        # as an epoch over a small table takes.
+        seeded = torch.default_generator.manual_seed if kind == "cpu" else torch.manual_seed
+        seeded(seed)
         yield

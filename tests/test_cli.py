@@ -684,14 +684,13 @@ def test_new_head_is_a_choice_of_the_command_line(file: Path, tmp_path: Path) ->
     with (package / "fusion" / "__init__.pyi").open("a") as stub:
         stub.write("from .sum import Sum as Sum\n")
     patients()[["crp", "sex", "flare"]].to_csv(file, index=False)
-    for words in (
-        ["fit", "patients.csv", "--target", "flare", "--family", "joint", "--fusion", "sum"],
-        ["predict", "model.asf", "patients.csv"],
-    ):
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-m", "asfusion.cli.commands", *words],
-            check=True, env=os.environ | {"PYTHONPATH": str(package.parent)},
-        )  # fmt: skip
+    fit = ["fit", "patients.csv", "--target", "flare", "--family", "joint", "--fusion", "sum"]
+    both = f"main({fit}) or main(['predict', 'model.asf', 'patients.csv'])"
+    code = f"from asfusion.cli.commands import main; raise SystemExit({both})"
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        check=True, env=os.environ | {"PYTHONPATH": str(package.parent)},
+    )  # fmt: skip
     assert len(pd.read_csv("predictions.csv")) == 40
 
 

@@ -7,7 +7,6 @@ Encoders of every sort are in `tests/contracts/test_own_encoders.py`, scorers in
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from sklearn.linear_model import PoissonRegressor
 from torch import nn
 
 import asfusion as af
+from asfusion.cli.commands import main
 from asfusion.evaluation import registry
 from asfusion.evaluation.metrics import BinaryScorer, ScoreInfo
 from asfusion.evaluation.of_binary import BinaryScoring
@@ -327,25 +327,26 @@ class Sum(Fusion):
 '''
 
 
+@pytest.mark.filterwarnings("ignore::asfusion.exceptions.AsfusionWarning")
 def test_a_head_of_ones_own_is_a_choice_of_the_command_line(
-    rows: pd.DataFrame, tmp_path: Path
+    rows: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", sys.path.copy())
     (tmp_path / "my_heads.py").write_text(HEAD)
     rows[["crp", "esr", "bmi", "flare"]].to_csv(tmp_path / "rows.csv", index=False)
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-W", "ignore", "-m", "asfusion.cli.commands", *words]
-        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=500)
-
     fit = ["fit", "rows.csv", "--target", "flare", "--family", "joint", "--fusion"]
-    done = run(*fit, "my_heads:Sum")
-    assert done.returncode == 0, done.stderr
-    refused = run("predict", "model.asf", "rows.csv")
-    assert refused.returncode == 1 and "not asfusion's own" in refused.stderr
-    done = run("predict", "model.asf", "rows.csv", "--trusted", "my_heads:Sum")
-    assert done.returncode == 0, done.stderr
+    assert main([*fit, "my_heads:Sum"]) == 0
+    assert main(["predict", "model.asf", "rows.csv"]) == 1
+    assert "not asfusion's own" in capsys.readouterr().err
+    assert main(["predict", "model.asf", "rows.csv", "--trusted", "my_heads:Sum"]) == 0
     assert len(pd.read_csv(tmp_path / "predictions.csv")) == N_ROWS
-    wrong = run(*fit, "my_heads:Product")
-    assert wrong.returncode == 2 and "which cannot be imported" in wrong.stderr
-    unknown = run(*fit, "product")
-    assert unknown.returncode == 2 and "'concat'" in unknown.stderr
+    for head, said in {"my_heads:Product": "cannot be imported", "product": "'concat'"}.items():
+        with pytest.raises(SystemExit) as end:
+            main([*fit, head])
+        assert end.value.code == 2
+        assert said in capsys.readouterr().err

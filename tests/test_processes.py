@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from joblib import Parallel, delayed, parallel_config
+from joblib import parallel_config
 from sklearn.linear_model import Ridge
 
 import asfusion as af
 from asfusion import _processes
-from asfusion._processes import side_by_side, steady_workers
+from asfusion._processes import side_by_side
 from asfusion.crossvalidation.validator import cross_validate
+from tests.growing import Growing
 from tests.processes import answers_in_lists
 
 PACKAGE = Path(__file__).resolve().parents[1] / "asfusion"
@@ -25,22 +23,6 @@ needs_psutil = pytest.mark.skipif(
     importlib.util.find_spec("psutil") is None,
     reason="Without psutil joblib replaces no worker that grows.",
 )
-
-
-def grow() -> int:
-    """Keep 160 MB more in this process: joblib replaces a worker that has grown by 300 MB."""
-    kept = sys.__dict__.setdefault("_kept_by_a_test", [])
-    kept.append(np.ones(20_000_000))
-    time.sleep(0.6)
-    return os.getpid()
-
-
-class Growing(Ridge):
-    """Keeps memory in the process that fits it."""
-
-    def fit(self, X, y, sample_weight=None):
-        grow()
-        return super().fit(X, y, sample_weight)
 
 
 @pytest.mark.parametrize("as_ready", [False, True])
@@ -101,21 +83,15 @@ def test_comparison_of_a_backend_that_answers_in_lists() -> None:
 
 
 @needs_psutil
-def test_worker_that_is_replaced_does_not_stop_the_others():
+def test_cross_validation_outlives_a_worker(tmp_path: Path) -> None:
     """Joblib warns of it in a thread of its own, which a warning made an error would end."""
-    with steady_workers():
-        pids = Parallel(n_jobs=2)(delayed(grow)() for _ in range(14))
-    assert len(set(pids)) > 2
-
-
-@needs_psutil
-def test_cross_validation_outlives_a_worker():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(60, 2))
-    options = {"cv": 7, "repeats": 2, "n_bootstrap": 20, "groups": np.arange(60)}
+    options = {"cv": 3, "repeats": 2, "n_bootstrap": 20, "groups": np.arange(60)}
     one = cross_validate(Ridge(), X, X[:, 0], **options)
-    two = cross_validate(Growing(), X, X[:, 0], n_jobs=2, **options)
+    two = cross_validate(Growing(str(tmp_path)), X, X[:, 0], n_jobs=2, **options)
     np.testing.assert_array_equal(one.predictions, two.predictions)
+    assert len(list(tmp_path.iterdir())) > 2  # of two workers, one at least was replaced
 
 
 def test_there_is_one_door_to_joblib() -> None:

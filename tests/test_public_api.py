@@ -9,7 +9,7 @@ import pkgutil
 import re
 import tomllib
 import warnings
-from functools import lru_cache
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -240,24 +240,24 @@ def test_every_page_of_the_docs_is_in_the_navigation() -> None:
 
 
 def package_imports() -> list[tuple[Path, ast.ImportFrom | ast.Import]]:
-    return [
-        (file, node)
-        for file in sorted(PACKAGE.rglob("*.py"))
-        for node in ast.walk(ast.parse(file.read_text()))
-        if isinstance(node, ast.ImportFrom | ast.Import)
-    ]
+    files = sorted(PACKAGE.rglob("*.py"))
+    return [(file, node) for file in files for node in imports_and_names(file)[0]]
 
 
-@lru_cache
-def defined_names(module_file: Path) -> set[str]:
-    """Return the names that a module binds itself, at its top level, other than by import."""
-    names: set[str] = set()
+@cache
+def imports_and_names(
+    module_file: Path,
+) -> tuple[list[ast.ImportFrom | ast.Import], set[str]]:
+    """Return the imports in a module, and the names that it binds itself other than by import."""
+    imports, names = [], set()
     for node in ast.walk(ast.parse(module_file.read_text())):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+        if isinstance(node, ast.ImportFrom | ast.Import):
+            imports.append(node)
+        elif isinstance(node, ast.ClassDef | ast.FunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             names.add(node.id)
-    return names
+    return imports, names
 
 
 def test_imports_come_from_the_module_that_defines_the_name() -> None:
@@ -276,7 +276,9 @@ def test_imports_come_from_the_module_that_defines_the_name() -> None:
         for alias in node.names:
             is_submodule = (base / f"{alias.name}.py").is_file()
             module_file = base.with_suffix(".py")
-            is_definition = module_file.is_file() and alias.name in defined_names(module_file)
+            is_definition = (
+                module_file.is_file() and alias.name in imports_and_names(module_file)[1]
+            )
             if not (is_submodule or is_definition):
                 wrong.append(f"{where} {alias.name}")
     assert wrong == []

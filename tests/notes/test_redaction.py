@@ -107,11 +107,12 @@ REPEATED = {
 }  # fmt: skip
 
 
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", REPEATED)
 def test_no_note_takes_time_out_of_proportion(piece: str) -> None:
-    """A rule that is not linear takes hours, which the timeout of all tests ends."""
+    """A rule that is not linear takes minutes to hours; all take a second or two."""
     part, count = REPEATED[piece]
-    [out] = redact([part * 100 * count]).texts
+    [out] = redact([part * 33 * count]).texts
     assert out is not None
 
 

@@ -59,3 +59,11 @@ def test_a_seeded_block_may_hold_another() -> None:
         assert torch.equal(torch.rand(1), inner)
     with torch_seed(1):
         assert torch.equal(torch.rand(2)[1:], outer)
+
+
+def test_a_seed_is_that_of_torch_and_reaches_no_other_device(monkeypatch) -> None:
+    expected = torch.rand(3, generator=torch.Generator().manual_seed(7))
+    monkeypatch.setattr(torch, "manual_seed", None)  # it visits every kind of device
+    for device in (None, torch.device("cpu")):
+        with torch_seed(7, device):
+            torch.testing.assert_close(torch.rand(3), expected, rtol=0, atol=0)
