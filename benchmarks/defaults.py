@@ -47,6 +47,9 @@ from sklearn.preprocessing import LabelEncoder, OneHotEncoder, StandardScaler
 
 import asfusion as af
 from asfusion._splits import patient_folds
+from asfusion.evaluation._judge import judge, make_scorer
+from asfusion.evaluation.intervals import bootstrap_scores
+from asfusion.evaluation.registry import scoring_of
 
 FOLDS, REPLICATES = 5, 1000
 JUDGED = [name for name in DATASETS if name != "diabetes"]
@@ -327,8 +330,8 @@ class LifelinesCox:
 
         def judged(penalty: float) -> float:
             found = []
-            for learn, judge in folds:
-                part = table.iloc[judge]
+            for learn, test in folds:
+                part = table.iloc[test]
                 try:
                     risk = fitted(learn, penalty).predict_log_partial_hazard(part)
                 except ConvergenceError:  # of many columns, with little penalty
@@ -370,10 +373,10 @@ def answers_of(
             continue
         width = min(part.shape[1] for part in parts if part is not None)
         found = np.full((len(task.X), width), np.nan)
-        for (_, judge), part in zip(folds, parts, strict=True):
+        for (_, test), part in zip(folds, parts, strict=True):
             assert part is not None
             # Curves end at the last event of the training rows: the risk alone is of all folds.
-            found[judge] = part[:, :width]
+            found[test] = part[:, :width]
         yield name, found
 
 
@@ -409,27 +412,39 @@ def one_answer(
 
 def board(task: Task, answers: dict[str, Answer]) -> pd.DataFrame:
     """Return a line for each strategy, and its difference to the best of scikit-learn."""
-    rng = np.random.default_rng(0)
-    groups = np.arange(len(task.X)) if task.groups is None else task.groups
-    draws = [_drawn(groups, rng) for _ in range(REPLICATES if task.kind != "survival" else 200)]
-    lines = {name: scores(task, said) for name, said in answers.items()}
-    table = pd.DataFrame(lines).T
+    drawn = replicates(task, answers)
+    table = pd.DataFrame({name: scores(task, said) for name, said in answers.items()}).T
     rivals = [n for n in table.index if n.startswith(("scikit-learn", "lifelines", "XGBoost"))]
     singles = [n for n in table.index if n.startswith("alone")]
     best = {"rival": _best(table, rivals), "single": _best(table, singles)}
     for kind, other in best.items():
         if other is None:
             continue
-        base = np.asarray([rank_score(task, answers[other], rows) for rows in draws])
-        for name, said in answers.items():
-            each = np.asarray([rank_score(task, said, rows) for rows in draws]) - base
-            low, high = np.nanquantile(each, (0.025, 0.975))
-            table.loc[name, [f"over_{kind}", f"{kind}_low", f"{kind}_high"]] = (
-                table.loc[name, "rank"] - table.loc[other, "rank"],
-                low,
-                high,
-            )
+        for name in answers:
+            low, high = np.nanquantile(drawn[name] - drawn[other], (0.025, 0.975))
+            over = table.loc[name, "rank"] - table.loc[other, "rank"]
+            table.loc[name, [f"over_{kind}", f"{kind}_low", f"{kind}_high"]] = over, low, high
     return table
+
+
+def replicates(task: Task, answers: dict[str, Answer]) -> dict[str, np.ndarray]:
+    """Return the ranking score of each strategy on the same draws of patients."""
+    if task.kind == "survival":
+        groups = np.arange(len(task.X)) if task.groups is None else task.groups
+        rng = np.random.default_rng(0)
+        draws = [_drawn(groups, rng) for _ in range(REPLICATES // 10)]
+        return {
+            name: np.asarray([rank_score(task, said, rows) for rows in draws])
+            for name, said in answers.items()
+        }
+    found = {}
+    for name, said in answers.items():
+        sure = said / said.sum(axis=1, keepdims=True)
+        judged = judge(sure, None, task.y, task.groups, np.unique(task.y))
+        scorer = make_scorer(judged)
+        boot = bootstrap_scores(scorer, n_bootstrap=REPLICATES, seed=0, width=len(said))
+        found[name] = boot[scoring_of(judged).primary]
+    return found
 
 
 def _best(table: pd.DataFrame, names: list[str]) -> str | None:
