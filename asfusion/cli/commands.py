@@ -365,7 +365,7 @@ def _add_fit(commands: Any) -> None:
     fit.add_argument("--family", choices=_FAMILIES, default="early", help="(early)")
     words = f"head of joint fusion: {', '.join(fusion_heads())}, or module:Class (concat)"
     fit.add_argument("--fusion", type=fusion_head, metavar="HEAD", help=words)
-    fit.add_argument("--combine", choices=_COMBINES, help="of late fusion (mean)")
+    fit.add_argument("--combine", choices=_COMBINES, help="of late fusion (auto)")
     fit.add_argument("--estimator", choices=_ESTIMATORS, help="of early and late fusion")
     fit.add_argument(
         "--test-share",

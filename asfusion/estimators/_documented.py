@@ -83,6 +83,8 @@ feature_names_ : list of str
     Names of the fused features.
 penalty_ : float or None
     The penalty of ``"linear"`` that was chosen; None of other estimators.
+combination_ : str
+    How decisions are combined: what ``combine="auto"`` came to.
 dependence_ : float
     How much of what modalities say is the same, for ``combine="product"``: what m of them add to
     the prior is divided by m to this power. 0 if they are independent, 1 if they are copies.

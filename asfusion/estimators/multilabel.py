@@ -163,7 +163,8 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
         Model of a modality by name, or one model for all of them, as in `EarlyFusionMultilabel`,
         or ``"network"``. The others get the ``"linear"`` one, or the network of their encoder
         where that has to learn.
-    combine : {"mean", "weighted", "product", "stacking"}
+    combine : {"auto", "mean", "weighted", "product", "stacking"}
+        ``"auto"`` is the product of linear models, from 40 patients on, and the mean of others.
         Mean of probabilities; weighted mean with the least out-of-fold log-loss; product of
         experts over the prior of each label, as far as they are independent; or a logistic
         regression on out-of-fold log odds.
@@ -179,6 +180,7 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
     ----------
     models_
     weights_
+    combination_
     dependence_
     prior_
 

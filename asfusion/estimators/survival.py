@@ -249,9 +249,9 @@ class LateFusionSurvival(FusionSurvival, _LateFusion):
         Model of a modality by name, or one model for all of them, as in
         `EarlyFusionSurvival`, a `JointFusionSurvival`, or ``"network"``. The others get the
         ``"linear"`` one, or the network of their encoder where that has to learn.
-    combine : {"mean", "weighted", "product", "stacking"}
-        Mean of curves; weighted mean, by weights with the least out-of-fold integrated Brier
-        score; product of experts, whose log hazards add to that of the Kaplan-Meier curve as far
+    combine : {"auto", "mean", "weighted", "product", "stacking"}
+        Mean of curves, which is ``"auto"``, too; weighted mean, by weights with the least
+        out-of-fold integrated Brier score; product of experts, whose log hazards add to that of the Kaplan-Meier curve as far
         as they are independent; or a Cox regression on out-of-fold log hazards and presence
         flags.
     weights
@@ -266,6 +266,7 @@ class LateFusionSurvival(FusionSurvival, _LateFusion):
     ----------
     models_
     weights_
+    combination_
     dependence_
     prior_
 

@@ -105,7 +105,7 @@ class LateKin(Kin):
 
     def fit(self, parent: FusionEstimator, rows: TrainingRows, *, resume: bool) -> Models:
         """Return one model, which has nothing to learn but those of its modalities."""
-        base = _adopted("late", parent)
+        base = _adopted("late", parent, combine="mean")
         base._fit_rows(rows, resume=resume)
         return {next(iter(self.combines)): base}
 
