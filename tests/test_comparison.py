@@ -497,7 +497,7 @@ def test_unusable_sites_are_refused(options, error, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"families": ["middle"]}, "families: expected one of 'early', 'joint', 'late'"),
+        ({"families": ["middle"]}, "families: expected one of 'auto', 'early', 'joint', 'late'"),
         ({"families": "early"}, "families: expected a sequence of"),
         ({"families": []}, "families: expected a sequence of"),
         ({"task": "ranking"}, "task: expected one of 'auto'"),

@@ -251,9 +251,9 @@ class LateFusionSurvival(FusionSurvival, _LateFusion):
         ``"linear"`` one, or the network of their encoder where that has to learn.
     combine : {"auto", "mean", "weighted", "product", "stacking"}
         Mean of curves, which is ``"auto"``, too; weighted mean, by weights with the least
-        out-of-fold integrated Brier score; product of experts, whose log hazards add to that of the Kaplan-Meier curve as far
-        as they are independent; or a Cox regression on out-of-fold log hazards and presence
-        flags.
+        out-of-fold integrated Brier score; product of experts, whose log hazards add to that
+        of the Kaplan-Meier curve as far as they are independent; or a Cox regression on
+        out-of-fold log hazards and presence flags.
     weights
     cv : int, splitter or iterable of splits
         Inner folds of every combination that learns; an int keeps groups whole.

@@ -92,8 +92,8 @@ class Evidential(Fusion):
     >>> from asfusion import Tokens, fusion
     >>> head = fusion.Evidential(d_out=3).build({"labs": 4}).eval()
     >>> nothing = Tokens.single(torch.zeros(2, 4), present=torch.zeros(2, dtype=torch.bool))
-    >>> head.uncertainty({"labs": nothing})
-    tensor([1., 1.])
+    >>> head.uncertainty({"labs": nothing}).tolist()
+    [1.0, 1.0]
     """
 
     decides = True

@@ -56,8 +56,8 @@ class GaussianExperts(Fusion):
     >>> from asfusion import Tokens, fusion
     >>> head = fusion.GaussianExperts(d_out=8).build({"labs": 4}).eval()
     >>> nothing = Tokens.single(torch.zeros(2, 4), present=torch.zeros(2, dtype=torch.bool))
-    >>> head.uncertainty({"labs": nothing})
-    tensor([1., 1.])
+    >>> head.uncertainty({"labs": nothing}).tolist()
+    [1.0, 1.0]
     """
 
     def __init__(

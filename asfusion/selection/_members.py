@@ -184,6 +184,25 @@ class LoneKin(Kin):
         return made._adopt(parent)
 
 
+def kins_of(wanted: Mapping[str, Any]) -> list[Kin]:
+    """Return members that share all but their last step together, those that cost least first."""
+    known = {name for name, model in wanted.items() if model is None}
+    late = {f"late {how}": how for how in ("mean", "product")}
+    early: dict[str, Any] = {
+        "early linear": None,
+        "early forest": "forest",
+        "early boosted": "boosted",
+    }
+    found: list[Kin] = []
+    if asked := {name: how for name, how in late.items() if name in known}:
+        found.append(LateKin(asked))
+    if made := {name: model for name, model in early.items() if name in known}:
+        found.append(EarlyKin(made))
+    if "joint" in known:
+        found.append(LoneKin("joint"))
+    return found + [LoneKin(name, model) for name, model in wanted.items() if model is not None]
+
+
 def _adopted(family: str, parent: Any, **params: Any) -> Any:
     """Return an unfitted model of a family with the encoders, networks and task of `parent`."""
     made = estimator_class(family, parent.target_)(_copies(parent), verbose=parent.verbose)

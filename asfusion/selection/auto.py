@@ -42,7 +42,7 @@ from asfusion.selection._average import (
 )
 from asfusion.selection._judging import SeenRows, TimeIsUp, answers_of, seen_rows
 from asfusion.selection._leaderboard import board_of
-from asfusion.selection._members import EarlyKin, Kin, LateKin, LoneKin, Models
+from asfusion.selection._members import Kin, Models, kins_of
 from asfusion.targets._pools import weighted_mean
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ class _AutoFusion(FusionEstimator):
     # -- members -----------------------------------------------------------------------
 
     def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
-        kins = _kins(self._wanted(len(rows)))
+        kins = kins_of(self._wanted(len(rows)))
         splits = inner_splits(rows, self.cv, target=self.target_, seed=self._seed("folds"))
         if not splits:
             warn_user(
@@ -347,25 +347,6 @@ class _AutoFusion(FusionEstimator):
             model, base = self.models_[name], self.models_[source]
             if model is not base:
                 setattr(model, model._before_last, getattr(base, base._before_last))
-
-
-def _kins(wanted: Mapping[str, Any]) -> list[Kin]:
-    """Return members that share all but their last step together, those that cost least first."""
-    known = {name for name, model in wanted.items() if model is None}
-    late = {f"late {how}": how for how in ("mean", "product")}
-    early: dict[str, Any] = {
-        "early linear": None,
-        "early forest": "forest",
-        "early boosted": "boosted",
-    }
-    found: list[Kin] = []
-    if asked := {name: how for name, how in late.items() if name in known}:
-        found.append(LateKin(asked))
-    if made := {name: model for name, model in early.items() if name in known}:
-        found.append(EarlyKin(made))
-    if "joint" in known:
-        found.append(LoneKin("joint"))
-    return found + [LoneKin(name, model) for name, model in wanted.items() if model is not None]
 
 
 def _of_base(parts: Parts, base: int) -> Parts:

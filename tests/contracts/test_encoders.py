@@ -207,7 +207,7 @@ def test_encoders_and_head_are_exported_together(head, table):
     with torch_seed(1):
         networks = {name: encoder.build() for name, encoder in encoders.items()}
         fusion = head_class(head)(d_out=8).build(dict.fromkeys(networks, 6))
-        network = FusionNetwork(networks, fusion, d_fused=8, n_outputs=3).eval()
+        network = FusionNetwork(networks, fusion, d_fused=8, n_outputs=8).eval()
 
     def first(n_rows):
         inputs = {name: {k: t[:n_rows] for k, t in p.tensors.items()}

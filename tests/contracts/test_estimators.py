@@ -47,7 +47,7 @@ LEARNING = {
 
 @parametrize_with_checks([family(verbose=0) for family in FAMILIES])
 def test_scikit_learn_contract(estimator, check):
-    if check.func.__name__ not in LEARNING:
+    if check.func.__name__ not in LEARNING or "Auto" in type(estimator).__name__:
         estimator = clone(estimator).set_params(**short_training(estimator, 4))
     check(estimator)
 

@@ -196,7 +196,8 @@ def test_a_wide_table_holds_no_row_out_by_default() -> None:
     for encoders in ({"all": af.TabularEncoder()}, halves):
         model = af.JointFusionClassifier(encoders, **quiet).fit(wide, y)
         assert "validation_loss" not in model.history_[0]
-    narrow = af.JointFusionClassifier({"some": halves["first"]}, **quiet).fit(wide, y)
+    many = pd.DataFrame(rng.normal(size=(1000, 3)), columns=["a", "b", "c"])
+    narrow = af.JointFusionClassifier(**quiet).fit(many, (many.sum(axis=1) > 0).astype(int))
     assert "validation_loss" in narrow.history_[0]
     asked = af.JointFusionClassifier(halves, early_stopping=True, **quiet).fit(wide, y)
     assert "validation_loss" in asked.history_[0]
