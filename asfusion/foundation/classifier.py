@@ -23,7 +23,7 @@ class TableFoundationClassifier(ClassifierMixin, TableFoundation):  # type: igno
     Parameters
     ----------
     name : {"tabicl", "tabpfn"}
-        The model [1]_ [2]_, whose package you install.
+        The model [1]_, [2]_, whose package you install.
     weights : str or PathLike
         Its weights in a safetensors file; nothing is downloaded, and no checkpoint unpickled.
     n_estimators : int

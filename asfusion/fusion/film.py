@@ -18,7 +18,7 @@ class FiLM(Fusion):
 
     Tokens are projected to one width. Each modality is conditioned by those that `by` names,
     itself excepted: from their means a small network reads a scale and a shift per coordinate,
-    for all tokens of that modality [1]_ [2]_. Where no conditioning modality is present, the
+    for all tokens of that modality [1]_, [2]_. Where no conditioning modality is present, the
     scale is one and the shift zero. Tokens then pass a nonlinearity, are averaged over each
     modality and over the modalities that are present, the conditioning ones too, and are mixed.
 
