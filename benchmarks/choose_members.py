@@ -4,7 +4,7 @@ Run: ``python benchmarks/choose_members.py [--rows 300 600 1200 2400] [--seeds 2
 
 Sees training rows only (`_datasets.training_part`): of those, two in three patients teach and the
 others judge. All six members are fitted once; then averages of the first four, with boosting, with
-joint fusion, and with both are weighed as `AutoFusionClassifier` weighs them, and judged by their
+joint fusion, and with both are weighed and sharpened as `AutoFusionClassifier` does, and judged by
 log-loss and AUC. The synthetic cohort is drawn without films, so that it can be large; two made-up
 tables of other kinds (linear, and of clusters that only trees and networks tell apart) stand beside
 it.
@@ -26,7 +26,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
-from asfusion.selection._average import member_weights
+from asfusion.selection._average import averaged, learned_sharpness, member_weights
 
 FIRST_SEED = 100  # other patients than those by whom defaults are judged
 FIRST = ["late mean", "late product", "early linear", "early forest"]
@@ -100,14 +100,17 @@ def judge(task: Task, seed: int) -> list[dict[str, Any]]:
     for label, members in SETS.items():
         places = [names.index(name) for name in members]
         weights = member_weights(model.target_, outputs[places], rows)
+        known = averaged(outputs[places], weights)
+        power = learned_sharpness(model.target_, known, rows)
         mean = sum(w * said[name] for w, name in zip(weights, members, strict=True))
+        mean = model.target_.sharpened(np.asarray(mean), power)
         lines.append(
             {
                 "task": task.name,
                 "rows": len(learn),
                 "members": label,
                 "log_loss": log_loss(asked.y, mean),
-                "auc": roc_auc_score(asked.y, np.asarray(mean)[:, 1]),
+                "auc": roc_auc_score(asked.y, mean[:, 1]),
             }
         )
     return lines
