@@ -1,6 +1,6 @@
 """From how many rows on gradient boosting and a network help an automatic fusion.
 
-Run: ``python benchmarks/choose_members.py [--rows 300 600 1200 2400] [--seeds 2] [--data ...]``
+Run: ``python benchmarks/choose_members.py [--rows 300 600 1200 2400] [--seeds 2]``
 
 Sees training rows only (`_datasets.training_part`): of those, two in three patients teach and the
 others judge. All six members are fitted once; then averages of the first four, with boosting, with

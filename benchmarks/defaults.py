@@ -5,8 +5,8 @@ Run: ``python benchmarks/defaults.py --data ../shared/data [--only cxr ...] [--s
 Five folds by patient of all rows of each data set. Whatever a strategy chooses (penalties, weights,
 when to stop) it chooses inside the training rows of a fold. Strategies:
 
-- the defaults of early, late and joint fusion and of late fusion by products, before version 0.8
-  (their settings spelt out here) and now, and automatic fusion;
+- the defaults of early, late and joint fusion as they were (their settings spelt out here) and as
+  they are, late fusion by its mean and by its product, and automatic fusion;
 - early fusion of each modality by itself: the best of them on the test rows stands for "best
   single", which flatters it;
 - scikit-learn as a competent user takes it: imputation, scaling, one-hot, tf-idf and the same
@@ -107,7 +107,7 @@ def of_classes(task: Task) -> dict[str, Callable[[Task], Any]]:
         ),
         "early": lambda t: af.EarlyFusionClassifier(t.encoders(), **QUIET),
         "late, before": lambda t: af.LateFusionClassifier(t.encoders(), before(t), **QUIET),
-        "late": lambda t: af.LateFusionClassifier(t.encoders(), **QUIET),
+        "late": lambda t: af.LateFusionClassifier(t.encoders(), combine="mean", **QUIET),
         "late product": lambda t: af.LateFusionClassifier(t.encoders(), combine="product", **QUIET),
         "joint, before": lambda t: before(t).set_params(encoders=t.encoders()),
         "joint": lambda t: af.JointFusionClassifier(t.encoders(), **QUIET),
