@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from asfusion.targets._base import Target
 
 _FAMILIES = fusion_families()
-_COMBINES = ("mean", "weighted", "product", "vote", "stacking")
+_COMBINES = ("auto", "mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
 # Families that take an estimator, and by which parameter.
 _TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}

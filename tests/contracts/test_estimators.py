@@ -58,7 +58,7 @@ def short_training(estimator, max_epochs):
     joint = JointFusionClassifier if is_classifier(estimator) else JointFusionRegressor
     network = {"network": joint(max_epochs=max_epochs)}
     if isinstance(estimator, AutoFusionClassifier | AutoFusionRegressor):
-        return {"members": ["early linear", "late mean", "late product"], "cv": 2, **network}
+        return {"members": ["early linear", "late mean"], "cv": 2, **network}
     return network
 
 

@@ -266,7 +266,7 @@ def test_late_parameters():
     for params, match in [
         ({"combine": "votes"}, "combine: expected one of"),
         ({"estimators": {"mri": LinearRegression()}}, "estimators: expected modalities among"),
-        ({"weights": {"labs": 1.0}}, "expected combine='weighted' with them, got 'mean'"),
+        ({"weights": {"labs": 1.0}}, "expected combine='weighted' with them, got 'auto'"),
         ({"combine": "weighted", "weights": {"x": 1}}, "weights: expected a dict with a weight"),
         ({"combine": "weighted", "weights": {"labs": -1}}, "weights: expected finite weights"),
         ({"combine": "stacking", "cv": 1}, "expected enough rows and groups for inner folds"),
