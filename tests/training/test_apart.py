@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from asfusion.exceptions import ConfigurationError
+from asfusion.training import blending
 from asfusion.training.apart import LossWeights
 from asfusion.training.blending import blended, gradient_blend
 from asfusion.training.loop import train
@@ -84,3 +85,20 @@ def test_a_trial_finds_weights_and_leaves_the_network_as_it_was():
     assert found[0] == found[1]
     assert found[0].fused + sum(found[0].unimodal.values()) == pytest.approx(3.0)
     assert not changed(network, make_network())
+
+
+def test_what_is_fused_is_weighed_by_itself_and_always_learns(monkeypatch):
+    plain, hybrid = make_network(), make_network()
+    hybrid.hybrid = True  # it predicts by the mean with what modalities say by themselves
+    rows, others = make_rows(60), make_rows(40, seed=1)
+    found = [
+        gradient_blend(network, rows, others, loss=cross_entropy, settings=SETTINGS)
+        for network in (plain, hybrid)
+    ]
+    assert found[0] == found[1] and hybrid.hybrid
+    monkeypatch.setattr(blending, "blended", lambda *_: torch.tensor([0.0, 1.0, 2.0]))
+    found = gradient_blend(hybrid, rows, others, loss=cross_entropy, settings=SETTINGS)
+    assert found.unimodal == {"labs": 1.0, "genes": 2.0}
+    before = hybrid.head.weight.detach().clone()
+    learned(found, hybrid)
+    assert not torch.equal(hybrid.head.weight.detach().double(), before.double())
