@@ -7,10 +7,12 @@ import torch
 
 from asfusion.exceptions import ConfigurationError
 from asfusion.training import blending
-from asfusion.training.apart import LossWeights
+from asfusion.training.apart import LossWeights, losses_apart
 from asfusion.training.blending import blended, gradient_blend
 from asfusion.training.loop import train
 from asfusion.training.losses import cross_entropy
+from asfusion.training.rows import collate
+from asfusion.training.runner import Runner
 from asfusion.training.settings import TrainingSettings
 
 from .conftest import make_network, make_rows
@@ -50,6 +52,23 @@ def test_an_absent_modality_costs_nothing_by_itself():
     )  # fmt: skip
     assert not network.unimodal["genes"].weight.any()
     assert network.unimodal["labs"].weight.any()
+
+
+def test_in_mixed_precision_losses_are_computed_as_that_of_what_is_fused():
+    network, rows = make_network(), make_rows(20, dtype=torch.float32)
+    network.keeps_apart = True
+    runner = Runner("cpu", torch.float32, "bfloat16")
+    runner.place(network)
+    part = torch.arange(len(rows))
+    batch = collate(rows.modalities, part, device=runner.device, dtype=runner.dtype)
+    seen = [runner.outputs(network, batch.inputs, batch.present).dtype]
+
+    def loss(outputs, targets):
+        seen.append(outputs.dtype)
+        return cross_entropy(outputs, targets)
+
+    losses_apart(network, loss, rows.targets, rows.weights.float())
+    assert seen == [torch.float32] * 3
 
 
 def test_settings_say_how_much_modalities_count():
