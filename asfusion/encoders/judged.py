@@ -52,13 +52,14 @@ def find_suspects(
         found += find_after_index(frame, rest, index) + find_later_notes(frame, rest, index)
     outcomes = [with_own_name(outcome, frame) for outcome in outcomes]
     patients = np.arange(len(frame)) if groups is None else groups
-    options: dict[str, Any] = {"is_grouped": groups is not None}
+    is_grouped = groups is not None
     if outcomes:
         siblings = find_siblings(rest, outcomes)
         found += siblings
-        found += find_determiners(frame, rest, outcomes, patients, **options)
+        found += find_determiners(frame, rest, outcomes, patients, is_grouped=is_grouped)
         labels = [suspect.column for suspect in siblings]
-        found += _relatives(frame, rest, labels, {s.column for s in found}, patients, options)
+        known = {suspect.column for suspect in found}
+        found += _relatives(frame, rest, labels, known, patients, is_grouped=is_grouped)
         found += find_telling_notes(frame, rest, outcomes, labels)
     return found
 
@@ -94,7 +95,8 @@ def _relatives(
     labels: Sequence[str],
     known: set[str],
     patients: NDArray[np.int64],
-    options: dict[str, Any],
+    *,
+    is_grouped: bool,
 ) -> list[Suspect]:
     """Return columns that alone tell another label: what that was made of, or a copy of it."""
     rest = {name: role for name, role in roles.items() if name not in known}
@@ -104,7 +106,9 @@ def _relatives(
         if not 2 <= len(outcome.levels) <= _FEW_LEVELS:
             continue
         asked = {name: role for name, role in rest.items() if name not in found}
-        alike = find_determiners(frame, asked, [outcome], patients, presence=False, **options)
+        alike = find_determiners(
+            frame, asked, [outcome], patients, is_grouped=is_grouped, presence=False
+        )
         for suspect in alike:
             told = f"alone it tells {label!r}, a label itself"
             found.setdefault(suspect.column, Suspect(suspect.column, "sibling", told))

@@ -89,7 +89,7 @@ class TextEncoder(Encoder):
         attended to one by one.
     pooling : {"auto", "mean", "cls", "last", "attention"}
         How a window becomes one token: the mean over its word pieces, the first or the last of
-        them, or a mean whose weights are learned, for which the backbone must learn as well.
+        them, or a mean whose weights are learned, for which the backbone's own must learn as well.
         ``"auto"`` is what a sentence encoder says in its own files, and else the mean.
     d_out : int
         Width of the tokens that fusion sees.
@@ -396,10 +396,11 @@ class TextEncoder(Encoder):
                 f"{self.backbone!r}, which {why}, got {self.mode!r}."
             )
             raise ConfigurationError(msg)
-        if self.pooling == "attention" and self.pool and self._training_mode() == "frozen":
+        keeps = self._training_mode() in ("frozen", "lora")
+        if self.pooling == "attention" and self.pool and keeps:
             msg = (
-                "pooling: expected 'mean' or 'cls' with a frozen backbone, got 'attention', whose "
-                "weights would stay as they are. Use mode='last_block' or 'full'."
+                "pooling: expected 'mean' or 'cls' with a backbone whose own weights stay, got "
+                "'attention', whose weights would stay as well. Use mode='last_block' or 'full'."
             )
             raise ConfigurationError(msg)
 

@@ -8,17 +8,15 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
-from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from asfusion._checks import check_choice, check_integer
 from asfusion._door import learns
+from asfusion._random import draw_seed
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import BundleError, ConfigurationError, InputError
 from asfusion.foundation._engines import ENGINES, Settings, Task, make_engine
 from asfusion.foundation.weights import use_weights, weights_of
-
-_LIMIT = 2**31 - 1
 
 
 class TableFoundation(Bundled, BaseEstimator):  # type: ignore[misc]
@@ -84,7 +82,7 @@ class TableFoundation(Bundled, BaseEstimator):  # type: ignore[misc]
             self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", ensure_min_samples=2
         )
         self.digest_ = use_weights(self.weights)
-        self.seed_ = int(check_random_state(self.random_state).randint(_LIMIT))
+        self.seed_ = draw_seed(self.random_state)
         self.rows_, self.answers_ = X, self._encoded(y)
         self.__dict__.pop("_engine", None)
         self._shown()

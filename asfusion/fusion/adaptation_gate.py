@@ -29,7 +29,8 @@ class AdaptationGate(Fusion):
         Width of the fused vector.
     main : str, optional
         Name of the main modality: the one that says most, or has the most tokens, such as
-        a note. None is the first of the model, in the order in which encoders are given.
+        a note. None is the first of the model, in the order in which encoders are given. A
+        single modality is the main one, whatever `main` names.
     beta : float
         Longest displacement, as a share of the length of the token that it shifts.
     dropout : float
@@ -78,7 +79,7 @@ class AdaptationGate(Fusion):
         """Create the projection of the main modality, and gate and displacement of the others."""
         check_number(self.beta, "beta", minimum=0.0, exclusive=True)
         check_number(self.dropout, "dropout", minimum=0.0, maximum=0.99)
-        self.center = next(iter(dims)) if self.main is None else self._chosen(dims)
+        self.center = self._chosen(dims)
         others = {name: width for name, width in dims.items() if name != self.center}
         self.project = nn.Linear(dims[self.center], self.d_out)
         self.stand_in = nn.Parameter(torch.randn(self.d_out))
@@ -97,6 +98,8 @@ class AdaptationGate(Fusion):
         )
 
     def _chosen(self, dims: Mapping[str, int]) -> str:
+        if self.main is None or len(dims) == 1:  # as where each modality gets its own network
+            return next(iter(dims))
         return check_choice(self.main, "main", tuple(dims))
 
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:

@@ -26,7 +26,7 @@ class LowRankLinear(nn.Linear):
     layer : nn.Linear
         The layer, whose weight and bias are taken over.
     rank : int
-        Width R between the two; the names and the scale are those of peft.
+        Width R between the two, which are called and drawn as peft does it; their scale is 1.
 
     References
     ----------

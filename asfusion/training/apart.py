@@ -56,10 +56,11 @@ def losses_apart(
     Rows that lack a modality cost nothing.
     """
     found = {}
-    for name, (outputs, present) in network.apart.items():
+    for name, (said, present) in network.apart.items():
+        outputs = said.to(weights.dtype)  # mixed precision is for passes, not for losses
         rows = torch.nonzero(present).flatten()
         if len(rows):
-            own = loss(outputs[rows] + network.head.bias.to(outputs.dtype), targets[rows])
+            own = loss(outputs[rows] + network.head.bias, targets[rows])
             found[name] = (own * weights[rows]).sum() / len(weights)
         else:
             found[name] = outputs.sum() * 0.0

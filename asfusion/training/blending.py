@@ -20,6 +20,7 @@ from asfusion.training.settings import TrainingSettings
 
 _TRIAL_EPOCHS = 10
 _LEAST = 1e-2  # overfitting below which losses are alike
+_LEAST_FUSED = 1e-2  # the network predicts by what is fused, too: that has to learn
 
 
 def gradient_blend(
@@ -34,7 +35,8 @@ def gradient_blend(
 
     A copy of the network learns for a while from `rows` by all losses at once. The weight of a
     loss is its gain on `validation` over the square of how much the gap to `rows` grew; weights
-    sum to the number of losses. NOTE[DIFF]: in the paper each modality learns in a run of its own.
+    sum to the number of losses, but that of what is fused is never zero. NOTE[DIFF]: in the paper
+    each modality learns in a run of its own.
 
     References
     ----------
@@ -42,6 +44,7 @@ def gradient_blend(
        CVPR 2020. https://doi.org/10.1109/CVPR42600.2020.01271
     """
     trial, names = copy.deepcopy(network), list(network.encoders)
+    trial.hybrid = False  # what is fused is judged without what modalities say by themselves
     n_epochs = min(_TRIAL_EPOCHS, settings.max_epochs)
     brief = replace(settings, max_epochs=n_epochs, head_first=0, average_weights=None)
     equal = LossWeights(1.0, dict.fromkeys(names, 1.0))
@@ -50,7 +53,7 @@ def gradient_blend(
         train(trial, rows, None, loss=loss, settings=brief, weights=equal)
     after = [_means(trial, part, loss, settings) for part in (rows, validation)]
     fused, *others = blended(torch.stack(before), torch.stack(after)).tolist()
-    return LossWeights(fused, dict(zip(names, others, strict=True)))
+    return LossWeights(max(fused, _LEAST_FUSED), dict(zip(names, others, strict=True)))
 
 
 def blended(before: Tensor, after: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ def pretrain(
 
     Of each two modalities, the vectors of one row are drawn together and those of different
     patients pushed apart. Features of tables are replaced in part by those of other rows [2]_;
-    images are augmented as their encoder does it.
+    images are augmented as their encoder does it. It computes in full precision.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def pretrain(
     .. [2] Bahri et al., "SCARF: Self-Supervised Contrastive Learning using Random Feature
        Corruption", ICLR 2022. https://doi.org/10.48550/arXiv.2106.15147
     """
-    runner = Runner(settings.device, precision_of(modalities), settings.precision)
+    runner = Runner(settings.device, precision_of(modalities))
     with torch_seed(derive_seed(settings.seed, "projections")):
         heads = nn.ModuleDict(
             {

@@ -285,6 +285,7 @@ class _Run:
 
     def _shrink(self, n_rows: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
+        self.network.apart = {}  # it holds on to the whole pass
         self.runner.free_memory()
         self.at.micro_batch = min(self.at.micro_batch, n_rows) // 2
         if self.at.micro_batch < 1:

@@ -432,8 +432,9 @@ def test_attention_learns_with_the_last_block_of_a_pretrained_model(bert: str) -
     network = encoder.fit(_table()).build()
     learning = [k for k, p in network.backbone.named_parameters() if p.requires_grad]
     assert "finish.scores.weight" in learning and len(learning) == 18
-    with pytest.raises(ConfigurationError, match="'mean' or 'cls' with a frozen backbone"):
-        TextEncoder("note", backbone=bert, pooling="attention").fit(_table())
+    for mode in ("auto", "frozen", "lora"):
+        with pytest.raises(ConfigurationError, match="'mean' or 'cls' with a backbone whose own"):
+            TextEncoder("note", backbone=bert, pooling="attention", mode=mode).fit(_table())
 
 
 def test_wordpiece_is_trained_on_training_notes() -> None:

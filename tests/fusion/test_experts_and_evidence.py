@@ -321,8 +321,9 @@ def test_a_main_modality_alone_stays_and_its_absence_leaves_the_others():
 def test_the_main_modality_is_the_first_or_the_one_named():
     assert built(AdaptationGate(d_out=8)).center == "labs"
     assert built(AdaptationGate(d_out=8, main="note")).center == "note"
-    only = AdaptationGate(d_out=8).build({"labs": 4})
-    assert only({"labs": Tokens.single(torch.ones(2, 4))}).shape == (2, 8)
+    for main in (None, "note"):  # as where each modality gets a network of its own
+        only = AdaptationGate(d_out=8, main=main).build({"labs": 4})
+        assert only({"labs": Tokens.single(torch.ones(2, 4))}).shape == (2, 8)
     with pytest.raises(ConfigurationError, match="main: expected one of .* Did you mean 'note'"):
         AdaptationGate(main="notes").build(DIMS)
     with pytest.raises(ConfigurationError, match="beta: expected a number in"):

@@ -94,7 +94,8 @@ def test_it_asks_for_no_second_copy_of_the_weights(monkeypatch: pytest.MonkeyPat
     backbone = _text()
     stored = sum(p.numel() for p in backbone.parameters()) // 2
     with _budget.at_most_values(stored):
-        _adapted(backbone)
+        network = _adapted(backbone)
+    assert any(name.endswith("lora_A") for name, _ in network.named_parameters())
 
 
 def test_networks_of_convolutions_are_refused() -> None:

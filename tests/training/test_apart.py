@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from asfusion.exceptions import ConfigurationError
-from asfusion.training.apart import LossWeights
+from asfusion.training import blending
+from asfusion.training.apart import LossWeights, losses_apart
 from asfusion.training.blending import blended, gradient_blend
 from asfusion.training.loop import train
 from asfusion.training.losses import cross_entropy
+from asfusion.training.rows import collate
+from asfusion.training.runner import Runner
 from asfusion.training.settings import TrainingSettings
 
 from .conftest import make_network, make_rows
@@ -51,6 +54,23 @@ def test_an_absent_modality_costs_nothing_by_itself():
     assert network.unimodal["labs"].weight.any()
 
 
+def test_in_mixed_precision_losses_are_computed_as_that_of_what_is_fused():
+    network, rows = make_network(), make_rows(20, dtype=torch.float32)
+    network.keeps_apart = True
+    runner = Runner("cpu", torch.float32, "bfloat16")
+    runner.place(network)
+    part = torch.arange(len(rows))
+    batch = collate(rows.modalities, part, device=runner.device, dtype=runner.dtype)
+    seen = [runner.outputs(network, batch.inputs, batch.present).dtype]
+
+    def loss(outputs, targets):
+        seen.append(outputs.dtype)
+        return cross_entropy(outputs, targets)
+
+    losses_apart(network, loss, rows.targets, rows.weights.float())
+    assert seen == [torch.float32] * 3
+
+
 def test_settings_say_how_much_modalities_count():
     assert LossWeights.of(TrainingSettings(unimodal_losses=0.5), ["a", "b"]).unimodal == {
         "a": 0.5, "b": 0.5,
@@ -84,3 +104,20 @@ def test_a_trial_finds_weights_and_leaves_the_network_as_it_was():
     assert found[0] == found[1]
     assert found[0].fused + sum(found[0].unimodal.values()) == pytest.approx(3.0)
     assert not changed(network, make_network())
+
+
+def test_what_is_fused_is_weighed_by_itself_and_always_learns(monkeypatch):
+    plain, hybrid = make_network(), make_network()
+    hybrid.hybrid = True  # it predicts by the mean with what modalities say by themselves
+    rows, others = make_rows(60), make_rows(40, seed=1)
+    found = [
+        gradient_blend(network, rows, others, loss=cross_entropy, settings=SETTINGS)
+        for network in (plain, hybrid)
+    ]
+    assert found[0] == found[1] and hybrid.hybrid
+    monkeypatch.setattr(blending, "blended", lambda *_: torch.tensor([0.0, 1.0, 2.0]))
+    found = gradient_blend(hybrid, rows, others, loss=cross_entropy, settings=SETTINGS)
+    assert found.unimodal == {"labs": 1.0, "genes": 2.0}
+    before = hybrid.head.weight.detach().clone()
+    learned(found, hybrid)
+    assert not torch.equal(hybrid.head.weight.detach().double(), before.double())

@@ -196,6 +196,26 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch):
     assert len(history) == 6
 
 
+def test_nothing_of_a_pass_that_ran_out_of_memory_is_held_during_the_next(monkeypatch):
+    held, failed = [], []
+    loss_of, backward = loop._Run._loss_of, loop.Runner.backward
+
+    def watched(self, rows, part, **options):
+        held.append(bool(self.network.apart))
+        return loss_of(self, rows, part, **options)
+
+    def limited(self, objective):
+        if not failed:
+            failed.append(objective.dim())
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        backward(self, objective)
+
+    monkeypatch.setattr(loop._Run, "_loss_of", watched)
+    monkeypatch.setattr(loop.Runner, "backward", limited)
+    run()
+    assert failed and held[:2] == [False, False]
+
+
 def test_memory_that_runs_out_at_one_row_is_an_error(monkeypatch):
     def never(self, rows, part, **options):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried ...")
