@@ -266,10 +266,9 @@ def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
 
 
 def _make_estimator(name: str, target: Target) -> Any:
-    settings: dict[str, Any] = (
-        {"n_estimators": 500, "min_samples_leaf": 3} if name == "forest" else {}
-    )
-    return target.linear() if name == "logistic" else target.model(name, **settings)
+    from asfusion.estimators._named import model_of
+
+    return target.linear() if name == "logistic" else model_of(target, name)
 
 
 def _hold_out(y: Any, groups: Any, share: float, seed: int) -> tuple[Any, Any]:
