@@ -263,6 +263,8 @@ def test_several_columns_are_looked_at_and_compared(
     told = capsys.readouterr().out
     assert f"target {', '.join(sorted(names, key=' '.join(words).find))}" in told
     assert re.search(r"^copied +determines ", told, re.M)
+    # Of a time to an event there is one line, not one for each of its columns.
+    assert ("the time to the event" in told) == (kind == "Survival")
     assert not re.search(rf"^{names[0]} ", told, re.M)
     table.to_csv(file, index=False)
     options = ["--drop", "copied", "--families", "early", "--folds", "2"]

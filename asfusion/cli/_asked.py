@@ -72,6 +72,21 @@ def read_rows(options: argparse.Namespace) -> Rows:
     return Rows(X, y, None if groups is None else groups.to_numpy(), target)
 
 
+def read_to_look(options: argparse.Namespace) -> tuple[polars.DataFrame, Any, Any]:
+    """Return what predicts, what is predicted, and the patient of each row, to be looked at.
+
+    Targets may be missing; but rows without event or time, of which no model learns, are left out.
+    """
+    table = read_table(options.data, root=options.root)
+    names = target_columns(options, table)
+    X, y, groups = split_columns(table, names, options.group, options.drop, complete=False)
+    if options.event is None:
+        return X, y, groups
+    known = table[names[0]].is_not_null() & table[names[1]].is_not_null()
+    groups = None if groups is None else groups.filter(known)
+    return X.filter(known), _times(table.filter(known), *names), groups
+
+
 def target_columns(options: argparse.Namespace, table: polars.DataFrame) -> list[str]:
     """Return the columns that are predicted; of times to an event those of event and time."""
     if (options.event is None) != (options.time is None):

@@ -15,8 +15,8 @@ from asfusion._progress import progress_shown
 from asfusion._stubs import fusion_families, fusion_heads
 from asfusion._version import __version__
 from asfusion.cli._answers import answers
-from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, target_columns
-from asfusion.cli._data import read_table, split_columns, write_table
+from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, read_to_look
+from asfusion.cli._data import read_table, write_table
 from asfusion.cli._own import fusion_head, own_class
 from asfusion.exceptions import AsfusionError, ConfigurationError
 from asfusion.targets._tasks import AUTO, TASKS
@@ -128,9 +128,7 @@ def _demo(options: argparse.Namespace) -> None:
 def _look(options: argparse.Namespace) -> None:
     from asfusion.overview.looker import look
 
-    table = read_table(options.data, root=options.root)
-    names = target_columns(options, table)
-    X, y, groups = split_columns(table, names, options.group, options.drop, complete=False)
+    X, y, groups = read_to_look(options)
     day, compared = options.index_date, options.duplicates
     overview = look(X, y, groups, index_date=day, duplicates=compared)
     print(overview)
@@ -268,10 +266,9 @@ def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
 
 
 def _make_estimator(name: str, target: Target) -> Any:
-    settings: dict[str, Any] = (
-        {"n_estimators": 500, "min_samples_leaf": 3} if name == "forest" else {}
-    )
-    return target.linear() if name == "logistic" else target.model(name, **settings)
+    from asfusion.estimators._named import model_of
+
+    return target.linear() if name == "logistic" else model_of(target, name)
 
 
 def _hold_out(y: Any, groups: Any, share: float, seed: int) -> tuple[Any, Any]:

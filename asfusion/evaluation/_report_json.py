@@ -50,7 +50,7 @@ def read_fields(text: str) -> dict[str, Any]:
     state["subsets"] = tuple(
         Subset(
             tuple(s["present"]),
-            int(s["n_rows"]),
+            s["n_rows"],
             _interval(s["score"]),
             s["cost"] and _interval(s["cost"]),
             tuple(s["spoilt_by"]),

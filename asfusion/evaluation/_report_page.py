@@ -287,7 +287,8 @@ def _subset_rows(report: ReportPage) -> list[list[str]]:
 
 def _subset_remark(report: ReportPage) -> str:
     rows = report.subsets[0].n_rows
-    begin = f"On the {rows} rows that have all modalities, cells of the others emptied."
+    few = f"{FEWEST} or more" if rows is None else str(rows)
+    begin = f"On the {few} rows that have all modalities, cells of the others emptied."
     spoilt = [
         f"{name} makes {' + '.join(part.present)} clearly worse"
         for part in report.subsets

@@ -16,7 +16,7 @@ from asfusion._frames import Frame
 from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._judge import judge, make_scorer
 from asfusion.evaluation._labels import score_info
-from asfusion.evaluation._patterns import modality_columns, read_presence
+from asfusion.evaluation._patterns import Pattern, modality_columns, read_presence
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation.intervals import Interval, paired_difference, score_intervals
 from asfusion.evaluation.registry import scoring_of
@@ -35,9 +35,11 @@ class Subset:
     Parameters
     ----------
     present : tuple of str
-        Modalities that were left; the cells of the others were emptied.
-    n_rows : int
-        Number of rows, the same for every set.
+        Modalities that were left; the cells of the others were emptied, but for columns that one
+        of those that were left reads, too.
+    n_rows : int or None
+        Number of rows, the same for every set; None where the patterns of the report do not show
+        it either.
     score : Interval
         The report's first score.
     cost : Interval or None
@@ -48,7 +50,7 @@ class Subset:
     """
 
     present: Names
-    n_rows: int
+    n_rows: int | None
     score: Interval
     cost: Interval | None
     spoilt_by: Names = ()
@@ -61,9 +63,12 @@ def score_subsets(
     groups: Any,
     classes: Any,
     wanted: Any,
+    patterns: Sequence[Pattern],
     options: Mapping[str, Any],
 ) -> tuple[Subset, ...]:
     """Return the first score with each set of modalities, those with most of them first.
+
+    `patterns` are those of the same rows: what they hide is hidden here.
 
     Raises
     ------
@@ -92,7 +97,8 @@ def score_subsets(
         primary = scoring_of(judged).primary
         intervals, drawn = score_intervals(make_scorer(judged), width=len(rows), **options)
         found[names] = intervals[primary], drawn[primary]
-    return _compared(found, len(rows), primary, float(options["confidence"]))
+    shown = {pattern.present: pattern.n_rows for pattern in patterns}
+    return _compared(found, shown[sets[0]], primary, float(options["confidence"]))
 
 
 def _read_sets(wanted: Any, modalities: list[str]) -> list[Names]:
@@ -127,7 +133,7 @@ def _listed(wanted: Any) -> Sequence[Any]:
 
 
 def _read_set(given: Any, modalities: list[str]) -> Names:
-    names = [given] if isinstance(given, str) else list(given)
+    names = [given] if isinstance(given, str) else list(_listed(given))
     unknown = [name for name in names if name not in modalities]
     if unknown or not names:
         got = quoted(map(str, unknown)) if unknown else "an empty one"
@@ -151,7 +157,10 @@ def _asked(
 
 
 def _compared(
-    found: Mapping[Names, tuple[Interval, Floats]], n_rows: int, primary: str, confidence: float
+    found: Mapping[Names, tuple[Interval, Floats]],
+    n_rows: int | None,
+    primary: str,
+    confidence: float,
 ) -> tuple[Subset, ...]:
     """Return each set with what it costs, and what spoils it."""
     sign = 1.0 if score_info(primary).better == "high" else -1.0

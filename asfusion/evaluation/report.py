@@ -380,7 +380,7 @@ def evaluate(
     report = make_report(judged, rules, presence, factors, **options)
     if subsets is False:
         return report
-    asked = score_subsets(model, X, y, groups, classes, subsets, options)
+    asked = score_subsets(model, X, y, groups, classes, subsets, report.patterns, options)
     return replace(report, subsets=asked)
 
 

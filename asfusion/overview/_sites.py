@@ -5,7 +5,6 @@ Dimensions: N rows, C columns, S sites.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from asfusion._frames import Frame
 from asfusion.evaluation._small_cells import FEWEST
+from asfusion.suspects.names import words_of
 
 Floats = NDArray[np.float64]
 
@@ -42,7 +42,7 @@ def find_parted(frame: Frame, modalities: Mapping[str, Sequence[str]]) -> tuple[
 
 
 def _names_a_site(column: str) -> bool:
-    return bool(_WORDS & set(re.split(r"[^a-z]+", column.lower())))
+    return not _WORDS.isdisjoint(words_of(column))
 
 
 def _numbers(frame: Frame, columns: Sequence[str]) -> list[str]:

@@ -313,7 +313,7 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             raise ConfigurationError(msg)
         return model.set_params(**settings)
 
-    def small_trees(self, n_rows: int, seed: int) -> Any:
+    def small_trees(self, n_rows: int = 200, seed: int | None = None) -> Any:
         """Return unfitted boosted trees for a few hundred rows: small ones, learned slowly.
 
         Nothing stops early: that would hold out rows without regard to patients.

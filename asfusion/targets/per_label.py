@@ -12,7 +12,7 @@ from asfusion._arrays import read_weights
 from asfusion._door import learns, public
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import InputError
-from asfusion.targets._subsets import fit_on
+from asfusion.targets._fit_on import fit_on
 
 Floats = NDArray[np.float64]
 

@@ -216,7 +216,7 @@ class Survival(Target):
         """Return a Cox regression with a ridge."""
         return CoxRegression(alpha=penalty)
 
-    def small_trees(self, n_rows: int, seed: int) -> Any:
+    def small_trees(self, n_rows: int = 200, seed: int | None = None) -> Any:
         """Return unfitted boosted trees for a few hundred rows, which they are made for."""
         return self.model("boosted", random_state=seed)
 

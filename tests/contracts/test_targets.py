@@ -189,6 +189,14 @@ def test_a_signal_is_found_by_every_kind_of_model(name: str, X: pd.DataFrame) ->
             assert r2 > 0.05
 
 
+@every_kind
+def test_boosted_trees_go_by_their_name(name: str, X: pd.DataFrame) -> None:
+    model = model_of(name, "early").set_params(estimator="boosted").fit(X, y_of(name, X))
+    used = model.estimator_.get_params()
+    rate = next(value for key, value in used.items() if key.endswith("learning_rate"))
+    assert rate == KINDS[name].target.small_trees().learning_rate
+
+
 WRONG: list[tuple[str, Any, str]] = [
     ("classes", np.ones((N_ROWS, 2)), "one label per row"),
     ("numbers", times(np.zeros(N_ROWS)), "got event and time. Use a Survival estimator"),

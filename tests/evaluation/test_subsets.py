@@ -100,12 +100,24 @@ def test_a_report_with_sets_is_saved_and_drawn(fitted: Any, tmp_path: Any) -> No
     assert [t.get_text() for t in axes.get_yticklabels()][1:] == ["labs", "labs + genes"]
 
 
+def test_rows_that_patterns_hide_are_not_counted(fitted: Any) -> None:
+    X, y = rows(1)
+    X["rs1"] = X["rs1"].fillna(0.0)
+    X.loc[:4, "rs1"] = np.nan  # five rows, which the number of the others would tell
+    report = af.evaluate(fitted, X, y, subsets=True, n_bootstrap=50)
+    assert {pattern.n_rows for pattern in report.patterns} == {None}
+    assert {part.n_rows for part in report.subsets} == {None}
+    assert "On the 10 or more rows that have all modalities" in repr(report)
+    assert Report.from_json(report.to_json()).subsets == report.subsets
+
+
 def test_sets_that_cannot_be_asked_about(fitted: Any) -> None:
     X, y = rows(1)
     for wanted, match in (
         ("labs", r"subsets: expected True, False or a list of lists.*got str"),
         ([["labs", "mri"]], "subsets: expected sets of 'labs'.*got 'mri'"),
         ([[]], "got an empty one"),
+        ([1], r"subsets: expected True, False or a list of lists.*got int"),
     ):
         with pytest.raises(ConfigurationError, match=match):
             af.evaluate(fitted, X, y, subsets=wanted, n_bootstrap=10)
