@@ -567,7 +567,7 @@ def forget_checkpoints(model: FusionEstimator) -> None:
     """Keep a fold's networks from writing where the final ones do."""
     if hasattr(model, "checkpoint"):
         model.checkpoint = None
-    elif getattr(model, "network", None) is not None:
+    if getattr(model, "network", None) is not None:
         model.network = clone(model.network).set_params(checkpoint=None)
 
 

@@ -25,6 +25,7 @@ from asfusion.estimators._base import (
     FusionEstimator,
     FusionRegressor,
     columns_of,
+    forget_checkpoints,
 )
 from asfusion.estimators._documented import documented
 from asfusion.estimators._parts import Content, Parts, Several
@@ -176,14 +177,24 @@ class _AutoFusion(FusionEstimator):
         assert rows is not None
         if self.models_ and self._deadline is not None and time.time() > self._deadline:
             raise TimeIsUp
-        quiet = copy.copy(self)
-        quiet.verbose = 0
+        quiet = self._for_folds()
         quiet._deadline = self._deadline if self.models_ else None  # the first are there anyway
         quiet.models_ = {}
         said = np.full((len(kin.answers_of(self)), len(rows), self.n_outputs_), np.nan)
         if splits:
             said, _ = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
         return kin.settle(kin.fit(self, rows, resume=resume), said, rows)
+
+    def _for_folds(self) -> Self:
+        """Return a parent for the fits of folds, without what their answers do not depend on.
+
+        Answers that are kept stand under its parameters: more time or other members are no reason
+        to ask again.
+        """
+        quiet = copy.copy(self)
+        quiet.members, quiet.max_minutes, quiet.n_jobs, quiet.verbose = "auto", None, None, 0
+        forget_checkpoints(quiet)
+        return quiet
 
     def _weigh_members(
         self,

@@ -193,6 +193,35 @@ def test_time_that_is_up_leaves_out_what_is_not_done() -> None:
     assert np.isfinite(model.predict_proba(X)).all()
 
 
+def test_with_more_time_what_was_judged_is_not_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asfusion.selection import _members
+
+    X, y, _ = rows()
+    model = af.AutoFusionClassifier(encoders(), random_state=0, checkpoint=tmp_path, **FEW)
+    with pytest.warns(AsfusionWarning, match="the time is up"):
+        model.set_params(max_minutes=0.0).fit(X, y)
+    asked: list[int] = []
+    say = _members._said
+    monkeypatch.setattr(_members, "_said", lambda *args: asked.append(1) or say(*args))
+    model.set_params(max_minutes=None).fit(X, y)
+    assert len(asked) == 3  # the linear model, in each of three folds
+
+
+def test_networks_of_folds_do_not_write_where_the_final_ones_do(tmp_path: Path) -> None:
+    X, y, _ = rows(40)
+    X["note"] = X["note"].fillna("no words")
+    parts = {"labs": af.TabularEncoder(["crp", "esr"]), "notes": af.TextEncoder("note")}
+    network = af.JointFusionClassifier(max_epochs=1, checkpoint=tmp_path)
+    wanted = {"members": ["late mean", "early linear"], "cv": 2, "verbose": 0}
+    model = af.AutoFusionClassifier(parts, network=network, random_state=0, **wanted)
+    told = model.fit(X, y).predict_proba(X)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.ckpt"]
+    np.testing.assert_array_equal(model.fit(X, y, resume=True).predict_proba(X), told)
+    assert network.checkpoint == tmp_path
+
+
 def test_too_few_rows_for_folds_weigh_members_the_same() -> None:
     X, y, _ = rows()
     model = af.AutoFusionClassifier(encoders(), random_state=0, **FEW)
