@@ -174,7 +174,6 @@ class _AutoFusion(FusionEstimator):
     ) -> tuple[Models, Floats]:
         """Return fitted members, and what they say out of fold, (V, N, K)."""
         rows = judged.rows
-        assert rows is not None
         if self.models_ and self._deadline is not None and time.time() > self._deadline:
             raise TimeIsUp
         quiet = self._for_folds()
@@ -182,7 +181,7 @@ class _AutoFusion(FusionEstimator):
         quiet.models_ = {}
         said = np.full((len(kin.answers_of(self)), len(rows), self.n_outputs_), np.nan)
         if splits:
-            said, _ = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
+            said = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
         return kin.settle(kin.fit(self, rows, resume=resume), said, rows)
 
     def _for_folds(self) -> Self:
@@ -273,8 +272,7 @@ class _AutoFusion(FusionEstimator):
 
     def _with_cells(self, rows: TrainingRows) -> TrainingRows:
         """Leave out rows that no encoder reads anything of: members would, each by itself."""
-        assert self._encoders is not None
-        columns = [columns_of(encoder, rows.frame) for encoder in self._encoders.values()]
+        columns = [columns_of(e, rows.frame) for e in self._chosen_encoders().values()]
         present = np.any([rows.frame.present(own) for own in columns], axis=0)
         if present.all():
             return rows
