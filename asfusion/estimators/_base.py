@@ -155,6 +155,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             rows = self._read_training(X, y, groups, sample_weight)
             self._fit_rows(rows, resume=resume)
             self._finish(rows)
+            self._let_go()
         return self
 
     @abstractmethod
@@ -163,6 +164,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
 
     def _finish(self, rows: TrainingRows) -> None:
         """Learn what only the whole model, not a part of another, needs."""
+
+    def _let_go(self) -> None:
+        """Forget what is kept of rows while fit goes on: a fitted model holds no patient."""
 
     def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
         """Return outputs (n, K) of rows by models that did not learn from them, and the rows.

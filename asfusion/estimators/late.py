@@ -95,8 +95,7 @@ class _LateFusion(FusionEstimator):
         self._judged = None
         self._learn_combination(rows)
 
-    def _finish(self, rows: TrainingRows) -> None:
-        super()._finish(rows)
+    def _let_go(self) -> None:
         self._judged = None
 
     def _with_last(self, combine: Any, rows: TrainingRows) -> Self:
@@ -254,6 +253,8 @@ class _LateFusion(FusionEstimator):
             return 0.0
         decisions, present, judged = self._out_of_fold(rows)
         some = np.flatnonzero(present.any(axis=1))
+        if not len(some):
+            return 0.0
         decisions, present, judged = decisions[some], present[some], judged.take(some)
         weights = np.asarray(list(self.weights_.values()))
 

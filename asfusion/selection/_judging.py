@@ -84,7 +84,5 @@ def answers_of(
 ) -> Floats:
     """Return what members say out of fold, (A, N, K)."""
     run = KinRun(kin, parent, array_digest(data.rows.loss_weight))
-    found, _ = answer_all(
-        [run], data, {0: list(folds)}, parent.seed_, store=store, n_jobs=n_jobs
-    )
+    found, _ = answer_all([run], data, {0: list(folds)}, parent.seed_, store=store, n_jobs=n_jobs)
     return np.stack([found[entry.name][0] for entry in run.entries])

@@ -60,6 +60,7 @@ _ENOUGH = {
     "early boosted": 1000,
     "joint": 1000,
 }
+_AVERAGE = "average"  # what the leaderboard calls all members together
 
 
 class _AutoFusion(FusionEstimator):
@@ -67,6 +68,7 @@ class _AutoFusion(FusionEstimator):
 
     _family = "auto"
     _local_params = frozenset({"checkpoint", "n_jobs"})
+    _part_fields = ("encoders", "members")
 
     models_: Models
     weights_: dict[str, float]
@@ -125,8 +127,7 @@ class _AutoFusion(FusionEstimator):
         finally:
             self._encoders = self._deadline = None
 
-    def _finish(self, rows: TrainingRows) -> None:
-        super()._finish(rows)
+    def _let_go(self) -> None:
         self._judged = None
 
     def _unseen(self, rows: TrainingRows) -> tuple[Floats, TrainingRows]:
@@ -210,9 +211,9 @@ class _AutoFusion(FusionEstimator):
         unseen = unseen_average(self.target_, outputs, rows, splits)
         known = np.flatnonzero(~np.isnan(unseen).any(axis=1))
         self._judged = (unseen[known], rows.take(known)) if len(known) else None
-        said = dict(zip(self.models_, outputs, strict=True)) | {"average": unseen}
-        weighed = self.weights_ | {"average": float(sum(weights))}
-        times = {**seconds, "average": sum(seconds.values())}
+        said = dict(zip(self.models_, outputs, strict=True)) | {_AVERAGE: unseen}
+        weighed = self.weights_ | {_AVERAGE: float(sum(weights))}
+        times = {**seconds, _AVERAGE: sum(seconds.values())}
         self.board_ = board_of(self.target_, said, weighed, times, rows, seed=self._seed("board"))
 
     def _wanted(self, n_rows: int) -> dict[str, Any]:
@@ -240,6 +241,9 @@ class _AutoFusion(FusionEstimator):
         if model is None:
             check_choice(name, "members", tuple(_ENOUGH))
             return
+        if name == _AVERAGE:
+            msg = f"members: expected other names than {name!r}, as the leaderboard calls them all."
+            raise ConfigurationError(msg)
         if not isinstance(model, FusionEstimator) or model._face != self._face:
             msg = (
                 f"members[{name!r}]: expected a fusion estimator for a {self._face}, such as one "

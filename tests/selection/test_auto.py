@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 import asfusion as af
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
@@ -243,6 +244,7 @@ def test_members_join_from_enough_rows_on() -> None:
         ("forest", "members: expected 'auto', some of 'late mean'.*got str"),
         ([], "members: expected 'auto'"),
         (["forest"], "members: expected one of 'late mean'.*got 'forest'"),
+        ({"average": af.EarlyFusionClassifier()}, "members: expected other names than 'average'"),
         ({"mine": object()}, r"members\['mine'\]: expected a fusion estimator.*got object"),
         ({"mine": af.EarlyFusionRegressor()}, "for a classifier.*got EarlyFusionRegressor"),
     ],
@@ -251,6 +253,35 @@ def test_members_that_cannot_be(members: Any, match: str) -> None:
     X, y, _ = rows()
     with pytest.raises(ConfigurationError, match=match):
         af.AutoFusionClassifier(encoders(), members, verbose=0).fit(X, y)
+
+
+def test_parameters_of_members_are_read_and_set() -> None:
+    mine = {"mine": af.EarlyFusionClassifier(estimator=memoriser()), "late mean": None}
+    model = af.AutoFusionClassifier(encoders(), mine)
+    model.set_params(members__mine__scale="columns", members__mine__estimator__n_estimators=7)
+    assert model.get_params()["members__mine__estimator__n_estimators"] == 7
+    copy = clone(model)
+    assert copy.members["mine"].scale == "columns" and copy.members["mine"] is not mine["mine"]
+    with pytest.raises(ConfigurationError, match="members: expected one of 'mine', 'late mean'"):
+        model.set_params(members__other__scale="none")
+    with pytest.raises(ConfigurationError, match="members: expected a dict of fusion estimators"):
+        model.set_params(members="auto").set_params(members__mine__scale="none")
+
+
+def test_members_keep_no_rows() -> None:
+    X, y, groups = rows()
+    mine = {"product": af.LateFusionClassifier(combine="product"), "late product": None}
+    model = af.AutoFusionClassifier(encoders(), mine, cv=2, verbose=0, random_state=0)
+    model.fit(X, y, groups=groups)
+    assert [member._judged for member in model.models_.values()] == [None, None]
+
+
+def test_without_folds_experts_are_taken_for_independent() -> None:
+    X, y, _ = rows()
+    model = af.AutoFusionClassifier(encoders(), random_state=0, **{**FEW, "cv": 1})
+    with pytest.warns(AsfusionWarning, match="Members are not judged"):
+        model.fit(X, y)
+    assert model.models_["late product"].dependence_ == 0.0
 
 
 def test_rows_without_any_cell_teach_nothing() -> None:
