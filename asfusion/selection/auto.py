@@ -18,7 +18,7 @@ from asfusion._progress import progress
 from asfusion._splits import Split
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
-from asfusion.comparison._store import AnswerStore
+from asfusion.comparison._store import AnswerStore, describe
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import (
     FusionClassifier,
@@ -138,7 +138,9 @@ class _AutoFusion(FusionEstimator):
     # -- members -----------------------------------------------------------------------
 
     def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
-        kins = kins_of(self._wanted(len(rows)))
+        wanted = self._wanted(len(rows))
+        self._check_own_encoders(wanted, rows.frame)
+        kins = kins_of(wanted)
         splits = inner_splits(rows, self.cv, target=self.target_, seed=self._seed("folds"))
         if not splits:
             warn_user(
@@ -250,6 +252,30 @@ class _AutoFusion(FusionEstimator):
                 f"of early or late fusion, got {type(model).__name__}."
             )
             raise ConfigurationError(msg)
+
+    def _check_own_encoders(self, wanted: Mapping[str, Any], frame: Frame) -> None:
+        """Raise where a name means two encoders, or a member reads what the whole does not.
+
+        Explanations and kept answers know a modality by its name, and cells by their column.
+        """
+        known = dict(self._chosen_encoders())
+        columns = {column for encoder in known.values() for column in columns_of(encoder, frame)}
+        for member, model in wanted.items():
+            if model is None or isinstance(model.encoders, str):
+                continue
+            for name, encoder in model._check_encoders().items():
+                if describe(known.setdefault(name, encoder)) != describe(encoder):
+                    msg = (
+                        f"members[{member!r}]: expected the same encoder {name!r} everywhere, got "
+                        "another. Give it another name."
+                    )
+                    raise ConfigurationError(msg)
+                if more := sorted(set(columns_of(encoder, frame)) - columns):
+                    msg = (
+                        f"members[{member!r}]: expected columns that encoders of the whole read, "
+                        f"too, got {quoted(more)}. Add an encoder of them to `encoders`."
+                    )
+                    raise ConfigurationError(msg)
 
     def _tell_left_out(self, kins: list[Kin], first: Kin) -> None:
         names = [name for kin in kins[kins.index(first) :] for name in kin.names]

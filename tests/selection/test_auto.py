@@ -255,6 +255,31 @@ def test_members_that_cannot_be(members: Any, match: str) -> None:
         af.AutoFusionClassifier(encoders(), members, verbose=0).fit(X, y)
 
 
+def test_a_member_may_read_less_than_the_whole() -> None:
+    X, y, groups = rows()
+    own = {"labs": encoders()["labs"], "inflammation": af.TabularEncoder("crp")}
+    mine = {"mine": af.EarlyFusionClassifier(own), "early linear": None}
+    model = af.AutoFusionClassifier(encoders(), mine, cv=3, verbose=0, random_state=0)
+    assert np.isfinite(model.fit(X, y, groups=groups).predict_proba(X)).all()
+    assert set(model.encoders_) == {*encoders(), "inflammation"}
+
+
+@pytest.mark.parametrize(
+    ("own", "match"),
+    [
+        (("labs", ["esr", "crp"]), r"members\['mine'\]: expected the same encoder 'labs' every"),
+        (("bmi", ["bmi"]), r"members\['mine'\]: expected columns that encoders.*got 'bmi'"),
+    ],
+)
+def test_a_name_means_one_encoder_and_the_whole_reads_all_columns(own: Any, match: str) -> None:
+    X, y, _ = rows()
+    name, columns = own
+    mine = af.EarlyFusionClassifier({name: af.TabularEncoder(columns)})
+    model = af.AutoFusionClassifier(encoders(), {"mine": mine}, verbose=0)
+    with pytest.raises(ConfigurationError, match=match):
+        model.fit(X.assign(bmi=1.0), y)
+
+
 def test_parameters_of_members_are_read_and_set() -> None:
     mine = {"mine": af.EarlyFusionClassifier(estimator=memoriser()), "late mean": None}
     model = af.AutoFusionClassifier(encoders(), mine)
