@@ -67,7 +67,7 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 
 def estimator_class(family: str, target: Target) -> Any:
-    """Return the class of a family ("early", "joint", "late") that predicts a target."""
+    """Return the class of a family ("auto", "early", "joint", "late") that predicts a target."""
     if (family, target.face) not in _CLASSES:
         for module in fusion_modules():  # which bring their classes
             importlib.import_module(module)
@@ -367,14 +367,16 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
                 raise ConfigurationError(msg)
         return dict(self.encoders)
 
+    def _described(self, rows: TrainingRows) -> dict[str, Encoder]:
+        """Return unfitted encoders of one's own: copies of those given, or inferred ones."""
+        if isinstance(self.encoders, str) and self.encoders == "auto":
+            return self._infer_encoders(rows)
+        return {name: clone(encoder) for name, encoder in self._check_encoders().items()}
+
     def _fit_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         """Return fitted copies of the encoders that have any training row."""
-        if isinstance(self.encoders, str) and self.encoders == "auto":
-            encoders = self._infer_encoders(rows)
-        else:
-            encoders = {name: clone(part) for name, part in self._check_encoders().items()}
         fitted = {}
-        for name, encoder in encoders.items():
+        for name, encoder in self._described(rows).items():
             if not cells_present(rows.frame, columns_of(encoder, rows.frame)).any():
                 warn_user(f"Modality {name!r}: no training row has it. It is left out.")
                 continue

@@ -86,7 +86,7 @@ class _LateFusion(FusionEstimator):
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_combine(self.combine, self.target_)
         check_network(self.target_, self.network)
-        encoders = self._choose_encoders(rows)
+        encoders = self._described(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)
         if not self.models_:
@@ -129,11 +129,6 @@ class _LateFusion(FusionEstimator):
         return {name: model.encoders_[name] for name, model in self.models_.items()}
 
     # -- parts -------------------------------------------------------------------------
-
-    def _choose_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
-        if isinstance(self.encoders, str) and self.encoders == "auto":
-            return self._infer_encoders(rows)
-        return self._check_encoders()
 
     def _check_estimators(self, encoders: dict[str, Encoder]) -> None:
         if self.estimators is None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_jobs, check_number, quoted
 from asfusion._frames import Frame
@@ -290,12 +289,6 @@ class _AutoFusion(FusionEstimator):
             self._deadline = time.time() + 60.0 * float(self.max_minutes)
 
     # -- rows and encoders -------------------------------------------------------------
-
-    def _described(self, rows: TrainingRows) -> dict[str, Encoder]:
-        """Return descriptions of the encoders, the same for all members."""
-        if isinstance(self.encoders, str) and self.encoders == "auto":
-            return self._infer_encoders(rows)
-        return {name: clone(encoder) for name, encoder in self._check_encoders().items()}
 
     def _chosen_encoders(self) -> Mapping[str, Encoder]:
         return super()._chosen_encoders() if self._encoders is None else self._encoders
