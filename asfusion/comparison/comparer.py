@@ -122,11 +122,11 @@ def compare(
         Hospital of each row, for ``cv="leave-one-site-out"``: each is judged by models that
         were fitted on the others. Models are ranked by the mean of the scores within sites then,
         and the score of all rows pooled stands beside it.
-    families : sequence of {"early", "joint", "late"}
+    families : sequence of {"auto", "early", "joint", "late"}
         Families of fusion to compare.
     fusions : sequence of str or Fusion
         Heads of joint fusion.
-    combines : sequence of {"mean", "weighted", "product", "stacking"}
+    combines : sequence of {"auto", "mean", "vote", "weighted", "product", "stacking"}
         Combinations of late fusion.
     estimators : dict of str to scikit-learn estimator, optional
         Further models by the name that they get on the board. Each is tried in early

@@ -67,7 +67,7 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
 
 def estimator_class(family: str, target: Target) -> Any:
-    """Return the class of a family ("early", "joint", "late") that predicts a target."""
+    """Return the class of a family ("auto", "early", "joint", "late") that predicts a target."""
     if (family, target.face) not in _CLASSES:
         for module in fusion_modules():  # which bring their classes
             importlib.import_module(module)
@@ -155,6 +155,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             rows = self._read_training(X, y, groups, sample_weight)
             self._fit_rows(rows, resume=resume)
             self._finish(rows)
+            self._let_go()
         return self
 
     @abstractmethod
@@ -163,6 +164,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
 
     def _finish(self, rows: TrainingRows) -> None:
         """Learn what only the whole model, not a part of another, needs."""
+
+    def _let_go(self) -> None:
+        """Forget what is kept of rows while fit goes on: a fitted model holds no patient."""
 
     def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
         """Return outputs (n, K) of rows by models that did not learn from them, and the rows.
@@ -363,14 +367,16 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
                 raise ConfigurationError(msg)
         return dict(self.encoders)
 
+    def _described(self, rows: TrainingRows) -> dict[str, Encoder]:
+        """Return unfitted encoders of one's own: copies of those given, or inferred ones."""
+        if isinstance(self.encoders, str) and self.encoders == "auto":
+            return self._infer_encoders(rows)
+        return {name: clone(encoder) for name, encoder in self._check_encoders().items()}
+
     def _fit_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         """Return fitted copies of the encoders that have any training row."""
-        if isinstance(self.encoders, str) and self.encoders == "auto":
-            encoders = self._infer_encoders(rows)
-        else:
-            encoders = {name: clone(part) for name, part in self._check_encoders().items()}
         fitted = {}
-        for name, encoder in encoders.items():
+        for name, encoder in self._described(rows).items():
             if not cells_present(rows.frame, columns_of(encoder, rows.frame)).any():
                 warn_user(f"Modality {name!r}: no training row has it. It is left out.")
                 continue
@@ -567,7 +573,7 @@ def forget_checkpoints(model: FusionEstimator) -> None:
     """Keep a fold's networks from writing where the final ones do."""
     if hasattr(model, "checkpoint"):
         model.checkpoint = None
-    elif getattr(model, "network", None) is not None:
+    if getattr(model, "network", None) is not None:
         model.network = clone(model.network).set_params(checkpoint=None)
 
 

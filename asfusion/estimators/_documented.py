@@ -58,7 +58,8 @@ members : "auto", sequence of str, or dict of str to estimator
     What may join: some of ``"late mean"``, ``"late product"``, ``"early linear"``,
     ``"early forest"``, ``"early boosted"`` and ``"joint"``, or fusion estimators of your own by
     name, each with its encoders or ``"auto"`` for those of the whole; None stands for the member
-    of that name. ``"auto"`` is the first four, and the others from 1,000 rows on.
+    of that name. Target, class weights and threshold are those of the whole. ``"auto"`` is the
+    first four, and the others from 1,000 rows on.
 cv : int, splitter or iterable of splits
     Inner folds by which members are judged; an int keeps groups whole.
 max_minutes : float, optional

@@ -137,8 +137,7 @@ class JointFusion(FusionEstimator):
         self._unlabelled = getattr(parent, "_unlabelled", None)
         return super()._adopt(parent)
 
-    def _finish(self, rows: TrainingRows) -> None:
-        super()._finish(rows)
+    def _let_go(self) -> None:
         self._unlabelled = None
 
     def _fit_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:

@@ -12,6 +12,10 @@ from asfusion.exceptions import ConfigurationError
 _PARTS = {
     "encoders": ("a dict of encoders", ", such as asfusion.infer_encoders(X)"),
     "estimators": ("a dict of estimators", ", a model for each modality"),
+    "members": (
+        "a dict of fusion estimators",
+        ", such as {'mine': asfusion.EarlyFusionClassifier()}",
+    ),
     "training": ("training options", ", such as asfusion.TrainingOptions()"),
     "fusion": ("a fusion head", ", such as asfusion.fusion.Gated()"),
 }

@@ -54,11 +54,6 @@ class TrainingRows:
         """Return the number of rows."""
         return len(self.y)
 
-    @property
-    def is_weighted(self) -> bool:
-        """Whether rows count differently."""
-        return bool((self.loss_weight != self.loss_weight[0]).any())
-
     def take(self, rows: NDArray[Any]) -> TrainingRows:
         """Return the rows at the given positions."""
         return replace(

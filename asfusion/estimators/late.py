@@ -86,7 +86,7 @@ class _LateFusion(FusionEstimator):
     def _fit_rows(self, rows: TrainingRows, *, resume: bool = False) -> None:
         check_combine(self.combine, self.target_)
         check_network(self.target_, self.network)
-        encoders = self._choose_encoders(rows)
+        encoders = self._described(rows)
         self._check_estimators(encoders)
         self.models_ = self._fit_models(encoders, rows, resume=resume)
         if not self.models_:
@@ -95,8 +95,7 @@ class _LateFusion(FusionEstimator):
         self._judged = None
         self._learn_combination(rows)
 
-    def _finish(self, rows: TrainingRows) -> None:
-        super()._finish(rows)
+    def _let_go(self) -> None:
         self._judged = None
 
     def _with_last(self, combine: Any, rows: TrainingRows) -> Self:
@@ -130,11 +129,6 @@ class _LateFusion(FusionEstimator):
         return {name: model.encoders_[name] for name, model in self.models_.items()}
 
     # -- parts -------------------------------------------------------------------------
-
-    def _choose_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
-        if isinstance(self.encoders, str) and self.encoders == "auto":
-            return self._infer_encoders(rows)
-        return self._check_encoders()
 
     def _check_estimators(self, encoders: dict[str, Encoder]) -> None:
         if self.estimators is None:
@@ -254,6 +248,8 @@ class _LateFusion(FusionEstimator):
             return 0.0
         decisions, present, judged = self._out_of_fold(rows)
         some = np.flatnonzero(present.any(axis=1))
+        if not len(some):
+            return 0.0
         decisions, present, judged = decisions[some], present[some], judged.take(some)
         weights = np.asarray(list(self.weights_.values()))
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from asfusion._splits import Split
 from asfusion.comparison._jobs import answer_all
@@ -24,11 +23,11 @@ class TimeIsUp(Exception):
     """Raised where another fit would begin too late."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SeenRows(ComparedRows):
     """The training rows as a comparison reads them, and as an estimator does."""
 
-    rows: TrainingRows | None = None
+    rows: TrainingRows
 
 
 class KinRun(Run):
@@ -53,9 +52,9 @@ class KinRun(Run):
         deadline = getattr(self.parent, "_deadline", None)
         if deadline is not None and time.time() > deadline:
             raise TimeIsUp
-        rows: Any = getattr(data, "rows", None)
+        rows = cast(SeenRows, data).rows
         learn, judge = fold
-        said = self.kin.answer(self.parent, rows.take(learn), data.frame.take(judge))
+        said = self.kin.answer(self.parent, rows.take(learn), rows.frame.take(judge))
         return {entry.name: found for entry, found in zip(self.entries, said, strict=True)}
 
 
@@ -82,17 +81,8 @@ def answers_of(
     *,
     store: AnswerStore | None,
     n_jobs: int | None,
-) -> tuple[Floats, float]:
-    """Return what members say out of fold, (A, N, K), and the seconds that it took."""
-    assert data.rows is not None
+) -> Floats:
+    """Return what members say out of fold, (A, N, K)."""
     run = KinRun(kin, parent, array_digest(data.rows.loss_weight))
-    found, seconds = answer_all(
-        [run], data, {0: list(folds)}, parent.seed_, store=store, n_jobs=n_jobs
-    )
-    names = [entry.name for entry in run.entries]
-    return np.stack([found[name][0] for name in names]), float(seconds[names[0]])
-
-
-def of_rows(splits: Sequence[Split]) -> NDArray[np.int64]:
-    """Return the positions that some split judges."""
-    return np.unique(np.concatenate([judge for _, judge in splits]))
+    found, _ = answer_all([run], data, {0: list(folds)}, parent.seed_, store=store, n_jobs=n_jobs)
+    return np.stack([found[entry.name][0] for entry in run.entries])

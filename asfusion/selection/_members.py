@@ -130,7 +130,7 @@ class LateKin(Kin):
         known = present.any(axis=1)
         for v, model in enumerate(made.values()):
             outputs[v, known] = model._unseen(rows)[0]
-            model._judged = None
+            model._let_go()
         return made, outputs
 
 
@@ -162,6 +162,7 @@ class LoneKin(Kin):
         """Return the member."""
         made = self._made(parent)
         made._fit_rows(rows, resume=resume)
+        made._let_go()
         return {self.name: made}
 
     def answer(self, parent: FusionEstimator, rows: TrainingRows, frame: Frame) -> list[Floats]:

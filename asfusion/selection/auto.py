@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_jobs, check_number, quoted
 from asfusion._frames import Frame
@@ -18,13 +17,14 @@ from asfusion._progress import progress
 from asfusion._splits import Split
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
-from asfusion.comparison._store import AnswerStore
+from asfusion.comparison._store import AnswerStore, describe
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import (
     FusionClassifier,
     FusionEstimator,
     FusionRegressor,
     columns_of,
+    forget_checkpoints,
 )
 from asfusion.estimators._documented import documented
 from asfusion.estimators._parts import Content, Parts, Several
@@ -59,6 +59,7 @@ _ENOUGH = {
     "early boosted": 1000,
     "joint": 1000,
 }
+_AVERAGE = "average"  # what the leaderboard calls all members together
 
 
 class _AutoFusion(FusionEstimator):
@@ -66,6 +67,7 @@ class _AutoFusion(FusionEstimator):
 
     _family = "auto"
     _local_params = frozenset({"checkpoint", "n_jobs"})
+    _part_fields = ("encoders", "members")
 
     models_: Models
     weights_: dict[str, float]
@@ -124,8 +126,7 @@ class _AutoFusion(FusionEstimator):
         finally:
             self._encoders = self._deadline = None
 
-    def _finish(self, rows: TrainingRows) -> None:
-        super()._finish(rows)
+    def _let_go(self) -> None:
         self._judged = None
 
     def _unseen(self, rows: TrainingRows) -> tuple[Floats, TrainingRows]:
@@ -136,7 +137,9 @@ class _AutoFusion(FusionEstimator):
     # -- members -----------------------------------------------------------------------
 
     def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
-        kins = kins_of(self._wanted(len(rows)))
+        wanted = self._wanted(len(rows))
+        self._check_own_encoders(wanted, rows.frame)
+        kins = kins_of(wanted)
         splits = inner_splits(rows, self.cv, target=self.target_, seed=self._seed("folds"))
         if not splits:
             warn_user(
@@ -173,17 +176,26 @@ class _AutoFusion(FusionEstimator):
     ) -> tuple[Models, Floats]:
         """Return fitted members, and what they say out of fold, (V, N, K)."""
         rows = judged.rows
-        assert rows is not None
         if self.models_ and self._deadline is not None and time.time() > self._deadline:
             raise TimeIsUp
-        quiet = copy.copy(self)
-        quiet.verbose = 0
+        quiet = self._for_folds()
         quiet._deadline = self._deadline if self.models_ else None  # the first are there anyway
         quiet.models_ = {}
         said = np.full((len(kin.answers_of(self)), len(rows), self.n_outputs_), np.nan)
         if splits:
-            said, _ = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
+            said = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
         return kin.settle(kin.fit(self, rows, resume=resume), said, rows)
+
+    def _for_folds(self) -> Self:
+        """Return a parent for the fits of folds, without what their answers do not depend on.
+
+        Answers that are kept stand under its parameters: more time or other members are no reason
+        to ask again.
+        """
+        quiet = copy.copy(self)
+        quiet.members, quiet.max_minutes, quiet.n_jobs, quiet.verbose = "auto", None, None, 0
+        forget_checkpoints(quiet)
+        return quiet
 
     def _weigh_members(
         self,
@@ -200,9 +212,9 @@ class _AutoFusion(FusionEstimator):
         unseen = unseen_average(self.target_, outputs, rows, splits)
         known = np.flatnonzero(~np.isnan(unseen).any(axis=1))
         self._judged = (unseen[known], rows.take(known)) if len(known) else None
-        said = dict(zip(self.models_, outputs, strict=True)) | {"average": unseen}
-        weighed = self.weights_ | {"average": float(sum(weights))}
-        times = {**seconds, "average": sum(seconds.values())}
+        said = dict(zip(self.models_, outputs, strict=True)) | {_AVERAGE: unseen}
+        weighed = self.weights_ | {_AVERAGE: float(sum(weights))}
+        times = {**seconds, _AVERAGE: sum(seconds.values())}
         self.board_ = board_of(self.target_, said, weighed, times, rows, seed=self._seed("board"))
 
     def _wanted(self, n_rows: int) -> dict[str, Any]:
@@ -230,12 +242,39 @@ class _AutoFusion(FusionEstimator):
         if model is None:
             check_choice(name, "members", tuple(_ENOUGH))
             return
+        if name == _AVERAGE:
+            msg = f"members: expected other names than {name!r}, as the leaderboard calls them all."
+            raise ConfigurationError(msg)
         if not isinstance(model, FusionEstimator) or model._face != self._face:
             msg = (
                 f"members[{name!r}]: expected a fusion estimator for a {self._face}, such as one "
                 f"of early or late fusion, got {type(model).__name__}."
             )
             raise ConfigurationError(msg)
+
+    def _check_own_encoders(self, wanted: Mapping[str, Any], frame: Frame) -> None:
+        """Raise where a name means two encoders, or a member reads what the whole does not.
+
+        Explanations and kept answers know a modality by its name, and cells by their column.
+        """
+        known = dict(self._chosen_encoders())
+        columns = {column for encoder in known.values() for column in columns_of(encoder, frame)}
+        for member, model in wanted.items():
+            if model is None or isinstance(model.encoders, str):
+                continue
+            for name, encoder in model._check_encoders().items():
+                if describe(known.setdefault(name, encoder)) != describe(encoder):
+                    msg = (
+                        f"members[{member!r}]: expected the same encoder {name!r} everywhere, got "
+                        "another. Give it another name."
+                    )
+                    raise ConfigurationError(msg)
+                if more := sorted(set(columns_of(encoder, frame)) - columns):
+                    msg = (
+                        f"members[{member!r}]: expected columns that encoders of the whole read, "
+                        f"too, got {quoted(more)}. Add an encoder of them to `encoders`."
+                    )
+                    raise ConfigurationError(msg)
 
     def _tell_left_out(self, kins: list[Kin], first: Kin) -> None:
         names = [name for kin in kins[kins.index(first) :] for name in kin.names]
@@ -251,19 +290,12 @@ class _AutoFusion(FusionEstimator):
 
     # -- rows and encoders -------------------------------------------------------------
 
-    def _described(self, rows: TrainingRows) -> dict[str, Encoder]:
-        """Return descriptions of the encoders, the same for all members."""
-        if isinstance(self.encoders, str) and self.encoders == "auto":
-            return self._infer_encoders(rows)
-        return {name: clone(encoder) for name, encoder in self._check_encoders().items()}
-
     def _chosen_encoders(self) -> Mapping[str, Encoder]:
         return super()._chosen_encoders() if self._encoders is None else self._encoders
 
     def _with_cells(self, rows: TrainingRows) -> TrainingRows:
         """Leave out rows that no encoder reads anything of: members would, each by itself."""
-        assert self._encoders is not None
-        columns = [columns_of(encoder, rows.frame) for encoder in self._encoders.values()]
+        columns = [columns_of(e, rows.frame) for e in self._chosen_encoders().values()]
         present = np.any([rows.frame.present(own) for own in columns], axis=0)
         if present.all():
             return rows

@@ -51,6 +51,9 @@ MODELS: dict[str, Callable[[], Any]] = {
         network=joint().set_params(encoders="auto"),
         verbose=0,
     ),
+    "auto": lambda: af.AutoFusionClassifier(
+        encoders(), ["late product", "early linear"], cv=2, threshold="youden", verbose=0
+    ),
     "recalibrated": lambda: af.RecalibratedClassifier(
         af.EarlyFusionClassifier(encoders(), verbose=0), cv=2, random_state=0
     ),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import clone
 
 import asfusion as af
 from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
@@ -193,6 +194,35 @@ def test_time_that_is_up_leaves_out_what_is_not_done() -> None:
     assert np.isfinite(model.predict_proba(X)).all()
 
 
+def test_with_more_time_what_was_judged_is_not_judged_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from asfusion.selection import _members
+
+    X, y, _ = rows()
+    model = af.AutoFusionClassifier(encoders(), random_state=0, checkpoint=tmp_path, **FEW)
+    with pytest.warns(AsfusionWarning, match="the time is up"):
+        model.set_params(max_minutes=0.0).fit(X, y)
+    asked: list[int] = []
+    say = _members._said
+    monkeypatch.setattr(_members, "_said", lambda *args: asked.append(1) or say(*args))
+    model.set_params(max_minutes=None).fit(X, y)
+    assert len(asked) == 3  # the linear model, in each of three folds
+
+
+def test_networks_of_folds_do_not_write_where_the_final_ones_do(tmp_path: Path) -> None:
+    X, y, _ = rows(40)
+    X["note"] = X["note"].fillna("no words")
+    parts = {"labs": af.TabularEncoder(["crp", "esr"]), "notes": af.TextEncoder("note")}
+    network = af.JointFusionClassifier(max_epochs=1, checkpoint=tmp_path)
+    wanted = {"members": ["late mean", "early linear"], "cv": 2, "verbose": 0}
+    model = af.AutoFusionClassifier(parts, network=network, random_state=0, **wanted)
+    told = model.fit(X, y).predict_proba(X)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.ckpt"]
+    np.testing.assert_array_equal(model.fit(X, y, resume=True).predict_proba(X), told)
+    assert network.checkpoint == tmp_path
+
+
 def test_too_few_rows_for_folds_weigh_members_the_same() -> None:
     X, y, _ = rows()
     model = af.AutoFusionClassifier(encoders(), random_state=0, **FEW)
@@ -214,6 +244,7 @@ def test_members_join_from_enough_rows_on() -> None:
         ("forest", "members: expected 'auto', some of 'late mean'.*got str"),
         ([], "members: expected 'auto'"),
         (["forest"], "members: expected one of 'late mean'.*got 'forest'"),
+        ({"average": af.EarlyFusionClassifier()}, "members: expected other names than 'average'"),
         ({"mine": object()}, r"members\['mine'\]: expected a fusion estimator.*got object"),
         ({"mine": af.EarlyFusionRegressor()}, "for a classifier.*got EarlyFusionRegressor"),
     ],
@@ -222,6 +253,60 @@ def test_members_that_cannot_be(members: Any, match: str) -> None:
     X, y, _ = rows()
     with pytest.raises(ConfigurationError, match=match):
         af.AutoFusionClassifier(encoders(), members, verbose=0).fit(X, y)
+
+
+def test_a_member_may_read_less_than_the_whole() -> None:
+    X, y, groups = rows()
+    own = {"labs": encoders()["labs"], "inflammation": af.TabularEncoder("crp")}
+    mine = {"mine": af.EarlyFusionClassifier(own), "early linear": None}
+    model = af.AutoFusionClassifier(encoders(), mine, cv=3, verbose=0, random_state=0)
+    assert np.isfinite(model.fit(X, y, groups=groups).predict_proba(X)).all()
+    assert set(model.encoders_) == {*encoders(), "inflammation"}
+
+
+@pytest.mark.parametrize(
+    ("own", "match"),
+    [
+        (("labs", ["esr", "crp"]), r"members\['mine'\]: expected the same encoder 'labs' every"),
+        (("bmi", ["bmi"]), r"members\['mine'\]: expected columns that encoders.*got 'bmi'"),
+    ],
+)
+def test_a_name_means_one_encoder_and_the_whole_reads_all_columns(own: Any, match: str) -> None:
+    X, y, _ = rows()
+    name, columns = own
+    mine = af.EarlyFusionClassifier({name: af.TabularEncoder(columns)})
+    model = af.AutoFusionClassifier(encoders(), {"mine": mine}, verbose=0)
+    with pytest.raises(ConfigurationError, match=match):
+        model.fit(X.assign(bmi=1.0), y)
+
+
+def test_parameters_of_members_are_read_and_set() -> None:
+    mine = {"mine": af.EarlyFusionClassifier(estimator=memoriser()), "late mean": None}
+    model = af.AutoFusionClassifier(encoders(), mine)
+    model.set_params(members__mine__scale="columns", members__mine__estimator__n_estimators=7)
+    assert model.get_params()["members__mine__estimator__n_estimators"] == 7
+    copy = clone(model)
+    assert copy.members["mine"].scale == "columns" and copy.members["mine"] is not mine["mine"]
+    with pytest.raises(ConfigurationError, match="members: expected one of 'mine', 'late mean'"):
+        model.set_params(members__other__scale="none")
+    with pytest.raises(ConfigurationError, match="members: expected a dict of fusion estimators"):
+        model.set_params(members="auto").set_params(members__mine__scale="none")
+
+
+def test_members_keep_no_rows() -> None:
+    X, y, groups = rows()
+    mine = {"product": af.LateFusionClassifier(combine="product"), "late product": None}
+    model = af.AutoFusionClassifier(encoders(), mine, cv=2, verbose=0, random_state=0)
+    model.fit(X, y, groups=groups)
+    assert [member._judged for member in model.models_.values()] == [None, None]
+
+
+def test_without_folds_experts_are_taken_for_independent() -> None:
+    X, y, _ = rows()
+    model = af.AutoFusionClassifier(encoders(), random_state=0, **{**FEW, "cv": 1})
+    with pytest.warns(AsfusionWarning, match="Members are not judged"):
+        model.fit(X, y)
+    assert model.models_["late product"].dependence_ == 0.0
 
 
 def test_rows_without_any_cell_teach_nothing() -> None:
