@@ -8,9 +8,9 @@ that a busy machine slows all; what is shown are medians, and of ratios the medi
 fusion is given, one of a fixed penalty. *same* does all that a `TabularEncoder` does: medians and
 interquartile ranges, clipping, indicators. Its medians lie between cells, ours are cells, hence the
 gap of probabilities where cells are missing. None chooses its penalty, as the default of early
-fusion does, which takes longer: what is timed is how tables are read. With ``--earlier`` another checkout of the library fits the
-same tables in a process of its own: the largest difference of its `predict_proba` to ours is
-printed, and should be 0.
+fusion does, which takes longer: what is timed is how tables are read. With ``--earlier`` another
+checkout of the library fits the same tables in a process of its own: the largest difference of its
+`predict_proba` to ours is printed, and should be 0.
 """
 
 from __future__ import annotations
