@@ -6,7 +6,7 @@ not on this disk; `tasks` yields those that are there. Images are read by Effici
 
 A default may be chosen by `training_part` of a task only: three of four patients, by a seed that
 never changes, or the official training part where there is one. What judges a default splits all
-rows, and says so.
+rows, and says so; `other_rows` are those that had no part in the choice.
 """
 
 from __future__ import annotations
@@ -96,12 +96,22 @@ class Task:
 
 def training_part(task: Task) -> Task:
     """Return the rows by which a default may be chosen: those of three in four patients."""
+    return task.take(_parts(task)[0])
+
+
+def other_rows(task: Task) -> np.ndarray:
+    """Return positions of the rows that are not in `training_part`."""
+    return _parts(task)[1]
+
+
+def _parts(task: Task) -> tuple[np.ndarray, np.ndarray]:
     if task.n_official:
-        return task.take(np.arange(task.n_official))
+        rows = np.arange(len(task.X))
+        return rows[: task.n_official], rows[task.n_official :]
     patients = np.arange(len(task.X)) if task.groups is None else task.groups
     splitter = GroupShuffleSplit(1, test_size=_TEST_SHARE, random_state=_SEED)
-    rows, _ = next(splitter.split(task.X, groups=patients))
-    return task.take(rows)
+    learn, rest = next(splitter.split(task.X, groups=patients))
+    return learn, rest
 
 
 def tasks(names: Sequence[str] | None = None, data: Path = DATA) -> Iterator[Task]:

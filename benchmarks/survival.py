@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from _datasets import DATASETS
 from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
@@ -129,42 +130,8 @@ def data_set(name: str, data: Path, patients: int) -> tuple[Any, Any, Any, dict[
     """Return X, y, groups and encoders."""
     if name == "cohort":
         return cohort(patients)
-    own = {"gbsg2": gbsg2, "rossi": rossi}
-    return own[name]() if name in own else tcga(data / "tcga" / f"{name}.csv")
-
-
-def tcga(path: Path) -> tuple[Any, Any, Any, dict[str, Any]]:
-    X = pd.read_csv(path)
-    y = pd.DataFrame({"event": X["event"] == 1, "time": X["survival_months"].clip(lower=0.03)})
-    blocks = {"rnaseq": "_rnaseq", "cnv": "_cnv", "mutations": "_mut"}
-    encoders = {"clinical": af.TabularEncoder(["age", "is_female", "oncotree_code"])}
-    for name, ending in blocks.items():
-        encoders[name] = af.TabularEncoder([c for c in X.columns if c.endswith(ending)])
-    return X, y, X["case_id"], encoders
-
-
-def gbsg2() -> tuple[Any, Any, Any, dict[str, Any]]:
-    from lifelines.datasets import load_gbsg2
-
-    X = load_gbsg2()
-    y = pd.DataFrame({"event": X["cens"] == 1, "time": X["time"].astype(float)})
-    encoders = {
-        "patient": af.TabularEncoder(["age", "menostat", "horTh"]),
-        "tumour": af.TabularEncoder(["tsize", "tgrade", "pnodes", "progrec", "estrec"]),
-    }
-    return X, y, None, encoders
-
-
-def rossi() -> tuple[Any, Any, Any, dict[str, Any]]:
-    from lifelines.datasets import load_rossi
-
-    X = load_rossi()
-    y = pd.DataFrame({"event": X["arrest"] == 1, "time": X["week"].astype(float)})
-    encoders = {
-        "person": af.TabularEncoder(["age", "race", "mar", "wexp"]),
-        "record": af.TabularEncoder(["fin", "paro", "prio"]),
-    }
-    return X, y, None, encoders
+    task = DATASETS[f"tcga_{name}_survival" if name in ("kirc", "luad") else name](data)
+    return task.X, task.y, task.groups, task.encoders()
 
 
 def cohort(n: int) -> tuple[Any, Any, Any, dict[str, Any]]:

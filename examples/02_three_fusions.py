@@ -44,7 +44,7 @@ encoders = {
 #
 # - **early**: features side by side, then one model, here a logistic regression;
 # - **joint**: one network, trained together; the gate weighs what each patient has;
-# - **late**: a model per modality, decisions averaged.
+# - **late**: a model per modality, decisions combined.
 
 # %%
 quiet = {"verbose": 0, "random_state": 0}
@@ -54,7 +54,7 @@ models = {
     "joint, gated": af.JointFusionClassifier(
         encoders, fusion="gated", max_epochs=8, batch_size=16, **quiet
     ),
-    "late, mean": af.LateFusionClassifier(encoders, network=network, **quiet),
+    "late": af.LateFusionClassifier(encoders, network=network, **quiet),
 }
 auc = {}
 for name, model in models.items():
@@ -66,7 +66,7 @@ for name, model in models.items():
 # have it?
 
 # %%
-for name, part in models["late, mean"].models_.items():
+for name, part in models["late"].models_.items():
     have = test[X.iloc[test][list(part.encoders_[name].columns_)].notna().any(axis=1)]
     auc[f"{name} alone"] = roc_auc_score(y[have], part.predict_proba(X.iloc[have])[:, 1])
 pd.Series(auc, name="AUC, patients held out").round(3).to_frame()

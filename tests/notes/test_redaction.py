@@ -6,6 +6,7 @@ import datetime
 import random
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +108,17 @@ REPEATED = {
 }  # fmt: skip
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("piece", REPEATED)
 def test_no_note_takes_time_out_of_proportion(piece: str) -> None:
-    """A rule that is not linear takes minutes to hours; all take a second or two."""
+    """A rule that is not linear takes minutes, or hours, which the timeout of all tests ends.
+
+    All take a second or two of the processor, however busy the machine is.
+    """
     part, count = REPEATED[piece]
+    begun = time.process_time()
     [out] = redact([part * 33 * count]).texts
     assert out is not None
+    assert time.process_time() - begun < 60.0
 
 
 def test_a_number_that_goes_on_ends_the_search_for_a_telephone() -> None:
