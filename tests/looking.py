@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
-from asfusion.encoders._files import as_film
 from asfusion.encoders._looking import film_digest
 from asfusion.exceptions import ImageReadError
+from asfusion.imaging._films import as_film
 from asfusion.imaging.original import read_original
 
 NAMES = ("right_sij", "left_sij")
@@ -32,8 +32,9 @@ class BrightFinder(BaseEstimator):
 
     def fit(self, films: Any, groups: Any = None) -> BrightFinder:
         """Learn nothing but which films there were."""
-        known = {film_digest(as_film(cell, self.root)) for cell in self.annotations["film"]}
-        shown = [as_film(cell, self.root) for cell in films if isinstance(cell, str | np.ndarray)]
+        named = films if self.annotations is None else self.annotations["film"]
+        known = {film_digest(as_film(cell, self.root)) for cell in named if _is_film(cell)}
+        shown = [as_film(cell, self.root) for cell in films if _is_film(cell)]
         self.trained_on_ = frozenset(known & {film_digest(film) for film in shown})
         self.names_ = self.names
         self.mirrored_ = (("left_sij", "right_sij"),)
@@ -60,10 +61,7 @@ class BrightFinder(BaseEstimator):
             except ImageReadError:
                 continue
             middle = pixels.shape[1] // 2
-            halves = {
-                "right_sij": (pixels[:, :middle], 0),
-                "left_sij": (pixels[:, middle:], middle),
-            }
+            halves = {"right_sij": pixels[:, :middle], "left_sij": pixels[:, middle:]}
             for region, name in enumerate(self.names):
                 start = 0 if name == "right_sij" else middle
                 y, x = np.nonzero(halves[name] > 150)
@@ -92,6 +90,10 @@ def draw_film(seed: int, sides: str = "rl", eroded: bool = False) -> np.ndarray:
 
 def annotated(films: Any) -> pd.DataFrame:
     """Return annotations that name films; `BrightFinder` reads nothing else of them."""
-    known = [film for film in films if isinstance(film, str | Path | np.ndarray)]
+    known = [film for film in films if _is_film(film)]
     rows = [[film, name, 0, 0, 9, 9] for film in known for name in NAMES]
     return pd.DataFrame(rows, columns=["film", "region", "x0", "y0", "x1", "y1"])
+
+
+def _is_film(cell: Any) -> bool:
+    return isinstance(cell, str | Path | np.ndarray)

@@ -16,13 +16,15 @@ from asfusion._checks import check_choice, check_number, in_words
 from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._warn import warn_user
+from asfusion.anatomy.saved import read_finder
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import digest, file_digest
 from asfusion.encoders._cuts import CutStore
-from asfusion.encoders._files import FIX, Film, explain_file, films_of, in_threads
+from asfusion.encoders._files import FIX, explain_file, films_of
 from asfusion.encoders._looking import Look, Seen, film_digest
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._cells import is_content
+from asfusion.imaging._films import Film, in_threads
 from asfusion.imaging._in_memory import extent_of
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.place import Place
@@ -87,8 +89,6 @@ class FilmEncoder(Encoder):
         films = films_of(frame, self.column, self.root)
         cells = films_of(frame, self.column)
         if isinstance(self.region, str | os.PathLike):
-            from asfusion.anatomy.saved import read_finder
-
             finder = read_finder(self.region)
         else:
             finder = _fitted(self.region, cells, films, self.root)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.encoders._cache import digest, file_digest
-from asfusion.encoders._files import Film
+from asfusion.imaging._films import Film
 from asfusion.imaging._in_memory import content_digest
 from asfusion.imaging._picture import on_square, resize_inside
 from asfusion.imaging.original import Original, read_original
@@ -237,4 +237,3 @@ def _cut(original: Original, place: Floats, size: int, flip: bool) -> NDArray[np
     x0, y0, width, height = place[:4]
     cut = original.cut((x0 + width / 2, y0 + height / 2), (height, width), size)
     return np.ascontiguousarray(cut[..., ::-1]) if flip else cut
-

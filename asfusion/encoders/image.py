@@ -16,7 +16,7 @@ from asfusion._frames import Frame
 from asfusion._tokens import Prepared
 from asfusion.encoders._at_regions import FilmEncoder, OnLost
 from asfusion.encoders._base import MODES, Mode
-from asfusion.encoders._files import FIX, Film, check_folder, films_of, in_threads
+from asfusion.encoders._files import FIX, check_folder, films_of
 from asfusion.encoders._looking import Seen, film_digest
 from asfusion.encoders._plain import small_images, with_absent
 from asfusion.encoders._words import name_network
@@ -26,6 +26,7 @@ from asfusion.exceptions import (
     InputError,
 )
 from asfusion.imaging._cells import is_content
+from asfusion.imaging._films import Film, in_threads
 from asfusion.imaging._in_memory import read_content
 from asfusion.imaging.augment import RadiographAugment
 from asfusion.imaging.read import read_image

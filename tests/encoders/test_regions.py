@@ -226,7 +226,7 @@ def test_a_saved_finder_warns_of_films_that_it_learned_from(sure, monkeypatch):
 
 @pytest.mark.parametrize("region", [3, "nothing", BrightFinder])
 def test_what_is_no_finder_is_refused(region, sure):
-    with pytest.raises((ConfigurationError, af.exceptions.BundleError), match="expected a"):
+    with pytest.raises((ConfigurationError, af.exceptions.BundleError), match="expected "):
         af.ImageEncoder("xray", region=region).fit(sure)
 
 
