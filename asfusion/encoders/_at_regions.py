@@ -89,7 +89,7 @@ class FilmEncoder(Encoder):
         films = films_of(frame, self.column, self.root)
         cells = films_of(frame, self.column)
         if isinstance(self.region, str | os.PathLike):
-            finder = read_finder(self.region)
+            finder: Any = read_finder(os.fspath(self.region))
         else:
             finder = _fitted(self.region, cells, films, self.root)
         self.finder_ = finder

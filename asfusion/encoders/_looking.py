@@ -144,9 +144,7 @@ class Look:
             return ()
         rows = zip(self.tokens, seen.places, self._mirrored(), strict=True)
         return tuple(
-            Place(name, *(int(v) for v in place[:4]), spacing_mm, flip)
-            for name, place, flip in rows
-            if not place[4]
+            _as_place(name, place, spacing_mm, flip) for name, place, flip in rows if not place[4]
         )
 
     # -- where -------------------------------------------------------------------------
@@ -202,7 +200,7 @@ class Look:
         """Return the whole film with its regions black; lost if one of them could not be."""
         pixels = original.pixels.copy()
         for place in places[places[:, 4] == 0]:
-            Place("", *(int(v) for v in place[:4])).blacken(pixels)
+            _as_place("", place).blacken(pixels)
         told = np.zeros((1, 6))
         told[0, 4:] = places[:, 4:].max(axis=0)
         return Seen(self._whole(pixels, original.aspect)[None], told)
@@ -231,6 +229,13 @@ def _around(boxes: Floats, centres: Floats) -> tuple[Floats, Floats]:
     corners = np.concatenate([boxes[:, :2], boxes[:, 2:], centres])
     corners = corners[np.isfinite(corners).all(axis=1)]
     return corners.min(axis=0), corners.max(axis=0)
+
+
+def _as_place(
+    name: str, place: Floats, spacing_mm: tuple[float, float] | None = None, flip: bool = False
+) -> Place:
+    x0, y0, width, height = place[:4].astype(int).tolist()
+    return Place(name, x0, y0, width, height, spacing_mm, flip)
 
 
 def _cut(original: Original, place: Floats, size: int, flip: bool) -> NDArray[np.uint8]:

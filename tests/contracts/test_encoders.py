@@ -64,7 +64,6 @@ SHIPPED = {
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
     "regions": RegionEncoder("xray", region=BrightFinder(), size=32, d_out=6),
-    "around regions": ImageEncoder("xray", region=BrightFinder(), size=32, d_out=6),
     "volume": VolumeEncoder(["stir", "t1"], shape=(8, 32, 32), d_out=6),
     "volume regions": VolumeEncoder("stir", shape=(8, 32, 32), norm="group", pool=False, d_out=6),
     "gru": VisitEncoder("visits", d_out=6, d_hidden=8, n_layers=2, dropout=0.1),
