@@ -3,15 +3,16 @@
 The finder learns from the films of one synthetic cohort; films and grades of another are judged in
 five folds by patient. Each joint is a row, those on the left mirrored: what the finder cuts (90
 mm), the true region cut in the same way, and the whole film at 224 pixels, of as many rows. The
-grade is the one that was drawn. Frozen: EfficientNet-Lite0 and a linear model. With ``--epochs``, the same
-network is also trained further on two thirds of the patients and judged on the others. Below that,
-axSpA of patients from labs and films, whole or by regions. Differences are paired, intervals by
-patient (DeLong for clusters).
+grade is the one that was drawn. Frozen: EfficientNet-Lite0 and a linear model. With ``--epochs``,
+the same network is also trained further on two thirds of the patients and judged on the others.
+Below that, axSpA of patients from labs and films, whole or by regions. Differences are paired,
+intervals by patient (DeLong for clusters).
 """
 
 from __future__ import annotations
 
 import argparse
+import tempfile
 import time
 from pathlib import Path
 
@@ -31,7 +32,11 @@ LABS = ["crp", "esr"]
 
 
 def run(args: argparse.Namespace) -> None:
-    folder = Path("/tmp/asfusion-fine")
+    with tempfile.TemporaryDirectory() as folder:
+        judge(args, Path(folder))
+
+
+def judge(args: argparse.Namespace, folder: Path) -> None:
     n = args.patients or 300
     teaching = draw(max(120, n // 2), 1, folder)
     cohort = draw(n, 0, folder)
