@@ -54,7 +54,7 @@ def blur(light: Light, draws: Draws) -> Light:
     edge = len(spread) // 2
     padded = np.pad(light, ((0, 0), (edge, edge), (edge, edge)), mode="edge")
     blurred = oaconvolve(padded, spread[None], mode="valid", axes=(1, 2))
-    return np.maximum(blurred, 0.0).astype(np.float32)
+    return np.asarray(np.maximum(blurred, 0.0), np.float32)
 
 
 def _point_spread(draws: Draws, side: int) -> NDArray[np.float32]:

@@ -96,7 +96,9 @@ def _window(y: Light, x: Light, rng: np.random.Generator) -> Light:
     down = np.broadcast_to((y - np.float32(rng.random())) / np.float32(tall), across.shape)
     inside = np.maximum(np.abs(across), np.abs(down)) < 0.5
     bars = (np.abs(across) > 0.03) & (np.abs(down) > 0.03)
-    return gaussian_filter((inside & bars).astype(np.float32), 0.006 * max(inside.shape))
+    return np.asarray(
+        gaussian_filter((inside & bars).astype(np.float32), 0.006 * max(inside.shape))
+    )
 
 
 def fingers(light: Light, draws: Draws) -> Light:
