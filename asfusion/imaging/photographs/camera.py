@@ -96,9 +96,15 @@ def jpeg(pixels: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:
     from PIL import Image
 
     quality = int(94 - 60 * draws.strength * draws.stream("jpeg").uniform(0.3, 1.0))
-    sent = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0))).save(
-        sent, "JPEG", quality=quality
-    )
-    with Image.open(sent) as image:
+    with Image.open(io.BytesIO(as_jpeg(pixels, quality))) as image:
         return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1))
+
+
+def as_jpeg(pixels: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """Return a picture (3, H, W) as a JPEG file."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
+    image.save(file, "JPEG", quality=quality)
+    return file.getvalue()
