@@ -1,3 +1,4 @@
+from .augment import PhotographAugment as PhotographAugment
 from .geometry import apply_homography as apply_homography
 from .photograph import degrade as degrade
 from .rectify import rectify as rectify
