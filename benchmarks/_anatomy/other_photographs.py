@@ -111,9 +111,7 @@ def _hung(
     return around * (1 - inside) + seen * inside
 
 
-def _sampled_grid(
-    u: np.ndarray, v: np.ndarray, bad: float, rng: np.random.Generator
-) -> np.ndarray:
+def _sampled_grid(u: np.ndarray, v: np.ndarray, bad: float, rng: np.random.Generator) -> np.ndarray:
     """Return a screen of three-coloured cells as too few samples see it."""
     cells = rng.uniform(0.85, 1.15) * SHORT
     colour = [np.abs((u * cells + k / 3) % 1 - 0.5) < 0.25 for k in range(3)]

@@ -5,7 +5,7 @@ Pictures are grey levels (3, H, W) as uint8.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,13 @@ def on_plate(film: Pixels, draws: Draws, *, monitor: bool) -> tuple[Pixels, int]
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)), margin
 
 
-def _light_box(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+def _light_box(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floating[Any]]:
     """Return white glass that its lamps light unevenly, with a dark rail at times."""
-    y, x = np.linspace(-1.0, 1.0, shape[0])[:, None], np.linspace(-1.0, 1.0, shape[1])
-    uneven = rng.normal(0.0, 0.1) * x + rng.normal(0.0, 0.1) * y - rng.uniform(0.0, 0.15) * x * x
-    box = 235.0 * (1.0 + uneven) * np.ones((3, 1, 1))
-    box *= np.array([1.0, 1.0, rng.uniform(0.92, 1.04)])[:, None, None]
+    y, x = (np.linspace(-1.0, 1.0, n, dtype=np.float32) for n in shape)
+    across, down, bend = rng.normal(0.0, 0.1), rng.normal(0.0, 0.1), rng.uniform(0.0, 0.15)
+    uneven = 1.0 + (across * x - bend * x * x).astype(np.float32) + (down * y)[:, None]
+    tint = np.array([235.0, 235.0, 235.0 * rng.uniform(0.92, 1.04)], np.float32)
+    box = tint[:, None, None] * uneven
     if rng.random() < 0.4:
         box[:, : int(0.06 * shape[0])] *= rng.uniform(0.1, 0.5)
     return np.clip(box, 0.0, 255.0)
@@ -77,9 +78,9 @@ def _bluish(film: Pixels, rng: np.random.Generator) -> Pixels:
     return np.asarray(base * (black + film * (1.0 - black / 255.0)), np.uint8)
 
 
-def _screen(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.float64]:
+def _screen(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floating[Any]]:
     """Return the rest of a screen: dark, with bars of a viewer and its frame."""
-    screen = np.full((3, *shape), rng.uniform(5.0, 70.0))
+    screen = np.full((3, *shape), rng.uniform(5.0, 70.0), np.float32)
     bar = int(rng.uniform(0.03, 0.08) * shape[0])
     grey = rng.uniform(60.0, 220.0)
     if rng.random() < 0.6:

@@ -15,7 +15,7 @@ from asfusion.imaging.photographs import camera, film, scene
 from asfusion.imaging.photographs._draws import STRENGTHS, Draws
 from asfusion.imaging.photographs.geometry import Floats, corners_of, homography_of, warp
 
-_LARGEST = 1600  # side in pixels of what messengers send
+_LARGEST = 1280  # side in pixels of what messengers send
 _FOCUS = 1.3  # focal length, in longer sides of the sensor
 _LUMA = np.array([0.299, 0.587, 0.114])[:, None, None]
 
@@ -42,7 +42,7 @@ def degrade(
         Draws the scene. Equal seeds give equal bytes.
     side : int, optional
         Longer side of the photograph, in pixels. By default twice that of the film, and
-        at most 1600.
+        at most 1280.
 
     Returns
     -------

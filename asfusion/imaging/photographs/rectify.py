@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._door import public
-from asfusion.exceptions import InputError, ShapeError
+from asfusion.exceptions import ImageReadError, InputError, ShapeError
 from asfusion.imaging._in_memory import Content
+from asfusion.imaging._resize import resize
 from asfusion.imaging.original import read_original
 from asfusion.imaging.photographs.geometry import Floats, corners_of, homography_of, warp
 
 CORNERS = ("top_left", "top_right", "bottom_right", "bottom_left")
+_TO_FIND, _MARGIN = 400, 0.15  # longer side in pixels; the margin as a share of it
 _MOST = 2  # times the photograph's longer side: corners may be anywhere, a film may not
 
 
@@ -97,7 +99,8 @@ def rectify(
 
 def find_corners(films: Sequence[Any], finder: Any) -> list[Floats | None]:
     """Return the corners (4, 2) of the film on each photograph, None where none is seen."""
-    found = finder.find(films)
+    framed = [_framed_or_none(film) for film in films]
+    found = finder.find([None if frame is None else frame.pixels for frame in framed])
     names = [str(name) for name in found.names]
     if sorted(names) != sorted(CORNERS) or not hasattr(found, "points"):
         msg = (
@@ -107,10 +110,49 @@ def find_corners(films: Sequence[Any], finder: Any) -> list[Floats | None]:
         )
         raise InputError(msg)
     order = [names.index(name) for name in CORNERS]
+    points = np.asarray(found.points, np.float64)[:, order]
     return [
-        points[order] if is_quadrilateral(points[order]) else None
-        for points in np.asarray(found.points, np.float64)
+        frame.out_of(own) if frame is not None and is_quadrilateral(own) else None
+        for frame, own in zip(framed, points, strict=True)
     ]
+
+
+class Framed(NamedTuple):
+    """A photograph as finders are shown it: small, grey, and with a margin of grey around.
+
+    So the corners of a film that fills its picture, or is a little too large for it, are inside,
+    too.
+    """
+
+    pixels: NDArray[np.uint8]
+    scale: Floats  # across and down
+    margin: int
+
+    def into(self, corners: Floats) -> Floats:
+        """Return places of the photograph as places here."""
+        return np.asarray(corners * self.scale + self.margin)
+
+    def out_of(self, corners: Floats) -> Floats:
+        """Return places here as places of the photograph."""
+        return np.asarray((corners - self.margin) / self.scale)
+
+
+def framed(pixels: NDArray[np.uint8]) -> Framed:
+    """Return a photograph (1, H, W) in its margin."""
+    height, width = pixels.shape[1:]
+    share = min(1.0, _TO_FIND / max(height, width))
+    tall, wide = max(1, round(share * height)), max(1, round(share * width))
+    small = np.rint(resize(pixels[0], tall, wide)).astype(np.uint8)
+    margin = round(_MARGIN * max(tall, wide))
+    scale = np.array([wide / width, tall / height])
+    return Framed(np.pad(small, margin, constant_values=128), scale, margin)
+
+
+def _framed_or_none(film: Any) -> Framed | None:
+    try:
+        return None if film is None else framed(read_original(film).pixels)
+    except ImageReadError:
+        return None
 
 
 def is_quadrilateral(corners: Floats) -> bool:

@@ -20,13 +20,19 @@ from asfusion.imaging.original import read_original
 from asfusion.imaging.photographs.camera import as_jpeg
 from asfusion.imaging.photographs.geometry import Floats, apply_homography, corners_of
 from asfusion.imaging.photographs.photograph import check_severity, degrade
-from asfusion.imaging.photographs.rectify import CORNERS, CornerFinder, find_corners, flattened
+from asfusion.imaging.photographs.rectify import (
+    CORNERS,
+    CornerFinder,
+    find_corners,
+    flattened,
+    framed,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _ALL = (1, 2, 3, 4, 5)
-_TO_FIND = 448  # side in pixels of photographs that a finder learns from: it looks at fewer
+_TO_LEARN = 448  # side in pixels of photographs that a finder learns from: it looks at fewer
 
 
 class _Shot(NamedTuple):
@@ -121,8 +127,8 @@ def augment_rows(
         photographs = _rectified(photographs, finder)
     rows = np.concatenate([np.arange(len(frame)), np.array([s.row for s in shots], dtype=np.int64)])
     cells = [*frame.cells(column), *photographs]
-    below = frame.take(rows).with_cells(column, cells)
-    return below.to_native(), _taken(y, rows), patients[rows]
+    below = frame.take(rows).with_cells(column, cells).to_native()
+    return _renumbered(below), _taken(y, rows), patients[rows]
 
 
 @public
@@ -205,7 +211,8 @@ def corner_annotations(
     Returns
     -------
     photographs : list of bytes
-        JPEG files; of each film one of itself, then `copies` photographs.
+        JPEG files; of each film one of itself, then `copies` photographs. They are small and
+        grey, with a margin of grey around, as `rectify` shows photographs to its finder.
     annotations : DataFrame
         One row per photograph and corner: columns ``film`` (the photograph), ``point``, and
         ``x`` and ``y`` in pixels.
@@ -232,7 +239,7 @@ def corner_annotations(
 
     check_integer(copies, "copies", minimum=1)
     given = [_read_cell(film, row, "films", root) for row, film in enumerate(films)]
-    shots = _plan(given, copies, severities, random_state, side=_TO_FIND)
+    shots = _plan(given, copies, severities, random_state, side=_TO_LEARN)
     if not shots:
         raise InputError("films: expected at least one film, got none.")
     clean = [shot._replace(severity=0) for shot in shots[::copies]]
@@ -241,13 +248,15 @@ def corner_annotations(
         for k, film in enumerate(clean)
         for shot in (film, *shots[k * copies : (k + 1) * copies])
     ]
-    made = list(_photographed(order, "films"))
-    table = [
-        (photo, name, float(x), float(y))
-        for photo, corners in made
-        for name, (x, y) in zip(CORNERS, corners, strict=True)
-    ]
-    return [photo for photo, _ in made], pd.DataFrame(table, columns=["film", "point", "x", "y"])
+    shown: list[bytes] = []
+    table: list[tuple[bytes, str, float, float]] = []
+    for photo, corners in _photographed(order, "films"):
+        frame = framed(read_original(photo).pixels)
+        shown.append(as_jpeg(np.stack([frame.pixels] * 3)))
+        seen = zip(CORNERS, frame.into(corners).tolist(), strict=True)
+        table += [(shown[-1], name, x, y) for name, (x, y) in seen]
+    places = pd.DataFrame(table, columns=["film", "point", "x", "y"])
+    return shown, places.drop_duplicates(["film", "point"], ignore_index=True)  # films come twice
 
 
 def _plan(
@@ -337,5 +346,9 @@ def _check_length(y: Any, n_rows: int) -> None:
 def _taken(values: Any, rows: NDArray[np.int64]) -> Any:
     """Return rows of targets, of the kind that they are."""
     if hasattr(values, "iloc"):
-        return values.iloc[rows].reset_index(drop=True)
+        return _renumbered(values.iloc[rows])
     return (values if hasattr(values, "to_numpy") else np.asarray(values))[rows]
+
+
+def _renumbered(rows: Any) -> Any:
+    return rows.reset_index(drop=True) if hasattr(rows, "reset_index") else rows
