@@ -29,6 +29,7 @@ from asfusion.imaging._cells import is_content
 from asfusion.imaging._films import Film, in_threads
 from asfusion.imaging._in_memory import read_content
 from asfusion.imaging.augment import RadiographAugment
+from asfusion.imaging.photographs.augment import PhotographAugment
 from asfusion.imaging.read import read_image
 from asfusion.imaging.stores.image_store import ImageStore
 from asfusion.nn._norms import NORMS, Norm, resolve_norm
@@ -107,9 +108,12 @@ class ImageEncoder(FilmEncoder):
         Whether an image becomes one token: what the network was trained to say of an image
         as a whole (DINOv2, CLIP, SigLIP), or the mean over its positions. False gives one
         token per position, to be attended to one by one.
-    augment : bool
+    augment : bool or "photograph"
         Whether images are turned, moved, scaled and dimmed a little while the backbone
         learns (`asfusion.imaging.RadiographAugment`). Left and right are never exchanged.
+        ``"photograph"`` also shows half of them as photographs of films
+        (`asfusion.imaging.photographs.PhotographAugment`). A frozen backbone learns from
+        photographs as rows: `asfusion.imaging.photographs.augment_rows`.
     d_out : int
         Width of the tokens that fusion sees.
     dropout : float
@@ -199,7 +203,7 @@ class ImageEncoder(FilmEncoder):
         mode: Mode = "auto",
         norm: Norm = "auto",
         pool: bool = True,
-        augment: bool = True,
+        augment: bool | Literal["photograph"] = True,
         d_out: int = 64,
         dropout: float = 0.1,
         on_error: Literal["raise", "missing"] = "raise",
@@ -315,7 +319,7 @@ class ImageEncoder(FilmEncoder):
         images = build_image_backbone(
             self.backbone_config_,
             pool=self.pool,
-            augment=RadiographAugment() if self.augment and not self.is_frozen else None,
+            augment=None if self.is_frozen else self._augmentation(),
             source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
             weights=self.weights if pretrained else None,
             download=self.download,
@@ -363,6 +367,11 @@ class ImageEncoder(FilmEncoder):
         prepared = self.prepare(X)
         return with_absent(small_images(prepared.tensors["pixels"]), prepared.present)
 
+    def _augmentation(self) -> RadiographAugment | None:
+        if self.augment == "photograph":
+            return PhotographAugment()
+        return RadiographAugment() if self.augment else None
+
     def _network_in_words(self) -> str:
         brought, given = is_pretrained(self.backbone), self.weights is not None
         network = name_network(self.backbone, self._training_mode(), given=given, brought=brought)
@@ -394,6 +403,18 @@ class ImageEncoder(FilmEncoder):
                 f"mode: expected 'auto' or 'full' with backbone={self.backbone!r}, which has no "
                 f"pretrained weights to keep, got {self.mode!r}. Use a pretrained backbone such "
                 "as 'efficientnet_lite0'."
+            )
+            raise ConfigurationError(msg)
+        if isinstance(self.augment, str):
+            check_choice(self.augment, "augment", ("photograph",))
+            self._refuse_frozen_photographs()
+
+    def _refuse_frozen_photographs(self) -> None:
+        if self.is_frozen:
+            msg = (
+                "augment: expected True or False with a frozen backbone, which sees each film "
+                "once, got 'photograph'. Add photographs as training rows: "
+                "asfusion.imaging.photographs.augment_rows."
             )
             raise ConfigurationError(msg)
 
