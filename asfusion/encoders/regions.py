@@ -57,7 +57,7 @@ class RegionEncoder(ImageEncoder):
         film once.
     norm : {"auto", "batch", "frozen", "group"}
         What becomes of batch norms, as for `ImageEncoder`.
-    augment : bool
+    augment : bool or "photograph"
         Whether cuts are turned, moved, scaled and dimmed a little while the backbone learns,
         each by itself.
     d_out : int
@@ -102,6 +102,7 @@ class RegionEncoder(ImageEncoder):
 
     Notes
     -----
+    A landmark has no extent: without `side_mm`, and on films without mm, a point counts as lost.
     `transform` gives the mean over the regions that were found. `explain` says what each of them
     adds, and maps their pixels back to the film. In films of the sacroiliac joints a network
     that looked at the joints was better than one that saw the whole film [1]_.
@@ -139,7 +140,7 @@ class RegionEncoder(ImageEncoder):
         blackout: bool = False,
         mode: Mode = "auto",
         norm: Norm = "auto",
-        augment: bool = True,
+        augment: bool | Literal["photograph"] = True,
         d_out: int = 64,
         dropout: float = 0.1,
         on_error: Literal["raise", "missing"] = "raise",
