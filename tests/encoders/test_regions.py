@@ -313,3 +313,13 @@ def test_unreadable_films_are_missing_on_demand(sure, tmp_path):
     encoder = make(X=sure, on_error="missing").fit(sure)
     with pytest.warns(AsfusionWarning, match="1 of 7 image file"):
         assert encoder.prepare(rows).present.tolist() == [True] * 6 + [False]
+
+
+def test_what_is_printed_names_no_film(sure):
+    for finder in (af.anatomy.RegionFinder, af.anatomy.LandmarkFinder):
+        encoder = af.RegionEncoder("xray", region=finder(annotated(sure["xray"]), size=64))
+        assert "annotations=..., size=64)" in repr(encoder)
+        assert "films" not in repr(encoder) and "films" not in str(encoder)
+        model = af.EarlyFusionClassifier({"joints": encoder})
+        assert ".png" not in repr(model) and ".png" not in model._repr_html_()
+    assert repr(af.anatomy.RegionFinder(annotated([]))) == "RegionFinder(annotations=...)"

@@ -115,6 +115,7 @@ class RegionView(RowAttribution):
 
 def _frame(ax: Axes, name: str, value: float, place: Place) -> None:
     from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
     colour = RAISES_ON_FILM if value >= 0 else LOWERS_ON_FILM
     corner = (place.x0, place.y0)
@@ -127,4 +128,5 @@ def _frame(ax: Axes, name: str, value: float, place: Place) -> None:
         color=colour,
         fontsize=8,
         annotation_clip=False,
+        path_effects=[withStroke(linewidth=2.0, foreground="black")],
     )
