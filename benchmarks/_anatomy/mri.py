@@ -2,8 +2,8 @@
 
 Synthetic stacks (STIR and T1, 12 slices, with what mimics oedema). A finder learns on middle slices
 of one cohort where the joints are; slices of another are read by EfficientNet-Lite0 (ImageNet
-weights, frozen) and a linear model, five folds by patient, whole and cut to 120 mm around what was
-found. Predicted is axSpA. The difference is paired, intervals by patient (DeLong).
+weights, frozen) and a linear model, five folds by patient, whole and cut to 1.25 times what
+was found. Predicted is axSpA. The difference is paired, intervals by patient (DeLong).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from asfusion.datasets._phantoms.mri_canvas import MriLabel
 from asfusion.evaluation.delong import delong_interval, delong_test
 
 COLUMNS = ["mri_stir", "mri_t1"]
-SIDE_MM, SIZE = 120.0, 128
+JOINTS = (MriLabel.JOINT_RIGHT, MriLabel.JOINT_LEFT)
+SIZE = 128
 
 
 def run(args: argparse.Namespace) -> None:
@@ -45,7 +46,7 @@ def judge(args: argparse.Namespace, folder: Path) -> None:
     frozen = {"backbone": "efficientnet_lite0", "size": SIZE}
     looks = {
         "whole slices": af.SliceEncoder(COLUMNS, **frozen),
-        "around the joints": af.SliceEncoder(COLUMNS, **frozen, region=path, side_mm=SIDE_MM),
+        "around the joints": af.SliceEncoder(COLUMNS, **frozen, region=path),
     }
     print(f"axSpA of {len(y)} patients with MRI", flush=True)
     said: dict[str, np.ndarray] = {}
@@ -68,7 +69,7 @@ def draw(n: int, seed: int, folder: Path) -> tuple[af.datasets.AxSpaCohort, pd.D
     def watched(**given: object) -> object:
         study = render(**given)
         middle = study.labels[len(study.labels) // 2]
-        y, x = np.nonzero(middle == MriLabel.JOINT)
+        y, x = np.nonzero(np.isin(middle, JOINTS))
         boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
         return study
 
