@@ -88,3 +88,21 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="JointFusionClasifier"):
         asfusion.JointFusionClasifier  # noqa: B018
+
+
+TABLES = """
+import numpy as np, pandas as pd, tempfile, asfusion as af
+rng = np.random.default_rng(0)
+X, y = pd.DataFrame(rng.normal(size=(60, 4)), columns=list("abcd")), np.arange(60) % 2
+parts = {"one": af.TabularEncoder(["a", "b"]), "two": af.TabularEncoder(["c", "d"])}
+with tempfile.TemporaryDirectory() as folder:
+    for family in (af.EarlyFusionClassifier, af.LateFusionClassifier):
+        model = family(parts, verbose=0).fit(X, y)
+        af.load(model.save(folder + "/m.asf")).predict_proba(X)
+    af.AutoFusionClassifier(parts, ["early linear", "late mean"], cv=2, verbose=0).fit(X, y)
+    af.evaluate(model, X, y, n_bootstrap=100)
+"""
+
+
+def test_tables_are_fused_saved_loaded_and_judged_without_torch() -> None:
+    assert not top_level(modules_after(TABLES)) & {"torch", "transformers", "pytest", "xgboost"}
