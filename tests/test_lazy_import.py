@@ -74,7 +74,8 @@ def test_command_line_starts_without_torch() -> None:
 
 
 def test_first_use_imports_what_it_needs() -> None:
-    assert "torch" in modules_after("import asfusion; asfusion.Tokens")
+    assert "sklearn" in modules_after("import asfusion; asfusion.TabularEncoder")
+    assert "torch" in modules_after("import asfusion; asfusion.JointFusionClassifier")
 
 
 def test_every_name_imports_eagerly() -> None:
