@@ -107,3 +107,15 @@ with tempfile.TemporaryDirectory() as folder:
 
 def test_tables_are_fused_saved_loaded_and_judged_without_torch() -> None:
     assert not top_level(modules_after(TABLES)) & {"torch", "transformers", "pytest", "xgboost"}
+
+
+NETWORK = """
+import numpy as np, asfusion as af
+X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+af.JointFusionClassifier({"t": af.TabularEncoder()}, max_epochs=1, verbose=0).fit(X, y)
+"""
+
+
+def test_networks_learn_without_a_compiler() -> None:
+    modules = modules_after(NETWORK)
+    assert not {"torch._dynamo", "sympy"} & modules
