@@ -6,7 +6,7 @@ left (the image's right), y towards the feet, z towards the front.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -24,6 +24,9 @@ from asfusion.datasets._phantoms.film import (
 )
 
 _FILM_WIDTH = 372.0  # mm
+_COARSE_MM = 1.45  # edge of a pixel of the films that are not fine
+# Where the joints lie in any patient: x, y, z in mm.
+_JOINTS = np.array([(x, y, z) for x in (-72, 72) for y, z in ((-52, -12), (46, -46))], dtype=float)
 
 # Outlines of the patient's left half: x, y, z in mm.
 _ILIUM = np.array([
@@ -121,6 +124,7 @@ class View:
     slope: float  # how far a point moves up per mm towards the front
     turn: float  # how far it moves sideways per mm towards the front
     roll: float  # radians
+    unit: float | None = None  # of fine films: pixels to the edge of a pixel of coarse ones
 
     @classmethod
     def draw(
@@ -139,6 +143,40 @@ class View:
         turn, roll = rng.normal(0.0, 0.045), rng.normal(0.0, 0.022)
         return cls(shape, spacing, (x, y), slope, turn, roll)
 
+    @classmethod
+    def draw_fine(
+        cls, film_mm: float, projection: str, site: int, rng: np.random.Generator
+    ) -> View:
+        """Return a view with pixels of `film_mm`, as different as those of several hospitals."""
+        habit = np.random.default_rng((7_919, site))
+        wide = _FILM_WIDTH * habit.uniform(0.97, 1.05)
+        # A quarter are films of the joints alone.
+        close = rng.random() < 0.25
+        wide *= rng.uniform(0.66, 0.80) if close else rng.uniform(0.88, 1.18)
+        tall = wide * (rng.uniform(0.78, 0.95) if close else rng.uniform(0.80, 0.98))
+        shape = (round(tall / film_mm), round(wide / film_mm))
+        slope = rng.normal(0.0, 0.09)
+        middle = 0.0 if close else 50.0 + habit.normal(0.0, 5.0)
+        if projection == "ferguson":
+            slope += rng.uniform(0.38, 0.52)
+            middle += 8.0 if close else -18.0
+        x = shape[1] / 2.0 + rng.normal(0.0, 9.0) / film_mm
+        y = shape[0] / 2.0 - (middle + rng.normal(0.0, 10.0)) / film_mm
+        turn = rng.normal(0.0, 0.06)
+        roll = float(np.clip(rng.normal(0.0, 0.06), -0.18, 0.18))
+        view = cls(shape, film_mm, (x, y), slope, turn, roll, _COARSE_MM / film_mm)
+        return view._with_joints_inside()
+
+    def _with_joints_inside(self) -> View:
+        """Return the view moved such that no shutter can cover a joint."""
+        places = self.project(_JOINTS)
+        size = np.array(self.shape[::-1], dtype=float)
+        margin = 0.11 * size
+        low, high = margin - places.min(0), size - margin - places.max(0)
+        move = np.where(low > high, (low + high) / 2.0, np.clip(0.0, low, np.maximum(low, high)))
+        x, y = (np.asarray(self.centre) + move).tolist()
+        return replace(self, centre=(x, y))
+
     def project(self, points: Points) -> Points:
         """Return pixels (x, y) of points in mm (x, y, z)."""
         x = points[..., 0] + self.turn * points[..., 2]
@@ -156,6 +194,7 @@ class Bones:
         self.rng = np.random.default_rng(body.stream)
         self.bone = np.zeros(view.shape, np.float32)
         self.labels = np.zeros(view.shape, np.uint8)
+        self._thin = 0.75 * (view.unit or 1.0)
         self._wear = np.float32(1.0) + 0.30 * patches(view.shape, 9, self.rng)
 
     def draw(self) -> list[Points]:
@@ -253,7 +292,7 @@ class Bones:
                 hole = self._places(side, at[None])[0]
                 stamp(self.bone, hole, radii, -0.20, edge=0.35, angle=-0.45 * side)
                 arc = self._places(side, at + _ARC * [1.25 * width, 1.1 * height, 0.0])
-                stroke(self.bone, smooth_outline(arc, closed=False, steps=3), 0.75, 0.11)
+                stroke(self.bone, smooth_outline(arc, closed=False, steps=3), self._thin, 0.11)
 
     def _crest_and_coccyx(self) -> None:
         for y, z in ((-24, -45), (-4, -62), (18, -72), (40, -72)):

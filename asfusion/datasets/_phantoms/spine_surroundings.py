@@ -16,7 +16,7 @@ def lumbar_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -> 
     height, width = draw.shape
     mm = draw.spacing
     x = (np.arange(width)[None, :] + 0.5 - _curve_x(draw.spine, draw.shape)) * mm
-    y = (np.arange(height)[:, None] + 0.5) / height
+    y = draw.heights()
     excess = (bmi - 22.0) / 10.0
     back = 78.0 + 10.0 * excess
     tissue = 1.05 * soft_step((back - x) / 7.0) * np.sqrt(np.clip(1.0 - (x / 200.0) ** 2, 0.1, 1.0))
@@ -46,10 +46,10 @@ def lumbar_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -> 
 
 def cervical_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -> Field:
     """Return what lies around the cervical spine: neck, airway, skull base, jaw, shoulders."""
-    height, width = draw.shape
+    width = draw.shape[1]
     mm = draw.spacing
     x = (np.arange(width)[None, :] + 0.5 - _curve_x(draw.spine, draw.shape)) * mm
-    y = (np.arange(height)[:, None] + 0.5) / height
+    y = draw.heights()
     thick = 1.0 + 0.10 * (bmi - 22.0) / 10.0
     back, front = 52.0 * thick, -52.0 * thick
     chin = 26.0 * soft_step((0.24 - y) / 0.05)
