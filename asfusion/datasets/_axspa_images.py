@@ -16,6 +16,7 @@ from asfusion._random import derive_seed
 from asfusion.clinical._msasss import CERVICAL_CORNERS, LUMBAR_CORNERS
 from asfusion.datasets._axspa_patients import Bools, Patients
 from asfusion.datasets._phantoms.dicom_files import write_radiograph, write_series
+from asfusion.datasets._phantoms.implants import Implants
 from asfusion.datasets._phantoms.mri import render_mri
 from asfusion.datasets._phantoms.pelvis import render_pelvis
 from asfusion.datasets._phantoms.pelvis_bones import PelvisLabel
@@ -77,8 +78,9 @@ class FilmRoom:
                 scanner=self._scanner(row),
                 site=int(self.patients.site[row]),
                 film_mm=self.film_mm,
+                implants=self._implants(row),
                 projection="ferguson" if rng.random() < 0.15 else "ap",
-                exposure=float(np.exp(rng.normal(0.0, 0.25))),
+                exposure=float(np.exp(rng.normal(0.0, 0.25 if self.film_mm is None else 0.4))),
                 anatomy=self._stream("bones", row),
                 rng=rng,
             )
@@ -107,6 +109,7 @@ class FilmRoom:
                     corners=self.patients.corners[row],
                     region=region,
                     film_mm=self.film_mm,
+                    implants=self._implants(row),
                     **self._body(row, short=True),
                     scanner=self._scanner(row),
                     anatomy=self._stream("vertebrae", row, region),
@@ -202,6 +205,15 @@ class FilmRoom:
     def _scanner(self, row: int) -> int:
         site = int(self.patients.site[row])
         return _SCANNERS_PER_SITE * site + int(self._stream("scanner", row).integers(2))
+
+    def _implants(self, row: int) -> Implants | None:
+        """Return what a patient of a fine cohort carries."""
+        if self.film_mm is None:
+            return None
+        age = float(self.patients.scores["age"][row])
+        return Implants.draw(
+            female=not self.patients.male[row], age=age, rng=self._stream("implants", row)
+        )
 
     def _names(self, row: int) -> tuple[str, str]:
         return f"site {self.patients.site[row]}", f"scanner {self._scanner(row)}"

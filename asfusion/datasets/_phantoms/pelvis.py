@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number
-from asfusion.datasets._phantoms.film import MAX_GREY, Detector, checked_edge, checked_shape, grain
+from asfusion.datasets._phantoms.film import (
+    MAX_GREY,
+    Detector,
+    Field,
+    checked_edge,
+    checked_shape,
+    grain,
+)
+from asfusion.datasets._phantoms.implants import Implants, metal_in_pelvis
 from asfusion.datasets._phantoms.pelvis_bones import Body, Bones, PelvisLabel, View
 from asfusion.datasets._phantoms.pelvis_lesions import (
     NO_LESIONS,
@@ -71,6 +79,7 @@ def render_pelvis(
     age: float = 40.0,
     shape: tuple[int, int] = (224, 256),
     film_mm: float | None = None,
+    implants: Implants | None = None,
     scanner: int = 0,
     site: int = 0,
     projection: str = "ap",
@@ -97,6 +106,8 @@ def render_pelvis(
     film_mm : float, optional
         Edge of a pixel (mm) of a fine film, 0.2 to 1.5. Position, field, zoom, collimation and
         gas vary more than on others, and noise and blur are given per mm.
+    implants : Implants, optional
+        Metal in the patient.
     scanner : int, default=0
         Scanner: noise, blur, contrast and range of grey values.
     site : int, default=0
@@ -156,7 +167,8 @@ def render_pelvis(
     if lesions is None:
         lesions = (draw_lesions(grades[0], rng), draw_lesions(grades[1], rng))
     bones, change = _drawn(body, view, lesions, projection, rng)
-    pixels, labels = _exposed(bones, Detector(scanner), site, exposure, rng)
+    metal = None if implants is None else metal_in_pelvis(implants, bones)
+    pixels, labels = _exposed(bones, Detector(scanner), site, exposure, rng, metal)
     return PelvisFilm(pixels, labels, float(view.spacing), lesions, change)
 
 
@@ -182,7 +194,8 @@ def _drawn(
     changed = np.zeros((2, *view.shape), np.float32)
     for i, (side, line, lesion) in enumerate(zip((-1.0, 1.0), joints, lesions, strict=True)):
         clarity = angled * float(bones.rng.uniform(0.8, 1.1)) * float(rng.uniform(0.9, 1.05))
-        frame = JointFrame.around(line, side, view.shape, view.spacing)
+        fine = view.unit is not None
+        frame = JointFrame.around(line, side, view.shape, view.spacing, fine=fine)
         again = copy.deepcopy(rng)
         drawn = joint_change(frame, lesion, clarity, body.density, rng)
         bones.bone[frame.crop] += drawn
@@ -194,7 +207,12 @@ def _drawn(
 
 
 def _exposed(
-    bones: Bones, detector: Detector, site: int, exposure: float, rng: np.random.Generator
+    bones: Bones,
+    detector: Detector,
+    site: int,
+    exposure: float,
+    rng: np.random.Generator,
+    metal: Field | None,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     view, body = bones.view, bones.body
     texture = grain(view.shape, rng, view.unit)
@@ -202,9 +220,13 @@ def _exposed(
     bone = np.clip(bones.bone, 0.0, None) * (1.0 + 0.07 * texture)
     attenuation = tissue + bone + bowel(view, texture, rng)
     inside, field_ = collimated(view, site, rng)
+    judged = inside
+    if metal is not None:
+        attenuation = attenuation + metal
+        judged = inside & (metal < 0.3)
     dose = exposure * float(np.exp(-0.07 * (body.bmi - 25.0)))
     picture = detector.expose(attenuation, dose, rng, view.unit)
-    shown = detector.grey(picture, inside, float(rng.normal(0.0, 0.025)))
+    shown = detector.grey(picture, judged, float(rng.normal(0.0, 0.025)))
     shown = np.maximum(shown, 0.97 * lead_marker(view, site, rng))
     border = 0.0 if detector.shutter else 0.93
     shown = shown * field_ + border * (1.0 - field_)

@@ -17,6 +17,7 @@ from asfusion.datasets._phantoms.film import (
     checked_shape,
     grain,
 )
+from asfusion.datasets._phantoms.implants import Implants, metal_in_spine
 from asfusion.datasets._phantoms.spine_bones import (
     N_CORNERS,
     Drawing,
@@ -26,6 +27,7 @@ from asfusion.datasets._phantoms.spine_bones import (
 from asfusion.datasets._phantoms.spine_surroundings import (
     cervical_surroundings,
     lumbar_surroundings,
+    shuttered,
 )
 from asfusion.exceptions import ConfigurationError
 
@@ -61,6 +63,7 @@ def render_spine(
     age: float = 40.0,
     shape: tuple[int, int] = (256, 192),
     film_mm: float | None = None,
+    implants: Implants | None = None,
     scanner: int = 0,
     exposure: float = 1.0,
     anatomy: np.random.Generator | None = None,
@@ -87,6 +90,8 @@ def render_spine(
     film_mm : float, optional
         Edge of a pixel (mm) of a fine film, 0.2 to 1.5. Field, position, rotation and
         collimation vary more than on others, and noise and blur are given per mm.
+    implants : Implants, optional
+        Metal in the patient, of which the lower back shows the screws.
     scanner : int, default=0
         Scanner: noise, blur, contrast and range of grey values.
     exposure : float, default=1.0
@@ -145,7 +150,10 @@ def render_spine(
     places = draw.draw(shown, density, bones, rng)
     around = lumbar_surroundings if region == "lumbar" else cervical_surroundings
     tissue = around(draw, bmi, rng)
-    pixels = _exposed(draw, tissue, Detector(scanner), exposure, bmi, rng)
+    metal = np.zeros(draw.shape, np.float32)
+    if implants is not None and region == "lumbar":
+        metal = metal_in_spine(implants, draw)
+    pixels = _exposed(draw, tissue + metal, Detector(scanner), exposure, bmi, rng, metal)
     draw.labels[(draw.labels == 0) & (tissue > 0.3)] = SpineLabel.SOFT_TISSUE
     return SpineFilm(pixels, draw.labels, places.astype(np.float64), float(draw.spacing))
 
@@ -171,11 +179,18 @@ def _exposed(
     exposure: float,
     bmi: float,
     rng: np.random.Generator,
+    metal: Field,
 ) -> NDArray[np.uint16]:
     texture = grain(draw.shape, rng, draw.unit)
     attenuation = tissue + np.clip(draw.bone, 0.0, None) * (1.0 + 0.07 * texture)
     dose = exposure * float(np.exp(-0.07 * (bmi - 25.0)))
     picture = detector.expose(attenuation.astype(np.float32), dose, rng, draw.unit)
-    everything = np.ones(draw.shape, dtype=np.bool_)
-    shown = detector.grey(picture, everything, float(rng.normal(0.0, 0.025)))
+    judged = metal < 0.3
+    if draw.unit is None:
+        shown = detector.grey(picture, judged, float(rng.normal(0.0, 0.025)))
+    else:
+        inside, field = shuttered(draw.shape, rng)
+        shown = detector.grey(picture, judged & inside, float(rng.normal(0.0, 0.025)))
+        border = 0.0 if detector.shutter else 0.93
+        shown = shown * field + border * (1.0 - field)
     return np.round(np.clip(shown, 0.0, 1.0) * MAX_GREY).astype(np.uint16)

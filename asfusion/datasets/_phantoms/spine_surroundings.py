@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asfusion.datasets._phantoms.film import Field, fill, smooth_outline, soft_step, stamp, stroke
 from asfusion.datasets._phantoms.spine_bones import Drawing, Vertebra
@@ -75,6 +76,15 @@ def cervical_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -
     dens = draw.spine[1].at([(-1, -8), (0, -20), (-1, -27)])
     stroke(draw.bone, dens, 3.2 / mm, 0.24)
     return np.asarray(tissue)
+
+
+def shuttered(shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.bool_], Field]:
+    """Return the exposed field of a fine film and a soft-edged version of it."""
+    left, right, top, bottom = rng.uniform(0.0, 0.05, 4) * (rng.random(4) < 0.6)
+    x = (np.arange(shape[1], dtype=np.float32)[None, :] + 0.5) / shape[1]
+    y = (np.arange(shape[0], dtype=np.float32)[:, None] + 0.5) / shape[0]
+    depth = np.minimum(np.minimum(x - left, 1.0 - right - x), np.minimum(y - top, 1.0 - bottom - y))
+    return np.asarray(depth > 0.0), soft_step(depth / 0.003)
 
 
 def _curve_x(spine: list[Vertebra], shape: tuple[int, int]) -> Field:
