@@ -122,10 +122,11 @@ def _stroke_by_segment(canvas: Field, line: Points, width: float, amount: ArrayL
     """Add a line to a large canvas: wide ones on a coarser grid, where they are cheap."""
     step = int(width // 3.0)
     if step >= 2:
-        coarse = np.zeros((-(-canvas.shape[0] // step), -(-canvas.shape[1] // step)), np.float32)
-        _stroke_by_segment(coarse, line / step, width / step, 1.0)
+        # One block more on each side, so that the border is interpolated too.
+        coarse = np.zeros([2 - (-side // step) for side in canvas.shape], np.float32)
+        _stroke_by_segment(coarse, line / step + 1.0, width / step, 1.0)
         crop, _, _ = window(line.min(0) - 4.5 * width, line.max(0) + 4.5 * width, canvas.shape)
-        canvas[crop] += np.asarray(amount) * _stretched_blocks(coarse, step, crop)
+        canvas[crop] += np.asarray(amount) * _stretched_blocks(coarse, step, crop, border=1)
         return
     reach = 3.5 * width
     around, _, _ = window(line.min(0) - reach, line.max(0) + reach, canvas.shape)
@@ -185,10 +186,10 @@ def _blurred_on_blocks(image: Field, sigma: float) -> Field:
     return _stretched_blocks(small, step, (slice(0, height), slice(0, width)))
 
 
-def _stretched_blocks(small: Field, step: int, crop: tuple[slice, slice]) -> Field:
+def _stretched_blocks(small: Field, step: int, crop: tuple[slice, slice], border: int = 0) -> Field:
     """Return part of a picture whose blocks of `step` pixels have the values `small`."""
     rows, columns = (
-        np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5, 0.0, n - 1.0)
+        np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5 + border, 0.0, n - 1.0)
         for part, n in zip(crop, small.shape, strict=True)
     )
     return _stretched(_stretched(small, rows).T, columns).T
