@@ -88,7 +88,7 @@ def lesson_of(cuts: Cuts, points: Floats) -> Lesson:
 
 def draw_window_moves(n: int, draw: torch.Generator) -> Moves:
     """Return moves that look at a part of what was cut, where a coarse point may have led."""
-    return draw_turns(n, draw, _ROTATION_DEG, _zoomed(_ZOOM), _SHIFT)
+    return _closer(draw_turns(n, draw, _ROTATION_DEG, _ZOOM, _SHIFT))
 
 
 def window_views(views: int, n: int) -> list[Moves]:
@@ -98,10 +98,6 @@ def window_views(views: int, n: int) -> list[Moves]:
 
 def _closer(moves: Moves) -> Moves:
     return Moves(moves.matrix / _AROUND, moves.shift / _AROUND)
-
-
-def _zoomed(edges: tuple[float, float]) -> tuple[float, float]:
-    return edges[0] * _AROUND, edges[1] * _AROUND
 
 
 def _spread(points: Floats) -> float:

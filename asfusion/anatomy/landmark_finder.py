@@ -14,7 +14,7 @@ from asfusion._random import RandomState, derive_seed
 from asfusion.anatomy._annotations import POINTS, Kind
 from asfusion.anatomy._base import AT_ONCE, Finder, Shown
 from asfusion.anatomy._films import read_films
-from asfusion.anatomy._learning import Weights, teach
+from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen, look_at
 from asfusion.anatomy._windows import (
@@ -231,8 +231,8 @@ class LandmarkFinder(Finder):
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, None]:
         return np.stack([p.into(m) for p, m in zip(places, marks, strict=True)]), None
 
-    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
-        centres, _ = self._in_square([film.place for film in shown], marks)
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
+        centres, _ = lesson.in_pixels()
         apart = np.linalg.norm(seen.centres - centres, axis=-1)
         return np.where(np.isfinite(apart), apart < _tolerance(centres, self.size_), np.nan)
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from asfusion._random import RandomState
 from asfusion.anatomy._annotations import BOXES, Kind
-from asfusion.anatomy._base import Finder, Shown
+from asfusion.anatomy._base import Finder
+from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen
 from asfusion.imaging._films import Root
@@ -132,8 +133,8 @@ class RegionFinder(Finder):
         low, high = corners[:, :, 0], corners[:, :, 1]
         return (low + high) / 2, np.maximum(high - low, 0.5)
 
-    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
-        centres, extents = self._in_square([film.place for film in shown], marks)
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
+        centres, extents = lesson.in_pixels()
         shared = overlap(seen.centres, seen.extents, centres, extents)
         return np.where(np.isfinite(shared), shared > _OVERLAP, np.nan)
 
