@@ -125,7 +125,8 @@ class Finder(Described, Bundled):
             self._check_enough(marks)
             digests = (digest_of(film) for film in taught)
             self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
-            folds = self._folds(None if patients is None else patients[list(rows.values())], marks)
+            of_taught = None if patients is None else patients[list(rows.values())]
+            folds = self._folds(of_taught, len(taught), seed)
             self._learn(shown, marks, folds, seed)
             self._learn_details(taught, places, marks, seed)
         return self
@@ -282,10 +283,9 @@ class Finder(Described, Bundled):
                 )
                 raise InputError(msg)
 
-    def _folds(self, patients: Any, marks: Floats) -> list[tuple[Any, Any]]:
+    def _folds(self, patients: Any, n_films: int, seed: int) -> list[tuple[Any, Any]]:
         """Return rows to learn from and rows to be judged on; patients stay whole."""
-        seed = derive_seed(draw_seed(0), "folds")
-        folds = patient_folds(patients, _FOLDS, n_rows=len(marks), seed=seed)
+        folds = patient_folds(patients, _FOLDS, n_rows=n_films, seed=derive_seed(seed, "folds"))
         if len(folds) < _FOLDS:
             msg = f"groups: expected annotated films of at least {_FOLDS} patients, got fewer."
             raise InputError(msg)
@@ -428,10 +428,16 @@ class Finder(Described, Bundled):
         """Raise unless weights fit the networks that they are for."""
         self._check_params()
         check_integer(self.size_, "size_", minimum=_SMALLEST)
-        if self.size_ > _LARGEST or not self.weights_ or not self.confidence_.is_sound():
+        named = isinstance(self.names_, tuple) and all(isinstance(n, str) for n in self.names_)
+        finite = all(
+            v.isfinite().all() for weights in self._all_weights() for v in weights.values()
+        )
+        if self.size_ > _LARGEST or not self.weights_ or not (named and finite):
             raise BundleError("load: a finder is described as none is.")
-        for _ in self._networks():
-            pass
+        if not self.confidence_.is_sound():
+            raise BundleError("load: a finder's confidence is described as none is.")
+        for weights in self.weights_:
+            self._network(weights)
 
 
 def _scrambled(images: Tensor, seed: int) -> Tensor:

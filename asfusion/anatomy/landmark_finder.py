@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion._random import RandomState, derive_seed
+from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import POINTS, Kind
 from asfusion.anatomy._base import AT_ONCE, Finder, Shown
 from asfusion.anatomy._films import read_films
@@ -195,6 +196,11 @@ class LandmarkFinder(Finder):
         coarse = super()._refined(shown, seen)
         if self.refine_mm is None:
             return coarse
+        if not hasattr(self, "window_weights_"):
+            msg = (
+                "LandmarkFinder: expected refine_mm=None, as it was fitted. Fit it again to refine."
+            )
+            raise UnfittedError(msg)
         cuts = []
         for one, points, own in zip(shown, coarse, seen.centres, strict=True):
             assert one.film is not None
@@ -216,15 +222,15 @@ class LandmarkFinder(Finder):
         return self._see(film)._replace(film=film)
 
     def _all_weights(self) -> list[Weights]:
-        return [*self.weights_, *([] if self.refine_mm is None else [self.window_weights_])]
+        windows = [self.window_weights_] if hasattr(self, "window_weights_") else []
+        return [*self.weights_, *windows]
 
     def _settings(self) -> tuple[object, ...]:
-        share = None if self.refine_mm is None else self.share_
-        return *super()._settings(), self.refine_mm, share
+        return *super()._settings(), self.refine_mm, getattr(self, "share_", None)
 
     def _check_restored(self) -> None:
         super()._check_restored()
-        if self.refine_mm is not None:
+        if hasattr(self, "window_weights_"):
             check_number(self.share_, "share_", minimum=0.0, maximum=1e3)
             self._network(self.window_weights_)
 

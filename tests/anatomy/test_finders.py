@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from sklearn.base import clone
 
@@ -248,6 +249,8 @@ def test_another_model_is_no_finder(tmp_path: Path) -> None:
         {"size_": 4096},
         {"weights_": []},
         {"names_": ("one",)},
+        {"names_": "ab"},
+        {"weights_": [{"heat.bias": torch.full((2,), float("nan"))}]},
         {"confidence_": [np.zeros(2), np.zeros(3), np.zeros(3)]},
         {"confidence_": [np.zeros(2), np.full(2, np.nan), np.zeros(3)]},
     ],
@@ -368,6 +371,27 @@ def test_wrong_parameters_are_refused(
 def test_a_window_of_nothing_is_refused(films: list[str], points: pd.DataFrame) -> None:
     with pytest.raises(ConfigurationError, match="refine_mm: expected a number"):
         LandmarkFinder(points, refine_mm=0.0, **SHORT).fit(films)
+
+
+def test_a_finder_that_learned_no_windows_cannot_refine(
+    films: list[str], points: pd.DataFrame
+) -> None:
+    coarse = LandmarkFinder(points, refine_mm=None, **SHORT).fit(films)
+    assert coarse.find(films[:1]).points is not None
+    with pytest.raises(UnfittedError, match="expected refine_mm=None, as it was fitted"):
+        coarse.set_params(refine_mm=20.0).find(films[:1])
+
+
+def test_a_header_with_a_tiny_spacing_asks_for_no_huge_window(pointer: LandmarkFinder) -> None:
+    from asfusion.anatomy._square import Place
+    from asfusion.anatomy._windows import side_in_square
+
+    place = Place((100, 200), (0.5, 0.5), (0.0, 25.0), (1e-9, 1e-9))
+    assert side_in_square(place, np.zeros((2, 2)), 36.0, 0.2) == 50.0
+    unknown = Place((100, 200), (0.5, 0.5), (0.0, 25.0), None)
+    points = np.array([[0.0, 0.0], [30.0, 40.0], [np.nan, np.nan]])
+    assert side_in_square(unknown, points, 36.0, 0.2) == pytest.approx(10.0)
+    assert side_in_square(unknown, points[:1], 36.0, 0.2) == pytest.approx(25.0)
 
 
 def test_one_point_alone_has_a_tolerance(films: list[str], points: pd.DataFrame) -> None:
