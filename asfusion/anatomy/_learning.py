@@ -19,6 +19,7 @@ from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion.anatomy._augment import Moves, draw_moves, exposed, turned_extent
 from asfusion.anatomy._network import HeatNetwork, Sight, target_edges, target_heat
+from asfusion.nn.optimizer import AdamW
 
 Floats = NDArray[np.float64]
 Weights = dict[str, Tensor]
@@ -96,7 +97,7 @@ def teach(
     """
     with torch_seed(derive_seed(seed, "weights")):
         network = HeatNetwork(lesson.n_marks, boxes=lesson.extents is not None)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY, fused=True)
+    optimiser = AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY, fused=True)
     n = len(lesson.images)
     n_seen = min(n, per_epoch or n)
     steps = epochs * -(-n_seen // _BATCH)
