@@ -1,3 +1,4 @@
+from . import anatomy as anatomy
 from . import baselines as baselines
 from . import clinical as clinical
 from . import datasets as datasets
@@ -51,6 +52,7 @@ from .explanation.explainer import explain as explain
 from .overview.looker import look as look
 from .overview.result import Overview as Overview
 from .persistence import load as load
+from .robustness.tester import stress as stress
 from .selection.auto import AutoFusionClassifier as AutoFusionClassifier
 from .selection.auto import AutoFusionMultilabel as AutoFusionMultilabel
 from .selection.auto import AutoFusionRegressor as AutoFusionRegressor

@@ -156,6 +156,18 @@ class Frame:
         plain = nw.maybe_reset_index(self._frame)
         return Frame(plain.with_columns(column).to_native(), is_array=self.is_array)
 
+    def with_cells(self, name: str, cells: Sequence[Any]) -> Frame:
+        """Return the same rows with other cells, of any kind, in one column."""
+        native = self.to_native()
+        if self._frame.implementation.is_pandas():
+            column = native[name].astype(object).copy()
+            column[:] = np.fromiter(cells, object, len(cells))
+            return Frame(native.assign(**{name: column}), is_array=self.is_array)
+        import polars as pl
+
+        column = pl.Series(name, list(cells), dtype=pl.Object)
+        return Frame(native.with_columns(column), is_array=self.is_array)
+
     def blank(self, kept: Mapping[str, NDArray[np.bool_]]) -> Frame:
         """Return the same rows, in which cells of some columns are missing.
 

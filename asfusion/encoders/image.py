@@ -18,7 +18,7 @@ from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import file_digest
-from asfusion.encoders._files import FIX, Film, check_folder, explain_file, films_of, in_threads
+from asfusion.encoders._files import FIX, check_folder, explain_file, films_of
 from asfusion.encoders._plain import small_images, with_absent
 from asfusion.encoders._words import name_network
 from asfusion.exceptions import (
@@ -27,9 +27,11 @@ from asfusion.exceptions import (
     InputError,
 )
 from asfusion.imaging._cells import is_content
+from asfusion.imaging._films import Film, in_threads
 from asfusion.imaging._in_memory import content_digest, read_content
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.augment import RadiographAugment
+from asfusion.imaging.photographs.augment import PhotographAugment
 from asfusion.imaging.read import WHO, read_image
 from asfusion.imaging.stores.image_store import ImageStore
 from asfusion.nn._norms import NORMS, Norm, resolve_norm
@@ -88,9 +90,12 @@ class ImageEncoder(Encoder):
         Whether an image becomes one token: what the network was trained to say of an image
         as a whole (DINOv2, CLIP, SigLIP), or the mean over its positions. False gives one
         token per position, to be attended to one by one.
-    augment : bool
+    augment : bool or "photograph"
         Whether images are turned, moved, scaled and dimmed a little while the backbone
         learns (`asfusion.imaging.RadiographAugment`). Left and right are never exchanged.
+        ``"photograph"`` also shows half of them as photographs of films
+        (`asfusion.imaging.photographs.PhotographAugment`). A frozen backbone learns from
+        photographs as rows: `asfusion.imaging.photographs.augment_rows`.
     d_out : int
         Width of the tokens that fusion sees.
     dropout : float
@@ -172,7 +177,7 @@ class ImageEncoder(Encoder):
         mode: Mode = "auto",
         norm: Norm = "auto",
         pool: bool = True,
-        augment: bool = True,
+        augment: bool | Literal["photograph"] = True,
         d_out: int = 64,
         dropout: float = 0.1,
         on_error: Literal["raise", "missing"] = "raise",
@@ -283,7 +288,7 @@ class ImageEncoder(Encoder):
         backbone = build_image_backbone(
             self.backbone_config_,
             pool=self.pool,
-            augment=RadiographAugment() if self.augment and not self.is_frozen else None,
+            augment=None if self.is_frozen else self._augmentation(),
             source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
             weights=self.weights if pretrained else None,
             download=self.download,
@@ -327,6 +332,11 @@ class ImageEncoder(Encoder):
         prepared = self.prepare(X)
         return with_absent(small_images(prepared.tensors["pixels"]), prepared.present)
 
+    def _augmentation(self) -> RadiographAugment | None:
+        if self.augment == "photograph":
+            return PhotographAugment()
+        return RadiographAugment() if self.augment else None
+
     def _network_in_words(self) -> str:
         brought, given = is_pretrained(self.backbone), self.weights is not None
         return name_network(self.backbone, self._training_mode(), given=given, brought=brought)
@@ -356,6 +366,18 @@ class ImageEncoder(Encoder):
                 f"mode: expected 'auto' or 'full' with backbone={self.backbone!r}, which has no "
                 f"pretrained weights to keep, got {self.mode!r}. Use a pretrained backbone such "
                 "as 'efficientnet_lite0'."
+            )
+            raise ConfigurationError(msg)
+        if isinstance(self.augment, str):
+            check_choice(self.augment, "augment", ("photograph",))
+            self._refuse_frozen_photographs()
+
+    def _refuse_frozen_photographs(self) -> None:
+        if self.is_frozen:
+            msg = (
+                "augment: expected True or False with a frozen backbone, which sees each film "
+                "once, got 'photograph'. Add photographs as training rows: "
+                "asfusion.imaging.photographs.augment_rows."
             )
             raise ConfigurationError(msg)
 

@@ -49,8 +49,8 @@ def unwrapped(model: Any) -> Any:
     return model
 
 
-def modality_columns(model: Any) -> dict[str, tuple[str, ...]]:
-    """Return the columns of each modality of a fitted estimator, or of the best of a search.
+def encoders_inside(model: Any) -> dict[str, Any]:
+    """Return the fitted encoders of a fusion estimator, or of the best of a search, by name.
 
     Early and joint fusion have fitted encoders, late fusion has fitted models that have
     them. Of any other model nothing is known, which is no error.
@@ -61,8 +61,14 @@ def modality_columns(model: Any) -> dict[str, tuple[str, ...]]:
         parts = getattr(model, "models_", None)
         parts = parts.values() if isinstance(parts, Mapping) else ()
         encoders = {k: v for part in parts for k, v in getattr(part, "encoders_", {}).items()}
-    columns = {name: getattr(encoder, "columns_", ()) for name, encoder in encoders.items()}
-    return {str(name): tuple(names) for name, names in columns.items() if names}
+    return {str(name): encoder for name, encoder in encoders.items()}
+
+
+def modality_columns(model: Any) -> dict[str, tuple[str, ...]]:
+    """Return the columns of each modality of a fitted estimator; see `encoders_inside`."""
+    found = encoders_inside(model).items()
+    columns = {name: getattr(encoder, "columns_", ()) for name, encoder in found}
+    return {name: tuple(names) for name, names in columns.items() if names}
 
 
 def read_presence(model: Any, X: Any) -> dict[str, NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ from asfusion._frames import Frame
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.evaluation._inputs import read_complete, read_groups
 from asfusion.evaluation._labels import show_number
-from asfusion.evaluation._patterns import read_presence, unwrapped
+from asfusion.evaluation._patterns import encoders_inside, read_presence
 from asfusion.evaluation._probe_scores import SiteRegression, permute_within
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation._subgroup_scores import holm
@@ -296,12 +296,7 @@ def _embeddings(model: Any, X: Any) -> tuple[dict[str, NDArray[np.float64]], dic
     """Return embeddings (N, D) and advice by modality, and their presence if it varies."""
     if isinstance(model, Mapping):
         return _given(model, X), {}
-    inner = unwrapped(model)
-    encoders = getattr(inner, "encoders_", None)
-    if not isinstance(encoders, Mapping):
-        parts = getattr(inner, "models_", None)
-        parts = parts.values() if isinstance(parts, Mapping) else ()
-        encoders = {k: e for part in parts for k, e in getattr(part, "encoders_", {}).items()}
+    encoders = encoders_inside(model)
     if not encoders:
         msg = (
             "model: expected a fitted fusion estimator, or a dict of embeddings by name, got "
@@ -311,11 +306,11 @@ def _embeddings(model: Any, X: Any) -> tuple[dict[str, NDArray[np.float64]], dic
     if X is None:
         raise InputError("X: expected the rows beside a model, got None.")
     rows = X if hasattr(X, "columns") else Frame.read(np.asanyarray(X))
-    found = {str(name): np.asarray(e.transform(rows), float) for name, e in encoders.items()}
+    found = {name: np.asarray(e.transform(rows), float) for name, e in encoders.items()}
     presence = np.stack(list(read_presence(model, rows).values()), axis=1).astype(np.float64)
     if (presence != presence[0]).any():
         found[_PRESENCE] = presence
-    return found, {str(name): e.advice_across_sites() for name, e in encoders.items()}
+    return found, {name: e.advice_across_sites() for name, e in encoders.items()}
 
 
 def _given(model: Mapping[Any, Any], X: Any) -> dict[str, NDArray[np.float64]]:

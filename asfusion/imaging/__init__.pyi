@@ -1,3 +1,4 @@
+from . import photographs as photographs
 from .augment import RadiographAugment as RadiographAugment
 from .augment import StackAugment as StackAugment
 from .augment import mirror_sides as mirror_sides

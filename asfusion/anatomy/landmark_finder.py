@@ -1,0 +1,252 @@
+"""Named points, found as they were set on other films."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from asfusion._checks import check_number
+from asfusion._random import RandomState, derive_seed
+from asfusion._unfitted import UnfittedError
+from asfusion.anatomy._annotations import POINTS, Kind
+from asfusion.anatomy._base import AT_ONCE, Finder, Shown
+from asfusion.anatomy._films import read_films
+from asfusion.anatomy._learning import Lesson, Weights, teach
+from asfusion.anatomy._square import Place
+from asfusion.anatomy._views import Seen, look_at
+from asfusion.anatomy._windows import (
+    SIDE,
+    Cuts,
+    cut,
+    draw_window_moves,
+    joined,
+    lesson_of,
+    side_in_square,
+    usual_share,
+    window_views,
+)
+from asfusion.exceptions import ImageReadError
+from asfusion.imaging._films import Film, Root
+from asfusion.imaging.original import Original
+
+Floats = NDArray[np.float64]
+
+_WINDOWS_PER_FILM = 3  # of one pass
+_NEAR = 0.25  # of the way to the nearest other point
+_ALONE = 0.04  # of the side of the square, where there is one point only
+
+
+class LandmarkFinder(Finder):
+    """Find named points on films, and say how sure that is.
+
+    As `RegionFinder`, with a heat map for each point. A second network then looks at a window
+    around each point, cut from the film at its own resolution.
+
+    Parameters
+    ----------
+    annotations : DataFrame or path of a CSV file
+        A row per film and point, with the columns ``film`` (the cell of the film: its path),
+        ``point``, ``x`` and ``y``, from the upper left corner of the film as it is stored: the
+        centre of the first pixel is at 0.5. A point that is not annotated on a film is taken for
+        unknown, not for absent.
+    unit : {"px", "mm"}
+        Of the annotations; mm need films that say their spacing.
+    size : int
+        Side of the square that films are brought to (pixels), a multiple of 16.
+    epochs : int
+        Passes over the films.
+    augment : True or "photograph"
+        As in `RegionFinder`.
+    views : int
+        Views of a film that are looked at.
+    mirrored : "auto" or sequence of (str, str)
+        Pairs of points of which one is the other seen in a mirror, as in `RegionFinder`.
+    refine_mm : float or None
+        Side of the windows (mm); None leaves points as they are found on the whole film. Where
+        films do not say their spacing, the windows are as large a part of all points' extent as
+        they are on films that do, or a sixth of it.
+    verbose : int
+        0 is silent, 1 shows a progress bar on long work.
+    random_state : int, RandomState, Generator or None
+        Seeds everything.
+    root : str or PathLike, optional
+        Folder of relative paths, in films and annotations.
+
+    Attributes
+    ----------
+    names_ : tuple of str
+        Points, in the order of the annotations.
+    mirrored_ : tuple of (str, str)
+        Pairs in a mirror.
+    trained_on_ : frozenset of str
+        Digests of the contents of the films learned from.
+
+    Raises
+    ------
+    ConfigurationError
+        In `fit`, if a parameter has an unusable value.
+
+    Notes
+    -----
+    Confidence is the probability that a point, before it is refined, is nearer to its place than a
+    quarter of the way to the next point: that it is not another one. It is calibrated on films
+    like those learned from, and knows nothing of others.
+
+    References
+    ----------
+    Nibali et al., "Numerical Coordinate Regression with Convolutional Neural Networks", 2018.
+    https://doi.org/10.48550/arXiv.1801.07372
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> films, rows = [], []
+    >>> for x in range(12):
+    ...     film = np.full((48, 48), 20, np.uint8)
+    ...     film[10 : 22, x : x + 16] = 200
+    ...     films.append(film)
+    ...     rows += [[film, "head", x, 10], [film, "foot", x + 16, 22]]
+    >>> points = pd.DataFrame(rows, columns=["film", "point", "x", "y"])
+    >>> finder = af.anatomy.LandmarkFinder(points, size=32, epochs=1, verbose=0, random_state=0)
+    >>> finder.fit(films).find(films[:2]).points.shape
+    (2, 2, 2)
+    """
+
+    _kind: ClassVar[Kind] = POINTS
+
+    share_: float
+    window_weights_: Weights
+
+    def __init__(
+        self,
+        annotations: Any = None,
+        *,
+        unit: Literal["px", "mm"] = "px",
+        size: int = 96,
+        epochs: int = 60,
+        augment: Literal[True, "photograph"] = True,
+        views: int = 5,
+        mirrored: Any = "auto",
+        refine_mm: float | None = 36.0,
+        verbose: int = 1,
+        random_state: RandomState = None,
+        root: Root = None,
+    ) -> None:
+        self.annotations = annotations
+        self.unit = unit
+        self.size = size
+        self.epochs = epochs
+        self.augment = augment
+        self.views = views
+        self.mirrored = mirrored
+        self.refine_mm = refine_mm
+        self.verbose = verbose
+        self.random_state = random_state
+        self.root = root
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if self.refine_mm is not None:
+            check_number(self.refine_mm, "refine_mm", minimum=1.0, maximum=1000.0)
+
+    def _learn_details(
+        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
+    ) -> None:
+        if self.refine_mm is None:
+            return
+        points, _ = self._in_square(list(places), marks)
+        self.share_ = usual_share(places, points, self.refine_mm)
+        sides = [
+            side_in_square(place, own, self.refine_mm, self.share_)
+            for place, own in zip(places, points, strict=True)
+        ]
+        cuts, owners = self._cut_all(films, places, marks, sides)
+        self.window_weights_ = teach(
+            lesson_of(cuts, marks[owners]),
+            epochs=self.epochs,
+            seed=derive_seed(seed, "windows"),
+            what="Learning to refine",
+            moves=draw_window_moves,
+            size=SIDE,
+            per_epoch=_WINDOWS_PER_FILM * len(films),
+        )
+
+    def _cut_all(
+        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, sides: Sequence[float]
+    ) -> tuple[Cuts, list[int]]:
+        """Return windows around all points, and the position of the film of each."""
+        cuts, owners = [], []
+        for start in range(0, len(films), AT_ONCE):
+            some = films[start : start + AT_ONCE]
+            read = read_films(some, lambda film: film, "Cutting windows")
+            for row, film in enumerate(read, start):
+                if isinstance(film, ImageReadError):
+                    raise film  # it was there a moment ago
+                known = marks[row][np.isfinite(marks[row]).all(axis=1)]
+                if len(known):
+                    cuts.append(cut(film, places[row], known, sides[row]))
+                    owners += [row] * len(known)
+        return joined(cuts), owners
+
+    def _refined(self, shown: Sequence[Shown], seen: Seen) -> Floats:
+        coarse = super()._refined(shown, seen)
+        if self.refine_mm is None:
+            return coarse
+        if not hasattr(self, "window_weights_"):
+            msg = (
+                "LandmarkFinder: expected refine_mm=None, as it was fitted. Fit it again to refine."
+            )
+            raise UnfittedError(msg)
+        cuts = []
+        for one, points, own in zip(shown, coarse, seen.centres, strict=True):
+            assert one.film is not None
+            side = side_in_square(one.place, own, self.refine_mm, self.share_)
+            cuts.append(cut(one.film, one.place, points, side))
+        every = joined(cuts)
+        found = look_at(
+            [self._network(self.window_weights_)],
+            torch.from_numpy(every.images),
+            self.views,
+            moves=window_views,
+            size=SIDE,
+        )
+        places = every.back(found.centres * 2 / every.images.shape[-1] - 1)
+        own_point = np.arange(len(places)) % len(self.names_)
+        return places[np.arange(len(places)), own_point].reshape(coarse.shape)
+
+    def _see_whole(self, film: Original) -> Shown:
+        return self._see(film)._replace(film=film)
+
+    def _all_weights(self) -> list[Weights]:
+        windows = [self.window_weights_] if hasattr(self, "window_weights_") else []
+        return [*self.weights_, *windows]
+
+    def _settings(self) -> tuple[object, ...]:
+        return *super()._settings(), self.refine_mm, getattr(self, "share_", None)
+
+    def _check_restored(self) -> None:
+        super()._check_restored()
+        if hasattr(self, "window_weights_"):
+            check_number(self.share_, "share_", minimum=0.0, maximum=1e3)
+            self._network(self.window_weights_)
+
+    def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, None]:
+        return np.stack([p.into(m) for p, m in zip(places, marks, strict=True)]), None
+
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
+        centres, _ = lesson.in_pixels()
+        apart = np.linalg.norm(seen.centres - centres, axis=-1)
+        return np.where(np.isfinite(apart), apart < _tolerance(centres, self.size_), np.nan)
+
+
+def _tolerance(centres: Floats, size: int) -> float:
+    """Return how near a point (pixels of the square) has to be so that it is no other."""
+    others = np.linalg.norm(centres[:, :, None] - centres[:, None], axis=-1)
+    others[:, np.eye(centres.shape[1], dtype=bool)] = np.inf
+    nearest = np.where(np.isfinite(others), others, np.inf).min(axis=2)
+    known = nearest[np.isfinite(nearest)]
+    return _NEAR * float(np.median(known)) if len(known) else _ALONE * size

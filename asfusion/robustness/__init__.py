@@ -1,0 +1,1 @@
+"""How a model bears films that are worse than those it was judged on."""
