@@ -214,6 +214,12 @@ def test_without_a_film_a_photograph_stays() -> None:
     assert (rectify(FILM, Knows([np.full((4, 2), np.nan)]))[0] == FILM).all()
 
 
+def test_a_film_that_fills_its_picture_stays() -> None:
+    corners = corners_of(80, 64)
+    assert (rectify(FILM, Knows([where(FILM, corners + 1.0)]))[0] == FILM).all()
+    assert rectify(FILM, Knows([where(FILM, 0.7 * corners + 9.0)])).shape != (1, 80, 64)
+
+
 def test_corners_far_away_make_no_larger_film_than_there_is_memory_for() -> None:
     assert max(rectify(FILM, 1e7 * corners_of(80, 64)).shape) == 160
 

@@ -18,6 +18,7 @@ from asfusion.imaging.photographs.geometry import Floats, corners_of, homography
 
 CORNERS = ("top_left", "top_right", "bottom_right", "bottom_left")
 _TO_FIND, _MARGIN = 400, 0.15  # longer side in pixels; the margin as a share of it
+_FILLS = 0.045  # of the margin's outer side: how near to its corners a film fills its picture
 _MOST = 2  # times the photograph's longer side: corners may be anywhere, a film may not
 
 
@@ -49,8 +50,8 @@ def rectify(
     Returns
     -------
     ndarray of shape (channels, H, W), uint8
-        The film, each side as long as the mean of its two edges on the photograph. The
-        photograph as it is, where the finder sees no film.
+        The film, each side as long as the mean of its two edges on the photograph. The picture
+        as it is, where the finder sees no film, or one that fills the picture.
 
     Raises
     ------
@@ -101,7 +102,10 @@ def rectify(
 
 
 def find_corners(films: Sequence[Any], finder: Any) -> list[Floats | None]:
-    """Return the corners (4, 2) of the film on each photograph, None where none is seen."""
+    """Return the corners (4, 2) of the film on each photograph.
+
+    None where no film is seen, and where it fills its picture: such a film stays as it is.
+    """
     shown = [_framed_or_none(film) for film in films]
     found = finder.find([None if frame is None else frame.pixels for frame in shown])
     names = [str(name) for name in found.names]
@@ -120,10 +124,13 @@ def find_corners(films: Sequence[Any], finder: Any) -> list[Floats | None]:
     ]
 
 
-def _on_edges(frame: Framed, found: Floats) -> Floats:
+def _on_edges(frame: Framed, found: Floats) -> Floats | None:
     """Return corners of the photograph: a finder's, moved to edges that are nearby."""
     moved = snapped(frame.pixels, found)
-    return frame.out_of(moved if is_quadrilateral(moved) else found)
+    corners = moved if is_quadrilateral(moved) else found
+    whole = corners_of(*(n - 2 * frame.margin for n in frame.pixels.shape)) + frame.margin
+    apart = np.abs(corners - whole).max()
+    return None if apart < _FILLS * max(frame.pixels.shape) else frame.out_of(corners)
 
 
 class Framed(NamedTuple):
