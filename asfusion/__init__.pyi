@@ -24,6 +24,7 @@ from .encoders.concepts import ConceptEncoder as ConceptEncoder
 from .encoders.genotypes import GenotypeEncoder as GenotypeEncoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
+from .encoders.regions import RegionEncoder as RegionEncoder
 from .encoders.slices import SliceEncoder as SliceEncoder
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder
