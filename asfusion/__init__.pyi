@@ -1,3 +1,4 @@
+from . import anatomy as anatomy
 from . import baselines as baselines
 from . import clinical as clinical
 from . import datasets as datasets

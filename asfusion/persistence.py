@@ -67,8 +67,8 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
         return _resolve(name)
 
     model = load_bundle(Path(path), resolve, max_bytes=max_bytes)
-    if not (isinstance(model, Bundled) and hasattr(model, "predict")):
-        raise BundleError("load: expected a saved estimator, got something else.")
+    if not (isinstance(model, Bundled) and (hasattr(model, "predict") or hasattr(model, "find"))):
+        raise BundleError("load: expected a saved estimator or finder, got something else.")
     return model
 
 

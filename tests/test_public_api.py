@@ -22,7 +22,17 @@ import asfusion
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "asfusion"
-ROOMS = ("baselines", "clinical", "datasets", "fusion", "genomics", "notes", "imaging", "targets")
+ROOMS = (
+    "anatomy",
+    "baselines",
+    "clinical",
+    "datasets",
+    "fusion",
+    "genomics",
+    "notes",
+    "imaging",
+    "targets",
+)
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
 NAMES_AT_MOST = 60
 

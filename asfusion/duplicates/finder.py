@@ -18,10 +18,11 @@ from asfusion._progress import progress, progress_shown
 from asfusion.duplicates import _twins
 from asfusion.duplicates._cuts import cut_pairs
 from asfusion.duplicates.found import Duplicates, Link
-from asfusion.encoders._files import Film, Root, as_film, check_folder
+from asfusion.encoders._files import check_folder
 from asfusion.encoders.infer import column_roles
 from asfusion.evaluation._inputs import read_groups
 from asfusion.exceptions import ImageReadError
+from asfusion.imaging._films import Film, Root, as_film
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.fingerprint import Fingerprint, fingerprint_image
 from asfusion.imaging.volumes.fingerprint import fingerprint_series

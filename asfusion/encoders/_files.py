@@ -1,30 +1,20 @@
-"""Columns of files: the paths in them, what cannot be read, and several files at once."""
+"""Columns of files: the paths in them, and what cannot be read."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 from asfusion._frames import Frame
-from asfusion._progress import progress, shown_by_caller
 from asfusion.exceptions import ColumnError, ConfigurationError
-from asfusion.imaging._cells import is_content
-from asfusion.imaging._in_memory import Content
-
-T = TypeVar("T")
+from asfusion.imaging._films import Film, Root, as_film
 
 FIX = " Correct the path or the file, or pass on_error='missing' to do without it."
 _RELATIVE = {
     False: " The path is relative to the working directory: root= names another folder.",
     True: " The path is relative to root=.",
 }
-_THREADS = min(8, os.cpu_count() or 1)  # decoders release the interpreter lock
-
-Root: TypeAlias = "str | os.PathLike[str] | None"
-Film: TypeAlias = "str | Content"
 
 
 def paths_of(
@@ -51,16 +41,6 @@ def films_of(frame: Frame, column: str, root: Root = None) -> list[Film | None]:
         _film(cell, column, row, root) if there else None
         for row, (cell, there) in enumerate(zip(cells, known, strict=True))
     ]
-
-
-def as_film(cell: Any, root: Root) -> Film | None:
-    """Return a cell as a path or as a picture that is in memory, None if it can be neither."""
-    if isinstance(cell, str | os.PathLike):
-        return str(cell if root is None else Path(root, cell))
-    if is_content(cell):
-        content: Content = cell
-        return content
-    return None
 
 
 def _film(cell: Any, column: str, row: int, root: Root) -> Film:
@@ -96,20 +76,3 @@ def _exists(path: str) -> bool:
         return Path(path).exists()
     except (OSError, ValueError):
         return True  # too long, or with a null byte: no folder would help
-
-
-def in_threads(
-    work: Callable[[Any], T], items: Sequence[Any], what: str, unit: str = "file"
-) -> Any:
-    """Yield ``work(item)`` in order, several at once; closing drops what has not begun."""
-    if len(items) < 2:
-        yield from map(work, items)
-        return
-    pool = ThreadPoolExecutor(max_workers=_THREADS)
-    try:
-        results = pool.map(work, items)
-        with shown_by_caller():
-            shown = progress(results, what, total=len(items), unit=unit)
-        yield from shown
-    finally:
-        pool.shutdown(cancel_futures=True)

@@ -23,10 +23,11 @@ from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
-from asfusion.encoders._files import FIX, check_folder, explain_file, in_threads, paths_of
+from asfusion.encoders._files import FIX, check_folder, explain_file, paths_of
 from asfusion.encoders._plain import SMALL_VOLUME, small_volume, with_absent
 from asfusion.encoders._words import name_network
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
+from asfusion.imaging._films import in_threads
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.stores.series_store import SeriesStore
 from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window

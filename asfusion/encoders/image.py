@@ -18,7 +18,7 @@ from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import file_digest
-from asfusion.encoders._files import FIX, Film, check_folder, explain_file, films_of, in_threads
+from asfusion.encoders._files import FIX, check_folder, explain_file, films_of
 from asfusion.encoders._plain import small_images, with_absent
 from asfusion.encoders._words import name_network
 from asfusion.exceptions import (
@@ -27,6 +27,7 @@ from asfusion.exceptions import (
     InputError,
 )
 from asfusion.imaging._cells import is_content
+from asfusion.imaging._films import Film, in_threads
 from asfusion.imaging._in_memory import content_digest, read_content
 from asfusion.imaging._quiet import quiet_readers
 from asfusion.imaging.augment import RadiographAugment

@@ -30,7 +30,7 @@ from asfusion.suspects.outcome import read_outcomes
 from asfusion.suspects.suspect import Suspect
 
 if TYPE_CHECKING:
-    from asfusion.encoders._files import Root
+    from asfusion.imaging._films import Root
 
 Role: TypeAlias = Literal[
     "table", "gene", "image", "note", "visits", "identifier", "number_text", "series", "empty"

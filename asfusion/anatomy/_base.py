@@ -1,0 +1,427 @@
+"""What finders of regions and of landmarks have in common.
+
+Dimensions: N films, R regions or points, S side of the square.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asfusion._checks import check_choice, check_integer, in_words
+from asfusion._described import Described
+from asfusion._door import learns, public
+from asfusion._frames import group_labels
+from asfusion._progress import progress_shown
+from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion._splits import patient_folds
+from asfusion._unfitted import UnfittedError
+from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
+from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
+from asfusion.anatomy._films import digest_of, read_cells, read_films
+from asfusion.anatomy._learning import Lesson, Weights, make_network, teach
+from asfusion.anatomy._network import HeatNetwork
+from asfusion.anatomy._square import Place, squared
+from asfusion.anatomy._views import Seen, look_at
+from asfusion.anatomy.found import Found
+from asfusion.bundle.objects import Bundled, save_bundle
+from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
+from asfusion.imaging._films import Film, Root
+from asfusion.nn._budget import at_most_values
+
+Floats = NDArray[np.float64]
+
+_FOLDS = 3
+_FEWEST = 6  # films; a third of them judges what was learned from the others
+_SMALLEST, _LARGEST = 32, 512
+_AT_ONCE = 64
+_SIDES = (("left", "right"), ("right", "left"))
+
+
+class Shown(NamedTuple):
+    """A film that could be read: its square and where it stands there."""
+
+    square: NDArray[np.uint8]
+    place: Place
+
+
+class Finder(Described, Bundled):
+    """Networks that point at what was annotated; see `RegionFinder` and `LandmarkFinder`."""
+
+    # Annotations name the films of patients.
+    _local_params: ClassVar[frozenset[str]] = frozenset({"annotations", "root", "verbose"})
+    _kind: ClassVar[Kind]
+
+    annotations: Any
+    unit: Literal["px", "mm"]
+    size: int
+    epochs: int
+    augment: Literal[True, "photograph"]
+    views: int
+    mirrored: Any
+    verbose: int
+    random_state: RandomState
+    root: Root
+
+    names_: tuple[str, ...]
+    mirrored_: tuple[tuple[str, str], ...]
+    trained_on_: frozenset[str]
+    size_: int
+    weights_: list[Weights]
+    confidence_: Confidence
+
+    @learns
+    def fit(self, films: Any, groups: Any = None) -> Self:
+        """Learn from the films that are annotated.
+
+        Parameters
+        ----------
+        films : sequence of str, PathLike, bytes, ndarray, PIL.Image.Image or None
+            A column of films, as `asfusion.ImageEncoder` takes it. Films without annotations, and
+            annotations of other films, are passed over.
+        groups : array of shape (N,), optional
+            Patient of each film. Confidence is calibrated on films of patients that a network has
+            not seen; each film counts as a patient by default.
+
+        Returns
+        -------
+        self
+            The fitted finder.
+
+        Raises
+        ------
+        InputError
+            If annotations or films cannot be used: too few, unknown, unreadable, outside.
+        ConfigurationError
+            If a parameter has an unusable value.
+        """
+        self._check_params()
+        seed = draw_seed(self.random_state)
+        with progress_shown(self.verbose > 0):
+            known = read_annotations(self.annotations, self._kind, self.root)
+            cells = read_cells(films, self.root)
+            patients = None if groups is None else group_labels(groups, len(cells))
+            rows = matched(cells, known)
+            taught = [film for row in rows.values() if (film := cells[row]) is not None]
+            self.names_ = known.names
+            self.mirrored_ = _mirrored(self.mirrored, self.names_)
+            self.size_ = self.size
+            shown = self._read_all(taught, list(rows.values()))
+            places = [film.place for film in shown]
+            values = known.values(list(rows), len(self._kind.numbers))
+            marks = in_pixels(values, places, self.unit, self._kind)
+            self._check_enough(marks)
+            digests = (digest_of(film) for film in taught)
+            self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
+            folds = self._folds(None if patients is None else patients[list(rows.values())], marks)
+            self._learn(shown, marks, folds, seed)
+        return self
+
+    @public
+    def find(self, films: Any) -> Found:
+        """Return where things are on films.
+
+        Parameters
+        ----------
+        films : sequence of str, PathLike, bytes, ndarray, PIL.Image.Image or None
+            A column of films, as in `fit`.
+
+        Returns
+        -------
+        Found
+            A row per film. One that is missing or cannot be read is "absent".
+
+        Raises
+        ------
+        UnfittedError
+            If the finder is not fitted.
+        InputError
+            If this is no column of films.
+        """
+        self._check_fitted()
+        check_integer(self.views, "views", minimum=1)
+        with progress_shown(self.verbose > 0):
+            cells = read_cells(films, self.root)
+            found = Found.empty(self.names_, tuple(cells), boxes=self._finds_boxes)
+            networks = list(self._networks())
+            for start in range(0, len(cells), _AT_ONCE):
+                self._find_some(
+                    cells, range(start, min(start + _AT_ONCE, len(cells))), networks, found
+                )
+        return found
+
+    @public
+    def overlap(self, films: Any) -> int:
+        """Return how many films the finder has learned from, by their content.
+
+        Parameters
+        ----------
+        films : sequence of str, PathLike, bytes, ndarray, PIL.Image.Image or None
+            A column of films.
+
+        Returns
+        -------
+        int
+            Number of rows.
+
+        Raises
+        ------
+        UnfittedError
+            If the finder is not fitted.
+        """
+        self._check_fitted()
+        cells = read_cells(films, self.root)
+        return sum(film is not None and digest_of(film) in self.trained_on_ for film in cells)
+
+    @public
+    def save(self, path: str | Path) -> Path:
+        """Write the fitted finder as a folder without pickle; annotations are left out.
+
+        Parameters
+        ----------
+        path : str or Path
+            The folder; a saved model that is there is replaced.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        UnfittedError
+            If the finder is not fitted.
+        BundleError
+            If writing fails.
+        """
+        self._check_fitted()
+        save_bundle(self, Path(path))
+        return Path(path)
+
+    @property
+    def digest_(self) -> str:
+        """Name of what the finder does: of its settings and its weights, 64 hexadecimal digits."""
+        self._check_fitted()
+        hasher = hashlib.sha256(repr(self._settings()).encode())
+        for weights in self.weights_:
+            for name, value in sorted(weights.items()):
+                hasher.update(repr((name, tuple(value.shape))).encode())
+                hasher.update(value.contiguous().numpy().tobytes())
+        return hasher.hexdigest()
+
+    def _settings(self) -> tuple[object, ...]:
+        """Return what `find` depends on beside weights."""
+        curve = [array.tolist() for array in self.confidence_.arrays()]
+        return type(self).__name__, self.names_, self.size_, self.views, curve
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "weights_"):
+            name = type(self).__name__
+            raise UnfittedError(
+                f"{name}: expected a fitted one, got one that is not. Call fit first."
+            )
+
+    # -- parameters ------------------------------------------------------------------------
+
+    @property
+    def _finds_boxes(self) -> bool:
+        return len(self._kind.numbers) == 4
+
+    def _check_params(self) -> None:
+        check_choice(self.unit, "unit", ("px", "mm"))
+        check_integer(self.size, "size", minimum=_SMALLEST)
+        if self.size > _LARGEST or self.size % 16:
+            msg = f"size: expected a multiple of 16 up to {_LARGEST}, got {self.size}."
+            raise ConfigurationError(msg)
+        check_integer(self.epochs, "epochs", minimum=1)
+        check_integer(self.views, "views", minimum=1)
+        if self.augment is not True:
+            check_choice(self.augment, "augment", ("photograph",))
+
+    # -- learning --------------------------------------------------------------------------
+
+    def _read_all(self, films: Sequence[Film], rows: Sequence[int]) -> list[Shown]:
+        """Return all films, or raise for the first that cannot be read."""
+        read = read_films(films, lambda film: Shown(*squared(film, self.size)), "Reading films")
+        shown = []
+        for row, film in zip(rows, read, strict=True):
+            if isinstance(film, ImageReadError):
+                msg = f"films, row {row}: {film} It is annotated: correct it, or leave it out."
+                raise ImageReadError(msg)
+            shown.append(film)
+        return shown
+
+    def _check_enough(self, marks: Floats) -> None:
+        """Raise unless every region is on enough films."""
+        for name, count in zip(self.names_, np.isfinite(marks[..., 0]).sum(axis=0), strict=True):
+            if count < _FEWEST:
+                msg = (
+                    f"annotations: expected {self._kind.what} {name!r} on at least {_FEWEST} of "
+                    f"these films, got {count}. Annotate more, or leave it out."
+                )
+                raise InputError(msg)
+
+    def _folds(self, patients: Any, marks: Floats) -> list[tuple[Any, Any]]:
+        """Return rows to learn from and rows to be judged on; patients stay whole."""
+        seed = derive_seed(draw_seed(0), "folds")
+        folds = patient_folds(patients, _FOLDS, n_rows=len(marks), seed=seed)
+        if len(folds) < _FOLDS:
+            msg = f"groups: expected annotated films of at least {_FOLDS} patients, got fewer."
+            raise InputError(msg)
+        return folds
+
+    def _learn(
+        self, shown: list[Shown], marks: Floats, folds: list[tuple[Any, Any]], seed: int
+    ) -> None:
+        lesson = self._lesson(shown, marks)
+        self.weights_, seen, nothing = [], [], []
+        for number, (learn, held) in enumerate(folds):
+            own = derive_seed(seed, "fold", number)
+            part = lesson.take(torch.as_tensor(learn))
+            what = f"Learning to find ({number + 1} of {len(folds)})"
+            self.weights_.append(teach(part, epochs=self.epochs, seed=own, what=what))
+            network = self._network(self.weights_[-1])
+            images = lesson.images[torch.as_tensor(held)]
+            seen.append(look_at([network], images, self.views))
+            nothing.append(look_at([network], _scrambled(images, own), self.views))
+        order = np.argsort(np.concatenate([held for _, held in folds]))
+        whole = Seen.joined(seen).take(order)
+        right = self._is_right(whole, shown, marks)
+        self.confidence_ = calibrated(whole, right, Seen.joined(nothing))
+
+    def _lesson(self, shown: list[Shown], marks: Floats) -> Lesson:
+        images = torch.from_numpy(np.stack([film.square for film in shown]))[:, None]
+        centres, extents = self._in_square([film.place for film in shown], marks)
+        side = self.size_ / 2
+        return Lesson(
+            images,
+            torch.as_tensor(centres / side - 1, dtype=torch.float32),
+            None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
+        )
+
+    @abstractmethod
+    def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats | None]:
+        """Return centres and extents (N, R, 2) in pixels of the square."""
+
+    @abstractmethod
+    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
+        """Return where findings (N, R) are right, NaN where nobody knows."""
+
+    # -- finding ---------------------------------------------------------------------------
+
+    def _network(self, weights: Weights) -> HeatNetwork:
+        with at_most_values(sum(value.numel() for value in weights.values())):
+            network = make_network(len(self.names_), boxes=self._finds_boxes)
+        network.load_state_dict(weights)
+        return network.eval()
+
+    def _networks(self) -> Iterator[HeatNetwork]:
+        return (self._network(weights) for weights in self.weights_)
+
+    def _find_some(
+        self, cells: list[Film | None], rows: range, networks: list[HeatNetwork], found: Found
+    ) -> None:
+        """Fill in what is found on some rows."""
+        there = [row for row in rows if cells[row] is not None]
+        films: list[Any] = [cells[row] for row in there]
+        read = read_films(films, lambda film: Shown(*squared(film, self.size_)), "Finding")
+        good = [
+            (row, film)
+            for row, film in zip(there, read, strict=True)
+            if not isinstance(film, ImageReadError)
+        ]
+        if not good:
+            return
+        images = torch.from_numpy(np.stack([film.square for _, film in good]))[:, None]
+        seen = look_at(networks, images, self.views)
+        sure = self.confidence_.of(seen)
+        for position, (row, film) in enumerate(good):
+            self._put(found, row, film.place, seen, position, sure[position])
+
+    def _put(
+        self, found: Found, row: int, place: Place, seen: Seen, position: int, sure: Floats
+    ) -> None:
+        """Fill in one row."""
+        is_lost = sure < LOST
+        centres = place.back(seen.centres[position])
+        half = place.extent(seen.extents[position]) / 2
+        found.centres[row] = np.where(is_lost[:, None], np.nan, centres)
+        if found.boxes is not None:
+            boxes = np.concatenate([centres - half, centres + half], axis=1)
+            found.boxes[row] = np.where(is_lost[:, None], np.nan, boxes)
+        if found.points is not None:
+            found.points[row] = found.centres[row]
+        found.confidence[row] = sure
+        found.status[row] = np.where(sure >= FOUND, "found", np.where(is_lost, "lost", "unsure"))
+        if place.spacing_mm is not None:
+            found.spacing_mm[row] = place.spacing_mm
+
+    # -- saving ----------------------------------------------------------------------------
+
+    def _bundle_state(self) -> dict[str, Any]:
+        state = super()._bundle_state()
+        fitted = state["fitted"]
+        if fitted:
+            fitted["trained_on_"] = sorted(self.trained_on_)
+            fitted["confidence_"] = list(self.confidence_.arrays())
+        return state
+
+    def _restore_bundle_state(self, state: dict[str, Any]) -> None:
+        fitted = dict(state["fitted"])
+        if fitted:
+            fitted["trained_on_"] = frozenset(fitted["trained_on_"])
+            fitted["confidence_"] = Confidence(*fitted["confidence_"])
+        super()._restore_bundle_state({**state, "fitted": fitted})
+        if fitted:
+            self._check_restored()
+
+    def _check_restored(self) -> None:
+        """Raise unless weights fit the networks that they are for."""
+        self._check_params()
+        check_integer(self.size_, "size_", minimum=_SMALLEST)
+        if self.size_ > _LARGEST or not self.weights_ or not self.confidence_.is_sound():
+            raise BundleError("load: a finder is described as none is.")
+        for _ in self._networks():
+            pass
+
+
+def _scrambled(images: Tensor, seed: int) -> Tensor:
+    """Return films cut into tiles that are laid out anew: they show nothing of a whole."""
+    draw = torch.Generator().manual_seed(derive_seed(seed, "scrambled"))
+    side = images.shape[-1] // 4
+    tiles = images.unfold(2, side, side).unfold(3, side, side).flatten(2, 3)
+    tiles = tiles[:, :, torch.randperm(tiles.shape[2], generator=draw)]
+    rows = tiles.reshape(len(images), 1, 4, 4, side, side).permute(0, 1, 2, 4, 3, 5)
+    return torch.reshape(rows, images.shape)
+
+
+def _mirrored(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Return pairs of names of which one is the other seen in a mirror."""
+    if isinstance(given, str) and given == "auto":
+        pairs = (tuple(sorted((name, _other_side(name)))) for name in names)
+        found = dict.fromkeys(p for p in pairs if p[0] != p[1] and set(p) <= set(names))
+        return tuple((str(one), str(other)) for one, other in found)
+    pairs_given = [tuple(pair) for pair in given] if isinstance(given, list | tuple) else None
+    every = [name for pair in pairs_given or () for name in pair]
+    if pairs_given is None or any(len(pair) != 2 for pair in pairs_given):
+        msg = f"mirrored: expected 'auto' or pairs of names, got {in_words(given)}."
+        raise ConfigurationError(msg)
+    if len(set(every)) < len(every) or not set(every) <= set(names):
+        msg = "mirrored: expected pairs of annotated names, each once, got others."
+        raise ConfigurationError(msg)
+    return tuple((str(one), str(other)) for one, other in pairs_given)
+
+
+def _other_side(name: str) -> str:
+    for side, other in _SIDES:
+        if side in name:
+            return name.replace(side, other)
+    return name

@@ -1,0 +1,107 @@
+"""What networks find on several views of each film, brought together.
+
+Dimensions: V views, M networks, N films, R things to find, S side of the square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from asfusion.anatomy._augment import Moves, make_moves
+from asfusion.anatomy._network import HeatNetwork
+
+Floats = NDArray[np.float64]
+
+_AT_ONCE = 64
+_TURN, _GROW, _SHIFT = math.radians(8.0), math.log(1.15), 0.08
+_GOLDEN = math.pi * (3 - math.sqrt(5))
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What was found, places and extents in pixels of the square.
+
+    Parameters
+    ----------
+    centres, extents : ndarray of shape (N, R, 2)
+        Medians over views and networks; extents of points are NaN.
+    peak : ndarray of shape (N, R)
+        Largest heat of a cell, mean over views and networks.
+    spread : ndarray of shape (N, R)
+        How far apart views of one network see it: median over views, mean over networks, as a
+        share of the side.
+    """
+
+    centres: Floats
+    extents: Floats
+    peak: Floats
+    spread: Floats
+
+    @classmethod
+    def joined(cls, parts: Sequence[Seen]) -> Seen:
+        """Return the films of several one below the other."""
+        return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
+
+    def take(self, rows: NDArray[np.intp]) -> Seen:
+        """Return some of the films, in this order."""
+        return Seen(*(getattr(self, f.name)[rows] for f in fields(self)))
+
+
+def view_moves(views: int, n: int) -> list[Moves]:
+    """Return the same few moves for every film; the first one changes nothing."""
+    moves = []
+    for view in range(views):
+        # Angles around a circle that never meet: any number of views covers it evenly.
+        turn, share = view * _GOLDEN, math.sqrt(view / max(1, views - 1)) if view else 0.0
+        angle = torch.full((n,), share * _TURN * math.cos(3 * turn))
+        zoom = torch.full((n,), math.exp(share * _GROW * math.sin(2 * turn)))
+        shift = torch.tensor([math.cos(turn), math.sin(turn)]) * share * _SHIFT
+        moves.append(make_moves(angle, zoom, shift.expand(n, 2)))
+    return moves
+
+
+@torch.no_grad()
+def look_at(networks: Sequence[HeatNetwork], images: Tensor, views: int) -> Seen:
+    """Return what networks find on films (N, 1, S, S), uint8."""
+    return Seen.joined([_look(networks, part, views) for part in torch.split(images, _AT_ONCE)])
+
+
+def _look(networks: Sequence[HeatNetwork], images: Tensor, views: int) -> Seen:
+    pixels, side = images.float() / 255, images.shape[-1]
+    centres, extents, peaks = [], [], []
+    for moves in view_moves(views, len(images)):
+        moved = moves.applied(pixels)
+        for network in networks:
+            sight = network.eval()(moved)
+            centres.append(moves.back(sight.centres))
+            extents.append(sight.numbers - moves.log_zoom()[:, None, None])
+            peaks.append(sight.log_heat.flatten(2).amax(dim=2).exp())
+    shape = (views, len(networks), *centres[0].shape)
+    at = torch.stack(centres).reshape(shape)
+    apart = (at - at.median(dim=0, keepdim=True).values).norm(dim=-1).median(dim=0).values
+    middle = (_median(centres) + 1) * side / 2
+    return Seen(
+        centres=middle.double().numpy(),
+        extents=_sizes(extents, side, middle.shape),
+        peak=torch.stack(peaks).mean(dim=0).double().numpy(),
+        spread=(apart.mean(dim=0) / 2).double().numpy(),
+    )
+
+
+def _sizes(extents: list[Tensor], side: int, shape: tuple[int, ...]) -> Floats:
+    if not extents[0].shape[-1]:
+        return np.full(shape, np.nan)
+    half: Floats = (_median(extents).clamp(-8, 3).exp() * side / 2).double().numpy()
+    return half
+
+
+def _median(values: list[Tensor]) -> Tensor:
+    """Return the median over the list; of an even number, the mean of the middle two."""
+    return torch.stack(values).quantile(0.5, dim=0)
