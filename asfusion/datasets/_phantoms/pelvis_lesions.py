@@ -83,10 +83,17 @@ class JointFrame:
     crop: tuple[slice, slice]
     along: Field
     across: Field
+    fine: bool = False
 
     @classmethod
     def around(
-        cls, line: Points, side: float, shape: tuple[int, int], spacing: float
+        cls,
+        line: Points,
+        side: float,
+        shape: tuple[int, int],
+        spacing: float,
+        *,
+        fine: bool = False,
     ) -> JointFrame:
         """Return the frame of a joint that runs along `line` (pixels); -1 right, 1 left."""
         margin = 26.0 / spacing
@@ -99,7 +106,7 @@ class JointFrame:
         upright = (1.0 / np.sqrt(1.0 + lean**2))[:, None]
         along = (rows - line[:, 1].min()) / np.ptp(line[:, 1])
         across = side * (x - middle[:, None]) * upright * spacing
-        return cls(crop, along[:, None].astype(np.float32), across.astype(np.float32))
+        return cls(crop, along[:, None].astype(np.float32), across.astype(np.float32), fine)
 
     @property
     def gap(self) -> NDArray[np.bool_]:
@@ -118,18 +125,22 @@ def joint_change(
     s, t = frame.along, frame.across
     n = s.shape[0]
     rough, patch = wave(n, 14, rng)[:, None], wave(n, 6, rng)[:, None]
+    if frame.fine:  # margins are ragged on a smaller scale than coarse pixels show
+        rough = (rough + wave(n, 45, rng)[:, None]) / 1.3
     opened = 1.0 - _bridges(n, lesions.ankylosis, rng)[:, None]
     ends = soft_step((s - 0.02) / 0.04) * soft_step((0.98 - s) / 0.03)
     width = _GAP * lesions.width * np.clip(1.0 + 0.45 * lesions.erosion * rough, 0.35, 2.0)
     # The upper third is ligament: wider apart, with no parallel margins.
     depth = clarity * (0.30 + 0.18 * soft_step((s - 0.3) / 0.12)) * opened * ends
-    blur = 0.7 + 1.0 * lesions.erosion
+    blur = (0.45 if frame.fine else 0.7) + 1.0 * lesions.erosion
+    rind, share = (0.55, 1.4) if frame.fine else (0.9, 1.0)
     out = -depth * _slit(t, width, blur)
     behind = t + 8.0 + 3.0 * (s - 0.5)
     out -= 0.28 * depth * _slit(behind, 0.9 * width, blur + 0.3)
     worn = np.clip(1.0 - lesions.erosion * (0.75 + 0.5 * patch), 0.05, 1.0) * opened * ends
-    out += density * worn * clarity * 0.20 * _hill(t, width / 2.0 + 1.0, 0.9)
-    out += density * worn * clarity * 0.13 * _hill(t, -width / 2.0 - 1.0, 0.9)
+    worn = worn * share
+    out += density * worn * clarity * 0.20 * _hill(t, width / 2.0 + 1.0, rind)
+    out += density * worn * clarity * 0.13 * _hill(t, -width / 2.0 - 1.0, rind)
     out += _sclerosis(s, t, lesions, patch)
     return out + _pits(s, t, lesions, rng)
 
