@@ -37,9 +37,7 @@ class Patches(NamedTuple):
     known: NDArray[np.bool_]
 
 
-def cut_corners(
-    film: Original, points: Floats, view: str, *, side_mm: float, size: int
-) -> Patches:
+def cut_corners(film: Original, points: Floats, view: str, *, side_mm: float, size: int) -> Patches:
     """Return what lies around the corners of a film.
 
     Parameters

@@ -158,7 +158,7 @@ def learn(
     shares = np.bincount(grades, minlength=N_GRADES) + 1.0
     with torch.no_grad():
         start = target.start(shares / shares.sum())
-        network.head.bias.copy_(torch.as_tensor(start))  # type: ignore[union-attr, operator]
+        network.head.bias.copy_(torch.as_tensor(start))
     rows = Rows({"corner": crops}, torch.from_numpy(grades), torch.ones(len(grades)))
     loss = row_loss(target.loss, settings)
     return train(network, rows, None, loss=loss, settings=settings)
@@ -168,6 +168,8 @@ def ask(network: FusionNetwork, crops: Prepared, n_views: int = _VIEWS) -> NDArr
     """Return the probability of each grade (N, K), the mean over places beside the one given."""
     backbone: Any = network.encoders["corner"].backbone
     target, told = target_of_corners(), []
+    if not len(crops):
+        return np.empty((0, N_GRADES))
     for number in range(n_views):
         moved = Prepared({**backbone.view(crops.tensors, number)}, crops.present)
         nothing = torch.zeros(len(crops))
@@ -175,4 +177,3 @@ def ask(network: FusionNetwork, crops: Prepared, n_views: int = _VIEWS) -> NDArr
         told.append(target.activate(outputs, None).numpy())
     found: NDArray[np.float64] = np.mean(told, axis=0)
     return found
-

@@ -45,7 +45,11 @@ class ScoresPage(Page):
         return "\n".join([self._summary(), "", text_table(_HEADER, self._rows()), *self._rest()])
 
     def _body(self) -> list[str]:
-        parts = [heading(self._title(), 1), paragraph(self._summary()), table(_HEADER, self._rows())]
+        parts = [
+            heading(self._title(), 1),
+            paragraph(self._summary()),
+            table(_HEADER, self._rows()),
+        ]
         parts += [paragraph(text) for text in self._rest()]
         return [*parts, paragraph(RESEARCH_TOOL, "note")]
 
@@ -59,7 +63,10 @@ class ScoresPage(Page):
         )
 
     def _rows(self) -> list[tuple[str, ...]]:
-        unreadable, unsure = np.isnan(self.grades).sum(axis=1), (self.status == "unsure").sum(axis=1)
+        unreadable, unsure = (
+            np.isnan(self.grades).sum(axis=1),
+            (self.status == "unsure").sum(axis=1),
+        )
         return [
             (
                 str(row), _whole(self.total[row]),

@@ -43,7 +43,7 @@ def expected_sums(probabilities: Floats, missing: str) -> tuple[Floats, Floats]:
     are expected to be like the others, and are as uncertain as a corner of it may be.
     """
     mean, variance = np.zeros(len(probabilities)), np.zeros(len(probabilities))
-    readable = np.isfinite(probabilities).all(axis=2)
+    readable = np.asarray(np.isfinite(probabilities).all(axis=2))
     grades = np.arange(probabilities.shape[2])
     means = np.nan_to_num(probabilities @ grades)
     variances = np.nan_to_num(probabilities @ grades**2) - means**2

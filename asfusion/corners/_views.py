@@ -93,9 +93,7 @@ def cut_rows(
     return patches, placed
 
 
-def _cut_film(
-    film: Film | None, points: Floats, view: str, side_mm: float, size: int
-) -> Patches:
+def _cut_film(film: Film | None, points: Floats, view: str, side_mm: float, size: int) -> Patches:
     try:
         original = None if film is None or np.isnan(points).all() else read_original(film)
     except ImageReadError:

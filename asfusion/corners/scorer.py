@@ -96,7 +96,8 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
     coverage : float
         Share of patients whose sum is to be in its interval.
     calibration_fraction : float
-        Share of the patients that are set aside for that.
+        Share of the patients that are set aside for that; 0 for none: the interval is then that
+        of a normal distribution.
     missing : {"segment_mean", "refuse"}
         What becomes of corners that cannot be read, as in `asfusion.clinical.msasss`: up to
         three of a segment get the mean of the others, or there is no sum.
@@ -141,15 +142,19 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
 
     Examples
     --------
-    >>> import asfusion as af
-    >>> cohort = af.datasets.make_axspa_cohort(8, modalities=["spine"], missing=0)
+    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> films = list(np.random.default_rng(0).integers(0, 256, (6, 64, 48), dtype=np.uint8))
+    >>> names = af.clinical.LUMBAR_CORNERS
+    >>> rows = [[film, name, 20, 5 * k + 3] for film in films for k, name in enumerate(names)]
+    >>> points = pd.DataFrame(rows, columns=["film", "point", "x", "y"])
+    >>> grades = pd.DataFrame(0, index=range(6), columns=list(names))
     >>> quick = af.anatomy.LandmarkFinder(size=32, epochs=1, refine_mm=None)
     >>> scorer = af.corners.CornerScorer(
-    ...     cohort.corner_points, finder=quick, epochs=1, coverage=0.5, verbose=0, random_state=0
+    ...     points, cervical=None, lumbar="film", finder=quick, epochs=1, verbose=0, random_state=0
     ... )
-    >>> scores = scorer.fit(cohort.X, cohort.targets).score_films(cohort.X)
-    >>> scores.grades.shape, scores.sums().columns[:3].tolist()
-    ((8, 24), ['msasss', 'cervical', 'lumbar'])
+    >>> X = pd.DataFrame({"film": films})
+    >>> scorer.fit(X, grades).predict(X).shape
+    (6, 24)
     """
 
     # Annotations name the films of patients.
@@ -332,9 +337,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         check_number(self.side_mm, "side_mm", minimum=4.0, maximum=100.0)
         check_integer(self.epochs, "epochs", minimum=1)
         check_coverage(self.coverage)
-        check_number(
-            self.calibration_fraction, "calibration_fraction", minimum=0.0, maximum=0.9, exclusive=True
-        )
+        check_number(self.calibration_fraction, "calibration_fraction", minimum=0.0, maximum=0.9)
         check_choice(self.missing, "missing", ("segment_mean", "refuse"))
         if self.finder is not None and not hasattr(self.finder, "find"):
             got = type(self.finder).__name__
@@ -366,7 +369,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
     def _divide(self, grades: Floats, patients: NDArray[np.int64]) -> tuple[Rows, Rows]:
         """Return rows to learn from, and rows to calibrate on: none, if patients are too few."""
         everything = np.arange(len(grades)), np.arange(0)
-        if len(self.columns) < len(OF_VIEW):
+        if not self.calibration_fraction or len(self.columns) < len(OF_VIEW):
             return everything
         divided = hold_out_patients(
             patients, self.calibration_fraction, n_rows=len(grades), seed=self._seed("aside")
@@ -396,11 +399,9 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
 
     def _new_finder(self, view: str, table: Any) -> LandmarkFinder:
         pattern = LandmarkFinder(size=_FOUND_AT) if self.finder is None else self.finder
-        return LandmarkFinder(
-            **pattern.get_params()
-            | {"annotations": table, "unit": self.unit, "root": self.root}
-            | {"random_state": self._seed("places", view), "verbose": self.verbose}
-        )
+        own = {"annotations": table, "unit": self.unit, "root": self.root, "verbose": self.verbose}
+        seed = self._seed("places", view)
+        return type(pattern)(**pattern.get_params() | own | {"random_state": seed})
 
     def _learn_grades(self, given: _Given, grades: Floats) -> None:
         placed = self._taught_places(given)
