@@ -45,7 +45,7 @@ class Placed:
         """Begin with nothing."""
         shape = (self.n_rows, len(CORNERS))
         self.points = np.full((*shape, 2), np.nan)
-        self.confidence = np.zeros(shape)
+        self.confidence = np.full(shape, np.nan)
         self.status = np.full(shape, "absent", dtype="<U6")
 
     def put_found(self, view: str, found: Any, rows: NDArray[np.int64]) -> None:

@@ -175,7 +175,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         unit: Literal["px", "mm"] = "px",
         finder: LandmarkFinder | None = None,
         side_mm: float = 24.0,
-        epochs: int = 15,
+        epochs: int = 10,
         coverage: float = 0.9,
         calibration_fraction: float = 0.25,
         missing: Literal["segment_mean", "refuse"] = "segment_mean",
@@ -339,7 +339,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         check_coverage(self.coverage)
         check_number(self.calibration_fraction, "calibration_fraction", minimum=0.0, maximum=0.9)
         check_choice(self.missing, "missing", ("segment_mean", "refuse"))
-        if self.finder is not None and not hasattr(self.finder, "find"):
+        if self.finder is not None and not hasattr(self.finder, "get_params"):
             got = type(self.finder).__name__
             raise ConfigurationError(f"finder: expected a LandmarkFinder or None, got {got}.")
         return columns

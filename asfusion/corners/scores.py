@@ -35,7 +35,7 @@ class CornerScores(ScoresPage):
     points : ndarray of shape (N, 24, 2)
         Column and row of each corner (pixels of its film), NaN where it was not found.
     confidence : ndarray of shape (N, 24)
-        How sure the place is, from 0 to 1; 1 for places that were given.
+        How sure the place is, from 0 to 1; 1 for places that were given, NaN where absent.
     status : ndarray of shape (N, 24), str
         ``"found"``, ``"unsure"`` (graded, and to be looked at), ``"lost"`` or ``"absent"`` (no
         film, or one that cannot be read).
