@@ -27,7 +27,7 @@ from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
 from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
 from asfusion.anatomy._films import digest_of, read_cells, read_films
-from asfusion.anatomy._learning import Lesson, Weights, make_network, teach
+from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._square import Place, squared
 from asfusion.anatomy._views import Seen, look_at
@@ -35,6 +35,7 @@ from asfusion.anatomy.found import Found
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._films import Film, Root
+from asfusion.imaging.original import Original
 from asfusion.nn._budget import at_most_values
 
 Floats = NDArray[np.float64]
@@ -42,15 +43,16 @@ Floats = NDArray[np.float64]
 _FOLDS = 3
 _FEWEST = 6  # films; a third of them judges what was learned from the others
 _SMALLEST, _LARGEST = 32, 512
-_AT_ONCE = 64
+AT_ONCE = 32  # films in memory
 _SIDES = (("left", "right"), ("right", "left"))
 
 
 class Shown(NamedTuple):
-    """A film that could be read: its square and where it stands there."""
+    """A film that could be read: its square, where it stands there, and itself where needed."""
 
     square: NDArray[np.uint8]
     place: Place
+    film: Original | None
 
 
 class Finder(Described, Bundled):
@@ -123,6 +125,7 @@ class Finder(Described, Bundled):
             self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
             folds = self._folds(None if patients is None else patients[list(rows.values())], marks)
             self._learn(shown, marks, folds, seed)
+            self._learn_details(taught, places, marks, seed)
         return self
 
     @public
@@ -152,9 +155,9 @@ class Finder(Described, Bundled):
             cells = read_cells(films, self.root)
             found = Found.empty(self.names_, tuple(cells), boxes=self._finds_boxes)
             networks = list(self._networks())
-            for start in range(0, len(cells), _AT_ONCE):
+            for start in range(0, len(cells), AT_ONCE):
                 self._find_some(
-                    cells, range(start, min(start + _AT_ONCE, len(cells))), networks, found
+                    cells, range(start, min(start + AT_ONCE, len(cells))), networks, found
                 )
         return found
 
@@ -211,11 +214,14 @@ class Finder(Described, Bundled):
         """Name of what the finder does: of its settings and its weights, 64 hexadecimal digits."""
         self._check_fitted()
         hasher = hashlib.sha256(repr(self._settings()).encode())
-        for weights in self.weights_:
+        for weights in self._all_weights():
             for name, value in sorted(weights.items()):
                 hasher.update(repr((name, tuple(value.shape))).encode())
                 hasher.update(value.contiguous().numpy().tobytes())
         return hasher.hexdigest()
+
+    def _all_weights(self) -> list[Weights]:
+        return self.weights_
 
     def _settings(self) -> tuple[object, ...]:
         """Return what `find` depends on beside weights."""
@@ -250,7 +256,7 @@ class Finder(Described, Bundled):
 
     def _read_all(self, films: Sequence[Film], rows: Sequence[int]) -> list[Shown]:
         """Return all films, or raise for the first that cannot be read."""
-        read = read_films(films, lambda film: Shown(*squared(film, self.size)), "Reading films")
+        read = read_films(films, self._see, "Reading films")
         shown = []
         for row, film in zip(rows, read, strict=True):
             if isinstance(film, ImageReadError):
@@ -307,6 +313,11 @@ class Finder(Described, Bundled):
             None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
         )
 
+    def _learn_details(
+        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
+    ) -> None:
+        """Learn what needs films at their own resolution."""
+
     @abstractmethod
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats | None]:
         """Return centres and extents (N, R, 2) in pixels of the square."""
@@ -319,7 +330,7 @@ class Finder(Described, Bundled):
 
     def _network(self, weights: Weights) -> HeatNetwork:
         with at_most_values(sum(value.numel() for value in weights.values())):
-            network = make_network(len(self.names_), boxes=self._finds_boxes)
+            network = HeatNetwork(len(self.names_), boxes=self._finds_boxes)
         network.load_state_dict(weights)
         return network.eval()
 
@@ -332,7 +343,7 @@ class Finder(Described, Bundled):
         """Fill in what is found on some rows."""
         there = [row for row in rows if cells[row] is not None]
         films: list[Any] = [cells[row] for row in there]
-        read = read_films(films, lambda film: Shown(*squared(film, self.size_)), "Finding")
+        read = read_films(films, self._see_whole, "Finding")
         good = [
             (row, film)
             for row, film in zip(there, read, strict=True)
@@ -343,16 +354,29 @@ class Finder(Described, Bundled):
         images = torch.from_numpy(np.stack([film.square for _, film in good]))[:, None]
         seen = look_at(networks, images, self.views)
         sure = self.confidence_.of(seen)
+        centres = self._refined([film for _, film in good], seen)
         for position, (row, film) in enumerate(good):
-            self._put(found, row, film.place, seen, position, sure[position])
+            self._put(
+                found, row, film.place, centres[position], seen.extents[position], sure[position]
+            )
+
+    def _refined(self, shown: Sequence[Shown], seen: Seen) -> Floats:
+        """Return centres (N, R, 2) in pixels of the films."""
+        return np.stack([s.place.back(c) for s, c in zip(shown, seen.centres, strict=True)])
+
+    def _see(self, film: Original) -> Shown:
+        return Shown(*squared(film, self.size_), None)
+
+    def _see_whole(self, film: Original) -> Shown:
+        """Return a film with itself, where finding goes back to it."""
+        return self._see(film)
 
     def _put(
-        self, found: Found, row: int, place: Place, seen: Seen, position: int, sure: Floats
+        self, found: Found, row: int, place: Place, centres: Floats, extents: Floats, sure: Floats
     ) -> None:
         """Fill in one row."""
         is_lost = sure < LOST
-        centres = place.back(seen.centres[position])
-        half = place.extent(seen.extents[position]) / 2
+        half = place.extent(extents) / 2
         found.centres[row] = np.where(is_lost[:, None], np.nan, centres)
         if found.boxes is not None:
             boxes = np.concatenate([centres - half, centres + half], axis=1)
