@@ -18,6 +18,7 @@ from asfusion.datasets._axspa_patients import Bools, Patients
 from asfusion.datasets._phantoms.dicom_files import write_radiograph, write_series
 from asfusion.datasets._phantoms.implants import Implants
 from asfusion.datasets._phantoms.mri import render_mri
+from asfusion.datasets._phantoms.mri_mimics import Mimics
 from asfusion.datasets._phantoms.pelvis import render_pelvis
 from asfusion.datasets._phantoms.pelvis_bones import PelvisLabel
 from asfusion.datasets._phantoms.spine import render_spine
@@ -141,6 +142,7 @@ class FilmRoom:
                 **self._body(row, short=False),
                 site=site,
                 scanner=scanner,
+                mimics=self._mimics(row),
                 rng=self._stream("mri", row),
             )
             sequences: tuple[tuple[Literal["STIR", "T1"], NDArray[np.uint16]], ...]
@@ -214,6 +216,14 @@ class FilmRoom:
         return Implants.draw(
             female=not self.patients.male[row], age=age, rng=self._stream("implants", row)
         )
+
+    def _mimics(self, row: int) -> Mimics | None:
+        """Return what looks like oedema on the MRI of a patient of a fine cohort."""
+        if self.film_mm is None:
+            return None
+        age = float(self.patients.scores["age"][row])
+        rng = self._stream("mimics", row)
+        return Mimics.draw(female=not self.patients.male[row], age=age, rng=rng)
 
     def _names(self, row: int) -> tuple[str, str]:
         return f"site {self.patients.site[row]}", f"scanner {self._scanner(row)}"

@@ -122,10 +122,11 @@ def _stroke_by_segment(canvas: Field, line: Points, width: float, amount: ArrayL
     """Add a line to a large canvas: wide ones on a coarser grid, where they are cheap."""
     step = int(width // 3.0)
     if step >= 2:
-        coarse = np.zeros((-(-canvas.shape[0] // step), -(-canvas.shape[1] // step)), np.float32)
-        _stroke_by_segment(coarse, line / step, width / step, 1.0)
+        # One block more on each side, so that the border is interpolated too.
+        coarse = np.zeros([2 - (-side // step) for side in canvas.shape], np.float32)
+        _stroke_by_segment(coarse, line / step + 1.0, width / step, 1.0)
         crop, _, _ = window(line.min(0) - 4.5 * width, line.max(0) + 4.5 * width, canvas.shape)
-        canvas[crop] += np.asarray(amount) * _stretched_blocks(coarse, step, crop)
+        canvas[crop] += np.asarray(amount) * _stretched_blocks(coarse, step, crop, border=1)
         return
     reach = 3.5 * width
     around, _, _ = window(line.min(0) - reach, line.max(0) + reach, canvas.shape)
@@ -185,10 +186,10 @@ def _blurred_on_blocks(image: Field, sigma: float) -> Field:
     return _stretched_blocks(small, step, (slice(0, height), slice(0, width)))
 
 
-def _stretched_blocks(small: Field, step: int, crop: tuple[slice, slice]) -> Field:
+def _stretched_blocks(small: Field, step: int, crop: tuple[slice, slice], border: int = 0) -> Field:
     """Return part of a picture whose blocks of `step` pixels have the values `small`."""
     rows, columns = (
-        np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5, 0.0, n - 1.0)
+        np.clip((np.arange(part.start, part.stop) + 0.5) / step - 0.5 + border, 0.0, n - 1.0)
         for part, n in zip(crop, small.shape, strict=True)
     )
     return _stretched(_stretched(small, rows).T, columns).T
@@ -214,28 +215,30 @@ def patches(shape: tuple[int, int], knots: int, rng: np.random.Generator) -> Fie
     return _stretched(_stretched(coarse, rows).T, columns).T
 
 
-def grain(shape: tuple[int, int], rng: np.random.Generator, unit: float | None = None) -> Field:
+def grain(
+    shape: tuple[int, int], rng: np.random.Generator, coarse_px: float | None = None
+) -> Field:
     """Return a texture with unit spread like the trabeculae of spongy bone.
 
-    `unit` is the edge of a pixel of coarse films in pixels of a fine one.
+    `coarse_px` is the edge of a pixel of coarse films in pixels of a fine one.
     """
     noise = rng.standard_normal(shape, dtype=np.float32)
-    if unit is not None:
-        return _fine_grain(noise, unit)
+    if coarse_px is not None:
+        return _fine_grain(noise, coarse_px)
     fine = ndimage.gaussian_filter(noise, (1.1, 0.7), truncate=3.0)
     coarse = blurred(noise, 2.6)
     texture = fine / fine.std() + 0.8 * coarse / coarse.std()
     return np.asarray(texture / texture.std())
 
 
-def _fine_grain(noise: Field, unit: float) -> Field:
+def _fine_grain(noise: Field, coarse_px: float) -> Field:
     """Return the texture of coarse films, with the finer trabeculae that they cannot show."""
     texture = np.zeros_like(noise)
     for height, width, share in ((0.42, 0.28, 0.7), (1.1, 0.7, 0.9), (2.6, 2.6, 0.7)):
-        if height * unit >= 5.0:
-            part = blurred(noise, height * unit)
+        if height * coarse_px >= 5.0:
+            part = blurred(noise, height * coarse_px)
         else:
-            sigma = (height * unit, width * unit)
+            sigma = (height * coarse_px, width * coarse_px)
             part = ndimage.gaussian_filter(noise, sigma, truncate=2.5)
         texture += np.float32(share / part.std()) * part
     return np.asarray(texture / texture.std())
@@ -283,14 +286,14 @@ class Detector:
         attenuation: Field,
         dose: float,
         rng: np.random.Generator,
-        unit: float | None = None,
+        coarse_px: float | None = None,
     ) -> Field:
         """Return the processed picture, about 0 to 1, of a map of attenuations.
 
-        `unit` is the edge of a pixel of coarse films in pixels of a fine one.
+        `coarse_px` is the edge of a pixel of coarse films in pixels of a fine one.
         """
-        if unit is not None:
-            return self._expose_fine(attenuation, dose, rng, unit)
+        if coarse_px is not None:
+            return self._expose_fine(attenuation, dose, rng, coarse_px)
         primary = np.exp(-blurred(attenuation, self.blur))
         scattered = blurred(primary, 0.09 * attenuation.shape[1])
         light = primary + self.scatter * scattered
@@ -302,7 +305,7 @@ class Detector:
         return np.asarray(picture + self.sharpen * (picture - blurred(picture, 1.2)))
 
     def _expose_fine(
-        self, attenuation: Field, dose: float, rng: np.random.Generator, unit: float
+        self, attenuation: Field, dose: float, rng: np.random.Generator, coarse_px: float
     ) -> Field:
         """Return what coarse films show, in lengths of the body instead of pixels.
 
@@ -310,14 +313,14 @@ class Detector:
         pixels per mm^2, and the screen that blurs the picture blurs its noise.
         """
         primary = np.exp(-attenuation)
-        light = primary + self.scatter * blurred(primary, 23.0 * unit)
+        light = primary + self.scatter * blurred(primary, 23.0 * coarse_px)
         light /= light.mean()
         level = np.sqrt(np.clip(light, 0.02, None) / dose)
         noise = rng.standard_normal(light.shape, dtype=np.float32)
-        light = blurred(light + self.noise * unit * level * noise, 0.5 * self.blur * unit)
+        light = blurred(light + self.noise * coarse_px * level * noise, 0.5 * self.blur * coarse_px)
         picture = -np.log(np.clip(light, 1e-2, None))
-        picture = picture + self.local * (picture - blurred(picture, 15.4 * unit))
-        return np.asarray(picture + self.sharpen * (picture - blurred(picture, 1.2 * unit)))
+        picture = picture + self.local * (picture - blurred(picture, 15.4 * coarse_px))
+        return np.asarray(picture + self.sharpen * (picture - blurred(picture, 1.2 * coarse_px)))
 
     def grey(self, picture: Field, inside: NDArray[np.bool_], brightness: float) -> Field:
         """Return grey values from 0 to 1, stretched over what lies inside the collimator."""

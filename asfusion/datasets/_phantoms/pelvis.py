@@ -194,7 +194,7 @@ def _drawn(
     changed = np.zeros((2, *view.shape), np.float32)
     for i, (side, line, lesion) in enumerate(zip((-1.0, 1.0), joints, lesions, strict=True)):
         clarity = angled * float(bones.rng.uniform(0.8, 1.1)) * float(rng.uniform(0.9, 1.05))
-        fine = view.unit is not None
+        fine = view.coarse_px is not None
         frame = JointFrame.around(line, side, view.shape, view.spacing, fine=fine)
         again = copy.deepcopy(rng)
         drawn = joint_change(frame, lesion, clarity, body.density, rng)
@@ -215,7 +215,7 @@ def _exposed(
     metal: Field | None,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     view, body = bones.view, bones.body
-    texture = grain(view.shape, rng, view.unit)
+    texture = grain(view.shape, rng, view.coarse_px)
     tissue, cover = soft_tissue(body, view, rng)
     bone = np.clip(bones.bone, 0.0, None) * (1.0 + 0.07 * texture)
     attenuation = tissue + bone + bowel(view, texture, rng)
@@ -225,7 +225,7 @@ def _exposed(
         attenuation = attenuation + metal
         judged = inside & (metal < 0.3)
     dose = exposure * float(np.exp(-0.07 * (body.bmi - 25.0)))
-    picture = detector.expose(attenuation, dose, rng, view.unit)
+    picture = detector.expose(attenuation, dose, rng, view.coarse_px)
     shown = detector.grey(picture, judged, float(rng.normal(0.0, 0.025)))
     shown = np.maximum(shown, 0.97 * lead_marker(view, site, rng))
     border = 0.0 if detector.shutter else 0.93

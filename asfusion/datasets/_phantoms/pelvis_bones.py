@@ -124,7 +124,7 @@ class View:
     slope: float  # how far a point moves up per mm towards the front
     turn: float  # how far it moves sideways per mm towards the front
     roll: float  # radians
-    unit: float | None = None  # of fine films: pixels to the edge of a pixel of coarse ones
+    coarse_px: float | None = None  # of fine films: pixels to the edge of a pixel of coarse ones
 
     @classmethod
     def draw(
@@ -194,7 +194,7 @@ class Bones:
         self.rng = np.random.default_rng(body.stream)
         self.bone = np.zeros(view.shape, np.float32)
         self.labels = np.zeros(view.shape, np.uint8)
-        self._thin = 0.75 * (view.unit or 1.0)
+        self._thin = 0.75 * (view.coarse_px or 1.0)
         self._wear = np.float32(1.0) + 0.30 * patches(view.shape, 9, self.rng)
 
     def draw(self) -> list[Points]:

@@ -181,12 +181,12 @@ def _exposed(
     rng: np.random.Generator,
     metal: Field,
 ) -> NDArray[np.uint16]:
-    texture = grain(draw.shape, rng, draw.unit)
+    texture = grain(draw.shape, rng, draw.coarse_px)
     attenuation = tissue + np.clip(draw.bone, 0.0, None) * (1.0 + 0.07 * texture)
     dose = exposure * float(np.exp(-0.07 * (bmi - 25.0)))
-    picture = detector.expose(attenuation.astype(np.float32), dose, rng, draw.unit)
+    picture = detector.expose(attenuation.astype(np.float32), dose, rng, draw.coarse_px)
     judged = metal < 0.3
-    if draw.unit is None:
+    if draw.coarse_px is None:
         shown = detector.grey(picture, judged, float(rng.normal(0.0, 0.025)))
     else:
         inside, field = shuttered(draw.shape, rng)

@@ -221,7 +221,7 @@ class Drawing:
         self.shape, self.spine, self.plan = shape, spine, plan
         self.spacing = spine[0].spacing
         # Of fine films: pixels to the edge of a pixel of coarse ones.
-        self.unit = plan.coarse_mm / self.spacing if fine else None
+        self.coarse_px = plan.coarse_mm / self.spacing if fine else None
         self._unit = plan.depths[4] / 35.0  # lesions are as much smaller as the vertebrae
         self.bone = np.zeros(shape, np.float32)
         self.labels = np.zeros(shape, np.uint8)
@@ -245,7 +245,7 @@ class Drawing:
         """Return where each row lies, as a share of a usual film from its top."""
         height = self.shape[0]
         rows = np.arange(height)[:, None] + 0.5
-        if self.unit is None:
+        if self.coarse_px is None:
             return np.asarray(rows / height)
         middle = (self.spine[1].centre[1] + self.spine[N_BODIES].centre[1]) / 2.0
         usual = 256.0 * self.plan.coarse_mm / self.spacing
