@@ -34,7 +34,9 @@ def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         n_judge = min(N_JUDGE, args.patients or N_JUDGE)
         learn = cohort(args.patients or N_LEARN, 0, Path(folder) / "a")
-        judge(learn, cohort(n_judge, 1, Path(folder) / "b"), args)
+        other = cohort(n_judge, 1, Path(folder) / "b")
+        judge(learned(learn, args), other, args)
+        tell_whole(learn, other)
 
 
 def cohort(n: int, seed: int, folder: Path) -> Any:
@@ -44,15 +46,19 @@ def cohort(n: int, seed: int, folder: Path) -> Any:
     )  # fmt: skip
 
 
-def judge(learn: Any, other: Any, args: argparse.Namespace) -> None:
-    """Learn from one cohort and print figures of the other."""
+def learned(learn: Any, args: argparse.Namespace) -> af.corners.CornerScorer:
     begun = time.process_time()
     options = {} if args.epochs is None else {"epochs": args.epochs}
-    finder = af.anatomy.LandmarkFinder(size=128, **options)
+    finder = af.anatomy.LandmarkFinder(size=128, **options) if options else None
     scorer = af.corners.CornerScorer(
         learn.corner_points, finder=finder, verbose=0, random_state=0
     ).fit(learn.X, learn.targets, groups=learn.groups)
     print(f"learned from {len(learn.X)} patients in {time.process_time() - begun:.0f} s CPU")
+    return scorer
+
+
+def judge(scorer: Any, other: Any, args: argparse.Namespace) -> None:
+    """Print figures of a cohort that was not learned from."""
     begun = time.process_time()
     scores = scorer.score_films(other.X)
     print(f"scored {len(other.X)} patients in {time.process_time() - begun:.0f} s CPU")
@@ -61,7 +67,6 @@ def judge(learn: Any, other: Any, args: argparse.Namespace) -> None:
     tell_grades("at found places", scores, true, other.groups)
     at_true = scorer.score_films(other.X, points=other.corner_points)
     tell_grades("at true places", at_true, true, other.groups)
-    tell_whole(learn, other, true)
     if args.plot:
         for row in np.argsort(-true.sum(axis=1))[[0, 20, 60]]:
             scores.plot(int(row)).savefig(args.plot.with_stem(f"{args.plot.stem}-{row}"), dpi=110)
@@ -125,14 +130,14 @@ def tell_grades(what: str, scores: Any, true: np.ndarray, patients: np.ndarray) 
           f"{by_patient(inside, patients, share)}, {width:.1f} wide")  # fmt: skip
 
 
-def tell_whole(learn: Any, other: Any, true: np.ndarray) -> None:
+def tell_whole(learn: Any, other: Any) -> None:
     """Print how a network agrees that reads whole films and predicts the sum."""
     begun = time.process_time()
     encoders = {view: af.ImageEncoder(f"{view}_xray", size=224) for view in VIEWS}
     model = af.JointFusionRegressor(
         encoders, target=af.targets.Bounded(0, 72), verbose=0, random_state=0
     ).fit(learn.X, learn.targets["msasss"], groups=learn.groups)
-    told = np.stack([true.sum(axis=1), model.predict(other.X)], axis=1)
+    told = np.stack([other.targets["msasss"], model.predict(other.X)], axis=1)
     print(f"whole films, the sum alone ({time.process_time() - begun:.0f} s CPU)")
     print(f"  ICC(2,1) of the sum: {by_patient(told, other.groups, icc)}")
 
