@@ -37,7 +37,7 @@ from asfusion.estimators._conformal import (
     score_quantile,
     sorted_scores,
 )
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import BundleError, ConfigurationError, InputError
 from asfusion.nn._budget import at_most_values
 
 Floats = NDArray[np.float64]
@@ -379,12 +379,15 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
             held = held[np.isfinite(grades[held]).all(axis=1)]
             if len(np.unique(patients[held])) >= patients_needed(self.coverage):
                 return rows, held
+        self._warn_uncalibrated()
+        return everything
+
+    def _warn_uncalibrated(self) -> None:
         needed = patients_needed(self.coverage)
         warn_user(
-            f"CornerScorer: fewer than {needed} patients with all corners graded could be set "
-            f"aside, which intervals of {self.coverage:.0%} need. They are not calibrated."
+            f"CornerScorer: fewer than {needed} patients with all corners graded and read could be "
+            f"set aside, which intervals of {self.coverage:.0%} need. They are not calibrated."
         )
-        return everything
 
     def _seed(self, *keys: object) -> int:
         return derive_seed(self.seed_, "corners", *keys)
@@ -453,6 +456,8 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         known = np.isfinite(errors)
         if len(np.unique(patients[known])) >= patients_needed(self.coverage):
             self.calibration_ = sorted_scores(errors[known], patients[known])
+        else:
+            self._warn_uncalibrated()
 
     def _new_network(self) -> Any:
         with torch_seed(self._seed("network")):
@@ -508,13 +513,27 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         super()._restore_bundle_state(state)
         if "network" not in state:
             return
-        self._check_params()
+        self._check_restored()
         self.trained_on_ = frozenset(self.trained_on_)
         stored = sum(tensor.numel() for tensor in state["network"].values())
         with at_most_values(stored):
             self.network_ = self._new_network()
         self.network_.load_state_dict(state["network"])
         self.network_.eval()
+
+    def _check_restored(self) -> None:
+        """Raise unless what was loaded can be a fitted scorer."""
+        columns, finders = self._check_params(), self.finders_
+        is_sound = self.calibration_ is None or _is_calibration(self.calibration_)
+        is_sound = is_sound and isinstance(finders, dict) and set(finders) == set(columns)
+        if not (is_sound and all(hasattr(finder, "find") for finder in finders.values())):
+            raise BundleError("load: a scorer of corners is described as none is.")
+
+
+def _is_calibration(table: Any) -> bool:
+    """Return whether a table can be errors and their weights."""
+    is_table = isinstance(table, np.ndarray) and table.ndim == 2 and table.shape[1] == 2
+    return is_table and table.dtype.kind == "f" and bool(np.isfinite(table).all())
 
 
 def _positions(rows: NDArray[np.int64]) -> Any:

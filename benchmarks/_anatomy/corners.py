@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _anatomy._shares import by_patient, share
 from sklearn.metrics import cohen_kappa_score, roc_auc_score
 
 import asfusion as af
-from _anatomy._shares import by_patient, share
 from asfusion.clinical import CERVICAL_CORNERS, LUMBAR_CORNERS
 from asfusion.imaging.original import read_original
 
@@ -74,13 +74,13 @@ def judge(scorer: Any, other: Any, args: argparse.Namespace) -> None:
 
 def tell_places(scores: Any, other: Any) -> None:
     true, spacing = true_places(other)
-    offset = (scores.points - true) * spacing[:, :, None]
-    apart = np.nan_to_num(np.linalg.norm(offset, axis=2), nan=np.inf)
+    told, true = scores.points * spacing[:, :, None], true * spacing[:, :, None]
+    apart = np.nan_to_num(np.linalg.norm(told - true, axis=2), nan=np.inf)
     patients = other.groups
     print(f"landmarks, median error (mm): {by_patient(apart, patients, np.median)}")
     print(f"within {NEAR_MM:g} mm: {by_patient(apart <= NEAR_MM, patients, share)}")
     found = np.isfinite(apart)
-    wrong = np.where(found, is_of_another(scores.points * spacing[:, :, None], true * spacing[:, :, None]), np.nan)
+    wrong = np.where(found, is_of_another(told, true), np.nan)
     print(f"of another vertebra, of those found: {by_patient(wrong, patients, share)}")
     print(f"lost: {by_patient(~found, patients, share)}")
     for view, part in zip(VIEWS, (slice(0, 12), slice(12, 24)), strict=True):
@@ -93,7 +93,7 @@ def tell_places(scores: Any, other: Any) -> None:
 def true_places(other: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return the true corners (N, 24, 2) in pixels, and the edge of a pixel (N, 24) in mm."""
     places = other.corner_points.set_index(["film", "point"])[["x", "y"]]
-    at = {key: values for key, values in zip(places.index, places.to_numpy(), strict=True)}
+    at = dict(zip(places.index, places.to_numpy(), strict=True))
     true, spacing = [], []
     for films in other.X[[f"{view}_xray" for view in VIEWS]].to_numpy():
         edges = [read_original(film).spacing_mm[0] for film in films]
@@ -116,9 +116,8 @@ def tell_grades(what: str, scores: Any, true: np.ndarray, patients: np.ndarray) 
     change = 1.0 - scores.probabilities[..., 0]
     both = np.stack([true, scores.grades, change], axis=2)
     sums = np.stack([true.sum(axis=1), scores.total, scores.expected], axis=1)
-    inside = np.where(
-        np.isfinite(scores.total), (sums[:, 0] >= scores.lower) & (sums[:, 0] <= scores.upper), np.nan
-    )
+    inside = (sums[:, 0] >= scores.lower) & (sums[:, 0] <= scores.upper)
+    inside = np.where(np.isfinite(scores.total), inside, np.nan)
     width = np.nanmean(scores.upper - scores.lower)
     print(f"{what}: {np.isnan(scores.grades).mean():.3f} of corners and "
           f"{np.isnan(scores.total).mean():.3f} of sums cannot be read")  # fmt: skip

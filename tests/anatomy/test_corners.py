@@ -24,6 +24,7 @@ from asfusion.corners._sums import expected_sums, interval_of, sums_of
 from asfusion.estimators._conformal import score_quantile, sorted_scores
 from asfusion.exceptions import (
     AsfusionWarning,
+    BundleError,
     ColumnError,
     ConfigurationError,
     InputError,
@@ -326,6 +327,16 @@ def test_a_saved_scorer_says_the_same_and_names_no_film(
         assert b"cervical_xray-0" not in file.read_bytes()
 
 
+@pytest.mark.parametrize(
+    "changed", [{"finders_": {}}, {"finders_": {"cervical": 1, "lumbar": 2}}, {"calibration_": 7}]
+)
+def test_a_scorer_that_cannot_be_is_not_loaded(scorer: CornerScorer, changed: Any) -> None:
+    state = scorer._bundle_state()
+    state["fitted"] |= changed
+    with pytest.raises(BundleError, match="load: a scorer of corners is described as none is"):
+        CornerScorer()._restore_bundle_state(state)
+
+
 def test_scores_show_themselves(scorer: CornerScorer, cohort: Any) -> None:
     scores = scorer.score_films(cohort[0])
     assert repr(scores).startswith("mSASSS of 14 row(s), 24 corners each; 14 corner(s) cannot be")
@@ -398,7 +409,9 @@ def test_odd_targets_are_refused(cohort: Any) -> None:
 
 def test_too_few_patients_leave_the_interval_uncalibrated(cohort: Any) -> None:
     X, grades, points = cohort
-    with pytest.warns(AsfusionWarning, match="fewer than 9 patients with all corners graded"):
+    with pytest.warns(
+        AsfusionWarning, match="fewer than 9 patients with all corners graded and read could"
+    ):
         scorer = a_scorer(points, coverage=0.9, epochs=1).fit(X.head(8), grades.head(8))
     assert not scorer.score_films(X.head(1)).is_calibrated
 
