@@ -1,6 +1,7 @@
 from . import anatomy as anatomy
 from . import baselines as baselines
 from . import clinical as clinical
+from . import corners as corners
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import foundation as foundation
