@@ -207,7 +207,7 @@ def _inverse(curvature: Floats) -> Floats:
 
 
 def _solved(curvature: Floats, gradient: Floats) -> Floats:
-    """Return the inverse times the gradient, at a fraction of the cost where nothing is in doubt."""
+    """Return the inverse times the gradient; where nothing is in doubt, without an inverse."""
     root, failed = lapack.dpotrf(curvature, lower=True)
     if not failed:
         rcond, _ = lapack.dpocon(root, np.abs(curvature).sum(axis=0).max(initial=0.0), uplo="L")
