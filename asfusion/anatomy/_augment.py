@@ -63,19 +63,16 @@ def draw_moves(n: int, draw: torch.Generator) -> Moves:
 def draw_turns(
     n: int, draw: torch.Generator, degrees: float, zooms: tuple[float, float], shift: float
 ) -> Moves:
-    """Return moves within limits; `shift` is in half sides."""
-    angle = _uniform(n, -1, 1, draw) * math.radians(degrees)
-    zoom = _uniform(n, math.log(zooms[0]), math.log(zooms[1]), draw).exp()
-    return make_moves(angle, zoom, (2 * torch.rand(n, 2, generator=draw) - 1) * shift)
+    """Return moves within limits, most of them far within; `shift` is in half sides.
 
-
-def mixed(n: int, draw: torch.Generator) -> Moves:
-    k = torch.rand(n, generator=draw)
-    angle = _uniform(n, -1, 1, draw) * math.radians(_ROTATION_DEG) * k
-    low, high = (math.log(edge) for edge in _ZOOM)
-    zoom = (_uniform(n, low, high, draw) * k).exp()
-    shift = (2 * torch.rand(n, 2, generator=draw) - 1) * 2 * _SHIFT * k[:, None]
-    return make_moves(angle, zoom, shift)
+    Usual films are most of what will be looked at: moves as large as the limits alone cost them
+    accuracy.
+    """
+    share = torch.rand(n, generator=draw)
+    angle = _uniform(n, -1, 1, draw) * math.radians(degrees) * share
+    zoom = (_uniform(n, math.log(zooms[0]), math.log(zooms[1]), draw) * share).exp()
+    moved = (2 * torch.rand(n, 2, generator=draw) - 1) * shift * share[:, None]
+    return make_moves(angle, zoom, moved)
 
 
 def turned_extent(log_extent: Tensor, moves: Moves) -> Tensor:

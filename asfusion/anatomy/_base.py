@@ -29,6 +29,7 @@ from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
 from asfusion.anatomy._films import digest_of, read_cells, read_films
 from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._network import HeatNetwork
+from asfusion.anatomy._photographs import Photograph, photographed
 from asfusion.anatomy._square import Place, squared
 from asfusion.anatomy._views import Seen, look_at
 from asfusion.anatomy.found import Found
@@ -48,11 +49,12 @@ _SIDES = (("left", "right"), ("right", "left"))
 
 
 class Shown(NamedTuple):
-    """A film that could be read: its square, where it stands there, and itself where needed."""
+    """A film that could be read: its square, where it stands there, and more where needed."""
 
     square: NDArray[np.uint8]
     place: Place
-    film: Original | None
+    film: Original | None = None
+    photographs: tuple[Photograph, ...] = ()
 
 
 class Finder(Described, Bundled):
@@ -124,14 +126,15 @@ class Finder(Described, Bundled):
             self.names_ = known.names
             self.mirrored_ = _mirrored(self.mirrored, self.names_)
             self.size_ = self.size
-            shown = self._read_all(taught, list(rows.values()))
+            shown = self._read_all(taught, list(rows.values()), seed)
             places = [film.place for film in shown]
             values = known.values(list(rows), len(self._kind.numbers))
             marks = in_pixels(values, places, self.unit, self._kind)
             self._check_enough(marks)
             digests = (digest_of(film) for film in taught)
             self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
-            folds = self._folds(None if patients is None else patients[list(rows.values())], marks)
+            of_taught = None if patients is None else patients[list(rows.values())]
+            folds = self._folds(of_taught, len(taught), seed)
             self._learn(shown, marks, folds, seed)
             self._learn_details(taught, places, marks, seed)
         return self
@@ -262,9 +265,14 @@ class Finder(Described, Bundled):
 
     # -- learning --------------------------------------------------------------------------
 
-    def _read_all(self, films: Sequence[Film], rows: Sequence[int]) -> list[Shown]:
+    def _read_all(self, films: Sequence[Film], rows: Sequence[int], seed: int) -> list[Shown]:
         """Return all films, or raise for the first that cannot be read."""
-        read = read_films(films, self._see, "Reading films")
+
+        def see(film: Original) -> Shown:
+            made = photographed(film, self.size_, seed) if self.augment == "photograph" else ()
+            return self._see(film)._replace(photographs=made)
+
+        read = read_films(films, see, "Reading films")
         shown = []
         for row, film in zip(rows, read, strict=True):
             if isinstance(film, ImageReadError):
@@ -283,10 +291,9 @@ class Finder(Described, Bundled):
                 )
                 raise InputError(msg)
 
-    def _folds(self, patients: Any, marks: Floats) -> list[tuple[Any, Any]]:
+    def _folds(self, patients: Any, n_films: int, seed: int) -> list[tuple[Any, Any]]:
         """Return rows to learn from and rows to be judged on; patients stay whole."""
-        seed = derive_seed(draw_seed(0), "folds")
-        folds = patient_folds(patients, _FOLDS, n_rows=len(marks), seed=seed)
+        folds = patient_folds(patients, _FOLDS, n_rows=n_films, seed=derive_seed(seed, "folds"))
         if len(folds) < _FOLDS:
             msg = f"groups: expected annotated films of at least {_FOLDS} patients, got fewer."
             raise InputError(msg)
@@ -295,31 +302,41 @@ class Finder(Described, Bundled):
     def _learn(
         self, shown: list[Shown], marks: Floats, folds: list[tuple[Any, Any]], seed: int
     ) -> None:
-        lesson = self._lesson(shown, marks)
-        self.weights_, seen, nothing = [], [], []
+        lesson, owners = self._lesson(shown, marks)
+        self.weights_, seen, nothing, judged = [], [], [], []
         for number, (learn, held) in enumerate(folds):
             own = derive_seed(seed, "fold", number)
-            part = lesson.take(torch.as_tensor(learn))
+            part = lesson.take(torch.as_tensor(np.flatnonzero(np.isin(owners, learn))))
             what = f"Learning to find ({number + 1} of {len(folds)})"
-            self.weights_.append(teach(part, epochs=self.epochs, seed=own, what=what))
-            network = self._network(self.weights_[-1])
-            images = lesson.images[torch.as_tensor(held)]
+            per_epoch = len(learn) * (1 if self.augment is True else 2)  # half of them photographs
+            weights = teach(part, epochs=self.epochs, seed=own, what=what, per_epoch=per_epoch)
+            self.weights_.append(weights)
+            judged.append(np.flatnonzero(np.isin(owners, held)))
+            network, images = self._network(weights), lesson.images[torch.as_tensor(judged[-1])]
             seen.append(look_at([network], images, self.views))
             nothing.append(look_at([network], _scrambled(images, own), self.views))
-        order = np.argsort(np.concatenate([held for _, held in folds]))
-        whole = Seen.joined(seen).take(order)
-        right = self._is_right(whole, shown, marks)
-        self.confidence_ = calibrated(whole, right, Seen.joined(nothing))
+        right = self._is_right(
+            Seen.joined(seen), lesson.take(torch.as_tensor(np.concatenate(judged)))
+        )
+        self.confidence_ = calibrated(Seen.joined(seen), right, Seen.joined(nothing))
 
-    def _lesson(self, shown: list[Shown], marks: Floats) -> Lesson:
-        images = torch.from_numpy(np.stack([film.square for film in shown]))[:, None]
-        centres, extents = self._in_square([film.place for film in shown], marks)
+    def _lesson(self, shown: list[Shown], marks: Floats) -> tuple[Lesson, NDArray[np.intp]]:
+        """Return films and photographs of them, and the position of the film of each."""
+        every = [
+            (one.square, one.place, own, row)
+            for row, (one, own) in enumerate(zip(shown, marks, strict=True))
+        ]
+        for row, (one, own) in enumerate(zip(shown, marks, strict=True)):
+            every += [(p.square, p.place, p.marks(own), row) for p in one.photographs]
+        squares, places, known, owners = zip(*every, strict=True)
+        centres, extents = self._in_square(list(places), np.stack(known))
         side = self.size_ / 2
-        return Lesson(
-            images,
+        lesson = Lesson(
+            torch.from_numpy(np.stack(squares))[:, None],
             torch.as_tensor(centres / side - 1, dtype=torch.float32),
             None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
         )
+        return lesson, np.array(owners)
 
     def _learn_details(
         self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
@@ -331,7 +348,7 @@ class Finder(Described, Bundled):
         """Return centres and extents (N, R, 2) in pixels of the square."""
 
     @abstractmethod
-    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
         """Return where findings (N, R) are right, NaN where nobody knows."""
 
     # -- finding ---------------------------------------------------------------------------
@@ -373,7 +390,7 @@ class Finder(Described, Bundled):
         return np.stack([s.place.back(c) for s, c in zip(shown, seen.centres, strict=True)])
 
     def _see(self, film: Original) -> Shown:
-        return Shown(*squared(film, self.size_), None)
+        return Shown(*squared(film, self.size_))
 
     def _see_whole(self, film: Original) -> Shown:
         """Return a film with itself, where finding goes back to it."""
@@ -419,10 +436,16 @@ class Finder(Described, Bundled):
         """Raise unless weights fit the networks that they are for."""
         self._check_params()
         check_integer(self.size_, "size_", minimum=_SMALLEST)
-        if self.size_ > _LARGEST or not self.weights_ or not self.confidence_.is_sound():
+        named = isinstance(self.names_, tuple) and all(isinstance(n, str) for n in self.names_)
+        finite = all(
+            v.isfinite().all() for weights in self._all_weights() for v in weights.values()
+        )
+        if self.size_ > _LARGEST or not self.weights_ or not (named and finite):
             raise BundleError("load: a finder is described as none is.")
-        for _ in self._networks():
-            pass
+        if not self.confidence_.is_sound():
+            raise BundleError("load: a finder's confidence is described as none is.")
+        for weights in self.weights_:
+            self._network(weights)
 
 
 def _scrambled(images: Tensor, seed: int) -> Tensor:

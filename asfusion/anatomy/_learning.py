@@ -10,14 +10,18 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion.anatomy._augment import Moves, draw_moves, exposed, turned_extent
 from asfusion.anatomy._network import HeatNetwork, Sight, target_edges, target_heat
+from asfusion.nn.optimizer import AdamW
 
+Floats = NDArray[np.float64]
 Weights = dict[str, Tensor]
 DrawMoves = Callable[[int, torch.Generator], Moves]
 
@@ -49,6 +53,14 @@ class Lesson:
     def n_marks(self) -> int:
         """Number of things to find."""
         return self.centres.shape[1]
+
+    def in_pixels(self) -> tuple[Floats, Floats]:
+        """Return centres and extents (N, R, 2) in pixels of the square; of points, NaN."""
+        half = self.images.shape[-1] / 2
+        centres = ((self.centres + 1) * half).double().numpy()
+        if self.extents is None:
+            return centres, np.full(centres.shape, np.nan)
+        return centres, (self.extents.exp() * half).double().numpy()
 
     def take(self, rows: Tensor) -> Lesson:
         """Return some of the films."""
@@ -85,7 +97,7 @@ def teach(
     """
     with torch_seed(derive_seed(seed, "weights")):
         network = HeatNetwork(lesson.n_marks, boxes=lesson.extents is not None)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY)
+    optimiser = AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY, fused=True)
     n = len(lesson.images)
     n_seen = min(n, per_epoch or n)
     steps = epochs * -(-n_seen // _BATCH)

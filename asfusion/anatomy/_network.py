@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WIDTHS = (16, 32, 64, 96)
+_WIDTHS = (16, 24, 48, 96)
 _GROUPS = 8
 
 

@@ -45,10 +45,13 @@ class Cuts(NamedTuple):
 
 def side_in_square(place: Place, points: Floats, refine_mm: float, share: float) -> float:
     """Return the side of windows (pixels of the square) on a film with points (R, 2) there."""
+    longest = max(s * n for s, n in zip(place.scale, place.shape[::-1], strict=True))
     if place.spacing_mm is not None:
-        return refine_mm / place.spacing_mm[1] * place.scale[0]
-    spread = _spread(points)
-    return share * spread if spread else _ALONE * max(s * n for s, n in _sides(place))
+        side = refine_mm / place.spacing_mm[1] * place.scale[0]
+    else:
+        side = share * _spread(points) or _ALONE * longest
+    # A header may say any spacing: a window as large as the film is as large as it gets.
+    return min(side, longest / _AROUND)
 
 
 def usual_share(places: Sequence[Place], points: Floats, refine_mm: float) -> float:
@@ -88,7 +91,7 @@ def lesson_of(cuts: Cuts, points: Floats) -> Lesson:
 
 def draw_window_moves(n: int, draw: torch.Generator) -> Moves:
     """Return moves that look at a part of what was cut, where a coarse point may have led."""
-    return draw_turns(n, draw, _ROTATION_DEG, _zoomed(_ZOOM), _SHIFT)
+    return _closer(draw_turns(n, draw, _ROTATION_DEG, _ZOOM, _SHIFT))
 
 
 def window_views(views: int, n: int) -> list[Moves]:
@@ -100,14 +103,6 @@ def _closer(moves: Moves) -> Moves:
     return Moves(moves.matrix / _AROUND, moves.shift / _AROUND)
 
 
-def _zoomed(edges: tuple[float, float]) -> tuple[float, float]:
-    return edges[0] * _AROUND, edges[1] * _AROUND
-
-
 def _spread(points: Floats) -> float:
     known = points[np.isfinite(points).all(axis=1)]
     return float(np.linalg.norm(np.ptp(known, axis=0))) if len(known) > 1 else 0.0
-
-
-def _sides(place: Place) -> list[tuple[float, int]]:
-    return list(zip(place.scale, place.shape[::-1], strict=True))

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion._random import RandomState, derive_seed
+from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import POINTS, Kind
 from asfusion.anatomy._base import AT_ONCE, Finder, Shown
 from asfusion.anatomy._films import read_films
-from asfusion.anatomy._learning import Weights, teach
+from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen, look_at
 from asfusion.anatomy._windows import (
@@ -195,6 +196,11 @@ class LandmarkFinder(Finder):
         coarse = super()._refined(shown, seen)
         if self.refine_mm is None:
             return coarse
+        if not hasattr(self, "window_weights_"):
+            msg = (
+                "LandmarkFinder: expected refine_mm=None, as it was fitted. Fit it again to refine."
+            )
+            raise UnfittedError(msg)
         cuts = []
         for one, points, own in zip(shown, coarse, seen.centres, strict=True):
             assert one.film is not None
@@ -216,23 +222,23 @@ class LandmarkFinder(Finder):
         return self._see(film)._replace(film=film)
 
     def _all_weights(self) -> list[Weights]:
-        return [*self.weights_, *([] if self.refine_mm is None else [self.window_weights_])]
+        windows = [self.window_weights_] if hasattr(self, "window_weights_") else []
+        return [*self.weights_, *windows]
 
     def _settings(self) -> tuple[object, ...]:
-        share = None if self.refine_mm is None else self.share_
-        return *super()._settings(), self.refine_mm, share
+        return *super()._settings(), self.refine_mm, getattr(self, "share_", None)
 
     def _check_restored(self) -> None:
         super()._check_restored()
-        if self.refine_mm is not None:
+        if hasattr(self, "window_weights_"):
             check_number(self.share_, "share_", minimum=0.0, maximum=1e3)
             self._network(self.window_weights_)
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, None]:
         return np.stack([p.into(m) for p, m in zip(places, marks, strict=True)]), None
 
-    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
-        centres, _ = self._in_square([film.place for film in shown], marks)
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
+        centres, _ = lesson.in_pixels()
         apart = np.linalg.norm(seen.centres - centres, axis=-1)
         return np.where(np.isfinite(apart), apart < _tolerance(centres, self.size_), np.nan)
 

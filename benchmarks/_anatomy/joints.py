@@ -1,8 +1,8 @@
 """Sacroiliac joints of synthetic patients, found on another seed.
 
 A finder with its defaults learns from the films of one cohort and is judged on those of another,
-as they are and as they seldom are: turned by 15 degrees either way, and zoomed by .65 to 1.45 with a
-shift of up to 8 % and another exposure. These films are made here, by scipy, not by the code that
+as they are and as they seldom are: turned by 15 degrees either way, and zoomed by .65 to 1.45 with
+a shift of up to 8 % and another exposure. These films are made here, by scipy, not by the code that
 augments. A joint that is lost counts as not found; one that left the film is not counted.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _anatomy._shares import by_patient, share
 from scipy.ndimage import affine_transform
 
 import asfusion as af
-from _anatomy._shares import by_patient, share
 from asfusion.datasets._phantoms.pelvis_bones import PelvisLabel
 from asfusion.imaging import read_image
 
@@ -38,7 +38,9 @@ def run(args: argparse.Namespace) -> None:
         others, true, spacing = cohort(n, 1, Path(folder) / "b")
         middles = centres_of(others, true)
         pixels = [read_image(film)[0] for film in others]
-        print(f"{len(others)} films of another seed\n{'':<28}within 10 mm, by patient        median")
+        print(
+            f"{len(others)} films of another seed\n{'':<28}within 10 mm, by patient        median"
+        )
         for name, make in VARIANTS.items():
             judge(name, finder, pixels, middles, spacing, make, args.plot)
 
@@ -67,7 +69,9 @@ def centres_of(films: list[str], boxes: pd.DataFrame) -> np.ndarray:
 def judge(name, finder, pixels, middles, spacing, make, plot) -> None:
     """Print how near the joints are found on films that `make` changes."""
     rng = np.random.default_rng(7)
-    changed, places = zip(*(make(p, m, rng) for p, m in zip(pixels, middles, strict=True)), strict=True)
+    changed, places = zip(
+        *(make(p, m, rng) for p, m in zip(pixels, middles, strict=True)), strict=True
+    )
     found = finder.find(list(changed))
     true = np.stack(places)
     size = np.array([film.shape[::-1] for film in changed])[:, None]
@@ -107,7 +111,9 @@ def moved(pixels, middles, degrees, zoom, shift):
     angle = np.deg2rad(degrees)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     inverse, middle = turn.T / zoom, (np.array(pixels.shape) - 1) / 2
-    film = affine_transform(pixels.astype(float), inverse, middle - inverse @ (middle + shift), order=1)
+    film = affine_transform(
+        pixels.astype(float), inverse, middle - inverse @ (middle + shift), order=1
+    )
     rows_columns = middles[..., ::-1] - 0.5 - middle
     places = rows_columns @ (turn * zoom).T + middle + shift + 0.5
     return np.clip(film, 0, 255).astype(np.uint8), places[..., ::-1]

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+from _anatomy._shares import by_patient
 
 import asfusion as af
-from _anatomy._shares import by_patient
 from asfusion.imaging.original import read_original
 
 SIDES, EDGES = ("right", "left"), ("x0", "y0", "x1", "y1")
@@ -65,11 +66,11 @@ def one_seed(args, films, true, annotations, patients, seed) -> None:
 def calibration(sure: np.ndarray, right: np.ndarray) -> None:
     """Print how often findings are right, by how sure they are."""
     edges = (0.0, 0.5, 0.8, 0.95, 1.01)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         own = (sure >= low) & (sure < high)
         if own.any():
-            told = f"{own.sum():>4} findings, mean {sure[own].mean():.2f}, right {right[own].mean():.2f}"
-            print(f"confidence {low:.2f} to {min(high, 1):.2f}: {told}")
+            told = f"mean {sure[own].mean():.2f}, right {right[own].mean():.2f}"
+            print(f"confidence {low:.2f} to {min(high, 1):.2f}: {own.sum():>4} findings, {told}")
 
 
 def half_of(patients: np.ndarray, seed: int) -> np.ndarray:

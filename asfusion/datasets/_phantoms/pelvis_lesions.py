@@ -12,6 +12,7 @@ from asfusion.datasets._phantoms.film import Field, Points, soft_step, wave, win
 from asfusion.exceptions import ConfigurationError
 
 _GAP = 3.1  # mm, width of a healthy joint in the projection
+_LENGTH = 80.0  # mm, of the joint
 
 # Mean and spread of erosion and sclerosis by grade. Grades 0 to 2 overlap on purpose: readers
 # disagree on them too.
@@ -142,7 +143,8 @@ def joint_change(
     out += density * worn * clarity * 0.20 * _hill(t, width / 2.0 + 1.0, rind)
     out += density * worn * clarity * 0.13 * _hill(t, -width / 2.0 - 1.0, rind)
     out += _sclerosis(s, t, lesions, patch)
-    return out + _pits(s, t, lesions, rng)
+    out += _pits(s, t, lesions, rng)
+    return out + _nicks(s, t, width, lesions, rng) if frame.fine else out
 
 
 def _bridges(n: int, share: float, rng: np.random.Generator) -> Field:
@@ -174,13 +176,29 @@ def _sclerosis(s: Field, t: Field, lesions: JointLesions, patch: Field) -> Field
     return np.asarray(strength * np.where(t > 0.0, iliac, sacral + 0.25 * np.exp(-(t**2) / 4.0)))
 
 
+def _nicks(
+    s: Field, t: Field, width: Field, lesions: JointLesions, rng: np.random.Generator
+) -> Field:
+    """Return small erosions that bite into the margins; coarse pixels average them away."""
+    out = np.zeros(np.broadcast_shapes(s.shape, t.shape), np.float32)
+    for _ in range(rng.poisson(22.0 * lesions.erosion)):
+        at, size, deep = rng.uniform(0.25, 0.97), rng.uniform(0.5, 1.0), rng.uniform(0.15, 0.30)
+        side = 1.0 if rng.random() < 0.7 else -1.0
+        rows = np.flatnonzero(np.abs(s[:, 0] - at) * _LENGTH < 4.0)
+        if rows.size:
+            near = slice(int(rows[0]), int(rows[-1]) + 1)
+            margin = side * (width[near] / 2.0 + 0.6 * size)
+            square = ((s[near] - at) * _LENGTH) ** 2 + (t[near] - margin) ** 2
+            out[near] -= deep * np.exp(-0.5 * square / size**2)
+    return out
+
+
 def _pits(s: Field, t: Field, lesions: JointLesions, rng: np.random.Generator) -> Field:
     out = np.zeros(np.broadcast_shapes(s.shape, t.shape), np.float32)
-    length = 80.0  # mm
     for _ in range(rng.poisson(9.0 * lesions.erosion)):
         at, size = rng.uniform(0.25, 0.95), rng.uniform(1.3, 2.6)
         across = rng.uniform(1.5, 4.5) * (1.0 if rng.random() < 0.75 else -0.8)
-        square = ((s - at) * length) ** 2 + (t - across) ** 2
+        square = ((s - at) * _LENGTH) ** 2 + (t - across) ** 2
         dark = np.exp(-0.5 * square / size**2)
         out += 0.12 * lesions.sclerosis * np.exp(-0.5 * square / (2.2 * size) ** 2) - 0.26 * dark
     return out
