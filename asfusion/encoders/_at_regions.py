@@ -71,14 +71,7 @@ class FilmEncoder(Encoder):
         if region is None and self.blackout:
             msg = "blackout: expected a region= to make black, got none."
             raise ConfigurationError(msg)
-        is_finder = hasattr(region, "find") and not isinstance(region, type)
-        if region is None or isinstance(region, str | os.PathLike) or is_finder:
-            return
-        msg = (
-            "region: expected a finder with annotations, such as asfusion.anatomy.RegionFinder, "
-            f"or the path of a saved one, got {in_words(region)}."
-        )
-        raise ConfigurationError(msg)
+        check_region(region)
 
     def _fit_finder(self, frame: Frame) -> None:
         """Learn where regions are from the films of training rows, or read who knows."""
@@ -91,7 +84,7 @@ class FilmEncoder(Encoder):
         if isinstance(self.region, str | os.PathLike):
             finder: Any = read_finder(os.fspath(self.region))
         else:
-            finder = _fitted(self.region, cells, films, self.root)
+            finder = fitted_finder(self.region, cells, films, self.root)
         self.finder_ = finder
         ours = {film_digest(film) for film in films if film is not None}
         # Films outside of these rows that the finder learned from: to judge by them flatters.
@@ -268,7 +261,21 @@ class FilmEncoder(Encoder):
         ]
 
 
-def _fitted(region: Any, cells: Sequence[Any], films: Sequence[Film | None], root: Any) -> Any:
+def check_region(region: Any) -> None:
+    """Raise unless this is a finder, the path of one, or none."""
+    is_finder = hasattr(region, "find") and not isinstance(region, type)
+    if region is None or isinstance(region, str | os.PathLike) or is_finder:
+        return
+    msg = (
+        "region: expected a finder with annotations, such as asfusion.anatomy.RegionFinder, "
+        f"or the path of a saved one, got {in_words(region)}."
+    )
+    raise ConfigurationError(msg)
+
+
+def fitted_finder(
+    region: Any, cells: Sequence[Any], films: Sequence[Film | None], root: Any
+) -> Any:
     """Return a copy of a finder, fitted on films; the same films teach it once per process."""
     params = {**region.get_params(deep=False), "verbose": 0}
     params["root"] = params.get("root") or root

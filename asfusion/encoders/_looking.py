@@ -149,6 +149,13 @@ class Look:
 
     # -- where -------------------------------------------------------------------------
 
+    def around(self, original: Original, picture: NDArray[np.uint8]) -> Place | None:
+        """Return the place around all regions of a picture in memory; None if one was lost."""
+        every = np.arange(len(self.names))
+        place = self._place(self._find(picture), every, original)
+        name = " + ".join(self.names)
+        return None if place[4] else _as_place(name, place, original.spacing_mm)
+
     def _find(self, film: Film) -> _OnFilm:
         """Return what the finder says of one film, asked once: alone, as any other film is."""
         name = film_digest(film)
