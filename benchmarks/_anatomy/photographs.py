@@ -3,7 +3,7 @@
 Admission to intensive care from frontal chest films (five folds by patient, intervals by
 patient), by a frozen EfficientNet-Lite0. Films of other patients teach a finder the corners of
 films; training films are photographed by `asfusion.imaging.photographs.degrade`; those that
-judge by another model of photographs (`other_photographs`), several of each film.
+judge by another model of photographs (`_other_photographs`), several of each film.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from _anatomy.other_photographs import photograph_otherwise
+from _anatomy._other_photographs import photograph_otherwise
 from sklearn.model_selection import StratifiedGroupKFold
 
 import asfusion as af
