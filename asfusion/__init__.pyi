@@ -35,14 +35,14 @@ from .estimators.early import EarlyFusionClassifier as EarlyFusionClassifier
 from .estimators.early import EarlyFusionRegressor as EarlyFusionRegressor
 from .estimators.joint import JointFusionClassifier as JointFusionClassifier
 from .estimators.joint import JointFusionRegressor as JointFusionRegressor
+from .estimators.joint_multilabel import JointFusionMultilabel as JointFusionMultilabel
+from .estimators.joint_survival import JointFusionSurvival as JointFusionSurvival
 from .estimators.late import LateFusionClassifier as LateFusionClassifier
 from .estimators.late import LateFusionRegressor as LateFusionRegressor
 from .estimators.multilabel import EarlyFusionMultilabel as EarlyFusionMultilabel
-from .estimators.multilabel import JointFusionMultilabel as JointFusionMultilabel
 from .estimators.multilabel import LateFusionMultilabel as LateFusionMultilabel
 from .estimators.recalibrated import RecalibratedClassifier as RecalibratedClassifier
 from .estimators.survival import EarlyFusionSurvival as EarlyFusionSurvival
-from .estimators.survival import JointFusionSurvival as JointFusionSurvival
 from .estimators.survival import LateFusionSurvival as LateFusionSurvival
 from .evaluation.probe import site_probe as site_probe
 from .evaluation.report import evaluate as evaluate

@@ -13,6 +13,19 @@ from asfusion.exceptions import ConfigurationError, InputError
 
 # A name, or a unit such as mg/dL: neither a path nor text of several words.
 _NAME = re.compile(r"[^\s/\\]{1,40}(/[^\s/\\]{1,12})?")
+# What a torch dictionary of networks calls its own: none of it can name one of its networks.
+_WORDS_OF_NETWORKS = """
+T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda
+double dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter
+get_submodule half ipu items keys load_state_dict modules mtia named_buffers named_children
+named_modules named_parameters parameters pop register_backward_hook register_buffer
+register_forward_hook register_forward_pre_hook register_full_backward_hook
+register_full_backward_pre_hook register_load_state_dict_post_hook
+register_load_state_dict_pre_hook register_module register_parameter
+register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+set_submodule share_memory state_dict to to_empty train type update values xpu zero_grad
+"""
+_OF_NETWORKS = frozenset(_WORDS_OF_NETWORKS.split())
 
 
 def in_words(value: object) -> str:
@@ -119,6 +132,12 @@ def check_modality_name(name: object) -> str:
         msg = (
             f"Modality name {quoted([name])}: expected an identifier without a double underscore, "
             "such as 'labs' or 'pelvis_xray' (the double underscore separates nested parameters)."
+        )
+        raise ConfigurationError(msg)
+    if name in _OF_NETWORKS:
+        msg = (
+            f"encoders: expected names that networks can have, got {name!r}, which torch needs "
+            "itself. Name the modality otherwise."
         )
         raise ConfigurationError(msg)
     return str(name)

@@ -30,11 +30,10 @@ def fusion_families() -> tuple[str, ...]:
     return tuple(sorted(name.removesuffix(_FAMILY).lower() for name in names))
 
 
-def fusion_modules() -> tuple[str, ...]:
-    """Return the modules that hold the classes of those families, whatever they predict."""
-    faces = [family.capitalize() + "Fusion" for family in fusion_families()]
-    found = {module for module, name in public_names() if name.startswith(tuple(faces))}
-    return tuple(sorted(found))
+def fusion_modules(family: str) -> tuple[str, ...]:
+    """Return the modules that hold the classes of a family, whatever they predict."""
+    face = f"{family.capitalize()}Fusion"
+    return tuple(sorted({module for module, name in public_names() if name.startswith(face)}))
 
 
 def public_targets() -> tuple[str, ...]:

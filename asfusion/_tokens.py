@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
-
+from asfusion._later import torch
 from asfusion.exceptions import ShapeError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 class Tokens(NamedTuple):

@@ -270,6 +270,21 @@ BENCHES = (
         "genome.py",
         quick=("--variants", "5000", "--people", "500", "--repeat", "1"),
     ),
+    Bench(
+        "anatomy-joints",
+        "sacroiliac joints are found on another seed, turned, zoomed and exposed",
+        "anatomy.py",
+        ("--part", "joints"),
+        ("--part", "joints", "--patients", "40", "--epochs", "8"),
+    ),
+    Bench(
+        "anatomy-lungs",
+        "lungs on real films, against radiologists' boxes",
+        "anatomy.py",
+        ("--part", "lungs", "--data", "{data}"),
+        ("--part", "lungs", "--data", "{data}", "--epochs", "8"),
+        needs=("lungs/boxes.csv", "cxr/cohort.csv"),
+    ),
     Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
     Bench("bombs", "hostile files cost next to nothing", "bombs.py"),
     Bench(

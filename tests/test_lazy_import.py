@@ -74,7 +74,8 @@ def test_command_line_starts_without_torch() -> None:
 
 
 def test_first_use_imports_what_it_needs() -> None:
-    assert "torch" in modules_after("import asfusion; asfusion.Tokens")
+    assert "sklearn" in modules_after("import asfusion; asfusion.TabularEncoder")
+    assert "torch" in modules_after("import asfusion; asfusion.JointFusionClassifier")
 
 
 def test_every_name_imports_eagerly() -> None:
@@ -88,3 +89,33 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
     with pytest.raises(AttributeError, match="JointFusionClasifier"):
         asfusion.JointFusionClasifier  # noqa: B018
+
+
+TABLES = """
+import numpy as np, pandas as pd, tempfile, asfusion as af
+rng = np.random.default_rng(0)
+X, y = pd.DataFrame(rng.normal(size=(60, 4)), columns=list("abcd")), np.arange(60) % 2
+parts = {"one": af.TabularEncoder(["a", "b"]), "two": af.TabularEncoder(["c", "d"])}
+with tempfile.TemporaryDirectory() as folder:
+    for family in (af.EarlyFusionClassifier, af.LateFusionClassifier):
+        model = family(parts, verbose=0).fit(X, y)
+        af.load(model.save(folder + "/m.asf")).predict_proba(X)
+    af.AutoFusionClassifier(parts, ["early linear", "late mean"], cv=2, verbose=0).fit(X, y)
+    af.evaluate(model, X, y, n_bootstrap=100)
+"""
+
+
+def test_tables_are_fused_saved_loaded_and_judged_without_torch() -> None:
+    assert not top_level(modules_after(TABLES)) & {"torch", "transformers", "pytest", "xgboost"}
+
+
+NETWORK = """
+import numpy as np, asfusion as af
+X, y = np.random.default_rng(0).normal(size=(30, 3)), np.arange(30) % 2
+af.JointFusionClassifier({"t": af.TabularEncoder()}, max_epochs=1, verbose=0).fit(X, y)
+"""
+
+
+def test_networks_learn_without_a_compiler() -> None:
+    modules = modules_after(NETWORK)
+    assert not {"torch._dynamo", "sympy"} & modules

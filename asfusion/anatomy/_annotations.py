@@ -163,7 +163,7 @@ def in_pixels(values: Floats, places: Sequence[Place], unit: str, kind: Kind) ->
                 f"'mm', got {unknown} of {len(places)} that do not. Give pixels, with unit='px'."
             )
             raise InputError(msg)
-        values = values / np.stack([_wide_and_tall(place) for place in places])[:, None]
+        values = values / np.stack([_edges(place, values.shape[2]) for place in places])[:, None]
     values = values.reshape(*values.shape[:2], -1, 2)
     size = np.array([place.shape[::-1] for place in places], dtype=float)[:, None, None]
     outside = (values < -_TOLERANCE * size) | (values > (1 + _TOLERANCE) * size)
@@ -178,9 +178,10 @@ def in_pixels(values: Floats, places: Sequence[Place], unit: str, kind: Kind) ->
     return np.clip(values, 0.0, size).reshape(*values.shape[:2], -1)
 
 
-def _wide_and_tall(place: Place) -> Floats:
+def _edges(place: Place, n_numbers: int) -> Floats:
+    """Return width and height of a pixel (mm) for each of the numbers, which take turns."""
     tall, wide = place.spacing_mm or (np.nan, np.nan)
-    return np.array([wide, tall])
+    return np.tile([wide, tall], n_numbers // 2)
 
 
 def matched(films: Sequence[Film | None], known: Annotated) -> dict[str, int]:

@@ -23,10 +23,11 @@ class Moves(NamedTuple):
     matrix: Tensor  # (B, 2, 2)
     shift: Tensor  # (B, 2)
 
-    def applied(self, images: Tensor) -> Tensor:
+    def applied(self, images: Tensor, size: int | None = None) -> Tensor:
         """Return images (B, C, S, S) as they look after the move; black from outside."""
         theta = torch.cat([self.matrix, self.shift[:, :, None]], dim=2)
-        grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+        side = size or images.shape[-1]
+        grid = F.affine_grid(theta, [*images.shape[:2], side, side], align_corners=False)
         return F.grid_sample(images, grid, align_corners=False)
 
     def of(self, places: Tensor) -> Tensor:
@@ -54,13 +55,24 @@ def make_moves(angle: Tensor, zoom: Tensor, shift: Tensor) -> Moves:
     return Moves(matrix, -(matrix @ shift[:, :, None])[:, :, 0])
 
 
-def draw_moves(n: int, draw: torch.Generator, strength: float = 1.0) -> Moves:
+def draw_moves(n: int, draw: torch.Generator) -> Moves:
     """Return moves as films meet them."""
-    angle = _uniform(n, -1, 1, draw) * math.radians(_ROTATION_DEG) * strength
-    low, high = (math.log(edge) * strength for edge in _ZOOM)
-    zoom = _uniform(n, low, high, draw).exp()
-    shift = (2 * torch.rand(n, 2, generator=draw) - 1) * 2 * _SHIFT * strength
-    return make_moves(angle, zoom, shift)
+    return draw_turns(n, draw, _ROTATION_DEG, _ZOOM, 2 * _SHIFT)
+
+
+def draw_turns(
+    n: int, draw: torch.Generator, degrees: float, zooms: tuple[float, float], shift: float
+) -> Moves:
+    """Return moves within limits, most of them far within; `shift` is in half sides.
+
+    Usual films are most of what will be looked at: moves as large as the limits alone cost them
+    accuracy.
+    """
+    share = torch.rand(n, generator=draw)
+    angle = _uniform(n, -1, 1, draw) * math.radians(degrees) * share
+    zoom = (_uniform(n, math.log(zooms[0]), math.log(zooms[1]), draw) * share).exp()
+    moved = (2 * torch.rand(n, 2, generator=draw) - 1) * shift * share[:, None]
+    return make_moves(angle, zoom, moved)
 
 
 def turned_extent(log_extent: Tensor, moves: Moves) -> Tensor:

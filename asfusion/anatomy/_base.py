@@ -27,14 +27,16 @@ from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
 from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
 from asfusion.anatomy._films import digest_of, read_cells, read_films
-from asfusion.anatomy._learning import Lesson, Weights, make_network, teach
+from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._network import HeatNetwork
+from asfusion.anatomy._photographs import Photograph, photographed
 from asfusion.anatomy._square import Place, squared
 from asfusion.anatomy._views import Seen, look_at
 from asfusion.anatomy.found import Found
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._films import Film, Root
+from asfusion.imaging.original import Original
 from asfusion.nn._budget import at_most_values
 
 Floats = NDArray[np.float64]
@@ -42,15 +44,17 @@ Floats = NDArray[np.float64]
 _FOLDS = 3
 _FEWEST = 6  # films; a third of them judges what was learned from the others
 _SMALLEST, _LARGEST = 32, 512
-_AT_ONCE = 64
+AT_ONCE = 32  # films in memory
 _SIDES = (("left", "right"), ("right", "left"))
 
 
 class Shown(NamedTuple):
-    """A film that could be read: its square and where it stands there."""
+    """A film that could be read: its square, where it stands there, and more where needed."""
 
     square: NDArray[np.uint8]
     place: Place
+    film: Original | None = None
+    photographs: tuple[Photograph, ...] = ()
 
 
 class Finder(Described, Bundled):
@@ -114,15 +118,17 @@ class Finder(Described, Bundled):
             self.names_ = known.names
             self.mirrored_ = _mirrored(self.mirrored, self.names_)
             self.size_ = self.size
-            shown = self._read_all(taught, list(rows.values()))
+            shown = self._read_all(taught, list(rows.values()), seed)
             places = [film.place for film in shown]
             values = known.values(list(rows), len(self._kind.numbers))
             marks = in_pixels(values, places, self.unit, self._kind)
             self._check_enough(marks)
             digests = (digest_of(film) for film in taught)
             self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
-            folds = self._folds(None if patients is None else patients[list(rows.values())], marks)
+            of_taught = None if patients is None else patients[list(rows.values())]
+            folds = self._folds(of_taught, len(taught), seed)
             self._learn(shown, marks, folds, seed)
+            self._learn_details(taught, places, marks, seed)
         return self
 
     @public
@@ -152,9 +158,9 @@ class Finder(Described, Bundled):
             cells = read_cells(films, self.root)
             found = Found.empty(self.names_, tuple(cells), boxes=self._finds_boxes)
             networks = list(self._networks())
-            for start in range(0, len(cells), _AT_ONCE):
+            for start in range(0, len(cells), AT_ONCE):
                 self._find_some(
-                    cells, range(start, min(start + _AT_ONCE, len(cells))), networks, found
+                    cells, range(start, min(start + AT_ONCE, len(cells))), networks, found
                 )
         return found
 
@@ -211,11 +217,14 @@ class Finder(Described, Bundled):
         """Name of what the finder does: of its settings and its weights, 64 hexadecimal digits."""
         self._check_fitted()
         hasher = hashlib.sha256(repr(self._settings()).encode())
-        for weights in self.weights_:
+        for weights in self._all_weights():
             for name, value in sorted(weights.items()):
                 hasher.update(repr((name, tuple(value.shape))).encode())
                 hasher.update(value.contiguous().numpy().tobytes())
         return hasher.hexdigest()
+
+    def _all_weights(self) -> list[Weights]:
+        return self.weights_
 
     def _settings(self) -> tuple[object, ...]:
         """Return what `find` depends on beside weights."""
@@ -248,9 +257,14 @@ class Finder(Described, Bundled):
 
     # -- learning --------------------------------------------------------------------------
 
-    def _read_all(self, films: Sequence[Film], rows: Sequence[int]) -> list[Shown]:
+    def _read_all(self, films: Sequence[Film], rows: Sequence[int], seed: int) -> list[Shown]:
         """Return all films, or raise for the first that cannot be read."""
-        read = read_films(films, lambda film: Shown(*squared(film, self.size)), "Reading films")
+
+        def see(film: Original) -> Shown:
+            made = photographed(film, self.size_, seed) if self.augment == "photograph" else ()
+            return self._see(film)._replace(photographs=made)
+
+        read = read_films(films, see, "Reading films")
         shown = []
         for row, film in zip(rows, read, strict=True):
             if isinstance(film, ImageReadError):
@@ -269,10 +283,9 @@ class Finder(Described, Bundled):
                 )
                 raise InputError(msg)
 
-    def _folds(self, patients: Any, marks: Floats) -> list[tuple[Any, Any]]:
+    def _folds(self, patients: Any, n_films: int, seed: int) -> list[tuple[Any, Any]]:
         """Return rows to learn from and rows to be judged on; patients stay whole."""
-        seed = derive_seed(draw_seed(0), "folds")
-        folds = patient_folds(patients, _FOLDS, n_rows=len(marks), seed=seed)
+        folds = patient_folds(patients, _FOLDS, n_rows=n_films, seed=derive_seed(seed, "folds"))
         if len(folds) < _FOLDS:
             msg = f"groups: expected annotated films of at least {_FOLDS} patients, got fewer."
             raise InputError(msg)
@@ -281,45 +294,60 @@ class Finder(Described, Bundled):
     def _learn(
         self, shown: list[Shown], marks: Floats, folds: list[tuple[Any, Any]], seed: int
     ) -> None:
-        lesson = self._lesson(shown, marks)
-        self.weights_, seen, nothing = [], [], []
+        lesson, owners = self._lesson(shown, marks)
+        self.weights_, seen, nothing, judged = [], [], [], []
         for number, (learn, held) in enumerate(folds):
             own = derive_seed(seed, "fold", number)
-            part = lesson.take(torch.as_tensor(learn))
+            part = lesson.take(torch.as_tensor(np.flatnonzero(np.isin(owners, learn))))
             what = f"Learning to find ({number + 1} of {len(folds)})"
-            self.weights_.append(teach(part, epochs=self.epochs, seed=own, what=what))
-            network = self._network(self.weights_[-1])
-            images = lesson.images[torch.as_tensor(held)]
+            per_epoch = len(learn) * (1 if self.augment is True else 2)  # half of them photographs
+            weights = teach(part, epochs=self.epochs, seed=own, what=what, per_epoch=per_epoch)
+            self.weights_.append(weights)
+            judged.append(np.flatnonzero(np.isin(owners, held)))
+            network, images = self._network(weights), lesson.images[torch.as_tensor(judged[-1])]
             seen.append(look_at([network], images, self.views))
             nothing.append(look_at([network], _scrambled(images, own), self.views))
-        order = np.argsort(np.concatenate([held for _, held in folds]))
-        whole = Seen.joined(seen).take(order)
-        right = self._is_right(whole, shown, marks)
-        self.confidence_ = calibrated(whole, right, Seen.joined(nothing))
+        right = self._is_right(
+            Seen.joined(seen), lesson.take(torch.as_tensor(np.concatenate(judged)))
+        )
+        self.confidence_ = calibrated(Seen.joined(seen), right, Seen.joined(nothing))
 
-    def _lesson(self, shown: list[Shown], marks: Floats) -> Lesson:
-        images = torch.from_numpy(np.stack([film.square for film in shown]))[:, None]
-        centres, extents = self._in_square([film.place for film in shown], marks)
+    def _lesson(self, shown: list[Shown], marks: Floats) -> tuple[Lesson, NDArray[np.intp]]:
+        """Return films and photographs of them, and the position of the film of each."""
+        every = [
+            (one.square, one.place, own, row)
+            for row, (one, own) in enumerate(zip(shown, marks, strict=True))
+        ]
+        for row, (one, own) in enumerate(zip(shown, marks, strict=True)):
+            every += [(p.square, p.place, p.marks(own), row) for p in one.photographs]
+        squares, places, known, owners = zip(*every, strict=True)
+        centres, extents = self._in_square(list(places), np.stack(known))
         side = self.size_ / 2
-        return Lesson(
-            images,
+        lesson = Lesson(
+            torch.from_numpy(np.stack(squares))[:, None],
             torch.as_tensor(centres / side - 1, dtype=torch.float32),
             None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
         )
+        return lesson, np.array(owners)
+
+    def _learn_details(
+        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
+    ) -> None:
+        """Learn what needs films at their own resolution."""
 
     @abstractmethod
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats | None]:
         """Return centres and extents (N, R, 2) in pixels of the square."""
 
     @abstractmethod
-    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
         """Return where findings (N, R) are right, NaN where nobody knows."""
 
     # -- finding ---------------------------------------------------------------------------
 
     def _network(self, weights: Weights) -> HeatNetwork:
         with at_most_values(sum(value.numel() for value in weights.values())):
-            network = make_network(len(self.names_), boxes=self._finds_boxes)
+            network = HeatNetwork(len(self.names_), boxes=self._finds_boxes)
         network.load_state_dict(weights)
         return network.eval()
 
@@ -332,7 +360,7 @@ class Finder(Described, Bundled):
         """Fill in what is found on some rows."""
         there = [row for row in rows if cells[row] is not None]
         films: list[Any] = [cells[row] for row in there]
-        read = read_films(films, lambda film: Shown(*squared(film, self.size_)), "Finding")
+        read = read_films(films, self._see_whole, "Finding")
         good = [
             (row, film)
             for row, film in zip(there, read, strict=True)
@@ -343,16 +371,29 @@ class Finder(Described, Bundled):
         images = torch.from_numpy(np.stack([film.square for _, film in good]))[:, None]
         seen = look_at(networks, images, self.views)
         sure = self.confidence_.of(seen)
+        centres = self._refined([film for _, film in good], seen)
         for position, (row, film) in enumerate(good):
-            self._put(found, row, film.place, seen, position, sure[position])
+            self._put(
+                found, row, film.place, centres[position], seen.extents[position], sure[position]
+            )
+
+    def _refined(self, shown: Sequence[Shown], seen: Seen) -> Floats:
+        """Return centres (N, R, 2) in pixels of the films."""
+        return np.stack([s.place.back(c) for s, c in zip(shown, seen.centres, strict=True)])
+
+    def _see(self, film: Original) -> Shown:
+        return Shown(*squared(film, self.size_))
+
+    def _see_whole(self, film: Original) -> Shown:
+        """Return a film with itself, where finding goes back to it."""
+        return self._see(film)
 
     def _put(
-        self, found: Found, row: int, place: Place, seen: Seen, position: int, sure: Floats
+        self, found: Found, row: int, place: Place, centres: Floats, extents: Floats, sure: Floats
     ) -> None:
         """Fill in one row."""
         is_lost = sure < LOST
-        centres = place.back(seen.centres[position])
-        half = place.extent(seen.extents[position]) / 2
+        half = place.extent(extents) / 2
         found.centres[row] = np.where(is_lost[:, None], np.nan, centres)
         if found.boxes is not None:
             boxes = np.concatenate([centres - half, centres + half], axis=1)
@@ -387,10 +428,16 @@ class Finder(Described, Bundled):
         """Raise unless weights fit the networks that they are for."""
         self._check_params()
         check_integer(self.size_, "size_", minimum=_SMALLEST)
-        if self.size_ > _LARGEST or not self.weights_ or not self.confidence_.is_sound():
+        named = isinstance(self.names_, tuple) and all(isinstance(n, str) for n in self.names_)
+        finite = all(
+            v.isfinite().all() for weights in self._all_weights() for v in weights.values()
+        )
+        if self.size_ > _LARGEST or not self.weights_ or not (named and finite):
             raise BundleError("load: a finder is described as none is.")
-        for _ in self._networks():
-            pass
+        if not self.confidence_.is_sound():
+            raise BundleError("load: a finder's confidence is described as none is.")
+        for weights in self.weights_:
+            self._network(weights)
 
 
 def _scrambled(images: Tensor, seed: int) -> Tensor:

@@ -7,20 +7,26 @@ Dimensions: N films, B of them in a batch, R things to find, S side of the squar
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
-from asfusion.anatomy._augment import draw_moves, exposed, turned_extent
-from asfusion.anatomy._network import HeatNetwork, Sight, target_heat
+from asfusion.anatomy._augment import Moves, draw_moves, exposed, turned_extent
+from asfusion.anatomy._network import HeatNetwork, Sight, target_edges, target_heat
+from asfusion.nn.optimizer import AdamW
 
+Floats = NDArray[np.float64]
 Weights = dict[str, Tensor]
+DrawMoves = Callable[[int, torch.Generator], Moves]
 
-_BATCH = 16
-_LR, _WARM_UP, _DECAY = 4e-3, 0.1, 1e-4
+_BATCH = 8
+_LR, _WARM_UP, _DECAY = 3e-3, 0.1, 1e-4
 _SIGMA_CELLS = 1.2
 _INSIDE = 0.98
 
@@ -48,24 +54,53 @@ class Lesson:
         """Number of things to find."""
         return self.centres.shape[1]
 
+    def in_pixels(self) -> tuple[Floats, Floats]:
+        """Return centres and extents (N, R, 2) in pixels of the square; of points, NaN."""
+        half = self.images.shape[-1] / 2
+        centres = ((self.centres + 1) * half).double().numpy()
+        if self.extents is None:
+            return centres, np.full(centres.shape, np.nan)
+        return centres, (self.extents.exp() * half).double().numpy()
+
     def take(self, rows: Tensor) -> Lesson:
         """Return some of the films."""
         extents = None if self.extents is None else self.extents[rows]
         return Lesson(self.images[rows], self.centres[rows], extents)
 
 
-def make_network(n_marks: int, *, boxes: bool) -> HeatNetwork:
-    """Return the network for regions or for points, without having learned."""
-    return HeatNetwork(n_marks, 2 if boxes else 0, stride=4 if boxes else 2)
+def teach(
+    lesson: Lesson,
+    *,
+    epochs: int,
+    seed: int,
+    what: str,
+    moves: DrawMoves = draw_moves,
+    size: int | None = None,
+    per_epoch: int | None = None,
+) -> Weights:
+    """Return the weights of a network that learned from a lesson.
 
-
-def teach(lesson: Lesson, *, epochs: int, seed: int, what: str) -> Weights:
-    """Return the weights of a network that learned from a lesson."""
+    Parameters
+    ----------
+    lesson : Lesson
+        Films, or windows of films.
+    epochs, seed : int
+        Passes, and what everything is drawn from.
+    what : str
+        What the progress bar says.
+    moves : callable
+        From a number of images and a generator to moves.
+    size : int, optional
+        Side of the images that the network looks at (pixels).
+    per_epoch : int, optional
+        Images of one pass; all by default.
+    """
     with torch_seed(derive_seed(seed, "weights")):
-        network = make_network(lesson.n_marks, boxes=lesson.extents is not None)
-    optimiser = torch.optim.AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY)
+        network = HeatNetwork(lesson.n_marks, boxes=lesson.extents is not None)
+    optimiser = AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY, fused=True)
     n = len(lesson.images)
-    steps = epochs * -(-n // _BATCH)
+    n_seen = min(n, per_epoch or n)
+    steps = epochs * -(-n_seen // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, _LR, total_steps=steps + 1, pct_start=_WARM_UP
     )
@@ -73,29 +108,54 @@ def teach(lesson: Lesson, *, epochs: int, seed: int, what: str) -> Weights:
     network.train()
     with torch.enable_grad():
         for _ in progress(range(epochs), what, unit="epoch"):
-            for rows in torch.split(torch.randperm(n, generator=draw), _BATCH):
+            for rows in torch.split(torch.randperm(n, generator=draw)[:n_seen], _BATCH):
                 optimiser.zero_grad()
-                torch.autograd.backward(_loss(network, lesson.take(rows), draw))
+                torch.autograd.backward(
+                    _loss(network, lesson.take(rows), moves(len(rows), draw), size, draw)
+                )
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
     return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
-def _loss(network: HeatNetwork, batch: Lesson, draw: torch.Generator) -> Tensor:
-    """Return the loss of a batch that is moved and exposed anew."""
-    moves = draw_moves(len(batch.images), draw)
-    images = exposed(moves.applied(batch.images.float() / 255), draw)
+def _loss(
+    network: HeatNetwork, batch: Lesson, moves: Moves, size: int | None, draw: torch.Generator
+) -> Tensor:
+    """Return the loss of a batch that is moved, and exposed anew."""
+    images = exposed(moves.applied(batch.images.float() / 255, size), draw)
     centres = moves.of(batch.centres)
     seen = (centres.abs() < _INSIDE).all(dim=2)  # false for NaN
     sight = network(images)
     centres = torch.where(seen[:, :, None], centres, 0.0)
-    parts = _of_heat(sight, centres) + 2 * (sight.centres - centres).abs().sum(dim=2)
-    if batch.extents is not None:
-        extents = turned_extent(torch.where(seen[:, :, None], batch.extents, 0.0), moves)
-        parts = parts + (sight.numbers - extents).abs().sum(dim=2)
-        parts = parts + 2 * _not_shared(sight.centres, sight.numbers, centres, extents)
-    return torch.sum(parts * seen) / seen.sum().clamp_min(1)
+    loss = _mean(_of_heat(sight, centres), seen)
+    if batch.extents is None:
+        return loss + 2 * _mean((sight.centres - centres).abs().sum(dim=2), seen)
+    extents = turned_extent(torch.where(seen[:, :, None], batch.extents, 0.0), moves)
+    return loss + _of_boxes(sight, centres, extents, seen)
+
+
+def _of_boxes(sight: Sight, centres: Tensor, extents: Tensor, seen: Tensor) -> Tensor:
+    """Return the loss of edges that are on the images, and of boxes of which all four are."""
+    low, high = _edges(centres, extents)
+    true = torch.cat([low, high], dim=2)
+    there = (true.abs() < _INSIDE) & seen[:, :, None]
+    found = torch.cat(_edges(sight.centres, sight.log_extents), dim=2)
+    loss = _mean(_of_edges(sight, true), there) + 2 * _mean((found - true).abs(), there)
+    shared = _not_shared(sight.centres, sight.log_extents, centres, extents)
+    return loss + _mean(shared, there.all(dim=2))
+
+
+def _mean(parts: Tensor, counted: Tensor) -> Tensor:
+    return torch.sum(parts * counted) / counted.sum().clamp_min(1)
+
+
+def _of_edges(sight: Sight, edges: Tensor) -> Tensor:
+    """Return the cross-entropy (B, R, 4) of edges, less what it cannot fall below."""
+    n = sight.log_edges.shape[-1]
+    target = target_edges(edges, n, _SIGMA_CELLS * 2 / n)
+    own = torch.xlogy(target, target).sum(dim=3)
+    return (own - (target * sight.log_edges).sum(dim=3)) / math.log(n)
 
 
 def _of_heat(sight: Sight, centres: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The network that points: a heat map for each thing to find.
 
-Dimensions: B images, S side of an image, R things to find, E numbers read at each, H W the map.
+Dimensions: B images, S side of an image, R things to find, H W the map.
 Places go from -1 to 1 along each side of the square, x first, as in `grid_sample`.
 """
 
@@ -13,16 +13,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_WIDTHS = (16, 32, 64, 96)
+_WIDTHS = (16, 24, 48, 96)
 _GROUPS = 8
 
 
 class Sight(NamedTuple):
-    """What a network says of a batch: heat (B, R, H, W) sums to 1, the rest follows from it."""
+    """What a network says of a batch; heat and edges are logarithms of what sums to 1.
 
-    log_heat: Tensor
+    Of points, extents and edges are empty.
+    """
+
+    log_heat: Tensor  # (B, R, H, W)
     centres: Tensor  # (B, R, 2)
-    numbers: Tensor  # (B, R, E)
+    log_extents: Tensor  # (B, R, 2), of widths and heights
+    log_edges: Tensor  # (B, R, 4, W): x0, y0, x1, y1 along their sides
 
 
 class HeatNetwork(nn.Module):
@@ -32,25 +36,23 @@ class HeatNetwork(nn.Module):
     ----------
     n_marks : int
         Things to find, R.
-    n_numbers : int
-        Numbers to read at each, E.
-    stride : {2, 4}
-        Side of the image over the side of the heat map.
+    boxes : bool
+        Whether these are boxes; an edge of one is a place along a side, found as points are.
     """
 
-    def __init__(self, n_marks: int, n_numbers: int = 0, stride: int = 4) -> None:
+    def __init__(self, n_marks: int, *, boxes: bool) -> None:
         super().__init__()
-        self.n_marks, self.n_numbers = n_marks, n_numbers
-        self.down = nn.ModuleList(
-            nn.Sequential(_layer(n, m, stride=2), _layer(m, m))
-            for n, m in zip((1, *_WIDTHS[:-1]), _WIDTHS, strict=True)
-        )
-        above = _WIDTHS[::-1] if stride == 2 else _WIDTHS[:0:-1]
+        self.n_marks = n_marks
+        # One layer at half the side: a second would take a fifth of the time.
+        first = _layer(1, _WIDTHS[0], stride=2)
+        deeper = (nn.Sequential(_layer(n, m, stride=2), _layer(m, m)) for n, m in pairwise(_WIDTHS))
+        self.down = nn.ModuleList([first, *deeper])
+        above = _WIDTHS[:0:-1] if boxes else _WIDTHS[::-1]
         steps = list(pairwise(above))
         self.side = nn.ModuleList(nn.Conv2d(n, m, 1) for n, m in steps)
         self.up = nn.ModuleList(_layer(m, m) for _, m in steps)
         self.heat = nn.Conv2d(above[-1], n_marks, 1)
-        self.read = nn.Conv2d(above[-1], n_marks * n_numbers, 1) if n_numbers else None
+        self.edges = nn.Conv2d(above[-1], 4 * n_marks, 1) if boxes else None
 
     def forward(self, images: Tensor) -> Sight:
         """Return what is seen on images (B, 1, S, S)."""
@@ -65,15 +67,21 @@ class HeatNetwork(nn.Module):
             x = up(x + below)
         logits = self.heat(x)
         log_heat = F.log_softmax(logits.flatten(2), dim=2).view_as(logits)
-        heat = log_heat.exp()
-        centres = (heat[:, :, None] * _places(heat)).sum(dim=(3, 4))
-        return Sight(log_heat, centres, self._numbers(x, heat))
+        if self.edges is None:
+            centres = (log_heat.exp()[:, :, None] * _places(logits)).sum(dim=(3, 4))
+            return Sight(log_heat, centres, centres[..., :0], log_heat[:, :, :0])
+        maps = torch.unflatten(self.edges(x), 1, (self.n_marks, 4))
+        log_edges = F.log_softmax(_along_sides(maps), dim=3)
+        places = (log_edges.exp() * _cells(maps.shape[-1]).to(maps)).sum(dim=3)
+        low, high = places[:, :, :2], places[:, :, 2:]
+        extents = (high - low).clamp_min(1e-2)
+        return Sight(log_heat, (low + high) / 2, extents.log(), log_edges)
 
-    def _numbers(self, x: Tensor, heat: Tensor) -> Tensor:
-        if self.read is None:
-            return heat.new_zeros(*heat.shape[:2], 0)
-        maps = self.read(x).unflatten(1, (self.n_marks, self.n_numbers))
-        return torch.sum(maps * heat[:, :, None], dim=(3, 4))
+
+def _along_sides(maps: Tensor) -> Tensor:
+    """Return maps (B, R, 4, S, S) of edges along the side that each moves on, (B, R, 4, S)."""
+    across, down = maps.logsumexp(dim=3), maps.logsumexp(dim=4)
+    return torch.stack([across[:, :, 0], down[:, :, 1], across[:, :, 2], down[:, :, 3]], dim=2)
 
 
 def _layer(n: int, m: int, stride: int = 1) -> nn.Module:
@@ -95,9 +103,12 @@ def _standardised(images: Tensor) -> Tensor:
 def _places(heat: Tensor) -> Tensor:
     """Return the places (2, H, W) of the cells of a map."""
     height, width = heat.shape[-2:]
-    x = (torch.arange(width) + 0.5) * 2 / width - 1
-    y = (torch.arange(height) + 0.5) * 2 / height - 1
-    return torch.stack(torch.meshgrid(x, y, indexing="xy")).to(heat)
+    return torch.stack(torch.meshgrid(_cells(width), _cells(height), indexing="xy")).to(heat)
+
+
+def _cells(n: int) -> Tensor:
+    """Return the places (n,) of the cells of a side."""
+    return (torch.arange(n) + 0.5) * 2 / n - 1
 
 
 def target_heat(centres: Tensor, shape: tuple[int, int], sigma: float) -> Tensor:
@@ -115,3 +126,9 @@ def target_heat(centres: Tensor, shape: tuple[int, int], sigma: float) -> Tensor
     places = _places(centres.new_zeros(*shape))
     squares = ((places - centres[..., None, None]) ** 2).sum(dim=2)
     return (-squares / (2 * sigma**2)).flatten(2).softmax(dim=2).view(*centres.shape[:2], *shape)
+
+
+def target_edges(edges: Tensor, n: int, sigma: float) -> Tensor:
+    """Return what sums to 1 along a side (B, R, 4, n) around edges (B, R, 4)."""
+    squares = (_cells(n).to(edges) - edges[..., None]) ** 2
+    return (-squares / (2 * sigma**2)).softmax(dim=3)

@@ -6,7 +6,7 @@ Dimensions: V views, M networks, N films, R things to find, S side of the square
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -18,6 +18,7 @@ from asfusion.anatomy._augment import Moves, make_moves
 from asfusion.anatomy._network import HeatNetwork
 
 Floats = NDArray[np.float64]
+ViewMoves = Callable[[int, int], list[Moves]]
 
 _AT_ONCE = 64
 _TURN, _GROW, _SHIFT = math.radians(8.0), math.log(1.15), 0.08
@@ -68,22 +69,37 @@ def view_moves(views: int, n: int) -> list[Moves]:
 
 
 @torch.no_grad()
-def look_at(networks: Sequence[HeatNetwork], images: Tensor, views: int) -> Seen:
-    """Return what networks find on films (N, 1, S, S), uint8."""
-    return Seen.joined([_look(networks, part, views) for part in torch.split(images, _AT_ONCE)])
+def look_at(
+    networks: Sequence[HeatNetwork],
+    images: Tensor,
+    views: int,
+    *,
+    moves: ViewMoves = view_moves,
+    size: int | None = None,
+) -> Seen:
+    """Return what networks find on films or windows (N, 1, S, S), uint8.
+
+    `moves` makes the views, `size` is the side of the images that the networks look at (pixels).
+    """
+    parts = torch.split(images, _AT_ONCE)
+    return Seen.joined(
+        [_look(networks, p.float() / 255, moves(views, len(p)), size) for p in parts]
+    )
 
 
-def _look(networks: Sequence[HeatNetwork], images: Tensor, views: int) -> Seen:
-    pixels, side = images.float() / 255, images.shape[-1]
+def _look(
+    networks: Sequence[HeatNetwork], pixels: Tensor, views: list[Moves], size: int | None
+) -> Seen:
+    side = pixels.shape[-1]
     centres, extents, peaks = [], [], []
-    for moves in view_moves(views, len(images)):
-        moved = moves.applied(pixels)
+    for moves in views:
+        moved = moves.applied(pixels, size)
         for network in networks:
             sight = network.eval()(moved)
             centres.append(moves.back(sight.centres))
-            extents.append(sight.numbers - moves.log_zoom()[:, None, None])
+            extents.append(sight.log_extents - moves.log_zoom()[:, None, None])
             peaks.append(sight.log_heat.flatten(2).amax(dim=2).exp())
-    shape = (views, len(networks), *centres[0].shape)
+    shape = (len(views), len(networks), *centres[0].shape)
     at = torch.stack(centres).reshape(shape)
     apart = (at - at.median(dim=0, keepdim=True).values).norm(dim=-1).median(dim=0).values
     middle = (_median(centres) + 1) * side / 2

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._door import public
-from asfusion.anatomy.masks import COLUMNS, box_of
+from asfusion.anatomy.masks import COLUMNS
 from asfusion.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]
 
 _MAX_BYTES = 256 << 20
-_MAX_PIXELS = 1 << 28
 
 
 @public
@@ -80,11 +79,13 @@ def read_coco(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise InputError(f"read_coco: expected a file of at most {_MAX_BYTES >> 20} MB.")
-        said = json.loads(path.read_bytes())
+        is_large = path.stat().st_size > _MAX_BYTES
+        said = None if is_large else json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         raise InputError("read_coco: expected a JSON file, got none that can be read.") from None
+    if is_large:
+        msg = f"read_coco: expected a file of at most {_MAX_BYTES >> 20} MB, got a larger one."
+        raise InputError(msg)
     if not isinstance(said, dict):
         raise InputError(f"read_coco: expected a JSON object, got a {type(said).__name__}.")
     return said
@@ -149,17 +150,21 @@ def _of_runs(number: int, shape: dict[str, Any]) -> Box:
     if size is None or counts is None:
         raise _refused(number, "expected run lengths as a list of numbers, not compressed")
     is_whole = all(value >= 0 and value == int(value) for value in (*size, *counts))
-    if len(size) != 2 or not is_whole or not 0 < size[0] * size[1] <= _MAX_PIXELS:
+    if len(size) != 2 or not is_whole or min(size) < 1:
         raise _refused(number, "expected a 'size' of height and width, and whole run lengths")
     height, width = int(size[0]), int(size[1])
     if sum(counts) != height * width:
         raise _refused(number, "expected run lengths that fill the size")
-    values = np.arange(len(counts)) % 2 == 1
-    mask = np.repeat(values, np.asarray(counts, dtype=np.int64)).reshape(width, height).T
-    box = box_of(mask)
-    if box is None:
+    ends = np.cumsum(np.asarray(counts, dtype=np.int64))
+    starts, stops = ends[:-1:2], ends[1::2]  # every other run is of what is there
+    there = stops > starts
+    if not there.any():
         raise _refused(number, "expected run lengths with an area")
-    return box
+    first, last = starts[there], stops[there] - 1
+    is_split = first // height != last // height  # from one column into the next
+    y0 = np.where(is_split, 0, first % height).min()
+    y1 = np.where(is_split, height - 1, last % height).max()
+    return float(first[0] // height), float(y0), float(last[-1] // height + 1), float(y1 + 1)
 
 
 def _numbers(value: Any) -> list[float] | None:

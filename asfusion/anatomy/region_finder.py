@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from asfusion._random import RandomState
 from asfusion.anatomy._annotations import BOXES, Kind
-from asfusion.anatomy._base import Finder, Shown
+from asfusion.anatomy._base import Finder
+from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen
 from asfusion.imaging._films import Root
@@ -22,10 +23,10 @@ _OVERLAP = 0.5  # intersection over union from which on a box is right
 class RegionFinder(Finder):
     """Find named regions on films, each as a box, and say how sure that is.
 
-    A small fully convolutional network draws a heat map for each region; the centre is the mean
-    place of the heat, width and height are read there. Three networks learn from two thirds of the
-    patients each, and what each says of the others calibrates the confidence. A film is looked at
-    from several views, a little turned, moved and zoomed, of which the median counts.
+    A small fully convolutional network draws a heat map for each region, and one for each edge of
+    its box, of which the mean place along the side counts. Three networks learn from two thirds of
+    the patients each, and what each says of the others calibrates the confidence. A film is looked
+    at from several views, a little turned, moved and zoomed, of which the median counts.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ class RegionFinder(Finder):
     Confidence is the probability that the box overlaps with the true one by more than half
     (intersection over union). It is calibrated on films like those learned from, and knows
     nothing of others. The heat map with its mean place is that of Nibali et al. [1]_, the loss of
-    boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Width and height are read at the heat.
+    boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
 
     References
     ----------
@@ -132,8 +133,8 @@ class RegionFinder(Finder):
         low, high = corners[:, :, 0], corners[:, :, 1]
         return (low + high) / 2, np.maximum(high - low, 0.5)
 
-    def _is_right(self, seen: Seen, shown: list[Shown], marks: Floats) -> Floats:
-        centres, extents = self._in_square([film.place for film in shown], marks)
+    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
+        centres, extents = lesson.in_pixels()
         shared = overlap(seen.centres, seen.extents, centres, extents)
         return np.where(np.isfinite(shared), shared > _OVERLAP, np.nan)
 

@@ -17,6 +17,7 @@ import numpy as np
 from asfusion._checks import quoted
 from asfusion.bundle._budget import check_schema_size, read_schema
 from asfusion.bundle._sklearn_checks import check_part
+from asfusion.bundle._skops import skops_io
 from asfusion.bundle._skops_schema import FOREIGN, check_schema
 from asfusion.bundle._unlike import NamesCache, Unlike, require
 from asfusion.exceptions import BundleError
@@ -63,13 +64,13 @@ def dump_skops(part: Any) -> bytes:
     BundleError
         If it holds a type outside the closed list.
     """
-    from skops import io as skops_io
+    skops = skops_io()
 
     try:
-        raw = skops_io.dumps(part)
+        raw = skops.dumps(part)
     except Exception as error:  # skops raises whatever an object's own methods raise
         raise BundleError(_cannot(part, [type(error).__name__])) from error
-    foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
+    foreign = sorted(set(skops.get_untrusted_types(data=raw)) - TRUSTED)
     if foreign:
         raise BundleError(_cannot(part, foreign))
     packed = _without_addresses(raw)
@@ -110,7 +111,7 @@ def load_skops(raw: bytes) -> Any:
 
 
 def _restored(raw: bytes) -> Any:
-    from skops import io as skops_io
+    skops = skops_io()
     from skops.io.exceptions import UntrustedTypesFoundException
 
     _check_archive(raw)
@@ -119,9 +120,9 @@ def _restored(raw: bytes) -> Any:
         # kept while skops makes its own of the same text.
         check_schema(raw, archive, read_schema(_schema_text(raw)))
     try:
-        part = skops_io.loads(raw, trusted=sorted(TRUSTED))
+        part = skops.loads(raw, trusted=sorted(TRUSTED))
     except UntrustedTypesFoundException:
-        foreign = sorted(set(skops_io.get_untrusted_types(data=raw)) - TRUSTED)
+        foreign = sorted(set(skops.get_untrusted_types(data=raw)) - TRUSTED)
         raise Unlike(FOREIGN.format(names=quoted(foreign))) from None
     check_part(part)
     return part

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from asfusion._checks import quoted
+from asfusion._later import torch
 from asfusion._processes import side_by_side
 from asfusion._progress import progress, progress_shown
 from asfusion._random import derive_seed

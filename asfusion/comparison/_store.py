@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from asfusion._files import clear_leftovers, write_file
 from asfusion._frames import Frame
+from asfusion._later import torch
 from asfusion._splits import Split
 from asfusion._version import __version__
 from asfusion._versions import _accelerator, _packages, _platform
@@ -221,7 +221,7 @@ class _Describer:
             read = value._folders() if hasattr(value, "_folders") else {}  # of an encoder
             folders = [(name, folder_digest(path)) for name, path in read.items()]
             return ("estimator", kind, self.of(params), folders)
-        if isinstance(value, nn.Module):
+        if "torch" in sys.modules and isinstance(value, torch.nn.Module):
             return ("network", kind, network_digest(value), self.of(_own(value)))
         if isinstance(value, np.random.RandomState):
             return ("random", self.of(value.get_state(legacy=False)))
@@ -268,7 +268,7 @@ def _codes(member: Any) -> list[types.CodeType]:
     return [f.__code__ for f in plain if isinstance(f, types.FunctionType)]
 
 
-def _own(network: nn.Module) -> dict[str, Any]:
+def _own(network: torch.nn.Module) -> dict[str, Any]:
     """Return the settings of a network: what is neither private nor torch's."""
     return {
         name: value

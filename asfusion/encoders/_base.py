@@ -6,10 +6,9 @@ import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.utils.validation import check_is_fitted
@@ -18,6 +17,7 @@ from asfusion._arrays import check_finite_sum, floats_of_weights
 from asfusion._checks import quoted
 from asfusion._door import learns, public
 from asfusion._frames import Frame
+from asfusion._later import torch
 from asfusion._progress import progress, shown_by_caller
 from asfusion._tokens import Prepared, Tokens
 from asfusion.bundle.objects import Bundled
@@ -30,8 +30,9 @@ from asfusion.encoders._cache import (
 )
 from asfusion.encoders._plain import numbers_of
 from asfusion.exceptions import InputError
-from asfusion.nn._device import resolve_device
-from asfusion.nn.network import EncoderNetwork
+
+if TYPE_CHECKING:
+    from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "lora", "last_block", "frozen"]
 MODES: Final = ("auto", "full", "lora", "last_block", "frozen")
@@ -200,6 +201,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Prepared
             ``values`` of shape (N, T, D) and ``mask`` of shape (N, T).
         """
+        from asfusion.nn._device import resolve_device
+
         check_is_fitted(self)
         network, frame = self._network(), self._read(X)
 
@@ -391,6 +394,8 @@ def embed_prepared(
     way through a sum by the shape of a batch, and so a row's last bits would depend on
     how many rows it came with.
     """
+    from asfusion.nn._device import resolve_device
+
     rows = torch.nonzero(prepared.present).flatten()
     if "mask" in prepared.tensors:  # sequences: batches of equal length have little padding
         lengths = prepared.tensors["mask"][rows].flatten(1).sum(dim=1)

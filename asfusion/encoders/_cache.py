@@ -14,15 +14,16 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
+from asfusion._later import torch
 from asfusion._tokens import Tokens
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 DEFAULT_BYTES = 512 * 2**20
 _MEMOISED_FILES = 200_000
@@ -101,6 +102,8 @@ class EmbeddingCache:
         names = {str(number): key for number, (key, _) in enumerate(parts)}
         if not tensors:  # safetensors cannot read back a file of none
             return
+        from safetensors.torch import save_file
+
         save_file(tensors, path, metadata=names)
 
     def adopt(self, path: Path) -> None:

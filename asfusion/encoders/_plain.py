@@ -5,13 +5,16 @@ Dimensions: N rows, C channels, H rows and W columns of pixels, Z Y X voxels, D 
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, adaptive_avg_pool3d
+from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._later import torch
 from asfusion._tokens import Prepared
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SIDE = 16  # of small images, in pixels
 _BLOCK = (4, 8, 8)  # of small volumes, in voxels
@@ -21,12 +24,12 @@ SMALL_VOLUME = 4 * 8 * 8
 def small_images(pixels: Tensor) -> Tensor:
     """Return images (N, C, H, W) as small grey ones (N, D), each with mean 0 and variance 1."""
     grey = pixels.to(torch.float32).mean(dim=1, keepdim=True)
-    return _standardised(adaptive_avg_pool2d(grey, _SIDE).flatten(1).double())
+    return _standardised(torch.nn.functional.adaptive_avg_pool2d(grey, _SIDE).flatten(1).double())
 
 
 def small_volume(voxels: Tensor) -> Tensor:
     """Return a volume (Z, Y, X) as a small one (D,), with mean 0 and variance 1."""
-    small = adaptive_avg_pool3d(voxels.to(torch.float32)[None], _BLOCK)
+    small = torch.nn.functional.adaptive_avg_pool3d(voxels.to(torch.float32)[None], _BLOCK)
     return _standardised(small.flatten(1).double())[0]
 
 
@@ -52,7 +55,7 @@ def _flat(tensor: Tensor) -> Tensor:
         return tensor.double().reshape(len(tensor), -1)
     pooled = tensor.float().reshape(len(tensor), -1, *tensor.shape[-2:]).mean(dim=1)
     height, width = (min(_SIDE, side) for side in pooled.shape[-2:])
-    return adaptive_avg_pool2d(pooled, (height, width)).flatten(1).double()
+    return torch.nn.functional.adaptive_avg_pool2d(pooled, (height, width)).flatten(1).double()
 
 
 def _standardised(values: Tensor) -> Tensor:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders._visit_cells import Floats, Visits
 

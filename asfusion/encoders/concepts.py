@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
+from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import FeatureEncoder
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.nn.network import EncoderNetwork
-from asfusion.nn.tabular import MLPBackbone
 from asfusion.notes._context import CONTEXTS
 from asfusion.notes._lexicon import build_lexicon
 from asfusion.notes.cells import check_note_columns, read_raw_notes
 from asfusion.notes.concepts import mentions_of
+
+if TYPE_CHECKING:
+    from asfusion.nn.network import EncoderNetwork
 
 
 class ConceptEncoder(FeatureEncoder):
@@ -197,6 +198,9 @@ class ConceptEncoder(FeatureEncoder):
 
     def build(self, *, pretrained: bool = True) -> EncoderNetwork:
         """Return a new network for prepared rows, from the current torch seed."""
+        from asfusion.nn.network import EncoderNetwork
+        from asfusion.nn.tabular import MLPBackbone
+
         check_is_fitted(self)
         backbone = MLPBackbone(
             len(self.feature_names_),

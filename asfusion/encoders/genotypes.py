@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
+from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders import _genotype_plan as plans
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
-from asfusion.nn.network import Backbone, EncoderNetwork
-from asfusion.nn.tabular import MLPBackbone
-from asfusion.nn.variants import VariantTransformerBackbone
 from asfusion.tabular._synthetic import N_ROWS
+
+if TYPE_CHECKING:
+    from asfusion.nn.network import Backbone, EncoderNetwork
 
 Network: TypeAlias = Literal["mlp", "attention"]
 _TABLES = ("weights", "annotation")
@@ -278,6 +278,8 @@ class GenotypeEncoder(FeatureEncoder):
 
     def build(self, *, pretrained: bool = True) -> EncoderNetwork:
         """Return a new network for prepared rows, from the current torch seed."""
+        from asfusion.nn.network import EncoderNetwork
+
         check_is_fitted(self)
         return EncoderNetwork(self._backbone(), d_out=self.d_out, dropout=self.dropout)
 
@@ -323,6 +325,9 @@ class GenotypeEncoder(FeatureEncoder):
         return None if isinstance(self.weights, str) else self.weights
 
     def _backbone(self) -> Backbone:
+        from asfusion.nn.tabular import MLPBackbone
+        from asfusion.nn.variants import VariantTransformerBackbone
+
         n_features = len(self.feature_names_)
         size: dict[str, Any] = {
             "d_hidden": self.d_hidden, "n_layers": self.n_layers, "dropout": self.dropout,

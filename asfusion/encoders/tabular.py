@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, TypeAlias
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -14,31 +13,21 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from asfusion._arrays import check_width, numbers_of_array
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
+from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.encoders._columns import check_names
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.nn.ft_transformer import FTTransformerBackbone
-from asfusion.nn.network import Backbone, EncoderNetwork
-from asfusion.nn.number_embeddings import NumberEmbedding
-from asfusion.nn.registry import backbone_names, find_backbone, register_backbone
-from asfusion.nn.tabm import TabMBackbone
-from asfusion.nn.tabular import MLPBackbone, make_tabnet
-from asfusion.nn.tabular_resnet import TabularResNetBackbone
+from asfusion.nn.registry import backbone_names, find_backbone
 from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 
+if TYPE_CHECKING:
+    from asfusion.nn.network import Backbone, EncoderNetwork
+    from asfusion.nn.number_embeddings import NumberEmbedding
+
 Network: TypeAlias = Literal["mlp", "tabnet", "ft_transformer", "tabm", "resnet"]
 
-_OWN: dict[str, Callable[..., Backbone]] = {
-    "mlp": MLPBackbone,
-    "tabnet": make_tabnet,
-    "ft_transformer": FTTransformerBackbone,
-    "tabm": TabMBackbone,
-    "resnet": TabularResNetBackbone,
-}
-for _name, _make in _OWN.items():
-    register_backbone("table", _name, _make)
 _MAX_BINS = 32
 _D_EMBEDDING = 8
 _WIDE = 50  # columns of numbers: fewer are hardly all measured alike
@@ -246,6 +235,8 @@ class TabularEncoder(FeatureEncoder):
 
     def build(self, *, pretrained: bool = True) -> EncoderNetwork:
         """Return a new network for prepared rows, from the current torch seed."""
+        from asfusion.nn.network import EncoderNetwork
+
         check_is_fitted(self)
         return EncoderNetwork(self._backbone(), d_out=self.d_out, dropout=self.dropout)
 
@@ -335,6 +326,8 @@ class TabularEncoder(FeatureEncoder):
     def _number_embedding(self, n_features: int) -> NumberEmbedding | None:
         if self.number_embedding == "none":
             return None
+        from asfusion.nn.number_embeddings import NumberEmbedding
+
         return NumberEmbedding(
             n_features,
             TablePreprocessor.from_state(self.plan_).numbers(),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,17 +25,13 @@ from asfusion.encoders._visit_summary import (
     to_tensors,
 )
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.nn.network import Backbone, EncoderNetwork
-from asfusion.nn.visits import GRUVisitBackbone, LSTMVisitBackbone, TransformerVisitBackbone
 from asfusion.tabular.quantiles import center_and_scale, weighted_quantile
+
+if TYPE_CHECKING:
+    from asfusion.nn.network import Backbone, EncoderNetwork
 
 VisitNetwork: TypeAlias = Literal["gru", "lstm", "transformer"]
 
-_BACKBONES: dict[str, Callable[..., Backbone]] = {
-    "gru": GRUVisitBackbone,
-    "lstm": LSTMVisitBackbone,
-    "transformer": TransformerVisitBackbone,
-}
 _HALF_A_YEAR, _A_SECOND = 182.6, 1 / 86_400  # days
 
 
@@ -387,8 +383,10 @@ class VisitEncoder(FeatureEncoder):
 
     def build(self, *, pretrained: bool = True) -> EncoderNetwork:
         """Return a new network for prepared rows, from the current torch seed."""
+        from asfusion.nn.network import EncoderNetwork
+
         check_is_fitted(self)
-        backbone = _BACKBONES[self.backbone](
+        backbone = _backbone_class(self.backbone)(
             len(self.values_),
             d_hidden=self.d_hidden,
             n_layers=self.n_layers,
@@ -447,3 +445,14 @@ class VisitEncoder(FeatureEncoder):
             )
             raise ConfigurationError(msg)
         return tuple(names)
+
+
+def _backbone_class(name: VisitNetwork) -> type[Backbone]:
+    from asfusion.nn import visits
+
+    found: dict[str, type[Backbone]] = {
+        "gru": visits.GRUVisitBackbone,
+        "lstm": visits.LSTMVisitBackbone,
+        "transformer": visits.TransformerVisitBackbone,
+    }
+    return found[name]

@@ -16,7 +16,6 @@ from sklearn.base import clone
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
-from torch.nn import ModuleDict
 
 from asfusion._arrays import read_weights
 from asfusion._checks import check_modality_name, check_row_labels
@@ -69,7 +68,7 @@ _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 def estimator_class(family: str, target: Target) -> Any:
     """Return the class of a family ("auto", "early", "joint", "late") that predicts a target."""
     if (family, target.face) not in _CLASSES:
-        for module in fusion_modules():  # which bring their classes
+        for module in fusion_modules(family):  # which bring their classes
             importlib.import_module(module)
     return _CLASSES[family, target.face]
 
@@ -358,7 +357,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             )
             raise ConfigurationError(msg)
         for name, encoder in self.encoders.items():
-            _check_free(check_modality_name(name))
+            check_modality_name(name)
             if not isinstance(encoder, Encoder):
                 msg = (
                     f"encoders[{name!r}]: expected an encoder such as asfusion.TabularEncoder, "
@@ -575,16 +574,6 @@ def forget_checkpoints(model: FusionEstimator) -> None:
         model.checkpoint = None
     if getattr(model, "network", None) is not None:
         model.network = clone(model.network).set_params(checkpoint=None)
-
-
-def _check_free(name: str) -> None:
-    """Raise where a dictionary of networks could not hold a network by this name."""
-    if hasattr(ModuleDict, name):
-        msg = (
-            f"encoders: expected names that networks can have, got {name!r}, which torch needs "
-            "itself. Name the modality otherwise."
-        )
-        raise ConfigurationError(msg)
 
 
 def columns_of(encoder: Encoder, frame: Frame) -> tuple[str, ...]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from asfusion._later import torch
 from asfusion._tokens import Tokens
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 
 from asfusion._checks import check_choice
 from asfusion._door import public
 from asfusion._frames import Frame
+from asfusion._later import torch
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
@@ -24,15 +24,16 @@ from asfusion.estimators._base import (
     estimator_class,
 )
 from asfusion.estimators._documented import documented
-from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._named import check_model, is_linear, model_of
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import choose_penalty
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import fit_part
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.nn._budget import at_most_values
 from asfusion.targets._base import Target
+
+if TYPE_CHECKING:
+    from asfusion.estimators._joint import JointFusion
 
 Scale = Literal["auto", "blocks", "columns", "none"]
 _SCALES = ("auto", "blocks", "columns", "none")
@@ -256,16 +257,22 @@ class _EarlyFusion(FusionEstimator):
         """Rebuild from what `_bundle_state` returned."""
         super()._restore_bundle_state(state)
         for name, weights in state.get("networks", {}).items():
-            encoder = self.encoders_[name]
-            stored = sum(tensor.numel() for tensor in weights.values())
-            with torch_seed(0), at_most_values(stored):
-                encoder.network_ = encoder.build(pretrained=False)
-            dtype = next(v.dtype for k, v in weights.items() if k.startswith("adapter"))
-            encoder.network_.to(torch.float64 if dtype == torch.float64 else torch.float32)
-            encoder.network_.load_state_dict(weights)
-            encoder.network_.eval()
+            _restore_network(self.encoders_[name], weights)
         if "known_classes" in state:
             self.estimator_.known_classes_ = state["known_classes"]
+
+
+def _restore_network(encoder: Any, weights: dict[str, torch.Tensor]) -> None:
+    """Build an encoder's network for the weights that were saved of it."""
+    from asfusion.nn._budget import at_most_values
+
+    stored = sum(tensor.numel() for tensor in weights.values())
+    with torch_seed(0), at_most_values(stored):
+        encoder.network_ = encoder.build(pretrained=False)
+    dtype = next(v.dtype for k, v in weights.items() if k.startswith("adapter"))
+    encoder.network_.to(torch.float64 if dtype == torch.float64 else torch.float32)
+    encoder.network_.load_state_dict(weights)
+    encoder.network_.eval()
 
 
 def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Encoder) -> JointFusion:
@@ -280,8 +287,10 @@ def network_for(parent: FusionEstimator, template: Any, name: str, encoder: Enco
 
 def check_network(target: Target, template: Any) -> None:
     """Raise unless `template` is a network estimator of the target, or None."""
+    if template is None:
+        return
     joint = estimator_class("joint", target)
-    if template is not None and not isinstance(template, joint):
+    if not isinstance(template, joint):
         msg = (
             f"network: expected None or a {joint.__name__} with the training settings, got "
             f"{type(template).__name__}."

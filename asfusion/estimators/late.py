@@ -26,7 +26,6 @@ from asfusion.estimators._base import (
 )
 from asfusion.estimators._combine import Stacker
 from asfusion.estimators._documented import documented
-from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._named import NETWORK, check_model, is_linear
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import can_choose
@@ -180,7 +179,7 @@ class _LateFusion(FusionEstimator):
             estimator = NETWORK
         if isinstance(estimator, str) and estimator == NETWORK:
             return network_for(self, self.network, name, encoder)
-        if isinstance(estimator, JointFusion):
+        if isinstance(estimator, FusionEstimator) and estimator.has_gradients:
             return network_for(self, estimator, name, encoder)
         early = estimator_class("early", self.target_)
         made = early({name: encoder}, estimator, network=self.network, verbose=self.verbose)

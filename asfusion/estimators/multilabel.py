@@ -10,7 +10,6 @@ from sklearn.utils import Tags
 
 from asfusion._door import public
 from asfusion.estimators._documented import documented
-from asfusion.estimators._joint import JointFusion
 from asfusion.estimators.early import _EarlyFusion
 from asfusion.estimators.late import _LateFusion
 from asfusion.targets._base import Target
@@ -106,48 +105,6 @@ class EarlyFusionMultilabel(FusionMultilabel, _EarlyFusion):
     >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
     >>> y.iloc[::5, 1] = np.nan  # not asked
     >>> af.EarlyFusionMultilabel(verbose=0).fit(X, y).predict_proba(X.head(2)).shape
-    (2, 2)
-    """
-
-
-@documented
-class JointFusionMultilabel(FusionMultilabel, JointFusion):
-    """Train the encoders of all modalities and a fusion head together, an output for each label.
-
-    A row teaches the labels that it has; labels may be missing in `y`.
-
-    Parameters
-    ----------
-    encoders
-    fusion
-    max_epochs
-    batch_size
-    learning_rate
-    modality_dropout
-    early_stopping
-    training
-    pretrain
-    test_time_views
-    device
-    checkpoint
-    verbose
-    random_state
-    target
-
-    Attributes
-    ----------
-    encoders_
-    network_
-    history_
-    prior_
-
-    Examples
-    --------
-    >>> import numpy as np, pandas as pd, asfusion as af
-    >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(60, 2)), columns=["crp", "esr"])
-    >>> y = (X > 0).astype(float).rename(columns={"crp": "uveitis", "esr": "psoriasis"})
-    >>> model = af.JointFusionMultilabel(max_epochs=2, verbose=0, random_state=0).fit(X, y)
-    >>> model.predict(X.head(2)).shape
     (2, 2)
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,7 +11,17 @@ from asfusion.exceptions import ConfigurationError
 
 Kind = Literal["table", "image"]
 
-_KNOWN: dict[str, dict[str, Callable[..., Any]]] = {"table": {}, "image": {}}
+# Our own for tables by where they are: a table is read without a network, too.
+_KNOWN: dict[str, dict[str, Callable[..., Any] | str]] = {
+    "table": {
+        "mlp": "asfusion.nn.tabular:MLPBackbone",
+        "tabnet": "asfusion.nn.tabular:make_tabnet",
+        "ft_transformer": "asfusion.nn.ft_transformer:FTTransformerBackbone",
+        "tabm": "asfusion.nn.tabm:TabMBackbone",
+        "resnet": "asfusion.nn.tabular_resnet:TabularResNetBackbone",
+    },
+    "image": {},
+}
 
 
 def register_backbone(kind: Kind, name: str, make: Callable[..., Any]) -> None:
@@ -42,8 +53,7 @@ def register_backbone(kind: Kind, name: str, make: Callable[..., Any]) -> None:
     """
     table = _KNOWN[check_choice(kind, "kind", list(_KNOWN))]
     # The code, not the object: who imports a module again registers the same once more.
-    known = getattr(table.get(name, make), "__qualname__", None)
-    if known != getattr(make, "__qualname__", None):
+    if _code(table.get(name, make)) != _code(make):
         msg = f"name: expected one that no other backbone has, got {name!r}. Choose another."
         raise ConfigurationError(msg)
     table[name] = make
@@ -56,4 +66,14 @@ def backbone_names(kind: Kind) -> tuple[str, ...]:
 
 def find_backbone(kind: Kind, name: str) -> Callable[..., Any]:
     """Return what makes a backbone that is known."""
-    return _KNOWN[kind][name]
+    make = _KNOWN[kind][name]
+    if not isinstance(make, str):
+        return make
+    module, _, function = make.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def _code(make: Callable[..., Any] | str) -> str | None:
+    """Return the name of the code that makes a backbone."""
+    return make.partition(":")[2] if isinstance(make, str) else getattr(make, "__qualname__", None)

@@ -19,6 +19,7 @@ from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.exceptions import TrainingError
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
+from asfusion.nn.optimizer import AdamW
 from asfusion.training.rows import Batch, batch_sizes, batches, collate, precision_of
 from asfusion.training.runner import Runner
 from asfusion.training.schedule import Schedule, parameter_groups
@@ -105,7 +106,7 @@ class _Pretraining:
         for group in groups:
             group["params"] = [p for p in group["params"] if id(p) in own]
         groups.append({"params": list(heads.parameters()), "scale": 1.0, "weight_decay": 0.0})
-        self.optimizer = torch.optim.AdamW([g for g in groups if g["params"]], lr=rate, fused=True)
+        self.optimizer = AdamW([g for g in groups if g["params"]], lr=rate, fused=True)
         self.batch_size = min(settings.batch_size, _BATCH)
         self.n_batches = len(batch_sizes(len(patients), self.batch_size))
         self.schedule = Schedule(settings, self.n_batches, 0)

@@ -25,6 +25,7 @@ from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Tokens
 from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
+from asfusion.nn.optimizer import AdamW
 from asfusion.training.apart import LossWeights, losses_apart
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
@@ -148,7 +149,7 @@ class _Run:
         self.mixup = settings.mixup_of(len(network.blended))
         self.weights = weights or LossWeights.of(settings, network.blended)
         runner.place(network)
-        self.optimizer = torch.optim.AdamW(
+        self.optimizer = AdamW(
             parameter_groups(network, settings), lr=settings.learning_rate, fused=True
         )
         self.n_batches = len(batch_sizes(len(rows), settings.batch_size))

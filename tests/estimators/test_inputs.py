@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from sklearn.base import is_classifier
 from sklearn.linear_model import LinearRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 
+from asfusion._checks import check_modality_name
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
@@ -297,6 +299,13 @@ def test_arrow_tables_and_names_of_several_levels() -> None:
     levels = pd.DataFrame(np.ones((4, 2)), columns=pd.MultiIndex.from_tuples([("a", 1), ("a", 2)]))
     with pytest.raises(ColumnError, match="expected one level of column names"):
         EarlyFusionClassifier(verbose=0).fit(levels, [0, 0, 1, 1])
+
+
+def test_names_that_networks_need_are_all_known():
+    taken = {name for name in dir(torch.nn.ModuleDict) if not name.startswith("_")}
+    for name in taken:
+        with pytest.raises(ConfigurationError, match="which torch needs itself"):
+            check_modality_name(name)
 
 
 @every_family

@@ -1,0 +1,22 @@
+"""torch, imported once something of it is asked for: tables and forests do without it."""
+
+from __future__ import annotations
+
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch as torch
+else:
+
+    class _Later(ModuleType):
+        """Stands for a module until something of it is asked for."""
+
+        def __getattr__(self, name: str) -> Any:
+            found = getattr(importlib.import_module(self.__name__), name)
+            self.__dict__[name] = found  # the next time without a detour
+            return found
+
+    # Not `importlib.util.LazyLoader`: it is not safe in threads before Python 3.12.
+    torch = _Later("torch")
