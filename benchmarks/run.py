@@ -285,6 +285,21 @@ BENCHES = (
         ("--part", "lungs", "--data", "{data}", "--epochs", "8"),
         needs=("lungs/boxes.csv", "cxr/cohort.csv"),
     ),
+    Bench(
+        "anatomy-photographs",
+        "photographs of real films: rectifying and learning bring back part of what they cost",
+        "anatomy.py",
+        ("--part", "photographs", "--data", "{data}"),
+        ("--part", "photographs", "--data", "{data}", "--epochs", "2"),
+        needs=("cxr/cohort.csv",),
+    ),
+    Bench(
+        "anatomy-photographed-joints",
+        "sacroiliac joints are found on photographs by another model than the one learned from",
+        "anatomy.py",
+        ("--part", "photographed_joints"),
+        ("--part", "photographed_joints", "--patients", "40", "--epochs", "8"),
+    ),
     Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
     Bench("bombs", "hostile files cost next to nothing", "bombs.py"),
     Bench(

@@ -52,6 +52,12 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "patients.csv"
 
 
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether enough was learned is asked where networks are tested."""
+    monkeypatch.setattr("asfusion.estimators._joint._EPOCHS", 3)
+
+
 FIT = ["--target", "flare", "--group", "patient", "--drop", "basdai"]
 EARLY = ["--family", "early"]  # what these tests are about it does, too, and sooner
 
@@ -718,7 +724,10 @@ def test_new_head_is_a_choice_of_the_command_line(file: Path, tmp_path: Path) ->
     patients()[["crp", "sex", "flare"]].to_csv(file, index=False)
     fit = ["fit", "patients.csv", "--target", "flare", "--family", "joint", "--fusion", "sum"]
     both = f"main({fit}) or main(['predict', 'model.asf', 'patients.csv'])"
-    code = f"from asfusion.cli.commands import main; raise SystemExit({both})"
+    code = (
+        "from asfusion.cli.commands import main; from asfusion.estimators import _joint; "
+        f"_joint._EPOCHS = 3; raise SystemExit({both})"
+    )
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         check=True, env=os.environ | {"PYTHONPATH": str(package.parent)},

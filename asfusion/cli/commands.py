@@ -393,8 +393,9 @@ def _add_predict(commands: Any) -> None:
 def _add_compare(commands: Any) -> None:
     compare = commands.add_parser("compare", help="rank fusions against single modalities")
     _add_rows(compare)
-    words = "(early joint late)"
-    compare.add_argument("--families", nargs="+", choices=_FAMILIES, help=words)
+    usual = ["early", "joint", "late"]
+    words = f"({' '.join(usual)})"
+    compare.add_argument("--families", nargs="+", choices=_FAMILIES, default=usual, help=words)
     words = f"heads of joint fusion: {', '.join(fusion_heads())}, or module:Class (concat)"
     compare.add_argument(
         "--fusions", nargs="+", type=fusion_head, metavar="HEAD", default=["concat"], help=words

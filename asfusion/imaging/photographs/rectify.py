@@ -18,7 +18,7 @@ from asfusion.imaging.photographs.geometry import Floats, corners_of, homography
 
 CORNERS = ("top_left", "top_right", "bottom_right", "bottom_left")
 _TO_FIND, _MARGIN = 400, 0.15  # longer side in pixels; the margin as a share of it
-_FILLS = 0.045  # of the margin's outer side: how near to its corners a film fills its picture
+_FILLS = 0.045  # of the outer side: how near, on average, corners of a film that fills its picture
 _MOST = 2  # times the photograph's longer side: corners may be anywhere, a film may not
 
 
@@ -129,7 +129,7 @@ def _on_edges(frame: Framed, found: Floats) -> Floats | None:
     moved = snapped(frame.pixels, found)
     corners = moved if is_quadrilateral(moved) else found
     whole = corners_of(*(n - 2 * frame.margin for n in frame.pixels.shape)) + frame.margin
-    apart = np.abs(corners - whole).max()
+    apart = np.abs(corners - whole).mean()
     return None if apart < _FILLS * max(frame.pixels.shape) else frame.out_of(corners)
 
 

@@ -20,6 +20,13 @@ LONG, SHORT = 512, 384
 
 def photograph_otherwise(film: np.ndarray, severity: int, seed: int) -> np.ndarray:
     """Return a photograph (3, H, W) of a film (C, H, W), uint8; severity 1 to 5."""
+    return photograph_with_places(film, severity, seed)[0]
+
+
+def photograph_with_places(
+    film: np.ndarray, severity: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return a photograph, and where on the film its pixels look: (2, H, W), x first, in pixels."""
     rng, bad = np.random.default_rng([seed, 77]), severity / 5.0
     shape = (LONG, SHORT) if rng.random() < 0.7 else (SHORT, LONG)
     kind = rng.choice(["window", "desk", "screen"])
@@ -31,7 +38,7 @@ def photograph_otherwise(film: np.ndarray, severity: int, seed: int) -> np.ndarr
     picture = _covered(picture, bad, rng)
     picture = _shaken(picture, bad, rng)
     picture = _coloured(picture, bad, rng)
-    return _sent(picture, bad, rng)
+    return _sent(picture, bad, rng), np.stack([u * film.shape[2], v * film.shape[1]])
 
 
 def _film_places(
