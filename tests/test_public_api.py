@@ -26,6 +26,7 @@ ROOMS = (
     "anatomy",
     "baselines",
     "clinical",
+    "corners",
     "datasets",
     "fusion",
     "genomics",

@@ -13,10 +13,12 @@ from asfusion.exceptions import ImageReadError, InputError, ShapeError
 from asfusion.imaging._in_memory import Content
 from asfusion.imaging._resize import resize
 from asfusion.imaging.original import read_original
+from asfusion.imaging.photographs._snap import snapped
 from asfusion.imaging.photographs.geometry import Floats, corners_of, homography_of, warp
 
 CORNERS = ("top_left", "top_right", "bottom_right", "bottom_left")
 _TO_FIND, _MARGIN = 400, 0.15  # longer side in pixels; the margin as a share of it
+_FILLS = 0.045  # of the margin's outer side: how near to its corners a film fills its picture
 _MOST = 2  # times the photograph's longer side: corners may be anywhere, a film may not
 
 
@@ -48,8 +50,8 @@ def rectify(
     Returns
     -------
     ndarray of shape (channels, H, W), uint8
-        The film, each side as long as the mean of its two edges on the photograph. The
-        photograph as it is, where the finder sees no film.
+        The film, each side as long as the mean of its two edges on the photograph. The picture
+        as it is, where the finder sees no film, or one that fills the picture.
 
     Raises
     ------
@@ -63,8 +65,10 @@ def rectify(
 
     Notes
     -----
-    Eight equations give the homography. What it does to proportions cannot be known from four
-    corners alone, unless the film's own are known: those of the result are estimates.
+    A finder looks at few pixels: its corners are moved to where straight edges are seen, by up to
+    6 % of the film's side. Eight equations give the homography. What it does to proportions
+    cannot be known from four corners alone, unless the film's own are known: those of the result
+    are estimates.
 
     Examples
     --------
@@ -98,9 +102,12 @@ def rectify(
 
 
 def find_corners(films: Sequence[Any], finder: Any) -> list[Floats | None]:
-    """Return the corners (4, 2) of the film on each photograph, None where none is seen."""
-    framed = [_framed_or_none(film) for film in films]
-    found = finder.find([None if frame is None else frame.pixels for frame in framed])
+    """Return the corners (4, 2) of the film on each photograph.
+
+    None where no film is seen, and where it fills its picture: such a film stays as it is.
+    """
+    shown = [_framed_or_none(film) for film in films]
+    found = finder.find([None if frame is None else frame.pixels for frame in shown])
     names = [str(name) for name in found.names]
     if sorted(names) != sorted(CORNERS) or not hasattr(found, "points"):
         msg = (
@@ -112,9 +119,18 @@ def find_corners(films: Sequence[Any], finder: Any) -> list[Floats | None]:
     order = [names.index(name) for name in CORNERS]
     points = np.asarray(found.points, np.float64)[:, order]
     return [
-        frame.out_of(own) if frame is not None and is_quadrilateral(own) else None
-        for frame, own in zip(framed, points, strict=True)
+        _on_edges(frame, own) if frame is not None and is_quadrilateral(own) else None
+        for frame, own in zip(shown, points, strict=True)
     ]
+
+
+def _on_edges(frame: Framed, found: Floats) -> Floats | None:
+    """Return corners of the photograph: a finder's, moved to edges that are nearby."""
+    moved = snapped(frame.pixels, found)
+    corners = moved if is_quadrilateral(moved) else found
+    whole = corners_of(*(n - 2 * frame.margin for n in frame.pixels.shape)) + frame.margin
+    apart = np.abs(corners - whole).max()
+    return None if apart < _FILLS * max(frame.pixels.shape) else frame.out_of(corners)
 
 
 class Framed(NamedTuple):

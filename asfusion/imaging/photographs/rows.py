@@ -149,8 +149,9 @@ def rectify_rows(X: Any, column: str, finder: CornerFinder, *, root: Root = None
     Returns
     -------
     DataFrame
-        The same rows; cells are bytes of JPEG files. A photograph on which no film is seen, and
-        what cannot be read, stay as they are.
+        The same rows; cells are bytes of JPEG files. What fills its picture, as films do that are
+        no photographs, a photograph on which no film is seen, and what cannot be read stay as
+        they are.
 
     Raises
     ------
@@ -164,13 +165,13 @@ def rectify_rows(X: Any, column: str, finder: CornerFinder, *, root: Root = None
     >>> import numpy as np, pandas as pd
     >>> from types import SimpleNamespace
     >>> from asfusion.imaging.photographs import rectify_rows
-    >>> class Whole:  # sees a film as large as the picture
+    >>> class Middle:  # sees a film in the middle of what it is shown
     ...     def find(self, films):
     ...         names = ("top_left", "top_right", "bottom_right", "bottom_left")
-    ...         points = np.array([[[0, 0], [64, 0], [64, 64], [0, 64]]] * len(films))
+    ...         points = np.array([[[22, 22], [62, 22], [62, 62], [22, 62]]] * len(films))
     ...         return SimpleNamespace(names=names, points=points)
     >>> X = pd.DataFrame({"film": [np.full((64, 64), 90, dtype=np.uint8), None]})
-    >>> type(rectify_rows(X, "film", Whole()).loc[0, "film"])
+    >>> type(rectify_rows(X, "film", Middle()).loc[0, "film"])
     <class 'bytes'>
     """
     frame = Frame.read(X)
