@@ -62,15 +62,13 @@ for axis, title in zip(axes, ["severity 5", "corners known", "corners found"], s
 
 # %%
 rows = cohort.X["pelvis_xray"].notna().to_numpy()
-y = cohort.y.to_numpy()[rows]
+y = np.asarray(cohort.y)[rows]
 train = np.arange(len(X)) % 3 > 0
 for augment in (True, "photograph"):
     encoder = af.ImageEncoder("pelvis_xray", size=64, augment=augment)
     model = af.JointFusionClassifier({"film": encoder}, max_epochs=6, verbose=0, random_state=0)
     model.fit(X[train], y[train])
-    test = af.stress(
-        model, X[~train], y[~train], severities=[2, 5], n_bootstrap=200, verbose=0
-    )
+    test = af.stress(model, X[~train], y[~train], severities=[2, 5], n_bootstrap=200, verbose=0)
     print(f"augment={augment!r}: {test.verdict}")
 
 # %% [markdown]
