@@ -16,6 +16,8 @@ PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c c
 # Two test processes with one thread each beat one process with two threads.
 export OMP_NUM_THREADS := 1
 export HF_HUB_OFFLINE := 1
+# Hundreds of processes import the same modules: the first keeps what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
 # MkDocs 1 is meant; the theme's notice about MkDocs 2 would drown real warnings.
 export NO_MKDOCS_2_WARNING := 1
 
@@ -32,14 +34,16 @@ help:
 demo: $(VENV)/.core
 	$(BIN)/asfusion demo --out demo-output
 
-# The site is built on one core while the other checks, of one core each, run on the other; what it
-# said is shown behind them. pytest's summary closes the run.
-test: environment
+# Two things at once, since most use one core: tools are installed beside the environment, and the
+# site is built beside the other checks; what it said is shown behind them. pytest's summary closes
+# the run.
+test: $(BIN)/python
+	@$(MAKE) --no-print-directory $(VENV)/.audit & tools=$$!; \
+	$(MAKE) --no-print-directory environment; made=$$?; wait $$tools && exit $$made
 	@mkdir -p dist; $(MAKE) --no-print-directory docs > dist/docs.log 2>&1 & site=$$!; \
-	$(MAKE) --no-print-directory audit lint types layers; checks=$$?; \
+	$(MAKE) --no-print-directory audit lint types layers floors; checks=$$?; \
 	wait $$site; built=$$?; cat dist/docs.log; exit $$((checks + built))
-	$(MAKE) --no-print-directory floors
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 # For the desk, under two minutes: the public face, the architecture, the contracts of heads and
 # tables, and scores; `make test` before a pull request.
@@ -49,7 +53,7 @@ DESK := tests/test_public_api.py tests/test_architecture.py tests/test_frames.py
 	tests/evaluation/test_scoring.py tests/training/test_loop.py tests/notes tests/clinical/test_scores.py
 
 check: environment lint types layers
-	$(BIN)/python -m pytest -q -n 2 $(DESK)
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal $(DESK)
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "No Python 3.11 or newer found. Install one, or run: make PYTHON=/path/to/python" >&2; exit 1; }
@@ -61,15 +65,9 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) -e ".[pretrained]"
 	@touch $@
 
-# What is locked comes with its hashes; what another platform needs besides, by its version alone.
-# torch is fetched first, in the build that pip finds, and then compared with the hashes of all builds.
 $(VENV)/.dev: pyproject.toml constraints.txt lock.txt .ci/torch-lock.txt | $(BIN)/python
 	@echo "Installing asfusion and its checks into $(VENV) (a few minutes on a fresh machine) ..."
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r lock.txt
-	$(BIN)/python -m pip download -qq --disable-pip-version-check --no-deps -c constraints.txt -d $(VENV)/wheels torch
-	$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-index --find-links $(VENV)/wheels --require-hashes -r .ci/torch-lock.txt
-	@rm -rf $(VENV)/wheels
-	$(PIP_INSTALL) -e ".[pretrained,parquet,docs,test]"
+	VENV=$(VENV) .ci/install
 	@touch $@ $(VENV)/.core
 
 # torchvision's compiled operators must match torch exactly, and a mismatch breaks

@@ -1,6 +1,7 @@
 from . import anatomy as anatomy
 from . import baselines as baselines
 from . import clinical as clinical
+from . import corners as corners
 from . import datasets as datasets
 from . import exceptions as exceptions
 from . import foundation as foundation
@@ -24,6 +25,7 @@ from .encoders.concepts import ConceptEncoder as ConceptEncoder
 from .encoders.genotypes import GenotypeEncoder as GenotypeEncoder
 from .encoders.image import ImageEncoder as ImageEncoder
 from .encoders.infer import infer_encoders as infer_encoders
+from .encoders.regions import RegionEncoder as RegionEncoder
 from .encoders.slices import SliceEncoder as SliceEncoder
 from .encoders.tabular import TabularEncoder as TabularEncoder
 from .encoders.text import TextEncoder as TextEncoder

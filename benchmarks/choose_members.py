@@ -1,6 +1,7 @@
-"""From how many rows on gradient boosting and a network help an automatic fusion.
+"""From how many rows on boosting and a network help an automatic fusion, and how to average.
 
 Run: ``python benchmarks/choose_members.py [--rows 300 600 1200 2400] [--seeds 2]``
+``python benchmarks/choose_members.py --part average [--only cxr rosmap ...]``
 
 Sees training rows only (`_datasets.training_part`): of those, two in three patients teach and the
 others judge. All six members are fitted once; then averages of the first four, with boosting, with
@@ -8,26 +9,36 @@ joint fusion, and with both are weighed and sharpened as `AutoFusionClassifier` 
 log-loss and AUC. The synthetic cohort is drawn without films, so that it can be large; two made-up
 tables of other kinds (linear, and of clusters that only trees and networks tell apart) stand beside
 it.
+
+``--part average`` fits the first four on three folds by patient of each real training part, and
+judges, beside each member, averages by other weights (half-way to equal ones as it is, all the
+way, or none of it) and of members that were sharpened one by one before.
 """
 
 from __future__ import annotations
 
 import argparse
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import _datasets
 import numpy as np
 import pandas as pd
 import torch
-from _datasets import Task, training_part
+from _datasets import DATA, Task, training_part
 from sklearn.datasets import make_classification
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
-from asfusion.selection._average import averaged, learned_sharpness, member_weights
+from asfusion._splits import patient_folds
+from asfusion.selection._average import _SHRUNK, averaged, learned_sharpness, member_weights
 
+REAL = ["cxr", "vertebral", "rosmap", "tcga_kirc3y", "tcga_luad3y", "breast_cancer", "wine"]
+REAL += ["diabetes_above_median"]
+QUICK = ["wine"]
 FIRST_SEED = 100  # other patients than those by whom defaults are judged
 FIRST = ["late mean", "late product", "early linear", "early forest"]
 SETS = {
@@ -42,10 +53,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, nargs="+", default=[300, 600, 1200, 2400])
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--part", choices=("rows", "average"), default="rows")
+    parser.add_argument("--only", nargs="+", default=REAL, help="data sets of the part `average`")
+    parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
+    if options.part == "average":
+        compare_averages(QUICK if options.quick else options.only, options.data)
+        return
     lines = []
     for n_rows in [120] if options.quick else options.rows:
         for seed in range(1 if options.quick else options.seeds):
@@ -114,6 +131,61 @@ def judge(task: Task, seed: int) -> list[dict[str, Any]]:
             }
         )
     return lines
+
+
+def compare_averages(names: Sequence[str], data: Path) -> None:
+    """Print AUC and log-loss of each way to average, for each training part and on average."""
+    lines = []
+    for task in _datasets.tasks(names, data):
+        part = training_part(task)
+        classes, y = np.unique(part.y, return_inverse=True)
+        said: dict[str, np.ndarray] = {}
+        for learn, test in patient_folds(part.groups, 3, n_rows=len(y), strata=y, seed=7):
+            for way, answer in averages(part.take(learn), part.take(test)).items():
+                said.setdefault(way, np.empty((len(y), len(classes))))[test] = answer
+        for way, answer in said.items():
+            auc = roc_auc_score(y, answer[:, 1] if len(classes) == 2 else answer, multi_class="ovr")
+            loss = log_loss(y, answer)
+            lines.append({"set": task.name, "way": way, "auc": auc, "log_loss": loss})
+    table = pd.DataFrame(lines)
+    for score in ("auc", "log_loss"):
+        shown = table.pivot(index="way", columns="set", values=score)
+        print(f"\n{score}\n{shown.assign(mean=shown.mean(axis=1)).round(4).to_string()}")
+
+
+def averages(known: Task, asked: Task) -> dict[str, np.ndarray]:
+    """Return what members say of the rows that are asked about, and averages of it."""
+    model = Kept(known.encoders(), FIRST, verbose=0, random_state=0)
+    model.fit(known.X, known.y, groups=known.groups)
+    target, (outputs, rows) = model.target_, model.kept
+    said = {name: part.predict_proba(asked.X) for name, part in model.models_.items()}
+    plain = np.stack(list(said.values()))
+    powers = [learned_sharpness(target, own, rows) for own in outputs]
+    own, others = (
+        np.stack([sharpened(target, part, power) for part, power in zip(of, powers, strict=True)])
+        for of in (outputs, plain)
+    )
+    for label, seen, new in (("as they are", outputs, plain), ("sharpened", own, others)):
+        for shrunk in (0.0, 0.5, 1.0):
+            weights = weighed(target, seen, rows, shrunk)
+            power = learned_sharpness(target, averaged(seen, weights), rows)
+            mean = np.tensordot(weights, new, 1)
+            said[f"average, {label}, shrunk {shrunk}"] = target.sharpened(mean, power)
+    return said
+
+
+def sharpened(target: Any, outputs: np.ndarray, power: float) -> np.ndarray:
+    """Return sharpened probabilities, NaN where there are none."""
+    there = ~np.isnan(outputs).any(axis=1)
+    made = np.full(outputs.shape, np.nan)
+    made[there] = target.sharpened(outputs[there], power)
+    return made
+
+
+def weighed(target: Any, outputs: np.ndarray, rows: Any, shrunk: float) -> np.ndarray:
+    """Return weights drawn so far to equal ones."""
+    half, even = member_weights(target, outputs, rows), np.full(len(outputs), 1 / len(outputs))
+    return even + (half - even) * (1.0 - shrunk) / (1.0 - _SHRUNK)
 
 
 class Kept(af.AutoFusionClassifier):

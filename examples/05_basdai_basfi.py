@@ -11,7 +11,7 @@ from asfusion.baselines import compare_baselines
 cohort = af.datasets.make_axspa_cohort(150, random_state=0, modalities=("labs",))
 X, targets, groups = cohort.X, cohort.targets, cohort.groups
 active = targets["basdai"] >= 4  # for whom the important change of BASFI is larger
-compare_baselines(X, targets["basfi"], groups, active=active, n_bootstrap=200)
+compare_baselines(X, targets["basfi"], groups, cv=3, active=active, n_bootstrap=200)
 
 # %% [markdown]
 # The board compares each model with the mean and with the linear model, on the same folds and

@@ -22,7 +22,7 @@ from asfusion._version import __version__
 from asfusion.cli import commands
 from asfusion.cli._data import read_table, write_table
 from asfusion.cli.commands import main
-from asfusion.exceptions import AsfusionWarning
+from asfusion.exceptions import AsfusionWarning, ConfigurationError
 from asfusion.persistence import load
 from asfusion.targets._tasks import TASKS
 
@@ -52,11 +52,18 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "patients.csv"
 
 
+@pytest.fixture(autouse=True)
+def short_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether enough was learned is asked where networks are tested."""
+    monkeypatch.setattr("asfusion.estimators._joint._EPOCHS", 3)
+
+
 FIT = ["--target", "flare", "--group", "patient", "--drop", "basdai"]
+EARLY = ["--family", "early"]  # what these tests are about it does, too, and sooner
 
 
 def test_fit_predict_info(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", str(file), *FIT, "--out", "models/m.asf"]) == 0
+    assert main(["fit", *EARLY, str(file), *FIT, "--out", "models/m.asf"]) == 0
     assert "Fitted on all 40 rows" in capsys.readouterr().out
     assert main(["predict", "models/m.asf", str(file), "--keep", "patient", "--out", "p.csv"]) == 0
     made = pd.read_csv("p.csv")
@@ -117,7 +124,7 @@ def test_numbers_and_words_stay_as_they_are(tmp_path: Path) -> None:
 def test_predictions_hold_no_formula_unless_asked(file: Path) -> None:
     rows = patients().assign(site="=1+1", patient=-patients()["patient"])
     rows.to_csv(file, index=False)
-    assert main(["fit", str(file), *FIT, "site"]) == 0
+    assert main(["fit", *EARLY, str(file), *FIT, "site"]) == 0
     predict = ["predict", "model.asf", str(file), "--keep", "patient", "site"]
     assert main(predict) == 0
     made = pd.read_csv("predictions.csv")
@@ -212,7 +219,9 @@ def test_every_target_is_fitted_and_predicted(
     table = every_target().fillna({"crp": 8.0})
     others = set(table) - asked_for(words) - {"patient", "crp", "sex"}
     table.to_csv(file, index=False)
-    assert main(["fit", "patients.csv", *words, "--group", "patient", "--drop", *others]) == 0
+    assert (
+        main(["fit", *EARLY, "patients.csv", *words, "--group", "patient", "--drop", *others]) == 0
+    )
     model = load("model.asf")
     assert set(model.feature_names_in_) == {"crp", "sex"} - asked_for(words)
     assert kind in type(model).__name__ or type(model.target_).__name__.lower() in kind
@@ -276,7 +285,7 @@ def test_grades_of_an_enum_have_their_order(file: Path) -> None:
     order = ["none", "mild", "grave"]
     table = polars.from_dicts(every_target()[["crp", "severity"]].to_dict("records"))
     table.with_columns(polars.col("severity").cast(polars.Enum(order))).write_parquet("p.parquet")
-    assert main(["fit", "p.parquet", "--target", "severity"]) == 0
+    assert main(["fit", *EARLY, "p.parquet", "--target", "severity"]) == 0
     assert load("model.asf").classes_.tolist() == order
 
 
@@ -286,7 +295,7 @@ def test_names_are_no_patterns(file: Path) -> None:
     table = table.rename(columns={"uveitis": "^c.*$", "sex": "*", "patient": "^.*$"})
     table.to_csv(file, index=False)
     words = ["patients.csv", "--target", "^c.*$", "--group", "^.*$"]
-    assert main(["fit", *words]) == 0
+    assert main(["fit", *EARLY, *words]) == 0
     assert load("model.asf").feature_names_in_.tolist() == ["crp", "*"]
     assert main(["predict", "model.asf", "patients.csv", "--keep", "^.*$"]) == 0
     assert pd.read_csv("predictions.csv").columns[:2].tolist() == ["^.*$", "row"]
@@ -295,7 +304,9 @@ def test_names_are_no_patterns(file: Path) -> None:
 def test_a_comma_may_belong_to_a_name(file: Path) -> None:
     table = every_target()[["crp", "sex", "flares"]].rename(columns={"flares": "flares, year"})
     table.to_csv(file, index=False)
-    assert main(["fit", "patients.csv", "--target", "flares, year", "--task", "counts"]) == 0
+    assert (
+        main(["fit", *EARLY, "patients.csv", "--target", "flares, year", "--task", "counts"]) == 0
+    )
     assert "flares, year" not in load("model.asf").feature_names_in_
 
 
@@ -321,7 +332,7 @@ def test_wrong_usage(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_table_without_the_target_can_be_predicted(file: Path) -> None:
-    assert main(["fit", str(file), *FIT]) == 0
+    assert main(["fit", *EARLY, str(file), *FIT]) == 0
     patients().drop(columns=["flare", "basdai", "patient"]).to_parquet("new.parquet")
     assert main(["predict", "model.asf", "new.parquet", "--out", "p.parquet"]) == 0
     assert len(polars.read_parquet("p.parquet")) == 40
@@ -352,6 +363,30 @@ def test_families_and_estimators(
     kind = type(load("model.asf")).__name__
     assert kind.endswith("Classifier" if target == "flare" else "Regressor")
     assert kind.lower().startswith(choice[1])
+
+
+def test_families_that_are_not_asked_for(file: Path) -> None:
+    for words, family in (
+        ([], "AutoFusionClassifier"),
+        (["--estimator", "forest"], "EarlyFusionClassifier"),
+        (["--family", "late", "--estimator", "forest"], "LateFusionClassifier"),
+    ):
+        asked = commands._parser().parse_args(["fit", str(file), *FIT, *words])
+        assert type(commands._make_model(asked, commands.read_rows(asked))).__name__ == family
+
+
+def test_families_are_compared_without_being_named(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, object] = {}
+
+    def plan(data: object, families: object, *rest: object) -> None:
+        asked["families"] = families
+        raise ConfigurationError("seen")
+
+    monkeypatch.setattr("asfusion.comparison.comparer._plan", plan)
+    assert main(["compare", str(file), *FIT]) == 1
+    assert asked["families"] == ("early", "joint", "late")
 
 
 def test_no_patient_is_on_both_sides(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +434,7 @@ def test_image_paths_are_relative_to_the_table(
     rows.loc[3, "film"] = None
     rows.to_csv(folder / "patients.csv", index=False)
     monkeypatch.chdir(tmp_path)
-    words = ["fit", "study/patients.csv", *FIT, "note"]
+    words = ["fit", *EARLY, "study/patients.csv", *FIT, "note"]
     assert main(words) == 0
     assert main(["predict", "model.asf", "study/patients.csv"]) == 0
 
@@ -412,7 +447,7 @@ def test_paths_may_start_elsewhere(file: Path, capsys: pytest.CaptureFixture[str
         Image.fromarray(grey).save(file.parent / "archive" / f"{i}.png")
     table.to_csv(file, index=False)
     words = ["patients.csv", "--root", "archive"]
-    assert main(["fit", *words, "--target", "flare"]) == 0
+    assert main(["fit", *EARLY, *words, "--target", "flare"]) == 0
     assert main(["predict", "model.asf", *words]) == 0
     assert main(["fit", "patients.csv", "--target", "flare", "--root", "nowhere"]) == 1
     assert "--root: expected a folder, got none at nowhere" in capsys.readouterr().err
@@ -426,7 +461,7 @@ def test_fix_of_a_film_is_an_option_of_the_command_line(
     for i in range(20):
         Image.fromarray(np.full((40, 40), 10 * i, dtype=np.uint8)).save(f"{i}.png")
     table.to_csv(file, index=False)
-    assert main(["fit", "patients.csv", "--target", "flare"]) == 0
+    assert main(["fit", *EARLY, "patients.csv", "--target", "flare"]) == 0
     Path("7.png").unlink() if harm == "missing" else Path("7.png").write_bytes(b"no image")
     capsys.readouterr()
     for words in (
@@ -462,6 +497,7 @@ def test_notes_are_no_folders(file: Path, note: str) -> None:
 
 def test_demo_leaves_something_to_look_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("polars.from_pandas", None)  # needs pyarrow, which `make demo` lacks
+    monkeypatch.setattr("asfusion.selection._base._ENOUGH", {"late mean": 0, "early linear": 0})
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--rows", "40", "--out", "out"]) == 0
     made = {
@@ -603,7 +639,7 @@ def test_error_is_one_line_without_a_traceback(
 
 
 def test_errors_of_prediction(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["fit", str(file), *FIT, "note"]) == 0
+    assert main(["fit", *EARLY, str(file), *FIT, "note"]) == 0
     assert main(["predict", "model.asf", str(file), "--times", "1"]) == 1
     assert "times to an event, got EarlyFusionClassifier" in capsys.readouterr().err
     assert main(["predict", "model.asf", str(file), "--keep", "patiant"]) == 1
@@ -688,7 +724,10 @@ def test_new_head_is_a_choice_of_the_command_line(file: Path, tmp_path: Path) ->
     patients()[["crp", "sex", "flare"]].to_csv(file, index=False)
     fit = ["fit", "patients.csv", "--target", "flare", "--family", "joint", "--fusion", "sum"]
     both = f"main({fit}) or main(['predict', 'model.asf', 'patients.csv'])"
-    code = f"from asfusion.cli.commands import main; raise SystemExit({both})"
+    code = (
+        "from asfusion.cli.commands import main; from asfusion.estimators import _joint; "
+        f"_joint._EPOCHS = 3; raise SystemExit({both})"
+    )
     subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code],
         check=True, env=os.environ | {"PYTHONPATH": str(package.parent)},

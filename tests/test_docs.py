@@ -52,6 +52,8 @@ def relative(path: Path) -> str:
 def test_code_of_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page is read from top to bottom: its blocks share one namespace and one folder."""
     monkeypatch.chdir(tmp_path)
+    # Where a page does not say how long a network trains, it is to run, not to learn.
+    monkeypatch.setattr("asfusion.estimators._joint._EPOCHS", 5)
     namespace = {"__name__": "__main__"}
     for block in python_blocks(page):
         # Blank lines in front give tracebacks the line numbers of the page.

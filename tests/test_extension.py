@@ -336,6 +336,7 @@ def test_a_head_of_ones_own_is_a_choice_of_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr("asfusion.estimators._joint._EPOCHS", 3)
     (tmp_path / "my_heads.py").write_text(HEAD)
     rows[["crp", "esr", "bmi", "flare"]].to_csv(tmp_path / "rows.csv", index=False)
 

@@ -26,6 +26,7 @@ ROOMS = (
     "anatomy",
     "baselines",
     "clinical",
+    "corners",
     "datasets",
     "fusion",
     "genomics",
@@ -34,7 +35,7 @@ ROOMS = (
     "targets",
 )
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
-NAMES_AT_MOST = 60
+NAMES_AT_MOST = 64
 
 
 def stub_names(package: str) -> dict[str, str]:

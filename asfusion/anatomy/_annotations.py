@@ -69,17 +69,10 @@ def read_annotations(table: Any, kind: Kind, root: Root) -> Annotated:
     InputError
         If it cannot be read, or a row of it cannot be.
     """
-    if table is None:
-        msg = (
-            f"annotations: expected a table with the columns {quoted(kind.columns, 9)}, or the "
-            "path of a CSV file, got None. A finder learns from them."
-        )
-        raise ConfigurationError(msg)
-    if isinstance(table, str | os.PathLike):
-        table = _read_csv(table)
+    table = as_table(table, kind)
     frame = Frame.read(table)
     frame.check_columns(kind.columns, "annotations")
-    films = [_key(cell, row, root) for row, cell in enumerate(frame.cells("film"))]
+    films = [key_of_cell(cell, row, root) for row, cell in enumerate(frame.cells("film"))]
     names = frame.strings(kind.what)
     numbers = np.stack([frame.numbers(name) for name in kind.numbers], axis=1)
     of_film: dict[str, dict[str, tuple[float, ...]]] = {}
@@ -90,6 +83,19 @@ def read_annotations(table: Any, kind: Kind, root: Root) -> Annotated:
     if not found:
         raise InputError("annotations: expected at least one row, got none.")
     return Annotated(tuple(found), of_film)
+
+
+def as_table(table: Any, kind: Kind) -> Any:
+    """Return a table of annotations, read from its file where it is one."""
+    if table is None:
+        msg = (
+            f"annotations: expected a table with the columns {quoted(kind.columns, 9)}, or the "
+            "path of a CSV file, got None. A finder learns from them."
+        )
+        raise ConfigurationError(msg)
+    if isinstance(table, str | os.PathLike):
+        return _read_csv(table)
+    return table
 
 
 def _read_csv(path: str | os.PathLike[str]) -> Any:
@@ -103,7 +109,7 @@ def _read_csv(path: str | os.PathLike[str]) -> Any:
         raise InputError("annotations: expected a CSV file with a header, got another.") from None
 
 
-def _key(cell: Any, row: int, root: Root) -> str:
+def key_of_cell(cell: Any, row: int, root: Root) -> str:
     film = as_film(cell, root) if not isinstance(cell, str) or cell.strip() else None
     key = None if film is None else key_of(film)
     if key is None:

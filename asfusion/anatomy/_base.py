@@ -82,6 +82,14 @@ class Finder(Described, Bundled):
     weights_: list[Weights]
     confidence_: Confidence
 
+    def __repr__(self) -> str:
+        """Return the constructor call; annotations name the films of patients, and stay unsaid."""
+        if self.annotations is None:
+            return super().__repr__()
+        rest = repr(type(self)(**{**self.get_params(), "annotations": None}))
+        name, _, params = rest.partition("(")
+        return f"{name}(annotations=..., {params}".replace(", )", ")")
+
     @learns
     def fit(self, films: Any, groups: Any = None) -> Self:
         """Learn from the films that are annotated.

@@ -183,12 +183,13 @@ def _compare(options: argparse.Namespace) -> None:
     from asfusion.comparison.comparer import compare
 
     rows = read_rows(options)
+    families = {} if options.families is None else {"families": options.families}
     board = compare(
         rows.X,
         rows.y,
         groups=rows.groups,
         cv=options.folds,
-        families=options.families,
+        **families,
         fusions=options.fusions,
         combines=options.combines,
         estimators={name: _make_estimator(name, rows.target) for name in options.estimators},
@@ -245,24 +246,23 @@ def _categories(model: Any) -> list[str]:
 def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
     from asfusion.estimators._base import estimator_class
 
-    family = estimator_class(options.family, rows.target)
+    family = options.family or ("auto" if options.estimator is None else "early")
     choices: dict[str, Any] = {"random_state": options.seed, "target": rows.target}
     for name, needed in (("fusion", "joint"), ("combine", "late")):
         if (chosen := getattr(options, name)) is None:
             continue
-        if options.family != needed:
-            msg = f"--{name}: expected the family {needed!r} beside it, got {options.family!r}."
+        if family != needed:
+            msg = f"--{name}: expected the family {needed!r} beside it, got {family!r}."
             raise ConfigurationError(msg)
         choices[name] = chosen
     if options.estimator is not None:
-        if options.family not in _TAKES_ESTIMATOR:
+        if family not in _TAKES_ESTIMATOR:
             known = " or ".join(map(repr, _TAKES_ESTIMATOR))
-            got = options.family
-            msg = f"--estimator: expected the family {known} beside it, got {got!r}."
+            msg = f"--estimator: expected the family {known} beside it, got {family!r}."
             raise ConfigurationError(msg)
-        name = _TAKES_ESTIMATOR[options.family]
+        name = _TAKES_ESTIMATOR[family]
         choices[name] = _make_estimator(options.estimator, rows.target)
-    return family(**choices)
+    return estimator_class(family, rows.target)(**choices)
 
 
 def _make_estimator(name: str, target: Target) -> Any:
@@ -359,7 +359,7 @@ def _add_look(commands: Any) -> None:
 def _add_fit(commands: Any) -> None:
     fit = commands.add_parser("fit", help="fit a model on a table and save it")
     _add_rows(fit)
-    fit.add_argument("--family", choices=_FAMILIES, default="early", help="(early)")
+    fit.add_argument("--family", choices=_FAMILIES, help="(auto; early beside --estimator)")
     words = f"head of joint fusion: {', '.join(fusion_heads())}, or module:Class (concat)"
     fit.add_argument("--fusion", type=fusion_head, metavar="HEAD", help=words)
     fit.add_argument("--combine", choices=_COMBINES, help="of late fusion (auto)")
@@ -393,8 +393,9 @@ def _add_predict(commands: Any) -> None:
 def _add_compare(commands: Any) -> None:
     compare = commands.add_parser("compare", help="rank fusions against single modalities")
     _add_rows(compare)
-    words = "(early joint late)"
-    compare.add_argument("--families", nargs="+", choices=_FAMILIES, help=words)
+    usual = ["early", "joint", "late"]
+    words = f"({' '.join(usual)})"
+    compare.add_argument("--families", nargs="+", choices=_FAMILIES, default=usual, help=words)
     words = f"heads of joint fusion: {', '.join(fusion_heads())}, or module:Class (concat)"
     compare.add_argument(
         "--fusions", nargs="+", type=fusion_head, metavar="HEAD", default=["concat"], help=words

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion.crossvalidation._blackout import Blackout
 from asfusion.crossvalidation._folds import Canary, Fold
 from asfusion.duplicates.found import Duplicates
 from asfusion.evaluation._labels import score_label, show_interval, show_number
@@ -15,6 +16,7 @@ from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import Report
 from asfusion.show import colours, figures, page
+from asfusion.show.figures import signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +35,7 @@ class CrossValidationPage(page.Page):
     duplicates: Duplicates | None
     canary: Canary | None
     within_sites: Mapping[str, Interval] | None
+    blackout: Blackout | None
 
     @property
     def n_repeats(self) -> int:
@@ -130,7 +133,7 @@ def _verdict(result: CrossValidationPage) -> list[str]:
         said.append(f"All rows pooled, though judged by different models: {name} {pooled}.")
     if not report.is_grouped:
         said.append("No groups were given: visits of one patient may stand on both sides.")
-    return [*said, *_leaks(result)]
+    return [*said, *_without_regions(result), *_leaks(result)]
 
 
 def _what(result: CrossValidationPage) -> str:
@@ -142,6 +145,15 @@ def _what(result: CrossValidationPage) -> str:
     if not told:
         return f"{name} is undefined within each of {len(result.sites)} sites,"
     return f"{name} {_shown(score)} on average within {len(told)} sites,"
+
+
+def _without_regions(result: CrossValidationPage) -> list[str]:
+    black = result.blackout
+    if black is None:
+        return []
+    name, change = score_label(black.name), black.difference
+    changed = f"{signed(change.estimate)} ({signed(change.low)} to {signed(change.high)})"
+    return [f"Regions black: {name} {_shown(black.score)}; with them it changes by {changed}."]
 
 
 def _leaks(result: CrossValidationPage) -> list[str]:

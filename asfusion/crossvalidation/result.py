@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._version import __version__
+from asfusion.crossvalidation._blackout import Blackout
 from asfusion.crossvalidation._folds import Canary, Fold
 from asfusion.crossvalidation._result_page import CrossValidationPage
 from asfusion.duplicates.found import Duplicates
@@ -48,6 +49,9 @@ class CrossValidation(CrossValidationPage):
         The mean over sites of each score within them, each site counting once, if they were left
         out. Intervals draw patients within each site. A site in which a score is undefined
         is left out of its mean.
+    blackout : Blackout or None
+        The score of the same model where the regions that it looks at are black, with the paired
+        difference, if asked for.
     version : str
         Version of asfusion that made the result.
     """
@@ -60,6 +64,7 @@ class CrossValidation(CrossValidationPage):
     duplicates: Duplicates | None
     canary: Canary | None
     within_sites: Mapping[str, Interval] | None = None
+    blackout: Blackout | None = None
     version: str = __version__
 
     def to_frame(self) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from asfusion._progress import progress_shown, told_once
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import Split, make_folds
 from asfusion._warn import warn_user
+from asfusion.crossvalidation._blackout import black_out, compare_blackout
 from asfusion.crossvalidation._folds import Canary, mean_within, score_folds, split_by_site
 from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds, take_rows
 from asfusion.crossvalidation.result import CrossValidation
@@ -53,6 +54,7 @@ def cross_validate(
     sites: Any = None,
     duplicates: Literal["raise", "warn", "ignore", "join"] = "warn",
     canary: bool = False,
+    blackout: bool = False,
     n_jobs: int | None = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
@@ -93,6 +95,10 @@ def cross_validate(
     canary : bool
         Whether to do everything a second time with labels that were permuted among patients.
         What scores above chance there has leaked. Takes as long again.
+    blackout : bool
+        Whether to do everything a second time with whole films on which the regions that encoders
+        look at are black. What it scores then, with the paired difference, it does not owe to
+        those regions. Takes as long again.
     n_jobs : int, optional
         Number of processes; one by default, -1 for all processors. Results do not depend on
         it, save for the last digit where a network runs on several threads.
@@ -164,6 +170,7 @@ def cross_validate(
     target = kind.read(y, len(frame))
     numbers, is_grouped = read_groups(groups, len(frame))
     patients = numbers if is_grouped else None
+    black = black_out(model) if blackout else None
     found = _look_for_copies(frame, patients, duplicates, _root_of(model), verbose)
     if duplicates == "join" and found is not None and found.links:
         numbers, is_grouped = found.joined_groups, True
@@ -178,8 +185,10 @@ def cross_validate(
         trial = _CanaryRun(rows, plan, target, units)
     with progress_shown(bool(verbose)), told_once(bool(verbose)):
         answers, cuts = run_folds(model, rows, folds, seed=seed, n_jobs=n_jobs)
+        dark = black and run_folds(black, rows, folds, seed=seed, n_jobs=n_jobs)[0]
         sung = None if trial is None else trial.run(model, seed, n_jobs, options)
-    return _result(rows, target, answers, cuts, folds, plan.names, found, sung, options)
+    result = _result(rows, target, answers, cuts, folds, plan.names, found, sung, options)
+    return result if dark is None else _with_blackout(result, rows, target, answers, dark, options)
 
 
 # -- rows ------------------------------------------------------------------------------
@@ -397,3 +406,21 @@ def _result(
         # Sites are the same folds in every repeat.
         within_sites=mean_within(together, numbers[tested, 0], **options)[0] if names else None,
     )
+
+
+def _with_blackout(
+    result: CrossValidation,
+    rows: FoldRows,
+    target: NDArray[Any],
+    answers: NDArray[np.float64],
+    dark: NDArray[np.float64],
+    options: dict[str, Any],
+) -> CrossValidation:
+    """Return a result that knows what the same model says of films without their regions."""
+    parts = []
+    for said in (answers, dark):
+        predicted, tested = _average(said, result.folds)
+        groups = None if rows.groups is None else rows.groups[tested]
+        parts.append(read_as(rows.target, predicted[tested], target[tested], groups))
+    found = compare_blackout(result.report.primary, parts[0], parts[1], options)
+    return replace(result, blackout=found)

@@ -13,13 +13,18 @@ from numpy.typing import NDArray
 from asfusion._files import write_file
 from asfusion._progress import progress
 from asfusion._random import derive_seed
+from asfusion.clinical._msasss import CERVICAL_CORNERS, LUMBAR_CORNERS
 from asfusion.datasets._axspa_patients import Bools, Patients
 from asfusion.datasets._phantoms.dicom_files import write_radiograph, write_series
+from asfusion.datasets._phantoms.implants import Implants
 from asfusion.datasets._phantoms.mri import render_mri
+from asfusion.datasets._phantoms.mri_mimics import Mimics
 from asfusion.datasets._phantoms.pelvis import render_pelvis
+from asfusion.datasets._phantoms.pelvis_bones import PelvisLabel
 from asfusion.datasets._phantoms.spine import render_spine
 
 _SCANNERS_PER_SITE = 2
+_JOINTS = (("right_sij", PelvisLabel.RIGHT_SIJ), ("left_sij", PelvisLabel.LEFT_SIJ))
 _VISIBLE = 0.02  # attenuation: the noise of a detector hides less
 Paths = dict[str, list[str | None]]
 
@@ -40,12 +45,23 @@ class FilmRoom:
         Where files go.
     seed : int
         Seeds anatomy, exposure and noise.
+    film_mm : float or None
+        Edge of a pixel of fine radiographs.
     """
 
     def __init__(
-        self, patients: Patients, dates: list[datetime.date], folder: Path, seed: int
+        self,
+        patients: Patients,
+        dates: list[datetime.date],
+        folder: Path,
+        seed: int,
+        film_mm: float | None = None,
     ) -> None:
         self.patients, self.dates, self.folder, self.seed = patients, dates, folder, seed
+        self.film_mm = film_mm
+        # Lines of annotations: film, name, and x, y of a point or two corners of a box.
+        self.regions: list[tuple[str, str, float, float, float, float]] = []
+        self.corner_points: list[tuple[str, str, float, float]] = []
 
     def write_pelvis(self, absent: Bools) -> Paths:
         """Write pelvic radiographs, their segmentations, and where lesions changed them."""
@@ -62,14 +78,17 @@ class FilmRoom:
                 **self._body(row, short=True),
                 scanner=self._scanner(row),
                 site=int(self.patients.site[row]),
+                film_mm=self.film_mm,
+                implants=self._implants(row),
                 projection="ferguson" if rng.random() < 0.15 else "ap",
-                exposure=float(np.exp(rng.normal(0.0, 0.25))),
+                exposure=float(np.exp(rng.normal(0.0, 0.25 if self.film_mm is None else 0.4))),
                 anatomy=self._stream("bones", row),
                 rng=rng,
             )
             name = f"{self._key(row)}.dcm"
             path = self._film(film.pixels, film.spacing_mm, row, f"pelvis/{name}", "PELVIS", "AP")
             paths["pelvis_xray"].append(path)
+            self.regions += [(path, name, *_box(film.labels == label)) for name, label in _JOINTS]
             paths["segmentation"].append(self._mask("segmentation", film.labels, row))
             # A joint of grade 0 has no lesion, however it varies.
             sick = np.array([right, left])[:, None, None] > 0
@@ -90,6 +109,8 @@ class FilmRoom:
                 film = render_spine(
                     corners=self.patients.corners[row],
                     region=region,
+                    film_mm=self.film_mm,
+                    implants=self._implants(row),
                     **self._body(row, short=True),
                     scanner=self._scanner(row),
                     anatomy=self._stream("vertebrae", row, region),
@@ -98,6 +119,11 @@ class FilmRoom:
                 name = f"{region}/{self._key(row)}.dcm"
                 path = self._film(film.pixels, film.spacing_mm, row, name, body_part, "LL")
                 paths[f"{region}_xray"].append(path)
+                names = CERVICAL_CORNERS if region == "cervical" else LUMBAR_CORNERS
+                self.corner_points += [
+                    (path, corner, *place)
+                    for corner, place in zip(names, film.corner_xy.tolist(), strict=True)
+                ]
         return paths
 
     def write_mri(self, absent: Bools) -> Paths:
@@ -116,6 +142,7 @@ class FilmRoom:
                 **self._body(row, short=False),
                 site=site,
                 scanner=scanner,
+                mimics=self._mimics(row),
                 rng=self._stream("mri", row),
             )
             sequences: tuple[tuple[Literal["STIR", "T1"], NDArray[np.uint16]], ...]
@@ -181,6 +208,23 @@ class FilmRoom:
         site = int(self.patients.site[row])
         return _SCANNERS_PER_SITE * site + int(self._stream("scanner", row).integers(2))
 
+    def _implants(self, row: int) -> Implants | None:
+        """Return what a patient of a fine cohort carries."""
+        if self.film_mm is None:
+            return None
+        age = float(self.patients.scores["age"][row])
+        return Implants.draw(
+            female=not self.patients.male[row], age=age, rng=self._stream("implants", row)
+        )
+
+    def _mimics(self, row: int) -> Mimics | None:
+        """Return what looks like oedema on the MRI of a patient of a fine cohort."""
+        if self.film_mm is None:
+            return None
+        age = float(self.patients.scores["age"][row])
+        rng = self._stream("mimics", row)
+        return Mimics.draw(female=not self.patients.male[row], age=age, rng=rng)
+
     def _names(self, row: int) -> tuple[str, str]:
         return f"site {self.patients.site[row]}", f"scanner {self._scanner(row)}"
 
@@ -202,3 +246,9 @@ class FilmRoom:
             "date": self.dates[row] - datetime.timedelta(days=days),
             "seed": self.seed,
         }
+
+
+def _box(there: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+    """Return x0, y0, x1, y1 (pixels) around a label; a pixel's centre lies at a half."""
+    columns, rows = np.flatnonzero(there.any(axis=0)), np.flatnonzero(there.any(axis=1))
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)

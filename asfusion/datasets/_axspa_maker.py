@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from asfusion.datasets._axspa_measured import draw_dates, draw_gaps, measure_lab
 from asfusion.datasets._axspa_patients import Patients
 from asfusion.datasets._folders import temporary_folder
 from asfusion.datasets._genome import Genome, draw_genome
+
+if TYPE_CHECKING:
+    from asfusion.datasets._axspa_images import FilmRoom
 
 _IMAGES: Final = ("xray", "mri", "spine")
 
@@ -33,6 +36,8 @@ class Made:
     segmentations: list[str | None] | None
     lesions: list[str | None] | None
     mentions: list[Any] | None
+    regions: list[Any] | None
+    corner_points: list[Any] | None
 
 
 class Maker:
@@ -45,8 +50,10 @@ class Maker:
         seed: int,
         missing: float,
         path: str | os.PathLike[str] | None,
+        film_mm: float | None = None,
     ) -> None:
         self.patients, self.modalities, self.seed, self.path = patients, modalities, seed, path
+        self.film_mm = film_mm
         self.dates = draw_dates(len(patients), stream(seed, "dates"))
         self.cells, self.absent = draw_gaps(patients, missing, stream(seed, "gaps"))
         # Genes cause the disease whether or not anyone looks at them.
@@ -54,7 +61,7 @@ class Maker:
 
     def make(self) -> Made:
         columns: dict[str, list[Any]] = {}
-        mentions = segmentations = lesions = None
+        mentions = segmentations = lesions = regions = corner_points = None
         if "labs" in self.modalities:
             columns |= self._labs()
         if "genes" in self.modalities:
@@ -63,11 +70,14 @@ class Maker:
             notes, mentions = write_notes(self.patients, self.dates, self.seed)
             columns["clinical_note"] = _hidden(notes, self.absent["notes"])
         if set(_IMAGES) & set(self.modalities):
-            images = self._images()
+            room = self._room()
+            images = self._images(room)
+            regions = room.regions if "xray" in self.modalities else None
+            corner_points = room.corner_points if "spine" in self.modalities else None
             segmentations = images.pop("segmentation", None)
             lesions = images.pop("lesions", None)
             columns |= images
-        return Made(columns, self.genome, segmentations, lesions, mentions)
+        return Made(columns, self.genome, segmentations, lesions, mentions, regions, corner_points)
 
     def _labs(self) -> dict[str, list[Any]]:
         table = measure_labs(self.patients, stream(self.seed, "labs"))
@@ -86,11 +96,13 @@ class Maker:
             columns[name] = _hidden(dosage.tolist(), absent | (dosage < 0))
         return columns
 
-    def _images(self) -> dict[str, list[Any]]:
+    def _room(self) -> FilmRoom:
         from asfusion.datasets._axspa_images import FilmRoom
 
         folder = temporary_folder() if self.path is None else Path(self.path).absolute()
-        room = FilmRoom(self.patients, self.dates, folder, self.seed)
+        return FilmRoom(self.patients, self.dates, folder, self.seed, self.film_mm)
+
+    def _images(self, room: FilmRoom) -> dict[str, list[Any]]:
         columns: dict[str, list[Any]] = {}
         if "xray" in self.modalities:
             columns |= room.write_pelvis(self.absent["xray"])

@@ -23,6 +23,7 @@ from asfusion.datasets._axspa_margins import (
     SHARES,
     SMOKER,
     STIFFNESS_MIN,
+    STUDY_MSASSS,
     UVEITIS,
     Floats,
     Groups,
@@ -110,8 +111,13 @@ class Patients:
         return self.group > 0
 
 
-def draw_patients(n: int, rng: np.random.Generator) -> Patients:
-    """Return `n` patients; the shares of the groups are as exact as `n` allows."""
+def draw_patients(
+    n: int, rng: np.random.Generator, study: np.random.Generator | None = None
+) -> Patients:
+    """Return `n` patients; the shares of the groups are as exact as `n` allows.
+
+    `study`, if it is given, draws the corners of a study of damage in place of the usual ones.
+    """
     group = rng.permutation(np.searchsorted(np.cumsum(SHARES), (np.arange(n) + 0.5) / n))
     male = rng.random(n) < np.take(MALE, group)
     site = np.array([rng.choice(N_SITES, p=_SITES[g]) for g in group])
@@ -119,6 +125,9 @@ def draw_patients(n: int, rng: np.random.Generator) -> Patients:
     scores = _draw_scores(normal, group, male, rng)
     grades = _draw_grades(group, normal[:, 7], rng)
     corners = draw_corners(scores["msasss"].astype(np.int64), rng)
+    if study is not None:
+        total = STUDY_MSASSS.quantile(normal[:, list(COPULA).index("msasss")], group)
+        corners = draw_corners(total.astype(np.int64), study)
     scores["msasss"] = corners.sum(axis=1).astype(np.float64)
     oedema, fat = _draw_marrow(group, normal, rng)
     return Patients(

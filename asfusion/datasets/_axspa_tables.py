@@ -15,6 +15,7 @@ from asfusion.datasets._axspa_maker import Made
 from asfusion.datasets._axspa_margins import GROUPS
 from asfusion.datasets._axspa_outcomes import Outcome
 from asfusion.datasets._axspa_patients import Patients
+from asfusion.datasets._axspa_readers import Grades, draw_readings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +46,13 @@ def mentions_of(made: Made) -> pd.DataFrame | None:
     return pd.DataFrame(lines, columns=["row", "concept", "start", "end", "polarity"])
 
 
+def annotation_table(lines: list[Any] | None, columns: tuple[str, ...]) -> pd.DataFrame | None:
+    """Return true places on films, a line for each, or None where no such films were made."""
+    import pandas as pd
+
+    return None if lines is None else pd.DataFrame(lines, columns=list(columns))
+
+
 def to_frame(columns: dict[str, list[Any]], n: int) -> pd.DataFrame:
     import pandas as pd
 
@@ -58,7 +66,10 @@ def to_frame(columns: dict[str, list[Any]], n: int) -> pd.DataFrame:
 
 
 def make_targets(
-    patients: Patients, items: pd.DataFrame, outcomes: dict[str, Outcome]
+    patients: Patients,
+    items: pd.DataFrame,
+    outcomes: dict[str, Outcome],
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     import pandas as pd
 
@@ -82,8 +93,18 @@ def make_targets(
             "progression_2y": (later - now >= 2).astype(np.int64),
             **{f"{name}_time": outcome.time for name, outcome in outcomes.items()},
             **{f"{name}_event": outcome.event for name, outcome in outcomes.items()},
+            **_readings(patients, rng),
         }
     )
+
+
+def _readings(patients: Patients, rng: np.random.Generator) -> dict[str, Grades]:
+    """Return what each reader gave each joint, beside the drawn grades."""
+    return {
+        f"mny_{side}_reader{number}": grades[:, i]
+        for number, grades in enumerate(draw_readings(patients.grades, rng), start=1)
+        for i, side in enumerate(("right", "left"))
+    }
 
 
 def _asdas(items: pd.DataFrame, crp: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -107,6 +128,8 @@ def make_truth(patients: Patients, made: Made, outcomes: dict[str, Outcome]) -> 
             "oedema_quadrants": (patients.oedema > 0.35).sum(axis=1),
             "fat": patients.fat.sum(axis=1),
             "grade_sum": patients.grades.sum(axis=1),
+            "grade_right": patients.grades[:, 0],
+            "grade_left": patients.grades[:, 1],
             "msasss": patients.corners.sum(axis=1),
             "hla_b27": made.genome.hla_b27.astype(np.int64),
             **{f"{name}_log_risk": outcome.log_risk for name, outcome in outcomes.items()},

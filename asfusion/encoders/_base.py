@@ -32,6 +32,7 @@ from asfusion.encoders._plain import numbers_of
 from asfusion.exceptions import InputError
 
 if TYPE_CHECKING:
+    from asfusion.imaging.place import Place
     from asfusion.nn.network import EncoderNetwork
 
 Mode = Literal["auto", "full", "lora", "last_block", "frozen"]
@@ -337,6 +338,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
         """Return what is read of each cell: text, a whole path, or a picture; None for nothing."""
         return [*frame.strings(column)]
+
+    def _looked_at(self, frame: Frame) -> list[tuple[Place, ...]]:
+        """Return where each row's film was cut to be read; nothing where it was read whole."""
+        return [() for _ in range(len(frame))]
 
     def _folders(self) -> dict[str, str]:
         """Return the parameters that name folders whose content counts, such as weights."""

@@ -21,10 +21,12 @@ from asfusion._frames import Frame
 from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
+from asfusion.encoders._at_regions import check_region
 from asfusion.encoders._base import Encoder, Mode
 from asfusion.encoders._cache import digest, file_digest
 from asfusion.encoders._files import FIX, check_folder, explain_file, paths_of
 from asfusion.encoders._plain import SMALL_VOLUME, small_volume, with_absent
+from asfusion.encoders._slice_regions import SliceLook, fit_slice_finder
 from asfusion.encoders._words import name_network
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._films import in_threads
@@ -51,8 +53,8 @@ class SeriesEncoder(Encoder):
     """Read one or several series per row, each onto the same grid of voxels.
 
     A subclass has the parameters ``columns``, ``backbone``, ``weights``, ``window``, ``mode``,
-    ``norm``, ``d_out``, ``dropout``, ``on_gap``, ``on_error``, ``store`` and ``root``, and says how
-    series become voxels and what a row's mask is.
+    ``norm``, ``d_out``, ``dropout``, ``on_gap``, ``on_error``, ``store``, ``root``, ``region`` and
+    ``side_mm``, and says how series become voxels and what a row's mask is.
     """
 
     columns: str | Sequence[str]
@@ -67,11 +69,15 @@ class SeriesEncoder(Encoder):
     on_error: Literal["raise", "missing"]
     store: str | os.PathLike[str] | None
     root: str | os.PathLike[str] | None
+    region: Any
+    side_mm: float | None
+    finder_: Any
     columns_: tuple[str, ...]
     shape_: tuple[int, int, int]
     backbone_config_: dict[str, Any]
 
     kind: ClassVar[str] = "volume"
+    _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights", "region"})
     _modes: ClassVar[tuple[str, ...]] = ("auto", "full", "last_block", "frozen")
     _chunk_rows: ClassVar[int] = 32
 
@@ -130,7 +136,9 @@ class SeriesEncoder(Encoder):
         Grid
             Which maps values there, and attributions back.
         """
-        return self._grid_plan().grid_of(volume)
+        plan, look = self._grid_plan(), self._look
+        cut = None if look is None else look.grid_of(plan, volume)
+        return plan.grid_of(volume) if cut is None else cut
 
     def on_grid(self, volume: Volume) -> NDArray[np.uint8]:
         """Return a volume as grey from 0 to 255 on the voxels that the network reads.
@@ -145,7 +153,7 @@ class SeriesEncoder(Encoder):
         ndarray of shape `shape_`, uint8
             Black outside of the volume.
         """
-        return self._grid_plan().voxels_of(volume)
+        return self._grid_plan().voxels_of(volume, self.grid_of(volume))
 
     @property
     def is_frozen(self) -> bool:
@@ -209,6 +217,9 @@ class SeriesEncoder(Encoder):
         check_choice(self.on_gap, "on_gap", ("raise", "fill"))
         check_choice(self.mode, "mode", self._modes)
         check_window(self.window)
+        check_region(self.region)
+        if self.side_mm is not None:
+            check_number(self.side_mm, "side_mm", minimum=1.0)
         check_folder(self.store, "store")
         check_folder(self.root, "root")
         if self.mode in ("lora", "last_block", "frozen") and not self.has_weights:
@@ -241,6 +252,28 @@ class SeriesEncoder(Encoder):
         )
         raise InputError(msg)
 
+    # -- region ------------------------------------------------------------------------
+
+    def _fit_finder(self, frame: Frame) -> None:
+        """Learn where the region lies from the series of training rows, or read who knows."""
+        self.__dict__.pop("finder_", None)
+        if self.region is None:
+            return
+        cells: dict[str, str] = {}
+        for column in self._names():
+            named = paths_of(frame, column, "series of slices")
+            pairs = zip(named, self._paths(frame, column), strict=True)
+            cells |= {cell: path for cell, path in pairs if cell and path}
+        self.finder_ = fit_slice_finder(
+            self.region, cells, lambda path: read_series(path, on_gap=self.on_gap)
+        )
+
+    @property
+    def _look(self) -> SliceLook | None:
+        """How series are cut, if they are."""
+        side = None if self.side_mm is None else float(self.side_mm)
+        return SliceLook(self.finder_, side) if hasattr(self, "finder_") else None
+
     # -- files -------------------------------------------------------------------------
 
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
@@ -251,7 +284,9 @@ class SeriesEncoder(Encoder):
         voxels, slices = np.zeros(shape, np.uint8), np.zeros(shape[:2], np.int64)
         wanted = [(n, s) for n, row in enumerate(rows) for s, p in enumerate(paths) if p[row]]
         given = [str(paths[s][rows[n]]) for n, s in wanted]
-        read = self._read_files if self.store is None else self._read_stored
+        # A store keeps whole series: what is cut from them is another matter for each finder.
+        stored = self.store is not None and self._look is None
+        read = self._read_stored if stored else self._read_files
         errors = read(given, wanted, voxels, slices)
         if errors:
             first = min(errors)
@@ -280,13 +315,20 @@ class SeriesEncoder(Encoder):
         self, paths: list[str], places: list[Place], voxels: Bytes, slices: Integers
     ) -> dict[int, ImageReadError]:
         """Read series into their places, and return what is wrong with others by position."""
+        plan, look = self._grid_plan(), self._look
+        lost, known = [], []
 
         def read(at: int) -> ImageReadError | None:
             try:
                 volume = read_series(paths[at], on_gap=self.on_gap)
             except ImageReadError as error:
                 return error
-            voxels[places[at]], slices[places[at]] = self.on_grid(volume), len(volume.values)
+            grid = None if look is None else look.grid_of(plan, volume)
+            if look is not None:
+                lost.append(grid is None)
+                known.append(look.knows(volume))
+            voxels[places[at]] = plan.voxels_of(volume, grid)
+            slices[places[at]] = len(volume.values)
             return None
 
         errors: dict[int, ImageReadError] = {}
@@ -299,7 +341,20 @@ class SeriesEncoder(Encoder):
                     if self.on_error == "raise":
                         outcomes.close()
                         break
+        self._tell_looks(sum(lost), sum(known), len(lost))
         return errors
+
+    def _tell_looks(self, n_lost: int, n_known: int, n_series: int) -> None:
+        if n_lost:
+            warn_user(
+                f"{n_lost} of {n_series} series: the region was not found on the middle slice, "
+                "and whole slices are read."
+            )
+        if n_known and isinstance(self.region, str | os.PathLike):
+            warn_user(
+                f"The finder of region= learned from {n_known} of these {n_series} series. Scores "
+                "on them are too high, unless this encoder was fitted on them as well."
+            )
 
     def _read_stored(
         self, paths: list[str], places: list[Place], voxels: Bytes, slices: Integers
@@ -330,7 +385,8 @@ class SeriesEncoder(Encoder):
 
     def _embedding_settings(self) -> object:
         plan = self.backbone_config_
-        return (plan, self.shape_, self.window, self.on_gap, len(self.columns_))
+        settings = (plan, self.shape_, self.window, self.on_gap, len(self.columns_))
+        return settings if self._look is None else (*settings, self._look.settings)
 
 
 def _small_volumes(prepared: Prepared) -> NDArray[np.float64]:

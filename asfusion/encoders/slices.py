@@ -52,6 +52,14 @@ class SliceEncoder(SeriesEncoder):
     window : (float, float) or "auto"
         What becomes black and what white, in the units of the file; ``"auto"`` takes
         percentiles 0.5 and 99.5 of each volume.
+    region : finder or path, optional
+        Where to look: a finder with annotations, as for `ImageEncoder`, whose ``film`` is the cell
+        of a series and whose pixels are those of its middle slice; `fit` fits a copy of it on the
+        training rows. Or the path of a saved one. What is around all its regions on the middle
+        slice is cut from every slice; where it is not found, whole slices are read, with a warning.
+        Cuts are not kept in the `store`.
+    side_mm : float, optional
+        Side of that square in mm; by default 1.25 times the longer side of what was found.
     mode : {"auto", "full", "lora", "last_block", "frozen"}
         Which part of the 2-D network learns; attention learns always. ``"auto"`` freezes what
         is pretrained and trains what is not. A frozen network embeds each series once.
@@ -133,6 +141,8 @@ class SliceEncoder(SeriesEncoder):
         size: int | Literal["auto"] = "auto",
         n_slices: int | Literal["auto"] = "auto",
         window: Window = "auto",
+        region: Any = None,
+        side_mm: float | None = None,
         mode: Mode = "auto",
         norm: Norm = "auto",
         augment: bool = True,
@@ -150,6 +160,8 @@ class SliceEncoder(SeriesEncoder):
         self.size = size
         self.n_slices = n_slices
         self.window = window
+        self.region = region
+        self.side_mm = side_mm
         self.mode = mode
         self.norm = norm
         self.augment = augment
@@ -209,6 +221,7 @@ class SliceEncoder(SeriesEncoder):
             download=self.download,
         )
         first = self._check_readable(frame)
+        self._fit_finder(frame)
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = names
         self.backbone_config_ = plan

@@ -59,6 +59,14 @@ class VolumeEncoder(SeriesEncoder):
         What becomes black and what white, in the units of the file, such as (-160, 240) HU
         for CT. ``"auto"`` takes percentiles 0.5 and 99.5 of each volume, as suits MRI,
         whose values have no unit.
+    region : finder or path, optional
+        Where to look: a finder with annotations, as for `ImageEncoder`, whose ``film`` is the cell
+        of a series and whose pixels are those of its middle slice; `fit` fits a copy of it on the
+        training rows. Or the path of a saved one. What is around all its regions on the middle
+        slice is cut from every slice; where it is not found, whole slices are read, with a warning.
+        Cuts are not kept in the `store`.
+    side_mm : float, optional
+        Side of that square in mm; by default 1.25 times the longer side of what was found.
     mode : {"auto", "full", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and trains
         what is not. A frozen backbone embeds each series once.
@@ -143,6 +151,8 @@ class VolumeEncoder(SeriesEncoder):
         shape: tuple[int, int, int] | Literal["auto"] = "auto",
         spacing: tuple[float, float, float] | None = None,
         window: Window = "auto",
+        region: Any = None,
+        side_mm: float | None = None,
         mode: Mode = "auto",
         norm: Norm = "auto",
         pool: bool = True,
@@ -161,6 +171,8 @@ class VolumeEncoder(SeriesEncoder):
         self.shape = shape
         self.spacing = spacing
         self.window = window
+        self.region = region
+        self.side_mm = side_mm
         self.mode = mode
         self.norm = norm
         self.pool = pool
@@ -214,6 +226,7 @@ class VolumeEncoder(SeriesEncoder):
         frame = Frame.read(X)
         frame.check_columns(names, "VolumeEncoder")
         self._check_readable(frame)
+        self._fit_finder(frame)
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = names
         self.backbone_config_ = plan

@@ -11,9 +11,7 @@ LINEAR: Final = "linear"
 NETWORK: Final = "network"
 
 _BOOSTED: Final = "boosted"
-_SETTINGS: Final[dict[str, dict[str, Any]]] = {
-    "forest": {"n_estimators": 500, "min_samples_leaf": 3},
-}
+_FOREST: Final = "forest"
 
 
 def check_model(target: Target, given: Any, name: str, *more: str) -> None:
@@ -35,4 +33,4 @@ def model_of(target: Target, given: Any) -> Any:
         return given
     if given == _BOOSTED:
         return target.small_trees()
-    return target.model(given, **_SETTINGS.get(given, {}))
+    return target.model(given, **(target._forest if given == _FOREST else {}))

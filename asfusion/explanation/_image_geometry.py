@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from asfusion._checks import check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging._picture import inside
+from asfusion.imaging.place import Place
 
 
 def geometry(
@@ -25,6 +26,40 @@ def geometry(
     top, left = (size - height) // 2, (size - width) // 2
     place = (..., slice(top, top + height), slice(left, left + width))
     return _shared_out(height, n_rows), _shared_out(width, n_columns), place
+
+
+def spread_from(
+    values: NDArray[np.float64], place: Place, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return attributions (S, S) on a cut as attributions on its film (H, W), their sum kept.
+
+    What lies beyond the edge of the film is spread evenly over the part of the cut within.
+    """
+    own = values[:, ::-1] if place.is_mirrored else values
+    n_rows, n_columns = own.shape
+    cut = _shared_out(n_rows, place.height) @ own @ _shared_out(n_columns, place.width).T
+    film = np.zeros(shape)
+    rows, columns, own_rows, own_columns = place.visible(shape)
+    inner = cut[own_rows, own_columns]
+    target = (rows, columns) if inner.size else (slice(None), slice(None))
+    if inner.size:
+        film[target] = inner
+    film[target] += (cut.sum() - inner.sum()) / film[target].size
+    return film
+
+
+def picture_from(
+    image: NDArray[np.floating[Any]], place: Place, shape: tuple[int, int]
+) -> NDArray[np.float64]:
+    """Return what a cut (S, S) shows on its film (H, W), black around it."""
+    own = np.asarray(image[:, ::-1] if place.is_mirrored else image, dtype=np.float64)
+    n_rows, n_columns = own.shape
+    rows = mean_over(_shared_out(n_rows, place.height))
+    columns = mean_over(_shared_out(n_columns, place.width))
+    film = np.zeros(shape)
+    at_rows, at_columns, own_rows, own_columns = place.visible(shape)
+    film[at_rows, at_columns] = (rows @ own @ columns.T)[own_rows, own_columns]
+    return film
 
 
 def _shared_out(n_from: int, n_to: int) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from asfusion.explanation.of_genotypes import GenotypeAttributor
 from asfusion.explanation.of_images import ImageAttributor
 from asfusion.explanation.of_notes import NoteAttributor
 from asfusion.explanation.of_others import ColumnAttributor
+from asfusion.explanation.of_regions import RegionAttributor
 from asfusion.explanation.of_tables import TableAttributor
 from asfusion.explanation.of_visits import VisitAttributor
 from asfusion.explanation.of_volumes import SeriesAttributor
@@ -17,6 +18,7 @@ KINDS: dict[str, type[Attributor]] = {
     "genotypes": GenotypeAttributor,
     "image": ImageAttributor,
     "note": NoteAttributor,
+    "regions": RegionAttributor,
     "table": TableAttributor,
     "visits": VisitAttributor,
     "volume": SeriesAttributor,

@@ -6,16 +6,17 @@ Dimensions: H rows, W columns, Z Y X voxels.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from asfusion._checks import check_integer, check_number
 from asfusion.exceptions import ConfigurationError, InputError, ShapeError
-from asfusion.explanation._image_geometry import geometry, mean_over
+from asfusion.explanation._image_geometry import geometry, mean_over, picture_from, spread_from
 from asfusion.explanation.views.image import ImageView
 from asfusion.imaging.extent import Extent
+from asfusion.imaging.place import Place
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +40,9 @@ class ImageAttribution(ImageView):
         Units of the output, such as ``"log odds"`` or ``"points"``.
     extent : Extent, optional
         Size of the picture in the file that was fitted into this square.
+    place : Place, optional
+        Where on the film this was cut from, for encoders that look at a region; `at_original`
+        then gives the whole film, with the attribution in its place.
     elsewhere : float, default=0.0
         What of the modality's value no pixel holds, in units of the output: what a picture
         without content (the baseline) is worth against none at all, and the method's gap.
@@ -73,6 +77,7 @@ class ImageAttribution(ImageView):
     unit: str = "units of the output"
     extent: Extent | None = field(default=None, repr=False)
     elsewhere: float = 0.0
+    place: Place | None = None
 
     def __post_init__(self) -> None:
         values = _as_map(self.values, "values")
@@ -96,7 +101,8 @@ class ImageAttribution(ImageView):
         gap = "" if self.gap is None else f", gap={self.gap:.3g}"
         rest = f", elsewhere={self.elsewhere:.4g}" if self.elsewhere else ""
         words = f"method={self.method!r}, total={self.total:.4g}{rest}{gap}"
-        return f"ImageAttribution({size}, {words})"
+        where = "" if self.place is None else f", at {self.place.in_words()}"
+        return f"ImageAttribution({size}, {words}{where})"
 
     def at_original(
         self,
@@ -144,12 +150,30 @@ class ImageAttribution(ImageView):
             aspect = self.extent.aspect if aspect is None else aspect
             spacing_mm = self.extent.spacing_mm if spacing_mm is None else spacing_mm
         aspect = 1.0 if aspect is None else aspect
+        if self.place is not None:
+            return self._on_film(original_shape, image, spacing_mm)
         values = to_original(self.values, size=size, original_shape=original_shape, aspect=aspect)
         if image is None:
             rows, columns, place = geometry(size, original_shape, aspect)
             image = mean_over(rows) @ self.image[place] @ mean_over(columns).T
         return replace(
             self, values=values, image=np.asarray(image), spacing_mm=spacing_mm, extent=None
+        )
+
+    def _on_film(
+        self, shape: tuple[int, int], image: ArrayLike | None, spacing_mm: tuple[float, ...] | None
+    ) -> ImageAttribution:
+        """Return the attribution of a cut on the film that it was cut from."""
+        place = cast("Place", self.place)
+        if image is None:
+            image = picture_from(self.image, place, shape)
+        return replace(
+            self,
+            values=spread_from(self.values, place, shape),
+            image=np.asarray(image),
+            spacing_mm=spacing_mm,
+            extent=None,
+            place=None,
         )
 
     def top_share(self, mask: ArrayLike, share: float = 0.1) -> float:

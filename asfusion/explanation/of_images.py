@@ -26,6 +26,8 @@ from asfusion.explanation._gradients import (
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.pixels import ImageMethod, attribute_image
 from asfusion.imaging._in_memory import extent_of
+from asfusion.imaging.extent import Extent
+from asfusion.imaging.place import Place
 
 
 class PixelAttributor(Attributor):
@@ -82,10 +84,11 @@ class ImageAttributor(PixelAttributor):
 
     def _on_file(self, part: ImageAttribution, row: int) -> ImageAttribution:
         """Return the attribution with the size of its file, for scale bars and the way back."""
-        source = self.encoder._cell_sources(self.asking.row(row), self.encoder.columns_[0])[0]
-        extent = extent_of(source)
-        spacing = extent.spacing_at(part.values.shape[-1])
-        return replace(part, extent=extent, spacing_mm=spacing, unit=self.asking.unit(row))
+        own = self.asking.row(row)
+        places = self.encoder._looked_at(own)[0]
+        place = places[0] if places else None
+        source = self.encoder._cell_sources(own, self.encoder.columns_[0])[0]
+        return on_film(part, extent_of(source), place, self.asking.unit(row))
 
     def _pixels(self, row: int) -> Tensor:
         """Return the image of a row (C, H, W), from 0 to 1."""
@@ -116,3 +119,12 @@ class ImageAttributor(PixelAttributor):
             return worth(network(network.backbone({"pixels": images})))
 
         return forward
+
+
+def on_film(
+    part: ImageAttribution, extent: Extent, place: Place | None, unit: str
+) -> ImageAttribution:
+    """Return an attribution that knows the film of its pixels, and where it was cut from it."""
+    size = part.values.shape[-1]
+    spacing = (extent if place is None else place).spacing_at(size)
+    return replace(part, extent=extent, spacing_mm=spacing, unit=unit, place=place)

@@ -32,8 +32,9 @@ class Explanation(ExplanationView):
 
     ``explanation["labs"]`` is the attribution within a modality, computed when first asked
     for: a `TableAttribution` for columns, a `VisitAttribution` for visits, a list with a
-    `TextAttribution` per row for notes, one with an `ImageAttribution` per row for images and a
-    `VolumeAttribution` for series (None where the row has none).
+    `TextAttribution` per row for notes, one with an `ImageAttribution` per row for images, a
+    `RegionAttribution` for regions and a `VolumeAttribution` for series (None where the row has
+    none).
 
     Parameters
     ----------

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import lapack
 
 from asfusion.survival._efron import PartialLikelihood, Slope
 
@@ -20,6 +21,7 @@ _SWEEPS = 1000  # of coordinate descent for one quadratic piece
 # A sample has this many events, and so many more for each feature; of few rows it saves nothing.
 _EVENTS, _EVENTS_PER_FEATURE, _LARGEST_SHARE = 500, 100, 0.2
 _ROUGHLY, _ROUGH_STEPS = 1e-3, 10  # `tol` and `max_iter` on a sample
+_SURE = 1e-10  # the least reciprocal condition of a curvature that is solved as it is
 _KEPT = 0.5  # by which derivatives have to fall in a step if its curvature is to be kept
 
 
@@ -70,6 +72,8 @@ class Newton:
         Of the N rows.
     penalty : Penalty
         What is added to it.
+    start : ndarray of shape (P,), optional
+        Where the steps begin, if no sample tells it.
 
     Attributes
     ----------
@@ -86,8 +90,15 @@ class Newton:
 
     place: Place
 
-    def __init__(self, X: Floats, likelihood: PartialLikelihood, penalty: Penalty) -> None:
+    def __init__(
+        self,
+        X: Floats,
+        likelihood: PartialLikelihood,
+        penalty: Penalty,
+        start: Floats | None = None,
+    ) -> None:
         self.X, self.likelihood, self.penalty = X, likelihood, penalty
+        self.start = np.zeros(X.shape[1]) if start is None else start
         # Everything is divided by the weight of all rows, so that `tol` means the same for few.
         self.total = float(likelihood.weight.sum())
         self.has_kink = bool(penalty.lasso.any())
@@ -99,7 +110,7 @@ class Newton:
         keeps = inverse is not None
         while self.n_iter < self.penalty.max_iter and not self.has_ended:
             before, is_new = self.place, inverse is None
-            if not self.has_kink and inverse is None:
+            if keeps and inverse is None:
                 inverse = _inverse(self.curvature(self.X))
             self.place = self._halved(self._change(inverse))
             if self.place is before and is_new:
@@ -136,7 +147,7 @@ class Newton:
             nothing = self.likelihood.slope(np.zeros(len(self.X))).value
             if self.place.value <= -nothing / self.total:
                 return None if self.has_kink else _inverse(part.curvature(part.X))
-        self.place = self._at(np.zeros(self.X.shape[1]))
+        self.place = self._at(self.start)
         return None
 
     # -- the objective -----------------------------------------------------------------
@@ -167,6 +178,8 @@ class Newton:
         place, lasso = self.place, self.penalty.lasso
         if inverse is not None:
             return np.asarray(-(inverse @ place.gradient))
+        if not self.has_kink:
+            return -_solved(self.curvature(self.X), place.gradient)
         # Features at 0 that the lasso holds there are left out of the quadratic.
         active = np.flatnonzero((place.coef != 0) | (np.abs(place.gradient) > lasso))
         curvature = self.curvature(self.X[:, active], active)
@@ -191,6 +204,16 @@ def _inverse(curvature: Floats) -> Floats:
     """Return the inverse; features that others tell, or that say nothing, are left at rest."""
     rcond = len(curvature) * np.finfo(float).eps
     return np.asarray(np.linalg.pinv(curvature, rcond=rcond, hermitian=True))
+
+
+def _solved(curvature: Floats, gradient: Floats) -> Floats:
+    """Return the inverse times the gradient; where nothing is in doubt, without an inverse."""
+    root, failed = lapack.dpotrf(curvature, lower=True)
+    if not failed:
+        rcond, _ = lapack.dpocon(root, np.abs(curvature).sum(axis=0).max(initial=0.0), uplo="L")
+        if rcond > _SURE:
+            return np.asarray(lapack.dpotrs(root, gradient, lower=True)[0])
+    return np.asarray(_inverse(curvature) @ gradient)
 
 
 def _corrected(inverse: Floats | None, before: Place, after: Place) -> Floats | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,6 +23,7 @@ from asfusion.survival.concordance import harrell_c
 
 Floats = NDArray[np.float64]
 
+_TO_COMPARE = 1e-5  # `tol` of models of which one is chosen, and fitted anew
 _CONSTANT = 1e-12  # a spread below it, for a mean of one, is rounding
 _ROUNDING = 1e-15  # and one below it beside that of another feature, where the mean is nothing
 
@@ -128,6 +130,12 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         ConfigurationError
             If a parameter is unusable.
         """
+        return self._fit_from(X, y, sample_weight, strata)
+
+    def _fit_from(
+        self, X: Any, y: Any, sample_weight: Any, strata: Any = None, start: Floats | None = None
+    ) -> Self:
+        """Fit, from coefficients that are near, if some are known; no other ones come of it."""
         self._check_parameters()
         X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2)
         y = read_times(y, len(X))
@@ -137,7 +145,7 @@ class CoxRegression(Bundled, BaseEstimator):  # type: ignore[misc]
         self.strata_, numbers = _read_strata(strata, len(X))
         self.center_ = weight @ X / weight.sum()
         likelihood = PartialLikelihood(y["event"], y["time"], weight, numbers, self.ties)
-        self.coef_, risk = _fit_rotated(self, X - self.center_, likelihood)
+        self.coef_, risk = _fit_rotated(self, X - self.center_, likelihood, start)
         self.baselines_ = likelihood.baseline(risk)
         return self
 
@@ -235,8 +243,19 @@ def _at(times: Floats, known: Floats, hazard: Floats) -> Floats:
 # -- the coefficients --------------------------------------------------------------------
 
 
+def cox_path(
+    X: Floats, y: NDArray[np.void], sample_weight: Floats, alphas: Sequence[float]
+) -> Iterator[CoxRegression]:
+    """Yield a ridge for each penalty, each found from where the last one ended, to be compared."""
+    near: Floats | None = None
+    for alpha in alphas:
+        model = CoxRegression(alpha, tol=_TO_COMPARE)._fit_from(X, y, sample_weight, start=near)
+        near = model.coef_
+        yield model
+
+
 def _fit_rotated(
-    model: CoxRegression, X: Floats, likelihood: PartialLikelihood
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood, start: Floats | None
 ) -> tuple[Floats, Floats]:
     """Return coefficients and log risks; of more features than rows, found among the rows.
 
@@ -245,32 +264,37 @@ def _fit_rotated(
     """
     is_wide = X.shape[1] > len(X) and model.l1_ratio == 0 and model.alpha > 0
     if not is_wide:
-        return _fit_scaled(model, X, likelihood)
+        return _fit_scaled(model, X, likelihood, start)
     left, spread, right = np.linalg.svd(X, full_matrices=False)
-    coef, risk = _fit(model, left * spread, likelihood, np.ones(len(spread)))
+    near = None if start is None else right @ start
+    coef, risk = _fit(model, left * spread, likelihood, np.ones(len(spread)), near)
     return np.asarray(right.T @ coef), risk
 
 
 def _fit_scaled(
-    model: CoxRegression, X: Floats, likelihood: PartialLikelihood
+    model: CoxRegression, X: Floats, likelihood: PartialLikelihood, start: Floats | None
 ) -> tuple[Floats, Floats]:
     """Return coefficients and log risks, found where all features have one spread."""
     spread = np.sqrt(np.einsum("ij,ij->j", X, X) / len(X))
     least = np.maximum(_CONSTANT * np.abs(model.center_), _ROUNDING * spread.max(initial=0.0))
     scale = np.where(spread > least, spread, 1.0)
     X /= scale
-    coef, risk = _fit(model, X, likelihood, scale)
+    coef, risk = _fit(model, X, likelihood, scale, None if start is None else start * scale)
     return coef / scale, risk
 
 
 def _fit(
-    model: CoxRegression, X: Floats, likelihood: PartialLikelihood, scale: Floats
+    model: CoxRegression,
+    X: Floats,
+    likelihood: PartialLikelihood,
+    scale: Floats,
+    start: Floats | None,
 ) -> tuple[Floats, Floats]:
     """Return coefficients and log risks of features that were divided by `scale` (P,)."""
     strength = model.alpha / float(likelihood.weight.sum())
     ridge = strength * (1.0 - model.l1_ratio) / scale**2
     lasso = strength * model.l1_ratio / scale
-    newton = Newton(X, likelihood, Penalty(ridge, lasso, model.tol, model.max_iter))
+    newton = Newton(X, likelihood, Penalty(ridge, lasso, model.tol, model.max_iter), start)
     coef = newton.run()
     model.n_iter_ = newton.n_iter
     if not newton.has_ended:

@@ -26,7 +26,9 @@ from asfusion.survival.cox import CoxRegression
 from asfusion.survival.kaplan_meier import counts
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
+_FEWEST_TREES = 30  # that a row is left out of, on average, for them to be a forest of their own
 _OBJECTIVES = ("survival:cox", "survival:aft")
 
 
@@ -90,21 +92,28 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
         if y["event"].sum() < 2:
             raise InputError(f"y: expected at least 2 events, got {int(y['event'].sum())}.")
         weight = read_weights(sample_weight, len(y))
-        unseen = self._unseen(X, y, weight, self._splits(y, groups))
+        self.model_, unseen = self._learned(X, y, weight, _patients(groups, len(y)))
         self.curve_ = CoxRegression(alpha=1e-3).fit(unseen[:, None], y, sample_weight=weight)
-        self.model_ = self._fitted(X, y, weight)
         return self
+
+    def _learned(
+        self, X: Floats, y: NDArray[np.void], weight: Floats, patients: Ints
+    ) -> tuple[Any, Floats]:
+        """Return the regressor of all rows, and log risks (N,) of rows that were not seen."""
+        unseen = np.empty(len(y))
+        for learn, judge in self._splits(y, patients):
+            model = self._fitted(X[learn], y[learn], weight[learn])
+            unseen[judge] = self._risk(model, X[judge])
+        return self._fitted(X, y, weight), unseen
 
     def _fitted(self, X: Floats, y: NDArray[np.void], weight: Floats) -> Any:
         return self._regressor().fit(X, self._labels(y, weight), sample_weight=weight)
 
-    def _splits(self, y: NDArray[np.void], groups: Any) -> list[Split]:
+    def _splits(self, y: NDArray[np.void], patients: Ints) -> list[Split]:
         """Return folds that share events evenly and, where there are some, keep patients whole."""
-        labels = np.arange(len(y)) if groups is None else group_labels(groups, len(y)).astype(str)
-        numbers = np.unique(labels, return_inverse=True)[1]
-        n_patients, event = int(numbers.max()) + 1, y["event"].astype(np.int64)
-        n_ill = len(np.unique(numbers[y["event"]]))
-        own = None if n_patients == len(y) else numbers
+        n_patients, event = int(patients.max()) + 1, y["event"].astype(np.int64)
+        n_ill = len(np.unique(patients[y["event"]]))
+        own = None if n_patients == len(y) else patients
         n_folds = min(self.cv, n_ill, max(2, len(y) // 2))
         found = patient_folds(own, n_folds, n_rows=len(y), strata=event, seed=0)
         if not found or not all(event[learn].any() for learn, _ in found):
@@ -114,15 +123,6 @@ class _RankedSurvival(Bundled, BaseEstimator):  # type: ignore[misc]
             )
             raise InputError(msg)
         return found
-
-    def _unseen(
-        self, X: Floats, y: NDArray[np.void], weight: Floats, splits: list[Split]
-    ) -> Floats:
-        unseen = np.empty(len(y))
-        for learn, judge in splits:
-            model = self._fitted(X[learn], y[learn], weight[learn])
-            unseen[judge] = self._risk(model, X[judge])
-        return unseen
 
     def _read(self, X: Any, *, reset: bool) -> Floats:
         checked = validate_data(
@@ -283,14 +283,15 @@ class ForestSurvival(_RankedSurvival):
 
     The residual of a row, its events less the hazard that it lived through, is large where the
     event came early. A forest of those ranks rows much as one grown on log-rank splits does, and
-    is scikit-learn's own [1]_.
+    is scikit-learn's own [1]_. Its baseline is learned from what the trees that did not draw a row
+    say of it, and by folds where patients have several rows or the trees are few.
 
     Parameters
     ----------
     n_estimators, min_samples_leaf, max_features
         As in scikit-learn.
     cv : int
-        Folds by which the baseline is learned.
+        Folds by which the baseline is learned, where it needs some.
     random_state : int or None
         Seeds the forest.
 
@@ -331,6 +332,17 @@ class ForestSurvival(_RankedSurvival):
         settings = {name: value for name, value in self.get_params().items() if name != "cv"}
         return RandomForestRegressor(**settings)
 
+    def _learned(
+        self, X: Floats, y: NDArray[np.void], weight: Floats, patients: Ints
+    ) -> tuple[Any, Floats]:
+        check_integer(self.n_estimators, "n_estimators", minimum=1)
+        is_left_out = (1.0 - weight / weight.sum()) ** len(y)
+        few = self.n_estimators * float(is_left_out.min()) < _FEWEST_TREES
+        if few or int(patients.max()) + 1 < len(y):
+            return super()._learned(X, y, weight, patients)
+        model = self._fitted(X, y, weight)
+        return model, _out_of_bag(model, X)
+
     def _labels(self, y: NDArray[np.void], weight: Floats) -> Floats:
         times, at_risk, deaths = counts(y["event"], y["time"], weight)
         lived = np.append(0.0, np.cumsum(deaths / at_risk))
@@ -338,3 +350,20 @@ class ForestSurvival(_RankedSurvival):
 
     def _risk(self, model: Any, X: Floats) -> Floats:
         return np.asarray(model.predict(X), dtype=np.float64)
+
+
+def _patients(groups: Any, n_rows: int) -> Ints:
+    """Return the number of the patient of each row; each its own where none are given."""
+    labels = np.arange(n_rows) if groups is None else group_labels(groups, n_rows).astype(str)
+    return np.asarray(np.unique(labels, return_inverse=True)[1], dtype=np.int64)
+
+
+def _out_of_bag(forest: Any, X: Floats) -> Floats:
+    """Return the mean (N,) over the trees that did not draw a row."""
+    total, n_trees = np.zeros(len(X)), np.zeros(len(X))
+    features = X.astype(np.float32)  # as trees read them
+    for tree, drawn in zip(forest.estimators_, forest.estimators_samples_, strict=True):
+        out = np.flatnonzero(np.bincount(drawn, minlength=len(X)) == 0)
+        total[out] += tree.predict(features[out], check_input=False)
+        n_trees[out] += 1
+    return total / n_trees

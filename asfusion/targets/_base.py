@@ -62,8 +62,9 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     # together: a penalty is then one over the variance that coefficients are expected to have.
     penalties: ClassVar[Sequence[float]] = tuple(float(10**e) for e in np.arange(2.0, -3.0, -0.5))
 
-    # Module and name of each kind of `model`.
+    # Module and name of each kind of `model`, and what a forest is given that is asked for by name.
     _models: ClassVar[Mapping[str, tuple[str, str]]]
+    _forest: ClassVar[Mapping[str, Any]] = {"n_estimators": 500, "min_samples_leaf": 3}
 
     n_outputs_: int
 

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 from asfusion.survival._read import DTYPE, read_times
-from asfusion.survival.cox import CoxRegression
+from asfusion.survival.cox import CoxRegression, cox_path
 from asfusion.survival.kaplan_meier import KaplanMeier, ProductLimit
 from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._pools import FLOOR, added, least_pool
@@ -80,6 +80,7 @@ class Survival(Target):
         "forest": ("asfusion.survival.ranked", "ForestSurvival"),
         "xgboost": ("asfusion.survival.ranked", "BoostedSurvival"),
     }
+    _forest: ClassVar[Mapping[str, Any]] = {}  # its own are made for times
 
     times_: Floats
 
@@ -215,6 +216,13 @@ class Survival(Target):
     def linear(self, penalty: float = 1.0) -> Any:
         """Return a Cox regression with a ridge."""
         return CoxRegression(alpha=penalty)
+
+    def ridge_path(
+        self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
+    ) -> Floats:
+        """Return what Cox regressions of each penalty answer (P, N, K)."""
+        path = cox_path(features, self.decode(y), weight, self.penalties)
+        return np.stack([self.ask_part(model, asked) for model in path])
 
     def small_trees(self, n_rows: int = 200, seed: int | None = None) -> Any:
         """Return unfitted boosted trees for a few hundred rows, which they are made for."""

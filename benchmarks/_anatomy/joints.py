@@ -28,7 +28,7 @@ NEAR_MM = 10.0
 
 def run(args: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        n = args.patients or 220
+        n = args.patients or 200
         films, boxes, _ = cohort(n, 0, Path(folder) / "a")
         print(f"{len(films)} films to learn from, of {n} synthetic patients")
         begun = time.process_time()

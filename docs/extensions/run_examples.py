@@ -249,7 +249,8 @@ def _text_block(text: str) -> str:
 def _digest(script: Path) -> str:
     """Return a hash of the script and of every module that it could import."""
     hashed = hashlib.sha256()
-    for file in (script, ROOT / "constraints.txt", *sorted((ROOT / "asfusion").rglob("*.py*"))):
-        if file.suffix != ".pyc":
-            hashed.update(file.read_bytes())
+    package = ROOT / "asfusion"  # where caches of what was compiled come and go, too
+    modules = [*package.rglob("*.py"), *package.rglob("*.pyi")]
+    for file in (script, ROOT / "constraints.txt", *sorted(modules)):
+        hashed.update(file.read_bytes())
     return hashed.hexdigest()[:16]

@@ -22,6 +22,7 @@ from asfusion.encoders._base import Encoder, embed_prepared
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.image import ImageEncoder
+from asfusion.encoders.regions import RegionEncoder
 from asfusion.encoders.slices import SliceEncoder
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
@@ -31,6 +32,7 @@ from asfusion.exceptions import ColumnError, ConfigurationError
 from asfusion.fusion._resolve import head_class, head_names
 from asfusion.nn.network import FusionNetwork
 from tests.contracts.own_encoders import OWN
+from tests.looking import BrightFinder
 
 from ..exporting import check_export
 
@@ -61,6 +63,7 @@ SHIPPED = {
     ),
     "image": ImageEncoder("xray", backbone="compact", size=32, d_out=6),
     "image regions": ImageEncoder("xray", backbone="compact", size=32, d_out=6, pool=False),
+    "regions": RegionEncoder("xray", region=BrightFinder(), size=32, d_out=6),
     "volume": VolumeEncoder(["stir", "t1"], shape=(8, 32, 32), d_out=6),
     "volume regions": VolumeEncoder("stir", shape=(8, 32, 32), norm="group", pool=False, d_out=6),
     "gru": VisitEncoder("visits", d_out=6, d_hidden=8, n_layers=2, dropout=0.1),
@@ -199,9 +202,16 @@ def test_its_network_is_exported_for_batches_of_any_size(described, table):
     check_export(network, lambda n: ({k: t[:n] for k, t in prepared.tensors.items()},))
 
 
+# To trace a large encoder takes seconds, and of each a head sees tokens: one, or a sequence. One
+# head of either kind is traced with all kinds of encoders, the others with one that gives a
+# token and one that gives a sequence.
+WITH_ALL = ("concat", "attention")
+
+
 @every_head
 def test_encoders_and_head_are_exported_together(head, table):
-    chosen = ("mlp", "variants", "transformer", "image", "gru")
+    others = ("variants", "transformer", "image", "gru") if head in WITH_ALL else ("image regions",)
+    chosen = ("mlp", *others)
     encoders = {name.replace(" ", "_"): fitted(ENCODERS[name], table) for name in chosen}
     modalities = {name: encoder.prepare(table) for name, encoder in encoders.items()}
     with torch_seed(1):
@@ -344,6 +354,7 @@ KINDS = {
     ConceptEncoder: "concepts",
     GenotypeEncoder: "genotypes",
     ImageEncoder: "image",
+    RegionEncoder: "regions",
     SliceEncoder: "volume",
     TabularEncoder: "table",
     TextEncoder: "note",

@@ -16,6 +16,7 @@ from asfusion.estimators import _penalty
 from asfusion.estimators._penalty import choose_penalty
 from asfusion.estimators.joint import JointFusionClassifier
 from asfusion.exceptions import ConfigurationError
+from asfusion.survival._read import read_times
 from asfusion.targets import Classes, Counts, Grades, Labels, Numbers, Survival
 
 QUIET: dict[str, Any] = {"verbose": 0, "random_state": 0}
@@ -103,6 +104,10 @@ def labels(score: Any) -> Any:
     return y
 
 
+def times(score: Any) -> pd.DataFrame:
+    return pd.DataFrame({"event": np.arange(len(score)) % 3 > 0, "time": np.exp(-score)})
+
+
 PATHS: dict[str, tuple[Any, Any]] = {
     "two classes": (Classes(), lambda s: (s > 0) * 1),
     "three classes": (Classes(), grades),
@@ -110,6 +115,7 @@ PATHS: dict[str, tuple[Any, Any]] = {
     "labels": (Labels(), labels),
     "numbers": (Numbers(), lambda s: np.column_stack([s, -s])),
     "counts": (Counts(), lambda s: np.round(np.exp(s))),
+    "times": (Survival(), lambda s: read_times(times(s), len(s))),
 }
 
 

@@ -56,6 +56,19 @@ def fitted() -> Any:
     return model.fit(X, y, groups=groups)
 
 
+def test_what_cannot_be_read_is_told_by_its_row() -> None:
+    X, y, _ = rows()
+    films: list[Any] = [np.full((8, 8), i, dtype=np.uint8) for i in range(N)]
+    films[2], films[7] = None, "none.png"
+    X["film"] = films
+    parts = {
+        "labs": af.TabularEncoder(["crp"]),
+        "film": af.ImageEncoder("film"),
+    }
+    with pytest.raises(InputError, match="'film', row 7: expected an existing file"):
+        af.AutoFusionClassifier(parts, verbose=0, random_state=0).fit(X, y)
+
+
 def test_it_is_the_average_of_its_members(fitted: Any) -> None:
     X, _, _ = rows()
     weights = np.asarray(list(fitted.weights_.values()))

@@ -153,6 +153,30 @@ def test_the_curvature_is_that_of_the_slope(
     np.testing.assert_allclose(found, np.stack(bends) / 2e-5, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_a_step_is_that_of_the_inverse_whether_there_is_one_or_not(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    X, gradient = rng.normal(size=(30, 6)), rng.normal(size=6)
+    X[:, 5] = X[:, 4] + seed * 1e-7 * X[:, 0]  # told twice, exactly or all but
+    X[:, 3] = 0.0
+    sure, unsure = X[:, :3].T @ X[:, :3], X.T @ X
+    for curvature, slope in ((sure, gradient[:3]), (unsure, gradient)):
+        wanted = _newton._inverse(curvature) @ slope
+        np.testing.assert_allclose(_newton._solved(curvature, slope), wanted, rtol=1e-9)
+    assert len(_newton._solved(np.zeros((0, 0)), np.zeros(0))) == 0
+
+
+def test_a_start_changes_no_coefficient() -> None:
+    X, y = made(150, seed=5)
+    wide = np.random.default_rng(5).normal(size=(150, 200))
+    weight = np.ones(150)
+    for features in (X, wide):
+        alone = CoxRegression(2.0).fit(features, y)
+        near = CoxRegression(1.0).fit(features, y).coef_
+        found = CoxRegression(2.0)._fit_from(features, y, weight, start=near)
+        np.testing.assert_allclose(found.coef_, alone.coef_, atol=1e-7)
+
+
 @pytest.mark.parametrize("l1_ratio", [0.3, 1.0])
 def test_lasso_holds_what_does_not_matter_at_zero(l1_ratio: float) -> None:
     X, y = made(300)

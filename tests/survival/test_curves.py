@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import asfusion as af
-from asfusion.exceptions import InputError
-from asfusion.survival import BoostedSurvival, CoxRegression, ForestSurvival, KaplanMeier
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.survival import BoostedSurvival, CoxRegression, ForestSurvival, KaplanMeier, ranked
+from asfusion.survival._read import read_times
 from asfusion.survival.concordance import harrell_c
 from asfusion.survival.curves import survival_at
 from asfusion.survival.kaplan_meier import ProductLimit
@@ -177,6 +178,43 @@ def test_patients_stay_whole_while_the_baseline_is_learned(
     ):
         with pytest.raises(InputError, match=match):
             model.fit(X, y, groups=groups)
+
+
+def test_trees_that_did_not_draw_a_row_stand_for_folds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    X, weight = rng.normal(size=(60, 3)), rng.uniform(0.5, 2.0, 60)
+    X[0, 0] = np.nan
+    y = pd.DataFrame({"event": rng.random(60) < 0.7, "time": rng.exponential(size=60)})
+    n_fits = 0
+    fitted = ForestSurvival._fitted
+
+    def counted(self: Any, *rest: Any) -> Any:
+        nonlocal n_fits
+        n_fits += 1
+        return fitted(self, *rest)
+
+    monkeypatch.setattr(ForestSurvival, "_fitted", counted)
+    monkeypatch.setattr(ranked, "_FEWEST_TREES", 10)
+    model = ForestSurvival(50, random_state=0).fit(X, y, weight, groups=np.arange(60))
+    assert n_fits == 1
+    told = ranked._out_of_bag(model.model_, X)
+    plain = model.model_.set_params(oob_score=True, warm_start=False)
+    known = read_times(y, 60)
+    plain.fit(X, model._labels(known, weight), sample_weight=weight)
+    np.testing.assert_allclose(told, plain.oob_prediction_)
+    curve = CoxRegression(1e-3).fit(told[:, None], y, sample_weight=weight)
+    np.testing.assert_array_equal(curve.coef_, model.curve_.coef_)
+    weight[0] = 60.0  # drawn by nearly every tree
+    for few in (
+        lambda: ForestSurvival(50, random_state=0).fit(X, y, weight),
+        lambda: ForestSurvival(20, random_state=0).fit(X, y),
+        lambda: ForestSurvival(50, random_state=0).fit(X, y, groups=np.arange(60) // 2),
+    ):
+        n_fits = 0
+        few()
+        assert n_fits == 4
+    with pytest.raises(ConfigurationError, match="n_estimators: expected"):
+        ForestSurvival("many").fit(X, y)  # type: ignore[arg-type]
 
 
 def test_generators_seed_either_objective() -> None:

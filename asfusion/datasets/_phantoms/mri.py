@@ -18,6 +18,7 @@ from asfusion.datasets._phantoms.mri_anatomy import Body, paint_anatomy
 from asfusion.datasets._phantoms.mri_canvas import FIELD_MM, Canvas
 from asfusion.datasets._phantoms.mri_device import device_of, measured
 from asfusion.datasets._phantoms.mri_lesions import Lesions, paint_lesions
+from asfusion.datasets._phantoms.mri_mimics import Mimics
 from asfusion.exceptions import ConfigurationError, ShapeError
 
 QUADRANTS = tuple(
@@ -71,6 +72,7 @@ def render_mri(
     scanner: str,
     rng: np.random.Generator,
     nonspecific: float = 0.0,
+    mimics: Mimics | None = None,
     shape: Sequence[int] = (12, 96, 96),
 ) -> SacroiliacMRI:
     """Draw a semicoronal stack of the sacroiliac joints.
@@ -97,6 +99,8 @@ def render_mri(
     nonspecific : float
         Oedema that is not inflammation (strain, childbirth), from 0 (none) to 1: one
         small, shallow patch at the front of one joint.
+    mimics : Mimics, optional
+        What else looks like oedema; its strain takes the place of `nonspecific`.
     shape : sequence of three int
         Slices, rows and columns of the stack; its size in mm stays the same.
 
@@ -139,6 +143,8 @@ def render_mri(
     >>> stack.stir.shape, stack.spacing_mm
     ((12, 96, 96), (4.0, 1.875, 1.875))
     """
+    if mimics is not None:
+        nonspecific = mimics.strain
     lesions = Lesions(
         _check_amounts(oedema, "oedema", 8).reshape(2, 2, 2),
         _check_amounts(fat, "fat", 8).reshape(2, 2, 2),
@@ -151,12 +157,17 @@ def render_mri(
     size = _check_shape(shape)
     device = device_of(site, scanner)
     # One stream each: more of a lesion moves neither the bones nor the noise.
-    body_rng, lesion_rng, signal_rng = rng.spawn(3)
+    body_rng, lesion_rng, signal_rng, mimic_rng = rng.spawn(4)
     body = Body(sex, bmi, age, body_rng)
     canvas = Canvas(size, body_rng)
     sides = paint_anatomy(canvas, body, body_rng)
+    if mimics is not None:
+        mimics.paint(canvas, body, mimic_rng)
     paint_lesions(canvas, sides, lesions, lesion_rng)
-    stir, t1 = measured(canvas, device, bmi, signal_rng)
+    gain, left_fat = np.ones((), np.float32), np.zeros((), np.float32)
+    if mimics is not None:
+        gain, left_fat = mimics.gain(canvas, mimic_rng), mimics.left_fat(canvas, mimic_rng)
+    stir, t1 = measured(canvas, device, bmi, signal_rng, gain, left_fat)
     depth, height, width = (length / n for length, n in zip(FIELD_MM, size, strict=True))
     return SacroiliacMRI(stir, t1, canvas.labels(), (depth, height, width))
 

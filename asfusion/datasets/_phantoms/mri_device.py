@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
 from asfusion._random import derive_seed
@@ -41,17 +41,26 @@ def device_of(site: str, scanner: str) -> Device:
 
 
 def measured(
-    canvas: Canvas, device: Device, bmi: float, rng: np.random.Generator
+    canvas: Canvas,
+    device: Device,
+    bmi: float,
+    rng: np.random.Generator,
+    gain: ArrayLike = 1.0,
+    left_fat: ArrayLike = 0.0,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
-    """Return what the scanner stores, STIR first."""
+    """Return what the scanner stores, STIR first.
+
+    `gain` is what a flare of the coil adds, `left_fat` the share of fat that STIR leaves.
+    """
     x, y, z = canvas.x / 90.0, canvas.y / 90.0, thick_slices(canvas.z) / 24.0
     own = rng.normal(0.0, 0.04, size=3).tolist()
     right, down, back, edge_x, edge_y = device.coil.tolist()
     # The coil lies under the back: the stack is brighter behind, and fades at the sides.
     field = (right + own[0]) * x + (down + own[1]) * y + (0.15 + back + own[2]) * z
-    field = np.exp(field - (0.12 + edge_x) * x**2 - (0.10 + edge_y) * y**2)
+    field = np.exp(field - (0.12 + edge_x) * x**2 - (0.10 + edge_y) * y**2) * np.asarray(gain)
     t1, stir = thick_slices(canvas.t1), thick_slices(canvas.stir)
-    spill = device.leak * (0.5 + 0.5 * (x**2 + y**2)) * np.clip(t1 - 0.5, 0.0, None)
+    leak = device.leak * (0.5 + 0.5 * (x**2 + y**2)) + np.asarray(left_fat)
+    spill = leak * np.clip(t1 - 0.5, 0.0, None)
     # A larger body is farther from the coil.
     weak = 1.0 + 0.02 * max(bmi - 25.0, 0.0)
     out = []

@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number
-from asfusion.datasets._phantoms.film import MAX_GREY, Detector, checked_shape, grain
+from asfusion.datasets._phantoms.film import (
+    MAX_GREY,
+    Detector,
+    Field,
+    checked_edge,
+    checked_shape,
+    grain,
+)
+from asfusion.datasets._phantoms.implants import Implants, metal_in_pelvis
 from asfusion.datasets._phantoms.pelvis_bones import Body, Bones, PelvisLabel, View
 from asfusion.datasets._phantoms.pelvis_lesions import (
     NO_LESIONS,
@@ -70,6 +78,8 @@ def render_pelvis(
     bmi: float = 25.0,
     age: float = 40.0,
     shape: tuple[int, int] = (224, 256),
+    film_mm: float | None = None,
+    implants: Implants | None = None,
     scanner: int = 0,
     site: int = 0,
     projection: str = "ap",
@@ -92,7 +102,12 @@ def render_pelvis(
     age : float, default=40.0
         Age (years), 16 to 110.
     shape : tuple of two int, default=(224, 256)
-        Height and width (pixels), at least 64.
+        Height and width (pixels), at least 64; of fine films they follow from the field.
+    film_mm : float, optional
+        Edge of a pixel (mm) of a fine film, 0.2 to 1.5. Position, field, zoom, collimation and
+        gas vary more than on others, and noise and blur are given per mm.
+    implants : Implants, optional
+        Metal in the patient.
     scanner : int, default=0
         Scanner: noise, blur, contrast and range of grey values.
     site : int, default=0
@@ -145,11 +160,15 @@ def render_pelvis(
     scanner = check_integer(scanner, "scanner", minimum=0)
     site = check_integer(site, "site", minimum=0)
     body = Body.draw(sex, bmi, age, rng if anatomy is None else anatomy)
-    view = View.draw(shape, projection, site, rng)
+    if film_mm is None:
+        view = View.draw(shape, projection, site, rng)
+    else:
+        view = View.draw_fine(checked_edge(film_mm), projection, site, rng)
     if lesions is None:
         lesions = (draw_lesions(grades[0], rng), draw_lesions(grades[1], rng))
     bones, change = _drawn(body, view, lesions, projection, rng)
-    pixels, labels = _exposed(bones, Detector(scanner), site, exposure, rng)
+    metal = None if implants is None else metal_in_pelvis(implants, bones)
+    pixels, labels = _exposed(bones, Detector(scanner), site, exposure, rng, metal)
     return PelvisFilm(pixels, labels, float(view.spacing), lesions, change)
 
 
@@ -175,7 +194,8 @@ def _drawn(
     changed = np.zeros((2, *view.shape), np.float32)
     for i, (side, line, lesion) in enumerate(zip((-1.0, 1.0), joints, lesions, strict=True)):
         clarity = angled * float(bones.rng.uniform(0.8, 1.1)) * float(rng.uniform(0.9, 1.05))
-        frame = JointFrame.around(line, side, view.shape, view.spacing)
+        fine = view.coarse_px is not None
+        frame = JointFrame.around(line, side, view.shape, view.spacing, fine=fine)
         again = copy.deepcopy(rng)
         drawn = joint_change(frame, lesion, clarity, body.density, rng)
         bones.bone[frame.crop] += drawn
@@ -187,17 +207,26 @@ def _drawn(
 
 
 def _exposed(
-    bones: Bones, detector: Detector, site: int, exposure: float, rng: np.random.Generator
+    bones: Bones,
+    detector: Detector,
+    site: int,
+    exposure: float,
+    rng: np.random.Generator,
+    metal: Field | None,
 ) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     view, body = bones.view, bones.body
-    texture = grain(view.shape, rng)
+    texture = grain(view.shape, rng, view.coarse_px)
     tissue, cover = soft_tissue(body, view, rng)
     bone = np.clip(bones.bone, 0.0, None) * (1.0 + 0.07 * texture)
     attenuation = tissue + bone + bowel(view, texture, rng)
     inside, field_ = collimated(view, site, rng)
+    judged = inside
+    if metal is not None:
+        attenuation = attenuation + metal
+        judged = inside & (metal < 0.3)
     dose = exposure * float(np.exp(-0.07 * (body.bmi - 25.0)))
-    picture = detector.expose(attenuation, dose, rng)
-    shown = detector.grey(picture, inside, float(rng.normal(0.0, 0.025)))
+    picture = detector.expose(attenuation, dose, rng, view.coarse_px)
+    shown = detector.grey(picture, judged, float(rng.normal(0.0, 0.025)))
     shown = np.maximum(shown, 0.97 * lead_marker(view, site, rng))
     border = 0.0 if detector.shutter else 0.93
     shown = shown * field_ + border * (1.0 - field_)

@@ -6,7 +6,7 @@ left (the image's right), y towards the feet, z towards the front.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
@@ -24,6 +24,9 @@ from asfusion.datasets._phantoms.film import (
 )
 
 _FILM_WIDTH = 372.0  # mm
+_COARSE_MM = 1.45  # edge of a pixel of the films that are not fine
+# Where the joints lie in any patient: x, y, z in mm.
+_JOINTS = np.array([(x, y, z) for x in (-72, 72) for y, z in ((-52, -12), (46, -46))], dtype=float)
 
 # Outlines of the patient's left half: x, y, z in mm.
 _ILIUM = np.array([
@@ -121,6 +124,7 @@ class View:
     slope: float  # how far a point moves up per mm towards the front
     turn: float  # how far it moves sideways per mm towards the front
     roll: float  # radians
+    coarse_px: float | None = None  # of fine films: pixels to the edge of a pixel of coarse ones
 
     @classmethod
     def draw(
@@ -139,6 +143,40 @@ class View:
         turn, roll = rng.normal(0.0, 0.045), rng.normal(0.0, 0.022)
         return cls(shape, spacing, (x, y), slope, turn, roll)
 
+    @classmethod
+    def draw_fine(
+        cls, film_mm: float, projection: str, site: int, rng: np.random.Generator
+    ) -> View:
+        """Return a view with pixels of `film_mm`, as different as those of several hospitals."""
+        habit = np.random.default_rng((7_919, site))
+        wide = _FILM_WIDTH * habit.uniform(0.97, 1.05)
+        # A quarter are films of the joints alone.
+        close = rng.random() < 0.25
+        wide *= rng.uniform(0.66, 0.80) if close else rng.uniform(0.88, 1.18)
+        tall = wide * (rng.uniform(0.78, 0.95) if close else rng.uniform(0.80, 0.98))
+        shape = (round(tall / film_mm), round(wide / film_mm))
+        slope = rng.normal(0.0, 0.09)
+        middle = 0.0 if close else 50.0 + habit.normal(0.0, 5.0)
+        if projection == "ferguson":
+            slope += rng.uniform(0.38, 0.52)
+            middle += 8.0 if close else -18.0
+        x = shape[1] / 2.0 + rng.normal(0.0, 9.0) / film_mm
+        y = shape[0] / 2.0 - (middle + rng.normal(0.0, 10.0)) / film_mm
+        turn = rng.normal(0.0, 0.06)
+        roll = float(np.clip(rng.normal(0.0, 0.06), -0.18, 0.18))
+        view = cls(shape, film_mm, (x, y), slope, turn, roll, _COARSE_MM / film_mm)
+        return view._with_joints_inside()
+
+    def _with_joints_inside(self) -> View:
+        """Return the view moved such that no shutter can cover a joint."""
+        places = self.project(_JOINTS)
+        size = np.array(self.shape[::-1], dtype=float)
+        margin = 0.11 * size
+        low, high = margin - places.min(0), size - margin - places.max(0)
+        move = np.where(low > high, (low + high) / 2.0, np.clip(0.0, low, np.maximum(low, high)))
+        x, y = (np.asarray(self.centre) + move).tolist()
+        return replace(self, centre=(x, y))
+
     def project(self, points: Points) -> Points:
         """Return pixels (x, y) of points in mm (x, y, z)."""
         x = points[..., 0] + self.turn * points[..., 2]
@@ -156,6 +194,7 @@ class Bones:
         self.rng = np.random.default_rng(body.stream)
         self.bone = np.zeros(view.shape, np.float32)
         self.labels = np.zeros(view.shape, np.uint8)
+        self._thin = 0.75 * (view.coarse_px or 1.0)
         self._wear = np.float32(1.0) + 0.30 * patches(view.shape, 9, self.rng)
 
     def draw(self) -> list[Points]:
@@ -181,12 +220,12 @@ class Bones:
             sides.append(smooth_outline(self.view.project(mirrored), closed=closed))
         return sides
 
-    def _places(self, side: float, points: ArrayLike) -> Points:
+    def places(self, side: float, points: ArrayLike) -> Points:
         """Return the pixels of points (x, y, z in mm) of one side: -1 right, 1 left."""
         shaped = self.body.shaped(np.asarray(points, dtype=float), 0.0)
         return self.view.project(shaped * _FLIP if side < 0 else shaped)
 
-    def _size(self, length: float) -> float:
+    def size(self, length: float) -> float:
         """Return a length in mm as pixels."""
         return length * self.body.scale / self.view.spacing
 
@@ -195,8 +234,8 @@ class Bones:
 
     def _shell(self, cover: Field, core: float, rind: float, depth: float) -> None:
         """Add a bone: spongy inside, with a cortex of `depth` mm that is dense at the border."""
-        thin = cover - blurred(cover, self._size(depth))
-        thick = cover - blurred(cover, self._size(3.2 * depth))
+        thin = cover - blurred(cover, self.size(depth))
+        thick = cover - blurred(cover, self.size(3.2 * depth))
         rim = cover * (np.clip(thin, 0.0, None) + 0.6 * np.clip(thick, 0.0, None))
         self.bone += core * cover + rind * self._wear * rim
 
@@ -218,15 +257,15 @@ class Bones:
     def _arch(self, top: float, half: float) -> None:
         """Draw pedicles, transverse processes, facet joints and the spinous process."""
         for side in (-1.0, 1.0):
-            pedicle = self._places(side, [(half - 7.0, top + 11.0, 8.0)])[0]
-            stamp(self.bone, pedicle, (self._size(5.0), self._size(6.5)), 0.16, edge=0.25)
-            stamp(self.bone, pedicle, (self._size(3.4), self._size(4.8)), -0.08, edge=0.3)
+            pedicle = self.places(side, [(half - 7.0, top + 11.0, 8.0)])[0]
+            stamp(self.bone, pedicle, (self.size(5.0), self.size(6.5)), 0.16, edge=0.25)
+            stamp(self.bone, pedicle, (self.size(3.4), self.size(4.8)), -0.08, edge=0.3)
             process = [(half, top + 12, 5), (half + 14, top + 8, 0), (half + 27, top + 6, -4)]
-            stroke(self.bone, self._places(side, process), self._size(3.8), 0.17)
+            stroke(self.bone, self.places(side, process), self.size(3.8), 0.17)
             facet = [(half - 8, top + 22, -5), (half - 10, top + 34, -8)]
-            stroke(self.bone, self._places(side, facet), self._size(3.2), 0.14)
-        tip = self._places(1.0, [(0, top + 14, -25), (0, top + 30, -45)])
-        stroke(self.bone, tip, self._size(3.0), 0.22)
+            stroke(self.bone, self.places(side, facet), self.size(3.2), 0.14)
+        tip = self.places(1.0, [(0, top + 14, -25), (0, top + 30, -45)])
+        stroke(self.bone, tip, self.size(3.0), 0.22)
 
     def _sacrum(self, joints: list[Points]) -> None:
         """Draw the sacrum up to the joints, its foramina and the coccyx."""
@@ -236,8 +275,8 @@ class Bones:
         left = np.concatenate([tops[1], joints[1], bottoms[1]])
         cover = fill(np.concatenate([left, right[::-1]]), self.view.shape)
         self._shell(cover, 0.40, 0.20, 2.4)
-        middle = self._places(1.0, [(0, -26, 0)])[0]
-        stamp(self.bone, middle, (self._size(24.0), self._size(26.0)), 0.10, edge=0.5)
+        middle = self.places(1.0, [(0, -26, 0)])[0]
+        stamp(self.bone, middle, (self.size(24.0), self.size(26.0)), 0.10, edge=0.5)
         self._sacral = cover
         self._paint(cover, PelvisLabel.SACRUM)
         self._foramina()
@@ -249,21 +288,21 @@ class Bones:
             width, height = 6.6 - 0.7 * level, 4.6 - 0.4 * level
             for side in (-1.0, 1.0):
                 at = np.array([x + across, y, z]) + self.rng.normal(0.0, 0.8, 3)
-                radii = (self._size(width), self._size(height))
-                hole = self._places(side, at[None])[0]
+                radii = (self.size(width), self.size(height))
+                hole = self.places(side, at[None])[0]
                 stamp(self.bone, hole, radii, -0.20, edge=0.35, angle=-0.45 * side)
-                arc = self._places(side, at + _ARC * [1.25 * width, 1.1 * height, 0.0])
-                stroke(self.bone, smooth_outline(arc, closed=False, steps=3), 0.75, 0.11)
+                arc = self.places(side, at + _ARC * [1.25 * width, 1.1 * height, 0.0])
+                stroke(self.bone, smooth_outline(arc, closed=False, steps=3), self._thin, 0.11)
 
     def _crest_and_coccyx(self) -> None:
         for y, z in ((-24, -45), (-4, -62), (18, -72), (40, -72)):
-            ends = self._places(1.0, [(0, y - 6, z), (0, y + 5, z)])
-            stroke(self.bone, ends, self._size(2.2), 0.10)
+            ends = self.places(1.0, [(0, y - 6, z), (0, y + 5, z)])
+            stroke(self.bone, ends, self.size(2.2), 0.10)
         bend = self.rng.normal(0.0, 2.0)
-        beads = self._places(1.0, [(0, 95, -30), (0, 104, -22), (0, 112, -12)])
+        beads = self.places(1.0, [(0, 95, -30), (0, 104, -22), (0, 112, -12)])
         for step, bead in enumerate(beads):
             at = bead + np.array([bend * step / 2.0, 0.0])
-            stamp(self.bone, at, (self._size(7.0 - 1.6 * step), self._size(4.4)), 0.16, edge=0.3)
+            stamp(self.bone, at, (self.size(7.0 - 1.6 * step), self.size(4.4)), 0.16, edge=0.3)
 
     def _hips(self, joints: list[Points]) -> None:
         """Draw both hip bones: ilium, acetabulum, ischium and pubis."""
@@ -290,8 +329,8 @@ class Bones:
         """Return the hip bones thinned where the femoral heads lie in front of the socket."""
         thinned = cover.copy()
         for side in (-1.0, 1.0):
-            centre = self._places(side, _HEAD[None])[0]
-            radius = self._size(27.8)
+            centre = self.places(side, _HEAD[None])[0]
+            radius = self.size(27.8)
             stamp(thinned, centre, (radius, radius), -0.55, edge=0.045)
         return np.clip(thinned, 0.0, None) * (cover > 0.02)
 
@@ -299,27 +338,27 @@ class Bones:
         """Draw the brim, and the bone between joint and hip that carries the weight."""
         for side, joint in zip((-1.0, 1.0), joints, strict=True):
             brim = [(60, 46, -25), (70, 58, -8), (68, 72, 6), (56, 90, 35), (36, 101, 58)]
-            line = np.concatenate([joint[-1:], self._places(side, brim)])
-            stroke(self.bone, smooth_outline(line, closed=False), self._size(1.6), 0.24)
-            beside = joint + np.array([side * self._size(9.0), 0.0])
-            stroke(self.bone, beside[::4], self._size(9.0), 0.14)
-            buttress = self._places(side, [(74, 12, -25), (94, 48, 0)])
-            stroke(self.bone, buttress, self._size(15.0), 0.15)
-            pillar = self._places(side, [(100, -70, 10), (102, 40, 10)])
-            stroke(self.bone, pillar, self._size(11.0), 0.07)
+            line = np.concatenate([joint[-1:], self.places(side, brim)])
+            stroke(self.bone, smooth_outline(line, closed=False), self.size(1.6), 0.24)
+            beside = joint + np.array([side * self.size(9.0), 0.0])
+            stroke(self.bone, beside[::4], self.size(9.0), 0.14)
+            buttress = self.places(side, [(74, 12, -25), (94, 48, 0)])
+            stroke(self.bone, buttress, self.size(15.0), 0.15)
+            pillar = self.places(side, [(100, -70, 10), (102, 40, 10)])
+            stroke(self.bone, pillar, self.size(11.0), 0.07)
             self._acetabulum(side)
 
     def _acetabulum(self, side: float) -> None:
         angles = np.linspace(-0.15, 2.45, 12)
         circle = np.stack([np.cos(angles), -np.sin(angles), np.zeros(12)], axis=1)
-        roof = self._places(side, _HEAD + 31.0 * circle)
-        stroke(self.bone, roof[2:9], self._size(1.9), 0.34)
-        stroke(self.bone, roof, self._size(1.1), 0.14)
-        wall = self._places(side, [(116, 66, 0), (112, 86, -8), (104, 104, -14), (95, 120, -16)])
-        stroke(self.bone, smooth_outline(wall, closed=False), self._size(1.2), 0.12)
+        roof = self.places(side, _HEAD + 31.0 * circle)
+        stroke(self.bone, roof[2:9], self.size(1.9), 0.34)
+        stroke(self.bone, roof, self.size(1.1), 0.14)
+        wall = self.places(side, [(116, 66, 0), (112, 86, -8), (104, 104, -14), (95, 120, -16)])
+        stroke(self.bone, smooth_outline(wall, closed=False), self.size(1.2), 0.12)
         drop = [(67, 82, 8), (65, 96, 8), (68, 107, 8), (72, 98, 8), (72, 84, 8)]
-        line = smooth_outline(self._places(side, drop), steps=3)
-        stroke(self.bone, line, self._size(1.0), 0.16)
+        line = smooth_outline(self.places(side, drop), steps=3)
+        stroke(self.bone, line, self.size(1.0), 0.16)
 
     def _femora(self) -> None:
         """Draw heads, necks and shafts of the femora."""
@@ -327,12 +366,12 @@ class Bones:
         covers = []
         for side, shaft, code in zip((-1.0, 1.0), shafts, (10, 11), strict=True):
             head = np.zeros(self.view.shape, np.float32)
-            radius = self._size(25.0)
-            centre = self._places(side, _HEAD[None])[0]
+            radius = self.size(25.0)
+            centre = self.places(side, _HEAD[None])[0]
             stamp(head, centre, (radius, radius), 1.0, edge=0.05)
             cover = np.maximum(fill(shaft, self.view.shape), head)
             self._paint(cover, PelvisLabel(code))
             covers.append(cover)
-            neck = self._places(side, np.stack([_HEAD, np.array((132.0, 116.0, 2.0))]))
-            stroke(self.bone, neck, self._size(9.0), 0.10)
+            neck = self.places(side, np.stack([_HEAD, np.array((132.0, 116.0, 2.0))]))
+            stroke(self.bone, neck, self.size(9.0), 0.10)
         self._shell(np.minimum(covers[0] + covers[1], 1.0), 0.36, 0.46, 2.6)

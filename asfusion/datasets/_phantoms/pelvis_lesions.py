@@ -12,6 +12,7 @@ from asfusion.datasets._phantoms.film import Field, Points, soft_step, wave, win
 from asfusion.exceptions import ConfigurationError
 
 _GAP = 3.1  # mm, width of a healthy joint in the projection
+_LENGTH = 80.0  # mm, of the joint
 
 # Mean and spread of erosion and sclerosis by grade. Grades 0 to 2 overlap on purpose: readers
 # disagree on them too.
@@ -83,10 +84,17 @@ class JointFrame:
     crop: tuple[slice, slice]
     along: Field
     across: Field
+    fine: bool = False
 
     @classmethod
     def around(
-        cls, line: Points, side: float, shape: tuple[int, int], spacing: float
+        cls,
+        line: Points,
+        side: float,
+        shape: tuple[int, int],
+        spacing: float,
+        *,
+        fine: bool = False,
     ) -> JointFrame:
         """Return the frame of a joint that runs along `line` (pixels); -1 right, 1 left."""
         margin = 26.0 / spacing
@@ -99,7 +107,7 @@ class JointFrame:
         upright = (1.0 / np.sqrt(1.0 + lean**2))[:, None]
         along = (rows - line[:, 1].min()) / np.ptp(line[:, 1])
         across = side * (x - middle[:, None]) * upright * spacing
-        return cls(crop, along[:, None].astype(np.float32), across.astype(np.float32))
+        return cls(crop, along[:, None].astype(np.float32), across.astype(np.float32), fine)
 
     @property
     def gap(self) -> NDArray[np.bool_]:
@@ -118,20 +126,25 @@ def joint_change(
     s, t = frame.along, frame.across
     n = s.shape[0]
     rough, patch = wave(n, 14, rng)[:, None], wave(n, 6, rng)[:, None]
+    if frame.fine:  # margins are ragged on a smaller scale than coarse pixels show
+        rough = (rough + wave(n, 45, rng)[:, None]) / 1.3
     opened = 1.0 - _bridges(n, lesions.ankylosis, rng)[:, None]
     ends = soft_step((s - 0.02) / 0.04) * soft_step((0.98 - s) / 0.03)
     width = _GAP * lesions.width * np.clip(1.0 + 0.45 * lesions.erosion * rough, 0.35, 2.0)
     # The upper third is ligament: wider apart, with no parallel margins.
     depth = clarity * (0.30 + 0.18 * soft_step((s - 0.3) / 0.12)) * opened * ends
-    blur = 0.7 + 1.0 * lesions.erosion
+    blur = (0.45 if frame.fine else 0.7) + 1.0 * lesions.erosion
+    rind, share = (0.55, 1.4) if frame.fine else (0.9, 1.0)
     out = -depth * _slit(t, width, blur)
     behind = t + 8.0 + 3.0 * (s - 0.5)
     out -= 0.28 * depth * _slit(behind, 0.9 * width, blur + 0.3)
     worn = np.clip(1.0 - lesions.erosion * (0.75 + 0.5 * patch), 0.05, 1.0) * opened * ends
-    out += density * worn * clarity * 0.20 * _hill(t, width / 2.0 + 1.0, 0.9)
-    out += density * worn * clarity * 0.13 * _hill(t, -width / 2.0 - 1.0, 0.9)
+    worn = worn * share
+    out += density * worn * clarity * 0.20 * _hill(t, width / 2.0 + 1.0, rind)
+    out += density * worn * clarity * 0.13 * _hill(t, -width / 2.0 - 1.0, rind)
     out += _sclerosis(s, t, lesions, patch)
-    return out + _pits(s, t, lesions, rng)
+    out += _pits(s, t, lesions, rng)
+    return out + _nicks(s, t, width, lesions, rng) if frame.fine else out
 
 
 def _bridges(n: int, share: float, rng: np.random.Generator) -> Field:
@@ -163,13 +176,29 @@ def _sclerosis(s: Field, t: Field, lesions: JointLesions, patch: Field) -> Field
     return np.asarray(strength * np.where(t > 0.0, iliac, sacral + 0.25 * np.exp(-(t**2) / 4.0)))
 
 
+def _nicks(
+    s: Field, t: Field, width: Field, lesions: JointLesions, rng: np.random.Generator
+) -> Field:
+    """Return small erosions that bite into the margins; coarse pixels average them away."""
+    out = np.zeros(np.broadcast_shapes(s.shape, t.shape), np.float32)
+    for _ in range(rng.poisson(22.0 * lesions.erosion)):
+        at, size, deep = rng.uniform(0.25, 0.97), rng.uniform(0.5, 1.0), rng.uniform(0.15, 0.30)
+        side = 1.0 if rng.random() < 0.7 else -1.0
+        rows = np.flatnonzero(np.abs(s[:, 0] - at) * _LENGTH < 4.0)
+        if rows.size:
+            near = slice(int(rows[0]), int(rows[-1]) + 1)
+            margin = side * (width[near] / 2.0 + 0.6 * size)
+            square = ((s[near] - at) * _LENGTH) ** 2 + (t[near] - margin) ** 2
+            out[near] -= deep * np.exp(-0.5 * square / size**2)
+    return out
+
+
 def _pits(s: Field, t: Field, lesions: JointLesions, rng: np.random.Generator) -> Field:
     out = np.zeros(np.broadcast_shapes(s.shape, t.shape), np.float32)
-    length = 80.0  # mm
     for _ in range(rng.poisson(9.0 * lesions.erosion)):
         at, size = rng.uniform(0.25, 0.95), rng.uniform(1.3, 2.6)
         across = rng.uniform(1.5, 4.5) * (1.0 if rng.random() < 0.75 else -0.8)
-        square = ((s - at) * length) ** 2 + (t - across) ** 2
+        square = ((s - at) * _LENGTH) ** 2 + (t - across) ** 2
         dark = np.exp(-0.5 * square / size**2)
         out += 0.12 * lesions.sclerosis * np.exp(-0.5 * square / (2.2 * size) ** 2) - 0.26 * dark
     return out

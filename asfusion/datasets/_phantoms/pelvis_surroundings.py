@@ -22,6 +22,8 @@ def soft_tissue(body: Body, view: View, rng: np.random.Generator) -> tuple[Field
     x = (np.arange(width, dtype=np.float32)[None, :] + 0.5 - view.centre[0]) * view.spacing
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5 - view.centre[1]) * view.spacing
     excess = (body.bmi - 22.0) / 10.0
+    if view.coarse_px is not None:  # fat lies elsewhere in each body
+        excess *= rng.uniform(0.6, 1.7)
     hip = (178.0 if body.female else 170.0) * body.scale + 26.0 * excess
     waist = 0.86 + 0.06 * excess
     half = hip * (waist + (1.0 - waist) * soft_step((y - 10.0) / 60.0))
@@ -45,7 +47,7 @@ def bowel(view: View, texture: Field, rng: np.random.Generator) -> Field:
     """Return the attenuation that gas takes away and stool adds."""
     gas = np.zeros(view.shape, np.float32)
     mm = 1.0 / view.spacing
-    amount = rng.gamma(2.2, 1.0)
+    amount = rng.gamma(2.2, 1.0) if view.coarse_px is None else min(rng.gamma(1.3, 1.9), 8.0)
     places = np.array([(-95, -55), (95, -45), (-70, 0), (65, 15), (0, 10), (10, 60), (-30, -80),
                        (40, -75)], dtype=float)  # fmt: skip
     for _ in range(int(rng.poisson(2.2 * amount))):
@@ -90,7 +92,9 @@ def lead_marker(view: View, site: int, rng: np.random.Generator) -> Field:
     column = (0.07 if letter == "R" else 0.86) * width + rng.normal(0.0, 0.01) * width
     corner = np.array([column, (high + rng.normal(0.0, 0.015)) * height])
     for line in _LETTERS[letter]:
-        stroke(lead, corner + np.asarray(line) * size * height, 0.009 * height, 1.0)
+        # Lead letters are as large as they are, however large the field is.
+        tall = height if view.coarse_px is None else 224.0 * view.coarse_px
+        stroke(lead, corner + np.asarray(line) * size * tall, 0.009 * tall, 1.0)
     return np.asarray(np.minimum(lead, 1.0))
 
 
@@ -100,6 +104,8 @@ def collimated(view: View, site: int, rng: np.random.Generator) -> tuple[NDArray
     tight = habit.uniform(0.0, 0.035)
     height, width = view.shape
     left, right, top, bottom = rng.uniform(0.0, 0.02, 4) + tight * rng.uniform(0.3, 1.0, 4)
+    if view.coarse_px is not None and rng.random() < 0.5:
+        left, right, top, bottom = np.array([left, right, top, bottom]) + rng.uniform(0, 0.045, 4)
     x = (np.arange(width, dtype=np.float32)[None, :] + 0.5) / width
     y = (np.arange(height, dtype=np.float32)[:, None] + 0.5) / height
     x, y = x + rng.normal(0.0, 0.004) * (y - 0.5), y + rng.normal(0.0, 0.004) * (x - 0.5)

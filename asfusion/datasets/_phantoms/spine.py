@@ -9,15 +9,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_choice, check_integer, check_number
-from asfusion.datasets._phantoms.film import MAX_GREY, Detector, Field, checked_shape, grain
+from asfusion.datasets._phantoms.film import (
+    MAX_GREY,
+    Detector,
+    Field,
+    checked_edge,
+    checked_shape,
+    grain,
+)
+from asfusion.datasets._phantoms.implants import Implants, metal_in_spine
 from asfusion.datasets._phantoms.spine_bones import (
     N_CORNERS,
     Drawing,
+    Pose,
     SpineLabel,
 )
 from asfusion.datasets._phantoms.spine_surroundings import (
     cervical_surroundings,
     lumbar_surroundings,
+    shuttered,
 )
 from asfusion.exceptions import ConfigurationError
 
@@ -52,6 +62,8 @@ def render_spine(
     bmi: float = 25.0,
     age: float = 40.0,
     shape: tuple[int, int] = (256, 192),
+    film_mm: float | None = None,
+    implants: Implants | None = None,
     scanner: int = 0,
     exposure: float = 1.0,
     anatomy: np.random.Generator | None = None,
@@ -74,7 +86,12 @@ def render_spine(
     age : float, default=40.0
         Age (years), 16 to 110.
     shape : tuple of two int, default=(256, 192)
-        Height and width (pixels), at least 64.
+        Height and width (pixels), at least 64; of fine films they follow from the field.
+    film_mm : float, optional
+        Edge of a pixel (mm) of a fine film, 0.2 to 1.5. Field, position, rotation and
+        collimation vary more than on others, and noise and blur are given per mm.
+    implants : Implants, optional
+        Metal in the patient, of which the lower back shows the screws.
     scanner : int, default=0
         Scanner: noise, blur, contrast and range of grey values.
     exposure : float, default=1.0
@@ -126,13 +143,17 @@ def render_spine(
     shown = scores[:N_CORNERS] if region == "cervical" else scores[N_CORNERS:]
     bones = np.random.default_rng(int((rng if anatomy is None else anatomy).integers(2**31)))
     size = float(bones.normal(0.95 if sex == "f" else 1.03, 0.02))
-    draw = Drawing.of(region, shape, float(shown.mean()) / 3.0, size, bones)
+    pose = None if film_mm is None else Pose.draw(region, checked_edge(film_mm), rng)
+    draw = Drawing.of(region, shape, float(shown.mean()) / 3.0, size, bones, pose)
     loss = 0.004 * max(age - 35.0, 0.0) + (0.007 * max(age - 52.0, 0.0) if sex == "f" else 0.0)
     density = float(bones.normal(1.0, 0.07)) * max(1.0 - loss, 0.55)
     places = draw.draw(shown, density, bones, rng)
     around = lumbar_surroundings if region == "lumbar" else cervical_surroundings
     tissue = around(draw, bmi, rng)
-    pixels = _exposed(draw, tissue, Detector(scanner), exposure, bmi, rng)
+    metal = np.zeros(draw.shape, np.float32)
+    if implants is not None and region == "lumbar":
+        metal = metal_in_spine(implants, draw)
+    pixels = _exposed(draw, tissue + metal, Detector(scanner), exposure, bmi, rng, metal)
     draw.labels[(draw.labels == 0) & (tissue > 0.3)] = SpineLabel.SOFT_TISSUE
     return SpineFilm(pixels, draw.labels, places.astype(np.float64), float(draw.spacing))
 
@@ -158,11 +179,18 @@ def _exposed(
     exposure: float,
     bmi: float,
     rng: np.random.Generator,
+    metal: Field,
 ) -> NDArray[np.uint16]:
-    texture = grain(draw.shape, rng)
+    texture = grain(draw.shape, rng, draw.coarse_px)
     attenuation = tissue + np.clip(draw.bone, 0.0, None) * (1.0 + 0.07 * texture)
     dose = exposure * float(np.exp(-0.07 * (bmi - 25.0)))
-    picture = detector.expose(attenuation.astype(np.float32), dose, rng)
-    everything = np.ones(draw.shape, dtype=np.bool_)
-    shown = detector.grey(picture, everything, float(rng.normal(0.0, 0.025)))
+    picture = detector.expose(attenuation.astype(np.float32), dose, rng, draw.coarse_px)
+    judged = metal < 0.3
+    if draw.coarse_px is None:
+        shown = detector.grey(picture, judged, float(rng.normal(0.0, 0.025)))
+    else:
+        inside, field = shuttered(draw.shape, rng)
+        shown = detector.grey(picture, judged & inside, float(rng.normal(0.0, 0.025)))
+        border = 0.0 if detector.shutter else 0.93
+        shown = shown * field + border * (1.0 - field)
     return np.round(np.clip(shown, 0.0, 1.0) * MAX_GREY).astype(np.uint16)

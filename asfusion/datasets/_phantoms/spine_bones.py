@@ -6,7 +6,7 @@ the front and v towards the feet.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Final
 
@@ -63,6 +63,11 @@ class _Plan:
     middle: tuple[float, float]  # where the fourth scored vertebra lies, share of the film
     hollow: float  # of the walls, share of the depth
     first_body: int  # the atlas has none
+
+    @property
+    def coarse_mm(self) -> float:
+        """Edge of a pixel of films that are not fine: 192 pixels take up the width."""
+        return 1.015 * self.width / 192.0
 
 
 _PLANS: Final = {
@@ -143,36 +148,80 @@ class Vertebra:
         return self.at([self.depth / 2.0, self.height / 2.0 * (1.0 if lower else -1.0)])
 
 
+@dataclass(frozen=True)
+class Pose:
+    """How a fine film is taken: its pixels, and how far the patient is turned and moved."""
+
+    shape: tuple[int, int]
+    spacing: float  # mm
+    turn: float  # degrees
+    shift: Points  # mm: x, y
+
+    @classmethod
+    def draw(cls, region: str, film_mm: float, rng: np.random.Generator) -> Pose:
+        plan = _PLANS[region]
+        wide = plan.width * rng.uniform(0.85, 1.25)
+        tall = plan.width / 0.75 * rng.uniform(0.93, 1.10)
+        turn = float(np.clip(rng.normal(0.0, 4.0), -10.0, 10.0))
+        shape = (round(tall / film_mm), round(wide / film_mm))
+        return cls(shape, film_mm, turn, rng.normal(0.0, 6.0, 2))
+
+    def moved_inside(self, spine: list[Vertebra]) -> list[Vertebra]:
+        """Return the spine moved such that no shutter can cover a scored corner."""
+        scored = spine[1 : N_BODIES + 1]
+        fronts = np.stack([bone.corner(lower) for bone in scored for lower in (False, True)])
+        size = np.array(self.shape[::-1], dtype=float)
+        margin = 0.06 * size + 3.0 / self.spacing
+        low, high = margin - fronts[1:-1].min(0), size - margin - fronts[1:-1].max(0)
+        move = np.where(low > high, (low + high) / 2.0, np.clip(0.0, low, np.maximum(low, high)))
+        return [replace(bone, centre=bone.centre + move) for bone in spine]
+
+
 def _stack(
-    plan: _Plan, shape: tuple[int, int], stiff: float, size: float, rng: np.random.Generator
+    plan: _Plan,
+    shape: tuple[int, int],
+    stiff: float,
+    size: float,
+    rng: np.random.Generator,
+    pose: Pose | None,
 ) -> list[Vertebra]:
     """Return the vertebrae from top to bottom; a stiff spine has lost part of its curve."""
     spacing = plan.width * float(rng.uniform(0.97, 1.06)) / (0.75 * shape[0])
+    if pose is not None:
+        shape, spacing = pose.shape, pose.spacing
     heights = size * np.asarray(plan.heights) * rng.normal(1.0, 0.02, len(plan.heights))
     depths = size * np.asarray(plan.depths) * rng.normal(1.0, 0.015, len(plan.depths))
     discs = size * np.asarray(plan.discs) * rng.normal(1.0, 0.07, len(plan.discs))
     tilts = np.asarray(plan.tilts, dtype=float)
     curve = rng.normal(1.0, 0.16) * (1.0 - 0.45 * stiff)
     tilts = tilts.mean() + (tilts - tilts.mean()) * curve + rng.normal(0.0, 2.5)
-    tilts = np.deg2rad(tilts + rng.normal(0.0, 0.7, tilts.size))
+    tilts = tilts + rng.normal(0.0, 0.7, tilts.size)
+    tilts = np.deg2rad(tilts if pose is None else tilts + pose.turn)
     between = (tilts[1:] + tilts[:-1]) / 2.0
     steps = (heights[1:] + heights[:-1]) / 2.0 + discs
     moves = steps[:, None] * np.stack([np.sin(between), np.cos(between)], axis=1)
     centres = np.concatenate([np.zeros((1, 2)), np.cumsum(moves, axis=0)]) / spacing
     middle = np.asarray(plan.middle) * [shape[1], shape[0]] + rng.normal(0.0, 3.0, 2) / spacing
     centres += middle - (centres[1] + centres[N_BODIES]) / 2.0
-    return [
+    if pose is not None:
+        centres += pose.shift / spacing
+    spine = [
         Vertebra(centre, float(tilt), float(height), float(depth), spacing)
         for centre, tilt, height, depth in zip(centres, tilts, heights, depths, strict=True)
     ]
+    return spine if pose is None else pose.moved_inside(spine)
 
 
 class Drawing:
     """The bones of one film, drawn one after the other."""
 
-    def __init__(self, shape: tuple[int, int], spine: list[Vertebra], plan: _Plan) -> None:
+    def __init__(
+        self, shape: tuple[int, int], spine: list[Vertebra], plan: _Plan, *, fine: bool
+    ) -> None:
         self.shape, self.spine, self.plan = shape, spine, plan
         self.spacing = spine[0].spacing
+        # Of fine films: pixels to the edge of a pixel of coarse ones.
+        self.coarse_px = plan.coarse_mm / self.spacing if fine else None
         self._unit = plan.depths[4] / 35.0  # lesions are as much smaller as the vertebrae
         self.bone = np.zeros(shape, np.float32)
         self.labels = np.zeros(shape, np.uint8)
@@ -185,10 +234,22 @@ class Drawing:
         stiff: float,
         size: float,
         rng: np.random.Generator,
+        pose: Pose | None = None,
     ) -> Drawing:
         """Place the vertebrae of one region; `stiff` (0 to 1) takes part of the curve away."""
         plan = _PLANS[region]
-        return cls(shape, _stack(plan, shape, stiff, size, rng), plan)
+        spine = _stack(plan, shape, stiff, size, rng, pose)
+        return cls(shape if pose is None else pose.shape, spine, plan, fine=pose is not None)
+
+    def heights(self) -> Field:
+        """Return where each row lies, as a share of a usual film from its top."""
+        height = self.shape[0]
+        rows = np.arange(height)[:, None] + 0.5
+        if self.coarse_px is None:
+            return np.asarray(rows / height)
+        middle = (self.spine[1].centre[1] + self.spine[N_BODIES].centre[1]) / 2.0
+        usual = 256.0 * self.plan.coarse_mm / self.spacing
+        return np.asarray((rows - middle) / usual + self.plan.middle[1])
 
     def draw(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asfusion.datasets._phantoms.film import Field, fill, smooth_outline, soft_step, stamp, stroke
 from asfusion.datasets._phantoms.spine_bones import Drawing, Vertebra
@@ -16,7 +17,7 @@ def lumbar_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -> 
     height, width = draw.shape
     mm = draw.spacing
     x = (np.arange(width)[None, :] + 0.5 - _curve_x(draw.spine, draw.shape)) * mm
-    y = (np.arange(height)[:, None] + 0.5) / height
+    y = draw.heights()
     excess = (bmi - 22.0) / 10.0
     back = 78.0 + 10.0 * excess
     tissue = 1.05 * soft_step((back - x) / 7.0) * np.sqrt(np.clip(1.0 - (x / 200.0) ** 2, 0.1, 1.0))
@@ -46,10 +47,10 @@ def lumbar_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -> 
 
 def cervical_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -> Field:
     """Return what lies around the cervical spine: neck, airway, skull base, jaw, shoulders."""
-    height, width = draw.shape
+    width = draw.shape[1]
     mm = draw.spacing
     x = (np.arange(width)[None, :] + 0.5 - _curve_x(draw.spine, draw.shape)) * mm
-    y = (np.arange(height)[:, None] + 0.5) / height
+    y = draw.heights()
     thick = 1.0 + 0.10 * (bmi - 22.0) / 10.0
     back, front = 52.0 * thick, -52.0 * thick
     chin = 26.0 * soft_step((0.24 - y) / 0.05)
@@ -75,6 +76,15 @@ def cervical_surroundings(draw: Drawing, bmi: float, rng: np.random.Generator) -
     dens = draw.spine[1].at([(-1, -8), (0, -20), (-1, -27)])
     stroke(draw.bone, dens, 3.2 / mm, 0.24)
     return np.asarray(tissue)
+
+
+def shuttered(shape: tuple[int, int], rng: np.random.Generator) -> tuple[NDArray[np.bool_], Field]:
+    """Return the exposed field of a fine film and a soft-edged version of it."""
+    left, right, top, bottom = rng.uniform(0.0, 0.05, 4) * (rng.random(4) < 0.6)
+    x = (np.arange(shape[1], dtype=np.float32)[None, :] + 0.5) / shape[1]
+    y = (np.arange(shape[0], dtype=np.float32)[:, None] + 0.5) / shape[0]
+    depth = np.minimum(np.minimum(x - left, 1.0 - right - x), np.minimum(y - top, 1.0 - bottom - y))
+    return np.asarray(depth > 0.0), soft_step(depth / 0.003)
 
 
 def _curve_x(spine: list[Vertebra], shape: tuple[int, int]) -> Field:

@@ -38,9 +38,12 @@ class GridPlan(NamedTuple):
             volume.values.shape, volume.spacing, shape=self.shape, spacing=self.spacing
         )
 
-    def voxels_of(self, volume: Volume) -> NDArray[np.uint8]:
-        """Return a volume as grey from 0 to 255 of `shape`, black outside of the volume."""
-        grid = self.grid_of(volume)
+    def voxels_of(self, volume: Volume, grid: Grid | None = None) -> NDArray[np.uint8]:
+        """Return a volume as grey from 0 to 255 of `shape`, black outside of the volume.
+
+        By default the whole volume is laid over them.
+        """
+        grid = self.grid_of(volume) if grid is None else grid
         window = window_of(volume.values) if self.window == "auto" else self.window
         outside = [weights.sum(axis=1) <= 0 for weights in grid.axes]
         empty = outside[0][:, None, None] | outside[1][:, None] | outside[2]

@@ -1,0 +1,132 @@
+"""The regions of a film, framed in the colour of what they add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion.explanation._attribution import PRESENCE, RowAttribution
+from asfusion.explanation.views.bars import Pairs
+from asfusion.explanation.views.image import draw_over_bars
+from asfusion.imaging.extent import Extent
+from asfusion.imaging.place import Place
+from asfusion.show import page as _html
+from asfusion.show.colours import LOWERS_ON_FILM, RAISES_ON_FILM
+from asfusion.show.figures import as_svg, given_or_new, literal, new_figure, signed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.gridspec import SubplotSpec
+
+_SIZE = (5.2, 4.4)
+
+
+class RegionView(RowAttribution):
+    """The picture of a film and of its regions."""
+
+    regions: Mapping[str, float]
+    maps: Mapping[str, Any]
+    film: NDArray[np.uint8]
+    extent: Extent
+    unit: str
+    elsewhere: float
+
+    @property
+    def total(self) -> float:
+        """Sum of the regions, in units of the output."""
+        return float(sum(self.regions.values()))
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the film, and a frame around each region with what it adds.
+
+        Orange raises the output, purple lowers it.
+
+        Parameters
+        ----------
+        ax : Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        Axes
+            What was drawn on.
+
+        Raises
+        ------
+        ConfigurationError
+            If `ax` is no Axes.
+        """
+        ax = given_or_new(ax, _SIZE)
+        rows, columns = self.extent.rows, self.extent.columns
+        ax.imshow(
+            self.film,
+            cmap="gray",
+            vmin=0,
+            vmax=255,
+            extent=(0, columns, rows, 0),
+            aspect=self.extent.aspect,
+        )
+        for name, value in self.regions.items():
+            place = self.maps[name].place
+            if place is not None:
+                _frame(ax, name, value, place)
+        ax.set(xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
+        return ax
+
+    def _repr_html_(self) -> str:
+        figure = new_figure(_SIZE, shown=False)
+        self.plot(figure.subplots())
+        words = [f"{self._where(name)} adds {signed(v)}" for name, v in self.regions.items()]
+        return _html.fragment(
+            [
+                _html.picture(as_svg(figure), "Film with a frame around each region."),
+                _html.paragraph(f"In {self.unit}: {'; '.join(words)}."),
+                _html.paragraph(_html.RESEARCH_TOOL, "note"),
+            ]
+        )
+
+    def _where(self, name: str) -> str:
+        """Return which region it is, and where on the film."""
+        place = self.maps[name].place
+        return name if place is None else place.in_words()
+
+    # -- what lies within the film -----------------------------------------------------
+
+    def _named_parts(self) -> Pairs:
+        return [*self.regions.items(), (PRESENCE, self.elsewhere)]
+
+    def _draw_panel(
+        self, pairs: Pairs, name: str, figure: Figure, place: SubplotSpec, limit: float
+    ) -> None:
+        def picture(ax: Axes) -> None:
+            self.plot(ax)
+            ax.set_title(f"{name}: regions", fontsize=10)
+
+        draw_over_bars(picture, pairs, figure, place, limit)
+
+    def _left_open(self) -> float | None:
+        gaps = [abs(part.gap) for part in self.maps.values() if part.gap is not None]
+        return max(gaps) if gaps else None
+
+
+def _frame(ax: Axes, name: str, value: float, place: Place) -> None:
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
+
+    colour = RAISES_ON_FILM if value >= 0 else LOWERS_ON_FILM
+    corner = (place.x0, place.y0)
+    ax.add_patch(Rectangle(corner, place.width, place.height, fill=False, ec=colour, lw=1.8))
+    ax.annotate(
+        literal(f"{name} {signed(value)}"),
+        corner,
+        xytext=(2, 3),
+        textcoords="offset points",
+        color=colour,
+        fontsize=8,
+        annotation_clip=False,
+        path_effects=[withStroke(linewidth=2.0, foreground="black")],
+    )
