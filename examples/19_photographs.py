@@ -62,7 +62,8 @@ for axis, title in zip(axes, ["severity 5", "corners known", "corners found"], s
 
 # %%
 y = np.arange(len(X)) % 2
-films = [read_image(path)[0][:: 1 - 2 * turned] for path, turned in zip(X["pelvis_xray"], y)]
+paths = X["pelvis_xray"]
+films = [read_image(path)[0][:: 1 - 2 * turned] for path, turned in zip(paths, y, strict=True)]
 hung = X.assign(pelvis_xray=films)
 train = np.arange(len(X)) % 4 < 2
 for augment in (True, "photograph"):
