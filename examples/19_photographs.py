@@ -36,7 +36,7 @@ for axis in axes:
 # ## Back to the film
 #
 # Corners that are known give the film back. A finder learns to see them, from films that are
-# photographed for it.
+# photographed for it. A few films and passes teach it little, as here: take a hundred films.
 
 # %%
 height, width = film.shape[1:]
