@@ -51,6 +51,17 @@ class CornerScores(ScoresPage):
         Whether intervals were calibrated on patients that nothing was learned from.
     films : dict of str to list
         The films of each view, for `plot`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asfusion.corners import CornerScores
+    >>> told, places = np.tile([0.1, 0.2, 0.6, 0.1], (1, 24, 1)), np.full((1, 24, 2), 9.0)
+    >>> sure, status, sum_ = np.ones((1, 24)), np.full((1, 24), "found"), np.array([48.0])
+    >>> sums = sum_, sum_ / 2, sum_ / 2, sum_ - 7, sum_ - 12, sum_ + 1
+    >>> scores = CornerScores(told, 2 * sure, places, sure, status, *sums, 0.9, True, {})
+    >>> scores.sums()[["msasss", "lower", "upper"]].to_numpy().tolist()
+    [[48.0, 36.0, 49.0]]
     """
 
     probabilities: Floats
