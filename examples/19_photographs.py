@@ -62,7 +62,7 @@ for axis, title in zip(axes, ["severity 5", "corners known", "corners found"], s
 
 # %%
 rows = cohort.X["pelvis_xray"].notna().to_numpy()
-y = cohort.y.to_numpy()[rows]
+y = np.asarray(cohort.y)[rows]
 train = np.arange(len(X)) % 3 > 0
 for augment in (True, "photograph"):
     encoder = af.ImageEncoder("pelvis_xray", size=64, augment=augment)

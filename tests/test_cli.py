@@ -545,7 +545,7 @@ ERRORS = {
     ),
     "infinite": (["fit", "infinite.csv", *FIT], "expected finite numbers"),
     "head of early fusion": (
-        ["fit", "patients.csv", *FIT, "--fusion", "gated"],
+        ["fit", "patients.csv", *FIT, *EARLY, "--fusion", "gated"],
         "--fusion: expected the family 'joint' beside it, got 'early'",
     ),
     "combination of joint fusion": (

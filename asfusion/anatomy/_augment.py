@@ -63,13 +63,14 @@ def draw_moves(n: int, draw: torch.Generator) -> Moves:
 def draw_turns(
     n: int, draw: torch.Generator, degrees: float, zooms: tuple[float, float], shift: float
 ) -> Moves:
-    """Return moves within limits, most of them far within; `shift` is in half sides.
+    """Return moves within limits; `shift` is in half sides.
 
-    Usual films are most of what will be looked at: moves as large as the limits alone cost them
-    accuracy.
+    Zooms and shifts are far within the limits for most: usual films are most of what will be
+    looked at, and moves as large as the limits cost them accuracy. Angles are spread evenly: few
+    films that are turned are not enough to learn from.
     """
     share = torch.rand(n, generator=draw)
-    angle = _uniform(n, -1, 1, draw) * math.radians(degrees) * share
+    angle = _uniform(n, -1, 1, draw) * math.radians(degrees)
     zoom = (_uniform(n, math.log(zooms[0]), math.log(zooms[1]), draw) * share).exp()
     moved = (2 * torch.rand(n, 2, generator=draw) - 1) * shift * share[:, None]
     return make_moves(angle, zoom, moved)

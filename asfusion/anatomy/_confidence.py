@@ -72,9 +72,8 @@ def calibrated(seen: Seen, right: NDArray[np.float64], nothing: Seen) -> Confide
     x, y = np.vstack([x, np.median(found, axis=0)]), np.append(y, 1.0)
     weights = np.concatenate([np.ones(len(found)), np.full(len(wrong), _NOTHING / len(wrong)), [1]])
     mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
-    model = LogisticRegression(C=1.0, max_iter=1000).fit(
-        (x - mean) / scale, y, sample_weight=weights
-    )
+    model = LogisticRegression(C=1.0, max_iter=1000)
+    model.fit((x - mean) / scale, y, sample_weight=weights)
     return Confidence(mean, scale, np.append(model.coef_[0], model.intercept_[0]))
 
 

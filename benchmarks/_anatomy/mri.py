@@ -75,8 +75,9 @@ def draw(n: int, seed: int, folder: Path) -> tuple[af.datasets.AxSpaCohort, pd.D
 
     with mock.patch.object(_axspa_images, "render_mri", watched):
         cohort = af.datasets.make_axspa_cohort(
-            n, random_state=seed, modalities=["labs", "mri"], film_mm=1.0, path=folder / str(seed)
-        )
+            n, random_state=seed, modalities=["mri"], film_mm=1.0, missing=0.0,
+            path=folder / str(seed),
+        )  # fmt: skip
     there = cohort.X["mri_stir"].notna()
     edges = ["x0", "y0", "x1", "y1"]
     tables = []
