@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Iterable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from asfusion._checks import quoted, suggestion
 from asfusion.exceptions import ConfigurationError
@@ -12,6 +12,9 @@ from asfusion.exceptions import ConfigurationError
 
 class Described:
     """A class whose constructor stores each argument under its own name, and nothing else."""
+
+    # Hyperparameters that may hold what is nobody's business, such as the films of patients.
+    _unsaid: ClassVar[frozenset[str]] = frozenset()
 
     def __new__(cls, *_args: Any, **params: Any) -> Self:
         """Refuse a word that the constructor does not know, as `set_params` does."""
@@ -42,7 +45,7 @@ class Described:
         """Return the constructor call, with what differs from the defaults."""
         signature = inspect.signature(type(self).__init__).parameters
         changed = [
-            f"{name}={value!r}"
+            f"{name}={'...' if name in self._unsaid else repr(value)}"
             for name, value in self.get_params().items()
             if repr(value) != repr(signature[name].default)
         ]

@@ -61,6 +61,7 @@ class Finder(Described, Bundled):
     """Networks that point at what was annotated; see `RegionFinder` and `LandmarkFinder`."""
 
     # Annotations name the films of patients.
+    _unsaid: ClassVar[frozenset[str]] = frozenset({"annotations"})
     _local_params: ClassVar[frozenset[str]] = frozenset({"annotations", "root", "verbose"})
     _kind: ClassVar[Kind]
 
@@ -81,14 +82,6 @@ class Finder(Described, Bundled):
     size_: int
     weights_: list[Weights]
     confidence_: Confidence
-
-    def __repr__(self) -> str:
-        """Return the constructor call; annotations name the films of patients, and stay unsaid."""
-        if self.annotations is None:
-            return super().__repr__()
-        rest = repr(type(self)(**{**self.get_params(), "annotations": None}))
-        name, _, params = rest.partition("(")
-        return f"{name}(annotations=..., {params}".replace(", )", ")")
 
     @learns
     def fit(self, films: Any, groups: Any = None) -> Self:

@@ -10,15 +10,15 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._described import Described
 from asfusion._door import learns, public
 from asfusion._frames import Frame, group_labels
 from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed, torch_seed
 from asfusion._splits import hold_out_patients
+from asfusion._unfitted import UnfittedError
 from asfusion._warn import warn_user
 from asfusion.anatomy._annotations import POINTS, read_annotations
 from asfusion.anatomy._films import digest_of
@@ -61,7 +61,7 @@ class _Given(NamedTuple):
         return _Given(cells, films, len(rows))
 
 
-class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
+class CornerScorer(Described, Bundled):
     """Find the 24 corners of the mSASSS on lateral films, grade each, and add them up.
 
     For each view an `asfusion.anatomy.LandmarkFinder` learns where the corners are. A square
@@ -158,6 +158,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
     """
 
     # Annotations name the films of patients.
+    _unsaid: ClassVar[frozenset[str]] = frozenset({"annotations"})
     _local_params: ClassVar[frozenset[str]] = frozenset({"annotations", "root", "verbose"})
 
     finders_: dict[str, LandmarkFinder]
@@ -316,7 +317,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         BundleError
             If writing fails.
         """
-        check_is_fitted(self, "finders_")
+        self._check_fitted()
         save_bundle(self, Path(path))
         return Path(path)
 
@@ -327,6 +328,11 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         return {view: column for view, column in given.items() if column is not None}
 
     # -- what is given -----------------------------------------------------------------
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "finders_"):
+            msg = "CornerScorer: expected a fitted one, got one that is not. Call fit first."
+            raise UnfittedError(msg)
 
     def _check_params(self) -> dict[str, str]:
         columns = self.columns
@@ -479,7 +485,7 @@ class CornerScorer(Bundled, BaseEstimator):  # type: ignore[misc]
         return told, placed
 
     def _scored(self, X: Any, points: Any = None) -> CornerScores:
-        check_is_fitted(self, "finders_")
+        self._check_fitted()
         with progress_shown(self.verbose > 0):
             given = self._read(X, self.columns)
             told, placed = self._told(given, points)

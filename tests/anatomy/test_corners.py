@@ -473,3 +473,14 @@ def test_an_encoder_takes_saved_scorers_alone(
     nothing = pd.DataFrame({column: [None] * 3 for column in VIEWS})
     with pytest.raises(InputError, match="expected a readable corner in at least one training row"):
         CornerEncoder("saved.asf").fit(nothing)
+
+
+def test_what_is_printed_names_no_film() -> None:
+    table = pd.DataFrame({"film": ["secret.png"], "point": ["C2L"], "x": [1], "y": [2]})
+    scorer = af.corners.CornerScorer(table, finder=af.anatomy.LandmarkFinder(table))
+    model = af.EarlyFusionClassifier({"corners": af.corners.CornerEncoder(scorer)})
+    assert "annotations=..." in repr(scorer)
+    for thing in (scorer, scorer.finder, model, model.encoders["corners"]):
+        assert "secret" not in repr(thing) + getattr(thing, "_repr_html_", str)()
+    with pytest.raises(af.exceptions.UnfittedError, match="Call fit first"):
+        scorer.predict(pd.DataFrame())
