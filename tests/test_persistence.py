@@ -335,7 +335,7 @@ def test_part_in_place_of_an_estimator(tmp_path: Path) -> None:
     head = {"$": "object", "class": "asfusion.fusion.gated:Gated", "state": params}
     for state in (5, head):
         write_bundle(tmp_path / "x.asf", {"state.json": json.dumps(state).encode()}, {})
-        with pytest.raises(BundleError, match="expected a saved estimator, got something else"):
+        with pytest.raises(BundleError, match="expected a saved estimator or finder"):
             load(tmp_path / "x.asf")
 
 

@@ -102,7 +102,7 @@ def teach(
     n_seen = min(n, per_epoch or n)
     steps = epochs * -(-n_seen // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, _LR, total_steps=steps + 1, pct_start=_WARM_UP
+        optimiser, _LR, total_steps=steps + 1, pct_start=max(_WARM_UP, 1.5 / (steps + 1))
     )
     draw = torch.Generator().manual_seed(derive_seed(seed, "draws"))
     network.train()

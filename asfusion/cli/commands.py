@@ -183,13 +183,12 @@ def _compare(options: argparse.Namespace) -> None:
     from asfusion.comparison.comparer import compare
 
     rows = read_rows(options)
-    families = {} if options.families is None else {"families": options.families}
     board = compare(
         rows.X,
         rows.y,
         groups=rows.groups,
         cv=options.folds,
-        **families,
+        families=options.families,
         fusions=options.fusions,
         combines=options.combines,
         estimators={name: _make_estimator(name, rows.target) for name in options.estimators},

@@ -48,6 +48,13 @@ def test_boxes_are_found_on_other_films(finder: RegionFinder) -> None:
     assert (found.status == "found").mean() > 0.3
 
 
+@pytest.mark.parametrize("epochs", [2, 4, 9])
+def test_any_number_of_passes_can_be_learned(epochs: int) -> None:
+    films, truth = draw(6, seed=3)
+    options: dict[str, Any] = {**SHORT, "epochs": epochs}
+    assert RegionFinder(box_table(films, truth), **options).fit(films).find(films[:1]).names
+
+
 def test_points_are_found_on_other_films(pointer: LandmarkFinder) -> None:
     films, truth = draw(12, seed=1)
     found = pointer.find(films)

@@ -16,6 +16,7 @@ import asfusion as af
 from asfusion.encoders import _base
 from asfusion.encoders._cache import EmbeddingCache
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn import _device
 from asfusion.nn.network import EncoderNetwork
 from tests.nn.test_image import save_model
 
@@ -65,7 +66,7 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
         sent.append(f"network to {getattr(where, 'type', where)}")
         return self if isinstance(where, Gpu) else real_network_to(self, *args, **options)
 
-    monkeypatch.setattr(_base, "resolve_device", resolve)
+    monkeypatch.setattr(_device, "resolve_device", resolve)
     monkeypatch.setattr(_base, "EMBEDDINGS", EmbeddingCache())
     monkeypatch.setattr(torch.Tensor, "to", tensor_to)
     monkeypatch.setattr(EncoderNetwork, "to", network_to)

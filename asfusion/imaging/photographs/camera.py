@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
+from asfusion.imaging._in_memory import read_content
 from asfusion.imaging.photographs._draws import Draws
 
 Light = NDArray[np.float32]
@@ -93,11 +94,8 @@ def develop(light: Light, draws: Draws) -> NDArray[np.uint8]:
 
 def jpeg(pixels: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:
     """Return a picture (3, H, W) as sent by a messenger."""
-    from PIL import Image
-
     quality = int(94 - 60 * draws.strength * draws.stream("jpeg").uniform(0.3, 1.0))
-    with Image.open(io.BytesIO(as_jpeg(pixels, quality))) as image:
-        return np.ascontiguousarray(np.asarray(image, np.uint8).transpose(2, 0, 1))
+    return read_content(as_jpeg(pixels, quality), None, 3)
 
 
 def as_jpeg(pixels: NDArray[np.uint8], quality: int = 95) -> bytes:
