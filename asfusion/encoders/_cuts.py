@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 
 from asfusion.encoders._looking import Look, Seen
 from asfusion.imaging.read import WHO
-from asfusion.imaging.stores._content import ContentStore, file_key
+from asfusion.imaging.stores._content import ContentStore, digest_of_file, key_of_file
 from asfusion.imaging.stores._records import FileKey, Records
 
 # Part of the folder's name: raised when the same file would be cut to other pixels.
@@ -56,15 +55,10 @@ class _CutRecipe(NamedTuple):
         return Records(Path(self.folder) / name, self.shape, np.dtype("uint8"), "ImageStore")
 
     def key(self, path: str) -> tuple[FileKey, int] | None:
-        try:
-            key = file_key(Path(path).stat())
-        except (OSError, ValueError):
-            return None
-        return None if key is None else (key, max(key[3:]))
+        return key_of_file(path)
 
     def digest(self, path: str) -> bytes:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return digest_of_file(path)
 
     def decode(self, path: str) -> NDArray[Any]:
         seen = self.look.see(path)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import quoted
 from asfusion.evaluation._inputs import Task
 from asfusion.evaluation._labels import score_info, score_label, show_interval, show_number
 from asfusion.evaluation._small_cells import FEWEST
 from asfusion.evaluation._subgroup_scores import Gap, Subgroup
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.registry import scoring_of
-from asfusion.exceptions import ConfigurationError
 from asfusion.show import colours, figures, page
 
 if TYPE_CHECKING:
@@ -64,12 +62,7 @@ class AuditPage(page.Page):
         ConfigurationError
             If there is no such score, or `axes` are not as many Axes as scores.
         """
-        known = scoring_of(self)
-        names = list(known.drawn if scores is None else np.atleast_1d(scores))
-        unknown = [str(name) for name in names if name not in known.audited]
-        if unknown or not names:
-            msg = f"scores: expected some of {quoted(known.audited, 9)}, got {quoted(unknown)}."
-            raise ConfigurationError(msg)
+        names = scoring_of(self).to_draw(scores)
         if axes is None:
             _, given = _new_figure(self, names, shown=True)
         else:

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._checks import quoted
 from asfusion.evaluation._decision import percent_grid
 from asfusion.evaluation._inputs import Judged
 from asfusion.evaluation._reported import Reported
 from asfusion.evaluation.intervals import Interval
 from asfusion.evaluation.metrics import ScoreInfo, Scorer
+from asfusion.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,6 +92,21 @@ class Scoring(ABC):
     options: ClassVar[frozenset[str]] = frozenset()
     noun: ClassVar[str] = "class"  # what `Report.classes` names
     infos: ClassVar[Mapping[str, ScoreInfo]] = {}
+
+    def to_draw(self, scores: Any = None) -> list[str]:
+        """Return the scores of an audit that are asked for, `drawn` by default.
+
+        Raises
+        ------
+        ConfigurationError
+            If there are none, or one that is not audited.
+        """
+        names = list(self.drawn if scores is None else np.atleast_1d(scores))
+        unknown = [str(name) for name in names if name not in self.audited]
+        if unknown or not names:
+            msg = f"scores: expected some of {quoted(self.audited, 9)}, got {quoted(unknown)}."
+            raise ConfigurationError(msg)
+        return names
 
     # -- rows --------------------------------------------------------------------------
 

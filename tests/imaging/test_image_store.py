@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-import asfusion.imaging.stores.image_store as store_module
 from asfusion.exceptions import ConfigurationError, ImageReadError
 from asfusion.imaging import ImageStore, read_image
+from asfusion.imaging.stores import _content
 from tests.imaging.files import SECRET, write_dicom
 from tests.imaging.stores import draw_image
 
@@ -73,7 +73,7 @@ def test_file_that_may_not_be_opened(
     def refuse(*_: Any) -> None:
         raise OSError(errno.EACCES, "no", str(files[0]))
 
-    monkeypatch.setattr(store_module.hashlib, "file_digest", refuse)
+    monkeypatch.setattr(_content.hashlib, "file_digest", refuse)
     with pytest.raises(ImageReadError, match="Image 0: expected a readable file") as caught:
         ImageStore(tmp_path / "store", size=32).ingest(files)
     assert SECRET not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -389,6 +390,21 @@ def file_key(status: os.stat_result) -> FileKey | None:
 
 
 # -- cells -----------------------------------------------------------------------------
+
+
+def key_of_file(path: str) -> tuple[FileKey, int] | None:
+    """Return the key of a file and when it last changed, for `Recipe.key`."""
+    try:
+        key = file_key(Path(path).stat())
+    except (OSError, ValueError):
+        return None
+    return None if key is None else (key, max(key[3:]))
+
+
+def digest_of_file(path: str) -> bytes:
+    """Return a name for what is in a file, for `Recipe.digest`."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _are_rows(rows: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -14,7 +13,7 @@ from asfusion._checks import check_choice, check_integer, in_words
 from asfusion._door import public
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.read import WHO, read_pixels
-from asfusion.imaging.stores._content import ContentStore, file_key
+from asfusion.imaging.stores._content import ContentStore, digest_of_file, key_of_file
 from asfusion.imaging.stores._records import FileKey, Records
 
 # Part of the folder's name: raised when the same file would be read as other pixels.
@@ -167,15 +166,10 @@ class _Recipe(NamedTuple):
         return Records(Path(self.folder) / name, self.shape, np.dtype(self.dtype), "ImageStore")
 
     def key(self, path: str) -> tuple[FileKey, int] | None:
-        try:
-            key = file_key(Path(path).stat())
-        except (OSError, ValueError):
-            return None
-        return None if key is None else (key, max(key[3:]))
+        return key_of_file(path)
 
     def digest(self, path: str) -> bytes:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+        return digest_of_file(path)
 
     def decode(self, path: str) -> NDArray[Any]:
         bits = 16 if self.dtype == "uint16" else 8
