@@ -219,15 +219,15 @@ def test_every_benchmark_is_in_the_runner_and_there():
     listed = {bench.script for bench in runner.BENCHES}
     helpers = {"run.py", "planted_letters.py", "_datasets.py"}
     assert {file.name for file in FOLDER.glob("*.py")} - helpers <= listed
+    assert all((FOLDER / script).exists() for script in listed)
+    names = [bench.name for bench in runner.BENCHES]
+    assert len(set(names)) == len(names)
 
 
 def test_every_part_of_anatomy_is_in_the_runner():
     files = {file.stem for file in (FOLDER / "_anatomy").glob("[!_]*.py")}
     anatomy = [bench for bench in runner.BENCHES if bench.script == "anatomy.py"]
     assert files == {bench.options[bench.options.index("--part") + 1] for bench in anatomy}
-    assert all((FOLDER / script).exists() for script in listed)
-    names = [bench.name for bench in runner.BENCHES]
-    assert len(set(names)) == len(names)
 
 
 def bench_of(tmp_path, monkeypatch, code, **more):

@@ -33,4 +33,6 @@ def model_of(target: Target, given: Any) -> Any:
         return given
     if given == _BOOSTED:
         return target.small_trees()
-    return target.model(given, **(target._forest if given == _FOREST else {}))
+    if given == _FOREST:
+        return target.forest()
+    return target.model(given)

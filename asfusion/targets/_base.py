@@ -314,6 +314,10 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
             raise ConfigurationError(msg)
         return model.set_params(**settings)
 
+    def forest(self) -> Any:
+        """Return the unfitted forest that is meant by the name alone."""
+        return self.model("forest", **self._forest)
+
     def small_trees(self, n_rows: int = 200, seed: int | None = None) -> Any:
         """Return unfitted boosted trees for a few hundred rows: small ones, learned slowly.
 
