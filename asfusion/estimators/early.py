@@ -190,6 +190,13 @@ class _EarlyFusion(FusionEstimator):
         self.flagged_ = []
         for name, block in blocks.items():
             present = _present(block)
+            if not present.any():
+                msg = (
+                    f"encoders[{name!r}]: expected something that it can read in at least one "
+                    f"training row, got {len(block)} row(s) without. Were regions looked for that "
+                    "were not found? Otherwise check its columns, or leave this modality out."
+                )
+                raise InputError(msg)
             center, spread = _center_and_spread(block, present, rows.sample_weight[present])
             self.centers_[name] = center
             # What varies by rounding alone becomes zero: a model that scales it once more would

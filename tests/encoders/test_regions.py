@@ -153,6 +153,16 @@ def test_a_lost_film_is_missing(X):
         assert encoder.prepare(X).present.tolist() == [row not in (2, 3) for row in range(8)]
 
 
+@pytest.mark.parametrize("backbone", ["efficientnet_lite0", "compact"])
+def test_regions_that_are_lost_on_every_film_are_said(backbone):
+    dark = pd.DataFrame({"xray": [np.full((64, 80), grey, np.uint8) for grey in range(8)]})
+    encoder = make(X=dark, backbone=backbone, on_lost="missing")
+    model = af.EarlyFusionClassifier({"film": encoder}, verbose=0)
+    expected = pytest.raises(InputError, match=r"film.*at least one training row|with a modality")
+    with pytest.warns(AsfusionWarning, match="on 8 of 8"), expected:
+        model.fit(dark, [0, 1] * 4)
+
+
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_lost_region_is_an_error(kind, X):
     encoder = make(kind, X=X, on_lost="raise").fit(X)
