@@ -297,7 +297,7 @@ BENCHES = (
         "intensive care from real films: whole, the lungs alone, both, and without lungs",
         "anatomy.py",
         ("--part", "icu", "--data", "{data}"),
-        ("--part", "icu", "--data", "{data}", "--epochs", "2"),
+        ("--part", "icu", "--data", "{data}", "--epochs", "15"),
         needs=("lungs/boxes.csv", "cxr/cohort.csv"),
     ),
     Bench(
