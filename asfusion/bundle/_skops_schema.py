@@ -58,7 +58,7 @@ def check_schema(raw: bytes, archive: zipfile.ZipFile, schema: Any) -> None:
         for entry in archive.infolist()
         if entry.filename.endswith(".npy")
     }
-    nodes = list(_nodes(schema))
+    nodes = list(nodes_of(schema))
     leaves: dict[int, Any] = {}
     files: dict[str, int] = {}
     for node in nodes:
@@ -69,7 +69,7 @@ def check_schema(raw: bytes, archive: zipfile.ZipFile, schema: Any) -> None:
             _check_tree(node, shapes, times)
 
 
-def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
+def nodes_of(schema: Any) -> Iterator[dict[str, Any]]:
     """Return every mapping that says how it is loaded."""
     waiting = [schema]
     while waiting:
