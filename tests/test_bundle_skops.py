@@ -17,7 +17,7 @@ from skops import io as skops
 from asfusion.bundle import sklearn_parts
 from asfusion.bundle._skops import estimators, skops_io
 from asfusion.bundle._skops_reader import is_estimator, is_plain
-from asfusion.bundle._skops_schema import nodes_of
+from asfusion.bundle._skops_schema import _nodes
 from asfusion.bundle.sklearn_parts import TRUSTED, dump_skops, load_skops
 from asfusion.bundle.xgboost_parts import is_xgboost
 from tests.test_bundle_sklearn import PARTS, quietly_fitted
@@ -79,8 +79,7 @@ def _schema(raw: bytes) -> Any:
 
 
 def _plain(raw: bytes) -> bool:
-    schema = _schema(raw)
-    return is_plain(schema, nodes_of(schema), TRUSTED)
+    return is_plain(_schema(raw), _nodes(_schema(raw)), TRUSTED)
 
 
 @pytest.mark.parametrize("name", sorted(PARTS))
@@ -125,7 +124,7 @@ def test_types_of_arrays_and_keys_are_kept() -> None:
 def test_another_protocol_is_left_to_skops(change: dict[str, Any]) -> None:
     raw = dump_skops(quietly_fitted(*_CASE))
     schema = _schema(raw) | change
-    assert not is_plain(schema, nodes_of(schema), TRUSTED)
+    assert not is_plain(schema, _nodes(schema), TRUSTED)
 
 
 _CASE = PARTS["logistic"]

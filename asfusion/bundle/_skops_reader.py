@@ -10,15 +10,14 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
-import io
 import json
-import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from asfusion.bundle._skops import holds_estimators
+from asfusion.bundle._skops_schema import Stored
 
 _PROTOCOL = 2  # of skops, since 0.10
 _PLAIN = {
@@ -33,14 +32,14 @@ _BUILTINS = {"builtins.bool": bool, "builtins.float": float, "builtins.int": int
              "builtins.str": str}  # fmt: skip
 
 
-def is_plain(schema: Any, nodes: Iterator[dict[str, Any]], known: frozenset[str]) -> bool:
+def is_plain(schema: Any, nodes: Iterable[Mapping[str, Any]], known: frozenset[str]) -> bool:
     """Return whether a checked schema holds nothing but what `read_part` makes.
 
     Parameters
     ----------
     schema : mapping
         The schema as a whole.
-    nodes : iterator of mapping
+    nodes : iterable of mapping
         Every node of it.
     known : frozenset of str
         Types that a part may hold beside estimators.
@@ -100,14 +99,15 @@ def _is_listed(found: Any) -> bool:
     return is_kind and found is not BaseEstimator and not inspect.isabstract(found)
 
 
-def read_part(schema: Any, archive: zipfile.ZipFile) -> Any:
+def read_part(schema: Any, raw: bytes, arrays: Mapping[str, Stored]) -> Any:
     """Return what a schema describes of which `is_plain` holds; each number is made once."""
-    return _Reader(archive).make(schema)
+    return _Reader(raw, arrays).make(schema)
 
 
 class _Reader:
-    def __init__(self, archive: zipfile.ZipFile) -> None:
-        self._archive = archive
+    def __init__(self, raw: bytes, arrays: Mapping[str, Stored]) -> None:
+        self._raw = raw
+        self._arrays = arrays
         self._made: dict[int, Any] = {}
         self._makers: dict[str, Callable[[Mapping[str, Any]], Any]] = {
             "DictNode": self._dict,
@@ -139,8 +139,7 @@ class _Reader:
     def _array(self, node: Mapping[str, Any]) -> Any:
         if node["type"] == "json":
             return self._cells(node)
-        raw = io.BytesIO(self._archive.read(node["file"]))
-        array = np.lib.format.read_array(raw, allow_pickle=False)
+        array = self._arrays[node["file"]].taken(self._raw)
         return array if node["__class__"] == "ndarray" else _class(node)(array)
 
     def _cells(self, node: Mapping[str, Any]) -> Any:

@@ -19,7 +19,7 @@ from asfusion.bundle._budget import check_schema_size, read_schema
 from asfusion.bundle._sklearn_checks import check_part
 from asfusion.bundle._skops import skops_io
 from asfusion.bundle._skops_reader import is_plain, read_part
-from asfusion.bundle._skops_schema import FOREIGN, check_schema, nodes_of
+from asfusion.bundle._skops_schema import FOREIGN, check_schema
 from asfusion.bundle._unlike import NamesCache, Unlike, require
 from asfusion.exceptions import BundleError
 
@@ -126,8 +126,8 @@ def _made_plainly(raw: bytes) -> Any:
         # Bounded before it is walked: shared nodes make some walks exponential. Nothing of it is
         # kept while skops makes its own of the same text.
         schema = read_schema(_schema_text(raw))
-        check_schema(raw, archive, schema)
-        return read_part(schema, archive) if is_plain(schema, nodes_of(schema), TRUSTED) else None
+        nodes, arrays = check_schema(raw, archive, schema)
+    return read_part(schema, raw, arrays) if is_plain(schema, nodes, TRUSTED) else None
 
 
 def _made_by_skops(raw: bytes) -> Any:
