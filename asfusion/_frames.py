@@ -112,7 +112,7 @@ class Frame:
             return self
         self.check_columns(names, who)
         # Not by `select`: there, polars takes a name such as "^a$" for a pattern.
-        return Frame(self._frame[:, list(names)].to_native(), is_array=self.is_array)
+        return Frame(self.to_native()[list(names)], is_array=self.is_array)
 
     def take(self, rows: NDArray[Any]) -> Frame:
         """Return the given rows, as positions or a bool mask."""
