@@ -11,8 +11,8 @@ would write by hand: take the rows of the drawn patients, call scikit-learn's fu
 them, one confusion table for everything that comes from it. scikit-learn has no net benefit and
 no calibration error; the loop counts those in numpy, which takes it next to no time. Calibration
 is one unpenalised logistic regression for the slope, and for the shift scipy's root finder. The
-loop is timed on some of the resamples, spread over all, and its time is scaled to all of them. Times are
-those of the processor.
+loop is timed on some of the resamples, spread over all, and its time is scaled to all of them.
+Times are those of the processor.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class SortedOnce:
         return at
 
     def shifted(self, w: np.ndarray, at: float) -> float:
+        """Return the shift of the log odds that makes predictions right on average."""
         for _ in range(20):
             q = expit(at + self.z)
             step = (w @ (self.y - q)) / (w @ (q * (1 - q)))
@@ -113,6 +114,7 @@ class SortedOnce:
         return at
 
     def scores(self, count: np.ndarray) -> dict[str, float]:
+        """Return the measures of a resample, given how often each patient was drawn."""
         w = count[self.groups].astype(float)
         positive = w * self.y
         caught, called = np.cumsum(positive)[self.ends], np.cumsum(w)[self.ends]

@@ -124,8 +124,8 @@ def modalities(model: Any, X: pd.DataFrame) -> None:
         ("on the whole network", theirs, values),
     ):
         gap = np.abs(np.asarray(found) - e.values).max()
-        print(f"  Captum's exact Shapley values {name}: {seconds:.2f} s, {seconds / ours:.1f} times;")
-        print(f"    largest difference {gap:.1e}")
+        print(f"  Captum's exact Shapley values {name}: {seconds:.2f} s,")
+        print(f"    {seconds / ours:.1f} times; largest difference {gap:.1e}")
     gap = np.abs(sampled.numpy()[0] - e.values[0]).max()
     print(f"  Captum's sampling (300 orders) differs by {gap:.1e}")
     gap = np.abs(e.base_values + e.values.sum(axis=1) - model.predict_proba(rows)[:, 1]).max()

@@ -5,8 +5,9 @@ Run: ``python benchmarks/lab_events.py [--rows 10000000]``
 All read the same Parquet file and give the same seven statistics per lab, in one unit, of the
 year before each patient's date; detection limits are read, repeats at one moment become one.
 polars is the best rival: one lazy query with the same steps, on all cores, as `LabEvents` is; it
-checks nothing, knows the units that there are, and names no lab that is missing. pandas works on whole columns (no loop, no apply) and reads only the columns that it needs. Each
-runs in a process of its own, which reports its largest memory; results are compared.
+checks nothing, knows the units that there are, and names no lab that is missing. pandas works on
+whole columns (no loop, no apply) and reads only the columns that it needs. Each runs in a process
+of its own, which reports its time and its largest memory; results are compared.
 """
 
 from __future__ import annotations

@@ -122,9 +122,7 @@ def _check_node(node: Mapping[str, Any], leaves: dict[int, Any], files: dict[str
         require(files.setdefault(node["file"], number) == number, "one file for two arrays")
 
 
-def _check_tree(
-    node: Mapping[str, Any], arrays: Mapping[str, Stored], times: Counter[int]
-) -> None:
+def _check_tree(node: Mapping[str, Any], arrays: Mapping[str, Stored], times: Counter[int]) -> None:
     """Compare the counts that a tree is made from: it copies as many numbers, unasked."""
     args, state = node["__reduce__"]["args"], node["content"]
     n_features, classes, n_outputs = args["content"]

@@ -69,9 +69,7 @@ def counts(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return call
 
-    monkeypatch.setattr(
-        image, "build_image_backbone", counted("built", image.build_image_backbone)
-    )
+    monkeypatch.setattr(image, "build_image_backbone", counted("built", image.build_image_backbone))
     monkeypatch.setattr(_cache, "_hashed", counted("hashed", _cache._hashed))
     return found
 
