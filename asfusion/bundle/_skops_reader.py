@@ -86,7 +86,7 @@ def is_estimator(name: str) -> bool:
     if public[:1] != ["sklearn"] or kind.startswith("_") or not holds_estimators(public):
         return False
     try:
-        found = getattr(importlib.import_module(".".join(public)), kind, None)
+        found: Any = getattr(importlib.import_module(".".join(public)), kind, None)
     except ImportError:
         return False
     return _is_listed(found) and f"{found.__module__}.{found.__name__}" == name
