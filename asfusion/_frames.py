@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import narwhals.stable.v2 as nw
@@ -38,6 +38,7 @@ _TYPES = {
     np.dtype(name.lower()): getattr(nw, name)()
     for name in ("Float64", "Float32", "Int64", "Int32", "Int16", "Int8", "UInt8")
 }
+_MOST_WIDTHS = 32  # of arrays, whose names are kept
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
 
 
@@ -470,13 +471,6 @@ def _array_to_native(X: NDArray[Any]) -> Any:
     return pd.DataFrame(X, columns=_names_of_array(X.shape[1]), copy=False)
 
 
-@lru_cache(maxsize=32)
-def _names_of_array(width: int) -> Any:
-    import pandas as pd
-
-    return pd.Index([f"x{i}" for i in range(width)])
-
-
 def _refuse_lazy(X: Any) -> None:
     """Raise for frames whose rows are not in memory yet."""
     module = type(X).__module__.split(".")[0]
@@ -511,3 +505,18 @@ def _check_names(names: list[Any]) -> None:
     if repeated:
         msg = f"X: expected each column once, got {quoted(repeated)} more than once. Rename them."
         raise ColumnError(msg)
+
+
+_names: dict[int, Any] = {}  # by width: to make them takes as long as a prediction
+
+
+def _names_of_array(width: int) -> Any:
+    """Return the names of an array's columns, as pandas keeps them."""
+    import pandas as pd
+
+    names = _names.get(width)
+    if names is None:
+        if len(_names) >= _MOST_WIDTHS:
+            _names.clear()
+        names = _names[width] = pd.Index([f"x{i}" for i in range(width)])
+    return names
