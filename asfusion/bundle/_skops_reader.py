@@ -83,7 +83,8 @@ def is_estimator(name: str) -> bool:
         if part.startswith("_"):
             break
         public.append(part)
-    if public[:1] != ["sklearn"] or kind.startswith("_") or not holds_estimators(public):
+    named = all(part.isidentifier() for part in public) and public[:1] == ["sklearn"]
+    if not named or kind.startswith("_") or not holds_estimators(public):
         return False
     try:
         found: Any = getattr(importlib.import_module(".".join(public)), kind, None)
