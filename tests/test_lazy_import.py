@@ -12,8 +12,13 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+
+import asfusion as af
 
 HEAVY = {
     "captum", "efficientnet_lite_pytorch", "matplotlib", "narwhals", "numpy", "pandas", "PIL",
@@ -107,6 +112,32 @@ with tempfile.TemporaryDirectory() as folder:
 
 def test_tables_are_fused_saved_loaded_and_judged_without_torch() -> None:
     assert not top_level(modules_after(TABLES)) & {"torch", "transformers", "pytest", "xgboost"}
+
+
+LOADED = """
+import pandas as pd, asfusion as af
+row = pd.DataFrame({{"a": [0.5], "b": [None], "c": [1.0], "d": ["x"]}})
+for name in {names}:
+    af.load({folder!r} + "/" + name).predict_proba(row)
+"""
+# What was learned from, and what reads notes, genomes and times of events, is not for a prediction.
+UNUSED = {
+    "asfusion.encoders.infer", "asfusion.genomics", "asfusion.notes", "asfusion.survival.cox",
+    "polars", "skops", "sklearn.ensemble", "torch", "xgboost",
+}  # fmt: skip
+
+
+def test_a_saved_table_model_is_loaded_with_what_it_needs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame(rng.normal(size=(40, 3)), columns=list("abc")).assign(d=["x", "y"] * 20)
+    parts = {"one": af.TabularEncoder(["a", "b"]), "two": af.TabularEncoder(["c", "d"])}
+    for family in (af.EarlyFusionClassifier, af.LateFusionClassifier):
+        model = family(parts, verbose=0).fit(X, np.arange(40) % 2)
+        model.save(tmp_path / family.__name__)
+    names = [path.name for path in tmp_path.iterdir()]
+    modules = modules_after(LOADED.format(names=names, folder=str(tmp_path)))
+    assert "asfusion.estimators.late" in modules
+    assert not modules & UNUSED
 
 
 NETWORK = """

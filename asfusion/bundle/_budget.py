@@ -174,7 +174,7 @@ class _Shared:
     def look_at(self, node: Any) -> int:
         """Return what stands for a node and all below it, numbers and files left out."""
         if isinstance(node, list):
-            return hash(repr([self.look_at(item) for item in node]))
+            return hash(("list", *[self.look_at(item) for item in node]))
         if not isinstance(node, dict):
             return hash(repr(node))
         strange = False
@@ -183,7 +183,7 @@ class _Shared:
         inner = [
             (name, self.look_at(value)) for name, value in node.items() if name not in _NUMBERED
         ]
-        look = hash(repr(inner))
+        look = hash(("dict", *inner))
         if loader in (None, "CachedNode"):
             return look
         file = node.get("file")

@@ -13,7 +13,7 @@ import pkgutil
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -70,11 +70,15 @@ def estimators(type_filter: Any = None) -> list[tuple[str, type]]:
     return sorted(own, key=lambda pair: pair[0])
 
 
+def holds_estimators(parts: Sequence[str]) -> bool:
+    """Return whether a module, by the parts of its name, may define estimators for everybody."""
+    return not any(part in _NO_ESTIMATORS or part.startswith("_") for part in parts)
+
+
 def _modules(path: list[str], prefix: str) -> Iterator[str]:
     """Yield modules that define estimators for everybody, packages before what is in them."""
     for info in pkgutil.iter_modules(path, prefix):
-        last = info.name.rpartition(".")[2]
-        if last in _NO_ESTIMATORS or last.startswith("_"):
+        if not holds_estimators([info.name.rpartition(".")[2]]):
             continue
         yield info.name
         if info.ispkg:

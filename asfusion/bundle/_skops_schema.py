@@ -14,7 +14,7 @@ import struct
 import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,16 +45,37 @@ _MOST_HEADER = 10_000
 _NPY = b"\x93NUMPY"
 
 
-def check_schema(raw: bytes, archive: zipfile.ZipFile, schema: Any) -> None:
-    """Check all nodes of an archive.
+class Stored(NamedTuple):
+    """An array as it lies in an archive."""
+
+    dtype: Any
+    shape: tuple[int, ...]
+    by_column: bool
+    start: int
+
+    def taken(self, raw: bytes) -> Any:
+        """Return a copy of it, out of the bytes of the archive."""
+        n_values = math.prod(self.shape)
+        found = np.frombuffer(raw, self.dtype, n_values, self.start) if n_values else _nothing(self)
+        return found.reshape(self.shape, order="F" if self.by_column else "C").copy(order="K")
+
+
+def _nothing(stored: Stored) -> Any:
+    return np.empty(0, stored.dtype)
+
+
+def check_schema(
+    raw: bytes, archive: zipfile.ZipFile, schema: Any
+) -> tuple[list[dict[str, Any]], dict[str, Stored]]:
+    """Check all nodes of an archive; return them, and its arrays by the name of their files.
 
     Raises
     ------
     Unlike
         If skops would not have written it.
     """
-    shapes = {
-        entry.filename: _shape(raw, entry)
+    arrays = {
+        entry.filename: _stored(raw, entry)
         for entry in archive.infolist()
         if entry.filename.endswith(".npy")
     }
@@ -66,7 +87,8 @@ def check_schema(raw: bytes, archive: zipfile.ZipFile, schema: Any) -> None:
     times = Counter(node["__id__"] for node in nodes)
     for node in nodes:
         if node["__loader__"] == "TreeNode":
-            _check_tree(node, shapes, times)
+            _check_tree(node, arrays, times)
+    return nodes, arrays
 
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
@@ -100,18 +122,18 @@ def _check_node(node: Mapping[str, Any], leaves: dict[int, Any], files: dict[str
         require(files.setdefault(node["file"], number) == number, "one file for two arrays")
 
 
-def _check_tree(node: Mapping[str, Any], shapes: Mapping[str, Any], times: Counter[int]) -> None:
+def _check_tree(node: Mapping[str, Any], arrays: Mapping[str, Stored], times: Counter[int]) -> None:
     """Compare the counts that a tree is made from: it copies as many numbers, unasked."""
     args, state = node["__reduce__"]["args"], node["content"]
     n_features, classes, n_outputs = args["content"]
     nodes = state["content"]["nodes"]
     # What stands here is what skops takes only if its number stands nowhere else.
     require(all(times[each["__id__"]] == 1 for each in (args, classes, state)), "a tree twice")
-    dtype, shape = shapes[classes["file"]]
-    same = dtype == np.dtype(np.intp) and shape == (_count(n_outputs),)
+    held = arrays[classes["file"]]
+    same = held.dtype == np.dtype(np.intp) and held.shape == (_count(n_outputs),)
     require(same and _count(n_features) > 0, "a tree of other outputs")
     n_nodes = _count(state["content"]["node_count"])
-    require(shapes[nodes["file"]][1] == (n_nodes,), "a tree of other nodes")
+    require(arrays[nodes["file"]].shape == (n_nodes,), "a tree of other nodes")
 
 
 def _count(node: Mapping[str, Any]) -> int:
@@ -121,8 +143,8 @@ def _count(node: Mapping[str, Any]) -> int:
     return found
 
 
-def _shape(raw: bytes, entry: zipfile.ZipInfo) -> tuple[Any, tuple[int, ...]]:
-    """Return type and shape of an array that is stored as it is in the archive."""
+def _stored(raw: bytes, entry: zipfile.ZipInfo) -> Stored:
+    """Return where and how an array is stored, as it is, in the archive."""
     at = entry.header_offset
     name_size, extra_size = struct.unpack_from("<HH", raw, at + 26)
     start = at + 30 + name_size + extra_size
@@ -130,18 +152,20 @@ def _shape(raw: bytes, entry: zipfile.ZipInfo) -> tuple[Any, tuple[int, ...]]:
     form, first = ("<H", 10) if raw[start + 6 : start + 7] == b"\x01" else ("<I", 12)
     require(raw[start : start + 6] == _NPY and entry.file_size >= first, "an array without header")
     (size,) = struct.unpack_from(form, raw, start + 8)
-    dtype, shape = _parse_header(raw[start + first : start + first + size])
+    begin = start + first + size
+    dtype, shape, by_column = _parse_header(raw[start + first : begin])
     held = entry.file_size - first - size
     require(dtype.itemsize * math.prod(shape) == held, "an array of another size")
-    return dtype, shape
+    return Stored(dtype, shape, by_column, begin)
 
 
 @functools.lru_cache(maxsize=4096)
-def _parse_header(header: bytes) -> tuple[Any, tuple[int, ...]]:
+def _parse_header(header: bytes) -> tuple[Any, tuple[int, ...], bool]:
     require(len(header) <= _MOST_HEADER, "an array with another header")
     try:
         found = ast.literal_eval(header.decode("latin1"))
         dtype, shape = np.lib.format.descr_to_dtype(found["descr"]), found["shape"]
+        by_column = found["fortran_order"]
     except (SyntaxError, ValueError, TypeError, KeyError, MemoryError, RecursionError):
         raise Unlike("an array with another header") from None
     whole = isinstance(shape, tuple) and len(shape) <= 32
@@ -149,4 +173,5 @@ def _parse_header(header: bytes) -> tuple[Any, tuple[int, ...]]:
         whole and all(type(n) is int and 0 <= n < 1 << 48 for n in shape), "an array of no size"
     )
     require(dtype.itemsize and not dtype.hasobject, "an array of nothing")
-    return dtype, shape
+    require(type(by_column) is bool, "an array in no order")
+    return dtype, shape, by_column

@@ -18,6 +18,7 @@ from asfusion._checks import quoted
 from asfusion.bundle._budget import check_schema_size, read_schema
 from asfusion.bundle._sklearn_checks import check_part
 from asfusion.bundle._skops import skops_io
+from asfusion.bundle._skops_reader import is_plain, read_part
 from asfusion.bundle._skops_schema import FOREIGN, check_schema
 from asfusion.bundle._unlike import NamesCache, Unlike, require
 from asfusion.exceptions import BundleError
@@ -111,21 +112,33 @@ def load_skops(raw: bytes) -> Any:
 
 
 def _restored(raw: bytes) -> Any:
-    skops = skops_io()
-    from skops.io.exceptions import UntrustedTypesFoundException
-
     _check_archive(raw)
+    part = _made_plainly(raw)
+    if part is None:
+        part = _made_by_skops(raw)
+    check_part(part)
+    return part
+
+
+def _made_plainly(raw: bytes) -> Any:
+    """Check the schema of an archive; return its part, or None if skops has to make it."""
     with zipfile.ZipFile(io.BytesIO(raw)) as archive:
         # Bounded before it is walked: shared nodes make some walks exponential. Nothing of it is
         # kept while skops makes its own of the same text.
-        check_schema(raw, archive, read_schema(_schema_text(raw)))
+        schema = read_schema(_schema_text(raw))
+        nodes, arrays = check_schema(raw, archive, schema)
+    return read_part(schema, raw, arrays) if is_plain(schema, nodes, TRUSTED) else None
+
+
+def _made_by_skops(raw: bytes) -> Any:
+    skops = skops_io()
+    from skops.io.exceptions import UntrustedTypesFoundException
+
     try:
-        part = skops.loads(raw, trusted=sorted(TRUSTED))
+        return skops.loads(raw, trusted=sorted(TRUSTED))
     except UntrustedTypesFoundException:
         foreign = sorted(set(skops.get_untrusted_types(data=raw)) - TRUSTED)
         raise Unlike(FOREIGN.format(names=quoted(foreign))) from None
-    check_part(part)
-    return part
 
 
 def _schema(raw: bytes) -> Any:

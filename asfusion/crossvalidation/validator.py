@@ -33,8 +33,8 @@ from asfusion.evaluation.intervals import score_intervals
 from asfusion.evaluation.registry import scoring_of
 from asfusion.evaluation.report import make_report
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.targets._asked import target_of
 from asfusion.targets._base import Target
-from asfusion.targets._guess import target_of
 
 Rows = NDArray[np.int64]
 Repeats = list[list[Split]]

@@ -33,7 +33,7 @@ from asfusion.exceptions import InputError
 
 if TYPE_CHECKING:
     from asfusion.imaging.place import Place
-    from asfusion.nn.network import EncoderNetwork
+    from asfusion.nn.network import Backbone, EncoderNetwork
 
 Mode = Literal["auto", "full", "lora", "last_block", "frozen"]
 MODES: Final = ("auto", "full", "lora", "last_block", "frozen")
@@ -366,6 +366,31 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             with torch_seed(0):
                 self.network_ = self.build()
         return self.network_
+
+    def _made_once(
+        self, make: Callable[[], Backbone], sources: Sequence[str], *settings: object
+    ) -> Backbone:
+        """Return a backbone; one that is frozen is made once, and copied for all who ask alike.
+
+        Parameters
+        ----------
+        make : callable
+            Returns the backbone with the weights of others.
+        sources : sequence of str
+            Where those are: files, folders or names. None of them: it is made each time.
+        *settings
+            Plain values that tell it apart from others of the same weights.
+        """
+        from asfusion.nn._kept import KEPT, weights_known
+
+        known = [weights_known(source, download=self._downloads) for source in sources]
+        if not known or None in known or not self.is_frozen:
+            return make()
+        return KEPT.copy_of(digest(type(self).__qualname__, known, settings), make)
+
+    @property
+    def _downloads(self) -> bool:
+        return bool(getattr(self, "download", False))
 
     def _read(self, X: Any) -> Frame:
         """Return X as a Frame that has this encoder's columns."""

@@ -161,6 +161,7 @@ def digest(*parts: object) -> str:
 
 _files: OrderedDict[tuple[str, int, int], str] = OrderedDict()
 _networks: WeakKeyDictionary[nn.Module, tuple[tuple[object, ...], str]] = WeakKeyDictionary()
+_copies: dict[str, str] = {}  # a line for each network that was ever kept
 _memo_lock = threading.Lock()
 
 
@@ -203,24 +204,37 @@ def network_digest(network: nn.Module) -> str:
     Parameters
     ----------
     network : nn.Module
-        The network; weights are hashed again when any of them was written to.
+        The network; weights are hashed again when any of them was written to. Copies of one that
+        is kept (`asfusion.nn._kept`) are hashed once.
 
     Returns
     -------
     str
         SHA-256 over names, shapes, types and numbers of all weights and buffers.
     """
-    weights = network.state_dict(keep_vars=True)
-    version = tuple((t.data_ptr(), t._version, t.dtype) for t in weights.values())
+    from asfusion.nn._kept import name_of, version_of
+
+    version = version_of(network)
     with _memo_lock:
         known = _networks.get(network)
     if known is not None and known[0] == version:
         return known[1]
+    name = name_of(network)
+    with _memo_lock:
+        found = None if name is None else _copies.get(name)
+    found = found or _hashed(network)
+    with _memo_lock:
+        _networks[network] = (version, found)
+        if name is not None:
+            _copies[name] = found
+    return found
+
+
+def _hashed(network: nn.Module) -> str:
+    weights = network.state_dict(keep_vars=True)
     hasher = hashlib.sha256(type(network).__name__.encode())
     for name, tensor in weights.items():
         hasher.update(repr((name, tuple(tensor.shape), tensor.dtype, tensor.device.type)).encode())
         flat = tensor.detach().cpu().contiguous().reshape(-1)
         hasher.update(flat.view(torch.uint8).numpy().data)
-    with _memo_lock:
-        _networks[network] = (version, hasher.hexdigest())
     return hasher.hexdigest()

@@ -38,6 +38,7 @@ from asfusion.nn.image import (
     build_image_backbone,
     describe_image_backbone,
     is_pretrained,
+    weights_sources,
 )
 from asfusion.nn.network import Backbone, EncoderNetwork, Training, pretrained_rate
 
@@ -316,16 +317,21 @@ class ImageEncoder(FilmEncoder):
             Backbone and adapter to ``d_out``.
         """
         check_is_fitted(self)
-        images = build_image_backbone(
-            self.backbone_config_,
-            pool=self.pool,
-            augment=None if self.is_frozen else self._augmentation(),
-            source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
-            weights=self.weights if pretrained else None,
-            download=self.download,
-        )
+
+        def make() -> Backbone:
+            images = build_image_backbone(
+                self.backbone_config_,
+                pool=self.pool,
+                augment=None if self.is_frozen else self._augmentation(),
+                source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
+                weights=self.weights if pretrained else None,
+                download=self.download,
+            )
+            return self._backbone_of(images)
+
+        sources = weights_sources(self.backbone, self.weights) if pretrained else []
         return EncoderNetwork(
-            self._backbone_of(images),
+            self._made_once(make, sources, self.backbone_config_, self.pool),
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),

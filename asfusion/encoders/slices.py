@@ -20,8 +20,13 @@ from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.augment import StackAugment
 from asfusion.imaging.volumes._grid_plan import GridPlan, Window, check_window
 from asfusion.nn._norms import Norm, resolve_norm
-from asfusion.nn.image import build_image_backbone, describe_image_backbone, is_pretrained
-from asfusion.nn.network import EncoderNetwork, pretrained_rate
+from asfusion.nn.image import (
+    build_image_backbone,
+    describe_image_backbone,
+    is_pretrained,
+    weights_sources,
+)
+from asfusion.nn.network import Backbone, EncoderNetwork, pretrained_rate
 from asfusion.nn.volume import GatedAttentionPool, SliceBackbone
 
 
@@ -244,15 +249,20 @@ class SliceEncoder(SeriesEncoder):
             Backbone, adapter to ``d_out``, and attention over slices.
         """
         check_is_fitted(self)
-        images = build_image_backbone(
-            self.backbone_config_,
-            source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
-            weights=self.weights if pretrained else None,
-            download=self.download,
-        )
+
+        def make() -> Backbone:
+            images = build_image_backbone(
+                self.backbone_config_,
+                source=self.backbone if pretrained and is_pretrained(self.backbone) else None,
+                weights=self.weights if pretrained else None,
+                download=self.download,
+            )
+            return SliceBackbone(images, augment)
+
         augment = StackAugment() if self.augment and not self.is_frozen else None
+        sources = weights_sources(self.backbone, self.weights) if pretrained else []
         return EncoderNetwork(
-            SliceBackbone(images, augment),
+            self._made_once(make, sources, self.backbone_config_),
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),

@@ -449,13 +449,20 @@ class TextEncoder(Encoder):
             return TransformerBackbone(
                 self.vocab_size_, dropout=self.dropout, pool=self.pool, pooling=self.pooling_
             )
-        if pretrained:
-            model = load_text_model(find_source(self.backbone), download=self.download)
-        else:
-            model = build_text_model(self.config_)
-        return PretrainedTextBackbone(
-            model, pool=self.pool, pooling=self.pooling_, unit_length=self.unit_length_
-        )
+        config, how = self.config_, (self.pool, self.pooling_, self.unit_length_)
+        source = find_source(self.backbone) if pretrained else ""
+
+        def make() -> Backbone:
+            if source:
+                model = load_text_model(source, download=self.download)
+            else:
+                model = build_text_model(config)
+            pool, pooling, unit_length = how
+            return PretrainedTextBackbone(
+                model, pool=pool, pooling=pooling, unit_length=unit_length
+            )
+
+        return self._made_once(make, [source] if source else [], config, how)
 
     def _tell_truncation(self, n_truncated: int, n_notes: int) -> None:
         """Warn of cut notes once, which is when the training rows are prepared."""

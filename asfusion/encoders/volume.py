@@ -22,7 +22,7 @@ from asfusion.imaging.volumes._grid_plan import (
     check_window,
 )
 from asfusion.nn._norms import Norm, resolve_norm
-from asfusion.nn.network import EncoderNetwork, pretrained_rate
+from asfusion.nn.network import Backbone, EncoderNetwork, pretrained_rate
 from asfusion.nn.volume import build_volume_backbone, describe_volume_backbone
 
 _SMALLEST = (1, 32, 32)  # below this, networks have no position left at their end
@@ -247,15 +247,19 @@ class VolumeEncoder(SeriesEncoder):
             Backbone and adapter to ``d_out``.
         """
         check_is_fitted(self)
-        backbone = build_volume_backbone(
-            self.backbone_config_,
-            pool=self.pool,
-            augment=StackAugment() if self.augment and not self.is_frozen else None,
-            weights=self.weights if pretrained else None,
-            download=self.download,
-        )
+
+        def make() -> Backbone:
+            return build_volume_backbone(
+                self.backbone_config_,
+                pool=self.pool,
+                augment=StackAugment() if self.augment and not self.is_frozen else None,
+                weights=self.weights if pretrained else None,
+                download=self.download,
+            )
+
+        sources = [self.weights] if pretrained and self.weights is not None else []
         return EncoderNetwork(
-            backbone,
+            self._made_once(make, sources, self.backbone_config_, self.pool),
             d_out=self.d_out,
             dropout=self.dropout,
             training_mode=self._training_mode(),

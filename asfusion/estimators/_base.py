@@ -31,7 +31,6 @@ from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
-from asfusion.encoders.infer import choose_encoders
 from asfusion.estimators._params import PartsMixin
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
@@ -393,6 +392,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
 
     def _infer_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:
         """Return encoders for the columns that may be learned from, and say what was chosen."""
+        # Here, since it brings all that is known of notes and genomes, which tables do without.
+        from asfusion.encoders.infer import choose_encoders
+
         y = self.target_.decode(rows.y)
         choice = choose_encoders(rows.frame, y, rows.groups, rows.names)
         choice.warn()

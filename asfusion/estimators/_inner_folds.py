@@ -6,6 +6,7 @@ folds of rows to scikit-learn: visits of one patient stand on both sides.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral
@@ -13,20 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
-from sklearn.ensemble import VotingClassifier, VotingRegressor
-from sklearn.feature_selection import SelectFromModel
-from sklearn.linear_model import RidgeClassifierCV, RidgeCV
-from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.model_selection._search import BaseSearchCV
-from sklearn.multiclass import OneVsRestClassifier
-from sklearn.multioutput import (
-    ClassifierChain,
-    MultiOutputClassifier,
-    MultiOutputRegressor,
-    RegressorChain,
-)
-from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from asfusion._splits import Split, make_folds, patient_folds
@@ -131,22 +120,36 @@ def _enough_folds(
 
 
 # What passes its rows on as they are, by the parameter that holds the estimator within.
-_PASS_ON: dict[type, str] = {
-    FixedThresholdClassifier: "estimator",
-    MultiOutputClassifier: "estimator",
-    MultiOutputRegressor: "estimator",
-    OneVsRestClassifier: "estimator",
-    SelectFromModel: "estimator",
-    TransformedTargetRegressor: "regressor",
+_PASS_ON = {
+    "sklearn.model_selection:FixedThresholdClassifier": "estimator",
+    "sklearn.multioutput:MultiOutputClassifier": "estimator",
+    "sklearn.multioutput:MultiOutputRegressor": "estimator",
+    "sklearn.multiclass:OneVsRestClassifier": "estimator",
+    "sklearn.feature_selection:SelectFromModel": "estimator",
+    "sklearn.compose:TransformedTargetRegressor": "regressor",
 }
 # The same for several, by name.
-_PASS_ON_TO_SEVERAL: dict[type, str] = {
-    ColumnTransformer: "transformers",
-    FeatureUnion: "transformer_list",
-    Pipeline: "steps",
-    VotingClassifier: "estimators",
-    VotingRegressor: "estimators",
+_PASS_ON_TO_SEVERAL = {
+    "sklearn.compose:ColumnTransformer": "transformers",
+    "sklearn.pipeline:FeatureUnion": "transformer_list",
+    "sklearn.pipeline:Pipeline": "steps",
+    "sklearn.ensemble:VotingClassifier": "estimators",
+    "sklearn.ensemble:VotingRegressor": "estimators",
 }
+# Ridge leaves out row by row, and a chain learns from the targets themselves.
+_NO_FOLDS_UNASKED = (
+    "sklearn.linear_model:RidgeCV",
+    "sklearn.linear_model:RidgeClassifierCV",
+    "sklearn.multioutput:ClassifierChain",
+    "sklearn.multioutput:RegressorChain",
+)
+
+
+def _is(estimator: Any, kind: str) -> bool:
+    """Return whether it is of a class that is named; of a module never imported nothing is."""
+    module, _, name = kind.partition(":")
+    found = getattr(sys.modules.get(module), name, None)
+    return found is not None and isinstance(estimator, found)
 
 
 def _see_the_rows(estimator: Any) -> Iterator[Any]:
@@ -155,10 +158,10 @@ def _see_the_rows(estimator: Any) -> Iterator[Any]:
     if own is not None:
         yield from _see_the_rows(getattr(estimator, own))
     for kind, name in _PASS_ON.items():
-        if isinstance(estimator, kind):
+        if _is(estimator, kind):
             yield from _see_the_rows(getattr(estimator, name))
     for kind, name in _PASS_ON_TO_SEVERAL.items():
-        if isinstance(estimator, kind):
+        if _is(estimator, kind):
             for part in getattr(estimator, name):
                 yield from _see_the_rows(part[1])
     if hasattr(estimator, "get_params"):
@@ -173,9 +176,7 @@ def _counts_folds(estimator: Any) -> bool:
     if "cv_object" not in known:  # older encoders of targets take a number and nothing else
         return False
     if estimator.cv is None:
-        # Ridge leaves out row by row, and a chain learns from the targets themselves.
-        none = RidgeCV, RidgeClassifierCV, ClassifierChain, RegressorChain
-        return not isinstance(estimator, none)
+        return not any(_is(estimator, kind) for kind in _NO_FOLDS_UNASKED)
     return isinstance(estimator.cv, Integral)
 
 

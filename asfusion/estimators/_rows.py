@@ -123,9 +123,11 @@ def read_array(estimator: BaseEstimator, X: Any, *, reset: bool) -> Frame:
     check_finite(array)
     if not reset:
         check_width(estimator, array)
-    # For names and numbers of columns, and scikit-learn's warning where an array lacks names.
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
     names = getattr(estimator, "feature_names_in_", None)
+    if reset or names is not None or not isinstance(X, np.ndarray):
+        # For names and numbers of columns, and scikit-learn's warning where an array lacks names.
+        validate_data(estimator, X, reset=reset, skip_check_array=True)
+        names = getattr(estimator, "feature_names_in_", None)
     if names is None:
         return Frame.read(array)
     import pandas as pd

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.targets._guess import target_of
+from asfusion.targets._asked import target_of
 
 DEFAULT = 0.5
 _RULES = ("youden", "prevalence")

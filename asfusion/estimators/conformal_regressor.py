@@ -13,7 +13,7 @@ from asfusion.estimators._conformal import Cells, calibrate, check_coverage, qua
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._scored import ScoredRegressor
 from asfusion.estimators._wrapped import check_columns, read_rows
-from asfusion.targets._guess import target_of
+from asfusion.targets._asked import target_of
 from asfusion.targets.numbers import Numbers, one_target
 
 

@@ -245,6 +245,14 @@ def is_pretrained(name: str) -> bool:
     return name not in SCRATCH_BACKBONES and name not in backbone_names("image")
 
 
+def weights_sources(name: str, weights: str | None) -> list[str]:
+    """Return the files, folders or names that a backbone's weights of others come from."""
+    sources = [] if weights is None else [weights]
+    if name == "efficientnet_lite0":
+        return [*sources, str(check_weights_installed())]
+    return [*sources, name] if is_pretrained(name) else sources
+
+
 def describe_image_backbone(
     name: str,
     *,

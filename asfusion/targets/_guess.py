@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone, is_classifier
-from sklearn.model_selection._search import BaseSearchCV
-from sklearn.pipeline import Pipeline
+from sklearn.base import clone
 
 from asfusion._checks import check_choice
 from asfusion.survival._read import is_times
@@ -56,21 +54,3 @@ def _named(file: str) -> Target:
     module = importlib.import_module(f"asfusion.targets.{file}")
     made: Target = getattr(module, file.capitalize())()
     return made
-
-
-def target_of(model: Any) -> Target:
-    """Return an unfitted target of what a model predicts, also a foreign one."""
-    own = getattr(_who_answers(model), "_target", None)
-    if own is not None:
-        known: Target = own()
-        return known
-    return Classes() if is_classifier(model) else Numbers()
-
-
-def _who_answers(model: Any) -> Any:
-    """Return the estimator whose predictions a pipeline, or a search, passes on."""
-    if isinstance(model, Pipeline) and model.steps:
-        return _who_answers(model.steps[-1][1])
-    if isinstance(model, BaseSearchCV):
-        return _who_answers(getattr(model, "best_estimator_", model.estimator))
-    return model
