@@ -122,7 +122,7 @@ class Job:
             if self.fits_models:
                 stack.enter_context(_alone)
                 stack.enter_context(one_thread())
-                stack.enter_context(_no_jobs_within())
+                stack.enter_context(no_jobs_within())
             return self.function(item, *(part.value for part in shared))
 
     def clock(self) -> float:
@@ -139,7 +139,7 @@ _alone = threading.RLock()  # workers of Dask may have several threads
 
 
 @contextmanager
-def _no_jobs_within() -> Iterator[None]:
+def no_jobs_within() -> Iterator[None]:
     """Let joblib work one after the other inside the block: its workers are busy with us."""
     from joblib import parallel_config
 

@@ -13,13 +13,13 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asfusion._job import Job, Shared, run_job
+from asfusion._job import Job, Shared, no_jobs_within, run_job
 from asfusion._warn import warn_user
 from asfusion.exceptions import WorkerError
 
@@ -109,6 +109,16 @@ def may_spread(n_jobs: int | None) -> bool:
     return _workers(n_jobs, fits_models=True)[1] > 1
 
 
+@contextmanager
+def kept_here() -> Iterator[None]:
+    """Keep parts of a model in this process, as in a job, where joblib's context spreads work.
+
+    scikit-learn would hand over each tree of a forest.
+    """
+    with no_jobs_within() if may_spread(None) else nullcontext():
+        yield
+
+
 def _workers(n_jobs: int | None, fits_models: bool) -> tuple[Any, int]:
     """Return joblib's backend here, and how many workers it has for us."""
     from joblib.parallel import get_active_backend
@@ -170,8 +180,9 @@ class _Work:
         self.is_local = type(backend).__name__ in ("LokyBackend", "MultiprocessingBackend")
         self.is_loky = type(backend).__name__ == "LokyBackend"
         self.streams = bool(getattr(backend, "supports_return_generator", False))
+        self.backend = backend
         if n_workers > 1:
-            self.pool, self.call = self._open_pool(backend)
+            self._open_pool()
 
     def as_done(self) -> Generator[tuple[int, Any], None, None]:
         """Yield number and answer of each job when it is done."""
@@ -282,8 +293,8 @@ class _Work:
 
     # -- in workers --------------------------------------------------------------------
 
-    def _open_pool(self, backend: Any) -> tuple[Any, Callable[..., Any]]:
-        """Return joblib's pool, which starts nothing yet, and what makes its calls."""
+    def _open_pool(self) -> None:
+        """Make joblib's pool, which starts nothing yet: joblib's context belongs to a thread."""
         from joblib import parallel_config
 
         if self.job.fits_models:
@@ -294,9 +305,10 @@ class _Work:
         way = "generator_unordered" if self.streams else "list"
         with ExitStack() as stack:
             # The same number of threads for any number of workers, so that they can stay.
-            if self.is_loky and not _is_set_up(backend):
+            if self.is_loky and not _is_set_up(self.backend):
                 stack.enter_context(parallel_config(backend="loky", inner_max_num_threads=1))
-            return Parallel(n_jobs=self.n_workers, return_as=way, **options), delayed
+            self.pool = Parallel(n_jobs=self.n_workers, return_as=way, **options)
+        self.call = delayed
 
     def _begun(self, n: int) -> Generator[Any, None, None]:
         """Hand jobs over to `n` workers, and return what will hold their answers."""
@@ -351,6 +363,7 @@ class _Work:
             self._see_loss(type(error).__name__)
         finally:
             stream.close()
+            self._open_pool()  # one that was stopped keeps calls that it has not handed over
 
     def _see_loss(self, how: str) -> None:
         """Warn that a worker was lost; raise where it is not the first time."""
