@@ -35,6 +35,7 @@ _LOOK_S = 0.2
 _LOSSES = {
     "TerminatedWorkerError",
     "KilledWorker",
+    "FutureCancelledError",  # what all jobs read was there
     "RayActorError",
     "WorkerCrashedError",
     "NodeDiedError",
@@ -124,10 +125,31 @@ def _workers(n_jobs: int | None, fits_models: bool) -> tuple[Any, int]:
     from joblib.parallel import get_active_backend
 
     backend, usual = get_active_backend()
-    if fits_models and getattr(backend, "uses_threads", False):
+    has_threads = getattr(backend, "uses_threads", False)
+    if fits_models and has_threads:
         return backend, 1
     wanted = next((n for n in (n_jobs, usual) if n is not None), backend.default_n_jobs)
-    return backend, int(backend.effective_n_jobs(wanted))
+    with _answering_cluster():
+        n_workers = int(backend.effective_n_jobs(wanted))
+    if wanted != 1 and not has_threads and not _is_local(backend):
+        n_workers = max(2, n_workers)  # of a cluster that has one left, work does not come here
+    return backend, n_workers
+
+
+@contextmanager
+def _answering_cluster() -> Iterator[None]:
+    """Say in our words that a cluster has no worker: by its type it looks like a file's error."""
+    try:
+        yield
+    except TimeoutError:
+        raise WorkerError(
+            "joblib: expected a cluster with workers, got none that answered in time. Start some, "
+            "and wait until they are there, such as by Client.wait_for_workers of Dask."
+        ) from None
+
+
+def _is_local(backend: Any) -> bool:
+    return type(backend).__name__ in ("LokyBackend", "MultiprocessingBackend")
 
 
 def _in_order(answers: Iterable[tuple[int, Any]]) -> Iterator[tuple[int, Any]]:
@@ -177,7 +199,7 @@ class _Work:
         self.here: int | None = None  # the job that this process is doing itself
         self.given: set[int] = set()
         self.lost: set[int] | None = None
-        self.is_local = type(backend).__name__ in ("LokyBackend", "MultiprocessingBackend")
+        self.is_local = _is_local(backend)
         self.is_loky = type(backend).__name__ == "LokyBackend"
         self.streams = bool(getattr(backend, "supports_return_generator", False))
         self.backend = backend
@@ -319,7 +341,8 @@ class _Work:
             part.pack()  # here, where an error has a caller
         calls = self._calls(n)
         if self.streams:
-            stream: Generator[Any, None, None] = self.pool(calls)
+            with _answering_cluster():
+                stream: Generator[Any, None, None] = self.pool(calls)
             return stream
         return self._in_lists(calls, n)
 

@@ -23,7 +23,7 @@ from asfusion.crossvalidation.validator import cross_validate
 from asfusion.exceptions import AsfusionWarning, WorkerError
 from tests import jobs
 from tests.growing import Growing
-from tests.processes import answers_in_lists
+from tests.processes import InLists, answers_in_lists
 
 PACKAGE = Path(__file__).resolve().parents[1] / "asfusion"
 needs_psutil = pytest.mark.skipif(
@@ -173,6 +173,15 @@ def test_work_of_a_lost_worker_is_done_again_once(tmp_path: Path) -> None:
         pytest.raises(WorkerError, match=named),
     ):
         list(ask(tmp_path / "always"))
+
+
+def test_a_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(self: Any, n_jobs: int | None) -> int:
+        raise TimeoutError
+
+    monkeypatch.setattr(InLists, "effective_n_jobs", nobody)
+    with answers_in_lists(2), pytest.raises(WorkerError, match="expected a cluster with workers"):
+        next(side_by_side(abs, [-1], None))
 
 
 # -- jobs -------------------------------------------------------------------------------------
