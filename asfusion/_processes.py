@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from itertools import islice
 from operator import itemgetter
 from pathlib import Path
@@ -26,7 +26,8 @@ from asfusion.exceptions import WorkerError
 T = TypeVar("T")
 
 _AT_ONCE = 64  # items handed over where answers come back in lists
-_START_S = 3.0  # seconds of the processor until a worker has imported what it needs
+_START_S = 3.0  # seconds of the processor until a worker has imported what fits models
+_LIGHT = 0.3  # of that, where it has no models to fit
 _WAKE_S = 0.2  # the same, of one that has worked before
 _SHARE = 0.12  # of the work left, which the start of workers may cost
 _IDLE_S = 240.0  # joblib lets workers go that had nothing to do for 300 s
@@ -228,19 +229,20 @@ class _Work:
         if self.lost is not None:  # whatever ended a worker must not end this process
             return max(2, min(self.n_workers, len(self.left)))
         seconds, warm = self._seconds_left(running), _n_warm() if self.is_loky else 0
+        start = _START_S if self.job.fits_models else _LIGHT * _START_S
         for n in range(min(self.n_workers, len(self.left)), 1, -1):
-            cost = _START_S * max(0, n - warm) + _WAKE_S * min(n, warm)
+            cost = start * max(0, n - warm) + _WAKE_S * min(n, warm)
             if cost <= _SHARE * seconds:
                 return n
         return 1
 
     def _seconds_left(self, running: float) -> float:
         """Return what jobs take that are left, of kinds that were done or have begun."""
-        known = self._means()
+        known, own = self._means(), 0.0
         if self.here is not None:
             kind = self.kinds[self.here]
-            known[kind] = max(running, known.get(kind, 0.0))
-        return sum(seconds * self.n_left[kind] for kind, seconds in known.items())
+            own = known[kind] = max(running, known.get(kind, 0.0))
+        return sum(seconds * self.n_left[kind] for kind, seconds in known.items()) - own
 
     def _means(self) -> dict[Hashable, float]:
         """Return what a job of each kind took that was done."""
@@ -284,7 +286,8 @@ class _Work:
             while not over.wait(_LOOK_S):
                 n = self._crew(self.job.clock() - begun)
                 if n > 1:
-                    with settings():
+                    # What goes wrong here does so again where it has a caller.
+                    with settings(), suppress(Exception):
                         opened.append(self._begun(n))
                     return
 
