@@ -67,7 +67,7 @@ def small(rounds: int, quick: bool) -> None:
 
 def large(quick: bool) -> None:
     """Print what `n_jobs=2` saves where the serial run takes minutes."""
-    call = comparison(300 if quick else 3000, 30, epochs=5, forest=100 if quick else 300, cv=10)
+    call = comparison(300 if quick else 3000, 30, epochs=5, forest=100 if quick else 500, cv=10)
     serial, two = cost(call, None), cost(call, 2)
     print("| large compare | serial, s | n_jobs=2, s | ratio | limit |")
     print("|---|---|---|---|---|")
