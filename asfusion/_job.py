@@ -17,8 +17,6 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._progress import progress_shown, told_once
-
 _LARGE = 2**20  # bytes from which on joblib hands an array over as a file that is mapped
 
 
@@ -112,8 +110,7 @@ class Job:
         if self.marks is not None:
             Path(self.marks, str(number)).touch()
         begun = self.clock()
-        with progress_shown(False), told_once(False):
-            answer = self.do(item, *shared)
+        answer = self.do(item, *shared)
         return number, self.clock() - begun, answer
 
     def do(self, item: Any, *shared: Shared) -> Any:
@@ -128,11 +125,6 @@ class Job:
     def clock(self) -> float:
         """Return seconds: of the processor, unless files may have to be waited for."""
         return time.process_time() if self.fits_models else time.perf_counter()
-
-
-def run_job(job: Job, number: int, item: Any, *shared: Shared) -> tuple[int, float, Any]:
-    """Do a job in a worker: a function, since scikit-learn wraps no object that is called."""
-    return job(number, item, *shared)
 
 
 _alone = threading.RLock()  # workers of Dask may have several threads

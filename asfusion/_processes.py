@@ -19,7 +19,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asfusion._job import Job, Shared, no_jobs_within, run_job
+from asfusion._job import Job, Shared, no_jobs_within
+from asfusion._progress import progress_shown, told_once
 from asfusion._warn import warn_user
 from asfusion.exceptions import WorkerError
 
@@ -364,7 +365,7 @@ class _Work:
             if self.is_local and self._crew() >= 2 * n:
                 return
             self.given.add(number)
-            yield self.call(run_job)(self.job, number, self.items[number], *self.shared)
+            yield self.call(_do_there)(self.job, number, self.items[number], *self.shared)
 
     def _longest_first(self) -> list[int]:
         numbers = [number for number in self.left if number != self.here]
@@ -424,6 +425,12 @@ class _Work:
         ]
         more = f" or one of {len(numbers) - 3} more" if len(numbers) > 3 else ""
         return " or ".join(shown) + more
+
+
+def _do_there(job: Job, number: int, item: Any, *shared: Shared) -> tuple[int, float, Any]:
+    """Do a job in a worker, in silence: a function, as scikit-learn wraps nothing else."""
+    with progress_shown(False), told_once(False):
+        return job(number, item, *shared)
 
 
 _warm: tuple[int, float] = (0, 0.0)  # workers that wait for more, and since when
