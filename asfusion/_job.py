@@ -97,7 +97,7 @@ class Job:
         Whether a job has its process for itself, on one thread: seeds and numbers of threads
         belong to a whole process, and sums depend on how many threads share them.
     marks : str, optional
-        Folder of this machine where a job that begins leaves its number.
+        Folder of this machine where a job leaves its number while it is done.
     """
 
     def __init__(
@@ -107,11 +107,14 @@ class Job:
 
     def __call__(self, number: int, item: Any, *shared: Shared) -> tuple[int, float, Any]:
         """Return the number of the job, the seconds that it took, and the answer."""
-        if self.marks is not None:
-            Path(self.marks, str(number)).touch()
-        begun = self.clock()
+        mark = None if self.marks is None else Path(self.marks, str(number))
+        if mark is not None:
+            mark.touch()
+        took = self.clock()
         answer = self.do(item, *shared)
-        return number, self.clock() - begun, answer
+        if mark is not None:
+            mark.unlink(missing_ok=True)
+        return number, took(), answer
 
     def do(self, item: Any, *shared: Shared) -> Any:
         """Return the answer to one item."""
@@ -122,9 +125,16 @@ class Job:
                 stack.enter_context(no_jobs_within())
             return self.function(item, *(part.value for part in shared))
 
-    def clock(self) -> float:
-        """Return seconds: of the processor, unless files may have to be waited for."""
-        return time.process_time() if self.fits_models else time.perf_counter()
+    def clock(self) -> Callable[[], float]:
+        """Return what tells how many seconds of work there were since now.
+
+        Of a fit those of the processor count: a machine that others use makes the wall clock long.
+        It is believed a quarter, as a fit may wait for files, or for processes that decode them.
+        """
+        processor, wall = time.process_time(), time.perf_counter()
+        if not self.fits_models:
+            return lambda: time.perf_counter() - wall
+        return lambda: max(time.process_time() - processor, (time.perf_counter() - wall) / 4)
 
 
 _alone = threading.RLock()  # workers of Dask may have several threads

@@ -260,10 +260,10 @@ class _Work:
     def _done_here(self) -> Iterator[tuple[int, Any]]:
         """Do one job; where it takes long, workers begin with the others meanwhile."""
         number = next(iter(self.left))
-        begun = self.job.clock()
+        took = self.job.clock()
         with self._watched(number) as opened:
             answer = self.job.do(self.items[number], *self.shared)
-        self._note(number, self.job.clock() - begun)
+        self._note(number, took())
         try:
             yield number, answer
             for stream in opened:
@@ -280,12 +280,11 @@ class _Work:
             yield opened
             return
         over = threading.Event()
-        settings = self._settings()
-        begun = self.job.clock()
+        settings, taken = self._settings(), self.job.clock()
 
         def watch() -> None:
             while not over.wait(_LOOK_S):
-                n = self._crew(self.job.clock() - begun)
+                n = self._crew(taken())
                 if n > 1:
                     # What goes wrong here does so again where it has a caller.
                     with settings(), suppress(Exception):

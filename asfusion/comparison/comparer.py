@@ -173,6 +173,8 @@ def compare(
         If a parameter is unusable, or a split mixes a patient's rows.
     CheckpointError
         If there can be no folder at `checkpoint`.
+    WorkerError
+        If a process, or a machine of a cluster, was lost with its work, and lost again.
 
     Notes
     -----
