@@ -127,6 +127,8 @@ def cross_validate(
     ConfigurationError
         If a parameter is unusable, a part of the model was fitted before and stays so, a split
         mixes a patient's rows, or a row is tested twice.
+    WorkerError
+        If a process, or a machine of a cluster, was lost with its work, and lost again.
 
     Notes
     -----
