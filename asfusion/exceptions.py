@@ -19,6 +19,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
+    |-- WorkerError(RuntimeError)           a process or a machine was lost, and again
     |-- UnfittedError(ValueError, AttributeError)   asked before `fit`; scikit-learn's, too
     |-- ForeignError(RuntimeError)          another package failed, its words left out
     `-- MissingDependencyError(ImportError) an optional package is not installed
@@ -91,6 +92,10 @@ class TrainingError(AsfusionError, RuntimeError):
 
 class OutOfMemoryError(TrainingError):
     """Memory ran out although the batch was already as small as it can be."""
+
+
+class WorkerError(AsfusionError, RuntimeError):
+    """A process, or a machine of a cluster, was lost with its work, and lost again."""
 
 
 class UnfittedError(AsfusionError, ValueError, AttributeError):

@@ -129,3 +129,12 @@ def patients(df_module: ModuleType) -> tuple[Any, np.ndarray]:
     }
     columns["note"][7] = None
     return df_module.DataFrame(columns), (np.arange(n) % 2).astype(int)
+
+
+@pytest.fixture
+def eager_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let work go to workers as soon as one job is done, however little is left."""
+    from asfusion import _processes
+
+    monkeypatch.setattr(_processes, "_START_S", 0.0)
+    monkeypatch.setattr(_processes, "_WAKE_S", 0.0)

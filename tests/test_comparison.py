@@ -596,6 +596,7 @@ def test_test_rows_of_one_class_are_refused():
         compare(rows.X, rows.y, encoders(), **{**FAST, "cv": split})
 
 
+@pytest.mark.usefixtures("eager_workers")
 def test_side_by_side_gives_the_same_board():
     network = JointFusionClassifier(max_epochs=2, verbose=0)
     cohort = make_axspa_cohort(36, random_state=0, modalities=["labs", "notes"], missing=0.0)

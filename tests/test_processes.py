@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
+import time
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from joblib import parallel_config
+from joblib import effective_n_jobs, parallel_config
 from sklearn.linear_model import Ridge
 
 import asfusion as af
-from asfusion import _processes
-from asfusion._processes import side_by_side
+from asfusion import _job, _processes
+from asfusion._processes import kept_here, side_by_side
 from asfusion.crossvalidation.validator import cross_validate
+from asfusion.exceptions import AsfusionWarning, WorkerError
+from tests import jobs
 from tests.growing import Growing
-from tests.processes import answers_in_lists
+from tests.processes import InLists, answers_in_lists
 
 PACKAGE = Path(__file__).resolve().parents[1] / "asfusion"
 needs_psutil = pytest.mark.skipif(
@@ -83,6 +90,7 @@ def test_comparison_of_a_backend_that_answers_in_lists() -> None:
 
 
 @needs_psutil
+@pytest.mark.usefixtures("eager_workers")
 def test_cross_validation_outlives_a_worker(tmp_path: Path) -> None:
     """Joblib warns of it in a thread of its own, which a warning made an error would end."""
     rng = np.random.default_rng(0)
@@ -91,7 +99,139 @@ def test_cross_validation_outlives_a_worker(tmp_path: Path) -> None:
     one = cross_validate(Ridge(), X, X[:, 0], **options)
     two = cross_validate(Growing(str(tmp_path)), X, X[:, 0], n_jobs=2, **options)
     np.testing.assert_array_equal(one.predictions, two.predictions)
-    assert len(list(tmp_path.iterdir())) > 2  # of two workers, one at least was replaced
+    assert len(list(tmp_path.iterdir())) > 3  # this process, and of two workers one was replaced
+
+
+# -- whether workers start ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("seconds", "n_left", "expected"), [
+    (0.1, 9, 1), (1.0, 40, 1), (1.0, 60, 2), (1.0, 100, 4), (9.0, 400, 8), (9.0, 1, 1),
+])  # fmt: skip
+def test_as_many_workers_as_the_work_left_is_worth(
+    seconds: float, n_left: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_processes, "_warm", (0, 0.0))
+    work = work_of(range(n_left + 1), n_workers=8)
+    work._note(0, seconds)
+    assert work._crew() == expected
+
+
+def test_work_of_kinds_that_nobody_has_done_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_processes, "_warm", (0, 0.0))
+    work = work_of(range(100), kinds=["rare"] * 2 + ["frequent"] * 98)
+    work._note(0, 50.0)
+    assert work._crew() == 1 + (2 * _processes._START_S <= 0.12 * 50.0)
+    work.here = 2
+    assert work._crew(running=0.5) == 2  # the one that is under way tells of its kind
+
+
+def test_little_work_stays_here_and_workers_that_wait_are_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert set(side_by_side(jobs.napped, [0.0] * 20, 2)) == {os.getpid()}
+    monkeypatch.setattr(_processes, "_warm", (2, time.monotonic()))
+    work = work_of(range(30))
+    work._note(0, 1.0)
+    assert work._crew() == 2
+    monkeypatch.setattr(_processes, "_warm", (2, time.monotonic() - 300))
+    assert work._crew() == 1  # joblib has let them go
+
+
+# -- in workers: one pool for all of these tests ----------------------------------------------
+
+
+@pytest.mark.usefixtures("eager_workers")
+def test_workers_map_what_is_large_read_only_and_unpack_it_once() -> None:
+    large = np.arange(400_000.0)
+    found = list(side_by_side(jobs.where, range(7), 2, shared=(large, "small")))
+    assert [one[0] for one in found] == list(range(7))
+    assert {one[1:3] for one in found} == {(True, False)}
+    assert len({one[3] for one in found}) <= 2  # one for each of two workers
+
+
+def test_a_long_job_here_lets_workers_begin_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seconds in [("_START_S", 0.01), ("_WAKE_S", 0.01), ("_LOOK_S", 0.02)]:
+        monkeypatch.setattr(_processes, name, seconds)
+    first, *others = side_by_side(jobs.napped, [1.0] + [0.01] * 8, 2)
+    assert first == os.getpid() and first not in others
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="No process can be killed so.")
+@pytest.mark.usefixtures("eager_workers")
+def test_work_of_a_lost_worker_is_done_again_once(tmp_path: Path) -> None:
+    def ask(folder: Path) -> Generator[int, None, None]:
+        folder.mkdir()
+        shared, name = (folder, os.getpid()), "item {}".format
+        return side_by_side(jobs.dying, range(12), 2, shared=shared, as_ready=True, name=name)
+
+    with pytest.warns(AsfusionWarning, match="a worker was lost, with . of 12 jobs under way"):
+        assert sorted(ask(tmp_path / "once")) == list(range(12))
+    named = r"ended again and again while they did .*item 5 \(number 6 of 12\)"
+    with (
+        pytest.warns(AsfusionWarning, match="They are done again, once; what was ready is kept"),
+        pytest.raises(WorkerError, match=named),
+    ):
+        list(ask(tmp_path / "always"))
+
+
+def test_a_cluster_without_workers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(self: Any, n_jobs: int | None) -> int:
+        raise TimeoutError
+
+    monkeypatch.setattr(InLists, "effective_n_jobs", nobody)
+    with answers_in_lists(2), pytest.raises(WorkerError, match="expected a cluster with workers"):
+        next(side_by_side(abs, [-1], None))
+
+
+# -- jobs -------------------------------------------------------------------------------------
+
+
+def test_no_job_starts_jobs_of_its_own() -> None:
+    def ask(n_jobs: int) -> tuple[Any, ...]:
+        inner = side_by_side(jobs.napped, [0.0] * 3, n_jobs)
+        return effective_n_jobs(None), effective_n_jobs(4), set(inner)
+
+    with parallel_config(n_jobs=2):
+        assert list(side_by_side(ask, [4], 1, fits_models=True)) == [(1, 1, {os.getpid()})]
+        with kept_here():
+            assert effective_n_jobs(None) == 1
+        assert effective_n_jobs(None) == 2
+
+
+def test_a_library_that_comes_in_during_a_job_has_one_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = [4]
+    (tmp_path / "threaded.py").write_text("value = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    waiting = _job._Import("threaded", lambda module: threads.append(module.value))
+    monkeypatch.setattr(sys, "meta_path", [waiting, *sys.meta_path])
+    assert importlib.import_module("threaded").value == 1
+    assert threads == [4, 1] and waiting not in sys.meta_path
+    monkeypatch.delitem(sys.modules, "threaded")
+
+
+def test_threads_of_torch_are_as_before_after_a_job() -> None:
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert list(side_by_side(lambda _: torch.get_num_threads(), [0], 1, fits_models=True)) == [
+            1
+        ]
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def work_of(items: Any, *, n_workers: int = 2, kinds: Any = None) -> _processes._Work:
+    from joblib.parallel import get_active_backend
+
+    items = list(items)
+    kinds = [None] * len(items) if kinds is None else kinds
+    job = _job.Job(abs, fits_models=True)
+    return _processes._Work(job, items, (), kinds, n_workers, get_active_backend()[0])
 
 
 def test_there_is_one_door_to_joblib() -> None:

@@ -6,28 +6,22 @@ targets.
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
 from asfusion._checks import quoted
-from asfusion._later import torch
-from asfusion._processes import side_by_side
-from asfusion._progress import progress, progress_shown
+from asfusion._processes import may_spread, side_by_side
+from asfusion._progress import progress
 from asfusion._random import derive_seed
 from asfusion._splits import Split, put_together
 from asfusion.comparison._runs import ComparedRows, Run
 from asfusion.comparison._store import AnswerStore
-from asfusion.encoders._cache import EMBEDDINGS
+from asfusion.encoders._cache import EMBEDDINGS, PackedEmbeddings
 from asfusion.exceptions import ConfigurationError
 
 Floats = NDArray[np.float64]
@@ -96,7 +90,7 @@ def answer_all(
         1 says how many answers are there already.
     n_jobs : int, optional
         Processes that fit side by side, each on one thread; None fits in this process, on as
-        many threads as it has.
+        many threads as it has, unless joblib's context says otherwise.
 
     Raises
     ------
@@ -149,10 +143,7 @@ def _do_all(
             told = f"checkpoint: {len(known)} of {len(jobs)} fits are there already."
             print(told)  # noqa: T201 (what is not done again is said)
     todo = [i for i in range(len(jobs)) if i not in known]
-    if n_jobs is None:
-        done: Any = ((i, jobs[i].do(data)) for i in todo)
-    else:
-        done = _side_by_side(jobs, todo, data, n_jobs)
+    done = _answers(jobs, todo, data, n_jobs) if todo else ()
     for i, answer in progress(done, "Comparing", total=len(todo), unit="fit"):
         known[i] = answer
         if store is not None:
@@ -160,46 +151,58 @@ def _do_all(
     return [known[i] for i in range(len(jobs))]
 
 
-def _side_by_side(
-    jobs: Sequence[Job], todo: Sequence[int], data: ComparedRows, n_jobs: int
+def _answers(
+    jobs: Sequence[Job], todo: Sequence[int], data: ComparedRows, n_jobs: int | None
 ) -> Iterator[tuple[int, Answer]]:
-    """Yield position and answer of each job, whichever is ready first.
-
-    What frozen encoders say is asked once, here, and handed over as a file: processes share
-    nothing else. Threads would not do: the seeds of torch belong to a whole process.
-    """
-    if not todo:
-        return
-    _embed_frozen(data)
-    with tempfile.TemporaryDirectory(prefix="asfusion-") as folder:
-        path = Path(folder) / "embeddings.safetensors"
-        EMBEDDINGS.save(path)
-        do = partial(_do_one, data=data, path=str(path))
-        numbered = ((i, jobs[i]) for i in todo)
-        yield from side_by_side(do, numbered, n_jobs, as_ready=True, fits_models=True)
+    """Yield position and answer of each job that is to do, whichever is ready first."""
+    keys: set[str] = set()
+    if n_jobs is not None or may_spread(n_jobs):
+        with EMBEDDINGS.noted() as keys:
+            _embed_frozen(data)
+    return side_by_side(
+        _do_one,
+        todo,
+        n_jobs,
+        shared=_Common(jobs, data, keys),
+        as_ready=True,
+        fits_models=True,
+        kind=lambda i: id(jobs[i].run),
+        name=lambda i: f"a fit of {quoted([entry.name for entry in jobs[i].run.entries])}",
+    )
 
 
 def _embed_frozen(data: ComparedRows) -> None:
-    """Fill this process's cache with the embeddings of all rows."""
+    """Fill this process's cache with the embeddings of all rows, on all its threads."""
     for described in data.encoders.values():
         encoder = clone(described).fit(data.frame)
         if encoder.is_frozen and encoder._cell_keys(data.frame) is not None:
             encoder.embed(data.frame, data.device)
 
 
-_adopted: set[str] = set()
+class _Common:
+    """What all jobs read: jobs, rows, and what frozen encoders say of them.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+        The jobs.
+    data : ComparedRows
+        The rows.
+    keys : set of str
+        Names of the embeddings that another process gets: they are asked for once, here.
+    """
+
+    def __init__(self, jobs: Sequence[Job], data: ComparedRows, keys: set[str]) -> None:
+        self.jobs, self.data, self.keys = jobs, data, keys
+
+    def __getstate__(self) -> tuple[Sequence[Job], ComparedRows, PackedEmbeddings]:
+        return self.jobs, self.data, EMBEDDINGS.packed(self.keys)
+
+    def __setstate__(self, state: tuple[Sequence[Job], ComparedRows, PackedEmbeddings]) -> None:
+        self.jobs, self.data, packed = state
+        self.keys = set(packed.keys)
+        EMBEDDINGS.adopt(packed)
 
 
-def _do_one(numbered: tuple[int, Job], data: ComparedRows, path: str) -> tuple[int, Answer]:
-    """Do a job on one thread, with the embeddings of the process that asks for it."""
-    number, job = numbered
-    if path not in _adopted:
-        EMBEDDINGS.adopt(Path(path))
-        _adopted.add(path)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1), progress_shown(False):
-            return number, job.do(data)
-    finally:
-        torch.set_num_threads(before)
+def _do_one(i: int, common: _Common) -> tuple[int, Answer]:
+    return i, common.jobs[i].do(common.data)

@@ -147,8 +147,10 @@ def compare(
         Folder of finished answers, made if it is not there. The same call, made again
         after it was stopped, goes on where it was; so does one with more models.
     n_jobs : int, optional
-        Processes that fit side by side, each on one thread; -1 is one for each core. Equal
-        for any number. None fits in this process, on as many threads as it has.
+        Processes at most that fit side by side, each on one thread; -1 is one for each core.
+        Equal for any number; they start where the work left takes much longer than that. None
+        fits in this process, on as many threads as it has, unless ``joblib.parallel_config``
+        says otherwise, such as ``"dask"`` or ``"ray"``.
     verbose : int
         0 is silent; 1 prints inferred encoders and shows a progress bar.
     random_state : int, RandomState, Generator or None
@@ -171,6 +173,8 @@ def compare(
         If a parameter is unusable, or a split mixes a patient's rows.
     CheckpointError
         If there can be no folder at `checkpoint`.
+    WorkerError
+        If a process, or a machine of a cluster, was lost with its work, and lost again.
 
     Notes
     -----

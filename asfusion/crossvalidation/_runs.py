@@ -120,18 +120,32 @@ def run_folds(
     cuts = np.full(answers.shape[:2], np.nan)
     has_cuts = False
     places = [(r, n, fold) for r, folds in enumerate(repeats) for n, fold in enumerate(folds)]
-    tasks = (
-        _task(model, rows, fold, derive_seed(seed, "model", repeat, number))
-        for repeat, number, fold in places
-    )
+    asked = [(fold, derive_seed(seed, "model", repeat, n)) for repeat, n, fold in places]
     # Processes, not threads: a network seeds generators that threads would share.
-    found = side_by_side(FoldTask.answer, tasks, n_jobs, fits_models=True)
+    found = side_by_side(
+        _answer,
+        range(len(places)),
+        n_jobs,
+        shared=(model, rows, asked),
+        as_ready=True,
+        fits_models=True,
+        name=lambda _: f"a fit of {type(model).__name__}",
+    )
     shown = progress(found, "Cross-validating", total=len(places), unit="fit")
-    for (repeat, _, (_, test)), (answer, cut) in zip(places, shown, strict=True):
+    for place, answer, cut in shown:
+        repeat, _, (_, test) = places[place]
         answers[repeat, test] = answer
         cuts[repeat, test] = 0.5 if cut is None else cut
         has_cuts |= cut is not None
     return answers, cuts if has_cuts else None
+
+
+def _answer(
+    place: int, shared: tuple[Any, FoldRows, list[tuple[Split, int]]]
+) -> tuple[int, Floats, float | None]:
+    """Return the place of a fold, and what a model of it says; see `FoldTask.answer`."""
+    model, rows, asked = shared
+    return place, *_task(model, rows, *asked[place]).answer()
 
 
 def _task(model: Any, rows: FoldRows, fold: Split, seed: int) -> FoldTask:

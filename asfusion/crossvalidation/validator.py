@@ -100,8 +100,9 @@ def cross_validate(
         look at are black. What it scores then, with the paired difference, it does not owe to
         those regions. Takes as long again.
     n_jobs : int, optional
-        Number of processes; one by default, -1 for all processors. Results do not depend on
-        it, save for the last digit where a network runs on several threads.
+        Processes at most, each fit on one thread; -1 is one for each core. Results do not depend
+        on the number. None fits in this process, on all its threads, which a network may show in
+        its last digits, unless ``joblib.parallel_config`` says otherwise.
     n_bootstrap : int
         Number of bootstrap replicates.
     confidence : float
@@ -126,6 +127,8 @@ def cross_validate(
     ConfigurationError
         If a parameter is unusable, a part of the model was fitted before and stays so, a split
         mixes a patient's rows, or a row is tested twice.
+    WorkerError
+        If a process, or a machine of a cluster, was lost with its work, and lost again.
 
     Notes
     -----

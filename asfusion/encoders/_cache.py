@@ -11,13 +11,16 @@ import hashlib
 import os
 import stat
 import threading
+import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from weakref import WeakKeyDictionary
 
-from safetensors import safe_open
+import numpy as np
+from numpy.typing import NDArray
 
 from asfusion._later import torch
 from asfusion._tokens import Tokens
@@ -48,6 +51,15 @@ class Embedding(NamedTuple):
         return sum(tensor.numel() * tensor.element_size() for tensor in self)
 
 
+class PackedEmbeddings(NamedTuple):
+    """Embeddings one after the other: names, shapes (T, D), values, and masks."""
+
+    keys: tuple[str, ...]
+    shapes: tuple[tuple[int, int], ...]
+    values: NDArray[np.float32]
+    masks: NDArray[np.bool_]
+
+
 class EmbeddingCache:
     """Embeddings by key, of bounded size, the longest unused dropped first.
 
@@ -66,6 +78,7 @@ class EmbeddingCache:
         self.n_bytes = 0
         self._entries: OrderedDict[str, Embedding] = OrderedDict()
         self._lock = threading.Lock()
+        self._noted: set[str] | None = None
 
     def __len__(self) -> int:
         """Return the number of embeddings."""
@@ -77,6 +90,7 @@ class EmbeddingCache:
             found = {}
             for key in keys:
                 if key is not None and key in self._entries:
+                    self._note(key)
                     self._entries.move_to_end(key)
                     found[key] = self._entries[key]
             return found
@@ -86,34 +100,51 @@ class EmbeddingCache:
         with self._lock:
             if key is None or key in self._entries or embedding.n_bytes > self.max_bytes:
                 return
+            self._note(key)
             self._entries[key] = embedding
             self.n_bytes += embedding.n_bytes
             while self.n_bytes > self.max_bytes:
                 _, dropped = self._entries.popitem(last=False)
                 self.n_bytes -= dropped.n_bytes
 
-    def save(self, path: Path) -> None:
-        """Write everything, if there is any, to a file that `adopt` reads elsewhere."""
-        with self._lock:
-            parts = list(self._entries.items())
-        tensors: dict[str, Tensor] = {}
-        for number, (_, embedding) in enumerate(parts):
-            tensors |= {f"values {number}": embedding.values, f"mask {number}": embedding.mask}
-        names = {str(number): key for number, (key, _) in enumerate(parts)}
-        if not tensors:  # safetensors cannot read back a file of none
-            return
-        from safetensors.torch import save_file
+    @contextmanager
+    def noted(self) -> Iterator[set[str]]:
+        """Give the keys that are found or put within the block."""
+        keys: set[str] = set()
+        self._noted = keys
+        try:
+            yield keys
+        finally:
+            self._noted = None
 
-        save_file(tensors, path, metadata=names)
+    def packed(self, keys: Iterable[str]) -> PackedEmbeddings:
+        """Return what is there of the given keys, as few arrays that `adopt` reads elsewhere."""
+        found = self.find(keys)
+        values, masks = [e.values for e in found.values()], [e.mask for e in found.values()]
+        return PackedEmbeddings(
+            tuple(found),
+            tuple((len(mask), part.shape[1]) for mask, part in zip(masks, values, strict=True)),
+            torch.cat([part.ravel() for part in values]).numpy()
+            if values
+            else np.zeros(0, np.float32),
+            torch.cat(masks).numpy() if masks else np.zeros(0, dtype=bool),
+        )
 
-    def adopt(self, path: Path) -> None:
-        """Take over what `save` wrote; nothing, where it had nothing to write."""
-        if not path.exists():
+    def adopt(self, packed: PackedEmbeddings) -> None:
+        """Take over what `packed` returned in another process, where it lies."""
+        if not packed.keys:
             return
-        with safe_open(path, framework="pt") as file:
-            for number, key in (file.metadata() or {}).items():
-                values = file.get_tensor(f"values {number}")
-                self.put(key, Embedding(values, file.get_tensor(f"mask {number}")))
+        with warnings.catch_warnings():  # arrays that are mapped are not written to, nor are ours
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+            values, masks = torch.from_numpy(packed.values), torch.from_numpy(packed.masks)
+        sizes, lengths = [n * width for n, width in packed.shapes], [n for n, _ in packed.shapes]
+        parts = zip(torch.split(values, sizes), torch.split(masks, lengths), strict=True)
+        for key, shape, (part, mask) in zip(packed.keys, packed.shapes, parts, strict=True):
+            self.put(key, Embedding(part.reshape(shape), mask))
+
+    def _note(self, key: str) -> None:
+        if self._noted is not None:
+            self._noted.add(key)
 
     def clear(self) -> None:
         """Drop everything."""

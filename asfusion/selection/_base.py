@@ -14,6 +14,7 @@ from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_jobs, check_number, quoted
 from asfusion._frames import Frame
+from asfusion._processes import kept_here
 from asfusion._progress import progress
 from asfusion._splits import Split
 from asfusion._tokens import Prepared
@@ -178,7 +179,9 @@ class AutoFusion(FusionEstimator):
         said = np.full((len(kin.answers_of(self)), len(rows), self.n_outputs_), np.nan)
         if splits:
             said = answers_of(kin, quiet, judged, splits, store=store, n_jobs=self.n_jobs)
-        return kin.settle(kin.fit(self, rows, resume=resume), said, rows)
+        with kept_here():
+            models = kin.fit(self, rows, resume=resume)
+        return kin.settle(models, said, rows)
 
     def _for_folds(self) -> Self:
         """Return a parent for the fits of folds, without what their answers do not depend on.

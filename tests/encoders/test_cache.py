@@ -386,17 +386,23 @@ def test_network_digest_follows_every_number() -> None:
     assert network_digest(network.bfloat16()) != names[-1]
 
 
-def test_embeddings_pass_to_another_process_as_a_file(tmp_path):
+def test_embeddings_pass_to_another_process_as_few_arrays():
     one, other = EmbeddingCache(), EmbeddingCache()
     for length in (1, 3):
         values = torch.arange(4.0 * length).reshape(length, 4)
         one.put(f"image {length}", Embedding(values, torch.ones(length, dtype=torch.bool)))
-    one.save(tmp_path / "embeddings.safetensors")
-    other.adopt(tmp_path / "embeddings.safetensors")
-    assert len(other) == 2
-    keys = ["image 1", "image 3"]
-    for key, embedding in one.find(keys).items():
-        torch.testing.assert_close(other.find(keys)[key].values, embedding.values)
-    EmbeddingCache().save(tmp_path / "none.safetensors")
-    other.adopt(tmp_path / "none.safetensors")
-    assert len(other) == 2
+    one.put("another", Embedding(torch.ones(2, 5), torch.tensor([True, False])))
+    keys = ["image 1", "image 3", "unknown"]
+    with one.noted() as noted:
+        one.find(keys)
+        one.put("new", Embedding(torch.ones(0, 4), torch.ones(0, dtype=torch.bool)))
+    assert noted == {"image 1", "image 3", "new"}
+    packed = one.packed(noted)
+    for array in (packed.values, packed.masks):
+        array.flags.writeable = False  # as where it is mapped
+    other.adopt(packed)
+    assert len(other) == 3
+    for key, embedding in one.find(noted).items():
+        torch.testing.assert_close(other.find(noted)[key], embedding, rtol=0, atol=0)
+    other.adopt(one.packed(["unknown"]))
+    assert len(other) == 3
