@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from asfusion.nn._placed import known, sent
 from asfusion.nn.network import FusionNetwork
 from asfusion.training.losses import RowLoss
 from asfusion.training.settings import TrainingSettings
@@ -49,19 +50,27 @@ class LossWeights:
 
 
 def losses_apart(
-    network: FusionNetwork, loss: RowLoss, targets: Tensor, weights: Tensor
+    network: FusionNetwork,
+    loss: RowLoss,
+    targets: Tensor,
+    weights: Tensor,
+    given: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the mean loss over B rows of what each modality said of them in the last pass.
 
-    Rows that lack a modality cost nothing.
+    Rows that lack a modality cost nothing. `given` is which rows were passed as having it.
     """
     found = {}
     for name, (said, present) in network.apart.items():
         outputs = said.to(weights.dtype)  # mixed precision is for passes, not for losses
-        rows = torch.nonzero(present).flatten()
+        here = given is None or present.device.type == "cpu"
+        rows = torch.nonzero(present if here else known(given, name)).flatten()
         if len(rows):
-            own = loss(outputs[rows] + network.head.bias, targets[rows])
-            found[name] = (own * weights[rows]).sum() / len(weights)
+            where = sent(rows, present.device)
+            own = loss(outputs[where] + network.head.bias, targets[where]) * weights[where]
+            if not here:  # of which some may have had nothing to say: nobody waits to be told
+                own = torch.where(present[where], own, torch.zeros_like(own))
+            found[name] = own.sum() / len(weights)
         else:
             found[name] = outputs.sum() * 0.0
     return found

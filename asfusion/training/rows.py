@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
+from asfusion.nn._placed import Placed, placed
 
 _MOST_VALUES = 20_000_000
 
@@ -29,20 +30,26 @@ class Rows:
         Class numbers (int64) or standardised regression targets.
     weights : Tensor of shape (N,)
         Weight of each row in the loss.
+    positions : Tensor of int64, optional
+        Which of the rows are meant; all of them by default.
     """
 
     modalities: Mapping[str, Prepared]
     targets: Tensor
     weights: Tensor
+    positions: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.weights)
+        return len(self.weights if self.positions is None else self.positions)
 
     def take(self, rows: Tensor) -> Rows:
-        """Return the given rows."""
-        taken = {name: prepared.take(rows) for name, prepared in self.modalities.items()}
-        return Rows(taken, self.targets[rows], self.weights[rows])
+        """Return the given rows; nothing is copied."""
+        return replace(self, positions=self.at(rows))
+
+    def at(self, rows: Tensor) -> Tensor:
+        """Return where the given rows stand in the tensors."""
+        return rows if self.positions is None else self.positions[rows]
 
     def fingerprint(self) -> str:
         """Return a hash of the contents, which names the data of a checkpoint."""
@@ -51,7 +58,8 @@ class Rows:
         for name, prepared in sorted(self.modalities.items()):
             digest.update(name.encode())
             parts.extend([prepared.present, *(t for _, t in sorted(prepared.tensors.items()))])
-        for tensor in parts:
+        for whole in parts:
+            tensor = whole if self.positions is None else whole[self.positions]
             digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
             digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
@@ -61,8 +69,8 @@ class Rows:
 class Batch:
     """What the fusion network reads: inputs and presence of each modality."""
 
-    inputs: dict[str, dict[str, Tensor] | Tokens]
-    present: dict[str, Tensor]
+    inputs: dict[str, Placed | Tokens]
+    present: Placed
 
 
 def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
@@ -95,19 +103,22 @@ def collate(
     dtype: torch.dtype,
 ) -> Batch:
     """Return the given rows as a batch; the one place where absent rows become zeros."""
-    inputs: dict[str, dict[str, Tensor] | Tokens] = {}
-    present: dict[str, Tensor] = {}
-    for name, prepared in modalities.items():
-        part = prepared.take(rows)
-        tensors = {
-            key: _zero_absent(tensor, part.present).to(
-                device=device, dtype=dtype if tensor.is_floating_point() else None
-            )
-            for key, tensor in part.tensors.items()
-        }
-        present[name] = part.present.to(device)
-        inputs[name] = Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
-    return Batch(inputs, present)
+    inputs = {name: inputs_of(part, rows, device, dtype) for name, part in modalities.items()}
+    present = {name: prepared.present[rows] for name, prepared in modalities.items()}
+    return Batch(inputs, placed(present, device))
+
+
+def inputs_of(
+    prepared: Prepared, rows: Tensor, device: torch.device, dtype: torch.dtype
+) -> Placed | Tokens:
+    """Return what the network of one modality reads of the given rows."""
+    part = prepared.take(rows)
+    host = {key: _zero_absent(tensor, part.present) for key, tensor in part.tensors.items()}
+    tensors = placed(host, device)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point():
+            tensors[key] = tensor.to(dtype)
+    return Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
 
 
 def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:

@@ -50,7 +50,7 @@ class TrainingSettings:
         Least seconds between two checkpoints (the last epoch is always written).
     weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, objective, \
 schedule, head_first, layer_decay, progressive_resizing, average_weights, initialise, \
-unimodal_losses, precision
+unimodal_losses, precision, compile
         As in `TrainingOptions`.
     """
 
@@ -79,6 +79,7 @@ unimodal_losses, precision
     initialise: Initialise | None = None
     unimodal_losses: float | Literal["gradient_blend"] = 1.0
     precision: Precision = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Check every value, so that no run starts with a bad one."""
@@ -123,6 +124,9 @@ unimodal_losses, precision
         if not isinstance(self.progressive_resizing, bool):
             got = type(self.progressive_resizing).__name__
             raise ConfigurationError(f"progressive_resizing: expected True or False, got {got}.")
+        if not isinstance(self.compile, bool):
+            got = type(self.compile).__name__
+            raise ConfigurationError(f"compile: expected True or False, got {got}.")
         if self.average_weights is not None:
             check_choice(self.average_weights, "average_weights", ("ema", "swa"))
         self._check_unimodal()
