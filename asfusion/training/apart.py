@@ -66,11 +66,23 @@ def losses_apart(
         here = given is None or present.device.type == "cpu"
         rows = torch.nonzero(present if here else known(given, name)).flatten()
         if len(rows):
-            where = sent(rows, present.device)
-            own = loss(outputs[where] + network.head.bias, targets[where]) * weights[where]
-            if not here:  # of which some may have had nothing to say: nobody waits to be told
-                own = torch.where(present[where], own, torch.zeros_like(own))
+            where, outputs = sent(rows, present.device), outputs + network.head.bias
+            # Of rows that were given, some may say nothing: a device is not asked which.
+            own = losses_at(where, None if here else present, loss, outputs, targets, weights)
             found[name] = own.sum() / len(weights)
         else:
             found[name] = outputs.sum() * 0.0
     return found
+
+
+def losses_at(
+    rows: Tensor,
+    present: Tensor | None,
+    loss: RowLoss,
+    outputs: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Return the weighted losses of some rows, zeros for those that are not `present` (B,)."""
+    own = loss(outputs[rows], targets[rows]) * weights[rows]
+    return own if present is None else torch.where(present[rows], own, torch.zeros_like(own))

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 import asfusion as af
 from asfusion.encoders import _base
+from asfusion.exceptions import AsfusionError
 from asfusion.nn.image import CompactCNN
 
 N_ROWS = 29
@@ -85,14 +86,22 @@ def fits(folder: Path):
 
 def main():
     torch.set_num_threads(1)
-    folder = Path(sys.argv[1])
-    rank = os.environ["RANK"]
-    if sys.argv[2] == "all":
-        np.savez(folder / f"rank{rank}.npz", **fits(folder))
-        return
+    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
+    found = fits(folder)
+    found["other seeds"] = error_of(random_state=rank)
+    found["a card for two"] = error_of(device="meta")
+    if rank == 0:
+        found["alone"] = error_of()  # the other one has left, or is about to
+    np.savez(folder / f"rank{rank}.npz", **found)
+
+
+def error_of(**options):
     X, y = cohort()
-    settings = {**SETTINGS, "random_state": int(rank)}
-    af.JointFusionClassifier(tables(), **settings).fit(X, y)
+    try:
+        af.JointFusionClassifier(tables(), **{**SETTINGS, **options}).fit(X, y)
+    except AsfusionError as error:
+        return f"{type(error).__name__}: {error}"
+    return "none"
 
 
 def write_weights(folder: Path):
