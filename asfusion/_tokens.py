@@ -70,7 +70,11 @@ class Tokens(NamedTuple):
     def keep(self, present: Tensor) -> Tokens:
         """Return the same tokens with every row outside `present` (B,) masked and zeroed."""
         mask = self.mask & present.unsqueeze(1)
-        return Tokens(self.clean_values(mask), mask)
+        return _Clean(self.clean_values(mask), mask)
+
+    def clean(self) -> Tokens:
+        """Return the same tokens with zeros at masked places."""
+        return _Clean(self.clean_values(), self.mask)
 
     def clean_values(self, mask: Tensor | None = None) -> Tensor:
         """Return values (B, T, D) with zeros at masked places.
@@ -83,6 +87,8 @@ class Tokens(NamedTuple):
 
     def pool(self) -> Tensor:
         """Return the mean over real tokens (B, D); zeros for rows without any."""
+        if self.mask.shape[1] == 1 and not torch.compiler.is_compiling():
+            return self.clean_values()[:, 0]  # without a sum of one, and a division by one
         counts = self.mask.sum(dim=1, keepdim=True).clamp(min=1).to(self.values.dtype)
         return self.clean_values().sum(dim=1) / counts
 
@@ -90,6 +96,18 @@ class Tokens(NamedTuple):
     def present(self) -> Tensor:
         """Rows (B,) with at least one real token."""
         return self.mask.any(dim=1)
+
+
+class _Clean(Tokens):
+    """Tokens that have zeros at masked places already: each selection costs a pass, and back."""
+
+    __slots__ = ()
+
+    def clean_values(self, mask: Tensor | None = None) -> Tensor:
+        return self.values if mask is None else super().clean_values(mask)
+
+    def clean(self) -> Tokens:
+        return self
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,8 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
 
 def placed(tensors: Mapping[str, Tensor], device: torch.device) -> Placed:
     """Return tensors of the host on the device; the host knows those of truth values."""
+    if device.type == "cpu":
+        return Placed(tensors, {})
     known = {name: tensor for name, tensor in tensors.items() if tensor.dtype == torch.bool}
     return Placed({name: sent(tensor, device) for name, tensor in tensors.items()}, known)
 

@@ -20,7 +20,7 @@ from asfusion._tokens import Prepared, Tokens
 from asfusion.exceptions import TrainingError
 from asfusion.nn._placed import known, sent
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
-from asfusion.nn.optimizer import AdamW
+from asfusion.nn.optimizer import AdamW, clip_gradients
 from asfusion.training.rows import Batch, batch_sizes, batches, collate, precision_of
 from asfusion.training.runner import Runner
 from asfusion.training.schedule import Schedule, parameter_groups
@@ -136,7 +136,7 @@ class _Pretraining:
             self.optimizer.zero_grad(set_to_none=True)
             self.runner.backward(loss)
             learned = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(learned, self.settings.clip_norm)
+            clip_gradients(learned, self.settings.clip_norm)
             self.optimizer.step()
             total = total + loss.detach().to(total) * len(rows)
             n_rows += len(rows)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Tokens
-from asfusion.nn._placed import Placed, sent
+from asfusion.nn._placed import Placed, known, sent
 from asfusion.training.rows import Rows
 from asfusion.training.runner import Runner
 
@@ -61,7 +61,8 @@ class Feed:
         weights = sent(self.rows.weights[rows], self.runner.device).to(dtype)
         if targets.is_floating_point():
             targets = targets.to(dtype)
-        return Loaded(batch.inputs, batch.present.known, targets, weights)
+        present = {name: known(batch.present, name) for name in batch.present}
+        return Loaded(batch.inputs, present, targets, weights)
 
     def ahead(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
         """Yield rows, those that come next already on their way.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
@@ -28,7 +28,7 @@ from asfusion.nn._passes import is_out_of_memory
 from asfusion.nn._placed import Placed, placed, sent
 from asfusion.nn._ranks import ranks
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
-from asfusion.nn.optimizer import AdamW
+from asfusion.nn.optimizer import AdamW, clip_gradients
 from asfusion.training.apart import LossWeights, losses_apart
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
@@ -284,7 +284,7 @@ class _Run:
                 self._shrink(len(batch))
         learned = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.runner.share_gradients(learned)
-        nn.utils.clip_grad_norm_(learned, self.settings.clip_norm)
+        clip_gradients(learned, self.settings.clip_norm)
         self.optimizer.step()
         if self.average is not None and self.average.kind == "ema":
             self.average.add()
@@ -292,7 +292,7 @@ class _Run:
 
     def _accumulate(self, batch: Tensor, side: float) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        total = self.runner.zero()
+        total = None
         whole = len(batch) <= self.at.micro_batch
         for part in [batch] if whole else torch.split(batch, self.at.micro_batch):
             share = len(part) / len(batch)
@@ -306,8 +306,10 @@ class _Run:
             )
             extra = self.runner.own_loss(self.network)
             objective = value if extra is None else value + extra
-            self.runner.backward(objective * share)
-            total += value.detach().to(total) * share
+            self.runner.backward(objective if whole else objective * share)
+            wide = value.detach().to(self.runner.wide)
+            total = wide * share if total is None else total + wide * share
+        assert total is not None  # a batch has rows
         return total
 
     def _shrink(self, n_rows: int) -> None:

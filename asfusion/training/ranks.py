@@ -94,12 +94,11 @@ class RankRunner(Runner):
 
     def collate(self, modalities: Mapping[str, Prepared], rows: Tensor) -> Batch:
         """Return a batch with the contents of this rank's share, and the presence of all rows."""
-        own = self._own(rows)
-        inputs = {
+        own, inputs = self._own(rows), {}
+        for name, part in modalities.items():
             # What is embedded already costs nothing worth sharing.
-            name: inputs_of(part, rows if part.is_embedded else own, self.device, self.dtype)
-            for name, part in modalities.items()
-        }
+            some = rows if part.is_embedded else own
+            inputs[name] = inputs_of(part, some, part.present[some], self.device, self.dtype)
         present = {name: part.present[rows] for name, part in modalities.items()}
         return Batch(inputs, placed(present, self.device))
 

@@ -103,22 +103,26 @@ def collate(
     dtype: torch.dtype,
 ) -> Batch:
     """Return the given rows as a batch; the one place where absent rows become zeros."""
-    inputs = {name: inputs_of(part, rows, device, dtype) for name, part in modalities.items()}
     present = {name: prepared.present[rows] for name, prepared in modalities.items()}
+    inputs = {
+        name: inputs_of(part, rows, present[name], device, dtype)
+        for name, part in modalities.items()
+    }
     return Batch(inputs, placed(present, device))
 
 
 def inputs_of(
-    prepared: Prepared, rows: Tensor, device: torch.device, dtype: torch.dtype
+    prepared: Prepared, rows: Tensor, present: Tensor, device: torch.device, dtype: torch.dtype
 ) -> Placed | Tokens:
     """Return what the network of one modality reads of the given rows."""
-    part = prepared.take(rows)
-    host = {key: _zero_absent(tensor, part.present) for key, tensor in part.tensors.items()}
+    host = {key: tensor[rows] for key, tensor in prepared.tensors.items()}
+    if not bool(present.all()):
+        host = {key: _zero_absent(tensor, present) for key, tensor in host.items()}
     tensors = placed(host, device)
     for key, tensor in tensors.items():
-        if tensor.is_floating_point():
+        if tensor.is_floating_point() and tensor.dtype != dtype:
             tensors[key] = tensor.to(dtype)
-    return Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
+    return Tokens(tensors["values"], tensors["mask"]) if prepared.is_embedded else tensors
 
 
 def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
@@ -139,8 +143,6 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 
 
 def _zero_absent(tensor: Tensor, present: Tensor) -> Tensor:
-    if bool(present.all()):
-        return tensor
     where = present.reshape(-1, *([1] * (tensor.dim() - 1)))
     return torch.where(where, tensor, torch.zeros_like(tensor))
 

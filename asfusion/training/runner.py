@@ -137,10 +137,14 @@ class Runner:
     def share_gradients(self, weights: list[Tensor]) -> None:
         """Add up what others have learned from their rows of a batch."""
 
+    @property
+    def wide(self) -> torch.dtype:
+        """Precision in which losses are added up."""
+        return torch.float32 if self.device.type == "mps" else torch.float64
+
     def zero(self) -> Tensor:
         """Return a zero on the device to add losses to: one that is read makes the host wait."""
-        wide = torch.float32 if self.device.type == "mps" else torch.float64
-        return torch.zeros((), dtype=wide, device=self.device)
+        return torch.zeros((), dtype=self.wide, device=self.device)
 
     def out_of_memory(self, n_rows: int) -> None:
         """Give back what the device holds for later, so that the batch can pass in halves."""
