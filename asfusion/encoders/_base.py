@@ -19,7 +19,7 @@ from asfusion._checks import quoted
 from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._later import torch
-from asfusion._tokens import Prepared, Tokens
+from asfusion._tokens import Prepared
 from asfusion.bundle.objects import Bundled
 from asfusion.encoders._cache import (
     EMBEDDINGS,

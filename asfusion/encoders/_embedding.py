@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._launch import shares_work
 from asfusion._later import torch
+from asfusion._launch import shares_work
 from asfusion._progress import progress, shown_by_caller
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders._cache import Embedding, stack_embeddings

@@ -1,4 +1,4 @@
-"""How networks compute where nothing is learned: precision, copies on a device, sizes of batches."""
+"""How networks compute where nothing is learned: precision, copies on a device, batch sizes."""
 
 from __future__ import annotations
 

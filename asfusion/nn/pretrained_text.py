@@ -17,8 +17,8 @@ from asfusion._optional import import_optional
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._hub import find_pretrained, named, quiet_transformers, read_json
-from asfusion.nn._sentence import Sentence, read_sentence
 from asfusion.nn._placed import known
+from asfusion.nn._sentence import Sentence, read_sentence
 from asfusion.nn.network import Backbone, Inputs
 from asfusion.nn.text import Finish, Pooling, open_empty_rows, read_windows
 

@@ -285,7 +285,7 @@ def read_buckets(read: Read, ids: Tensor, mask: Tensor, host: Tensor) -> Tokens:
     ordered = sent(order, ids.device)
     parts = [
         read(*trim_padding(ids[there], mask[there], host[rows]))
-        for rows, there in zip(order.split(sizes), ordered.split(sizes), strict=True)
+        for rows, there in zip(torch.split(order, sizes), torch.split(ordered, sizes), strict=True)
     ]
     longest = max(part.mask.shape[1] for part in parts)
     values = torch.cat([_pad_places(part.values, longest) for part in parts])

@@ -64,7 +64,7 @@ def losses_apart(
     for name, (said, present) in network.apart.items():
         outputs = said.to(weights.dtype)  # mixed precision is for passes, not for losses
         here = given is None or present.device.type == "cpu"
-        rows = torch.nonzero(present if here else known(given, name)).flatten()
+        rows = torch.nonzero(present if given is None or here else known(given, name)).flatten()
         if len(rows):
             where, outputs = sent(rows, present.device), outputs + network.head.bias
             # Of rows that were given, some may say nothing: a device is not asked which.

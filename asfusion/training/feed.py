@@ -72,7 +72,7 @@ class Feed:
         if self.runner.device.type != "cuda":
             yield from parts
             return
-        side = torch.cuda.Stream(self.runner.device)
+        side = torch.cuda.Stream(self.runner.device)  # type: ignore[no-untyped-call]
         coming: tuple[Tensor, Loaded, Any] | None = None
         for part in parts:
             with torch.cuda.stream(side):

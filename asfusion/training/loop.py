@@ -35,6 +35,7 @@ from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
 from asfusion.training.feed import Feed
 from asfusion.training.halves import PREDICT_BATCH
 from asfusion.training.losses import RowLoss, more_is_not_worse
+from asfusion.training.ranks import RankRunner
 from asfusion.training.rows import (
     Rows,
     batch_sizes,
@@ -44,7 +45,6 @@ from asfusion.training.rows import (
     precision_of,
     rows_per_pass,
 )
-from asfusion.training.ranks import RankRunner
 from asfusion.training.runner import Runner
 from asfusion.training.schedule import Schedule, can_wait, parameter_groups
 from asfusion.training.settings import TrainingSettings

@@ -23,10 +23,10 @@ from asfusion._launch import launch
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.exceptions import ConfigurationError, OutOfMemoryError
+from asfusion.nn._passes import Precision
 from asfusion.nn._placed import Placed, known, placed, sent
 from asfusion.nn._ranks import Ranks
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
-from asfusion.training.options import Precision
 from asfusion.training.rows import Batch, Rows, inputs_of
 from asfusion.training.runner import Runner
 from asfusion.training.settings import TrainingSettings
@@ -144,7 +144,8 @@ class RankRunner(Runner):
         flat = [torch.zeros_like(w) if w.grad is None else w.grad for w in moved]
         whole = torch.cat([part.flatten() for part in flat])
         self.ranks.sum_(whole).div_(self.ranks.world)
-        for weight, part in zip(moved, whole.split([w.numel() for w in moved]), strict=True):
+        parts = torch.split(whole, [weight.numel() for weight in moved])
+        for weight, part in zip(moved, parts, strict=True):
             weight.grad = part.view_as(weight)
 
     def out_of_memory(self, n_rows: int) -> None:
@@ -189,7 +190,7 @@ class RankRunner(Runner):
             more = length - mask.shape[1]
             marked = torch.cat([values, mask.unsqueeze(2).to(values.dtype)], dim=2)
             marked = nn.functional.pad(marked, (0, 0, 0, more))
-            whole = _Gather.apply(marked, self.ranks, n_rows)
+            whole: Tensor = _Gather.apply(marked, self.ranks, n_rows)  # type: ignore[no-untyped-call]
             found[name] = Tokens(whole[:, :, :-1], whole[:, :, -1].detach() > 0.5)
         return found
 

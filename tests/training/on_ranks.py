@@ -74,7 +74,7 @@ def fits(folder: Path):
     found["frozen"] = fit(frozen(folder))
     cox = af.JointFusionSurvival(tables(), target=None, **{**SETTINGS, "training": STEADY})
     known = np.array(
-        list(zip(X.event.astype(bool), X.time)), dtype=[("event", "?"), ("time", "f8")]
+        list(zip(X.event.astype(bool), X.time, strict=True)), dtype=[("event", "?"), ("time", "f8")]
     )
     risk = cox.fit(X, known).predict(X)
     model = found["concat"][0]

@@ -40,11 +40,11 @@ def answers(tmp_path_factory):
     codes, errors = torchrun(together)
     assert codes == [0, 0], errors
     ranks = [dict(np.load(together / f"rank{rank}.npz")) for rank in range(2)]
-    return on_ranks.fits(alone), ranks, together, errors
+    return on_ranks.fits(alone), ranks, together
 
 
 def test_two_ranks_learn_what_one_process_learns(answers):
-    one, ranks, _, errors = answers
+    one, ranks, _ = answers
     for name in sorted(set(one) - {"n"}):
         first, second = (rank[name] for rank in ranks)
         assert np.array_equal(first, second), name
@@ -53,19 +53,19 @@ def test_two_ranks_learn_what_one_process_learns(answers):
 
 
 def test_each_film_is_embedded_once_by_all(answers):
-    one, ranks, _, _ = answers
+    one, ranks, _ = answers
     each = [int(rank["n"]) for rank in ranks]
     assert sum(each) == one["n"] == 27 and min(each) >= 10
 
 
 def test_one_of_them_writes(answers):
-    _, _, folder, _ = answers
+    _, _, folder = answers
     assert (folder / "model.asf" / "manifest.json").exists()
     assert [file.name for file in (folder / "runs").iterdir()] == ["joint.ckpt"]
 
 
 def test_all_of_them_say_what_is_wrong(answers):
-    _, ranks, _, _ = answers
+    _, ranks, _ = answers
     for rank in ranks:
         told = str(rank["other seeds"])
         assert told.startswith("TrainingError: torchrun: expected the same rows, settings and")
@@ -74,6 +74,6 @@ def test_all_of_them_say_what_is_wrong(answers):
 
 
 def test_a_process_that_ended_is_told_by_the_others(answers):
-    _, ranks, _, _ = answers
+    _, ranks, _ = answers
     told = str(ranks[0]["alone"])
     assert told.startswith("TrainingError: torchrun: expected an answer of every process, but one")
