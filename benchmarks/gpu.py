@@ -1,10 +1,11 @@
 """What a GPU makes of training, and of frozen backbones.
 
-Run: ``python benchmarks/gpu.py`` (``--quick --device cpu`` is a check that it runs, and no measurement)
+Run: ``python benchmarks/gpu.py`` (``--quick --device cpu``: does it run? That measures nothing.)
 
-Steps are those of the library on drawn images, words and volumes in which the class is planted. Beside
-each stands the bare step of the same network on one batch that is on the device already: the rest is
-what feeding it costs. The AUC is of rows that were not learned from, learned there and on the CPU.
+Steps are those of the library on drawn images, words and volumes in which the class is planted.
+Beside each stands the bare step of the same network on one batch that is on the device already: the
+rest is what feeding it costs. The AUC is of rows that were not learned from, learned there and on
+the CPU (``--compare``).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from sklearn.metrics import roc_auc_score
 from torch import Tensor
 
 import asfusion as af
+from asfusion._progress import progress_shown
 from asfusion._tokens import Prepared
 from asfusion.encoders._cache import EMBEDDINGS
 from asfusion.exceptions import AsfusionError
@@ -247,9 +249,10 @@ def main() -> None:
     torch.set_num_threads(args.threads or torch.get_num_threads())
     name = torch.cuda.get_device_name() if args.device.startswith("cuda") else "a CPU"
     print(f"{name}, torch {torch.__version__}\n")
-    tell_learning(args)
-    if "embedding" in args.only:
-        tell_embedding(args)
+    with progress_shown(False):
+        tell_learning(args)
+        if "embedding" in args.only:
+            tell_embedding(args)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
-from typing import Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
@@ -37,20 +37,14 @@ def asked_precision() -> Precision:
     return _asked.get()
 
 
-@contextmanager
-def passes(device: torch.device, precision: Precision) -> Iterator[None]:
+def passes(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:
     """Let networks compute in a precision: bfloat16 where that is asked for, else float32.
 
     On CUDA, ``"auto"`` multiplies float32 by its tensor cores (TF32: ten bits of each factor).
     """
     if precision == "bfloat16":
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            yield
-    elif precision == "auto" and device.type == "cuda":
-        with _tf32():
-            yield
-    else:
-        yield
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return _tf32() if precision == "auto" and device.type == "cuda" else nullcontext()
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class AdamW(torch.optim.AdamW):
         if not all(group.get(key) == value for group in self.param_groups for key, value in _ITEMS):
             return False
         weights = [weight for group in self.param_groups for weight in group["params"]]
-        known = all(weight.grad is not None and self.state.get(weight) for weight in weights)
+        known = all(weight.grad is not None and weight in self.state for weight in weights)
         return known and len({(weight.device, weight.dtype) for weight in weights}) == 1
 
     def _move(self, group: dict[str, Any]) -> None:

@@ -116,13 +116,16 @@ def inputs_of(
 ) -> Placed | Tokens:
     """Return what the network of one modality reads of the given rows."""
     host = {key: tensor[rows] for key, tensor in prepared.tensors.items()}
-    if not bool(present.all()):
+    if not prepared.is_complete and not bool(present.all()):
         host = {key: _zero_absent(tensor, present) for key, tensor in host.items()}
     tensors = placed(host, device)
     for key, tensor in tensors.items():
         if tensor.is_floating_point() and tensor.dtype != dtype:
             tensors[key] = tensor.to(dtype)
-    return Tokens(tensors["values"], tensors["mask"]) if prepared.is_embedded else tensors
+    if not prepared.is_embedded:
+        return tensors
+    tokens = Tokens(tensors["values"], tensors["mask"])
+    return tokens.all_real() if prepared.is_complete else tokens
 
 
 def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:

@@ -1,9 +1,9 @@
 """Two processes of torchrun beside one: the same model, in less time.
 
 A small convolution network on drawn squares, group norm and no dropout or augmentation, for which
-equality is promised. One process has one thread, and each of two has one. Wall clock of the epochs
-alone: each process fits once before, for what is loaded at first. It needs two quiet cores; the load
-of the machine is printed beside.
+equality is promised. One process has one thread, and each of two has one. Wall clock of a fit whose
+process has fitted before, so that nothing is loaded any more. It needs two quiet cores; the load of
+the machine is printed beside.
 """
 
 from __future__ import annotations

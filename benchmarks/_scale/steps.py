@@ -1,7 +1,7 @@
 """What a step of training costs beside the bare one, and a joint fit beside its data.
 
-The rival is a loop by hand of the same layers, losses, clipping, schedule and fused AdamW, on tensors
-that are in memory: what is left is what the library adds (absent rows, masks, modalities, records).
+The rival is a loop by hand of the same layers, loss, clipping and fused AdamW, with a schedule, on
+tensors in memory: what is left is what the library adds (absent rows, masks, modalities, records).
 Processor time of whole epochs, in turns. The joint fit of a large table is a process of its own.
 """
 
@@ -67,6 +67,7 @@ class Contents:
         self.y = torch.randint(0, 2, (self.n_rows,))
 
     def body(self) -> Backbone:
+        """Return the layers before the adapter, always from the same weights."""
         torch.manual_seed(1)
         return self.make()
 
@@ -77,6 +78,7 @@ class Embedded(Backbone):
     d_out = WIDTH
 
     def forward(self, inputs: Any) -> Any:
+        """Raise: nobody is to ask."""
         raise RuntimeError("frozen embeddings are not computed again")
 
 
@@ -121,6 +123,7 @@ class Bare:
         self.schedule = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, 10_000)
 
     def epoch(self) -> float:
+        """Return the seconds of a step, the mean of an epoch."""
         begun, contents = time.process_time(), self.contents
         self.all.train()
         total, steps = torch.zeros(()), 0
@@ -135,6 +138,7 @@ class Bare:
         return (time.process_time() - begun) / steps
 
     def vectors(self, rows: Tensor) -> Tensor:
+        """Return one vector for each row (B, D)."""
         if self.read is None:
             return self.contents.tensors["values"][rows, 0]
         pixels = self.contents.tensors["pixels"][rows].to(torch.float32) / 255.0
@@ -155,6 +159,7 @@ class Ours:
         self.n_steps = -(-contents.n_rows // batch)
 
     def epoch(self) -> float:
+        """Return the seconds of a step, the mean of an epoch."""
         settings = TrainingSettings(max_epochs=1, batch_size=self.batch, device="cpu")
         begun = time.process_time()
         train(self.network, self.rows, None, loss=cross_entropy, settings=settings)
