@@ -121,7 +121,7 @@ def way_of_passes(device: str) -> str:
     from asfusion.nn._passes import asked_precision
 
     kind, precision = resolve_device(device).type, asked_precision()
-    usual = precision == "auto" or (kind == "cpu" and precision == "float32")
+    usual = precision == "auto" or (kind == "cpu" and precision != "bfloat16")
     return kind if usual else f"{kind} {precision}"
 
 

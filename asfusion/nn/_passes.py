@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
+Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16"]
 T = TypeVar("T")
 
 _asked: ContextVar[Precision] = ContextVar("asfusion_precision", default="auto")

@@ -22,7 +22,7 @@ def predict_rows(
     network: FusionNetwork, rows: Rows, *, device: str = "auto", precision: Precision = "auto"
 ) -> Tensor:
     """Return outputs (N, K) in float64 on the CPU, each row independent of the others."""
-    runner = Runner(device, precision_of(rows.modalities), precision)
+    runner = Runner(device, precision_of(rows.modalities, precision), precision)
     with runner.holding(network) as there:
 
         def run(part: Tensor, size: int) -> Tensor:
@@ -57,7 +57,7 @@ def encode_rows(
     n_views : int
         Views of each row, moved a little, whose tokens are averaged; the first is the row
         as it is. Rows that are embedded already have only that one.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "float64", "bfloat16"}
         As in `TrainingOptions`.
 
     Returns
@@ -103,7 +103,7 @@ def decide_rows(
         Every modality's tokens of N rows, absent ones masked.
     device : str
         ``"auto"``, or a torch device.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "float64", "bfloat16"}
         As in `TrainingOptions`.
 
     Returns

@@ -117,7 +117,7 @@ def train(
     CheckpointError
         If `checkpoint` is damaged or belongs to another run.
     """
-    dtype = precision_of(rows.modalities)
+    dtype = precision_of(rows.modalities, settings.precision)
     runner = runner or runner_of(settings, dtype)
     try:
         run = _Run(

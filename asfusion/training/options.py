@@ -68,11 +68,12 @@ class TrainingOptions(Described):
         neglected because another learns faster; or weights by how much each gains on rows
         that are held out for it and how much it overfits [8]_. With it the network predicts by
         the mean of what all say together and each by itself; 0 is neither.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "float64", "bfloat16"}
         ``"auto"`` trains in mixed precision on GPUs that have bfloat16, and predicts and embeds
         there by tensor cores (TF32); a CPU computes in float32. ``"float32"`` is that
         everywhere, ``"bfloat16"`` mixed precision everywhere, in predictions and embeddings, too.
-        Networks on tables alone compute in float64.
+        Networks on tables alone compute in float64; others with ``"float64"``, in twice the time
+        or more: what they learn then hardly depends on how many threads or processes add up.
     compile : bool
         Whether torch compiles backbones before they learn: slow to begin with, worth it for
         long runs on a GPU. Needs a compiler on the machine.

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
+from asfusion.nn._passes import Precision
 from asfusion.nn._placed import Placed, placed
 
 _MOST_VALUES = 20_000_000
@@ -73,13 +74,15 @@ class Batch:
     present: Placed
 
 
-def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
-    """Return the precision that the inputs call for.
+def precision_of(modalities: Mapping[str, Prepared], precision: Precision = "auto") -> torch.dtype:
+    """Return the precision of weights: what the inputs call for, or float64 where that is asked.
 
     Tables alone are prepared in float64 and stay so: their networks are small, and
     sums over rows then do not depend on how rows were grouped. Pixels, words and
     embeddings are computed in float32.
     """
+    if precision == "float64":
+        return torch.float64
     dtypes = {t.dtype for prepared in modalities.values() for t in prepared.tensors.values()}
     return torch.float64 if dtypes == {torch.float64} else torch.float32
 

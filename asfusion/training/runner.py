@@ -30,7 +30,7 @@ class Runner:
         ``"auto"``, or a torch device.
     dtype : torch.dtype
         Of weights and inputs.
-    precision : {"auto", "float32", "bfloat16"}
+    precision : {"auto", "float32", "float64", "bfloat16"}
         Of passes that are learned from; ``"auto"`` is bfloat16 on CUDA devices that have it.
     compiled : bool
         Whether backbones that learn are compiled first.

@@ -95,7 +95,7 @@ unimodal_losses, precision, compile
             check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
         held_out = self.validation_fraction
         check_number(held_out, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
-        check_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
+        check_choice(self.precision, "precision", ("auto", "float32", "float64", "bfloat16"))
         self._check_recipe()
         resolve_device(self.device)
 

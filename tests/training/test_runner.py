@@ -134,3 +134,13 @@ def test_predictions_pass_in_halves_where_memory_runs_out(monkeypatch):
 
     monkeypatch.setattr(network, "forward", short)
     assert torch.allclose(predict_rows(network, rows, device="cpu"), usual, atol=1e-12)
+
+
+def test_all_compute_in_float64_where_that_is_asked_for():
+    network, settings = make_network(), replace(QUICK, precision="float64")
+    rows = make_rows(dtype=torch.float32)
+    train(network, rows, None, loss=cross_entropy, settings=settings)
+    assert network.head.bias.dtype == torch.float64
+    kept = predict_rows(network, rows, device="cpu", precision="float64")
+    assert network.head.bias.dtype == torch.float64
+    assert not torch.equal(kept, predict_rows(network, rows, device="cpu"))
