@@ -159,7 +159,7 @@ class Prepared:
     def is_complete(self) -> bool:
         """Whether nothing is absent: no row, and no token of embedded rows."""
         masks = [self.present, *([self.tensors["mask"]] if self.is_embedded else [])]
-        return all(bool(mask.all()) for mask in masks)
+        return all(isinstance(mask, torch.Tensor) and bool(mask.all()) for mask in masks)
 
     def tokens(self) -> Tokens:
         """Return embedded rows as `Tokens`, absent rows masked."""

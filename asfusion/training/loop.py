@@ -39,7 +39,6 @@ from asfusion.training.ranks import RankRunner
 from asfusion.training.rows import (
     Rows,
     batch_sizes,
-    batches,
     drop_modalities,
     fewer_modalities,
     precision_of,
@@ -215,7 +214,7 @@ class _Run:
         """Let an average of weights see the training rows once."""
         seed = derive_seed(self.settings.seed, "statistics")
         with torch_seed(seed, self.runner.device), fresh_statistics(self.network) as needed:
-            for part in batches(len(self.rows), self.settings.batch_size) if needed else ():
+            for part in self.rows.batches(self.settings.batch_size) if needed else ():
                 self._loss_of(self.rows, part)
             self.runner.share_statistics(self.network)
 
@@ -253,7 +252,7 @@ class _Run:
                 encoder.waits = epoch < self.schedule.head_epochs  # type: ignore[assignment]
         self.network.train()
         total, side = self.runner.zero(), self.schedule.side(epoch)
-        parts = self.feed.ahead(batches(len(self.rows), self.settings.batch_size))
+        parts = self.feed.ahead(self.rows.batches(self.settings.batch_size))
         for step, batch in enumerate(parts):
             self._set_rate(epoch * self.n_batches + step)
             total += self._step(batch, side=side) * len(batch)

@@ -17,6 +17,7 @@ from asfusion.nn._passes import Precision
 from asfusion.nn._placed import Placed, placed
 
 _MOST_VALUES = 20_000_000
+_HASHED = 4096  # rows at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,10 @@ class Rows:
         """Return where the given rows stand in the tensors."""
         return rows if self.positions is None else self.positions[rows]
 
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield shuffled batches."""
+        yield from batches(len(self), batch_size)
+
     def fingerprint(self) -> str:
         """Return a hash of the contents, which names the data of a checkpoint."""
         digest = hashlib.sha256()
@@ -59,10 +64,11 @@ class Rows:
         for name, prepared in sorted(self.modalities.items()):
             digest.update(name.encode())
             parts.extend([prepared.present, *(t for _, t in sorted(prepared.tensors.items()))])
-        for whole in parts:
-            tensor = whole if self.positions is None else whole[self.positions]
-            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for tensor in parts:
+            digest.update(repr((len(self), *tensor.shape[1:], tensor.dtype)).encode())
+            for rows in torch.split(torch.arange(len(self)), _HASHED):
+                part = tensor[self.at(rows)].contiguous().reshape(-1)
+                digest.update(part.view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
 
