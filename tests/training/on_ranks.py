@@ -15,7 +15,7 @@ from asfusion.exceptions import AsfusionError
 from asfusion.nn.image import CompactCNN
 
 N_ROWS = 29
-SETTINGS = {"batch_size": 8, "max_epochs": 3, "device": "cpu", "verbose": 0, "random_state": 0}
+SETTINGS = {"batch_size": 8, "max_epochs": 2, "device": "cpu", "verbose": 0, "random_state": 0}
 # No dropout within encoders, whose streams ranks do not share; and no rounding that grows.
 STEADY = af.TrainingOptions(dropout=0.0, precision="float64")
 
@@ -35,8 +35,8 @@ def tables():
     return {"one": af.TabularEncoder(list("abc")), "two": af.TabularEncoder(list("def"))}
 
 
-def films(folder):
-    learns = af.ImageEncoder("film", size=32, norm="group", augment=False, dropout=0.0)
+def films(norm):
+    learns = af.ImageEncoder("film", size=32, norm=norm, augment=False, dropout=0.0)
     return {"film": learns, "one": af.TabularEncoder(list("abc"))}
 
 
@@ -65,11 +65,11 @@ def fits(folder: Path):
     ranked = af.TrainingOptions(dropout=0.0, objective="more_is_not_worse", average_weights="ema")
     found = {
         "concat": fit(tables(), early_stopping=True),
-        "gated": fit(tables(), fusion="gated", training=ranked),
+        "gated": fit(tables(), fusion="gated", training=ranked, batch_size=1, max_epochs=1),
         "attention": fit(tables(), fusion="attention", **kept),
         "attention, resumed": fit(tables(), fusion="attention", **kept),
-        "one row at a time": fit(tables(), batch_size=1, max_epochs=1),
-        "films": fit(films(folder)),
+        "films": fit(films("group")),
+        "batch norm": fit(films("batch"), max_epochs=1),
     }
     n_before = sum(embedded)
     found["frozen"] = fit(frozen(folder), training=af.TrainingOptions(dropout=0.0))
