@@ -68,7 +68,7 @@ def fitted(
     paths = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     own = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": paths}
     subprocess.run(command, env=own, check=True)
-    return dict(np.load(folder / "0.npz"))
+    return dict(np.load(folder / "0.npz", allow_pickle=False))
 
 
 def script(folder: Path, n_films: int, epochs: int, precision: str) -> None:
