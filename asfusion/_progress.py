@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
+from asfusion._launch import is_first
+
 T = TypeVar("T")
 
 # None where no call that has a `verbose` is under way.
@@ -50,7 +52,7 @@ def told_once(shown: bool) -> Iterator[None]:
 def tell(text: str) -> None:
     """Print a text, unless something was told in this block before."""
     told = _told.get()
-    if told:
+    if told or not is_first():
         return
     if told is not None:
         told.append(text)
@@ -61,7 +63,7 @@ def progress(items: Iterable[T], what: str, *, total: int | None = None, unit: s
     """Return `items` with a progress bar that appears after two seconds."""
     from tqdm.auto import tqdm
 
-    hidden = _shown.get() is False
+    hidden = _shown.get() is False or not is_first()
     return tqdm(
         items, desc=what, total=total, unit=unit, disable=hidden, delay=_DELAY_S, leave=False
     )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from asfusion._later import torch
@@ -70,7 +71,17 @@ class Tokens(NamedTuple):
     def keep(self, present: Tensor) -> Tokens:
         """Return the same tokens with every row outside `present` (B,) masked and zeroed."""
         mask = self.mask & present.unsqueeze(1)
-        return Tokens(self.clean_values(mask), mask)
+        if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
+            return _Clean(self.values, mask)
+        return _Clean(self.clean_values(mask), mask)
+
+    def clean(self) -> Tokens:
+        """Return the same tokens with zeros at masked places."""
+        return _Clean(self.clean_values(), self.mask)
+
+    def all_real(self) -> Tokens:
+        """Return the same tokens, of which it is known that none is masked."""
+        return _Clean(self.values, self.mask)
 
     def clean_values(self, mask: Tensor | None = None) -> Tensor:
         """Return values (B, T, D) with zeros at masked places.
@@ -83,6 +94,8 @@ class Tokens(NamedTuple):
 
     def pool(self) -> Tensor:
         """Return the mean over real tokens (B, D); zeros for rows without any."""
+        if self.mask.shape[1] == 1 and not torch.compiler.is_compiling():
+            return self.clean_values()[:, 0]  # without a sum of one, and a division by one
         counts = self.mask.sum(dim=1, keepdim=True).clamp(min=1).to(self.values.dtype)
         return self.clean_values().sum(dim=1) / counts
 
@@ -90,6 +103,18 @@ class Tokens(NamedTuple):
     def present(self) -> Tensor:
         """Rows (B,) with at least one real token."""
         return self.mask.any(dim=1)
+
+
+class _Clean(Tokens):
+    """Tokens that have zeros at masked places already: each selection costs a pass, and back."""
+
+    __slots__ = ()
+
+    def clean_values(self, mask: Tensor | None = None) -> Tensor:
+        return self.values if mask is None else super().clean_values(mask)
+
+    def clean(self) -> Tokens:
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +154,12 @@ class Prepared:
     def is_embedded(self) -> bool:
         """Whether a frozen backbone has already turned the rows into tokens."""
         return "values" in self.tensors
+
+    @cached_property
+    def is_complete(self) -> bool:
+        """Whether nothing is absent: no row, and no token of embedded rows."""
+        masks = [self.present, *([self.tensors["mask"]] if self.is_embedded else [])]
+        return all(isinstance(mask, torch.Tensor) and bool(mask.all()) for mask in masks)
 
     def tokens(self) -> Tokens:
         """Return embedded rows as `Tokens`, absent rows masked."""

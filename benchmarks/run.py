@@ -329,6 +329,12 @@ BENCHES = (
         ("--part", "photographed_joints"),
         ("--part", "photographed_joints", "--patients", "40", "--epochs", "8"),
     ),
+    Bench(
+        "gpu",
+        "the benchmark of GPUs runs: here on the CPU, where it measures nothing",
+        "gpu.py",
+        ("--quick", "--device", "cpu", "--compare", "--threads", "1"),
+    ),
     Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
     Bench("bombs", "hostile files cost next to nothing", "bombs.py"),
     Bench(

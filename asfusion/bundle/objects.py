@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from asfusion._launch import is_first
 from asfusion.bundle import _probe
 from asfusion.bundle._budget import Budget
 from asfusion.bundle._compat import check_versions, installed, told_apart
@@ -63,7 +64,8 @@ def save_bundle(thing: Any, path: Path) -> None:
     if probe := _probe.asked(thing):
         parts["probe.json"] = probe
     about = {"class": _class_name(type(thing)), "versions": installed()}
-    write_bundle(path, parts, about)
+    if is_first():  # of the processes of torchrun, which all have the same model
+        write_bundle(path, parts, about)
 
 
 def load_bundle(path: Path, resolve: Resolve, *, max_bytes: int) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
@@ -18,8 +19,7 @@ from asfusion._checks import quoted
 from asfusion._door import learns, public
 from asfusion._frames import Frame
 from asfusion._later import torch
-from asfusion._progress import progress, shown_by_caller
-from asfusion._tokens import Prepared, Tokens
+from asfusion._tokens import Prepared
 from asfusion.bundle.objects import Bundled
 from asfusion.encoders._cache import (
     EMBEDDINGS,
@@ -28,6 +28,7 @@ from asfusion.encoders._cache import (
     network_digest,
     stack_embeddings,
 )
+from asfusion.encoders._embedding import embed_prepared, sharing, way_of_passes
 from asfusion.encoders._plain import numbers_of
 from asfusion.exceptions import InputError
 
@@ -202,8 +203,6 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         Prepared
             ``values`` of shape (N, T, D) and ``mask`` of shape (N, T).
         """
-        from asfusion.nn._device import resolve_device
-
         check_is_fitted(self)
         network, frame = self._network(), self._read(X)
 
@@ -214,8 +213,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if keys is None:
             return run(self.prepare(frame))
         weights, settings = network_digest(network.backbone), self._embedding_settings()
-        # Another kind of device rounds otherwise.
-        prefix = digest(type(self).__name__, weights, settings, resolve_device(device).type)
+        # Another kind of device, or another precision, rounds otherwise.
+        prefix = digest(type(self).__name__, weights, settings, way_of_passes(device))
         names = [key and f"{prefix}/{key}" for key in keys]
         return self._embed_keyed(run, network.backbone.d_out, frame, names)
 
@@ -244,10 +243,14 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Embed what the cache does not hold, and return all rows."""
         known = EMBEDDINGS.find(keys)
         rows = [known.get(key) if key else None for key in keys]
-        misses = np.asarray([i for i, row in enumerate(rows) if row is None], dtype=np.int64)
+        others = sharing()
+        misses = np.flatnonzero([row is None for row in rows])
+        misses = misses if others is None else others.missing(len(rows), misses)
         for start in range(0, len(misses), self._chunk_rows):
             chunk = misses[start : start + self._chunk_rows]
-            for row, embedding in self._embed_misses(run, frame, chunk, keys).items():
+            embed = partial(self._embed_misses, run, frame, keys=keys)
+            found = embed(chunk) if others is None else others.embed(embed, chunk, keys, width)
+            for row, embedding in found.items():
                 rows[row] = embedding
                 EMBEDDINGS.put(keys[row], embedding)
         present = torch.tensor([row is not None for row in rows], dtype=torch.bool)
@@ -411,69 +414,6 @@ def _pooled(embedded: Prepared) -> NDArray[np.float64]:
     vectors: NDArray[np.float64] = embedded.tokens().pool().to(torch.float64).numpy()
     vectors[~embedded.present.numpy()] = np.nan
     return vectors
-
-
-def embed_prepared(
-    network: EncoderNetwork, prepared: Prepared, batch_size: int = 8, device: str = "cpu"
-) -> Prepared:
-    """Run the backbone over prepared rows in batches, present rows only.
-
-    The network computes on the device and is left on the CPU, whatever happens.
-
-    Every pass has `batch_size` rows, the last one filled up with copies: a CPU picks its
-    way through a sum by the shape of a batch, and so a row's last bits would depend on
-    how many rows it came with.
-    """
-    from asfusion.nn._device import resolve_device
-
-    rows = torch.nonzero(prepared.present).flatten()
-    if "mask" in prepared.tensors:  # sequences: batches of equal length have little padding
-        lengths = prepared.tensors["mask"][rows].flatten(1).sum(dim=1)
-        rows = rows[torch.argsort(lengths, stable=True)]
-    batches = torch.split(rows, batch_size) if len(rows) else ()
-    where, was_training = resolve_device(device), network.training
-    try:
-        network.to(where).eval()
-        parts = _run_batches(network, prepared, batches, batch_size, where)
-    finally:
-        network.to("cpu").train(was_training)
-    tokens = _scatter(parts, batches, len(prepared), network)
-    return Prepared.embedded(tokens, prepared.present)
-
-
-def _run_batches(
-    network: EncoderNetwork,
-    prepared: Prepared,
-    batches: Sequence[torch.Tensor],
-    batch_size: int,
-    where: torch.device,
-) -> list[Tokens]:
-    """Return the backbone's tokens of each batch, all passes of one size."""
-    parts: list[Tokens] = []
-    with shown_by_caller():
-        shown = progress(batches, "Embedding", unit="batch")
-    with torch.no_grad():
-        for batch in shown:
-            full = torch.cat([batch, batch[-1:].expand(batch_size - len(batch))])
-            inputs = {k: v[full].to(where) for k, v in prepared.tensors.items()}
-            values, mask = network.embed(inputs)
-            parts.append(Tokens(values[: len(batch)].cpu(), mask[: len(batch)].cpu()))
-    return parts
-
-
-def _scatter(
-    parts: Sequence[Tokens], batches: Sequence[torch.Tensor], n: int, network: EncoderNetwork
-) -> Tokens:
-    """Place embedded rows among all rows; sequences may differ in length between batches."""
-    length = max((part.values.shape[1] for part in parts), default=1)
-    width = network.backbone.d_out
-    dtype = parts[0].values.dtype if parts else torch.get_default_dtype()
-    values = torch.zeros(n, length, width, dtype=dtype)
-    mask = torch.zeros(n, length, dtype=torch.bool)
-    for batch, part in zip(batches, parts, strict=True):
-        values[batch, : part.values.shape[1]] = part.values
-        mask[batch, : part.mask.shape[1]] = part.mask
-    return Tokens(values, mask)
 
 
 class FeatureEncoder(Encoder):

@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_integer
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
-from asfusion.encoders._base import MODES, Mode, embed_prepared
+from asfusion.encoders._base import MODES, Mode
+from asfusion.encoders._embedding import embed_prepared
 from asfusion.encoders._series import SeriesEncoder
 from asfusion.exceptions import ConfigurationError
 from asfusion.imaging.augment import StackAugment

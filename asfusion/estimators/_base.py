@@ -21,6 +21,7 @@ from asfusion._arrays import read_weights
 from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._door import learns, public
 from asfusion._frames import Frame
+from asfusion._launch import together
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
 from asfusion._splits import Split, check_learnable
@@ -149,7 +150,7 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         ConfigurationError
             If a parameter is unusable.
         """
-        with progress_shown(bool(self.verbose)):
+        with progress_shown(bool(self.verbose)), together():
             rows = self._read_training(X, y, groups, sample_weight)
             self._fit_rows(rows, resume=resume)
             self._finish(rows)

@@ -20,8 +20,9 @@ from asfusion._random import torch_seed
 from asfusion._splits import Split
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
-from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import stack_embeddings
+from asfusion.encoders._embedding import embed_prepared
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
@@ -31,6 +32,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
 from asfusion.nn._budget import at_most_values
+from asfusion.nn._passes import precision_asked
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.training.apart import LossWeights
 from asfusion.training.blending import gradient_blend
@@ -275,7 +277,7 @@ class JointFusion(FusionEstimator):
         """Let a target that needs it learn from the outputs of the trained network."""
         if not self.target_.needs_settling:
             return
-        outputs = predict_rows(self.network_, data, device=self.device)
+        outputs = predict_rows(self.network_, data, **self._where)
         self.target_.settle(outputs.double().numpy(), rows.y, rows.loss_weight)
 
     # -- predicting --------------------------------------------------------------------
@@ -288,7 +290,7 @@ class JointFusion(FusionEstimator):
         modalities, present = self._tensors(frame)
         n_rows = len(frame)
         rows = Rows(modalities, torch.zeros(n_rows), torch.ones(n_rows))
-        outputs = predict_rows(self.network_, rows, device=self.device)
+        outputs = predict_rows(self.network_, rows, **self._where)
         return self._scores(outputs), present
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
@@ -304,12 +306,12 @@ class JointFusion(FusionEstimator):
     def _encode_prepared(self, name: str, prepared: Prepared) -> Tokens:
         network = cast(EncoderNetwork, self.network_.encoders[name])
         if network.training_mode == "frozen" and not prepared.is_embedded:
-            prepared = embed_prepared(network, prepared, device=self.device)
-        views = self.test_time_views
-        return encode_rows(network, prepared, device=self.device, n_views=views)
+            with precision_asked(self._where["precision"]):
+                prepared = embed_prepared(network, prepared, device=self.device)
+        return encode_rows(network, prepared, n_views=self.test_time_views, **self._where)
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
-        outputs = decide_rows(self.network_, self._tokens_of(parts), device=self.device)
+        outputs = decide_rows(self.network_, self._tokens_of(parts), **self._where)
         return self._scores(outputs)
 
     def _tokens_of(self, parts: Parts) -> dict[str, Tokens]:
@@ -364,7 +366,15 @@ class JointFusion(FusionEstimator):
             width = cast(EncoderNetwork, self.network_.encoders[name]).backbone.d_out
             nothing = stack_embeddings([None] * len(frame), width)
             return Prepared.embedded(nothing, torch.zeros(len(frame), dtype=torch.bool))
-        return encoder.embed(frame, self.device) if encoder.is_frozen else encoder.prepare(frame)
+        if not encoder.is_frozen:
+            return encoder.prepare(frame)
+        with precision_asked(self._where["precision"]):
+            return encoder.embed(frame, self.device)
+
+    @property
+    def _where(self) -> dict[str, Any]:
+        """Where networks compute what is not learned from, and in which precision."""
+        return {"device": self.device, "precision": self._options().precision}
 
     def _drop_empty(
         self, rows: TrainingRows, modalities: dict[str, Prepared], present: NDArray[np.bool_]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
-from asfusion.encoders._base import embed_prepared
+from asfusion.encoders._embedding import embed_prepared
 from asfusion.explanation._coalitions import Floats, Masks, Play
 from asfusion.explanation._curves import Claim
 from asfusion.explanation._gradients import map_layer, network_of, worth_of_tokens

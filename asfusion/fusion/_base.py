@@ -195,8 +195,7 @@ class Fusion(Described, nn.Module):
         """Return one vector (B, d_out) per row."""
         self._check(tokens)
         # What stands at masked places may be anything, NaN too; heads never see it.
-        clean = {name: Tokens(tokens[name].clean_values(), tokens[name].mask) for name in self.dims}
-        return self.fuse(clean)
+        return self.fuse({name: tokens[name].clean() for name in self.dims})
 
     def _check(self, tokens: Mapping[str, Tokens]) -> None:
         if not self.dims:

@@ -87,9 +87,10 @@ class CrossAttention(Fusion):
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the summary token (B, d_out)."""
         n_rows, device = next(iter(tokens.values())).mask.shape[0], self.summary.device
-        if not self.training and not torch.compiler.is_compiling():
+        if not self.training and not torch.compiler.is_compiling() and device.type == "cpu":
             # Nobody attends to a modality that no row of the batch has. In training it stays,
-            # so that its weights have a gradient, if one of zeros, in every step.
+            # so that its weights have a gradient, if one of zeros, in every step; on a GPU, too,
+            # which would have to be waited for.
             tokens = {name: t for name, t in tokens.items() if bool(t.mask.any())}
         summary = self.summary.expand(n_rows, 1, self.d_out)
         parts = [self.project[name](t.values) + self.mark[name] for name, t in tokens.items()]

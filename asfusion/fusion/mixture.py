@@ -177,8 +177,13 @@ class MixtureOfExperts(Fusion):
 
 def _unevenness(scores: Tensor, present: Tensor) -> Tensor:
     """Return how far the mean use of experts by what is present is from an equal one, in nats."""
-    used = scores.softmax(dim=-1)[present]
-    if not len(used):
-        return scores.new_zeros(())
-    mean = used.mean(dim=0)
+    used = scores.softmax(dim=-1)
+    if present.device.type == "cpu":
+        if not bool(present.any()):
+            return scores.new_zeros(())
+        mean = used[present].mean(dim=0)
+    else:  # nobody waits for a device to tell which there are
+        some = present.unsqueeze(-1).to(used.dtype)
+        mean = (used * some).sum(dim=(0, 1)) / some.sum().clamp(min=1.0)
+        mean = torch.where(present.any(), mean, torch.full_like(mean, 1.0 / len(mean)))
     return math.log(scores.shape[-1]) + (mean * mean.clamp(min=_LEAST).log()).sum()

@@ -100,13 +100,18 @@ class ImageBackbone(Backbone):
     def forward(self, inputs: Inputs) -> Tokens:
         """Return tokens (B, T, d_out)."""
         images = self._normalise(self._augmented(self._to_unit(inputs["pixels"])))
-        positions: Tensor = self.body(images.contiguous(memory_format=self._format))
+        positions: Tensor = self.body(images.contiguous(memory_format=self._layout(images)))
         if positions.dim() == 4:  # (B, D, h, w)
             positions = positions.flatten(2).transpose(1, 2)
         if self.pool:
             return Tokens.single(positions.mean(dim=1))
         mask = torch.ones(positions.shape[:2], dtype=torch.bool, device=positions.device)
         return Tokens(positions, mask)
+
+    def _layout(self, images: Tensor) -> torch.memory_format:
+        """Return how images lie in memory: as tensor cores read them, where a GPU has those."""
+        convolves = self.map_layer() is not None
+        return torch.channels_last if images.is_cuda and convolves else self._format
 
     def shrink(self, inputs: Inputs, share: float) -> Inputs:
         """Return images with sides `share` as long, if the network reads any size."""

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from asfusion._tokens import Tokens
 from asfusion.nn._lora import add_low_rank, is_low_rank
 from asfusion.nn._norms import hold_statistics
+from asfusion.nn._placed import known, rows_of, sent
 
 Inputs: TypeAlias = Mapping[str, Tensor]
 RowLoss: TypeAlias = Callable[[Tensor, Tensor], Tensor]
@@ -58,7 +59,8 @@ class Backbone(nn.Module):
     def corrupt(self, inputs: Inputs, present: Tensor) -> Inputs:
         """Return inputs with features of other rows in part; what is no vector of features stays.
 
-        `present` (B,) are the rows that have the modality, from which features come [1]_.
+        `present` (B,) are the rows that have the modality, from which features come [1]_, on the
+        host where it knows them.
 
         References
         ----------
@@ -82,7 +84,7 @@ _CORRUPTED = 0.6  # share of the features, as in the paper
 
 def _exchanged(features: Tensor, present: Tensor) -> Tensor:
     """Return features (B, F), some of them taken from rows drawn at random."""
-    rows = torch.nonzero(present).flatten()
+    rows = sent(torch.nonzero(present).flatten(), features.device)
     if len(rows) < 2:
         return features
     shape, device = features.shape, features.device
@@ -301,10 +303,13 @@ class FusionNetwork(nn.Module):
         self, inputs: Mapping[str, Inputs | Tokens], present: Mapping[str, Tensor]
     ) -> dict[str, Tokens]:
         """Return the tokens of each modality, absent rows masked."""
-        return {
-            name: _encode_present(network, inputs[name], present[name])
-            for name, network in self.encoders.items()
-        }
+        return {name: self.encode_one(name, inputs[name], present) for name in self.encoders}
+
+    def encode_one(
+        self, name: str, inputs: Inputs | Tokens, present: Mapping[str, Tensor]
+    ) -> Tokens:
+        """Return the tokens of one modality, absent rows masked."""
+        return _encode_present(self.encoders[name], inputs, present[name], known(present, name))
 
     def predict(self, tokens: Mapping[str, Tokens], mix: Mix | None = None) -> Tensor:
         """Return outputs (B, K) from encoded modalities: fusion and heads alone.
@@ -370,23 +375,26 @@ def _own_loss(part: nn.Module) -> Tensor | None:
     return None if ask is None else ask()
 
 
-def _encode_present(network: nn.Module, inputs: Inputs | Tokens, present: Tensor) -> Tokens:
+def _encode_present(
+    network: nn.Module, inputs: Inputs | Tokens, present: Tensor, host: Tensor
+) -> Tokens:
     """Encode the rows that have the modality and mask the others.
 
     In training, only present rows pass: zeros standing for absent rows would move
     batch statistics. In evaluation rows do not see each other, so all pass at once
     and the graph stays free of data-dependent shapes.
     """
-    if isinstance(inputs, Tokens) or not network.training or bool(present.all()):
+    if isinstance(inputs, Tokens) or not network.training or bool(host.all()):
         return network(inputs).keep(present)  # type: ignore[no-any-return]
-    rows = torch.nonzero(present).flatten()
+    rows = torch.nonzero(host).flatten()
     if len(rows) < 2:
         # Batch statistics of a single row are not defined: this row passes as in evaluation.
         network.eval()
         tokens: Tokens = network(inputs)
         network.train()
         return tokens.keep(present)
-    some: Tokens = network({key: value[rows] for key, value in inputs.items()})
+    where = sent(rows, present.device)
+    some: Tokens = network(rows_of(inputs, rows, where))
     values = some.values.new_zeros(len(present), *some.values.shape[1:])
     mask = some.mask.new_zeros(len(present), some.mask.shape[1])
-    return Tokens(values.index_copy(0, rows, some.values), mask.index_copy(0, rows, some.mask))
+    return Tokens(values.index_copy(0, where, some.values), mask.index_copy(0, where, some.mask))

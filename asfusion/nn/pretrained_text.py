@@ -17,9 +17,10 @@ from asfusion._optional import import_optional
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._hub import find_pretrained, named, quiet_transformers, read_json
+from asfusion.nn._placed import known
 from asfusion.nn._sentence import Sentence, read_sentence
 from asfusion.nn.network import Backbone, Inputs
-from asfusion.nn.text import Finish, Pooling, open_empty_rows, read_windows, trim_padding
+from asfusion.nn.text import Finish, Pooling, open_empty_rows, read_windows
 
 MINILM = "minilm"
 """The sentence encoder all-MiniLM-L6-v2 as a package carries it."""
@@ -90,10 +91,9 @@ class PretrainedTextBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return tokens (B, T, d_out)."""
-        return read_windows(self._read, inputs["ids"], inputs["mask"])
+        return read_windows(self._read, inputs["ids"], inputs["mask"], known(inputs, "mask"))
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tokens:
-        ids, mask = trim_padding(ids, mask)
         # RoBERTa counts positions by the padding id, so it must stand where padding is.
         ids = torch.where(mask, ids, self.pad_id)
         visible = open_empty_rows(mask).to(torch.int64)

@@ -5,10 +5,10 @@ Dimensions: B films, R regions, C channels, H rows, W columns, D width.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
+from asfusion.nn._placed import known, positions_there
 from asfusion.nn.image import ImageBackbone
 from asfusion.nn.network import Backbone, Inputs
 
@@ -45,13 +45,14 @@ class RegionBackbone(Backbone):
     def forward(self, inputs: Inputs) -> Tokens:
         """Return tokens (B, R, d_out)."""
         mask = inputs["mask"]
-        pixels, there = inputs["pixels"].flatten(0, 1), mask.flatten()
+        pixels = inputs["pixels"].flatten(0, 1)
         learns = self.training or self.last_block().training
-        some = learns and not bool(there.all())  # black squares would move batch statistics
-        vectors = self.images({"pixels": pixels[there] if some else pixels}).values[:, 0]
-        if some:
-            whole = vectors.new_zeros(len(there), self.d_out)
-            vectors = whole.index_copy(0, torch.nonzero(there).flatten(), vectors)
+        # Black squares would move batch statistics.
+        there = positions_there(known(inputs, "mask"), pixels.device) if learns else None
+        vectors = self.images({"pixels": pixels if there is None else pixels[there]}).values[:, 0]
+        if there is not None:
+            whole = vectors.new_zeros(len(pixels), self.d_out)
+            vectors = whole.index_copy(0, there, vectors)
         return Tokens(vectors.reshape(*mask.shape, self.d_out), mask)
 
     def of_region(self, pixels: Tensor) -> Tensor:

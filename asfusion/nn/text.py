@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn._placed import known, sent
 from asfusion.nn.network import Backbone, Inputs
 
 Pooling: TypeAlias = Literal["mean", "cls", "last", "attention"]
@@ -106,10 +107,9 @@ class TransformerBackbone(Backbone):
 
     def forward(self, inputs: Inputs) -> Tokens:
         """Return tokens (B, T, d_out)."""
-        return read_windows(self._read, inputs["ids"], inputs["mask"])
+        return read_windows(self._read, inputs["ids"], inputs["mask"], known(inputs, "mask"))
 
     def _read(self, ids: Tensor, mask: Tensor) -> Tokens:
-        ids, mask = trim_padding(ids, mask)
         visible = open_empty_rows(mask)
         sequence = self.dropout(self.embedding(torch.where(mask, ids, 0)))
         angles = _rotary_angles(sequence, self.d_head)
@@ -157,12 +157,10 @@ class VectorBackbone(Backbone):
         return Tokens.single(inputs["vectors"].to(self.get_buffer("dtype_of").dtype))
 
 
-def trim_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def trim_padding(ids: Tensor, mask: Tensor, host: Tensor) -> tuple[Tensor, Tensor]:
     """Return ids and mask (B, L) without the places that are padding in every row."""
-    if torch.compiler.is_compiling():
-        return ids, mask  # an exported graph must not depend on the data
-    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    length = max(1, int((mask.any(dim=0) * places).amax()))
+    places = torch.arange(1, host.shape[1] + 1, device=host.device)
+    length = max(1, int((host.any(dim=0) * places).amax()))
     return ids[:, :length], mask[:, :length]
 
 
@@ -226,7 +224,7 @@ class Finish(nn.Module):
         return Tokens.single(vectors, present=tokens.present)
 
 
-def read_windows(read: Read, ids: Tensor, mask: Tensor) -> Tokens:
+def read_windows(read: Read, ids: Tensor, mask: Tensor, host: Tensor | None = None) -> Tokens:
     """Read rows, or the windows of each, and return their tokens side by side.
 
     Parameters
@@ -235,22 +233,27 @@ def read_windows(read: Read, ids: Tensor, mask: Tensor) -> Tokens:
         From ids and mask (R, L) to tokens (R, T, D).
     ids, mask : Tensor of shape (B, L) or (B, W, L)
         Rows, or up to W windows of each.
+    host : Tensor, optional
+        The mask on the CPU, where the other one is on a device.
 
     Returns
     -------
     Tokens
         Values of shape (B, T, D), or (B, W * T, D).
     """
+    host = mask if host is None else host
     if ids.dim() == 2:
-        return read_buckets(read, ids, mask)
+        return read_buckets(read, ids, mask, host)
     n_rows, n_windows, length = ids.shape
     flat_ids = ids.reshape(n_rows * n_windows, length)
     flat_mask = mask.reshape(n_rows * n_windows, length)
     if torch.compiler.is_compiling():
         tokens = read(flat_ids, flat_mask)
     else:  # windows that a row does not have cost nothing
-        there = torch.nonzero(flat_mask.any(dim=1)).flatten()
-        some = read_buckets(read, flat_ids[there], flat_mask[there])
+        flat_host = host.reshape(n_rows * n_windows, length)
+        rows = torch.nonzero(flat_host.any(dim=1)).flatten()
+        there = sent(rows, ids.device)
+        some = read_buckets(read, flat_ids[there], flat_mask[there], flat_host[rows])
         values = some.values.new_zeros(len(flat_ids), *some.values.shape[1:])
         real = some.mask.new_zeros(len(flat_ids), some.mask.shape[1])
         tokens = Tokens(
@@ -263,25 +266,31 @@ def read_windows(read: Read, ids: Tensor, mask: Tensor) -> Tokens:
     )
 
 
-def read_buckets(read: Read, ids: Tensor, mask: Tensor) -> Tokens:
+def read_buckets(read: Read, ids: Tensor, mask: Tensor, host: Tensor) -> Tokens:
     """Read rows in buckets of about equal length, and return them in their order.
 
     Rows are not reordered between batches: every batch stays a random one, and only what is
     computed of it changes.
     """
-    if torch.compiler.is_compiling() or len(ids) < 2:  # asked first: `len` would fix the size
+    if torch.compiler.is_compiling():  # an exported graph must not depend on the data
         return read(ids, mask)
-    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    lengths = (mask * places).amax(dim=1)
+    if len(ids) < 2:
+        return read(*trim_padding(ids, mask, host))
+    places = torch.arange(1, host.shape[1] + 1, device=host.device)
+    lengths = (host * places).amax(dim=1)
     order = torch.argsort(lengths, descending=True, stable=True)
     sizes = _bucket_sizes(lengths[order].tolist())
     if len(sizes) == 1:
-        return read(ids, mask)
-    parts = [read(ids[rows], mask[rows]) for rows in torch.split(order, sizes)]
+        return read(*trim_padding(ids, mask, host))
+    ordered = sent(order, ids.device)
+    parts = [
+        read(*trim_padding(ids[there], mask[there], host[rows]))
+        for rows, there in zip(torch.split(order, sizes), torch.split(ordered, sizes), strict=True)
+    ]
     longest = max(part.mask.shape[1] for part in parts)
     values = torch.cat([_pad_places(part.values, longest) for part in parts])
     real = torch.cat([nn.functional.pad(p.mask, (0, longest - p.mask.shape[1])) for p in parts])
-    back = torch.argsort(order)
+    back = sent(torch.argsort(order), ids.device)
     return Tokens(values[back], real[back])
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn._placed import known
 from asfusion.nn.network import Backbone, Inputs
 from asfusion.nn.text import Finish, RotaryLayer, open_empty_rows
 
@@ -379,7 +380,8 @@ def _trim(inputs: Inputs) -> Inputs:
     """Return inputs without the places that are padding in every row."""
     if torch.compiler.is_compiling():
         return inputs  # an exported graph must not depend on the data
-    length = max(1, int(inputs["mask"].sum(dim=1).amax())) if len(inputs["mask"]) else 1
+    mask = known(inputs, "mask")
+    length = max(1, int(mask.sum(dim=1).amax())) if len(mask) else 1
     return {name: tensor[:, :length] for name, tensor in inputs.items()}
 
 

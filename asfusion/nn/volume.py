@@ -17,6 +17,7 @@ from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn import _monai
 from asfusion.nn._norms import use_group_norm
+from asfusion.nn._placed import known, positions_there
 from asfusion.nn._weights import load_weights, read_weights
 from asfusion.nn.image import ImageBackbone, shrink_images
 from asfusion.nn.network import Backbone, Inputs
@@ -104,14 +105,13 @@ class VolumeBackbone(Backbone):
         if self.augment is not None and learns:
             volumes = self.augment.train()(volumes)
         flat = ((volumes - self.mean) / self.std).flatten(0, 1).unsqueeze(1)
-        there = mask.flatten()
         # Black stacks that stand for absent ones would move batch statistics; in evaluation
         # rows do not see each other, and the graph stays free of data-dependent shapes.
-        some = learns and not bool(there.all())
-        positions = self._positions(flat[there] if some else flat)
-        if some:
-            whole = positions.new_zeros(len(there), *positions.shape[1:])
-            positions = whole.index_copy(0, torch.nonzero(there).flatten(), positions)
+        there = positions_there(known(inputs, "mask"), flat.device) if learns else None
+        positions = self._positions(flat if there is None else flat[there])
+        if there is not None:
+            whole = positions.new_zeros(len(flat), *positions.shape[1:])
+            positions = whole.index_copy(0, there, positions)
         b, s = mask.shape
         values = positions.reshape(b, s, -1, self.d_out) * self.factor[:, None]
         values = (values + self.shift[:, None]).flatten(1, 2)
@@ -392,12 +392,13 @@ class SliceBackbone(Backbone):
         learns = self.training or self.last_block().training
         if self.augment is not None and learns:
             voxels = self.augment.train()(self.images._to_unit(voxels))
-        slices, there = voxels.flatten(0, 2).unsqueeze(1), mask.flatten()
-        some = learns and not bool(there.all())  # as in `VolumeBackbone`
-        vectors = self.images({"pixels": slices[there] if some else slices}).values[:, 0]
-        if some:
-            whole = vectors.new_zeros(len(there), self.d_out)
-            vectors = whole.index_copy(0, torch.nonzero(there).flatten(), vectors)
+        slices = voxels.flatten(0, 2).unsqueeze(1)
+        # As in `VolumeBackbone`.
+        there = positions_there(known(inputs, "mask"), slices.device) if learns else None
+        vectors = self.images({"pixels": slices if there is None else slices[there]}).values[:, 0]
+        if there is not None:
+            whole = vectors.new_zeros(len(slices), self.d_out)
+            vectors = whole.index_copy(0, there, vectors)
         return Tokens(vectors.reshape(*mask.shape, self.d_out), mask)
 
     def of_sequence(self, volumes: Tensor, sequence: int) -> Tensor:

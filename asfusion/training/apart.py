@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from asfusion.nn._placed import known, sent
 from asfusion.nn.network import FusionNetwork
 from asfusion.training.losses import RowLoss
 from asfusion.training.settings import TrainingSettings
@@ -49,19 +50,39 @@ class LossWeights:
 
 
 def losses_apart(
-    network: FusionNetwork, loss: RowLoss, targets: Tensor, weights: Tensor
+    network: FusionNetwork,
+    loss: RowLoss,
+    targets: Tensor,
+    weights: Tensor,
+    given: Mapping[str, Tensor] | None = None,
 ) -> dict[str, Tensor]:
     """Return the mean loss over B rows of what each modality said of them in the last pass.
 
-    Rows that lack a modality cost nothing.
+    Rows that lack a modality cost nothing. `given` is which rows were passed as having it.
     """
     found = {}
     for name, (said, present) in network.apart.items():
         outputs = said.to(weights.dtype)  # mixed precision is for passes, not for losses
-        rows = torch.nonzero(present).flatten()
+        here = given is None or present.device.type == "cpu"
+        rows = torch.nonzero(present if given is None or here else known(given, name)).flatten()
         if len(rows):
-            own = loss(outputs[rows] + network.head.bias, targets[rows])
-            found[name] = (own * weights[rows]).sum() / len(weights)
+            where, outputs = sent(rows, present.device), outputs + network.head.bias
+            # Of rows that were given, some may say nothing: a device is not asked which.
+            own = losses_at(where, None if here else present, loss, outputs, targets, weights)
+            found[name] = own.sum() / len(weights)
         else:
             found[name] = outputs.sum() * 0.0
     return found
+
+
+def losses_at(
+    rows: Tensor,
+    present: Tensor | None,
+    loss: RowLoss,
+    outputs: Tensor,
+    targets: Tensor,
+    weights: Tensor,
+) -> Tensor:
+    """Return the weighted losses of some rows, zeros for those that are not `present` (B,)."""
+    own = loss(outputs[rows], targets[rows]) * weights[rows]
+    return own if present is None else torch.where(present[rows], own, torch.zeros_like(own))

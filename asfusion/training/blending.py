@@ -9,12 +9,14 @@ import torch
 from torch import Tensor
 
 from asfusion._progress import progress_shown
+from asfusion.nn._placed import placed
 from asfusion.nn.network import FusionNetwork
 from asfusion.training.apart import LossWeights, losses_apart
+from asfusion.training.feed import Feed
 from asfusion.training.halves import PREDICT_BATCH
 from asfusion.training.loop import train
 from asfusion.training.losses import RowLoss
-from asfusion.training.rows import Rows, collate, precision_of, rows_per_pass
+from asfusion.training.rows import Rows, precision_of, rows_per_pass
 from asfusion.training.runner import Runner
 from asfusion.training.settings import TrainingSettings
 
@@ -69,23 +71,23 @@ def blended(before: Tensor, after: Tensor) -> Tensor:
 @torch.no_grad()
 def _means(network: FusionNetwork, rows: Rows, loss: RowLoss, settings: TrainingSettings) -> Tensor:
     """Return the mean loss of the fused outputs and of each modality alone (1 + M,)."""
-    runner = Runner(settings.device, precision_of(rows.modalities))
+    runner = Runner(settings.device, precision_of(rows.modalities), "float32")
+    feed = Feed(rows, runner)
     total = torch.zeros(1 + len(network.encoders), dtype=torch.float64)
     network.keeps_apart = True
     try:
-        with runner.holding(network):
-            size = rows_per_pass(rows.modalities, PREDICT_BATCH)
-            for part in torch.split(torch.arange(len(rows)), size):
-                batch = collate(rows.modalities, part, device=runner.device, dtype=runner.dtype)
-                outputs = runner.outputs(network, batch.inputs, batch.present)
-                targets = rows.targets[part].to(runner.device)
-                if targets.is_floating_point():
-                    targets = targets.to(runner.dtype)
-                weights = rows.weights[part].to(device=runner.device, dtype=runner.dtype)
-                fused = (loss(outputs, targets) * weights).mean()
-                apart = losses_apart(network, loss, targets, weights)
-                own = torch.stack([fused, *apart.values()])
-                total += own.double().cpu() * len(part)
+        runner.place(network)
+        network.eval()
+        size = rows_per_pass(rows.modalities, PREDICT_BATCH)
+        for part in torch.split(torch.arange(len(rows)), size):
+            batch = feed.load(part)
+            present = placed(batch.present, runner.device)
+            outputs = runner.outputs(network, batch.inputs, present)
+            fused = (loss(outputs, batch.targets) * batch.weights).mean()
+            apart = losses_apart(network, loss, batch.targets, batch.weights, present)
+            own = torch.stack([fused, *apart.values()])
+            total += own.double().cpu() * len(part)
     finally:
         network.keeps_apart, network.apart = False, {}
+        runner.release(network)
     return total / len(rows)

@@ -18,8 +18,9 @@ from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.exceptions import TrainingError
+from asfusion.nn._placed import known, sent
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
-from asfusion.nn.optimizer import AdamW
+from asfusion.nn.optimizer import AdamW, clip_gradients
 from asfusion.training.rows import Batch, batch_sizes, batches, collate, precision_of
 from asfusion.training.runner import Runner
 from asfusion.training.schedule import Schedule, parameter_groups
@@ -124,7 +125,7 @@ class _Pretraining:
 
     def _run_epoch(self, epoch: int) -> float:
         self.network.train()
-        total, n_rows = 0.0, 0
+        total, n_rows = self.runner.zero(), 0
         for step, rows in enumerate(batches(len(self.patients), self.batch_size)):
             for group in self.optimizer.param_groups:
                 factor = self.schedule.rate(epoch * self.n_batches + step)
@@ -135,10 +136,11 @@ class _Pretraining:
             self.optimizer.zero_grad(set_to_none=True)
             self.runner.backward(loss)
             learned = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(learned, self.settings.clip_norm)
+            clip_gradients(learned, self.settings.clip_norm)
             self.optimizer.step()
-            total, n_rows = total + float(loss.detach()) * len(rows), n_rows + len(rows)
-        mean = total / max(1, n_rows)
+            total = total + loss.detach().to(total) * len(rows)
+            n_rows += len(rows)
+        mean = float(total) / max(1, n_rows)
         if not math.isfinite(mean):
             msg = (
                 f"Pretraining diverged in epoch {epoch}: the loss is not finite. Lower "
@@ -156,15 +158,19 @@ class _Pretraining:
         losses = [
             contrast(vectors[a][both], vectors[b][both], patients[both])
             for a, b in combinations(vectors, 2)
-            if len(both := torch.nonzero(batch.present[a] & batch.present[b]).flatten()) > 1
+            if len(both := self._in_both(batch, a, b)) > 1
         ]
         return torch.stack(losses).mean() if losses else None
+
+    def _in_both(self, batch: Batch, one: str, other: str) -> Tensor:
+        rows = torch.nonzero(known(batch.present, one) & known(batch.present, other)).flatten()
+        return sent(rows, self.runner.device)
 
     def _corrupted(self, batch: Batch) -> dict[str, Inputs | Tokens]:
         return {
             name: value
             if isinstance(value, Tokens)
-            else self.network.encoders[name].backbone.corrupt(value, batch.present[name])  # type: ignore[union-attr, operator]
+            else self.network.encoders[name].backbone.corrupt(value, known(batch.present, name))  # type: ignore[union-attr, operator]
             for name, value in batch.inputs.items()
         }
 

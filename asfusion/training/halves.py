@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
+from asfusion.nn._passes import Precision, sizes
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
 from asfusion.training.rows import Rows, collate, precision_of, rows_per_pass
 from asfusion.training.runner import Runner
@@ -17,20 +18,31 @@ PREDICT_BATCH = 128
 _ENCODE_BATCH, _DECIDE_BATCH = 32, 1024
 
 
-def predict_rows(network: FusionNetwork, rows: Rows, *, device: str = "auto") -> Tensor:
+def predict_rows(
+    network: FusionNetwork, rows: Rows, *, device: str = "auto", precision: Precision = "auto"
+) -> Tensor:
     """Return outputs (N, K) in float64 on the CPU, each row independent of the others."""
-    runner = Runner(device, precision_of(rows.modalities))
-    parts = []
-    with runner.holding(network):
+    runner = Runner(device, precision_of(rows.modalities, precision), precision)
+    with runner.holding(network) as there:
+
+        def run(part: Tensor, size: int) -> Tensor:
+            batch = runner.collate(rows.modalities, rows.at(part))
+            said: Tensor = there(batch.inputs, batch.present)
+            return said.to(runner.dtype)
+
         size = rows_per_pass(rows.modalities, PREDICT_BATCH)
-        for part in torch.split(torch.arange(len(rows)), size):
-            batch = collate(rows.modalities, part, device=runner.device, dtype=runner.dtype)
-            parts.append(runner.outputs(network, batch.inputs, batch.present).double().cpu())
-    return torch.cat(parts)
+        # On the device until all are there: each copy to the host would wait for its batch.
+        parts = [*sizes.in_parts(network, torch.arange(len(rows)), size, run)]
+        return torch.cat(parts).cpu().double()
 
 
 def encode_rows(
-    network: EncoderNetwork, prepared: Prepared, *, device: str = "auto", n_views: int = 1
+    network: EncoderNetwork,
+    prepared: Prepared,
+    *,
+    device: str = "auto",
+    n_views: int = 1,
+    precision: Precision = "auto",
 ) -> Tokens:
     """Return the tokens of one modality, absent rows masked, on the CPU.
 
@@ -45,21 +57,25 @@ def encode_rows(
     n_views : int
         Views of each row, moved a little, whose tokens are averaged; the first is the row
         as it is. Rows that are embedded already have only that one.
+    precision : {"auto", "float32", "float64", "bfloat16"}
+        As in `TrainingOptions`.
 
     Returns
     -------
     Tokens
         Values of shape (N, T, D).
     """
-    runner = Runner(device, _dtype(network))
-    parts = []
-    with runner.holding(network):
-        size = rows_per_pass({"one": prepared}, _ENCODE_BATCH)
-        for rows in torch.split(torch.arange(len(prepared)), size):
+    runner = Runner(device, _dtype(network), precision)
+    with runner.holding(network) as there:
+
+        def run(rows: Tensor, size: int) -> Tokens:
             batch = collate({"one": prepared}, rows, device=runner.device, dtype=runner.dtype)
-            tokens = _mean_of_views(network, batch.inputs["one"], n_views)
+            tokens = _mean_of_views(there, batch.inputs["one"], n_views)
             tokens = tokens.keep(batch.present["one"])
-            parts.append(Tokens(tokens.values.cpu(), tokens.mask.cpu()))
+            return Tokens(tokens.values.to("cpu", runner.dtype), tokens.mask.cpu())
+
+        size = rows_per_pass({"one": prepared}, _ENCODE_BATCH)
+        parts = [*sizes.in_parts(network, torch.arange(len(prepared)), size, run)]
     return Tokens(torch.cat([p.values for p in parts]), torch.cat([p.mask for p in parts]))
 
 
@@ -71,7 +87,11 @@ def _mean_of_views(network: EncoderNetwork, inputs: Inputs | Tokens, n_views: in
 
 
 def decide_rows(
-    network: FusionNetwork, tokens: Mapping[str, Tokens], *, device: str = "auto"
+    network: FusionNetwork,
+    tokens: Mapping[str, Tokens],
+    *,
+    device: str = "auto",
+    precision: Precision = "auto",
 ) -> Tensor:
     """Return outputs (N, K) in float64 on the CPU from encoded modalities.
 
@@ -83,23 +103,28 @@ def decide_rows(
         Every modality's tokens of N rows, absent ones masked.
     device : str
         ``"auto"``, or a torch device.
+    precision : {"auto", "float32", "float64", "bfloat16"}
+        As in `TrainingOptions`.
 
     Returns
     -------
     Tensor of shape (N, K)
         Logits, or scaled targets.
     """
-    runner = Runner(device, _dtype(network))
-    parts = []
+    runner = Runner(device, _dtype(network), precision)
     order = _by_presence(tokens)
-    with runner.holding(network):
-        for rows in torch.split(order, _DECIDE_BATCH):
+    with runner.holding(network) as there:
+
+        def run(rows: Tensor, size: int) -> Tensor:
             batch = {
                 name: Tokens(part.values[rows].to(runner.device), part.mask[rows].to(runner.device))
                 for name, part in tokens.items()
             }
-            parts.append(network.predict(batch).to(torch.float64).cpu())
-    outputs = torch.cat(parts)
+            said: Tensor = there.predict(batch)
+            return said.to(runner.dtype)
+
+        parts = [*sizes.in_parts(network.fusion, order, _DECIDE_BATCH, run)]
+        outputs = torch.cat(parts).cpu().double()
     return torch.empty_like(outputs).index_copy_(0, order, outputs)
 
 

@@ -18,31 +18,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Tokens
 from asfusion.exceptions import CheckpointError, OutOfMemoryError, TrainingError
+from asfusion.nn._passes import is_out_of_memory
+from asfusion.nn._placed import Placed, placed, sent
+from asfusion.nn._ranks import ranks
 from asfusion.nn.network import FusionNetwork, Inputs, Mix
-from asfusion.nn.optimizer import AdamW
+from asfusion.nn.optimizer import AdamW, clip_gradients
 from asfusion.training.apart import LossWeights, losses_apart
 from asfusion.training.averaging import WeightAverage, fresh_statistics
 from asfusion.training.checkpoint import read_checkpoint, write_checkpoint
+from asfusion.training.feed import Feed
 from asfusion.training.halves import PREDICT_BATCH
 from asfusion.training.losses import RowLoss, more_is_not_worse
+from asfusion.training.ranks import RankRunner
 from asfusion.training.rows import (
-    Batch,
     Rows,
     batch_sizes,
-    batches,
-    collate,
     drop_modalities,
     fewer_modalities,
     precision_of,
     rows_per_pass,
 )
-from asfusion.training.runner import Runner, is_out_of_memory
+from asfusion.training.runner import Runner
 from asfusion.training.schedule import Schedule, can_wait, parameter_groups
 from asfusion.training.settings import TrainingSettings
 from asfusion.training.weights import learned_state
@@ -114,8 +116,8 @@ def train(
     CheckpointError
         If `checkpoint` is damaged or belongs to another run.
     """
-    dtype = precision_of(rows.modalities)
-    runner = runner or Runner(settings.device, dtype, settings.precision)
+    dtype = precision_of(rows.modalities, settings.precision)
+    runner = runner or runner_of(settings, dtype)
     try:
         run = _Run(
             network, rows, validation, loss=loss, settings=settings, runner=runner, weights=weights
@@ -123,11 +125,21 @@ def train(
         network.keeps_apart = bool(run.weights.unimodal)
         if checkpoint is not None and resume and checkpoint.exists():
             run.restore(*read_checkpoint(checkpoint))
+        run.begin()
         run.to_the_end(checkpoint)
     finally:
         network.keeps_apart, network.apart = False, {}
         runner.release(network)
     return run.at.history
+
+
+def runner_of(settings: TrainingSettings, dtype: torch.dtype) -> Runner:
+    """Return where a run computes: on one device, or on those of all ranks of torchrun."""
+    chosen = settings.device, dtype, settings.precision
+    others = ranks()
+    if others is None:
+        return Runner(*chosen, compiled=settings.compile)
+    return RankRunner(others, *chosen, compiled=settings.compile)
 
 
 class _Run:
@@ -146,6 +158,7 @@ class _Run:
     ) -> None:
         self.network, self.rows, self.validation = network, rows, validation
         self.loss, self.settings, self.runner = loss, settings, runner
+        self.feed = Feed(rows, runner)
         self.mixup = settings.mixup_of(len(network.blended))
         self.weights = weights or LossWeights.of(settings, network.blended)
         runner.place(network)
@@ -162,6 +175,12 @@ class _Run:
         )
         self.best: dict[str, Tensor] = {}
         self.at = Progress(micro_batch=settings.batch_size)
+
+    def begin(self) -> None:
+        """See that all who learn together start at the same place, with the same rows."""
+        parts = [self.rows] if self.validation is None else [self.rows, self.validation]
+        self.runner.begin(self.network, self.settings, parts)
+        self.runner.agree([self.at.epoch], "checkpoint")
 
     def to_the_end(self, checkpoint: Path | None) -> None:
         """Run the epochs that are left."""
@@ -180,6 +199,7 @@ class _Run:
                 break
         bar.close()
         self._keep_the_best()
+        self.runner.level(self.network)
 
     def _keep_the_best(self) -> None:
         """Leave the network with the weights of the best epoch, or their average."""
@@ -194,14 +214,16 @@ class _Run:
         """Let an average of weights see the training rows once."""
         seed = derive_seed(self.settings.seed, "statistics")
         with torch_seed(seed, self.runner.device), fresh_statistics(self.network) as needed:
-            for part in batches(len(self.rows), self.settings.batch_size) if needed else ():
+            for part in self.rows.batches(self.settings.batch_size) if needed else ():
                 self._loss_of(self.rows, part)
+            self.runner.share_statistics(self.network)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
         """Train one epoch, judge it, and return its record."""
         seed = derive_seed(self.settings.seed, "epoch", epoch)
         with torch_seed(seed, self.runner.device):
             mean_loss = self._learn(epoch)
+        self.runner.share_statistics(self.network)
         record = {"epoch": float(epoch), "loss": mean_loss}
         if self.average is not None and self._averages(epoch):
             self.average.add()
@@ -229,11 +251,12 @@ class _Run:
             if can_wait(encoder):
                 encoder.waits = epoch < self.schedule.head_epochs  # type: ignore[assignment]
         self.network.train()
-        total = 0.0
-        for step, batch in enumerate(batches(len(self.rows), self.settings.batch_size)):
+        total, side = self.runner.zero(), self.schedule.side(epoch)
+        parts = self.feed.ahead(self.rows.batches(self.settings.batch_size))
+        for step, batch in enumerate(parts):
             self._set_rate(epoch * self.n_batches + step)
-            total += self._step(batch, side=self.schedule.side(epoch)) * len(batch)
-        mean_loss = total / len(self.rows)
+            total += self._step(batch, side=side) * len(batch)
+        mean_loss = float(total) / len(self.rows)  # the one answer that an epoch waits for
         if not math.isfinite(mean_loss):
             msg = (
                 f"Training diverged in epoch {epoch}: the loss is not finite. Lower learning_rate "
@@ -248,7 +271,7 @@ class _Run:
             group["lr"] = self.settings.learning_rate * group["scale"] * factor
             group["betas"] = (momentum, group["betas"][1])
 
-    def _step(self, batch: Tensor, *, side: float) -> float:
+    def _step(self, batch: Tensor, *, side: float) -> Tensor:
         """Take one step; when memory runs out, pass the batch in halves and sum gradients."""
         while True:
             try:
@@ -259,16 +282,18 @@ class _Run:
                     raise
                 self._shrink(len(batch))
         learned = [p for group in self.optimizer.param_groups for p in group["params"]]
-        nn.utils.clip_grad_norm_(learned, self.settings.clip_norm)
+        self.runner.share_gradients(learned)
+        clip_gradients(learned, self.settings.clip_norm)
         self.optimizer.step()
         if self.average is not None and self.average.kind == "ema":
             self.average.add()
         return value
 
-    def _accumulate(self, batch: Tensor, side: float) -> float:
+    def _accumulate(self, batch: Tensor, side: float) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        total = 0.0
-        for part in torch.split(batch, self.at.micro_batch):
+        total = None
+        whole = len(batch) <= self.at.micro_batch
+        for part in [batch] if whole else torch.split(batch, self.at.micro_batch):
             share = len(part) / len(batch)
             value = self._loss_of(
                 self.rows,
@@ -278,16 +303,18 @@ class _Run:
                 mix=draw_mix(len(part), self.mixup, self.runner.device),
                 ranks=self.settings.objective is not None,
             )
-            extra = self.network.auxiliary_loss()
+            extra = self.runner.own_loss(self.network)
             objective = value if extra is None else value + extra
-            self.runner.backward(objective * share)
-            total += float(value.detach()) * share
+            self.runner.backward(objective if whole else objective * share)
+            wide = value.detach().to(self.runner.wide)
+            total = wide * share if total is None else total + wide * share
+        assert total is not None  # a batch has rows
         return total
 
     def _shrink(self, n_rows: int) -> None:
         self.optimizer.zero_grad(set_to_none=True)
         self.network.apart = {}  # it holds on to the whole pass
-        self.runner.free_memory()
+        self.runner.out_of_memory(n_rows)
         self.at.micro_batch = min(self.at.micro_batch, n_rows) // 2
         if self.at.micro_batch < 1:
             msg = (
@@ -307,17 +334,14 @@ class _Run:
         ranks: bool = False,
     ) -> Tensor:
         """Return the weighted mean loss of some rows; `ranks` them against fewer modalities."""
-        device, dtype = self.runner.device, self.runner.dtype
-        batch = collate(rows.modalities, part, device=device, dtype=dtype)
-        present = drop_modalities(batch.present, drop)
-        inputs = batch.inputs if side == 1.0 else self._shrunk(batch, side)
-        targets = rows.targets[part].to(device)
-        if targets.is_floating_point():
-            targets = targets.to(dtype)
-        weights = rows.weights[part].to(device=device, dtype=dtype)
+        loaded = (self.feed if rows is self.rows else Feed(rows, self.runner)).load(part)
+        inputs = loaded.inputs if side == 1.0 else self._shrunk(loaded.inputs, side)
+        targets, weights = loaded.targets, loaded.weights
+        present = drop_modalities(loaded.present, drop)
 
         def losses_with(some: Mapping[str, Tensor]) -> Tensor:
-            outputs = self.runner.outputs(self.network, inputs, some, mix)
+            self.given = placed(some, self.runner.device)
+            outputs = self.runner.outputs(self.network, inputs, self.given, mix)
             losses = self.loss(outputs, targets) * weights
             if mix is None:
                 return losses
@@ -335,7 +359,7 @@ class _Run:
         """Return the losses of what modalities said by themselves, where they count."""
         if not self.network.apart or (self.weights.fused and not self.network.training):
             return None
-        losses = losses_apart(self.network, self.loss, targets, weights)
+        losses = losses_apart(self.network, self.loss, targets, weights, self.given)
         return self.weights.of_modalities(losses)
 
     def _ranked(
@@ -346,18 +370,21 @@ class _Run:
     ) -> Tensor:
         """Return losses that also say where a row with fewer of its modalities has a lower one."""
         can_lose = torch.stack(list(present.values())).sum(dim=0) > 1
-        if not bool(can_lose.any()):
+        if not bool(can_lose.any()):  # asked of the host
             return losses
         with_fewer = losses_with(fewer_modalities(present))
-        return torch.where(can_lose, more_is_not_worse(losses, with_fewer), losses)
+        several = sent(can_lose, self.runner.device)
+        return torch.where(several, more_is_not_worse(losses, with_fewer), losses)
 
-    def _shrunk(self, batch: Batch, side: float) -> dict[str, Inputs | Tokens]:
+    def _shrunk(
+        self, inputs: Mapping[str, Placed | Tokens], side: float
+    ) -> dict[str, Inputs | Tokens]:
         """Return inputs with smaller images, where a network still reads images."""
         return {
             name: value
             if isinstance(value, Tokens)
             else self.network.encoders[name].backbone.shrink(value, side)  # type: ignore[union-attr, operator]
-            for name, value in batch.inputs.items()
+            for name, value in inputs.items()
         }
 
     def _judge_and_remember(self, epoch: int, rows: Rows) -> float:
@@ -371,12 +398,12 @@ class _Run:
     def judge(self, rows: Rows) -> float:
         """Return the weighted mean loss of rows that are not learned from."""
         self.network.eval()
-        total = 0.0
+        total = self.runner.zero()
         with torch.no_grad():
             size = rows_per_pass(rows.modalities, PREDICT_BATCH)
             for part in torch.split(torch.arange(len(rows)), size):
-                total += float(self._loss_of(rows, part)) * len(part)
-        return total / len(rows)
+                total += self._loss_of(rows, part).to(total) * len(part)
+        return float(total) / len(rows)
 
     def _remember(self, epoch: int, validation_loss: float) -> None:
         if self.at.best_loss is None or validation_loss < self.at.best_loss:
@@ -444,7 +471,7 @@ def draw_mix(n_rows: int, alpha: float, device: torch.device) -> Mix | None:
     if alpha <= 0.0:
         return None
     share = float(torch.distributions.Beta(alpha, alpha).sample())
-    return Mix(share, torch.randperm(n_rows).to(device))
+    return Mix(share, sent(torch.randperm(n_rows), device))
 
 
 def _with_prefix(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from asfusion._described import Described
+from asfusion.nn._passes import Precision
 
-Precision: TypeAlias = Literal["auto", "float32", "bfloat16"]
 RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
 Average: TypeAlias = Literal["ema", "swa"]
 Initialise: TypeAlias = Literal["unimodal"]
@@ -68,9 +68,15 @@ class TrainingOptions(Described):
         neglected because another learns faster; or weights by how much each gains on rows
         that are held out for it and how much it overfits [8]_. With it the network predicts by
         the mean of what all say together and each by itself; 0 is neither.
-    precision : {"auto", "float32", "bfloat16"}
-        Mixed precision; ``"auto"`` uses it on GPUs that have it. Networks on tables alone
-        compute in float64.
+    precision : {"auto", "float32", "float64", "bfloat16"}
+        ``"auto"`` trains in mixed precision on GPUs that have bfloat16, and predicts and embeds
+        there by tensor cores (TF32); a CPU computes in float32. ``"float32"`` is that
+        everywhere, ``"bfloat16"`` mixed precision everywhere, in predictions and embeddings, too.
+        Networks on tables alone compute in float64; others with ``"float64"``, in twice the time
+        or more: what they learn then hardly depends on how many threads or processes add up.
+    compile : bool
+        Whether torch compiles backbones before they learn: slow to begin with, worth it for
+        long runs on a GPU. Needs a compiler on the machine.
 
     References
     ----------
@@ -121,6 +127,7 @@ class TrainingOptions(Described):
         initialise: Initialise | None = None,
         unimodal_losses: float | Literal["gradient_blend"] = 1.0,
         precision: Precision = "auto",
+        compile: bool = False,  # as torch calls it
     ) -> None:
         self.weight_decay = weight_decay
         self.warmup = warmup
@@ -138,3 +145,4 @@ class TrainingOptions(Described):
         self.initialise: Initialise | None = initialise
         self.unimodal_losses = unimodal_losses
         self.precision: Precision = precision
+        self.compile = compile

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
+from asfusion.nn._passes import Precision
+from asfusion.nn._placed import Placed, placed
 
 _MOST_VALUES = 20_000_000
+_HASHED = 4096  # rows at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,20 +32,30 @@ class Rows:
         Class numbers (int64) or standardised regression targets.
     weights : Tensor of shape (N,)
         Weight of each row in the loss.
+    positions : Tensor of int64, optional
+        Which of the rows are meant; all of them by default.
     """
 
     modalities: Mapping[str, Prepared]
     targets: Tensor
     weights: Tensor
+    positions: Tensor | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.weights)
+        return len(self.weights if self.positions is None else self.positions)
 
     def take(self, rows: Tensor) -> Rows:
-        """Return the given rows."""
-        taken = {name: prepared.take(rows) for name, prepared in self.modalities.items()}
-        return Rows(taken, self.targets[rows], self.weights[rows])
+        """Return the given rows; nothing is copied."""
+        return replace(self, positions=self.at(rows))
+
+    def at(self, rows: Tensor) -> Tensor:
+        """Return where the given rows stand in the tensors."""
+        return rows if self.positions is None else self.positions[rows]
+
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield shuffled batches."""
+        yield from batches(len(self), batch_size)
 
     def fingerprint(self) -> str:
         """Return a hash of the contents, which names the data of a checkpoint."""
@@ -52,8 +65,10 @@ class Rows:
             digest.update(name.encode())
             parts.extend([prepared.present, *(t for _, t in sorted(prepared.tensors.items()))])
         for tensor in parts:
-            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+            digest.update(repr((len(self), *tensor.shape[1:], tensor.dtype)).encode())
+            for rows in torch.split(torch.arange(len(self)), _HASHED):
+                part = tensor[self.at(rows)].contiguous().reshape(-1)
+                digest.update(part.view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
 
@@ -61,17 +76,19 @@ class Rows:
 class Batch:
     """What the fusion network reads: inputs and presence of each modality."""
 
-    inputs: dict[str, dict[str, Tensor] | Tokens]
-    present: dict[str, Tensor]
+    inputs: dict[str, Placed | Tokens]
+    present: Placed
 
 
-def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
-    """Return the precision that the inputs call for.
+def precision_of(modalities: Mapping[str, Prepared], precision: Precision = "auto") -> torch.dtype:
+    """Return the precision of weights: what the inputs call for, or float64 where that is asked.
 
     Tables alone are prepared in float64 and stay so: their networks are small, and
     sums over rows then do not depend on how rows were grouped. Pixels, words and
     embeddings are computed in float32.
     """
+    if precision == "float64":
+        return torch.float64
     dtypes = {t.dtype for prepared in modalities.values() for t in prepared.tensors.values()}
     return torch.float64 if dtypes == {torch.float64} else torch.float32
 
@@ -95,19 +112,29 @@ def collate(
     dtype: torch.dtype,
 ) -> Batch:
     """Return the given rows as a batch; the one place where absent rows become zeros."""
-    inputs: dict[str, dict[str, Tensor] | Tokens] = {}
-    present: dict[str, Tensor] = {}
-    for name, prepared in modalities.items():
-        part = prepared.take(rows)
-        tensors = {
-            key: _zero_absent(tensor, part.present).to(
-                device=device, dtype=dtype if tensor.is_floating_point() else None
-            )
-            for key, tensor in part.tensors.items()
-        }
-        present[name] = part.present.to(device)
-        inputs[name] = Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
-    return Batch(inputs, present)
+    present = {name: prepared.present[rows] for name, prepared in modalities.items()}
+    inputs = {
+        name: inputs_of(part, rows, present[name], device, dtype)
+        for name, part in modalities.items()
+    }
+    return Batch(inputs, placed(present, device))
+
+
+def inputs_of(
+    prepared: Prepared, rows: Tensor, present: Tensor, device: torch.device, dtype: torch.dtype
+) -> Placed | Tokens:
+    """Return what the network of one modality reads of the given rows."""
+    host = {key: tensor[rows] for key, tensor in prepared.tensors.items()}
+    if not prepared.is_complete and not bool(present.all()):
+        host = {key: _zero_absent(tensor, present) for key, tensor in host.items()}
+    tensors = placed(host, device)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            tensors[key] = tensor.to(dtype)
+    if not prepared.is_embedded:
+        return tensors
+    tokens = Tokens(tensors["values"], tensors["mask"])
+    return tokens.all_real() if prepared.is_complete else tokens
 
 
 def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
@@ -128,8 +155,6 @@ def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
 
 
 def _zero_absent(tensor: Tensor, present: Tensor) -> Tensor:
-    if bool(present.all()):
-        return tensor
     where = present.reshape(-1, *([1] * (tensor.dim() - 1)))
     return torch.where(where, tensor, torch.zeros_like(tensor))
 

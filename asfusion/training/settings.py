@@ -8,11 +8,11 @@ from typing import Literal, TypeAlias
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._device import resolve_device
+from asfusion.nn._passes import Precision
 from asfusion.training.options import (
     Average,
     Initialise,
     Objective,
-    Precision,
     RateSchedule,
     TrainingOptions,
 )
@@ -50,7 +50,7 @@ class TrainingSettings:
         Least seconds between two checkpoints (the last epoch is always written).
     weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, objective, \
 schedule, head_first, layer_decay, progressive_resizing, average_weights, initialise, \
-unimodal_losses, precision
+unimodal_losses, precision, compile
         As in `TrainingOptions`.
     """
 
@@ -79,6 +79,7 @@ unimodal_losses, precision
     initialise: Initialise | None = None
     unimodal_losses: float | Literal["gradient_blend"] = 1.0
     precision: Precision = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         """Check every value, so that no run starts with a bad one."""
@@ -94,7 +95,7 @@ unimodal_losses, precision
             check_number(self.dropout, "dropout", minimum=0.0, maximum=1.0)
         held_out = self.validation_fraction
         check_number(held_out, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
-        check_choice(self.precision, "precision", ("auto", "float32", "bfloat16"))
+        check_choice(self.precision, "precision", ("auto", "float32", "float64", "bfloat16"))
         self._check_recipe()
         resolve_device(self.device)
 
@@ -123,6 +124,9 @@ unimodal_losses, precision
         if not isinstance(self.progressive_resizing, bool):
             got = type(self.progressive_resizing).__name__
             raise ConfigurationError(f"progressive_resizing: expected True or False, got {got}.")
+        if not isinstance(self.compile, bool):
+            got = type(self.compile).__name__
+            raise ConfigurationError(f"compile: expected True or False, got {got}.")
         if self.average_weights is not None:
             check_choice(self.average_weights, "average_weights", ("ema", "swa"))
         self._check_unimodal()

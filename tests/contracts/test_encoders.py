@@ -18,7 +18,8 @@ import asfusion
 from asfusion._random import torch_seed
 from asfusion._tokens import Tokens
 from asfusion.datasets._phantoms.dicom_files import write_series
-from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders._base import Encoder
+from asfusion.encoders._embedding import embed_prepared
 from asfusion.encoders.concepts import ConceptEncoder
 from asfusion.encoders.genotypes import GenotypeEncoder
 from asfusion.encoders.image import ImageEncoder

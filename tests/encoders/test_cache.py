@@ -19,7 +19,7 @@ from torch import nn
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
 from asfusion.encoders import _base, _cache
-from asfusion.encoders._base import Encoder, embed_prepared
+from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import (
     Embedding,
     EmbeddingCache,
@@ -28,6 +28,7 @@ from asfusion.encoders._cache import (
     network_digest,
     stack_embeddings,
 )
+from asfusion.encoders._embedding import embed_prepared
 from asfusion.nn.network import Backbone, EncoderNetwork, Inputs
 
 

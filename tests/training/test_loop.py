@@ -327,3 +327,10 @@ def test_the_learning_rate_rises_and_falls():
 def test_settings_say_what_is_wrong(name, value, message):
     with pytest.raises(ConfigurationError, match=message):
         TrainingSettings(**{name: value})
+
+
+def test_some_rows_are_no_copy():
+    rows = make_rows()
+    some = rows.take(torch.tensor([3, 5, 8])).take(torch.tensor([2, 0]))
+    assert some.modalities is rows.modalities and some.at(torch.tensor([0])).tolist() == [8]
+    assert len(some) == 2 and some.fingerprint() != rows.fingerprint()

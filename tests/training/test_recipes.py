@@ -126,7 +126,7 @@ def test_a_blend_has_the_loss_of_both_its_rows():
     at.network.eval()
     part, mix = torch.arange(8), loop.Mix(0.7, torch.arange(8).flip(0))
     got = at._loss_of(weighted, part, mix=mix)
-    batch = loop.collate(weighted.modalities, part, device=at.runner.device, dtype=at.runner.dtype)
+    batch = at.runner.collate(weighted.modalities, part)
     with torch.no_grad():
         fused = at.network.fusion(at.network.encode(batch.inputs, batch.present))
         outputs = at.network.head(0.7 * fused + 0.3 * fused.flip(0))

@@ -1,10 +1,12 @@
 """Where a run computes: networks come back from it, and another runner takes its place."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from asfusion._tokens import Tokens
-from asfusion.exceptions import CheckpointError
+from asfusion.exceptions import CheckpointError, ConfigurationError
 from asfusion.training.halves import decide_rows, encode_rows, predict_rows
 from asfusion.training.loop import train
 from asfusion.training.losses import cross_entropy
@@ -105,3 +107,40 @@ def test_a_cpu_computes_in_bfloat16_only_where_it_is_told_to(precision, mixed, m
     monkeypatch.setattr(network, "forward", forward)
     assert runner.outputs(network, {}, {}).dtype == torch.float32
     assert seen == [mixed]
+
+
+def test_what_is_compiled_is_so_while_it_learns(monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda part, **_: compiled.append(part))
+    network, settings = make_network(), replace(QUICK, compile=True)
+    train(network, make_rows(), None, loss=cross_entropy, settings=settings)
+    assert compiled == [part.backbone for part in network.encoders.values()]
+    assert all(module._compiled_call_impl is None for module in network.modules())
+
+
+def test_compile_is_true_or_false():
+    with pytest.raises(ConfigurationError, match="compile: expected True or False, got str"):
+        TrainingSettings(compile="yes")
+
+
+def test_predictions_pass_in_halves_where_memory_runs_out(monkeypatch):
+    network, rows = make_network().double(), make_rows()
+    usual, forward = predict_rows(network, rows, device="cpu"), network.forward
+
+    def short(inputs, present, mix=None):
+        if len(next(iter(present.values()))) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return forward(inputs, present, mix)
+
+    monkeypatch.setattr(network, "forward", short)
+    assert torch.allclose(predict_rows(network, rows, device="cpu"), usual, atol=1e-12)
+
+
+def test_all_compute_in_float64_where_that_is_asked_for():
+    network, settings = make_network(), replace(QUICK, precision="float64")
+    rows = make_rows(dtype=torch.float32)
+    train(network, rows, None, loss=cross_entropy, settings=settings)
+    assert network.head.bias.dtype == torch.float64
+    kept = predict_rows(network, rows, device="cpu", precision="float64")
+    assert network.head.bias.dtype == torch.float64
+    assert not torch.equal(kept, predict_rows(network, rows, device="cpu"))
