@@ -147,7 +147,9 @@ def clouds(y: Light, x: Light, rng: np.random.Generator, often: float) -> Light:
         turn = rng.uniform(0.0, 2.0 * np.pi)
         waves = 2.0 * np.pi * often * rng.uniform(0.3, 1.2)
         down, across = waves * np.sin(turn), waves * np.cos(turn)
-        field += np.cos(np.float32(down) * y + np.float32(across) * x + np.float32(rng.random() * 7))
+        field += np.cos(
+            np.float32(down) * y + np.float32(across) * x + np.float32(rng.random() * 7)
+        )
     return np.asarray(field / np.float32(2.0))
 
 
