@@ -30,7 +30,7 @@ from asfusion.imaging.photographs import (
 )
 from asfusion.imaging.photographs.camera import as_jpeg
 
-SEVERITIES, COPIES = (3, 5), 4
+SEVERITIES, COPIES = (3, 5), 3
 Photographer = Callable[[np.ndarray, int, int], np.ndarray]
 
 
