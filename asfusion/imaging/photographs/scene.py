@@ -90,8 +90,8 @@ def stripes(light: Light, draws: Draws) -> Light:
             light = light * (1.0 + depth * np.cos(2.0 * np.pi * (phase + apart * thirds)))
     if draws.happens(rng, 0.35):
         phase = rng.uniform(1.0, 8.0) * y + rng.random()
-        depth = 0.4 * draws.strength * rng.uniform(0.1, 1.0)
-        light = light * (1.0 + depth * np.cos(2.0 * np.pi * phase)).astype(np.float32)
+        flicker = 0.4 * draws.strength * rng.uniform(0.1, 1.0)
+        light = light * (1.0 + flicker * np.cos(2.0 * np.pi * phase)).astype(np.float32)
     return np.asarray(light, np.float32)
 
 
