@@ -28,9 +28,9 @@ def degrade(
 
     A seed draws the scene, the severity how bad it is: the same seed is the same scene at
     every severity. In the order of physics: creases, the light box or the monitor, cut
-    edges, paper labels; perspective; a monitor's moire, shadow, glare, fingers; vignette,
-    exposure and white balance, defocus and shake, noise of the sensor, the camera's tone curve,
-    and JPEG.
+    edges, paper labels; perspective, before a wall; a monitor's moire, stripes and bands of
+    lamps, shadow, glare and halos, fingers; vignette, exposure and white balance, defocus and
+    shake, noise of the sensor, the camera's tones, and JPEG, which some messengers make twice.
 
     Parameters
     ----------
