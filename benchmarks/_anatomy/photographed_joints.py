@@ -63,17 +63,11 @@ def joint_finder(films, boxes, augment, epochs):
 
 def corner_finder(films, epochs):
     """Return a finder of the corners of films on photographs."""
-    shown, corners = corner_annotations(films, copies=2, random_state=0)
+    shown, corners = corner_annotations(films, copies=5, random_state=0)
     finder = af.anatomy.LandmarkFinder(
-        corners,
-        size=64,
-        epochs=epochs or 30,
-        mirrored=(),
-        refine_mm=None,
-        verbose=0,
-        random_state=0,
+        corners, epochs=epochs or 12, mirrored=(), verbose=0, random_state=0
     )
-    return finder.fit(shown, groups=np.repeat(np.arange(len(films)), 3))
+    return finder.fit(shown, groups=np.repeat(np.arange(len(films)), 6))
 
 
 def flattened_by(finder, photos: list[np.ndarray]) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -44,17 +44,11 @@ def read_films(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def make_finder(others: pd.DataFrame, epochs: int) -> af.anatomy.LandmarkFinder:
     """Return what finds the corners of films, learned from films of other patients."""
-    shown, corners = corner_annotations(list(others["film"]), copies=2, random_state=0)
+    shown, corners = corner_annotations(list(others["film"]), copies=5, random_state=0)
     finder = af.anatomy.LandmarkFinder(
-        corners,
-        size=64,
-        epochs=epochs,
-        mirrored=(),
-        refine_mm=None,
-        verbose=0,
-        random_state=0,
+        corners, epochs=epochs, mirrored=(), verbose=0, random_state=0
     )
-    return finder.fit(shown, groups=np.repeat(others["group"].to_numpy(), 3))
+    return finder.fit(shown, groups=np.repeat(others["group"].to_numpy(), 6))
 
 
 def photographed(films: pd.DataFrame, severity: int, make: Photographer) -> pd.DataFrame:
@@ -95,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
     begun = time.perf_counter()
     films, others = read_films(args.data / "cxr")
     films = films[["film", "group"]].assign(icu=films["label_icu"].astype(int))
-    finder = make_finder(others, args.epochs or 30)
+    finder = make_finder(others, args.epochs or 12)
     print(f"{len(films)} films of {films['group'].nunique()} patients; corners learned from "
           f"{len(others)} others, {time.perf_counter() - begun:.0f} s")  # fmt: skip
     asked = {"films": films}

@@ -25,6 +25,8 @@ from asfusion.exceptions import (
     InputError,
     ShapeError,
 )
+from asfusion.imaging.photographs import camera, scene
+from asfusion.imaging.photographs._draws import Draws
 from asfusion.imaging.photographs._snap import snapped
 from asfusion.imaging.photographs.augment import PhotographAugment
 from asfusion.imaging.photographs.geometry import (
@@ -129,6 +131,26 @@ def test_worse_severities_are_further_from_the_film() -> None:
     errors = [error(severity) for severity in range(1, 6)]
     assert errors == sorted(errors)
     assert errors[0] < 0.1 < errors[4]
+
+
+EFFECTS = (
+    scene.stripes,
+    scene.shadow,
+    scene.glare,
+    scene.fingers,
+    camera.vignette,
+    camera.blur,
+    camera.noise,
+)
+
+
+@pytest.mark.parametrize("effect", EFFECTS, ids=lambda effect: effect.__name__)
+def test_effects_grow_from_nothing_and_are_not_all_alike(effect: Any) -> None:
+    light = camera.to_light(np.stack([np.tile(FILM, (4, 4))] * 3))
+    assert np.allclose(effect(light, Draws(3, 0.0)), light, atol=1e-5)
+    seen = [effect(light, Draws(seed, 1.0)) for seed in range(6)]
+    assert all(np.isfinite(one).all() and one.dtype == np.float32 for one in seen)
+    assert len({one.tobytes() for one in seen}) > 3
 
 
 @pytest.mark.parametrize("shape", [(80, 64), (1, 64, 80), (3, 50, 50)])

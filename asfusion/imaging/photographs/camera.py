@@ -9,9 +9,11 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from scipy.signal import oaconvolve
 
 from asfusion.imaging._in_memory import read_content
+from asfusion.imaging._resize import resize
 from asfusion.imaging.photographs._draws import Draws
 
 Light = NDArray[np.float32]
@@ -80,7 +82,11 @@ def noise(light: Light, draws: Draws) -> Light:
     dim = draws.strength * rng.uniform(0.3, 1.0)
     share = np.float32(min(1.0, max(light.shape[1:]) / _USUAL) ** 0.5)
     spread = share * np.sqrt((0.045 * dim) ** 2 * light + (0.008 * dim) ** 2)
-    return np.asarray(light + spread * rng.standard_normal(light.shape, np.float32), np.float32)
+    grain = rng.standard_normal(light.shape, np.float32)
+    if draws.happens(rng, 0.6):  # what is left of noise that was taken away: coarse, and coloured
+        coarse = gaussian_filter(grain, (0.0, *[rng.uniform(0.6, 1.8)] * 2))
+        grain = grain * np.float32(rng.random()) + coarse / max(float(coarse.std()), 1e-6)
+    return np.asarray(light + spread * grain, np.float32)
 
 
 def develop(light: Light, draws: Draws) -> NDArray[np.uint8]:
@@ -89,13 +95,34 @@ def develop(light: Light, draws: Draws) -> NDArray[np.uint8]:
     shown = np.clip(light, 0.0, 1.0) ** np.float32(1.0 / _GAMMA)
     contrast = np.float32(draws.strength * rng.uniform(-0.2, 0.6))
     curved = shown + contrast * (shown * shown * (3.0 - 2.0 * shown) - shown)
+    curved = curved ** np.float32(np.exp(draws.strength * rng.normal(0.0, 0.25)))
+    if draws.happens(rng, 0.7):  # details are made stronger, or smoothed
+        grey, wide = curved.mean(axis=0), rng.uniform(0.003, 0.03) * max(light.shape)
+        more = np.float32(draws.strength * rng.uniform(-0.4, 0.9))
+        curved = curved + more * (grey - gaussian_filter(grey, wide))
     return np.asarray(np.rint(255.0 * np.clip(curved, 0.0, 1.0)), np.uint8)
 
 
 def jpeg(pixels: NDArray[np.uint8], draws: Draws) -> NDArray[np.uint8]:
-    """Return a picture (3, H, W) as sent by a messenger."""
-    quality = int(94 - 60 * draws.strength * draws.stream("jpeg").uniform(0.3, 1.0))
+    """Return a picture (3, H, W) as sent by a messenger, or made smaller and sent on."""
+    rng, (height, width) = draws.stream("jpeg"), pixels.shape[1:]
+    sent = _sent(pixels, draws, rng)
+    if not draws.happens(rng, 0.5):
+        return sent
+    share = rng.uniform(0.45, 0.95)
+    tall, wide = max(8, round(share * height)), max(8, round(share * width))
+    smaller = _sent(_resized(sent, tall, wide), draws, rng)
+    return _resized(smaller, height, width)
+
+
+def _sent(pixels: NDArray[np.uint8], draws: Draws, rng: np.random.Generator) -> NDArray[np.uint8]:
+    quality = int(94 - 60 * draws.strength * rng.uniform(0.3, 1.0))
     return read_content(as_jpeg(pixels, quality), None, 3)
+
+
+def _resized(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    planes = [resize(plane, height, width) for plane in pixels]
+    return np.asarray(np.rint(np.clip(np.stack(planes), 0.0, 255.0)), np.uint8)
 
 
 def as_jpeg(pixels: NDArray[np.uint8], quality: int = 95) -> bytes:

@@ -41,7 +41,7 @@ def on_plate(film: Pixels, draws: Draws, *, monitor: bool) -> tuple[Pixels, int]
     from PIL import Image, ImageDraw
 
     rng, (height, width) = draws.stream("plate"), film.shape[1:]
-    margin = int(np.ceil(rng.uniform(0.08, 0.4) * max(height, width)))
+    margin = int(np.ceil(rng.choice([0.03, 0.4]) * rng.uniform(0.2, 1.0) * max(height, width)))
     shape = (height + 2 * margin, width + 2 * margin)
     plate = np.empty((3, *shape), np.uint8)
     plate[:] = (_screen if monitor else _light_box)(shape, rng)
@@ -80,7 +80,8 @@ def _bluish(film: Pixels, rng: np.random.Generator) -> Pixels:
 
 def _screen(shape: tuple[int, int], rng: np.random.Generator) -> NDArray[np.floating[Any]]:
     """Return the rest of a screen: dark, with bars of a viewer and its frame."""
-    screen = np.full((3, *shape), rng.uniform(5.0, 70.0), np.float32)
+    bright = 255.0 if rng.random() < 0.25 else 70.0  # viewers of some are light
+    screen = np.full((3, *shape), rng.uniform(5.0, bright), np.float32)
     bar = int(rng.uniform(0.03, 0.08) * shape[0])
     grey = rng.uniform(60.0, 220.0)
     if rng.random() < 0.6:

@@ -28,9 +28,9 @@ def degrade(
 
     A seed draws the scene, the severity how bad it is: the same seed is the same scene at
     every severity. In the order of physics: creases, the light box or the monitor, cut
-    edges, paper labels; perspective; a monitor's moire, shadow, glare, fingers; vignette,
-    exposure and white balance, defocus and shake, noise of the sensor, the camera's tone curve,
-    and JPEG.
+    edges, paper labels; perspective, before a wall; a monitor's moire, stripes and bands of
+    lamps, shadow, glare and halos, fingers; vignette, exposure and white balance, defocus and
+    shake, noise of the sensor, the camera's tones, and JPEG, which some messengers make twice.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def _check_film(pixels: Any) -> NDArray[np.uint8]:
 def _view(film: tuple[int, ...], photo: tuple[int, int], draws: Draws) -> Floats:
     """Return the homography of a film seen by a camera that is held aslant."""
     rng, strength = draws.stream("view"), draws.strength
-    turn, tip, tilt = np.deg2rad([14.0, 24.0, 24.0]) * strength * rng.uniform(-1.0, 1.0, 3)
+    turn, tip, tilt = np.deg2rad([15.0, 30.0, 30.0]) * strength * rng.uniform(-1.0, 1.0, 3)
     fill = 0.94 - 0.4 * strength * rng.random()
     if draws.happens(rng, 0.35):
         fill = 0.98 + 0.06 * strength * rng.random()  # the film is not all on it
@@ -151,7 +151,7 @@ def _shoot(
     light = camera.to_light(_in_room(plate, seen @ onto, photo, draws))
     if is_monitor:
         light = scene.moire(light, draws, seen, small.shape[1:], margin)
-    for effect in (scene.shadow, scene.glare, scene.fingers):
+    for effect in (scene.stripes, scene.shadow, scene.glare, scene.fingers):
         light = effect(light, draws)
     for effect in (camera.vignette, camera.balance, camera.blur, camera.noise):
         light = effect(light, draws)
@@ -176,11 +176,8 @@ def _in_room(
     plate: NDArray[np.uint8], homography: Floats, photo: tuple[int, int], draws: Draws
 ) -> NDArray[np.uint8]:
     """Return the plate as seen, before the wall behind it."""
-    wall = draws.stream("room").uniform(10.0, 140.0) * np.exp(
-        draws.stream("wall").normal(0.0, 0.1, 3)
-    )
+    wall = scene.wall(photo, draws)
     cover = np.full((1, *plate.shape[1:]), 255, np.uint8)
     seen = warp(np.concatenate([plate, cover]), homography, *photo)
     there = seen[3:] / np.float32(255.0)
-    room = np.clip(wall, 0.0, 255.0).astype(np.float32)[:, None, None]
-    return np.asarray(np.rint(seen[:3] * there + room * (1.0 - there)), np.uint8)
+    return np.asarray(np.rint(seen[:3] * there + wall * (1.0 - there)), np.uint8)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _ALL = (1, 2, 3, 4, 5)
-_TO_LEARN = 448  # side in pixels of photographs that a finder learns from: it looks at fewer
+_TO_LEARN = 320  # side in pixels of photographs that a finder learns from: it looks at fewer
 
 
 class _Shot(NamedTuple):
