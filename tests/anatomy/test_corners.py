@@ -30,10 +30,11 @@ from asfusion.exceptions import (
     BundleError,
     ColumnError,
     ConfigurationError,
+    ImageReadError,
     InputError,
     UnfittedError,
 )
-from asfusion.imaging.original import Original
+from asfusion.imaging.original import Original, read_original
 from tests.spines import VIEWS, spine
 
 CORNERS = CERVICAL_CORNERS + LUMBAR_CORNERS
@@ -483,3 +484,22 @@ def test_a_saved_scorer_tells_its_columns_before_anything_is_fitted(
     assert rows.tolist() == [False] * 2 + [True] * (N - 2)
     monkeypatch.undo()
     assert CornerEncoder(tmp_path / "none.asf").describe() == "all columns"
+
+
+def test_an_unreadable_film_is_named_by_its_column_and_row(cohort: Any, folder: Any) -> None:
+    class Reading(Pointed):
+        def fit(self, films: Any, groups: Any = None) -> Pointed:
+            for film in films:
+                if film is not None:
+                    read_original(film)
+            return super().fit(films, groups)
+
+    X, grades, points = cohort
+    X = X.copy()
+    (folder / "broken.png").write_bytes(b"no picture")
+    X.loc[9, "lumbar_xray"] = str(folder / "broken.png")
+    scorer = CornerScorer(points, finder=Reading(), epochs=1, verbose=0, random_state=0)
+    rows = np.array([12, 9, 3, 5])
+    part = Frame.read(X).take(rows).as_part()
+    with pytest.raises(ImageReadError, match=r"'lumbar_xray', row 9: expected a PNG"):
+        scorer.set_params(calibration_fraction=0.0).fit(part, grades.iloc[rows])
