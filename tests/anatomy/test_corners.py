@@ -325,13 +325,18 @@ def test_a_scorer_that_cannot_be_is_not_loaded(scorer: CornerScorer, changed: An
 def test_scores_show_themselves(scorer: CornerScorer, cohort: Any) -> None:
     scores = scorer.score_films(cohort[0])
     assert repr(scores).startswith("mSASSS of 14 row(s), 24 corners each; 14 corner(s) cannot be")
+    assert " - to -" not in repr(scores)
     assert "Intervals of 50%, calibrated." in scores._repr_html_()
     frame = scores.to_frame()
     assert len(frame) == N * 24
     assert frame.loc[3 * 24 + 2, ["corner", "status"]].tolist() == ["C3L", "lost"]
     figure = scores.plot(3)
     assert [axis.get_title().split()[0] for axis in figure.axes] == ["cervical", "lumbar"]
-    assert len(scores.plot(N - 1).axes) == 1
+    assert figure.axes[0].get_title().endswith("(1 of 12 corners cannot be read)")
+    assert sum(text.get_text().endswith("?") for text in figure.axes[0].texts) == 1
+    alone = scores.plot(N - 1)
+    assert len(alone.axes) == 1
+    assert alone.get_suptitle() == "no mSASSS"
     with pytest.raises(ConfigurationError, match=r"row: expected one of the 14 row\(s\), got 14"):
         scores.plot(14)
     nothing = scorer.score_films(pd.DataFrame({column: [None] for column in VIEWS}))
