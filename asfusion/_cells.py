@@ -97,7 +97,8 @@ def kind_of_objects(cells: list[Any]) -> Kind:
     return "text"
 
 
-def numbers_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
+def numbers_of_objects(cells: list[Any], name: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return cells (N,) as numbers; `rows` (N,) are what an error calls theirs."""
     out = np.full(len(cells), np.nan)
     for row, cell in enumerate(cells):
         if is_missing(cell):
@@ -108,24 +109,28 @@ def numbers_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
             out[row] = np.inf
         except (TypeError, ValueError):
             msg = (
-                f"Column {name!r}, row {row}: expected a number, got {type(cell).__name__}. "
+                f"Column {name!r}, row {rows[row]}: expected a number, got {type(cell).__name__}. "
                 "Convert the column first, or use it as a category."
             )
             raise ColumnError(msg) from None
     return out
 
 
-def days_of_objects(cells: list[Any], name: str) -> NDArray[np.float64]:
+def days_of_objects(
+    cells: list[Any], name: str, rows: NDArray[np.int64] | None = None
+) -> NDArray[np.float64]:
+    """Return cells (N,) as days; `rows` (N,) are what an error calls theirs, if not 0, 1, ..."""
+    rows = np.arange(len(cells)) if rows is None else rows
     out = np.full(len(cells), np.nan)
     for row, cell in enumerate(cells):
         if is_missing(cell) or (isinstance(cell, str) and not cell.strip()):
             continue
-        date = _parse_date(cell, name, row) if isinstance(cell, str) else cell
+        date = _parse_date(cell, name, int(rows[row])) if isinstance(cell, str) else cell
         if isinstance(date, np.datetime64):
             date = date.astype("datetime64[us]").item()
         if not isinstance(date, datetime.date):
             msg = (
-                f"Column {name!r}, row {row}: expected a date, got {type(cell).__name__}. "
+                f"Column {name!r}, row {rows[row]}: expected a date, got {type(cell).__name__}. "
                 "Convert the column to dates first."
             )
             raise ColumnError(msg)

@@ -6,6 +6,7 @@ a `Frame` for numbers, strings or rows and never sees the user's container.
 
 from __future__ import annotations
 
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -41,6 +42,9 @@ _TYPES = {
 _MOST_WIDTHS = 32  # of arrays, whose names are kept
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
 
+# Tables that are parts of others, and the row of each of their rows there, while they live.
+_taken: dict[int, tuple[weakref.ref[Any], NDArray[np.int64]]] = {}
+
 
 class Frame:
     """A table of rows with named columns, over pandas, polars or a 2-D array.
@@ -49,9 +53,12 @@ class Frame:
     `numbers`, whatever the container calls them (None, NaN, NaT, pd.NA, null).
     """
 
-    def __init__(self, native: Any, *, is_array: bool) -> None:
+    def __init__(
+        self, native: Any, *, is_array: bool, origin: NDArray[np.int64] | None = None
+    ) -> None:
         self._frame = nw.from_native(native, eager_only=True)
         self.is_array = is_array
+        self._origin = _origin_of(native) if origin is None else origin
         self.columns: tuple[str, ...] = tuple(self._frame.columns)
 
     @classmethod
@@ -100,6 +107,11 @@ class Frame:
         """Return the number of rows."""
         return int(self._frame.shape[0])
 
+    @property
+    def origin(self) -> NDArray[np.int64]:
+        """Where each row stands in what the user passed: messages name it so."""
+        return np.arange(len(self)) if self._origin is None else self._origin
+
     def check_columns(self, names: Sequence[str], who: str) -> None:
         """Raise `ColumnError` unless every one of `names` is a column."""
         present = set(self.columns)
@@ -121,15 +133,16 @@ class Frame:
         if self._frame.implementation.is_pandas():  # by place: names take it five times as long
             places = {name: place for place, name in enumerate(self.columns)}
             chosen = native.take([places[name] for name in names], axis=1)
-            return Frame(chosen, is_array=self.is_array)
-        # Not by `select`: there, polars takes a name such as "^a$" for a pattern.
-        return Frame(native[list(names)], is_array=self.is_array)
+        else:  # not by `select`: there, polars takes a name such as "^a$" for a pattern
+            chosen = native[list(names)]
+        return Frame(chosen, is_array=self.is_array, origin=self._origin)
 
     def take(self, rows: NDArray[Any]) -> Frame:
         """Return the given rows, as positions or a bool mask."""
         rows = np.asarray(rows)
         positions = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
-        return Frame(self._frame[positions, :].to_native(), is_array=self.is_array)
+        taken = self._frame[positions, :].to_native()
+        return Frame(taken, is_array=self.is_array, origin=self.origin[positions])
 
     def stack(self, other: Frame) -> Frame:
         """Return these rows and, below them, those of a frame of the same container and columns."""
@@ -165,7 +178,7 @@ class Frame:
             name, list(texts), nw.String, backend=nw.get_native_namespace(self._frame)
         )
         plain = nw.maybe_reset_index(self._frame)
-        return Frame(plain.with_columns(column).to_native(), is_array=self.is_array)
+        return self._alike(plain.with_columns(column))
 
     def with_cells(self, name: str, cells: Sequence[Any]) -> Frame:
         """Return the same rows with other cells, of any kind, in one column."""
@@ -173,11 +186,11 @@ class Frame:
         if self._frame.implementation.is_pandas():
             column = native[name].astype(object).copy()
             column[:] = np.fromiter(cells, object, len(cells))
-            return Frame(native.assign(**{name: column}), is_array=self.is_array)
+            return self._alike(nw.from_native(native.assign(**{name: column})))
         import polars as pl
 
         column = pl.Series(name, list(cells), dtype=pl.Object)
-        return Frame(native.with_columns(column), is_array=self.is_array)
+        return self._alike(nw.from_native(native.with_columns(column)))
 
     def blank(self, kept: Mapping[str, NDArray[np.bool_]]) -> Frame:
         """Return the same rows, in which cells of some columns are missing.
@@ -198,11 +211,16 @@ class Frame:
             )
             # Not by `nw.col`: there, polars takes a name such as "^a$" for a pattern.
             plain = plain.with_columns(nw.when(stays).then(column).alias(name))
-        return Frame(plain.to_native(), is_array=self.is_array)
+        return self._alike(plain)
 
     def to_native(self) -> Any:
         """Return the pandas or polars DataFrame that this Frame views."""
         return self._frame.to_native()
+
+    def as_part(self) -> Any:
+        """Return what `to_native` does; who reads this very table again knows its `origin`."""
+        native = self.to_native()
+        return native if self._origin is None else _remembered(native, self._origin)
 
     def kind(self, name: str) -> Kind:
         """Return what the column holds; strings are ``"text"``, to be told apart later."""
@@ -276,7 +294,7 @@ class Frame:
         if infinite.size:
             msg = (
                 f"Column {name!r}: expected finite numbers or missing cells, got infinity in "
-                f"{infinite.size} row(s), the first at position {infinite[0]}. "
+                f"{infinite.size} row(s), the first at position {self.origin[infinite[0]]}. "
                 "Replace infinities by NaN if they mean 'not measured'."
             )
             raise InputError(msg)
@@ -326,7 +344,7 @@ class Frame:
         if _is_date(self._types[name]):
             microseconds = column.cast(nw.Datetime("us")) if column.dtype == nw.Date else column
             return _as_floats(microseconds.dt.timestamp("us")) / _MICROSECONDS_A_DAY
-        return days_of_objects(column.to_list(), name)
+        return days_of_objects(column.to_list(), name, self.origin)
 
     def strings(self, name: str) -> list[str | None]:
         """Return a column as strings, missing cells (also blank ones) as None."""
@@ -351,6 +369,10 @@ class Frame:
                 found[stored] = _TYPES.get(stored) or self._frame.get_column(name).dtype
             types[name] = found[stored]
         return types
+
+    def _alike(self, table: Any) -> Frame:
+        """Return another table of the same rows."""
+        return Frame(table.to_native(), is_array=self.is_array, origin=self._origin)
 
     def _parts(self, names: Sequence[str]) -> Iterator[list[str]]:
         width = max(1, _CELLS_AT_ONCE // max(1, len(self)))
@@ -395,12 +417,32 @@ class Frame:
             return np.array(cells)
         if _is_numeric(dtype) or dtype == nw.Boolean:
             return _stored_numbers(self._frame.get_column(name))
-        return numbers_of_objects(self.cells(name), name)
+        return numbers_of_objects(self.cells(name), name, self.origin)
 
     def _refuse_first(self, names: Sequence[str]) -> None:
         """Raise what `numbers` raises first, in the order of the columns."""
         for name in names:
             self.numbers(name)
+
+
+def as_part(part: Any, whole: Any, rows: NDArray[np.int64]) -> Any:
+    """Return rows of a table that somebody took, known to be those of the whole."""
+    if not hasattr(part, "columns"):
+        return part
+    origin = _origin_of(whole)
+    return _remembered(part, rows if origin is None else origin[rows])
+
+
+def _remembered(native: Any, origin: NDArray[np.int64]) -> Any:
+    key = id(native)
+    _taken[key] = weakref.ref(native, lambda _: _taken.pop(key, None)), origin
+    return native
+
+
+def _origin_of(native: Any) -> NDArray[np.int64] | None:
+    """Return the `origin` of a table that is a part, None of any other."""
+    known, origin = _taken.get(id(native), (None, None))
+    return origin if known is not None and known() is native else None
 
 
 def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:

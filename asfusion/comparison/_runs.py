@@ -131,8 +131,8 @@ class EstimatorRun(Run):
         train, test = fold
         model = clone(self.model).set_params(random_state=seed)
         groups = data.groups[train] if data.is_grouped else None
-        model.fit(data.frame.take(train).to_native(), data.labels(train), groups=groups)
-        rows = data.frame.take(test).to_native()
+        model.fit(data.frame.take(train).as_part(), data.labels(train), groups=groups)
+        rows = data.frame.take(test).as_part()
         found = {self.entry.name: _ask(model, rows, data)} if self.entry else {}
         for modality, name in self.members.items():
             member = model.models_.get(modality)

@@ -70,7 +70,7 @@ class ScoresPage(Page):
         return [
             (
                 str(row), _whole(self.total[row]),
-                f"{_whole(self.lower[row])} to {_whole(self.upper[row])}",
+                self._interval(row),
                 _whole(self.cervical[row]), _whole(self.lumbar[row]),
                 str(unreadable[row]), str(unsure[row]),
             )
@@ -88,9 +88,13 @@ class ScoresPage(Page):
         figure, axes = figures.new_axes((4.6 * len(shown), 6.4), 1, len(shown), shown=True)
         for axis, (view, film) in zip(axes, shown.items(), strict=True):
             self._draw_film(axis, row, view, film)
-        interval = f"{_whole(self.lower[row])} to {_whole(self.upper[row])}"
-        figure.suptitle(f"mSASSS {_whole(self.total[row])} ({interval})")
+        known = f"mSASSS {_whole(self.total[row])} ({self._interval(row)})"
+        figure.suptitle("no mSASSS" if np.isnan(self.total[row]) else known)
         return figures.shown_once(figure)
+
+    def _interval(self, row: int) -> str:
+        low, high = _whole(self.lower[row]), _whole(self.upper[row])
+        return "-" if low == high == "-" else f"{low} to {high}"
 
     def _draw_film(self, axis: Axes, row: int, view: str, film: Any) -> None:
         original = read_original(film)
@@ -98,20 +102,25 @@ class ScoresPage(Page):
         axis.imshow(original.pixels[0], cmap="gray", extent=(0, width, height, 0))
         axis.set_aspect(original.aspect)
         places = PLACES[view]
-        for (x, y), grade in zip(self.points[row, places], self.grades[row, places], strict=True):
+        grades, sure = self.grades[row, places], self.status[row, places] != "unsure"
+        for (x, y), grade, is_sure in zip(self.points[row, places], grades, sure, strict=True):
             if np.isnan(grade):
                 axis.plot(x, y, "x", color="white", markersize=5)
                 continue
             colour = _COLOURS[int(grade)]
             axis.plot(x, y, "o", color=colour, markersize=5, markerfacecolor="none")
-            if grade > 0:
-                beside = (x - 0.035 * width, y)
-                axis.annotate(
-                    f"{int(grade)}", beside, color=colour, ha="right", va="center", weight="bold"
-                )
-        segment = self.cervical if view == "cervical" else self.lumbar
-        axis.set(title=f"{view} {_whole(segment[row])}", xlim=(0, width), ylim=(height, 0))
+            label = (f"{int(grade)}" if grade else "") + ("" if is_sure else "?")
+            beside = (x - 0.035 * width, y)
+            axis.annotate(label, beside, color=colour, ha="right", va="center", weight="bold")
+        axis.set(title=self._segment(row, view), xlim=(0, width), ylim=(height, 0))
         axis.set_axis_off()
+
+    def _segment(self, row: int, view: str) -> str:
+        grades = self.grades[row, PLACES[view]]
+        total = (self.cervical if view == "cervical" else self.lumbar)[row]
+        lost = int(np.isnan(grades).sum())
+        told = view if np.isnan(total) else f"{view} {total:.0f}"
+        return f"{told} ({lost} of {len(grades)} corners cannot be read)" if lost else told
 
 
 def _whole(number: float) -> str:

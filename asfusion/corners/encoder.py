@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,7 +23,7 @@ from asfusion.corners.scorer import CornerScorer
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.encoders._files import films_of
 from asfusion.encoders.tabular import TabularEncoder
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import AsfusionError, ConfigurationError, InputError
 from asfusion.nn.network import EncoderNetwork
 from asfusion.persistence import load
 
@@ -233,8 +234,13 @@ class CornerEncoder(FeatureEncoder):
         return np.asarray(told @ np.arange(told.shape[2]))
 
     def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
-        columns = getattr(self.scorer, "columns", None)
-        return tuple(columns.values()) if columns else ()
+        scorer = self.scorer
+        if isinstance(scorer, str | Path):
+            try:
+                scorer = _read_scorer(scorer)
+            except AsfusionError:  # told by fit
+                return ()
+        return tuple(getattr(scorer, "columns", {}).values())
 
     def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
         root = getattr(self.scorer, "root", None)
@@ -262,9 +268,20 @@ def _framed(grades: Floats) -> Any:
 
 
 def _read_scorer(path: str | Path) -> CornerScorer:
-    scorer = load(path)
+    try:
+        made = Path(path).stat()
+    except OSError:
+        scorer = load(path)  # which says what is wrong
+    else:
+        scorer = _loaded(str(path), made.st_mtime_ns, made.st_ino)
     if not hasattr(scorer, "score_films"):
         msg = f"scorer: expected a saved CornerScorer, got a saved {type(scorer).__name__}."
         raise ConfigurationError(msg)
     found: CornerScorer = scorer
     return found
+
+
+@lru_cache(maxsize=2)
+def _loaded(path: str, *made: int) -> Any:
+    """Return what is saved in a folder, read once for as long as it is that folder."""
+    return load(path)

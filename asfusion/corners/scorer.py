@@ -30,14 +30,16 @@ from asfusion.corners._places import grades_of, places_of, table_of_view
 from asfusion.corners._sums import expected_sums, interval_of, sums_of
 from asfusion.corners._views import Films, Placed, cut_rows, in_film_pixels, spread_over
 from asfusion.corners.scores import CornerScores
-from asfusion.encoders._files import films_of
+from asfusion.encoders._files import explain_file, films_of
 from asfusion.estimators._conformal import (
     check_coverage,
     patients_needed,
     score_quantile,
     sorted_scores,
 )
-from asfusion.exceptions import BundleError, ConfigurationError, InputError
+from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
+from asfusion.imaging.original import read_original
+from asfusion.imaging.read import WHO
 from asfusion.nn._budget import at_most_values
 
 Floats = NDArray[np.float64]
@@ -48,17 +50,22 @@ _LEAST_SIZE, _MOST_SIZE = 16, 256
 
 
 class _Given(NamedTuple):
-    """Films of both views: the cells as they are, and what they lead to."""
+    """Films of both views: the cells as they are, what they lead to, and the user's rows."""
 
     cells: dict[str, list[Any]]
     films: Films
-    n_rows: int
+    origin: Rows
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return len(self.origin)
 
     def take(self, rows: Rows) -> _Given:
         """Return some rows."""
         cells = {view: [column[row] for row in rows] for view, column in self.cells.items()}
         films = {view: [column[row] for row in rows] for view, column in self.films.items()}
-        return _Given(cells, films, len(rows))
+        return _Given(cells, films, self.origin[rows])
 
 
 class CornerScorer(Described, Bundled):
@@ -223,6 +230,8 @@ class CornerScorer(Described, Bundled):
             If targets, groups or annotations cannot be used.
         ColumnError
             If a column is missing.
+        ImageReadError
+            If an annotated film cannot be read.
         """
         columns = self._check_params()
         self.seed_ = draw_seed(self.random_state)
@@ -355,7 +364,7 @@ class CornerScorer(Described, Bundled):
         frame.check_columns(list(columns.values()), "CornerScorer")
         films = {view: films_of(frame, name, self.root) for view, name in columns.items()}
         cells = {view: frame.cells(name) for view, name in columns.items()}
-        return _Given(cells, films, len(frame))
+        return _Given(cells, films, frame.origin)
 
     def _grades(self, targets: Any, X: Any, given: _Given) -> Floats:
         if targets is None:
@@ -404,7 +413,22 @@ class CornerScorer(Described, Bundled):
         self.finders_ = {}
         for view, cells in given.cells.items():
             finder = self._new_finder(view, table_of_view(self.annotations, view))
-            self.finders_[view] = finder.fit(cells, groups=patients)
+            try:
+                self.finders_[view] = finder.fit(cells, groups=patients)
+            except ImageReadError:
+                self._refuse_unreadable(view, given)
+                raise
+
+    def _refuse_unreadable(self, view: str, given: _Given) -> None:
+        """Raise for the first film of a view that cannot be read, by its column and row."""
+        for row, film in zip(given.origin.tolist(), given.films[view], strict=True):
+            try:
+                if film is not None:
+                    read_original(film)
+            except ImageReadError as error:
+                problem = str(error).removeprefix(WHO)
+                told = explain_file(self.columns[view], row, problem, film, self.root)
+                raise ImageReadError(f"{told} Correct it, or leave the row out.") from None
 
     def _new_finder(self, view: str, table: Any) -> LandmarkFinder:
         pattern = LandmarkFinder(size=_FOUND_AT) if self.finder is None else self.finder

@@ -143,7 +143,8 @@ class CornerScores(ScoresPage):
         -------
         matplotlib Figure
             A film beside the other; an empty ring is a sound corner, a number a grade of 1 to 3,
-            a cross a corner that was found and cannot be read.
+            a question mark one that nobody is sure to have found, a cross one that was found and
+            cannot be read.
 
         Raises
         ------

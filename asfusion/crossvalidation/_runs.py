@@ -62,13 +62,15 @@ class FoldTask:
     ----------
     model : estimator
         Unfitted.
-    X, y : rows as the estimator gets them
+    X : Frame or ndarray of n rows
         To fit.
+    y : rows as the estimator gets them
+        Their targets.
     strata : ndarray of shape (n,) or None
         Class number of each of these rows, if inner folds should share classes evenly.
     groups : ndarray of shape (n,) or None
         Patient of each of these rows.
-    asked : rows as the estimator gets them
+    asked : Frame or ndarray of m rows
         To predict.
     target : Target
         What y is.
@@ -92,7 +94,7 @@ class FoldTask:
         """
         model = self._fitted()
         cut, source = find_threshold(model, None, self.target.task)
-        return self.target.ask(model, self.asked), cut if source == "model" else None
+        return self.target.ask(model, _as_given(self.asked)), cut if source == "model" else None
 
     def _fitted(self) -> Any:
         """Return a copy fitted with a seed of its own, its inner folds by whole patients."""
@@ -105,7 +107,7 @@ class FoldTask:
             seed=derive_seed(self.seed, "inner folds"),
             few=False,
         ):
-            return copy.fit(self.X, self.y, **group_options(copy, self.groups))
+            return copy.fit(_as_given(self.X), self.y, **group_options(copy, self.groups))
 
 
 def run_folds(
@@ -153,14 +155,24 @@ def _task(model: Any, rows: FoldRows, fold: Split, seed: int) -> FoldTask:
     strata = rows.target.strata(rows.y)
     return FoldTask(
         model=model,
-        X=take_rows(rows.X, train),
+        X=_part(rows.X, train),
         y=take_rows(rows.labels, train),
         strata=None if strata is None else strata[train],
         groups=None if rows.groups is None else rows.groups[train],
-        asked=take_rows(rows.X, test),
+        asked=_part(rows.X, test),
         target=rows.target,
         seed=seed,
     )
+
+
+def _part(X: Any, rows: NDArray[np.int64]) -> Any:
+    """Return rows of X that still know where they stand in it."""
+    return X[rows] if isinstance(X, np.ndarray) else Frame.read(X).take(rows)
+
+
+def _as_given(part: Any) -> Any:
+    """Return rows in the container that they came in."""
+    return part.as_part() if isinstance(part, Frame) else part
 
 
 def take_rows(table: Any, rows: NDArray[np.int64]) -> Any:

@@ -27,6 +27,7 @@ from asfusion.imaging._cells import is_content
 from asfusion.imaging._films import Film, in_threads
 from asfusion.imaging._in_memory import extent_of
 from asfusion.imaging._quiet import quiet_readers
+from asfusion.imaging.original import read_original
 from asfusion.imaging.place import Place
 from asfusion.imaging.read import WHO
 
@@ -80,15 +81,25 @@ class FilmEncoder(Encoder):
         if self.region is None:
             return
         films = films_of(frame, self.column, self.root)
-        cells = films_of(frame, self.column)
         if isinstance(self.region, str | os.PathLike):
             finder: Any = read_finder(os.fspath(self.region))
         else:
-            finder = fitted_finder(self.region, cells, films, self.root)
+            finder = self._taught_finder(frame, films)
         self.finder_ = finder
         ours = {film_digest(film) for film in films if film is not None}
         # Films outside of these rows that the finder learned from: to judge by them flatters.
         self.elsewhere_ = tuple(sorted(set(finder.trained_on_) - ours))
+
+    def _taught_finder(self, frame: Frame, films: list[Film | None]) -> Any:
+        cells = films_of(frame, self.column)
+        try:
+            return fitted_finder(self.region, cells, films, self.root)
+        except ImageReadError:  # of an annotated film: let it be told as any other is
+            readable = self._read_all(films, frame.origin, lambda _, film: read_original(film))
+        kept = np.flatnonzero(readable).tolist()
+        return fitted_finder(
+            self.region, [cells[k] for k in kept], [films[k] for k in kept], self.root
+        )
 
     def _read(self, X: Any) -> Frame:
         """Return X as a Frame, and warn of films by which the finder knows more than it should."""
@@ -176,7 +187,7 @@ class FilmEncoder(Encoder):
         self,
         films: Sequence[Film | None],
         rows: NDArray[np.int64],
-        read: Callable[[int, Film], None],
+        read: Callable[[int, Film], object],
     ) -> NDArray[np.bool_]:
         """Let films be read, several at once, and return which of them could be."""
         present = np.asarray([film is not None for film in films], dtype=bool)

@@ -39,7 +39,7 @@ def films_of(frame: Frame, column: str, root: Root = None) -> list[Film | None]:
     cells, known = frame.cells(column), frame.known(column)
     return [
         _film(cell, column, row, root) if there else None
-        for row, (cell, there) in enumerate(zip(cells, known, strict=True))
+        for row, cell, there in zip(frame.origin.tolist(), cells, known, strict=True)
     ]
 
 

@@ -9,7 +9,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -47,6 +47,12 @@ _MAX_BYTES = 8 << 30
 _AT_ONCE = 32
 _BATCH = 8
 _WHO = "Series: "
+
+
+class _Cell(NamedTuple):
+    column: str
+    row: int
+    path: str
 
 
 class SeriesEncoder(Encoder):
@@ -233,7 +239,8 @@ class SeriesEncoder(Encoder):
         """Return a first volume: a wrong folder spoils all rows alike."""
         problem, n_files = "", 0
         for column in self._names():
-            for row, path in enumerate(self._paths(frame, column)):
+            paths = self._paths(frame, column)
+            for row, path in zip(frame.origin.tolist(), paths, strict=True):
                 if path is None:
                     continue
                 n_files += 1
@@ -259,14 +266,24 @@ class SeriesEncoder(Encoder):
         self.__dict__.pop("finder_", None)
         if self.region is None:
             return
-        cells: dict[str, str] = {}
+        cells: dict[str, _Cell] = {}
         for column in self._names():
             named = paths_of(frame, column, "series of slices")
-            pairs = zip(named, self._paths(frame, column), strict=True)
-            cells |= {cell: path for cell, path in pairs if cell and path}
-        self.finder_ = fit_slice_finder(
-            self.region, cells, lambda path: read_series(path, on_gap=self.on_gap)
-        )
+            paths, rows = self._paths(frame, column), frame.origin.tolist()
+            given = zip(named, rows, paths, strict=True)
+            cells |= {cell: _Cell(column, row, path) for cell, row, path in given if cell and path}
+        self.finder_ = fit_slice_finder(self.region, cells, self._read_annotated)
+
+    def _read_annotated(self, cell: _Cell) -> Volume | None:
+        """Return a series to learn from, None if it cannot be read and need not be."""
+        try:
+            return read_series(cell.path, on_gap=self.on_gap)
+        except ImageReadError as error:
+            if self.on_error == "missing":
+                return None  # told where all rows are read
+            raise type(error)(
+                self._explain(cell.column, cell.row, error, cell.path) + FIX
+            ) from None
 
     @property
     def _look(self) -> SliceLook | None:
@@ -291,7 +308,8 @@ class SeriesEncoder(Encoder):
         if errors:
             first = min(errors)
             n, s = wanted[first]
-            problem = self._explain(self.columns_[s], int(rows[n]), errors[first], given[first])
+            row = int(frame.origin[rows[n]])
+            problem = self._explain(self.columns_[s], row, errors[first], given[first])
             if self.on_error == "raise":
                 raise type(errors[first])(problem + FIX)
             message = (

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from asfusion.imaging.volumes._grid_plan import GridPlan
 from asfusion.imaging.volumes.grid import Grid, to_eight_bits, window_of
 from asfusion.imaging.volumes.volume import Volume
 
+T = TypeVar("T")
 _NUMBERS = ("x0", "y0", "x1", "y1", "x", "y")
 
 
@@ -73,11 +74,13 @@ class SliceLook:
         )
 
 
-def fit_slice_finder(region: Any, cells: Mapping[str, str], read: Callable[[str], Volume]) -> Any:
+def fit_slice_finder(
+    region: Any, cells: Mapping[str, T], read: Callable[[T], Volume | None]
+) -> Any:
     """Return a finder that learned on middle slices, or one that was saved.
 
-    `cells` are the paths of training series by the cell that names them, also in annotations;
-    only series that are annotated are read.
+    `cells` are what `read` reads training series from (None: it cannot) by the cell that names
+    them, also in annotations; only series that are annotated are read.
     """
     if isinstance(region, str | os.PathLike):
         return read_finder(os.fspath(region))
@@ -90,7 +93,8 @@ def fit_slice_finder(region: Any, cells: Mapping[str, str], read: Callable[[str]
     table.check_columns(["film"], "annotations")
     named = table.strings("film")
     known = dict.fromkeys(cell for cell in named if cell is not None and cell in cells)
-    pictures = {cell: middle_slice(read(cells[cell])) for cell in known}
+    volumes = ((cell, read(cells[cell])) for cell in known)
+    pictures = {cell: middle_slice(one) for cell, one in volumes if one is not None}
     rows = np.asarray([row for row, cell in enumerate(named) if cell in pictures], dtype=np.int64)
     kept = table.take(rows)
     columns = {name: list(kept.cells(name)) for name in kept.columns}

@@ -107,14 +107,17 @@ def read_visits(
         If a day is missing or not finite, comes twice in a row, or lies after the index date.
     """
     frame.check_columns([column], "VisitEncoder")
-    cells = [_fields(cell, column, row) for row, cell in enumerate(frame.cells(column))]
+    origin = frame.origin
+    given = zip(origin.tolist(), frame.cells(column), strict=True)
+    cells = [_fields(cell, column, row) for row, cell in given]
     per_row = np.asarray([count for count, _ in cells], dtype=np.int64)
     row = np.repeat(np.arange(len(cells)), per_row)
+    told = origin[row]
     names = tuple(values) if values is not None else _names(cells, time)
     if learned:
         _warn_if_renamed(cells, names, column, time)
-    day = _days(_flat(cells, time), row, column, time)
-    table = [_numbers(_flat(cells, name), row, column, name) for name in names]
+    day = _days(_flat(cells, time), told, column, time)
+    table = [_numbers(_flat(cells, name), told, column, name) for name in names]
     measured = np.stack(table, axis=1) if table else np.empty((len(row), 0))
     visits = Visits(len(cells), row, day, measured)
     late = day > 0
@@ -122,11 +125,12 @@ def read_visits(
         msg = (
             f"Column {column!r}: expected visits up to the index date ({time!r} at most 0), got "
             f"{int(late.sum())} after it in {len(np.unique(row[late]))} row(s), the first in row "
-            f"{row[late][0]}. Check the sign of the days; after_index='drop' leaves them out."
+            f"{told[late][0]}. Check the sign of the days; after_index='drop' leaves them out."
         )
         raise InputError(msg)
     # A visit at which nothing was measured says nothing.
-    return _in_order(visits.keep(~late & ~np.isnan(measured).all(axis=1)), column, time), names
+    kept = visits.keep(~late & ~np.isnan(measured).all(axis=1))
+    return _in_order(kept, origin, column, time), names
 
 
 def holds_visits(frame: Frame, name: str, time: str = "day") -> bool:
@@ -274,16 +278,17 @@ def _numbers(cells: list[Any], row: NDArray[np.int64], column: str, name: str) -
     return found
 
 
-def _in_order(visits: Visits, column: str, time: str) -> Visits:
+def _in_order(visits: Visits, origin: NDArray[np.int64], column: str, time: str) -> Visits:
     """Return visits by row and day, no day twice."""
     order = np.lexsort((visits.day, visits.row))
     found = visits.keep(order)
     again = np.flatnonzero((np.diff(found.day) == 0) & (np.diff(found.row) == 0))
     if again.size:
+        first = origin[found.row[again[0]]]
         msg = (
             f"Column {column!r}: expected each day once per row, got {again.size} repeated "
-            f"{time!r}, the first in row {found.row[again[0]]}. Give times as fractions of a day, "
-            "or merge visits of one day, as asfusion.VisitEncoder.nest(..., same_day='mean') does."
+            f"{time!r}, the first in row {first}. Give times as fractions of a day, or merge "
+            "visits of one day, as asfusion.VisitEncoder.nest(..., same_day='mean') does."
         )
         raise InputError(msg)
     return found

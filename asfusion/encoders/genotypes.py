@@ -396,8 +396,9 @@ def read_dosages(frame: Frame, columns: Sequence[str], hla_b27: str | None) -> N
     outside = ~np.isnan(raw) & ((raw < 0) | (raw > 2))
     if outside.any():
         rows, places = np.nonzero(outside)
+        row = frame.origin[rows[0]]
         msg = (
-            f"Column {columns[places[0]]!r}, row {rows[0]}: expected copies of an allele, from 0 "
+            f"Column {columns[places[0]]!r}, row {row}: expected copies of an allele, from 0 "
             f"to 2, got another number in {int(outside.sum())} cell(s). Code missing calls as NaN."
         )
         raise InputError(msg)

@@ -272,7 +272,7 @@ class ImageEncoder(FilmEncoder):
             weights=self.weights,
             download=self.download,
         )
-        self._check_readable(films_of(frame, self.column, self.root))
+        self._check_readable(frame)
         self._fit_finder(frame)
         self.__dict__.pop("network_", None)  # a network of another architecture is of no use
         self.columns_ = (self.column,)
@@ -431,9 +431,11 @@ class ImageEncoder(FilmEncoder):
 
     # -- files -------------------------------------------------------------------------
 
-    def _check_readable(self, films: Sequence[Film | None]) -> None:
+    def _check_readable(self, frame: Frame) -> None:
         """Raise unless a first file can be read: a wrong folder spoils all rows alike."""
-        given = [(row, film) for row, film in enumerate(films) if film is not None]
+        films = films_of(frame, self.column, self.root)
+        rows = frame.origin.tolist()
+        given = [(row, film) for row, film in zip(rows, films, strict=True) if film is not None]
         if not given:
             msg = (
                 f"{type(self).__name__}: expected an image in at least one training row, got "
@@ -458,17 +460,17 @@ class ImageEncoder(FilmEncoder):
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Read the images of the rows at the given positions."""
         every = films_of(frame, self.column, self.root)
-        films = [every[row] for row in rows]
+        films, told = [every[row] for row in rows], frame.origin[rows]
         if self._looks:
-            return self._arranged(self._see(films, rows))
+            return self._arranged(self._see(films, told))
         if self.store is not None and not any(map(is_content, films)):
-            return self._prepare_stored(cast("list[str | None]", films), rows)
+            return self._prepare_stored(cast("list[str | None]", films), told)
         pixels = np.zeros((len(rows), self.channels, self.size_, self.size_), dtype=np.uint8)
 
         def read(position: int, film: Film) -> None:
             pixels[position] = self._read_film(film, self.size_)
 
-        present = self._read_all(films, rows, read)
+        present = self._read_all(films, told, read)
         return Prepared({"pixels": torch.from_numpy(pixels)}, torch.from_numpy(present))
 
     def _arranged(self, seen: Sequence[Seen | None]) -> Prepared:

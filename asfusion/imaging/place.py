@@ -67,7 +67,9 @@ class Place:
         """Return which region it is, and where: in mm if that is known, else in pixels."""
         x0, y0, x1, y1 = self.box_mm or self.box
         unit = "px" if self.spacing_mm is None else "mm"
-        where = f"from {x0:.0f} {unit} right of and {y0:.0f} {unit} below the upper left corner"
+        across = f"{abs(x0):.0f} {unit} {'left' if x0 < 0 else 'right'} of"
+        down = f"{abs(y0):.0f} {unit} {'above' if y0 < 0 else 'below'}"
+        where = f"from {across} and {down} the upper left corner"
         return f"{self.name}: {x1 - x0:.0f} x {y1 - y0:.0f} {unit}, {where}"
 
     def visible(self, shape: tuple[int, int]) -> tuple[slice, slice, slice, slice]:

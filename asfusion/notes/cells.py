@@ -112,11 +112,11 @@ def read_raw_notes(
     """
     frame.check_columns(columns, who)
     rows: list[list[str]] = [[] for _ in range(len(frame))]
-    native = frame.to_native()
+    native, origin = frame.to_native(), frame.origin.tolist()
     for name in columns:
-        for row, cell in enumerate(native[name].to_list()):
+        for notes, row, cell in zip(rows, origin, native[name].to_list(), strict=True):
             for text in _texts(cell, name, row, who):
-                rows[row].extend(filter(None, map(clean, text.split("\f"))))
+                notes.extend(filter(None, map(clean, text.split("\f"))))
     return rows
 
 

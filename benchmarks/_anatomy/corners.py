@@ -4,8 +4,9 @@ A `CornerScorer` with its defaults learns from fine films (0.5 mm) of a cohort w
 studies, and is judged on another cohort: how near landmarks are (a corner that is lost counts as
 far), whether they are of the right vertebra (nearest among corners of their kind), how the grades
 agree with those that were drawn, the sum, and how often its interval holds the truth. Beside it
-stand the same network at true places, which no finder can beat, and a network that reads both
-films whole, at 224 pixels, and predicts the sum. Intervals are of patients.
+stand the same network at true places, which no finder can beat, and what needs no finder: one
+network that reads both films whole, at 224 pixels, and predicts the grades of all corners at once,
+and one that predicts the sum. Intervals are of patients.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from asfusion.clinical import CERVICAL_CORNERS, LUMBAR_CORNERS
 from asfusion.imaging.original import read_original
 
 CORNERS = CERVICAL_CORNERS + LUMBAR_CORNERS
+GRADES = [f"corner_{corner}" for corner in CORNERS]
 VIEWS = ("cervical", "lumbar")
 N_LEARN, N_JUDGE, N_QUICK = 200, 150, 60
 NEAR_MM = 4.0
@@ -36,7 +38,8 @@ def run(args: argparse.Namespace) -> None:
         learn = cohort(args.patients or N_LEARN, 0, Path(folder) / "a")
         other = cohort(n_judge, 1, Path(folder) / "b")
         judge(learned(learn, args), other, args)
-        tell_whole(learn, other)
+        tell_whole_grades(learn, other)
+        tell_whole_sum(learn, other)
 
 
 def cohort(n: int, seed: int, folder: Path) -> Any:
@@ -62,7 +65,7 @@ def judge(scorer: Any, other: Any, args: argparse.Namespace) -> None:
     begun = time.process_time()
     scores = scorer.score_films(other.X)
     print(f"scored {len(other.X)} patients in {time.process_time() - begun:.0f} s CPU")
-    true = other.targets[[f"corner_{corner}" for corner in CORNERS]].to_numpy(dtype=float)
+    true = other.targets[GRADES].to_numpy(dtype=float)
     tell_places(scores, other)
     tell_grades("at found places", scores, true, other.groups)
     at_true = scorer.score_films(other.X, points=other.corner_points)
@@ -129,16 +132,35 @@ def tell_grades(what: str, scores: Any, true: np.ndarray, patients: np.ndarray) 
           f"{by_patient(inside, patients, share)}, {width:.1f} wide")  # fmt: skip
 
 
-def tell_whole(learn: Any, other: Any) -> None:
+def tell_whole_grades(learn: Any, other: Any) -> None:
+    """Print how a network agrees that reads whole films and predicts all grades."""
+    begun = time.process_time()
+    told = whole_films(learn, learn.targets[GRADES], 3).predict(other.X)
+    true = other.targets[GRADES].to_numpy(dtype=float)
+    print(f"whole films, all grades ({time.process_time() - begun:.0f} s CPU)")
+    both = np.stack([true, np.rint(told), told], axis=2)
+    sums = np.stack([true.sum(axis=1), told.sum(axis=1)], axis=1)
+    print(f"  weighted kappa: {by_patient(both, other.groups, kappa)}")
+    print(f"  any change, AUC: {by_patient(both, other.groups, auc)}")
+    print(f"  ICC(2,1) of the mean sum: {by_patient(sums, other.groups, icc)}")
+
+
+def tell_whole_sum(learn: Any, other: Any) -> None:
     """Print how a network agrees that reads whole films and predicts the sum."""
     begun = time.process_time()
-    encoders = {view: af.ImageEncoder(f"{view}_xray", size=224) for view in VIEWS}
-    model = af.JointFusionRegressor(
-        encoders, target=af.targets.Bounded(0, 72), verbose=0, random_state=0
-    ).fit(learn.X, learn.targets["msasss"], groups=learn.groups)
+    model = whole_films(learn, learn.targets["msasss"], 72)
     told = np.stack([other.targets["msasss"], model.predict(other.X)], axis=1)
     print(f"whole films, the sum alone ({time.process_time() - begun:.0f} s CPU)")
     print(f"  ICC(2,1) of the sum: {by_patient(told, other.groups, icc)}")
+
+
+def whole_films(learn: Any, y: Any, highest: int) -> af.JointFusionRegressor:
+    """Return a network of both films, trained from scratch, of numbers from 0 on."""
+    encoders = {view: af.ImageEncoder(f"{view}_xray", size=224) for view in VIEWS}
+    model = af.JointFusionRegressor(
+        encoders, target=af.targets.Bounded(0, highest), verbose=0, random_state=0
+    )
+    return model.fit(learn.X, y, groups=learn.groups)
 
 
 def kappa(both: np.ndarray) -> float:

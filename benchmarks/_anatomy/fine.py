@@ -3,10 +3,11 @@
 The finder learns from the films of one synthetic cohort; films and grades of another are judged in
 five folds by patient. Each joint is a row, those on the left mirrored: what the finder cuts (90
 mm), the true region cut in the same way, and the whole film at 224 pixels, of as many rows. The
-grade is the one that was drawn. Frozen: EfficientNet-Lite0 and a linear model. With ``--epochs``,
-the same network is also trained further on two thirds of the patients and judged on the others.
-Below that, axSpA of patients from labs and films, whole or by regions. Differences are paired,
-intervals by patient (DeLong for clusters).
+grade is the one that was drawn. Frozen: EfficientNet-Lite0 and a linear model. Below that, axSpA of
+patients from labs and films, whole or by regions. With ``--epochs``, the network is also trained
+further, on the grades of joints of two thirds of the patients, and judged on the others, by the
+mean over five views.
+Differences are paired, intervals by patient (DeLong for clusters).
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from _anatomy._shares import by_patient
+from sklearn.metrics import cohen_kappa_score
 from sklearn.model_selection import GroupShuffleSplit
 
 import asfusion as af
@@ -50,9 +53,9 @@ def judge(args: argparse.Namespace, folder: Path) -> None:
     patients = np.repeat(cohort.groups[X.index], 2)
     pictures = look(X["pelvis_xray"].tolist(), cohort.regions, folder / "finder.asf")
     judge_frozen(pictures, grades.ravel(), patients)
+    judge_patients(X, cohort.y[X.index], cohort.groups[X.index], folder / "finder.asf")
     if args.epochs:
         judge_trained(pictures, grades.ravel(), patients, args.epochs)
-    judge_patients(X, cohort.y[X.index], cohort.groups[X.index], folder / "finder.asf")
 
 
 def draw(n: int, seed: int, folder: Path) -> af.datasets.AxSpaCohort:
@@ -89,10 +92,8 @@ def look(films: list[str], regions: pd.DataFrame, finder: Path) -> dict[str, np.
 def judge_frozen(pictures: dict[str, np.ndarray], grades: np.ndarray, patients: np.ndarray) -> None:
     """Print the area above grade 1 and the kappa of grades, by a frozen network."""
     print(f"{len(grades)} joints, {(grades >= 2).sum()} of grade 2 or more\nfrozen", flush=True)
-    said, settings = (
-        {},
-        {"groups": patients, "duplicates": "ignore", "verbose": 0, "n_bootstrap": 200},
-    )
+    settings = {"groups": patients, "duplicates": "ignore", "verbose": 0, "n_bootstrap": 200}
+    said: dict[str, np.ndarray] = {}
     for name, films in pictures.items():
         X = pd.DataFrame({"joint": list(films)})
         encoders = {"joint": af.ImageEncoder("joint", **FROZEN)}
@@ -106,7 +107,7 @@ def judge_frozen(pictures: dict[str, np.ndarray], grades: np.ndarray, patients: 
 def judge_trained(
     pictures: dict[str, np.ndarray], grades: np.ndarray, patients: np.ndarray, epochs: int
 ) -> None:
-    """Print the area above grade 1 where the network is trained further."""
+    """Print the area above grade 1 and the kappa, where the network is trained further."""
     split = GroupShuffleSplit(1, test_size=1 / 3, random_state=0).split(grades, groups=patients)
     learn, test = next(iter(split))
     print(f"trained further for {epochs} epochs, judged on {len(test)} joints", flush=True)
@@ -116,13 +117,16 @@ def judge_trained(
         X = pd.DataFrame({"joint": list(films)})
         encoder = af.ImageEncoder("joint", **{**FROZEN, "size": 128}, mode="full")
         model = af.JointFusionClassifier(
-            {"joint": encoder}, max_epochs=epochs, early_stopping=False, random_state=0, verbose=0
-        )
-        y = (grades >= 2).astype(int)
-        model.fit(X.iloc[learn], y[learn], groups=patients[learn])
-        said[name] = model.predict_proba(X.iloc[test])[:, 1]
-        used = f"{time.process_time() - begun:.0f} s"
-        tell(name, grades[test] >= 2, said, patients[test], used)
+            {"joint": encoder}, target=af.targets.Grades(), max_epochs=epochs,
+            early_stopping=False, test_time_views=5, random_state=0, verbose=0,
+        )  # fmt: skip
+        model.fit(X.iloc[learn], grades[learn], groups=patients[learn])
+        asked = X.iloc[test]
+        said[name] = model.predict_proba(asked)[:, model.classes_ >= 2].sum(axis=1)
+        both = np.stack([grades[test], model.predict(asked)], axis=1)
+        agreed = by_patient(both, patients[test], kappa)
+        more = f"kappa {agreed}, {time.process_time() - begun:.0f} s"
+        tell(name, grades[test] >= 2, said, patients[test], more)
 
 
 def judge_patients(X: pd.DataFrame, y: np.ndarray, groups: np.ndarray, finder: Path) -> None:
@@ -149,6 +153,10 @@ def judge_patients(X: pd.DataFrame, y: np.ndarray, groups: np.ndarray, finder: P
     for ours, other in (("labs, regions", "labs, whole film"), ("regions", "whole film")):
         test = delong_test(y, said[ours], said[other], groups=groups)
         print(f"  {ours} against {other}: {shown(test.difference)}")
+
+
+def kappa(both: np.ndarray) -> float:
+    return float(cohen_kappa_score(both[:, 0], both[:, 1], weights="quadratic"))
 
 
 def tell(name: str, y: np.ndarray, said: dict, patients: np.ndarray, more: str = "") -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 from sklearn.base import clone
 
 import asfusion as af
+from asfusion._frames import Frame
 from asfusion.anatomy import Found, LandmarkFinder
 from asfusion.bundle.objects import Bundled
 from asfusion.clinical import CERVICAL_CORNERS, LUMBAR_CORNERS
@@ -21,21 +22,23 @@ from asfusion.corners import CornerEncoder, CornerScorer
 from asfusion.corners._crops import SPARE, cut_corners, spacing_of
 from asfusion.corners._network import CornerBackbone
 from asfusion.corners._sums import expected_sums, interval_of, sums_of
+from asfusion.estimators._base import columns_of
 from asfusion.estimators._conformal import score_quantile, sorted_scores
+from asfusion.estimators._rows import cells_present
 from asfusion.exceptions import (
     AsfusionWarning,
     BundleError,
     ColumnError,
     ConfigurationError,
+    ImageReadError,
     InputError,
     UnfittedError,
 )
-from asfusion.imaging.original import Original
+from asfusion.imaging.original import Original, read_original
+from tests.spines import VIEWS, spine
 
 CORNERS = CERVICAL_CORNERS + LUMBAR_CORNERS
-VIEWS = {"cervical_xray": CERVICAL_CORNERS, "lumbar_xray": LUMBAR_CORNERS}
 N = 14
-FILM = (100, 56)
 
 
 class Pointed(LandmarkFinder):
@@ -62,24 +65,6 @@ class Pointed(LandmarkFinder):
                     found.status[row, 2], found.points[row, 2] = "lost", np.nan
                     found.status[row, 3] = "unsure"
         return found
-
-
-def spine(grades: np.ndarray, shift: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return a film of seven bodies, whose corners are as bright as their grades, and the corners.
-
-    Bodies are 8 pixels tall, discs 5.
-    """
-    film = np.full(FILM, 40, np.uint8)
-    points = np.empty((12, 2))
-    for body in range(7):
-        top = 4 + 13 * body
-        film[top : top + 8, 20 + shift : 40 + shift] = 120
-        for k, y in ((2 * body - 1, top), (2 * body, top + 8)):
-            if 0 <= k < 12:
-                points[k] = 20 + shift, y
-    for (x, y), grade in zip(points.astype(int), grades, strict=True):
-        film[y - 3 : y + 3, x - 3 : x + 3] = np.where(grade, 80 + 55 * grade, 100)
-    return film, points
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -340,13 +325,18 @@ def test_a_scorer_that_cannot_be_is_not_loaded(scorer: CornerScorer, changed: An
 def test_scores_show_themselves(scorer: CornerScorer, cohort: Any) -> None:
     scores = scorer.score_films(cohort[0])
     assert repr(scores).startswith("mSASSS of 14 row(s), 24 corners each; 14 corner(s) cannot be")
+    assert " - to -" not in repr(scores)
     assert "Intervals of 50%, calibrated." in scores._repr_html_()
     frame = scores.to_frame()
     assert len(frame) == N * 24
     assert frame.loc[3 * 24 + 2, ["corner", "status"]].tolist() == ["C3L", "lost"]
     figure = scores.plot(3)
     assert [axis.get_title().split()[0] for axis in figure.axes] == ["cervical", "lumbar"]
-    assert len(scores.plot(N - 1).axes) == 1
+    assert figure.axes[0].get_title().endswith("(1 of 12 corners cannot be read)")
+    assert sum(text.get_text().endswith("?") for text in figure.axes[0].texts) == 1
+    alone = scores.plot(N - 1)
+    assert len(alone.axes) == 1
+    assert alone.get_suptitle() == "no mSASSS"
     with pytest.raises(ConfigurationError, match=r"row: expected one of the 14 row\(s\), got 14"):
         scores.plot(14)
     nothing = scorer.score_films(pd.DataFrame({column: [None] for column in VIEWS}))
@@ -484,3 +474,37 @@ def test_what_is_printed_names_no_film() -> None:
         assert "secret" not in repr(thing) + getattr(thing, "_repr_html_", str)()
     with pytest.raises(af.exceptions.UnfittedError, match="Call fit first"):
         scorer.predict(pd.DataFrame())
+
+
+def test_a_saved_scorer_tells_its_columns_before_anything_is_fitted(
+    scorer: CornerScorer, cohort: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = scorer.save(tmp_path / "scorer.asf")
+    monkeypatch.setattr("asfusion.corners.encoder.load", lambda path: scorer)
+    encoder = CornerEncoder(path)
+    assert encoder.describe(["crp", *VIEWS]) == "'cervical_xray', 'lumbar_xray'"
+    X = cohort[0].assign(crp=1.0)
+    X.loc[:1, list(VIEWS)] = None
+    rows = cells_present(Frame.read(X), columns_of(encoder, Frame.read(X)))
+    assert rows.tolist() == [False] * 2 + [True] * (N - 2)
+    monkeypatch.undo()
+    assert CornerEncoder(tmp_path / "none.asf").describe() == "all columns"
+
+
+def test_an_unreadable_film_is_named_by_its_column_and_row(cohort: Any, folder: Any) -> None:
+    class Reading(Pointed):
+        def fit(self, films: Any, groups: Any = None) -> Pointed:
+            for film in films:
+                if film is not None:
+                    read_original(film)
+            return super().fit(films, groups)
+
+    X, grades, points = cohort
+    X = X.copy()
+    (folder / "broken.png").write_bytes(b"no picture")
+    X.loc[9, "lumbar_xray"] = str(folder / "broken.png")
+    scorer = CornerScorer(points, finder=Reading(), epochs=1, verbose=0, random_state=0)
+    rows = np.array([12, 9, 3, 5])
+    part = Frame.read(X).take(rows).as_part()
+    with pytest.raises(ImageReadError, match=r"'lumbar_xray', row 9: expected a PNG"):
+        scorer.set_params(calibration_fraction=0.0).fit(part, grades.iloc[rows])

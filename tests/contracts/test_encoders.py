@@ -2,6 +2,8 @@
 
 import copy
 import datetime
+import functools
+import tempfile
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,8 @@ from sklearn.pipeline import make_pipeline
 import asfusion
 from asfusion._random import torch_seed
 from asfusion._tokens import Tokens
+from asfusion.corners import CornerEncoder
+from asfusion.corners._network import ask
 from asfusion.datasets._phantoms.dicom_files import write_series
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._embedding import embed_prepared
@@ -34,10 +38,14 @@ from asfusion.fusion._resolve import head_class, head_names
 from asfusion.nn.network import FusionNetwork
 from tests.contracts.own_encoders import OWN
 from tests.looking import BrightFinder
+from tests.spines import graded_spines, load_scorer, save_scorer
 
 from ..exporting import check_export
 
 LABS = ["crp", "sex", "seen"]
+N_ROWS = 12
+FOLDER = tempfile.TemporaryDirectory()
+SCORER = f"{FOLDER.name}/scorer.asf"
 SHIPPED = {
     "mlp": TabularEncoder(LABS, d_out=6, d_hidden=8),
     "tabnet": TabularEncoder(LABS, network="tabnet", d_out=6, d_hidden=8),
@@ -70,13 +78,25 @@ SHIPPED = {
     "gru": VisitEncoder("visits", d_out=6, d_hidden=8, n_layers=2, dropout=0.1),
     "lstm": VisitEncoder("visits", backbone="lstm", d_out=6, d_hidden=8, n_layers=2),
     "visit transformer": VisitEncoder("visits", backbone="transformer", d_out=6, d_hidden=8),
+    "corners": CornerEncoder(SCORER, d_out=6, d_hidden=8),
     "slices": SliceEncoder(["stir", "t1"], size=32, d_out=6),
 }
 ENCODERS = SHIPPED | OWN
 every_encoder = pytest.mark.parametrize("described", ENCODERS.values(), ids=ENCODERS)
 every_head = pytest.mark.parametrize("head", head_names())
 WITH_STORE = {name: one for name, one in ENCODERS.items() if "store" in one.get_params()}
-N_ROWS = 12
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scorer_of_corners():
+    """Save a scorer, whose network reads smaller squares, and each once: a tenth of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("asfusion.corners.scorer._SIZE", 16)
+        patch.setattr("asfusion.corners.scorer.ask", functools.partial(ask, n_views=1))
+        patch.setattr("asfusion.corners.encoder.load", load_scorer)
+        save_scorer(SCORER)
+        yield
+    FOLDER.cleanup()
 
 
 def write_stack(folder, stack):
@@ -110,6 +130,7 @@ def table(tmp_path_factory):
             "t1": [str(folder / f"t1_{i}") for i in range(N_ROWS)],
             "hla": rng.choice(["B27;B07", "B27;B44", "B07;B44", "B08;B35"], N_ROWS),
             "visits": [draw_visits(rng) for _ in range(N_ROWS)],
+            **graded_spines(N_ROWS)[0],
         }
     )
     for column in ("stir", "t1"):
@@ -141,7 +162,8 @@ def tokens_of(network, prepared, rows=slice(None)):
 
 
 def state_of(encoder):
-    return {k: v for k, v in vars(encoder).items() if k.endswith("_") and k != "network_"}
+    state = {k: v for k, v in vars(encoder).items() if k.endswith("_") and k != "network_"}
+    return {k: state_of(v) if isinstance(v, Encoder) else v for k, v in state.items()}
 
 
 @every_encoder
@@ -345,6 +367,7 @@ def test_unusable_width_is_named(described, table):
 
 def test_every_public_encoder_is_in_the_contract():
     public = [getattr(asfusion, name) for name in asfusion.__all__]
+    public += [getattr(asfusion.corners, name) for name in asfusion.corners.__all__]
     classes = {c for c in public if isinstance(c, type) and issubclass(c, Encoder)} - {Encoder}
     assert classes == {type(encoder) for encoder in SHIPPED.values()}
 
@@ -378,7 +401,8 @@ def test_it_tells_what_it_reads(described, table):
 def test_it_says_how_many_rows_and_features_there_are(described, table):
     encoder = fitted(described, table)
     expected = len(encoder.get_feature_names_out())
-    assert encoder.n_features == (expected if encoder.kind in ("table", "genotypes") else 0)
+    has = encoder.kind in ("table", "genotypes") or isinstance(encoder, CornerEncoder)
+    assert encoder.n_features == (expected if has else 0)
     prepared = encoder.embed(table) if encoder.is_frozen else encoder.prepare(table)
     if {tensor.dtype for tensor in prepared.tensors.values()} == {torch.float64}:
         batch = 32 if described is OWN["own network"] else 128

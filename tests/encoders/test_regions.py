@@ -14,11 +14,13 @@ from PIL import Image
 from sklearn.base import clone
 
 import asfusion as af
+from asfusion._frames import Frame
 from asfusion.datasets._phantoms.dicom_files import write_radiograph
 from asfusion.encoders import _at_regions, _looking
 from asfusion.encoders._cache import EMBEDDINGS
-from asfusion.exceptions import AsfusionWarning, ConfigurationError, InputError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._in_memory import read_content
+from asfusion.imaging.original import read_original
 from tests.looking import WIDTH, BrightFinder, annotated, draw_film
 
 BOTH = "ImageEncoder", "RegionEncoder"
@@ -323,6 +325,29 @@ def test_unreadable_films_are_missing_on_demand(sure, tmp_path):
     encoder = make(X=sure, on_error="missing").fit(sure)
     with pytest.warns(AsfusionWarning, match="1 of 7 image file"):
         assert encoder.prepare(rows).present.tolist() == [True] * 6 + [False]
+
+
+class Reading(BrightFinder):
+    """A finder that reads what it is taught, as those of asfusion do."""
+
+    def fit(self, films, groups=None):
+        for film in films:
+            read_original(film)
+        return super().fit(films)
+
+
+@pytest.mark.parametrize("encoder", [af.ImageEncoder, af.RegionEncoder])
+def test_an_unreadable_film_that_is_annotated(encoder, sure, tmp_path):
+    (tmp_path / "none.png").write_bytes(b"nothing")
+    table = sure.assign(xray=[str(tmp_path / "none.png"), *sure["xray"][1:]])
+    frame = Frame.read(table).take(np.arange(6)[::-1])
+    described = encoder("xray", region=Reading(annotated(table["xray"])), size=32)
+    with pytest.raises(ImageReadError, match="'xray', row 0: expected a PNG"):
+        described.fit(frame)
+    described.set_params(on_error="missing")
+    with pytest.warns(AsfusionWarning, match="1 of 6 image file.*'xray', row 0: "):
+        described.fit(frame)
+    assert len(described.finder_.trained_on_) == 5
 
 
 def test_what_is_printed_names_no_film(sure):

@@ -11,8 +11,9 @@ import torch
 from sklearn.base import clone
 
 import asfusion as af
+from asfusion._frames import Frame
 from asfusion.datasets._phantoms.dicom_files import write_series
-from asfusion.exceptions import AsfusionWarning, ConfigurationError
+from asfusion.exceptions import AsfusionWarning, ConfigurationError, ImageReadError
 from asfusion.imaging import read_series
 from tests.looking import BrightFinder, annotated, draw_film
 
@@ -77,6 +78,18 @@ def test_a_lost_region_is_read_whole_and_a_store_keeps_no_cut(described, X, tmp_
     whole = clone(described).fit(X).prepare(X).tensors["voxels"]
     assert torch.equal(seen[4], whole[4]) and not torch.equal(seen[0], whole[0])
     assert not (tmp_path / "store").exists()
+
+
+@both
+def test_an_unreadable_series_that_is_annotated(described, X, tmp_path):
+    rows = X.head(4).assign(stir=[*X["stir"][:3], str(tmp_path)])
+    frame = Frame.read(rows).take(np.array([2, 3, 1, 0]))
+    with pytest.raises(ImageReadError, match="Column 'stir', row 3: "):
+        looking(described, rows).fit(frame)
+    encoder = looking(described, rows, on_error="missing").fit(frame)
+    assert len(encoder.finder_.trained_on_) == 3
+    with pytest.warns(AsfusionWarning, match="1 of 4 series.*Column 'stir', row 3: "):
+        encoder.prepare(frame)
 
 
 def test_keys_hold_finder_and_side(X):

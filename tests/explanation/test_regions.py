@@ -15,8 +15,10 @@ from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._details import Details
 from asfusion.explanation.images import ImageAttribution
 from asfusion.explanation.regions import RegionAttribution
+from asfusion.explanation.views.regions import _frame
 from asfusion.imaging.extent import Extent
 from asfusion.imaging.place import Place
+from asfusion.show.figures import new_figure
 from tests.looking import HEIGHT, WIDTH, BrightFinder, draw_film
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*a region was not found")
@@ -157,6 +159,24 @@ def test_it_is_drawn_and_checked(explained):
     checks = found.check()
     assert len(checks) and not found.failed_checks
     assert found.plot_curves("films").size == 2
+
+
+def test_frames_and_their_names_stay_on_the_film():
+    ax = new_figure((4, 3), shown=False).subplots()
+    ax.set(xlim=(0, 100), ylim=(80, 0))
+    for number, (x, y) in enumerate([(-20, -10), (40, 30), (90, 60)]):
+        place = Place(f"part {number}", x, y, 50, 50)
+        _frame(ax, place.name, number != 1, place, (80, 100), number)
+    boxes = [patch.get_bbox().extents.tolist() for patch in ax.patches]
+    assert boxes == [[0, 0, 30, 40], [40, 30, 90, 80], [90, 60, 100, 80]]
+    assert len({str(patch.get_linestyle()) for patch in ax.patches}) == 3
+    told = [(*text.xy, text.get_verticalalignment()) for text in ax.texts]
+    assert told == [(0, 0, "top"), (40, 80, "bottom"), (90, 60, "bottom")]
+
+
+def test_a_place_that_begins_beside_the_film_is_told_as_such():
+    words = Place("right_lung", -24, -3, 60, 60, (0.5, 0.5)).in_words()
+    assert words.endswith("from 12 mm left of and 2 mm above the upper left corner")
 
 
 def test_a_cut_around_all_regions_goes_back_to_the_film(rows):

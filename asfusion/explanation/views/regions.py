@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.gridspec import SubplotSpec
 
 _SIZE = (5.2, 4.4)
+_DASHES = ("-", (0, (6, 3)), (0, (2, 2)))
+_ROOM = 0.05
 
 
 class RegionView(RowAttribution):
@@ -70,10 +72,10 @@ class RegionView(RowAttribution):
             extent=(0, columns, rows, 0),
             aspect=self.extent.aspect,
         )
-        for name, value in self.regions.items():
+        for number, (name, value) in enumerate(self.regions.items()):
             place = self.maps[name].place
             if place is not None:
-                _frame(ax, name, value, place)
+                _frame(ax, f"{name} {signed(value)}", value >= 0, place, (rows, columns), number)
         ax.set(xlim=(0, columns), ylim=(rows, 0), xticks=[], yticks=[])
         return ax
 
@@ -113,18 +115,33 @@ class RegionView(RowAttribution):
         return max(gaps) if gaps else None
 
 
-def _frame(ax: Axes, name: str, value: float, place: Place) -> None:
+def _frame(
+    ax: Axes, label: str, raises: bool, place: Place, shape: tuple[int, int], number: int
+) -> None:
+    """Draw what a film of this shape (H, W) shows of a place; neighbours are dashed apart."""
     from matplotlib.patches import Rectangle
+
+    colour = RAISES_ON_FILM if raises else LOWERS_ON_FILM
+    down, across, _, _ = place.visible(shape)
+    size = across.stop - across.start, down.stop - down.start
+    style: Any = {"ec": colour, "lw": 1.8, "ls": _DASHES[number % len(_DASHES)]}
+    ax.add_patch(Rectangle((across.start, down.start), *size, fill=False, **style))
+    # Of neighbours, whose frames may overlap, one is named above and the next below.
+    edge, side = (down.stop, -1) if number % 2 else (down.start, 1)
+    has_room = _ROOM * shape[0] < edge < (1 - _ROOM) * shape[0]
+    _name(ax, label, (across.start, edge), colour, side if has_room else -side)
+
+
+def _name(ax: Axes, label: str, corner: tuple[int, int], colour: str, side: int) -> None:
+    """Write above a corner (side 1) or below it (side -1)."""
     from matplotlib.patheffects import withStroke
 
-    colour = RAISES_ON_FILM if value >= 0 else LOWERS_ON_FILM
-    corner = (place.x0, place.y0)
-    ax.add_patch(Rectangle(corner, place.width, place.height, fill=False, ec=colour, lw=1.8))
     ax.annotate(
-        literal(f"{name} {signed(value)}"),
+        literal(label),
         corner,
-        xytext=(2, 3),
+        xytext=(3, 3 * side),
         textcoords="offset points",
+        va="bottom" if side > 0 else "top",
         color=colour,
         fontsize=8,
         annotation_clip=False,
