@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -25,6 +25,7 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import patient_folds
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
+from asfusion.anatomy._built import BuildsNetworks
 from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
 from asfusion.anatomy._films import digest_of, read_cells, read_films
 from asfusion.anatomy._learning import Lesson, Weights, teach
@@ -37,7 +38,6 @@ from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._films import Film, Root
 from asfusion.imaging.original import Original
-from asfusion.nn._budget import at_most_values
 
 Floats = NDArray[np.float64]
 
@@ -57,7 +57,7 @@ class Shown(NamedTuple):
     photographs: tuple[Photograph, ...] = ()
 
 
-class Finder(Described, Bundled):
+class Finder(BuildsNetworks, Described, Bundled):
     """Networks that point at what was annotated; see `RegionFinder` and `LandmarkFinder`."""
 
     # Annotations name the films of patients.
@@ -109,6 +109,7 @@ class Finder(Described, Bundled):
             If a parameter has an unusable value.
         """
         self._check_params()
+        self._forget_networks()
         seed = draw_seed(self.random_state)
         with progress_shown(self.verbose > 0):
             known = read_annotations(self.annotations, self._kind, self.root)
@@ -158,7 +159,7 @@ class Finder(Described, Bundled):
         with progress_shown(self.verbose > 0):
             cells = read_cells(films, self.root)
             found = Found.empty(self.names_, tuple(cells), boxes=self._finds_boxes)
-            networks = list(self._networks())
+            networks = self._networks()[: len(self.weights_)]
             for start in range(0, len(cells), AT_ONCE):
                 self._find_some(
                     cells, range(start, min(start + AT_ONCE, len(cells))), networks, found
@@ -346,15 +347,6 @@ class Finder(Described, Bundled):
 
     # -- finding ---------------------------------------------------------------------------
 
-    def _network(self, weights: Weights) -> HeatNetwork:
-        with at_most_values(sum(value.numel() for value in weights.values())):
-            network = HeatNetwork(len(self.names_), boxes=self._finds_boxes)
-        network.load_state_dict(weights)
-        return network.eval()
-
-    def _networks(self) -> Iterator[HeatNetwork]:
-        return (self._network(weights) for weights in self.weights_)
-
     def _find_some(
         self, cells: list[Film | None], rows: range, networks: list[HeatNetwork], found: Found
     ) -> None:
@@ -437,8 +429,7 @@ class Finder(Described, Bundled):
             raise BundleError("load: a finder is described as none is.")
         if not self.confidence_.is_sound():
             raise BundleError("load: a finder's confidence is described as none is.")
-        for weights in self.weights_:
-            self._network(weights)
+        self._networks()
 
 
 def _scrambled(images: Tensor, seed: int) -> Tensor:

@@ -208,7 +208,7 @@ class LandmarkFinder(Finder):
             cuts.append(cut(one.film, one.place, points, side))
         every = joined(cuts)
         found = look_at(
-            [self._network(self.window_weights_)],
+            self._networks()[-1:],
             torch.from_numpy(every.images),
             self.views,
             moves=window_views,
@@ -232,7 +232,6 @@ class LandmarkFinder(Finder):
         super()._check_restored()
         if hasattr(self, "window_weights_"):
             check_number(self.share_, "share_", minimum=0.0, maximum=1e3)
-            self._network(self.window_weights_)
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, None]:
         return np.stack([p.into(m) for p, m in zip(places, marks, strict=True)]), None
