@@ -25,14 +25,16 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import patient_folds
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
+from asfusion.anatomy._arrangement import Arrangement, arranged, nearest
 from asfusion.anatomy._built import BuildsNetworks
-from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
-from asfusion.anatomy._films import digest_of, read_cells, read_films
+from asfusion.anatomy._confidence import FOUND, LOST, Confidence, Examples, calibrated
+from asfusion.anatomy._films import AT_ONCE, digest_of, read_cells, read_films
 from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._photographs import Photograph, photographed
 from asfusion.anatomy._square import Place, squared
 from asfusion.anatomy._views import Seen, look_at
+from asfusion.anatomy._windows import cut, look_closer
 from asfusion.anatomy.found import Found
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
@@ -44,7 +46,6 @@ Floats = NDArray[np.float64]
 _FOLDS = 3
 _FEWEST = 6  # films; a third of them judges what was learned from the others
 _SMALLEST, _LARGEST = 32, 512
-AT_ONCE = 32  # films in memory
 _SIDES = (("left", "right"), ("right", "left"))
 
 
@@ -81,7 +82,9 @@ class Finder(BuildsNetworks, Described, Bundled):
     trained_on_: frozenset[str]
     size_: int
     weights_: list[Weights]
+    window_weights_: Weights
     confidence_: Confidence
+    arrangement_: Arrangement
 
     @learns
     def fit(self, films: Any, groups: Any = None) -> Self:
@@ -226,11 +229,13 @@ class Finder(BuildsNetworks, Described, Bundled):
         return hasher.hexdigest()
 
     def _all_weights(self) -> list[Weights]:
-        return self.weights_
+        windows = [self.window_weights_] if hasattr(self, "window_weights_") else []
+        return [*self.weights_, *windows]
 
     def _settings(self) -> tuple[object, ...]:
         """Return what `find` depends on beside weights."""
-        curve = [array.tolist() for array in self.confidence_.arrays()]
+        arrays = (*self.confidence_.arrays(), *self.arrangement_.arrays())
+        curve = [array.tolist() for array in arrays]
         return type(self).__name__, self.names_, self.size_, self.views, curve
 
     def _check_fitted(self) -> None:
@@ -241,6 +246,11 @@ class Finder(BuildsNetworks, Described, Bundled):
             )
 
     # -- parameters ------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def _refines(self) -> bool:
+        """Return whether things are looked at once more, in windows."""
 
     @property
     def _finds_boxes(self) -> bool:
@@ -297,6 +307,7 @@ class Finder(BuildsNetworks, Described, Bundled):
         self, shown: list[Shown], marks: Floats, folds: list[tuple[Any, Any]], seed: int
     ) -> None:
         lesson, owners = self._lesson(shown, marks)
+        self.arrangement_ = arranged(lesson.in_pixels()[0])
         self.weights_, seen, nothing, judged = [], [], [], []
         for number, (learn, held) in enumerate(folds):
             own = derive_seed(seed, "fold", number)
@@ -309,10 +320,28 @@ class Finder(BuildsNetworks, Described, Bundled):
             network, images = self._network(weights), lesson.images[torch.as_tensor(judged[-1])]
             seen.append(look_at([network], images, self.views))
             nothing.append(look_at([network], _scrambled(images, own), self.views))
-        right = self._is_right(
-            Seen.joined(seen), lesson.take(torch.as_tensor(np.concatenate(judged)))
-        )
-        self.confidence_ = calibrated(Seen.joined(seen), right, Seen.joined(nothing))
+        answers = lesson.take(torch.as_tensor(np.concatenate(judged)))
+        self.confidence_ = self._calibrated(Seen.joined(seen), Seen.joined(nothing), answers)
+
+    def _calibrated(self, seen: Seen, nothing: Seen, answers: Lesson) -> Confidence:
+        """Return what findings on held-out films, and on films that show nothing, say."""
+        swapped = seen.with_centres(_swapped(seen.centres, nearest(answers.in_pixels()[0])))
+        examples = [
+            Examples(own, self.arrangement_.off(own.centres), right)
+            for own, right in (
+                (seen, self._is_right(seen, answers)),
+                (nothing, np.zeros(nothing.peak.shape)),
+                (
+                    swapped,
+                    np.where(
+                        seen.centres[..., 0] == swapped.centres[..., 0],
+                        np.nan,
+                        self._is_right(swapped, answers),
+                    ),
+                ),
+            )
+        ]
+        return calibrated(examples[0], examples[1:])
 
     def _lesson(self, shown: list[Shown], marks: Floats) -> tuple[Lesson, NDArray[np.intp]]:
         """Return films and photographs of them, and the position of the film of each."""
@@ -363,30 +392,48 @@ class Finder(BuildsNetworks, Described, Bundled):
             return
         images = torch.from_numpy(np.stack([film.square for _, film in good]))[:, None]
         seen = look_at(networks, images, self.views)
-        sure = self.confidence_.of(seen)
-        centres = self._refined([film for _, film in good], seen)
-        for position, (row, film) in enumerate(good):
-            self._put(
-                found, row, film.place, centres[position], seen.extents[position], sure[position]
-            )
+        shown = [film for _, film in good]
+        centres, extents = self._refined(shown, seen)
+        sure = self._sure([film.place for film in shown], seen, centres)
+        for own, (row, film) in enumerate(good):
+            self._put(found, row, film.place, centres[own], extents[own], sure[own])
 
-    def _refined(self, shown: Sequence[Shown], seen: Seen) -> Floats:
-        """Return centres (N, R, 2) in pixels of the films."""
-        return np.stack([s.place.back(c) for s, c in zip(shown, seen.centres, strict=True)])
+    def _sure(self, places: Sequence[Place], seen: Seen, centres: Floats) -> Floats:
+        """Return how sure findings (N, R) are, of which neither look may break the arrangement."""
+        last = np.stack([place.into(own) for place, own in zip(places, centres, strict=True)])
+        off = self.arrangement_.off
+        return self.confidence_.of(seen, np.maximum(off(seen.centres), off(last)))
+
+    def _refined(self, shown: Sequence[Shown], seen: Seen) -> tuple[Floats, Floats]:
+        """Return centres and extents (N, R, 2) in pixels of the films."""
+        places = [one.place for one in shown]
+        centres = [place.back(own) for place, own in zip(places, seen.centres, strict=True)]
+        extents = [place.extent(own) for place, own in zip(places, seen.extents, strict=True)]
+        return np.stack(centres), np.stack(extents)
+
+    def _closer(
+        self, shown: Sequence[Shown], centres: Floats, sides: Floats
+    ) -> tuple[Floats, Floats]:
+        """Return the same, from windows of some sides (N, R) around centres."""
+        cuts = []
+        for one, points, own in zip(shown, centres, sides, strict=True):
+            assert one.film is not None
+            cuts.append(cut(one.film, one.place, points, own))
+        return look_closer(self._networks()[-1], cuts, self.views, len(self.names_))
 
     def _see(self, film: Original) -> Shown:
         return Shown(*squared(film, self.size_))
 
     def _see_whole(self, film: Original) -> Shown:
         """Return a film with itself, where finding goes back to it."""
-        return self._see(film)
+        return self._see(film)._replace(film=film if self._refines else None)
 
     def _put(
         self, found: Found, row: int, place: Place, centres: Floats, extents: Floats, sure: Floats
     ) -> None:
         """Fill in one row."""
         is_lost = sure < LOST
-        half = place.extent(extents) / 2
+        half = extents / 2
         found.centres[row] = np.where(is_lost[:, None], np.nan, centres)
         if found.boxes is not None:
             boxes = np.concatenate([centres - half, centres + half], axis=1)
@@ -406,6 +453,7 @@ class Finder(BuildsNetworks, Described, Bundled):
         if fitted:
             fitted["trained_on_"] = sorted(self.trained_on_)
             fitted["confidence_"] = list(self.confidence_.arrays())
+            fitted["arrangement_"] = list(self.arrangement_.arrays())
         return state
 
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
@@ -413,6 +461,7 @@ class Finder(BuildsNetworks, Described, Bundled):
         if fitted:
             fitted["trained_on_"] = frozenset(fitted["trained_on_"])
             fitted["confidence_"] = Confidence(*fitted["confidence_"])
+            fitted["arrangement_"] = Arrangement(*fitted["arrangement_"])
         super()._restore_bundle_state({**state, "fitted": fitted})
         if fitted:
             self._check_restored()
@@ -429,7 +478,18 @@ class Finder(BuildsNetworks, Described, Bundled):
             raise BundleError("load: a finder is described as none is.")
         if not self.confidence_.is_sound():
             raise BundleError("load: a finder's confidence is described as none is.")
+        if not self.arrangement_.is_sound(len(self.names_)):
+            raise BundleError("load: a finder's arrangement is described as none is.")
         self._networks()
+
+
+def _swapped(centres: Floats, other: NDArray[np.int64]) -> Floats:
+    """Return places of which one per film is that of its neighbour; they take turns."""
+    films = np.arange(len(centres))
+    taken = films % centres.shape[1]
+    moved = centres.copy()
+    moved[films, taken] = centres[films, other[taken]]
+    return moved
 
 
 def _scrambled(images: Tensor, seed: int) -> Tensor:

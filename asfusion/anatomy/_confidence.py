@@ -5,7 +5,9 @@ Dimensions: N findings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,19 +18,19 @@ from asfusion.anatomy._views import Seen
 Floats = NDArray[np.float64]
 
 FOUND, LOST = 0.5, 0.1
-_NOTHING = 2.0  # what films that show nothing count together, in findings
+_MADE = 2.0  # what findings that are wrong by intent count together, of each kind
 
 
 @dataclass(frozen=True, eq=False)
 class Confidence:
-    """A logistic curve over how peaked the heat is and how far views are apart.
+    """A logistic curve over how peaked the heat is, how far views are apart, and the arrangement.
 
     Parameters
     ----------
-    mean, scale : ndarray of shape (2,)
-        Of the two, as logarithms.
-    weights : ndarray of shape (3,)
-        Of the two after that, and a constant.
+    mean, scale : ndarray of shape (3,)
+        Of the three, as logarithms.
+    weights : ndarray of shape (4,)
+        Of the three after that, and a constant.
     """
 
     mean: Floats
@@ -43,39 +45,62 @@ class Confidence:
         """Return whether the numbers are as `calibrated` gives them."""
         arrays = [np.asarray(array) for array in self.arrays()]
         shapes = [array.shape for array in arrays]
-        return shapes == [(2,), (2,), (3,)] and all(np.isfinite(array).all() for array in arrays)
+        return shapes == [(3,), (3,), (4,)] and all(np.isfinite(array).all() for array in arrays)
 
-    def of(self, seen: Seen) -> Floats:
-        """Return probabilities (N, R) that a finding is right."""
-        z = (_features(seen) - self.mean) / self.scale
-        return np.asarray(1 / (1 + np.exp(-(z @ self.weights[:2] + self.weights[2]))))
+    def of(self, seen: Seen, off: Floats) -> Floats:
+        """Return probabilities (N, R) that a finding is right, which is `off` its arrangement."""
+        z = (_features(seen, off) - self.mean) / self.scale
+        return np.asarray(1 / (1 + np.exp(-(z @ self.weights[:3] + self.weights[3]))))
 
 
-def calibrated(seen: Seen, right: NDArray[np.float64], nothing: Seen) -> Confidence:
+class Examples(NamedTuple):
+    """Findings, how far they are off their arrangement, and whether they are right.
+
+    `off` and `right` (N, R): 1 where a finding is right, 0 where not, NaN where nobody knows.
+    """
+
+    seen: Seen
+    off: Floats
+    right: Floats
+
+    def table(self) -> tuple[Floats, Floats]:
+        """Return features and answers of all findings of which somebody knows."""
+        known = np.isfinite(self.right)
+        return _features(self.seen, self.off)[known], self.right[known]
+
+
+def calibrated(held: Examples, made: Sequence[Examples]) -> Confidence:
     """Return what held-out films say of being right.
 
     Parameters
     ----------
-    seen : Seen
+    held : Examples
         Findings on held-out films.
-    right : ndarray of shape (N, R)
-        1 where they are right, 0 where not, NaN where nobody knows.
-    nothing : Seen
-        Findings on pictures that show nothing. They count little: they say how a finding looks
-        that is wrong, should no other be.
+    made : sequence of Examples
+        Findings that are wrong by intent: on pictures that show nothing, and at the place of a
+        neighbour. They count little: they say how a finding looks that is wrong, should no other
+        be.
     """
-    known = np.isfinite(right)
-    found, wrong = _features(seen)[known], _features(nothing).reshape(-1, 2)
-    x = np.concatenate([found, wrong])
-    y = np.concatenate([right[known], np.zeros(len(wrong))])
-    # One finding that is right in any case, so that there are always both.
-    x, y = np.vstack([x, np.median(found, axis=0)]), np.append(y, 1.0)
-    weights = np.concatenate([np.ones(len(found)), np.full(len(wrong), _NOTHING / len(wrong)), [1]])
-    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
+    x, y = held.table()
+    parts, answers, weights = (
+        [x, np.median(x, axis=0)[None]],
+        [y, np.ones(1)],
+        [np.ones(len(x) + 1)],
+    )
+    for one in made:
+        wrong = one.table()[0][one.table()[1] == 0]
+        parts.append(wrong)
+        answers.append(np.zeros(len(wrong)))
+        weights.append(np.full(len(wrong), _MADE / max(1, len(wrong))))
+    every = np.concatenate(parts)
+    mean, scale = every.mean(axis=0), every.std(axis=0) + 1e-6
     model = LogisticRegression(C=1.0, max_iter=1000)
-    model.fit((x - mean) / scale, y, sample_weight=weights)
+    model.fit(
+        (every - mean) / scale, np.concatenate(answers), sample_weight=np.concatenate(weights)
+    )
     return Confidence(mean, scale, np.append(model.coef_[0], model.intercept_[0]))
 
 
-def _features(seen: Seen) -> Floats:
-    return np.stack([np.log(seen.peak + 1e-6), np.log(seen.spread + 1e-4)], axis=-1)
+def _features(seen: Seen, off: Floats) -> Floats:
+    parts = np.log(seen.peak + 1e-6), np.log(seen.spread + 1e-4), np.log(off + 0.1)
+    return np.stack(parts, axis=-1)

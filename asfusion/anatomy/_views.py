@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
@@ -50,9 +50,9 @@ class Seen:
         """Return the films of several one below the other."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
-    def take(self, rows: NDArray[np.intp]) -> Seen:
-        """Return some of the films, in this order."""
-        return Seen(*(getattr(self, f.name)[rows] for f in fields(self)))
+    def with_centres(self, centres: Floats) -> Seen:
+        """Return the same findings at other places."""
+        return replace(self, centres=centres)
 
 
 def view_moves(views: int, n: int) -> list[Moves]:
@@ -90,22 +90,30 @@ def look_at(
 def _look(
     networks: Sequence[HeatNetwork], pixels: Tensor, views: list[Moves], size: int | None
 ) -> Seen:
-    side, shape = pixels.shape[-1], (len(networks), len(views), len(pixels))
-    moves = Moves(*(torch.cat(parts) for parts in zip(*views, strict=True)))  # one batch: a network has its price per call, too
+    side = pixels.shape[-1]
+    # One batch: a network has its price per call, too.
+    moves = Moves(*(torch.cat(parts) for parts in zip(*views, strict=True)))
     moved = moves.applied(pixels.repeat(len(views), 1, 1, 1), size)
     sights = [network(moved) for network in networks]
-    at = torch.stack([moves.back(s.centres) for s in sights]).unflatten(1, shape[1:])
+    at = _by_view([moves.back(s.centres) for s in sights], len(views))
     smaller = moves.log_zoom()[:, None, None]
-    extents = torch.stack([s.log_extents - smaller for s in sights]).unflatten(1, shape[1:])
-    peaks = torch.stack([s.log_heat.flatten(2).amax(dim=2).exp() for s in sights])
+    extents = _by_view([s.log_extents - smaller for s in sights], len(views))
+    peaks = _by_view([s.log_heat.flatten(2).amax(dim=2).exp() for s in sights], len(views))
     apart = (at - at.median(dim=1, keepdim=True).values).norm(dim=-1).median(dim=1).values
     middle = (_median(at) + 1) * side / 2
     return Seen(
         centres=middle.double().numpy(),
         extents=_sizes(extents, side, middle.shape),
-        peak=peaks.unflatten(1, shape[1:]).mean(dim=(0, 1)).double().numpy(),
+        peak=peaks.mean(dim=(0, 1)).double().numpy(),
         spread=(apart.mean(dim=0) / 2).double().numpy(),
     )
+
+
+def _by_view(values: list[Tensor], n_views: int) -> Tensor:
+    """Return values (V * N, ...) of each network as (M, V, N, ...)."""
+    every = torch.stack(values)
+    n_films = every.shape[1] // n_views
+    return every.view(len(values), n_views, n_films, *every.shape[2:])
 
 
 def _sizes(extents: Tensor, side: int, shape: tuple[int, ...]) -> Floats:

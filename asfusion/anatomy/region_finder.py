@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._random import RandomState
+from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import BOXES, Kind
-from asfusion.anatomy._base import Finder
+from asfusion.anatomy._base import Finder, Shown
 from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen
-from asfusion.imaging._films import Root
+from asfusion.anatomy._windows import cut_all, lesson_of, sides_around, teach_windows
+from asfusion.imaging._films import Film, Root
 
 Floats = NDArray[np.float64]
 
@@ -49,6 +52,9 @@ class RegionFinder(Finder):
     mirrored : "auto" or sequence of (str, str)
         Pairs of regions of which one is the other seen in a mirror; by default those whose names
         differ in left and right. The finder never mirrors: encoders do, to share weights.
+    refine : bool
+        Whether a second network looks at a window around each box, one and a half times as long,
+        cut from the film at its own resolution. Photographs are not looked at once more.
     verbose : int
         0 is silent, 1 shows a progress bar on long work.
     random_state : int, RandomState, Generator or None
@@ -111,6 +117,7 @@ class RegionFinder(Finder):
         augment: Literal[True, "photograph"] = True,
         views: int = 5,
         mirrored: Any = "auto",
+        refine: bool = True,
         verbose: int = 1,
         random_state: RandomState = None,
         root: Root = None,
@@ -122,9 +129,38 @@ class RegionFinder(Finder):
         self.augment = augment
         self.views = views
         self.mirrored = mirrored
+        self.refine = refine
         self.verbose = verbose
         self.random_state = random_state
         self.root = root
+
+    @property
+    def _refines(self) -> bool:
+        return self.refine and self.augment is True
+
+    def _learn_details(
+        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
+    ) -> None:
+        if not self._refines:
+            return
+        low, high = marks[..., :2], marks[..., 2:]
+        centres, extents = (low + high) / 2, high - low
+        sides = sides_around(places, self._in_square(list(places), marks)[1])
+        cuts, owners = cut_all(films, places, centres, sides)
+        lesson = lesson_of(cuts, centres[owners], extents[owners])
+        self.window_weights_ = teach_windows(lesson, len(films), self.epochs, seed)
+
+    def _refined(self, shown: Sequence[Shown], seen: Seen) -> tuple[Floats, Floats]:
+        centres, extents = super()._refined(shown, seen)
+        if not self._refines:
+            return centres, extents
+        if not hasattr(self, "window_weights_"):
+            msg = "RegionFinder: expected refine=False, as it was fitted. Fit it again to refine."
+            raise UnfittedError(msg)
+        return self._closer(shown, centres, sides_around([s.place for s in shown], seen.extents))
+
+    def _settings(self) -> tuple[object, ...]:
+        return *super()._settings(), self._refines
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats]:
         corners = np.stack(
