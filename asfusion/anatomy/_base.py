@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -27,14 +27,31 @@ from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
 from asfusion.anatomy._arrangement import Arrangement, arranged, nearest
 from asfusion.anatomy._built import BuildsNetworks
-from asfusion.anatomy._confidence import FOUND, LOST, Confidence, Examples, calibrated
+from asfusion.anatomy._confidence import (
+    FOUND,
+    LOST,
+    Confidence,
+    Held,
+    calibrated,
+    features_of,
+    with_off,
+)
 from asfusion.anatomy._films import AT_ONCE, digest_of, read_cells, read_films
 from asfusion.anatomy._learning import Lesson, Weights, teach
+from asfusion.anatomy._made_wrong import scrambled, taken_for_another
 from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._photographs import Photograph, photographed
 from asfusion.anatomy._square import Place, squared
 from asfusion.anatomy._views import Seen, look_at
-from asfusion.anatomy._windows import cut, look_closer
+from asfusion.anatomy._windows import (
+    cut,
+    cut_all,
+    joined,
+    lesson_of,
+    look_closer,
+    read_again,
+    teach_windows,
+)
 from asfusion.anatomy.found import Found
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
@@ -82,7 +99,7 @@ class Finder(BuildsNetworks, Described, Bundled):
     trained_on_: frozenset[str]
     size_: int
     weights_: list[Weights]
-    window_weights_: Weights
+    window_weights_: list[Weights]  # none, or one for each of the others
     confidence_: Confidence
     arrangement_: Arrangement
 
@@ -132,8 +149,7 @@ class Finder(BuildsNetworks, Described, Bundled):
             self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
             of_taught = None if patients is None else patients[list(rows.values())]
             folds = self._folds(of_taught, len(taught), seed)
-            self._learn(shown, marks, folds, seed)
-            self._learn_details(taught, places, marks, seed)
+            self._learn(taught, shown, marks, folds, seed)
         return self
 
     @public
@@ -158,11 +174,12 @@ class Finder(BuildsNetworks, Described, Bundled):
             If this is no column of films.
         """
         self._check_fitted()
+        self._check_refined()
         check_integer(self.views, "views", minimum=1)
         with progress_shown(self.verbose > 0):
             cells = read_cells(films, self.root)
             found = Found.empty(self.names_, tuple(cells), boxes=self._finds_boxes)
-            networks = self._networks()[: len(self.weights_)]
+            networks = self._networks()
             for start in range(0, len(cells), AT_ONCE):
                 self._find_some(
                     cells, range(start, min(start + AT_ONCE, len(cells))), networks, found
@@ -229,14 +246,17 @@ class Finder(BuildsNetworks, Described, Bundled):
         return hasher.hexdigest()
 
     def _all_weights(self) -> list[Weights]:
-        windows = [self.window_weights_] if hasattr(self, "window_weights_") else []
-        return [*self.weights_, *windows]
+        return [*self.weights_, *self.window_weights_]
 
     def _settings(self) -> tuple[object, ...]:
         """Return what `find` depends on beside weights."""
         arrays = (*self.confidence_.arrays(), *self.arrangement_.arrays())
         curve = [array.tolist() for array in arrays]
         return type(self).__name__, self.names_, self.size_, self.views, curve
+
+    @abstractmethod
+    def _check_refined(self) -> None:
+        """Raise unless what is refined is what was learned."""
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "weights_"):
@@ -304,44 +324,93 @@ class Finder(BuildsNetworks, Described, Bundled):
         return folds
 
     def _learn(
-        self, shown: list[Shown], marks: Floats, folds: list[tuple[Any, Any]], seed: int
+        self,
+        films: list[Film],
+        shown: list[Shown],
+        marks: Floats,
+        folds: list[tuple[Any, Any]],
+        seed: int,
     ) -> None:
+        places = [one.place for one in shown]
         lesson, owners = self._lesson(shown, marks)
-        self.arrangement_ = arranged(lesson.in_pixels()[0])
-        self.weights_, seen, nothing, judged = [], [], [], []
+        centres = lesson.in_pixels()[0]
+        self.arrangement_, other = arranged(centres), nearest(centres)
+        windows = self._windows_of(films, places, marks) if self._refines else None
+        self.weights_, self.window_weights_, held_out = [], [], []
         for number, (learn, held) in enumerate(folds):
-            own = derive_seed(seed, "fold", number)
-            part = lesson.take(torch.as_tensor(np.flatnonzero(np.isin(owners, learn))))
-            what = f"Learning to find ({number + 1} of {len(folds)})"
-            per_epoch = len(learn) * (1 if self.augment is True else 2)  # half of them photographs
-            weights = teach(part, epochs=self.epochs, seed=own, what=what, per_epoch=per_epoch)
-            self.weights_.append(weights)
-            judged.append(np.flatnonzero(np.isin(owners, held)))
-            network, images = self._network(weights), lesson.images[torch.as_tensor(judged[-1])]
-            seen.append(look_at([network], images, self.views))
-            nothing.append(look_at([network], _scrambled(images, own), self.views))
-        answers = lesson.take(torch.as_tensor(np.concatenate(judged)))
-        self.confidence_ = self._calibrated(Seen.joined(seen), Seen.joined(nothing), answers)
-
-    def _calibrated(self, seen: Seen, nothing: Seen, answers: Lesson) -> Confidence:
-        """Return what findings on held-out films, and on films that show nothing, say."""
-        swapped = seen.with_centres(_swapped(seen.centres, nearest(answers.in_pixels()[0])))
-        examples = [
-            Examples(own, self.arrangement_.off(own.centres), right)
-            for own, right in (
-                (seen, self._is_right(seen, answers)),
-                (nothing, np.zeros(nothing.peak.shape)),
-                (
-                    swapped,
-                    np.where(
-                        seen.centres[..., 0] == swapped.centres[..., 0],
-                        np.nan,
-                        self._is_right(swapped, answers),
-                    ),
-                ),
+            own, which = derive_seed(seed, "fold", number), f"({number + 1} of {len(folds)})"
+            self._learn_part(lesson.take(_rows_of(owners, learn)), len(learn), own, which)
+            if windows is not None:
+                part = windows[0].take(_rows_of(windows[1], learn))
+                self._learn_windows(part, len(learn), own, which)
+            rows = _rows_of(owners, held)
+            given = [int(row) for row in owners[rows]]
+            seen = self._judged(
+                lesson.take(rows), [films[r] for r in given], [places[r] for r in given], other, own
             )
-        ]
-        return calibrated(examples[0], examples[1:])
+            held_out.append(seen)
+        self.confidence_ = calibrated(held_out)
+
+    def _learn_part(self, lesson: Lesson, n_films: int, seed: int, which: str) -> None:
+        self.weights_.append(
+            teach(
+                lesson,
+                epochs=self.epochs,
+                seed=seed,
+                what=f"Learning to find {which}",
+                # Half of what is seen are photographs, if any are.
+                per_epoch=n_films * (1 if self.augment is True else 2),
+            )
+        )
+
+    def _learn_windows(self, lesson: Lesson, n_films: int, seed: int, which: str) -> None:
+        what = f"Learning to refine {which}"
+        self.window_weights_.append(
+            teach_windows(lesson, n_films=n_films, epochs=self.epochs, seed=seed, what=what)
+        )
+
+    def _windows_of(
+        self, films: list[Film], places: list[Place], marks: Floats
+    ) -> tuple[Lesson, NDArray[np.int64]]:
+        """Return windows around what is annotated, and the position of the film of each."""
+        centres, extents = self._in_square(places, marks)
+        self._learn_sizes(places, centres)
+        sides = self._sides(places, centres, centres if extents is None else extents)
+        on_films = np.stack([p.back(own) for p, own in zip(places, centres, strict=True)])
+        cuts, owners = cut_all(films, places, on_films, sides)
+        if extents is None:
+            return lesson_of(cuts, on_films[owners]), owners
+        sizes = np.stack([p.extent(own) for p, own in zip(places, extents, strict=True)])
+        return lesson_of(cuts, on_films[owners], sizes[owners]), owners
+
+    def _judged(
+        self,
+        answers: Lesson,
+        films: list[Film],
+        places: list[Place],
+        other: NDArray[np.int64],
+        seed: int,
+    ) -> Held:
+        """Return what the networks that learned last find on films that they have not seen."""
+        coarse = [self._network(self.weights_[-1])]
+        # Photographs are not there any more: their findings are judged as they are at first.
+        kept = self.window_weights_[-1:] if self.augment is True else []
+        windows = [self._network(weights) for weights in kept]
+        seen = look_at(coarse, answers.images, self.views)
+        closer = self._see_closer(windows, read_again(films), places, seen)
+        features, centres, extents = self._evidence(places, seen, closer)
+        blank = look_at(coarse, scrambled(answers.images, seed), self.views)
+        nothing = self._see_closer(windows, read_again(films), places, blank, seed)
+        moved, taken = taken_for_another(centres, other)
+        mistaken = taken_for_another(features, other)[0]
+        mistaken = with_off(mistaken, self.arrangement_.off(moved))[taken]
+        is_wrong = self._is_right(moved, extents, answers)[taken] == 0
+        return Held(
+            features,
+            self._is_right(centres, extents, answers),
+            np.concatenate(self._evidence(places, blank, nothing)[0]),
+            mistaken[is_wrong],
+        )
 
     def _lesson(self, shown: list[Shown], marks: Floats) -> tuple[Lesson, NDArray[np.intp]]:
         """Return films and photographs of them, and the position of the film of each."""
@@ -361,17 +430,19 @@ class Finder(BuildsNetworks, Described, Bundled):
         )
         return lesson, np.array(owners)
 
-    def _learn_details(
-        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
-    ) -> None:
-        """Learn what needs films at their own resolution."""
+    def _learn_sizes(self, places: Sequence[Place], centres: Floats) -> None:
+        """Learn what the sides of windows depend on, from centres in pixels of the square."""
+
+    @abstractmethod
+    def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
+        """Return the sides (N, R) of windows; all in pixels of the square."""
 
     @abstractmethod
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats | None]:
         """Return centres and extents (N, R, 2) in pixels of the square."""
 
     @abstractmethod
-    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
+    def _is_right(self, centres: Floats, extents: Floats, lesson: Lesson) -> Floats:
         """Return where findings (N, R) are right, NaN where nobody knows."""
 
     # -- finding ---------------------------------------------------------------------------
@@ -390,36 +461,50 @@ class Finder(BuildsNetworks, Described, Bundled):
         ]
         if not good:
             return
-        images = torch.from_numpy(np.stack([film.square for _, film in good]))[:, None]
-        seen = look_at(networks, images, self.views)
         shown = [film for _, film in good]
-        centres, extents = self._refined(shown, seen)
-        sure = self._sure([film.place for film in shown], seen, centres)
+        places = [film.place for film in shown]
+        coarse, windows = networks[: len(self.weights_)], networks[len(self.weights_) :]
+        seen = look_at(
+            coarse, torch.from_numpy(np.stack([s.square for s in shown]))[:, None], self.views
+        )
+        closer = self._see_closer(windows, (s.film for s in shown), places, seen)
+        centres, extents = _on_films(places, seen, closer)
+        known = closer if self.confidence_.knows_windows else None
+        sure = self.confidence_.of(self._evidence(places, seen, known)[0])
         for own, (row, film) in enumerate(good):
             self._put(found, row, film.place, centres[own], extents[own], sure[own])
 
-    def _sure(self, places: Sequence[Place], seen: Seen, centres: Floats) -> Floats:
-        """Return how sure findings (N, R) are, of which neither look may break the arrangement."""
-        last = np.stack([place.into(own) for place, own in zip(places, centres, strict=True)])
-        off = self.arrangement_.off
-        return self.confidence_.of(seen, np.maximum(off(seen.centres), off(last)))
+    def _see_closer(
+        self,
+        networks: Sequence[HeatNetwork],
+        films: Iterable[Original | None],
+        places: Sequence[Place],
+        seen: Seen,
+        scrambled_by: int | None = None,
+    ) -> Seen | None:
+        """Return what is seen in windows around what was found, in pixels of the films."""
+        if not networks:
+            return None
+        sides = self._sides(places, seen.centres, seen.extents)
+        centres, cuts = _on_films(places, seen, None)[0], []
+        for film, place, own, side in zip(films, places, centres, sides, strict=True):
+            assert film is not None
+            cuts.append(cut(film, place, own, side))
+        every = joined(cuts)
+        if scrambled_by is not None:
+            images = scrambled(torch.from_numpy(every.images), scrambled_by)
+            every = every._replace(images=images.numpy())
+        return look_closer(networks, every, self.views, len(self.names_))
 
-    def _refined(self, shown: Sequence[Shown], seen: Seen) -> tuple[Floats, Floats]:
-        """Return centres and extents (N, R, 2) in pixels of the films."""
-        places = [one.place for one in shown]
-        centres = [place.back(own) for place, own in zip(places, seen.centres, strict=True)]
-        extents = [place.extent(own) for place, own in zip(places, seen.extents, strict=True)]
-        return np.stack(centres), np.stack(extents)
-
-    def _closer(
-        self, shown: Sequence[Shown], centres: Floats, sides: Floats
-    ) -> tuple[Floats, Floats]:
-        """Return the same, from windows of some sides (N, R) around centres."""
-        cuts = []
-        for one, points, own in zip(shown, centres, sides, strict=True):
-            assert one.film is not None
-            cuts.append(cut(one.film, one.place, points, own))
-        return look_closer(self._networks()[-1], cuts, self.views, len(self.names_))
+    def _evidence(
+        self, places: Sequence[Place], seen: Seen, closer: Seen | None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return features of findings, and centres and extents in pixels of the square."""
+        centres, extents = seen.centres, seen.extents
+        if closer is not None:
+            centres = np.stack([p.into(c) for p, c in zip(places, closer.centres, strict=True)])
+            extents = closer.extents * np.array([p.scale for p in places])[:, None]
+        return features_of(seen, self.arrangement_.off(centres), closer), centres, extents
 
     def _see(self, film: Original) -> Shown:
         return Shown(*squared(film, self.size_))
@@ -474,32 +559,29 @@ class Finder(BuildsNetworks, Described, Bundled):
         finite = all(
             v.isfinite().all() for weights in self._all_weights() for v in weights.values()
         )
-        if self.size_ > _LARGEST or not self.weights_ or not (named and finite):
+        n_windows = len(self.window_weights_)
+        paired = n_windows in (0, len(self.weights_))
+        if self.size_ > _LARGEST or not self.weights_ or not (named and finite and paired):
             raise BundleError("load: a finder is described as none is.")
-        if not self.confidence_.is_sound():
+        if not self.confidence_.is_sound() or (self.confidence_.knows_windows and not n_windows):
             raise BundleError("load: a finder's confidence is described as none is.")
         if not self.arrangement_.is_sound(len(self.names_)):
             raise BundleError("load: a finder's arrangement is described as none is.")
         self._networks()
 
 
-def _swapped(centres: Floats, other: NDArray[np.int64]) -> Floats:
-    """Return places of which one per film is that of its neighbour; they take turns."""
-    films = np.arange(len(centres))
-    taken = films % centres.shape[1]
-    moved = centres.copy()
-    moved[films, taken] = centres[films, other[taken]]
-    return moved
+def _rows_of(owners: NDArray[Any], films: NDArray[Any]) -> Tensor:
+    """Return the rows that are of some films."""
+    return torch.as_tensor(np.flatnonzero(np.isin(owners, films)))
 
 
-def _scrambled(images: Tensor, seed: int) -> Tensor:
-    """Return films cut into tiles that are laid out anew: they show nothing of a whole."""
-    draw = torch.Generator().manual_seed(derive_seed(seed, "scrambled"))
-    side = images.shape[-1] // 4
-    tiles = images.unfold(2, side, side).unfold(3, side, side).flatten(2, 3)
-    tiles = tiles[:, :, torch.randperm(tiles.shape[2], generator=draw)]
-    rows = tiles.reshape(len(images), 1, 4, 4, side, side).permute(0, 1, 2, 4, 3, 5)
-    return torch.reshape(rows, images.shape)
+def _on_films(places: Sequence[Place], seen: Seen, closer: Seen | None) -> tuple[Floats, Floats]:
+    """Return centres and extents (N, R, 2) in pixels of the films."""
+    if closer is not None:
+        return closer.centres, closer.extents
+    centres = [place.back(own) for place, own in zip(places, seen.centres, strict=True)]
+    extents = [place.extent(own) for place, own in zip(places, seen.extents, strict=True)]
+    return np.stack(centres), np.stack(extents)
 
 
 def _mirrored(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,6 @@
 """How sure a finding is, learned from films that its network has not seen.
 
-Dimensions: N findings.
+Dimensions: N films, R things to find, F features of a finding.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ from asfusion.anatomy._views import Seen
 Floats = NDArray[np.float64]
 
 FOUND, LOST = 0.5, 0.1
+_COUNTS = 3, 5  # features, without and with windows
 _MADE = 2.0  # what findings that are wrong by intent count together, of each kind
 
 
 @dataclass(frozen=True, eq=False)
 class Confidence:
-    """A logistic curve over how peaked the heat is, how far views are apart, and the arrangement.
+    """A logistic curve over features of findings.
 
     Parameters
     ----------
-    mean, scale : ndarray of shape (3,)
-        Of the three, as logarithms.
-    weights : ndarray of shape (4,)
-        Of the three after that, and a constant.
+    mean, scale : ndarray of shape (F,)
+        Of the features.
+    weights : ndarray of shape (F + 1,)
+        Of the features after that, and a constant.
     """
 
     mean: Floats
@@ -41,66 +42,86 @@ class Confidence:
         """Return all that the curve is."""
         return self.mean, self.scale, self.weights
 
+    @property
+    def knows_windows(self) -> bool:
+        """Whether what windows show is among the features."""
+        return len(self.mean) == _COUNTS[1]
+
     def is_sound(self) -> bool:
         """Return whether the numbers are as `calibrated` gives them."""
         arrays = [np.asarray(array) for array in self.arrays()]
         shapes = [array.shape for array in arrays]
-        return shapes == [(3,), (3,), (4,)] and all(np.isfinite(array).all() for array in arrays)
+        finite = all(np.isfinite(array).all() for array in arrays)
+        return finite and any(shapes == [(n,), (n,), (n + 1,)] for n in _COUNTS)
 
-    def of(self, seen: Seen, off: Floats) -> Floats:
-        """Return probabilities (N, R) that a finding is right, which is `off` its arrangement."""
-        z = (_features(seen, off) - self.mean) / self.scale
-        return np.asarray(1 / (1 + np.exp(-(z @ self.weights[:3] + self.weights[3]))))
+    def of(self, features: Floats) -> Floats:
+        """Return probabilities (N, R) that findings with these features (N, R, F) are right."""
+        z = (features - self.mean) / self.scale
+        return np.asarray(1 / (1 + np.exp(-(z @ self.weights[:-1] + self.weights[-1]))))
 
 
-class Examples(NamedTuple):
-    """Findings, how far they are off their arrangement, and whether they are right.
+def features_of(seen: Seen, off: Floats, closer: Seen | None = None) -> Floats:
+    """Return what tells whether findings are right (N, R, F).
 
-    `off` and `right` (N, R): 1 where a finding is right, 0 where not, NaN where nobody knows.
+    How peaked the heat is, how far views are apart, how far each is `off` its arrangement, and
+    the first two once more of what was seen in windows.
     """
-
-    seen: Seen
-    off: Floats
-    right: Floats
-
-    def table(self) -> tuple[Floats, Floats]:
-        """Return features and answers of all findings of which somebody knows."""
-        known = np.isfinite(self.right)
-        return _features(self.seen, self.off)[known], self.right[known]
+    parts = [_of_off(off)]
+    for look in (seen, closer):
+        if look is not None:
+            parts += [np.log(look.peak + 1e-6), np.log(look.spread + 1e-4)]
+    return np.stack(parts, axis=-1)
 
 
-def calibrated(held: Examples, made: Sequence[Examples]) -> Confidence:
-    """Return what held-out films say of being right.
+def with_off(features: Floats, off: Floats) -> Floats:
+    """Return features of findings that are so far off their arrangement."""
+    changed = features.copy()
+    changed[..., 0] = _of_off(off)
+    return changed
+
+
+def _of_off(off: Floats) -> Floats:
+    return np.asarray(np.log(off + 0.1))
+
+
+class Held(NamedTuple):
+    """What was found on held-out films, and what is wrong by intent.
 
     Parameters
     ----------
-    held : Examples
-        Findings on held-out films.
-    made : sequence of Examples
-        Findings that are wrong by intent: on pictures that show nothing, and at the place of a
-        neighbour. They count little: they say how a finding looks that is wrong, should no other
-        be.
+    features : ndarray of shape (N, R, F)
+        Of findings.
+    right : ndarray of shape (N, R)
+        1 where they are right, 0 where not, NaN where nobody knows.
+    nothing : ndarray of shape (n, F)
+        Features of findings on pictures that show nothing.
+    swapped : ndarray of shape (m, F)
+        Features of findings at the place of a neighbour.
     """
-    x, y = held.table()
-    parts, answers, weights = (
-        [x, np.median(x, axis=0)[None]],
-        [y, np.ones(1)],
-        [np.ones(len(x) + 1)],
-    )
-    for one in made:
-        wrong = one.table()[0][one.table()[1] == 0]
-        parts.append(wrong)
-        answers.append(np.zeros(len(wrong)))
-        weights.append(np.full(len(wrong), _MADE / max(1, len(wrong))))
-    every = np.concatenate(parts)
-    mean, scale = every.mean(axis=0), every.std(axis=0) + 1e-6
+
+    features: Floats
+    right: Floats
+    nothing: Floats
+    swapped: Floats
+
+
+def calibrated(parts: Sequence[Held]) -> Confidence:
+    """Return what held-out films say of being right.
+
+    What is wrong by intent counts little: it says how a finding looks that is wrong, should no
+    other be.
+    """
+    held = Held(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    known = np.isfinite(held.right)
+    found = held.features[known]
+    # One finding that is right in any case, so that there are always both.
+    every = [found, np.median(found, axis=0)[None], held.nothing, held.swapped]
+    counts = [len(part) for part in every]
+    x = np.concatenate(every)
+    y = np.repeat([0.0, 1.0, 0.0, 0.0], counts)
+    y[: counts[0]] = held.right[known]
+    weights = np.repeat([1.0, 1.0, *(_MADE / max(1, n) for n in counts[2:])], counts)
+    mean, scale = x.mean(axis=0), x.std(axis=0) + 1e-6
     model = LogisticRegression(C=1.0, max_iter=1000)
-    model.fit(
-        (every - mean) / scale, np.concatenate(answers), sample_weight=np.concatenate(weights)
-    )
+    model.fit((x - mean) / scale, y, sample_weight=weights)
     return Confidence(mean, scale, np.append(model.coef_[0], model.intercept_[0]))
-
-
-def _features(seen: Seen, off: Floats) -> Floats:
-    parts = np.log(seen.peak + 1e-6), np.log(seen.spread + 1e-4), np.log(off + 0.1)
-    return np.stack(parts, axis=-1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -49,10 +49,6 @@ class Seen:
     def joined(cls, parts: Sequence[Seen]) -> Seen:
         """Return the films of several one below the other."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
-
-    def with_centres(self, centres: Floats) -> Seen:
-        """Return the same findings at other places."""
-        return replace(self, centres=centres)
 
 
 def view_moves(views: int, n: int) -> list[Moves]:
@@ -99,7 +95,8 @@ def _look(
     smaller = moves.log_zoom()[:, None, None]
     extents = _by_view([s.log_extents - smaller for s in sights], len(views))
     peaks = _by_view([s.log_heat.flatten(2).amax(dim=2).exp() for s in sights], len(views))
-    apart = (at - at.median(dim=1, keepdim=True).values).norm(dim=-1).median(dim=1).values
+    middles = at.quantile(0.5, dim=1, keepdim=True)
+    apart = (at - middles).norm(dim=-1).quantile(0.5, dim=1)
     middle = (_median(at) + 1) * side / 2
     return Seen(
         centres=middle.double().numpy(),

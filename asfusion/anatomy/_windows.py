@@ -18,7 +18,7 @@ from asfusion.anatomy._films import AT_ONCE, read_films
 from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._square import Place
-from asfusion.anatomy._views import look_at, view_moves
+from asfusion.anatomy._views import Seen, look_at, view_moves
 from asfusion.exceptions import ImageReadError
 from asfusion.imaging._films import Film
 from asfusion.imaging.original import Original
@@ -92,23 +92,22 @@ def cut(film: Original, place: Place, points: Floats, sides: Floats | float) -> 
 
 def cut_all(
     films: Sequence[Film], places: Sequence[Place], points: Floats, sides: Floats
-) -> tuple[Cuts, list[int]]:
+) -> tuple[Cuts, NDArray[np.int64]]:
     """Return windows around all known points (N, R, 2), and the position of the film of each."""
     cuts, owners = [], []
-    for row, film in enumerate(_read(films)):
+    for row, film in enumerate(read_again(films)):
         known = np.isfinite(points[row]).all(axis=1)
         if known.any():
             cuts.append(cut(film, places[row], points[row, known], sides[row, known]))
             owners += [row] * int(known.sum())
-    return joined(cuts), owners
+    return joined(cuts), np.array(owners)
 
 
-def _read(films: Sequence[Film]) -> Iterator[Original]:
+def read_again(films: Sequence[Film]) -> Iterator[Original]:
     """Yield films that were read before, a few at a time."""
     for start in range(0, len(films), AT_ONCE):
-        for film in read_films(
-            films[start : start + AT_ONCE], lambda film: film, "Cutting windows"
-        ):
+        some = films[start : start + AT_ONCE]
+        for film in read_films(some, lambda film: film, "Cutting windows"):
             if isinstance(film, ImageReadError):
                 raise film  # it was there a moment ago
             yield film
@@ -131,32 +130,37 @@ def lesson_of(cuts: Cuts, centres: Floats, extents: Floats | None = None) -> Les
     )
 
 
-def teach_windows(lesson: Lesson, n_films: int, epochs: int, seed: int) -> Weights:
+def teach_windows(lesson: Lesson, *, n_films: int, epochs: int, seed: int, what: str) -> Weights:
     """Return the weights of a network that learned what windows show."""
     return teach(
         lesson,
-        epochs=epochs,
+        epochs=-(-epochs // 2),
         seed=derive_seed(seed, "windows"),
-        what="Learning to refine",
+        what=what,
         moves=draw_window_moves,
         size=SIDE,
         per_epoch=_PER_FILM * n_films,
     )
 
 
-def look_closer(
-    network: HeatNetwork, cuts: Sequence[Cuts], views: int, n_marks: int
-) -> tuple[Floats, Floats]:
-    """Return centres and extents (N, R, 2) on films, of which each has a window for each mark."""
-    every = joined(cuts)
-    found = look_at([network], torch.from_numpy(every.images), views, moves=window_views, size=SIDE)
-    side = every.images.shape[-1]
-    centres = every.back(found.centres * 2 / side - 1)
-    extents = found.extents / side * every.extent[:, None]
-    windows = np.arange(len(centres))
-    own = windows % n_marks
-    shape = (-1, n_marks, 2)
-    return centres[windows, own].reshape(shape), extents[windows, own].reshape(shape)
+def look_closer(networks: Sequence[HeatNetwork], cuts: Cuts, views: int, n_marks: int) -> Seen:
+    """Return what is seen of N films, of which each has a window for each mark, R of them.
+
+    Places and extents are in pixels of the films; `spread` is a share of the window.
+    """
+    images = torch.from_numpy(cuts.images)
+    found = look_at(networks, images, max(1, views // 2), moves=window_views, size=SIDE)
+    windows = np.arange(len(images))
+    own, shape = (windows, windows % n_marks), (-1, n_marks)
+    side = cuts.images.shape[-1]
+    centres = cuts.back(found.centres * 2 / side - 1)
+    extents = found.extents / side * cuts.extent[:, None]
+    return Seen(
+        centres[own].reshape(*shape, 2),
+        extents[own].reshape(*shape, 2),
+        found.peak[own].reshape(shape),
+        found.spread[own].reshape(shape),
+    )
 
 
 def draw_window_moves(n: int, draw: torch.Generator) -> Moves:

@@ -12,18 +12,11 @@ from asfusion._checks import check_number
 from asfusion._random import RandomState
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import POINTS, Kind
-from asfusion.anatomy._base import Finder, Shown
+from asfusion.anatomy._base import Finder
 from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
-from asfusion.anatomy._views import Seen
-from asfusion.anatomy._windows import (
-    cut_all,
-    lesson_of,
-    side_in_square,
-    teach_windows,
-    usual_share,
-)
-from asfusion.imaging._films import Film, Root
+from asfusion.anatomy._windows import side_in_square, usual_share
+from asfusion.imaging._films import Root
 
 Floats = NDArray[np.float64]
 
@@ -143,36 +136,23 @@ class LandmarkFinder(Finder):
         if self.refine_mm is not None:
             check_number(self.refine_mm, "refine_mm", minimum=1.0, maximum=1000.0)
 
-    def _learn_details(
-        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
-    ) -> None:
-        if self.refine_mm is None:
-            return
-        points, _ = self._in_square(list(places), marks)
-        self.share_ = usual_share(places, points, self.refine_mm)
-        cuts, owners = cut_all(films, places, marks, self._sides(places, points))
-        lesson = lesson_of(cuts, marks[owners])
-        self.window_weights_ = teach_windows(lesson, len(films), self.epochs, seed)
+    def _learn_sizes(self, places: Sequence[Place], centres: Floats) -> None:
+        assert self.refine_mm is not None
+        self.share_ = usual_share(places, centres, self.refine_mm)
 
-    def _sides(self, places: Sequence[Place], points: Floats) -> Floats:
-        """Return the sides (N, R) of windows on films with points there (pixels of the square)."""
+    def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
         assert self.refine_mm is not None
         sides = [
             side_in_square(place, own, self.refine_mm, self.share_)
-            for place, own in zip(places, points, strict=True)
+            for place, own in zip(places, centres, strict=True)
         ]
-        return np.repeat(np.array(sides)[:, None], points.shape[1], axis=1)
+        return np.repeat(np.array(sides)[:, None], centres.shape[1], axis=1)
 
-    def _refined(self, shown: Sequence[Shown], seen: Seen) -> tuple[Floats, Floats]:
-        coarse, extents = super()._refined(shown, seen)
-        if self.refine_mm is None:
-            return coarse, extents
-        if not hasattr(self, "window_weights_"):
-            msg = (
-                "LandmarkFinder: expected refine_mm=None, as it was fitted. Fit it again to refine."
-            )
+    def _check_refined(self) -> None:
+        if self._refines != bool(self.window_weights_):
+            fitted = "a number (mm)" if self.window_weights_ else "None"
+            msg = f"LandmarkFinder: expected refine_mm={fitted}, as it was fitted. Fit it again."
             raise UnfittedError(msg)
-        return self._closer(shown, coarse, self._sides([one.place for one in shown], seen.centres))
 
     @property
     def _refines(self) -> bool:
@@ -183,16 +163,16 @@ class LandmarkFinder(Finder):
 
     def _check_restored(self) -> None:
         super()._check_restored()
-        if hasattr(self, "window_weights_"):
+        if self.window_weights_:
             check_number(self.share_, "share_", minimum=0.0, maximum=1e3)
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, None]:
         return np.stack([p.into(m) for p, m in zip(places, marks, strict=True)]), None
 
-    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
-        centres, _ = lesson.in_pixels()
-        apart = np.linalg.norm(seen.centres - centres, axis=-1)
-        return np.where(np.isfinite(apart), apart < _tolerance(centres, self.size_), np.nan)
+    def _is_right(self, centres: Floats, extents: Floats, lesson: Lesson) -> Floats:
+        true, _ = lesson.in_pixels()
+        apart = np.linalg.norm(centres - true, axis=-1)
+        return np.where(np.isfinite(apart), apart < _tolerance(true, self.size_), np.nan)
 
 
 def _tolerance(centres: Floats, size: int) -> float:

@@ -8,15 +8,16 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._checks import in_words
 from asfusion._random import RandomState
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import BOXES, Kind
-from asfusion.anatomy._base import Finder, Shown
+from asfusion.anatomy._base import Finder
 from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
-from asfusion.anatomy._views import Seen
-from asfusion.anatomy._windows import cut_all, lesson_of, sides_around, teach_windows
-from asfusion.imaging._films import Film, Root
+from asfusion.anatomy._windows import sides_around
+from asfusion.exceptions import ConfigurationError
+from asfusion.imaging._films import Root
 
 Floats = NDArray[np.float64]
 
@@ -134,30 +135,24 @@ class RegionFinder(Finder):
         self.random_state = random_state
         self.root = root
 
+    def _check_params(self) -> None:
+        super()._check_params()
+        if not isinstance(self.refine, bool):
+            msg = f"refine: expected True or False, got {in_words(self.refine)}."
+            raise ConfigurationError(msg)
+
     @property
     def _refines(self) -> bool:
         return self.refine and self.augment is True
 
-    def _learn_details(
-        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
-    ) -> None:
-        if not self._refines:
-            return
-        low, high = marks[..., :2], marks[..., 2:]
-        centres, extents = (low + high) / 2, high - low
-        sides = sides_around(places, self._in_square(list(places), marks)[1])
-        cuts, owners = cut_all(films, places, centres, sides)
-        lesson = lesson_of(cuts, centres[owners], extents[owners])
-        self.window_weights_ = teach_windows(lesson, len(films), self.epochs, seed)
+    def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
+        return sides_around(places, extents)
 
-    def _refined(self, shown: Sequence[Shown], seen: Seen) -> tuple[Floats, Floats]:
-        centres, extents = super()._refined(shown, seen)
-        if not self._refines:
-            return centres, extents
-        if not hasattr(self, "window_weights_"):
-            msg = "RegionFinder: expected refine=False, as it was fitted. Fit it again to refine."
+    def _check_refined(self) -> None:
+        if self._refines != bool(self.window_weights_):
+            fitted = bool(self.window_weights_)
+            msg = f"RegionFinder: expected refine={fitted}, as it was fitted. Fit it again."
             raise UnfittedError(msg)
-        return self._closer(shown, centres, sides_around([s.place for s in shown], seen.extents))
 
     def _settings(self) -> tuple[object, ...]:
         return *super()._settings(), self._refines
@@ -169,9 +164,8 @@ class RegionFinder(Finder):
         low, high = corners[:, :, 0], corners[:, :, 1]
         return (low + high) / 2, np.maximum(high - low, 0.5)
 
-    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
-        centres, extents = lesson.in_pixels()
-        shared = overlap(seen.centres, seen.extents, centres, extents)
+    def _is_right(self, centres: Floats, extents: Floats, lesson: Lesson) -> Floats:
+        shared = overlap(centres, extents, *lesson.in_pixels())
         return np.where(np.isfinite(shared), shared > _OVERLAP, np.nan)
 
 

@@ -360,6 +360,7 @@ def test_no_column_of_films_is_refused(finder: RegionFinder, films: list[str]) -
     ("params", "said"),
     [
         ({"unit": "cm"}, "unit: expected one of"),
+        ({"refine": 1}, "refine: expected True or False"),
         ({"size": 16}, "size: expected an integer of at least 32"),
         ({"size": 40}, "size: expected a multiple of 16"),
         ({"size": 1024}, "size: expected a multiple of 16 up to 512"),
