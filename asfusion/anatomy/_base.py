@@ -99,7 +99,7 @@ class Finder(BuildsNetworks, Described, Bundled):
     trained_on_: frozenset[str]
     size_: int
     weights_: list[Weights]
-    window_weights_: list[Weights]  # none, or one for each of the others
+    window_weights_: list[Weights]  # one, or none
     confidence_: Confidence
     arrangement_: Arrangement
 
@@ -273,6 +273,11 @@ class Finder(BuildsNetworks, Described, Bundled):
         """Return whether things are looked at once more, in windows."""
 
     @property
+    def _judges_windows(self) -> bool:
+        """Return whether confidence is that of what is refined; photographs are judged as found."""
+        return self._refines and self.augment is True
+
+    @property
     def _finds_boxes(self) -> bool:
         return len(self._kind.numbers) == 4
 
@@ -340,15 +345,17 @@ class Finder(BuildsNetworks, Described, Bundled):
         for number, (learn, held) in enumerate(folds):
             own, which = derive_seed(seed, "fold", number), f"({number + 1} of {len(folds)})"
             self._learn_part(lesson.take(_rows_of(owners, learn)), len(learn), own, which)
-            if windows is not None:
+            if windows is not None and number == 0:
                 part = windows[0].take(_rows_of(windows[1], learn))
-                self._learn_windows(part, len(learn), own, which)
-            rows = _rows_of(owners, held)
-            given = [int(row) for row in owners[rows]]
-            seen = self._judged(
-                lesson.take(rows), [films[r] for r in given], [places[r] for r in given], other, own
-            )
-            held_out.append(seen)
+                self._learn_windows(part, len(learn), own)
+            # What windows show can be judged by films that their one network has not seen.
+            if number == 0 or not self._judges_windows:
+                rows = _rows_of(owners, held)
+                given = [int(row) for row in owners[rows]]
+                on = [places[row] for row in given]
+                held_out.append(
+                    self._judged(lesson.take(rows), [films[r] for r in given], on, other, own)
+                )
         self.confidence_ = calibrated(held_out)
 
     def _learn_part(self, lesson: Lesson, n_films: int, seed: int, which: str) -> None:
@@ -363,10 +370,9 @@ class Finder(BuildsNetworks, Described, Bundled):
             )
         )
 
-    def _learn_windows(self, lesson: Lesson, n_films: int, seed: int, which: str) -> None:
-        what = f"Learning to refine {which}"
+    def _learn_windows(self, lesson: Lesson, n_films: int, seed: int) -> None:
         self.window_weights_.append(
-            teach_windows(lesson, n_films=n_films, epochs=self.epochs, seed=seed, what=what)
+            teach_windows(lesson, n_films=n_films, epochs=self.epochs, seed=seed)
         )
 
     def _windows_of(
@@ -393,8 +399,7 @@ class Finder(BuildsNetworks, Described, Bundled):
     ) -> Held:
         """Return what the networks that learned last find on films that they have not seen."""
         coarse = [self._network(self.weights_[-1])]
-        # Photographs are not there any more: their findings are judged as they are at first.
-        kept = self.window_weights_[-1:] if self.augment is True else []
+        kept = self.window_weights_ if self._judges_windows else []
         windows = [self._network(weights) for weights in kept]
         seen = look_at(coarse, answers.images, self.views)
         closer = self._see_closer(windows, read_again(films), places, seen)
@@ -560,8 +565,7 @@ class Finder(BuildsNetworks, Described, Bundled):
             v.isfinite().all() for weights in self._all_weights() for v in weights.values()
         )
         n_windows = len(self.window_weights_)
-        paired = n_windows in (0, len(self.weights_))
-        if self.size_ > _LARGEST or not self.weights_ or not (named and finite and paired):
+        if self.size_ > _LARGEST or not self.weights_ or not (named and finite and n_windows < 2):
             raise BundleError("load: a finder is described as none is.")
         if not self.confidence_.is_sound() or (self.confidence_.knows_windows and not n_windows):
             raise BundleError("load: a finder's confidence is described as none is.")

@@ -130,13 +130,13 @@ def lesson_of(cuts: Cuts, centres: Floats, extents: Floats | None = None) -> Les
     )
 
 
-def teach_windows(lesson: Lesson, *, n_films: int, epochs: int, seed: int, what: str) -> Weights:
+def teach_windows(lesson: Lesson, *, n_films: int, epochs: int, seed: int) -> Weights:
     """Return the weights of a network that learned what windows show."""
     return teach(
         lesson,
-        epochs=-(-epochs // 2),
+        epochs=epochs,
         seed=derive_seed(seed, "windows"),
-        what=what,
+        what="Learning to refine",
         moves=draw_window_moves,
         size=SIDE,
         per_epoch=_PER_FILM * n_films,
@@ -149,7 +149,7 @@ def look_closer(networks: Sequence[HeatNetwork], cuts: Cuts, views: int, n_marks
     Places and extents are in pixels of the films; `spread` is a share of the window.
     """
     images = torch.from_numpy(cuts.images)
-    found = look_at(networks, images, max(1, views // 2), moves=window_views, size=SIDE)
+    found = look_at(networks, images, views, moves=window_views, size=SIDE)
     windows = np.arange(len(images))
     own, shape = (windows, windows % n_marks), (-1, n_marks)
     side = cuts.images.shape[-1]
