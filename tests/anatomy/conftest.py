@@ -54,4 +54,4 @@ def finder(films: list[str], boxes: pd.DataFrame) -> RegionFinder:
 
 @pytest.fixture(scope="package")
 def pointer(films: list[str], points: pd.DataFrame) -> LandmarkFinder:
-    return LandmarkFinder(points, epochs=10, **QUICK).fit(films)
+    return LandmarkFinder(points, epochs=20, **{**QUICK, "size": 32}).fit(films)
