@@ -59,6 +59,11 @@ class Arrangement:
         known = pairs.dtype.kind == "i" and (pairs >= -1).all() and (pairs < n_marks).all()
         return bool(known and np.isfinite(ratios).all() and (usual > 0).all())
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Which of all (R,) some pair says anything of."""
+        return np.asarray((self.pairs[..., 0] >= 0).any(axis=1))
+
     def off(self, centres: Floats) -> Floats:
         """Return by how many usual errors places (N, R, 2) are off, in the middle of all pairs.
 
@@ -70,9 +75,8 @@ class Arrangement:
         told = z[:, one] + _complex(self.ratios) * (z[:, other] - z[:, one])
         apart = np.abs(z[:, :, None] - told) / (self.usual * _extent(z)[:, None, None])
         apart = np.where(one >= 0, apart, np.nan)
-        known = (one >= 0).any(axis=1)
         found = np.ones(z.shape)
-        found[:, known] = np.nanmedian(apart[:, known], axis=2)
+        found[:, self.known] = np.nanmedian(apart[:, self.known], axis=2)
         return found
 
 

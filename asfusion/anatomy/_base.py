@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from asfusion._checks import check_choice, check_integer, in_words
+from asfusion._checks import check_choice, check_integer
 from asfusion._described import Described
 from asfusion._door import learns, public
 from asfusion._frames import group_labels
@@ -25,33 +24,19 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import patient_folds
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
-from asfusion.anatomy._arrangement import Arrangement, arranged, nearest
-from asfusion.anatomy._built import BuildsNetworks
+from asfusion.anatomy._arrangement import Arrangement
 from asfusion.anatomy._confidence import (
     FOUND,
     LOST,
     Confidence,
-    Held,
-    calibrated,
-    features_of,
-    with_off,
 )
 from asfusion.anatomy._films import AT_ONCE, digest_of, read_cells, read_films
-from asfusion.anatomy._learning import Lesson, Weights, teach
-from asfusion.anatomy._made_wrong import scrambled, taken_for_another
+from asfusion.anatomy._mirrored import mirrored_pairs
 from asfusion.anatomy._network import HeatNetwork
-from asfusion.anatomy._photographs import Photograph, photographed
+from asfusion.anatomy._photographs import photographed
+from asfusion.anatomy._pointing import Pointing, Shown, on_films
 from asfusion.anatomy._square import Place, squared
-from asfusion.anatomy._views import Seen, look_at
-from asfusion.anatomy._windows import (
-    cut,
-    cut_all,
-    joined,
-    lesson_of,
-    look_closer,
-    read_again,
-    teach_windows,
-)
+from asfusion.anatomy._views import look_at
 from asfusion.anatomy.found import Found
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
@@ -63,19 +48,9 @@ Floats = NDArray[np.float64]
 _FOLDS = 3
 _FEWEST = 6  # films; a third of them judges what was learned from the others
 _SMALLEST, _LARGEST = 32, 512
-_SIDES = (("left", "right"), ("right", "left"))
 
 
-class Shown(NamedTuple):
-    """A film that could be read: its square, where it stands there, and more where needed."""
-
-    square: NDArray[np.uint8]
-    place: Place
-    film: Original | None = None
-    photographs: tuple[Photograph, ...] = ()
-
-
-class Finder(BuildsNetworks, Described, Bundled):
+class Finder(Pointing, Described, Bundled):
     """Networks that point at what was annotated; see `RegionFinder` and `LandmarkFinder`."""
 
     # Annotations name the films of patients.
@@ -98,10 +73,6 @@ class Finder(BuildsNetworks, Described, Bundled):
     mirrored_: tuple[tuple[str, str], ...]
     trained_on_: frozenset[str]
     size_: int
-    weights_: list[Weights]
-    window_weights_: list[Weights]  # one, or none
-    confidence_: Confidence
-    arrangement_: Arrangement
 
     @learns
     def fit(self, films: Any, groups: Any = None) -> Self:
@@ -138,7 +109,7 @@ class Finder(BuildsNetworks, Described, Bundled):
             rows = matched(cells, known)
             taught = [film for row in rows.values() if (film := cells[row]) is not None]
             self.names_ = known.names
-            self.mirrored_ = _mirrored(self.mirrored, self.names_)
+            self.mirrored_ = mirrored_pairs(self.mirrored, self.names_)
             self.size_ = self.size
             shown = self._read_all(taught, list(rows.values()), seed)
             places = [film.place for film in shown]
@@ -245,9 +216,6 @@ class Finder(BuildsNetworks, Described, Bundled):
                 hasher.update(value.contiguous().numpy().tobytes())
         return hasher.hexdigest()
 
-    def _all_weights(self) -> list[Weights]:
-        return [*self.weights_, *self.window_weights_]
-
     def _settings(self) -> tuple[object, ...]:
         """Return what `find` depends on beside weights."""
         arrays = (*self.confidence_.arrays(), *self.arrangement_.arrays())
@@ -266,16 +234,6 @@ class Finder(BuildsNetworks, Described, Bundled):
             )
 
     # -- parameters ------------------------------------------------------------------------
-
-    @property
-    @abstractmethod
-    def _refines(self) -> bool:
-        """Return whether things are looked at once more, in windows."""
-
-    @property
-    def _judges_windows(self) -> bool:
-        """Return whether confidence is that of what is refined; photographs are judged as found."""
-        return self._refines and self.augment is True
 
     @property
     def _finds_boxes(self) -> bool:
@@ -328,128 +286,6 @@ class Finder(BuildsNetworks, Described, Bundled):
             raise InputError(msg)
         return folds
 
-    def _learn(
-        self,
-        films: list[Film],
-        shown: list[Shown],
-        marks: Floats,
-        folds: list[tuple[Any, Any]],
-        seed: int,
-    ) -> None:
-        places = [one.place for one in shown]
-        lesson, owners = self._lesson(shown, marks)
-        centres = lesson.in_pixels()[0]
-        self.arrangement_, other = arranged(centres), nearest(centres)
-        windows = self._windows_of(films, places, marks) if self._refines else None
-        self.weights_, self.window_weights_, held_out = [], [], []
-        for number, (learn, held) in enumerate(folds):
-            own, which = derive_seed(seed, "fold", number), f"({number + 1} of {len(folds)})"
-            self._learn_part(lesson.take(_rows_of(owners, learn)), len(learn), own, which)
-            if windows is not None and number == 0:
-                part = windows[0].take(_rows_of(windows[1], learn))
-                self._learn_windows(part, len(learn), own)
-            # What windows show can be judged by films that their one network has not seen.
-            if number == 0 or not self._judges_windows:
-                rows = _rows_of(owners, held)
-                given = [int(row) for row in owners[rows]]
-                on = [places[row] for row in given]
-                held_out.append(
-                    self._judged(lesson.take(rows), [films[r] for r in given], on, other, own)
-                )
-        self.confidence_ = calibrated(held_out)
-
-    def _learn_part(self, lesson: Lesson, n_films: int, seed: int, which: str) -> None:
-        self.weights_.append(
-            teach(
-                lesson,
-                epochs=self.epochs,
-                seed=seed,
-                what=f"Learning to find {which}",
-                # Half of what is seen are photographs, if any are.
-                per_epoch=n_films * (1 if self.augment is True else 2),
-            )
-        )
-
-    def _learn_windows(self, lesson: Lesson, n_films: int, seed: int) -> None:
-        self.window_weights_.append(
-            teach_windows(lesson, n_films=n_films, epochs=self.epochs, seed=seed)
-        )
-
-    def _windows_of(
-        self, films: list[Film], places: list[Place], marks: Floats
-    ) -> tuple[Lesson, NDArray[np.int64]]:
-        """Return windows around what is annotated, and the position of the film of each."""
-        centres, extents = self._in_square(places, marks)
-        self._learn_sizes(places, centres)
-        sides = self._sides(places, centres, centres if extents is None else extents)
-        on_films = np.stack([p.back(own) for p, own in zip(places, centres, strict=True)])
-        cuts, owners = cut_all(films, places, on_films, sides)
-        if extents is None:
-            return lesson_of(cuts, on_films[owners]), owners
-        sizes = np.stack([p.extent(own) for p, own in zip(places, extents, strict=True)])
-        return lesson_of(cuts, on_films[owners], sizes[owners]), owners
-
-    def _judged(
-        self,
-        answers: Lesson,
-        films: list[Film],
-        places: list[Place],
-        other: NDArray[np.int64],
-        seed: int,
-    ) -> Held:
-        """Return what the networks that learned last find on films that they have not seen."""
-        coarse = [self._network(self.weights_[-1])]
-        kept = self.window_weights_ if self._judges_windows else []
-        windows = [self._network(weights) for weights in kept]
-        seen = look_at(coarse, answers.images, self.views)
-        closer = self._see_closer(windows, read_again(films), places, seen)
-        features, centres, extents = self._evidence(places, seen, closer)
-        blank = look_at(coarse, scrambled(answers.images, seed), self.views)
-        nothing = self._see_closer(windows, read_again(films), places, blank, seed)
-        moved, taken = taken_for_another(centres, other)
-        mistaken = taken_for_another(features, other)[0]
-        mistaken = with_off(mistaken, self.arrangement_.off(moved))[taken]
-        is_wrong = self._is_right(moved, extents, answers)[taken] == 0
-        return Held(
-            features,
-            self._is_right(centres, extents, answers),
-            np.concatenate(self._evidence(places, blank, nothing)[0]),
-            mistaken[is_wrong],
-        )
-
-    def _lesson(self, shown: list[Shown], marks: Floats) -> tuple[Lesson, NDArray[np.intp]]:
-        """Return films and photographs of them, and the position of the film of each."""
-        every = [
-            (one.square, one.place, own, row)
-            for row, (one, own) in enumerate(zip(shown, marks, strict=True))
-        ]
-        for row, (one, own) in enumerate(zip(shown, marks, strict=True)):
-            every += [(p.square, p.place, p.marks(own), row) for p in one.photographs]
-        squares, places, known, owners = zip(*every, strict=True)
-        centres, extents = self._in_square(list(places), np.stack(known))
-        side = self.size_ / 2
-        lesson = Lesson(
-            torch.from_numpy(np.stack(squares))[:, None],
-            torch.as_tensor(centres / side - 1, dtype=torch.float32),
-            None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
-        )
-        return lesson, np.array(owners)
-
-    def _learn_sizes(self, places: Sequence[Place], centres: Floats) -> None:
-        """Learn what the sides of windows depend on, from centres in pixels of the square."""
-
-    @abstractmethod
-    def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
-        """Return the sides (N, R) of windows; all in pixels of the square."""
-
-    @abstractmethod
-    def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats | None]:
-        """Return centres and extents (N, R, 2) in pixels of the square."""
-
-    @abstractmethod
-    def _is_right(self, centres: Floats, extents: Floats, lesson: Lesson) -> Floats:
-        """Return where findings (N, R) are right, NaN where nobody knows."""
-
     # -- finding ---------------------------------------------------------------------------
 
     def _find_some(
@@ -473,43 +309,11 @@ class Finder(BuildsNetworks, Described, Bundled):
             coarse, torch.from_numpy(np.stack([s.square for s in shown]))[:, None], self.views
         )
         closer = self._see_closer(windows, (s.film for s in shown), places, seen)
-        centres, extents = _on_films(places, seen, closer)
+        centres, extents = on_films(places, seen, closer)
         known = closer if self.confidence_.knows_windows else None
         sure = self.confidence_.of(self._evidence(places, seen, known)[0])
         for own, (row, film) in enumerate(good):
             self._put(found, row, film.place, centres[own], extents[own], sure[own])
-
-    def _see_closer(
-        self,
-        networks: Sequence[HeatNetwork],
-        films: Iterable[Original | None],
-        places: Sequence[Place],
-        seen: Seen,
-        scrambled_by: int | None = None,
-    ) -> Seen | None:
-        """Return what is seen in windows around what was found, in pixels of the films."""
-        if not networks:
-            return None
-        sides = self._sides(places, seen.centres, seen.extents)
-        centres, cuts = _on_films(places, seen, None)[0], []
-        for film, place, own, side in zip(films, places, centres, sides, strict=True):
-            assert film is not None
-            cuts.append(cut(film, place, own, side))
-        every = joined(cuts)
-        if scrambled_by is not None:
-            images = scrambled(torch.from_numpy(every.images), scrambled_by)
-            every = every._replace(images=images.numpy())
-        return look_closer(networks, every, self.views, len(self.names_))
-
-    def _evidence(
-        self, places: Sequence[Place], seen: Seen, closer: Seen | None
-    ) -> tuple[Floats, Floats, Floats]:
-        """Return features of findings, and centres and extents in pixels of the square."""
-        centres, extents = seen.centres, seen.extents
-        if closer is not None:
-            centres = np.stack([p.into(c) for p, c in zip(places, closer.centres, strict=True)])
-            extents = closer.extents * np.array([p.scale for p in places])[:, None]
-        return features_of(seen, self.arrangement_.off(centres), closer), centres, extents
 
     def _see(self, film: Original) -> Shown:
         return Shown(*squared(film, self.size_))
@@ -572,41 +376,3 @@ class Finder(BuildsNetworks, Described, Bundled):
         if not self.arrangement_.is_sound(len(self.names_)):
             raise BundleError("load: a finder's arrangement is described as none is.")
         self._networks()
-
-
-def _rows_of(owners: NDArray[Any], films: NDArray[Any]) -> Tensor:
-    """Return the rows that are of some films."""
-    return torch.as_tensor(np.flatnonzero(np.isin(owners, films)))
-
-
-def _on_films(places: Sequence[Place], seen: Seen, closer: Seen | None) -> tuple[Floats, Floats]:
-    """Return centres and extents (N, R, 2) in pixels of the films."""
-    if closer is not None:
-        return closer.centres, closer.extents
-    centres = [place.back(own) for place, own in zip(places, seen.centres, strict=True)]
-    extents = [place.extent(own) for place, own in zip(places, seen.extents, strict=True)]
-    return np.stack(centres), np.stack(extents)
-
-
-def _mirrored(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of names of which one is the other seen in a mirror."""
-    if isinstance(given, str) and given == "auto":
-        pairs = (tuple(sorted((name, _other_side(name)))) for name in names)
-        found = dict.fromkeys(p for p in pairs if p[0] != p[1] and set(p) <= set(names))
-        return tuple((str(one), str(other)) for one, other in found)
-    pairs_given = [tuple(pair) for pair in given] if isinstance(given, list | tuple) else None
-    every = [name for pair in pairs_given or () for name in pair]
-    if pairs_given is None or any(len(pair) != 2 for pair in pairs_given):
-        msg = f"mirrored: expected 'auto' or pairs of names, got {in_words(given)}."
-        raise ConfigurationError(msg)
-    if len(set(every)) < len(every) or not set(every) <= set(names):
-        msg = "mirrored: expected pairs of annotated names, each once, got others."
-        raise ConfigurationError(msg)
-    return tuple((str(one), str(other)) for one, other in pairs_given)
-
-
-def _other_side(name: str) -> str:
-    for side, other in _SIDES:
-        if side in name:
-            return name.replace(side, other)
-    return name

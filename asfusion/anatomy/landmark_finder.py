@@ -76,9 +76,12 @@ class LandmarkFinder(Finder):
 
     Notes
     -----
-    Confidence is the probability that a point, before it is refined, is nearer to its place than a
-    quarter of the way to the next point: that it is not another one. It is calibrated on films
-    like those learned from, and knows nothing of others.
+    Confidence is the probability that a point is nearer to its place than a quarter of the way to
+    the next point: that it is not another one. It is learned from how peaked the heat is, how far
+    views are apart, both on the film and in windows, and from how far the point is off its
+    arrangement: where pairs of other points say that it is. It is calibrated on films like those
+    learned from, and knows nothing of others. With ``augment="photograph"`` it is that of points
+    before they are refined.
 
     References
     ----------

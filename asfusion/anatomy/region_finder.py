@@ -30,7 +30,8 @@ class RegionFinder(Finder):
     A small fully convolutional network draws a heat map for each region, and one for each edge of
     its box, of which the mean place along the side counts. Three networks learn from two thirds of
     the patients each, and what each says of the others calibrates the confidence. A film is looked
-    at from several views, a little turned, moved and zoomed, of which the median counts.
+    at from several views, a little turned, moved and zoomed, of which the median counts. A fourth
+    network then looks at a window around each box, cut from the film at its own resolution.
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ class RegionFinder(Finder):
         Pairs of regions of which one is the other seen in a mirror; by default those whose names
         differ in left and right. The finder never mirrors: encoders do, to share weights.
     refine : bool
-        Whether a second network looks at a window around each box, one and a half times as long,
-        cut from the film at its own resolution. Photographs are not looked at once more.
+        Whether boxes are refined in windows that are one and a half times as long. With
+        ``augment="photograph"`` they never are: windows are learned on films.
     verbose : int
         0 is silent, 1 shows a progress bar on long work.
     random_state : int, RandomState, Generator or None
@@ -81,8 +82,9 @@ class RegionFinder(Finder):
     -----
     Confidence is the probability that the box overlaps with the true one by more than half
     (intersection over union). It is calibrated on films like those learned from, and knows
-    nothing of others. The heat map with its mean place is that of Nibali et al. [1]_, the loss of
-    boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
+    nothing of others. Windows are learned on two thirds of the patients, so that the others can
+    judge what comes of them. The heat map with its mean place is that of Nibali et al. [1]_, the
+    loss of boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
 
     References
     ----------

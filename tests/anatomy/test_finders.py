@@ -187,16 +187,16 @@ def test_pairs_that_are_none_are_refused(
 def test_photographs_teach_too(
     films: list[str], boxes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asfusion.anatomy import _base
+    from asfusion.anatomy import _pointing
 
     lessons: list[Any] = []
-    honest = _base.teach
+    honest = _pointing.teach
 
     def teach(lesson: Any, **options: Any) -> Any:
         lessons.append((lesson, options["per_epoch"]))
         return honest(lesson, **options)
 
-    monkeypatch.setattr(_base, "teach", teach)
+    monkeypatch.setattr(_pointing, "teach", teach)
     RegionFinder(boxes, augment="photograph", **SHORT).fit(films)
     assert [(len(lesson.images), n) for lesson, n in lessons] == [(48, 32)] * 3
 
