@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import hashlib
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from asfusion._checks import check_choice, check_integer, in_words
+from asfusion._checks import check_choice, check_integer
 from asfusion._described import Described
 from asfusion._door import learns, public
 from asfusion._frames import group_labels
@@ -25,39 +24,33 @@ from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._splits import patient_folds
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
-from asfusion.anatomy._confidence import FOUND, LOST, Confidence, calibrated
-from asfusion.anatomy._films import digest_of, read_cells, read_films
-from asfusion.anatomy._learning import Lesson, Weights, teach
+from asfusion.anatomy._arrangement import Arrangement
+from asfusion.anatomy._confidence import (
+    FOUND,
+    LOST,
+    Confidence,
+)
+from asfusion.anatomy._films import AT_ONCE, digest_of, read_cells, read_films
+from asfusion.anatomy._mirrored import mirrored_pairs
 from asfusion.anatomy._network import HeatNetwork
-from asfusion.anatomy._photographs import Photograph, photographed
+from asfusion.anatomy._photographs import photographed
+from asfusion.anatomy._pointing import Pointing, Shown, on_films
 from asfusion.anatomy._square import Place, squared
-from asfusion.anatomy._views import Seen, look_at
+from asfusion.anatomy._views import look_at
 from asfusion.anatomy.found import Found
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.exceptions import BundleError, ConfigurationError, ImageReadError, InputError
 from asfusion.imaging._films import Film, Root
 from asfusion.imaging.original import Original
-from asfusion.nn._budget import at_most_values
 
 Floats = NDArray[np.float64]
 
 _FOLDS = 3
 _FEWEST = 6  # films; a third of them judges what was learned from the others
 _SMALLEST, _LARGEST = 32, 512
-AT_ONCE = 32  # films in memory
-_SIDES = (("left", "right"), ("right", "left"))
 
 
-class Shown(NamedTuple):
-    """A film that could be read: its square, where it stands there, and more where needed."""
-
-    square: NDArray[np.uint8]
-    place: Place
-    film: Original | None = None
-    photographs: tuple[Photograph, ...] = ()
-
-
-class Finder(Described, Bundled):
+class Finder(Pointing, Described, Bundled):
     """Networks that point at what was annotated; see `RegionFinder` and `LandmarkFinder`."""
 
     # Annotations name the films of patients.
@@ -80,8 +73,6 @@ class Finder(Described, Bundled):
     mirrored_: tuple[tuple[str, str], ...]
     trained_on_: frozenset[str]
     size_: int
-    weights_: list[Weights]
-    confidence_: Confidence
 
     @learns
     def fit(self, films: Any, groups: Any = None) -> Self:
@@ -109,6 +100,7 @@ class Finder(Described, Bundled):
             If a parameter has an unusable value.
         """
         self._check_params()
+        self._forget_networks()
         seed = draw_seed(self.random_state)
         with progress_shown(self.verbose > 0):
             known = read_annotations(self.annotations, self._kind, self.root)
@@ -117,7 +109,7 @@ class Finder(Described, Bundled):
             rows = matched(cells, known)
             taught = [film for row in rows.values() if (film := cells[row]) is not None]
             self.names_ = known.names
-            self.mirrored_ = _mirrored(self.mirrored, self.names_)
+            self.mirrored_ = mirrored_pairs(self.mirrored, self.names_)
             self.size_ = self.size
             shown = self._read_all(taught, list(rows.values()), seed)
             places = [film.place for film in shown]
@@ -128,8 +120,7 @@ class Finder(Described, Bundled):
             self.trained_on_ = frozenset(digest for digest in digests if digest is not None)
             of_taught = None if patients is None else patients[list(rows.values())]
             folds = self._folds(of_taught, len(taught), seed)
-            self._learn(shown, marks, folds, seed)
-            self._learn_details(taught, places, marks, seed)
+            self._learn(taught, shown, marks, folds, seed)
         return self
 
     @public
@@ -154,11 +145,12 @@ class Finder(Described, Bundled):
             If this is no column of films.
         """
         self._check_fitted()
+        self._check_refined()
         check_integer(self.views, "views", minimum=1)
         with progress_shown(self.verbose > 0):
             cells = read_cells(films, self.root)
             found = Found.empty(self.names_, tuple(cells), boxes=self._finds_boxes)
-            networks = list(self._networks())
+            networks = self._networks()
             for start in range(0, len(cells), AT_ONCE):
                 self._find_some(
                     cells, range(start, min(start + AT_ONCE, len(cells))), networks, found
@@ -224,13 +216,15 @@ class Finder(Described, Bundled):
                 hasher.update(value.contiguous().numpy().tobytes())
         return hasher.hexdigest()
 
-    def _all_weights(self) -> list[Weights]:
-        return self.weights_
-
     def _settings(self) -> tuple[object, ...]:
         """Return what `find` depends on beside weights."""
-        curve = [array.tolist() for array in self.confidence_.arrays()]
+        arrays = (*self.confidence_.arrays(), *self.arrangement_.arrays())
+        curve = [array.tolist() for array in arrays]
         return type(self).__name__, self.names_, self.size_, self.views, curve
+
+    @abstractmethod
+    def _check_refined(self) -> None:
+        """Raise unless what is refined is what was learned."""
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "weights_"):
@@ -292,68 +286,7 @@ class Finder(Described, Bundled):
             raise InputError(msg)
         return folds
 
-    def _learn(
-        self, shown: list[Shown], marks: Floats, folds: list[tuple[Any, Any]], seed: int
-    ) -> None:
-        lesson, owners = self._lesson(shown, marks)
-        self.weights_, seen, nothing, judged = [], [], [], []
-        for number, (learn, held) in enumerate(folds):
-            own = derive_seed(seed, "fold", number)
-            part = lesson.take(torch.as_tensor(np.flatnonzero(np.isin(owners, learn))))
-            what = f"Learning to find ({number + 1} of {len(folds)})"
-            per_epoch = len(learn) * (1 if self.augment is True else 2)  # half of them photographs
-            weights = teach(part, epochs=self.epochs, seed=own, what=what, per_epoch=per_epoch)
-            self.weights_.append(weights)
-            judged.append(np.flatnonzero(np.isin(owners, held)))
-            network, images = self._network(weights), lesson.images[torch.as_tensor(judged[-1])]
-            seen.append(look_at([network], images, self.views))
-            nothing.append(look_at([network], _scrambled(images, own), self.views))
-        right = self._is_right(
-            Seen.joined(seen), lesson.take(torch.as_tensor(np.concatenate(judged)))
-        )
-        self.confidence_ = calibrated(Seen.joined(seen), right, Seen.joined(nothing))
-
-    def _lesson(self, shown: list[Shown], marks: Floats) -> tuple[Lesson, NDArray[np.intp]]:
-        """Return films and photographs of them, and the position of the film of each."""
-        every = [
-            (one.square, one.place, own, row)
-            for row, (one, own) in enumerate(zip(shown, marks, strict=True))
-        ]
-        for row, (one, own) in enumerate(zip(shown, marks, strict=True)):
-            every += [(p.square, p.place, p.marks(own), row) for p in one.photographs]
-        squares, places, known, owners = zip(*every, strict=True)
-        centres, extents = self._in_square(list(places), np.stack(known))
-        side = self.size_ / 2
-        lesson = Lesson(
-            torch.from_numpy(np.stack(squares))[:, None],
-            torch.as_tensor(centres / side - 1, dtype=torch.float32),
-            None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
-        )
-        return lesson, np.array(owners)
-
-    def _learn_details(
-        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
-    ) -> None:
-        """Learn what needs films at their own resolution."""
-
-    @abstractmethod
-    def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats | None]:
-        """Return centres and extents (N, R, 2) in pixels of the square."""
-
-    @abstractmethod
-    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
-        """Return where findings (N, R) are right, NaN where nobody knows."""
-
     # -- finding ---------------------------------------------------------------------------
-
-    def _network(self, weights: Weights) -> HeatNetwork:
-        with at_most_values(sum(value.numel() for value in weights.values())):
-            network = HeatNetwork(len(self.names_), boxes=self._finds_boxes)
-        network.load_state_dict(weights)
-        return network.eval()
-
-    def _networks(self) -> Iterator[HeatNetwork]:
-        return (self._network(weights) for weights in self.weights_)
 
     def _find_some(
         self, cells: list[Film | None], rows: range, networks: list[HeatNetwork], found: Found
@@ -369,32 +302,32 @@ class Finder(Described, Bundled):
         ]
         if not good:
             return
-        images = torch.from_numpy(np.stack([film.square for _, film in good]))[:, None]
-        seen = look_at(networks, images, self.views)
-        sure = self.confidence_.of(seen)
-        centres = self._refined([film for _, film in good], seen)
-        for position, (row, film) in enumerate(good):
-            self._put(
-                found, row, film.place, centres[position], seen.extents[position], sure[position]
-            )
-
-    def _refined(self, shown: Sequence[Shown], seen: Seen) -> Floats:
-        """Return centres (N, R, 2) in pixels of the films."""
-        return np.stack([s.place.back(c) for s, c in zip(shown, seen.centres, strict=True)])
+        shown = [film for _, film in good]
+        places = [film.place for film in shown]
+        coarse, windows = networks[: len(self.weights_)], networks[len(self.weights_) :]
+        seen = look_at(
+            coarse, torch.from_numpy(np.stack([s.square for s in shown]))[:, None], self.views
+        )
+        closer = self._see_closer(windows, (s.film for s in shown), places, seen)
+        centres, extents = on_films(places, seen, closer)
+        known = closer if self.confidence_.knows_windows else None
+        sure = self.confidence_.of(self._evidence(places, seen, known)[0])
+        for own, (row, film) in enumerate(good):
+            self._put(found, row, film.place, centres[own], extents[own], sure[own])
 
     def _see(self, film: Original) -> Shown:
         return Shown(*squared(film, self.size_))
 
     def _see_whole(self, film: Original) -> Shown:
         """Return a film with itself, where finding goes back to it."""
-        return self._see(film)
+        return self._see(film)._replace(film=film if self._refines else None)
 
     def _put(
         self, found: Found, row: int, place: Place, centres: Floats, extents: Floats, sure: Floats
     ) -> None:
         """Fill in one row."""
         is_lost = sure < LOST
-        half = place.extent(extents) / 2
+        half = extents / 2
         found.centres[row] = np.where(is_lost[:, None], np.nan, centres)
         if found.boxes is not None:
             boxes = np.concatenate([centres - half, centres + half], axis=1)
@@ -414,6 +347,7 @@ class Finder(Described, Bundled):
         if fitted:
             fitted["trained_on_"] = sorted(self.trained_on_)
             fitted["confidence_"] = list(self.confidence_.arrays())
+            fitted["arrangement_"] = list(self.arrangement_.arrays())
         return state
 
     def _restore_bundle_state(self, state: dict[str, Any]) -> None:
@@ -421,6 +355,7 @@ class Finder(Described, Bundled):
         if fitted:
             fitted["trained_on_"] = frozenset(fitted["trained_on_"])
             fitted["confidence_"] = Confidence(*fitted["confidence_"])
+            fitted["arrangement_"] = Arrangement(*fitted["arrangement_"])
         super()._restore_bundle_state({**state, "fitted": fitted})
         if fitted:
             self._check_restored()
@@ -433,43 +368,11 @@ class Finder(Described, Bundled):
         finite = all(
             v.isfinite().all() for weights in self._all_weights() for v in weights.values()
         )
-        if self.size_ > _LARGEST or not self.weights_ or not (named and finite):
+        n_windows = len(self.window_weights_)
+        if self.size_ > _LARGEST or not self.weights_ or not (named and finite and n_windows < 2):
             raise BundleError("load: a finder is described as none is.")
-        if not self.confidence_.is_sound():
+        if not self.confidence_.is_sound() or (self.confidence_.knows_windows and not n_windows):
             raise BundleError("load: a finder's confidence is described as none is.")
-        for weights in self.weights_:
-            self._network(weights)
-
-
-def _scrambled(images: Tensor, seed: int) -> Tensor:
-    """Return films cut into tiles that are laid out anew: they show nothing of a whole."""
-    draw = torch.Generator().manual_seed(derive_seed(seed, "scrambled"))
-    side = images.shape[-1] // 4
-    tiles = images.unfold(2, side, side).unfold(3, side, side).flatten(2, 3)
-    tiles = tiles[:, :, torch.randperm(tiles.shape[2], generator=draw)]
-    rows = tiles.reshape(len(images), 1, 4, 4, side, side).permute(0, 1, 2, 4, 3, 5)
-    return torch.reshape(rows, images.shape)
-
-
-def _mirrored(given: Any, names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    """Return pairs of names of which one is the other seen in a mirror."""
-    if isinstance(given, str) and given == "auto":
-        pairs = (tuple(sorted((name, _other_side(name)))) for name in names)
-        found = dict.fromkeys(p for p in pairs if p[0] != p[1] and set(p) <= set(names))
-        return tuple((str(one), str(other)) for one, other in found)
-    pairs_given = [tuple(pair) for pair in given] if isinstance(given, list | tuple) else None
-    every = [name for pair in pairs_given or () for name in pair]
-    if pairs_given is None or any(len(pair) != 2 for pair in pairs_given):
-        msg = f"mirrored: expected 'auto' or pairs of names, got {in_words(given)}."
-        raise ConfigurationError(msg)
-    if len(set(every)) < len(every) or not set(every) <= set(names):
-        msg = "mirrored: expected pairs of annotated names, each once, got others."
-        raise ConfigurationError(msg)
-    return tuple((str(one), str(other)) for one, other in pairs_given)
-
-
-def _other_side(name: str) -> str:
-    for side, other in _SIDES:
-        if side in name:
-            return name.replace(side, other)
-    return name
+        if not self.arrangement_.is_sound(len(self.names_)):
+            raise BundleError("load: a finder's arrangement is described as none is.")
+        self._networks()

@@ -16,6 +16,8 @@ from asfusion.imaging.original import Original, read_original
 
 T = TypeVar("T")
 
+AT_ONCE = 32  # films in memory
+
 
 def read_cells(films: Any, root: Root) -> list[Film | None]:
     """Return what a column holds as films, None for none.

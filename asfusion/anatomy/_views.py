@@ -20,7 +20,7 @@ from asfusion.anatomy._network import HeatNetwork
 Floats = NDArray[np.float64]
 ViewMoves = Callable[[int, int], list[Moves]]
 
-_AT_ONCE = 64
+_AT_ONCE = 32  # images, views counted
 _TURN, _GROW, _SHIFT = math.radians(8.0), math.log(1.15), 0.08
 _GOLDEN = math.pi * (3 - math.sqrt(5))
 
@@ -50,10 +50,6 @@ class Seen:
         """Return the films of several one below the other."""
         return cls(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(cls)))
 
-    def take(self, rows: NDArray[np.intp]) -> Seen:
-        """Return some of the films, in this order."""
-        return Seen(*(getattr(self, f.name)[rows] for f in fields(self)))
-
 
 def view_moves(views: int, n: int) -> list[Moves]:
     """Return the same few moves for every film; the first one changes nothing."""
@@ -81,7 +77,7 @@ def look_at(
 
     `moves` makes the views, `size` is the side of the images that the networks look at (pixels).
     """
-    parts = torch.split(images, _AT_ONCE)
+    parts = torch.split(images, max(1, _AT_ONCE // views))
     return Seen.joined(
         [_look(networks, p.float() / 255, moves(views, len(p)), size) for p in parts]
     )
@@ -91,33 +87,39 @@ def _look(
     networks: Sequence[HeatNetwork], pixels: Tensor, views: list[Moves], size: int | None
 ) -> Seen:
     side = pixels.shape[-1]
-    centres, extents, peaks = [], [], []
-    for moves in views:
-        moved = moves.applied(pixels, size)
-        for network in networks:
-            sight = network.eval()(moved)
-            centres.append(moves.back(sight.centres))
-            extents.append(sight.log_extents - moves.log_zoom()[:, None, None])
-            peaks.append(sight.log_heat.flatten(2).amax(dim=2).exp())
-    shape = (len(views), len(networks), *centres[0].shape)
-    at = torch.stack(centres).reshape(shape)
-    apart = (at - at.median(dim=0, keepdim=True).values).norm(dim=-1).median(dim=0).values
-    middle = (_median(centres) + 1) * side / 2
+    # One batch: a network has its price per call, too.
+    moves = Moves(*(torch.cat(parts) for parts in zip(*views, strict=True)))
+    moved = moves.applied(pixels.repeat(len(views), 1, 1, 1), size)
+    sights = [network(moved) for network in networks]
+    at = _by_view([moves.back(s.centres) for s in sights], len(views))
+    smaller = moves.log_zoom()[:, None, None]
+    extents = _by_view([s.log_extents - smaller for s in sights], len(views))
+    peaks = _by_view([s.log_heat.flatten(2).amax(dim=2).exp() for s in sights], len(views))
+    middles = at.quantile(0.5, dim=1, keepdim=True)
+    apart = (at - middles).norm(dim=-1).quantile(0.5, dim=1)
+    middle = (_median(at) + 1) * side / 2
     return Seen(
         centres=middle.double().numpy(),
         extents=_sizes(extents, side, middle.shape),
-        peak=torch.stack(peaks).mean(dim=0).double().numpy(),
+        peak=peaks.mean(dim=(0, 1)).double().numpy(),
         spread=(apart.mean(dim=0) / 2).double().numpy(),
     )
 
 
-def _sizes(extents: list[Tensor], side: int, shape: tuple[int, ...]) -> Floats:
-    if not extents[0].shape[-1]:
+def _by_view(values: list[Tensor], n_views: int) -> Tensor:
+    """Return values (V * N, ...) of each network as (M, V, N, ...)."""
+    every = torch.stack(values)
+    n_films = every.shape[1] // n_views
+    return every.view(len(values), n_views, n_films, *every.shape[2:])
+
+
+def _sizes(extents: Tensor, side: int, shape: tuple[int, ...]) -> Floats:
+    if not extents.shape[-1]:
         return np.full(shape, np.nan)
     half: Floats = (_median(extents).clamp(-8, 3).exp() * side / 2).double().numpy()
     return half
 
 
-def _median(values: list[Tensor]) -> Tensor:
-    """Return the median over the list; of an even number, the mean of the middle two."""
-    return torch.stack(values).quantile(0.5, dim=0)
+def _median(values: Tensor) -> Tensor:
+    """Return the median over networks and views; of an even number, the mean of the middle two."""
+    return values.flatten(0, 1).quantile(0.5, dim=0)

@@ -6,36 +6,20 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from asfusion._checks import check_number
-from asfusion._random import RandomState, derive_seed
+from asfusion._random import RandomState
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import POINTS, Kind
-from asfusion.anatomy._base import AT_ONCE, Finder, Shown
-from asfusion.anatomy._films import read_films
-from asfusion.anatomy._learning import Lesson, Weights, teach
+from asfusion.anatomy._base import Finder
+from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
-from asfusion.anatomy._views import Seen, look_at
-from asfusion.anatomy._windows import (
-    SIDE,
-    Cuts,
-    cut,
-    draw_window_moves,
-    joined,
-    lesson_of,
-    side_in_square,
-    usual_share,
-    window_views,
-)
-from asfusion.exceptions import ImageReadError
-from asfusion.imaging._films import Film, Root
-from asfusion.imaging.original import Original
+from asfusion.anatomy._windows import side_in_square, usual_share
+from asfusion.imaging._films import Root
 
 Floats = NDArray[np.float64]
 
-_WINDOWS_PER_FILM = 3  # of one pass
 _NEAR = 0.25  # of the way to the nearest other point
 _ALONE = 0.04  # of the side of the square, where there is one point only
 
@@ -92,9 +76,12 @@ class LandmarkFinder(Finder):
 
     Notes
     -----
-    Confidence is the probability that a point, before it is refined, is nearer to its place than a
-    quarter of the way to the next point: that it is not another one. It is calibrated on films
-    like those learned from, and knows nothing of others.
+    Confidence is the probability that a point is nearer to its place than a quarter of the way to
+    the next point: that it is not another one. It is learned from how peaked the heat is, how far
+    views are apart, both on the film and in windows, and from how far the point is off its
+    arrangement: where pairs of other points say that it is. It is calibrated on films like those
+    learned from, and knows nothing of others. With ``augment="photograph"`` it is that of points
+    before they are refined.
 
     References
     ----------
@@ -119,7 +106,6 @@ class LandmarkFinder(Finder):
     _kind: ClassVar[Kind] = POINTS
 
     share_: float
-    window_weights_: Weights
 
     def __init__(
         self,
@@ -153,94 +139,43 @@ class LandmarkFinder(Finder):
         if self.refine_mm is not None:
             check_number(self.refine_mm, "refine_mm", minimum=1.0, maximum=1000.0)
 
-    def _learn_details(
-        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, seed: int
-    ) -> None:
-        if self.refine_mm is None:
-            return
-        points, _ = self._in_square(list(places), marks)
-        self.share_ = usual_share(places, points, self.refine_mm)
+    def _learn_sizes(self, places: Sequence[Place], centres: Floats) -> None:
+        assert self.refine_mm is not None
+        self.share_ = usual_share(places, centres, self.refine_mm)
+
+    def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
+        assert self.refine_mm is not None
         sides = [
             side_in_square(place, own, self.refine_mm, self.share_)
-            for place, own in zip(places, points, strict=True)
+            for place, own in zip(places, centres, strict=True)
         ]
-        cuts, owners = self._cut_all(films, places, marks, sides)
-        self.window_weights_ = teach(
-            lesson_of(cuts, marks[owners]),
-            epochs=self.epochs,
-            seed=derive_seed(seed, "windows"),
-            what="Learning to refine",
-            moves=draw_window_moves,
-            size=SIDE,
-            per_epoch=_WINDOWS_PER_FILM * len(films),
-        )
+        return np.repeat(np.array(sides)[:, None], centres.shape[1], axis=1)
 
-    def _cut_all(
-        self, films: Sequence[Film], places: Sequence[Place], marks: Floats, sides: Sequence[float]
-    ) -> tuple[Cuts, list[int]]:
-        """Return windows around all points, and the position of the film of each."""
-        cuts, owners = [], []
-        for start in range(0, len(films), AT_ONCE):
-            some = films[start : start + AT_ONCE]
-            read = read_films(some, lambda film: film, "Cutting windows")
-            for row, film in enumerate(read, start):
-                if isinstance(film, ImageReadError):
-                    raise film  # it was there a moment ago
-                known = marks[row][np.isfinite(marks[row]).all(axis=1)]
-                if len(known):
-                    cuts.append(cut(film, places[row], known, sides[row]))
-                    owners += [row] * len(known)
-        return joined(cuts), owners
-
-    def _refined(self, shown: Sequence[Shown], seen: Seen) -> Floats:
-        coarse = super()._refined(shown, seen)
-        if self.refine_mm is None:
-            return coarse
-        if not hasattr(self, "window_weights_"):
-            msg = (
-                "LandmarkFinder: expected refine_mm=None, as it was fitted. Fit it again to refine."
-            )
+    def _check_refined(self) -> None:
+        if self._refines != bool(self.window_weights_):
+            fitted = "a number (mm)" if self.window_weights_ else "None"
+            msg = f"LandmarkFinder: expected refine_mm={fitted}, as it was fitted. Fit it again."
             raise UnfittedError(msg)
-        cuts = []
-        for one, points, own in zip(shown, coarse, seen.centres, strict=True):
-            assert one.film is not None
-            side = side_in_square(one.place, own, self.refine_mm, self.share_)
-            cuts.append(cut(one.film, one.place, points, side))
-        every = joined(cuts)
-        found = look_at(
-            [self._network(self.window_weights_)],
-            torch.from_numpy(every.images),
-            self.views,
-            moves=window_views,
-            size=SIDE,
-        )
-        places = every.back(found.centres * 2 / every.images.shape[-1] - 1)
-        own_point = np.arange(len(places)) % len(self.names_)
-        return places[np.arange(len(places)), own_point].reshape(coarse.shape)
 
-    def _see_whole(self, film: Original) -> Shown:
-        return self._see(film)._replace(film=film)
-
-    def _all_weights(self) -> list[Weights]:
-        windows = [self.window_weights_] if hasattr(self, "window_weights_") else []
-        return [*self.weights_, *windows]
+    @property
+    def _refines(self) -> bool:
+        return self.refine_mm is not None
 
     def _settings(self) -> tuple[object, ...]:
         return *super()._settings(), self.refine_mm, getattr(self, "share_", None)
 
     def _check_restored(self) -> None:
         super()._check_restored()
-        if hasattr(self, "window_weights_"):
+        if self.window_weights_:
             check_number(self.share_, "share_", minimum=0.0, maximum=1e3)
-            self._network(self.window_weights_)
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, None]:
         return np.stack([p.into(m) for p, m in zip(places, marks, strict=True)]), None
 
-    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
-        centres, _ = lesson.in_pixels()
-        apart = np.linalg.norm(seen.centres - centres, axis=-1)
-        return np.where(np.isfinite(apart), apart < _tolerance(centres, self.size_), np.nan)
+    def _is_right(self, centres: Floats, extents: Floats, lesson: Lesson) -> Floats:
+        true, _ = lesson.in_pixels()
+        apart = np.linalg.norm(centres - true, axis=-1)
+        return np.where(np.isfinite(apart), apart < _tolerance(true, self.size_), np.nan)
 
 
 def _tolerance(centres: Floats, size: int) -> float:

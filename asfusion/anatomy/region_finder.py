@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._checks import in_words
 from asfusion._random import RandomState
+from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import BOXES, Kind
 from asfusion.anatomy._base import Finder
 from asfusion.anatomy._learning import Lesson
 from asfusion.anatomy._square import Place
-from asfusion.anatomy._views import Seen
+from asfusion.anatomy._windows import sides_around
+from asfusion.exceptions import ConfigurationError
 from asfusion.imaging._films import Root
 
 Floats = NDArray[np.float64]
@@ -26,7 +30,8 @@ class RegionFinder(Finder):
     A small fully convolutional network draws a heat map for each region, and one for each edge of
     its box, of which the mean place along the side counts. Three networks learn from two thirds of
     the patients each, and what each says of the others calibrates the confidence. A film is looked
-    at from several views, a little turned, moved and zoomed, of which the median counts.
+    at from several views, a little turned, moved and zoomed, of which the median counts. A fourth
+    network then looks at a window around each box, cut from the film at its own resolution.
 
     Parameters
     ----------
@@ -49,6 +54,9 @@ class RegionFinder(Finder):
     mirrored : "auto" or sequence of (str, str)
         Pairs of regions of which one is the other seen in a mirror; by default those whose names
         differ in left and right. The finder never mirrors: encoders do, to share weights.
+    refine : bool
+        Whether boxes are refined in windows that are one and a half times as long. With
+        ``augment="photograph"`` they never are: windows are learned on films.
     verbose : int
         0 is silent, 1 shows a progress bar on long work.
     random_state : int, RandomState, Generator or None
@@ -74,8 +82,9 @@ class RegionFinder(Finder):
     -----
     Confidence is the probability that the box overlaps with the true one by more than half
     (intersection over union). It is calibrated on films like those learned from, and knows
-    nothing of others. The heat map with its mean place is that of Nibali et al. [1]_, the loss of
-    boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
+    nothing of others. Windows are learned on two thirds of the patients, so that the others can
+    judge what comes of them. The heat map with its mean place is that of Nibali et al. [1]_, the
+    loss of boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
 
     References
     ----------
@@ -111,6 +120,7 @@ class RegionFinder(Finder):
         augment: Literal[True, "photograph"] = True,
         views: int = 5,
         mirrored: Any = "auto",
+        refine: bool = True,
         verbose: int = 1,
         random_state: RandomState = None,
         root: Root = None,
@@ -122,9 +132,32 @@ class RegionFinder(Finder):
         self.augment = augment
         self.views = views
         self.mirrored = mirrored
+        self.refine = refine
         self.verbose = verbose
         self.random_state = random_state
         self.root = root
+
+    def _check_params(self) -> None:
+        super()._check_params()
+        if not isinstance(self.refine, bool):
+            msg = f"refine: expected True or False, got {in_words(self.refine)}."
+            raise ConfigurationError(msg)
+
+    @property
+    def _refines(self) -> bool:
+        return self.refine and self.augment is True
+
+    def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
+        return sides_around(places, extents)
+
+    def _check_refined(self) -> None:
+        if self._refines != bool(self.window_weights_):
+            fitted = bool(self.window_weights_)
+            msg = f"RegionFinder: expected refine={fitted}, as it was fitted. Fit it again."
+            raise UnfittedError(msg)
+
+    def _settings(self) -> tuple[object, ...]:
+        return *super()._settings(), self._refines
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats]:
         corners = np.stack(
@@ -133,9 +166,8 @@ class RegionFinder(Finder):
         low, high = corners[:, :, 0], corners[:, :, 1]
         return (low + high) / 2, np.maximum(high - low, 0.5)
 
-    def _is_right(self, seen: Seen, lesson: Lesson) -> Floats:
-        centres, extents = lesson.in_pixels()
-        shared = overlap(seen.centres, seen.extents, centres, extents)
+    def _is_right(self, centres: Floats, extents: Floats, lesson: Lesson) -> Floats:
+        shared = overlap(centres, extents, *lesson.in_pixels())
         return np.where(np.isfinite(shared), shared > _OVERLAP, np.nan)
 
 

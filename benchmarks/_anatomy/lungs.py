@@ -2,8 +2,9 @@
 
 338 films in two halves by patient; a finder learns from one half and is judged on the other, and
 the other way round. The network, its loss, its size and its passes were chosen by folds within
-the first half of seed 0 (mean overlap on held-out patients): films judged in the second half of
-seed 0 had no part in it, so that its figures stand alone, too. Beside it, the median box of the
+the first half of seed 0 (mean overlap on held-out patients), and so was it that boxes are refined
+in windows: films judged in the second half of seed 0 had no part in it, so that its figures stand
+alone, too. Beside it, the median box of the
 training half, in shares of the film.
 """
 

@@ -49,9 +49,9 @@ def points(films: list[str], truth: np.ndarray) -> pd.DataFrame:
 
 @pytest.fixture(scope="package")
 def finder(films: list[str], boxes: pd.DataFrame) -> RegionFinder:
-    return RegionFinder(boxes, epochs=40, **{**QUICK, "size": 32}).fit(films)
+    return RegionFinder(boxes, epochs=20, **{**QUICK, "size": 32}).fit(films)
 
 
 @pytest.fixture(scope="package")
 def pointer(films: list[str], points: pd.DataFrame) -> LandmarkFinder:
-    return LandmarkFinder(points, epochs=10, **QUICK).fit(films)
+    return LandmarkFinder(points, epochs=20, **{**QUICK, "size": 32}).fit(films)

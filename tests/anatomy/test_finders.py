@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import datetime
 from pathlib import Path
@@ -35,17 +36,21 @@ from .drawn import box_table, draw
 SHORT: dict[str, Any] = {**QUICK, "size": 32, "epochs": 1, "views": 2}
 
 
-def test_boxes_are_found_on_other_films(finder: RegionFinder) -> None:
-    films, truth = draw(12, seed=1)
+def test_boxes_are_found_on_other_films(finder: RegionFinder, truth: np.ndarray) -> None:
+    films, true = draw(12, seed=1)
     found = finder.find(films)
     assert found.names == ("right_block", "left_block")
-    apart = np.linalg.norm(found.centres - (truth[..., :2] + truth[..., 2:]) / 2, axis=-1)
-    assert np.nanmedian(apart) < 4
-    low, high = np.maximum(found.boxes, truth)[..., :2], np.minimum(found.boxes, truth)[..., 2:]
+    # Over four seeds: 0.67 to 0.76, of the usual box 0.35 to 0.41.
+    usual = np.median(overlap(np.median(truth, axis=0), true))
+    assert np.nanmedian(overlap(found.boxes, true)) > usual + 0.1
+    assert (found.status == "found").mean() > 0.1
+
+
+def overlap(boxes: np.ndarray, true: np.ndarray) -> np.ndarray:
+    low, high = np.maximum(boxes, true)[..., :2], np.minimum(boxes, true)[..., 2:]
     shared = np.clip(high - low, 0, None).prod(axis=-1)
-    areas = [(box[..., 2:] - box[..., :2]).prod(axis=-1) for box in (found.boxes, truth)]
-    assert np.nanmedian(shared / (sum(areas) - shared)) > 0.45
-    assert (found.status == "found").mean() > 0.3
+    areas = [(box[..., 2:] - box[..., :2]).prod(axis=-1) for box in (boxes, true)]
+    return np.asarray(shared / (sum(areas) - shared))
 
 
 @pytest.mark.parametrize("epochs", [2, 4, 9])
@@ -55,12 +60,14 @@ def test_any_number_of_passes_can_be_learned(epochs: int) -> None:
     assert RegionFinder(box_table(films, truth), **options).fit(films).find(films[:1]).names
 
 
-def test_points_are_found_on_other_films(pointer: LandmarkFinder) -> None:
-    films, truth = draw(12, seed=1)
+def test_points_are_found_on_other_films(pointer: LandmarkFinder, truth: np.ndarray) -> None:
+    films, true = draw(12, seed=1)
     found = pointer.find(films)
     assert found.boxes is None
-    apart = np.linalg.norm(found.points - truth[..., :2], axis=-1)
-    assert np.nanmedian(apart) < 3
+    # Over four seeds: 0.2 to 1.3 pixels, of the usual place 4.7 to 5.7.
+    places = (found.points, np.median(truth[..., :2], axis=0))
+    apart, usual = (np.linalg.norm(place - true[..., :2], axis=-1) for place in places)
+    assert np.nanmedian(apart) < np.median(usual) / 2
 
 
 def test_what_shows_nothing_is_less_sure(finder: RegionFinder) -> None:
@@ -74,7 +81,8 @@ def test_a_film_is_found_the_same_alone_and_at_its_own_resolution(finder: Region
     every = finder.find(films)
     np.testing.assert_allclose(finder.find(films[1:2]).centres[0], every.centres[1], atol=1e-3)
     large = finder.find([np.kron(films[1], np.ones((3, 3), np.uint8))])
-    np.testing.assert_allclose(large.centres[0] / 3, every.centres[1], atol=0.3)
+    # Windows of a larger film show more of it.
+    np.testing.assert_allclose(large.centres[0] / 3, every.centres[1], atol=0.8)
 
 
 def test_rows_without_a_film_or_with_a_broken_one_are_absent(
@@ -179,16 +187,16 @@ def test_pairs_that_are_none_are_refused(
 def test_photographs_teach_too(
     films: list[str], boxes: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asfusion.anatomy import _base
+    from asfusion.anatomy import _pointing
 
     lessons: list[Any] = []
-    honest = _base.teach
+    honest = _pointing.teach
 
     def teach(lesson: Any, **options: Any) -> Any:
         lessons.append((lesson, options["per_epoch"]))
         return honest(lesson, **options)
 
-    monkeypatch.setattr(_base, "teach", teach)
+    monkeypatch.setattr(_pointing, "teach", teach)
     RegionFinder(boxes, augment="photograph", **SHORT).fit(films)
     assert [(len(lesson.images), n) for lesson, n in lessons] == [(48, 32)] * 3
 
@@ -259,7 +267,10 @@ def test_another_model_is_no_finder(tmp_path: Path) -> None:
         {"names_": "ab"},
         {"weights_": [{"heat.bias": torch.full((2,), float("nan"))}]},
         {"confidence_": [np.zeros(2), np.zeros(3), np.zeros(3)]},
-        {"confidence_": [np.zeros(2), np.full(2, np.nan), np.zeros(3)]},
+        {"confidence_": [np.zeros(3), np.full(3, np.nan), np.zeros(4)]},
+        {"window_weights_": []},
+        {"arrangement_": [np.zeros((2, 5, 2)), np.zeros((2, 5, 2)), np.ones((2, 5))]},
+        {"arrangement_": [np.full((2, 5, 2), 2), np.zeros((2, 5, 2)), np.ones((2, 5))]},
     ],
 )
 def test_a_forged_finder_is_refused(
@@ -360,6 +371,7 @@ def test_no_column_of_films_is_refused(finder: RegionFinder, films: list[str]) -
     ("params", "said"),
     [
         ({"unit": "cm"}, "unit: expected one of"),
+        ({"refine": 1}, "refine: expected True or False"),
         ({"size": 16}, "size: expected an integer of at least 32"),
         ({"size": 40}, "size: expected a multiple of 16"),
         ({"size": 1024}, "size: expected a multiple of 16 up to 512"),
@@ -380,13 +392,25 @@ def test_a_window_of_nothing_is_refused(films: list[str], points: pd.DataFrame) 
         LandmarkFinder(points, refine_mm=0.0, **SHORT).fit(films)
 
 
-def test_a_finder_that_learned_no_windows_cannot_refine(
-    films: list[str], points: pd.DataFrame
+def test_what_is_refined_is_what_was_learned(
+    films: list[str],
+    boxes: pd.DataFrame,
+    points: pd.DataFrame,
+    finder: RegionFinder,
+    pointer: LandmarkFinder,
 ) -> None:
     coarse = LandmarkFinder(points, refine_mm=None, **SHORT).fit(films)
     assert coarse.find(films[:1]).points is not None
     with pytest.raises(UnfittedError, match="expected refine_mm=None, as it was fitted"):
         coarse.set_params(refine_mm=20.0).find(films[:1])
+    with pytest.raises(UnfittedError, match="expected refine_mm=a number"):
+        copy.copy(pointer).set_params(refine_mm=None).find(films[:1])
+    rough = RegionFinder(boxes, refine=False, **SHORT).fit(films)
+    assert rough.digest_ != rough.set_params(views=3).digest_
+    with pytest.raises(UnfittedError, match="expected refine=False, as it was fitted"):
+        rough.set_params(refine=True).find(films[:1])
+    with pytest.raises(UnfittedError, match="expected refine=True, as it was fitted"):
+        copy.copy(finder).set_params(refine=False).find(films[:1])
 
 
 def test_a_header_with_a_tiny_spacing_asks_for_no_huge_window(pointer: LandmarkFinder) -> None:
