@@ -87,6 +87,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     _chunk_rows: ClassVar[int] = 1024
     # Whether cells can be made up that are nobody's (`_probe_cells`).
     _makes_up: ClassVar[bool] = False
+    # Whether nobody else holds what `transform` returns, so that it may be written to.
+    _gives_away: ClassVar[bool] = False
     # Cells say what is read in `root`, and what is kept in `store`.
     _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
     _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})

@@ -117,6 +117,7 @@ class TabularEncoder(FeatureEncoder):
 
     kind: ClassVar[str] = "table"
     _makes_up: ClassVar[bool] = True
+    _gives_away: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -127,6 +127,12 @@ class _EarlyFusion(FusionEstimator):
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)
 
+    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        # As `_encode` and `_decide`, without keeping the blocks beside what is made of them.
+        blocks = {name: self._block(name, e, frame) for name, e in self.encoders_.items()}
+        features, present = self._fill(blocks)
+        return self.target_.ask_part(self.estimator_, self._scaled(features)), present
+
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
         features = self._scaled(self._fill(dict(parts.contents), parts.present)[0])
         return self.target_.ask_part(self.estimator_, features)
@@ -223,9 +229,16 @@ class _EarlyFusion(FusionEstimator):
         present = {name: _present(block) for name, block in blocks.items()}
         if kept is not None:
             present = {name: present[name] & kept[:, m] for m, name in enumerate(blocks)}
+        some = np.asarray(np.any(list(present.values()), axis=0))
+        if kept is None and len(blocks) == 1 and not self.flagged_:
+            name = next(iter(blocks))
+            if self.encoders_[name]._gives_away:  # what nobody else holds needs no copy
+                own = blocks.pop(name)
+                own[~present[name]] = self.centers_[name]
+                return own, some
         width = sum(block.shape[1] for block in blocks.values())
-        n_rows = len(next(iter(present.values())))
-        features = np.empty((n_rows, width + len(self.flagged_)))
+        kind = np.result_type(*blocks.values())
+        features = np.empty((len(some), width + len(self.flagged_)), kind)
         start = 0
         for name, there in present.items():
             block = blocks.pop(name)
@@ -235,14 +248,18 @@ class _EarlyFusion(FusionEstimator):
             start += block.shape[1]
         for place, name in enumerate(self.flagged_, start):
             features[:, place] = present[name]
-        return features, np.asarray(np.any(list(present.values()), axis=0))
+        return features, some
 
     def _scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return features as the estimator reads them: in units, or scaled, in place."""
         if self.scale == "none" or (self.scale == "auto" and not is_linear(self.estimator)):
             return features
-        features -= np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
-        features /= np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        center = np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
+        scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        for rows in _few_rows(features):
+            part = features[rows]
+            part -= center
+            part /= scale
         return features
 
     # -- saving ------------------------------------------------------------------------
@@ -307,25 +324,49 @@ def check_network(target: Target, template: Any) -> None:
 
 def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which rows of an encoder's `transform` have the modality."""
-    return np.asarray(~np.isnan(block).all(axis=1))
+    absent = np.isnan(block[:, :1]).all(axis=1)  # most rows have their first feature
+    some = np.flatnonzero(absent)
+    absent[some] = np.isnan(block[some]).all(axis=1)
+    return np.asarray(~absent)
+
+
+def _few_rows(block: NDArray[np.float64]) -> Iterator[slice]:
+    """Yield rows that fit into the processor's cache together."""
+    step = max(1, _VALUES_AT_ONCE // max(1, block.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(block), step))
 
 
 def _center_and_spread(
     block: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weighted mean and standard deviation of each feature over the present rows."""
-    n_features = block.shape[1]
-    center, spread = np.empty(n_features), np.empty(n_features)
-    # Some columns at a time, as each step copies what it is given. One column alone would be
-    # summed in another order than those of a block.
-    n_parts = max(1, min(n_features // 2, -(-block.size // _VALUES_AT_ONCE)))
-    for places in np.array_split(np.arange(n_features), n_parts):
-        columns = slice(places[0], places[-1] + 1)
-        part = block[present, columns]
-        center[columns] = np.average(part, axis=0, weights=weights)
-        squares = (part - center[columns]) ** 2
-        spread[columns] = np.sqrt(np.average(squares, axis=0, weights=weights))
-    return center, spread
+    everywhere = bool(present.all())
+
+    def mean(of: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the weighted mean of what is made of a few rows at a time, added in order."""
+        total = np.zeros(block.shape[1])
+        start = 0
+        # One column alone would be summed in another order by parts.
+        parts = _few_rows(block) if block.shape[1] > 1 else [slice(0, len(block))]
+        for rows in parts:
+            part = block[rows] if everywhere else block[rows][present[rows]]
+            made = of(part.astype(np.float64))  # a copy, which may be written to
+            if weighted:
+                made *= weights[start : start + len(made), None]
+            start += len(made)
+            if len(made):
+                made[0] += total
+                total = made.sum(axis=0)
+        return total / weights.sum()
+
+    weighted = bool((weights != 1.0).any())
+    center = mean(lambda part: part)
+
+    def squares(part: NDArray[np.float64]) -> NDArray[np.float64]:
+        part -= center
+        return np.square(part, out=part)
+
+    return center, np.sqrt(mean(squares))
 
 
 @documented
