@@ -5,6 +5,7 @@ Dimensions: N rows, F features, P penalties, K outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -97,11 +98,39 @@ def _once(features: Floats, y: NDArray[Any], weight: Floats) -> tuple[Floats, An
     A copy in another fold would judge what it was learned from. So weights mean what copies do, and
     no order of rows changes the choice.
     """
-    table = np.column_stack([features, np.nan_to_num(y, nan=-1.0)])
-    _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    first, place = _distinct([*features.T, *np.atleast_2d(np.nan_to_num(y, nan=-1.0).T)])
     total = np.zeros(len(first))
-    np.add.at(total, place.ravel(), weight)
+    np.add.at(total, place, weight)
     return features[first], y[first], total
+
+
+def _distinct(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first of each kind of row, in the order of their values, and the kind of each.
+
+    As `numpy.unique` of a table does, which copies it several times: here few columns are looked
+    at, as most rows differ in the first ones.
+    """
+    n_rows = len(columns[0])
+    rank = np.zeros(n_rows, dtype=np.int64)  # how many rows are less, as far as was looked
+    tied = np.arange(n_rows)
+    for column in columns:
+        order = np.lexsort((column[tied], rank[tied]))
+        tied, start = tied[order], np.arange(n_rows)[: len(tied)]
+        group, values = rank[tied], column[tied]
+        opens = np.append(True, group[1:] != group[:-1])
+        is_new = np.append(True, values[1:] != values[:-1]) | opens
+        begun = np.maximum.accumulate(np.where(opens, start, 0))
+        rank[tied] = group + np.maximum.accumulate(np.where(is_new, start, 0)) - begun
+        tied = np.sort(tied[~_alone(is_new)])
+        if not len(tied):
+            break
+    _, first, place = np.unique(rank, return_index=True, return_inverse=True)
+    return first, place
+
+
+def _alone(is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which entries have no equal beside them, where each kind begins at a true one."""
+    return is_new & np.append(is_new[1:], True)
 
 
 def can_choose(target: Target, y: NDArray[Any], groups: NDArray[Any] | None) -> bool:
