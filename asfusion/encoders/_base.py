@@ -129,6 +129,11 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Whether `transform` reads a network that has to learn from targets first."""
         return not self.is_frozen
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether `transform` gives a sparse matrix: NaN as the only entry of an absent row."""
+        return False
+
     # -- what others ask ---------------------------------------------------------------
 
     @property

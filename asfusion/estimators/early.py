@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
 
 from asfusion._checks import check_choice
@@ -29,6 +30,8 @@ from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import choose_penalty
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import fit_part
+from asfusion.estimators._sparse import center_and_spread as sparse_moments
+from asfusion.estimators._sparse import present_rows, reads_sparse, side_by_side, with_stand_in
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 
@@ -119,10 +122,11 @@ class _EarlyFusion(FusionEstimator):
         present = np.column_stack([_present(block) for block in blocks.values()])
         return Parts(blocks, present)
 
-    def _block(self, name: str, encoder: Encoder, frame: Frame) -> NDArray[np.float64]:
+    def _block(self, name: str, encoder: Encoder, frame: Frame) -> Any:
         if self._skips(encoder):
-            return np.full((len(frame), len(self.centers_[name])), np.nan)
-        return encoder._vectors(frame, self._device())
+            nothing = np.full((len(frame), len(self.centers_[name])), np.nan)
+            return csr_array(nothing) if encoder.is_sparse else nothing
+        return _block(encoder, frame, self._device())
 
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)
@@ -172,8 +176,9 @@ class _EarlyFusion(FusionEstimator):
 
         Returns
         -------
-        features : ndarray of shape (n_rows, n_fused)
-            Features of all modalities, filled where a modality is absent.
+        features : ndarray or csr_array of shape (n_rows, n_fused)
+            Features of all modalities, filled where a modality is absent; sparse where an encoder
+            gives them so and the estimator reads them so.
         names : ndarray of shape (n_fused,)
             ``modality__feature``, and ``modality__present`` flags.
         """
@@ -182,9 +187,9 @@ class _EarlyFusion(FusionEstimator):
 
     # -- features ----------------------------------------------------------------------
 
-    def _blocks(self, frame: Frame) -> dict[str, NDArray[np.float64]]:
+    def _blocks(self, frame: Frame) -> dict[str, Any]:
         device = self._device()
-        return {name: e._vectors(frame, device) for name, e in self.encoders_.items()}
+        return {name: _block(e, frame, device) for name, e in self.encoders_.items()}
 
     def _device(self) -> str:
         """Return where backbones compute: where the networks of the template do."""
@@ -203,12 +208,19 @@ class _EarlyFusion(FusionEstimator):
                     "were not found? Otherwise check its columns, or leave this modality out."
                 )
                 raise InputError(msg)
-            center, spread = _center_and_spread(block, present, rows.sample_weight[present])
+            known = block, present, rows.sample_weight[present]
+            is_sparse = issparse(block)
+            center, spread = (sparse_moments if is_sparse else _center_and_spread)(*known)
             self.centers_[name] = center
             # What varies by rounding alone becomes zero: a model that scales it once more would
             # make a feature of it.
             self.scales_[name] = np.where(spread > 1e-12, spread, np.inf)
-            if self.scale != "columns":
+            if self.scale != "columns" and is_sparse:
+                # Counted words weigh what they do: each with a variance of one, rare words would
+                # weigh most.
+                whole = np.sqrt(np.square(spread).sum())
+                self.scales_[name] = np.full(len(spread), whole if whole > 1e-12 else np.inf)
+            elif self.scale != "columns":
                 # Each modality brings total variance one, however many features it has: a wide
                 # embedding does not drown a handful of labs in a penalised model.
                 self.scales_[name] *= np.sqrt(block.shape[1])
@@ -230,6 +242,13 @@ class _EarlyFusion(FusionEstimator):
         if kept is not None:
             present = {name: present[name] & kept[:, m] for m, name in enumerate(blocks)}
         some = np.asarray(np.any(list(present.values()), axis=0))
+        sparse = [name for name, block in blocks.items() if issparse(block)]
+        for name in sparse:
+            stand_in = None if name in self.flagged_ else self.centers_[name]
+            blocks[name] = with_stand_in(blocks[name], present[name], stand_in)
+        if sparse and self._reads_sparse():
+            return self._stacked(blocks, present), some
+        blocks.update((name, blocks[name].toarray()) for name in sparse)
         if kept is None and len(blocks) == 1 and not self.flagged_:
             name = next(iter(blocks))
             if self.encoders_[name]._gives_away:  # what nobody else holds needs no copy
@@ -244,23 +263,53 @@ class _EarlyFusion(FusionEstimator):
             block = blocks.pop(name)
             own = features[:, start : start + block.shape[1]]
             own[:] = block
-            own[~there] = self.centers_[name]
+            if name not in sparse:
+                own[~there] = self.centers_[name]
             start += block.shape[1]
         for place, name in enumerate(self.flagged_, start):
             features[:, place] = present[name]
         return features, some
 
-    def _scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _stacked(self, blocks: dict[str, Any], present: dict[str, NDArray[np.bool_]]) -> csr_array:
+        """Return features side by side as a sparse matrix, scaled already."""
+        parts = []
+        for name, there in present.items():
+            block = blocks.pop(name)
+            if not issparse(block):
+                block = np.where(there[:, None], block, self.centers_[name])
+                block = (
+                    (block - self.centers_[name]) / self.scales_[name] if self._scales else block
+                )
+            elif self._scales:
+                block = csr_array(block / self.scales_[name])
+            parts.append(block)
+        flags = [present[name] for name in self.flagged_]
+        return side_by_side([*parts, np.column_stack(flags).astype(np.float64)] if flags else parts)
+
+    def _scaled(self, features: Any) -> Any:
         """Return features as the estimator reads them: in units, or scaled, in place."""
-        if self.scale == "none" or (self.scale == "auto" and not is_linear(self.estimator)):
+        if issparse(features) or not self._scales:
             return features
-        center = np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
+        # What is sparse is not centred, so that it is the same wherever it is stacked.
+        own = self.encoders_.items()
+        shifts = [np.where(e.is_sparse, 0.0, self.centers_[name]) for name, e in own]
+        center = np.concatenate([*shifts, np.zeros(len(self.flagged_))])
         scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
         for rows in _few_rows(features):
             part = features[rows]
             part -= center
             part /= scale
         return features
+
+    @property
+    def _scales(self) -> bool:
+        """Whether the estimator reads scaled features."""
+        return self.scale != "none" and (self.scale != "auto" or is_linear(self.estimator))
+
+    def _reads_sparse(self) -> bool:
+        """Return whether the estimator takes a sparse matrix."""
+        given = None if is_linear(self.estimator) else model_of(self.target_, self.estimator)
+        return reads_sparse(self.target_.linear() if given is None else given)
 
     # -- saving ------------------------------------------------------------------------
 
@@ -322,8 +371,15 @@ def check_network(target: Target, template: Any) -> None:
         raise ConfigurationError(msg)
 
 
-def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _block(encoder: Encoder, frame: Frame, device: str) -> Any:
+    """Return the features (N, D) of a modality, dense or sparse, NaN in rows without it."""
+    return encoder.transform(frame) if encoder.is_sparse else encoder._vectors(frame, device)
+
+
+def _present(block: Any) -> NDArray[np.bool_]:
     """Return which rows of an encoder's `transform` have the modality."""
+    if issparse(block):
+        return present_rows(block)
     absent = np.isnan(block[:, :1]).all(axis=1)  # most rows have their first feature
     some = np.flatnonzero(absent)
     absent[some] = np.isnan(block[some]).all(axis=1)

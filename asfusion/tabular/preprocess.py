@@ -513,8 +513,8 @@ def _unfilled(frame: Frame, names: list[str]) -> list[str]:
     others = set(names) - set(left)
     first = next(frame.row_blocks(left), None)
     if first is not None:  # few columns, if any, are left after the first rows
-        empty_there = np.isnan(first[1]).all(axis=0)
-        left = [name for name, none in zip(left, empty_there, strict=True) if none]
+        none_there: list[bool] = list(np.isnan(first[1]).all(axis=0))
+        left = [name for name, none in zip(left, none_there, strict=True) if none]
     empty = set(left)
     for part, cells in frame.blocks(left):
         some = np.flatnonzero(~np.isnan(cells).all(axis=0))
