@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import RandomForestClassifier, StackingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -24,7 +25,9 @@ _CHOSEN_ON = 10_000  # rows, at most; of wide tables fewer, as in early fusion
 _CELLS, _FEWEST = 10_000_000, 500
 
 
-def table(n_rows: int, n_columns: int, dtype: str = "float64") -> tuple[pd.DataFrame, np.ndarray]:
+def table(
+    n_rows: int, n_columns: int, dtype: str = "float64", missing: float = MISSING
+) -> tuple[pd.DataFrame, np.ndarray]:
     """Return cells, one in twenty missing, and classes that three columns tell."""
     rng = np.random.default_rng(n_rows + n_columns)
     cells = rng.standard_normal((n_rows, n_columns), dtype=np.float32).astype(dtype, copy=False)
@@ -32,7 +35,7 @@ def table(n_rows: int, n_columns: int, dtype: str = "float64") -> tuple[pd.DataF
     cells *= (10.0 ** rng.integers(-3, 4, n_columns)).astype(dtype)
     for start in range(0, n_rows, 50_000):
         part = cells[start : start + 50_000]
-        part[rng.random(part.shape, dtype=np.float32) < MISSING] = np.nan
+        part[rng.random(part.shape, dtype=np.float32) < missing] = np.nan
     names = [f"p{i}" for i in range(n_columns)]
     return pd.DataFrame(cells, columns=names, copy=False), (risk > 0).astype(int)
 
@@ -109,11 +112,19 @@ def _xgboost() -> Any:
     return XGBClassifier(n_estimators=50, max_bin=64, n_jobs=1, random_state=0)
 
 
-def _early(estimator: Any, **options: Any) -> Any:
+def _early(estimator: Any, dtype: Any = "float64", **options: Any) -> Any:
     import asfusion as af
 
-    kinds = {"encoders": {"t": af.TabularEncoder()}, "verbose": 0, "random_state": 0}
-    return af.EarlyFusionClassifier(estimator=estimator, **{**kinds, **options})
+    encoders = {"t": af.TabularEncoder(dtype=dtype)}
+    return af.EarlyFusionClassifier(encoders, estimator, verbose=0, random_state=0, **options)
+
+
+def _single() -> Any:
+    return make_pipeline(FunctionTransformer(_as_float32), _pipeline(_plain()))
+
+
+def _as_float32(X: pd.DataFrame) -> pd.DataFrame:
+    return X.astype(np.float32)
 
 
 def _late(X: pd.DataFrame) -> Any:
@@ -132,6 +143,7 @@ MODELS: dict[str, tuple[Callable[[pd.DataFrame], Any], Callable[[pd.DataFrame], 
     "early": (lambda X: _early(None), lambda X: Chosen()),
     "given": (lambda X: _early(_plain(), scale="blocks"), lambda X: _pipeline(_plain())),
     "late": (_late, lambda X: Stacked()),
+    "single": (lambda X: _early(_plain(), "float32", scale="blocks"), lambda X: _single()),
     "forest": (
         lambda X: _early(_forest()),
         lambda X: make_pipeline(SimpleImputer(strategy="median", add_indicator=True), _forest()),
@@ -143,9 +155,62 @@ MODELS: dict[str, tuple[Callable[[pd.DataFrame], Any], Callable[[pd.DataFrame], 
 }
 
 
-def peak(model: str, side: int, n_rows: int, n_columns: int, dtype: str) -> dict[str, float]:
+def notes(count: int) -> tuple[pd.DataFrame, np.ndarray]:
+    """Return notes of 60 words or so, and classes that five of the words tell."""
+    rng = np.random.default_rng(count)
+    words = np.asarray([f"w{i}" for i in range(20_000)])
+    share = 1.0 / (10.0 + np.arange(len(words)))
+    lengths = rng.integers(30, 90, count)
+    drawn = rng.choice(len(words), lengths.sum(), p=share / share.sum())
+    said = np.split(drawn, np.cumsum(lengths)[:-1])
+    risk = np.asarray([np.isin(note, np.arange(20, 25)).sum() for note in said]) - 1.0
+    y = (risk + rng.logistic(scale=0.5, size=count) > 0).astype(int)
+    return pd.DataFrame({"note": [" ".join(words[note]) for note in said]}), y
+
+
+class Counted:
+    """Sparse tf-idf and a logistic regression whose penalty is chosen, of scikit-learn alone."""
+
+    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Counted:
+        self.words = TfidfVectorizer(
+            token_pattern=r"\w+", ngram_range=(1, 2), sublinear_tf=True, min_df=2
+        )
+        counted = self.words.fit_transform(X["note"])
+        shares = counted.mean(axis=0)
+        self.whole = np.sqrt(counted.power(2).mean() * counted.shape[1] - np.square(shares).sum())
+        cv = LogisticRegressionCV(
+            Cs=1.0 / PENALTIES,
+            cv=5,
+            scoring="neg_log_loss",
+            max_iter=5000,
+            use_legacy_attributes=False,
+        )
+        self.model = cv.fit(counted / self.whole, y)
+        return self
+
+    def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
+        return np.asarray(self.model.predict_proba(self.words.transform(X["note"]) / self.whole))
+
+
+def _read_by(n_components: int | None) -> Any:
+    import asfusion as af
+
+    encoder = af.TextEncoder("note", backbone="tfidf", n_components=n_components)
+    return af.EarlyFusionClassifier({"note": encoder}, verbose=0, random_state=0)
+
+
+NOTE_MODELS: dict[str, Callable[[], Any]] = {
+    "sparse": lambda: _read_by(None),
+    "rival": Counted,
+    "projected": lambda: _read_by(512),
+}
+
+
+def peak(
+    model: str, side: int, n_rows: int, n_columns: int, dtype: str, missing: float
+) -> dict[str, float]:
     """Return the peaks of fit and of prediction above the data, in bytes, of a fresh process."""
-    told = json.dumps([model, side, n_rows, n_columns, dtype])
+    told = json.dumps([model, side, n_rows, n_columns, dtype, missing])
     done = subprocess.run(
         [sys.executable, __file__, told], capture_output=True, text=True, check=False
     )
@@ -165,10 +230,12 @@ def _reset() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _measure(model: str, side: int, n_rows: int, n_columns: int, dtype: str) -> dict[str, float]:
+def _measure(
+    model: str, side: int, n_rows: int, n_columns: int, dtype: str, missing: float
+) -> dict[str, float]:
     small, labels = table(200, n_columns if n_columns < 1000 else 20)
     MODELS[model][side](small).fit(small, labels).predict_proba(small)  # imports, thread pools
-    X, y = table(n_rows, n_columns, dtype)
+    X, y = table(n_rows, n_columns, dtype, missing)
     X = X.copy()  # freed pages of the making are not lent to what is measured
     found = {"data": float(n_rows * n_columns * np.dtype(dtype).itemsize)}
     before = _memory("VmRSS")

@@ -7,9 +7,17 @@ of the columns each; the rival stacks a pipeline for each half over five folds. 
 *xgboost* get the same estimator behind the same imputation. Of each pair, both sides ran in turns.
 The exponent is that of our time between the least and the most rows (or columns) of one series.
 
+*single* is *given* with features of 32 bits on both sides. Times are of tables in which one cell in
+twenty is missing.
+
 Memory is resident memory of a fresh process: its peak during `fit` (or `predict_proba`) minus what
-it held before, as multiples of the table, which itself is not counted. Memory that a process freed
-before may be lent again unseen: it has none, as the table is copied when all else is ready.
+it held before, as multiples of the table (float64), which itself is not counted. *full* is a table
+without gaps. With *gaps* in every column each has a flag, too: features are twice as many as
+columns, and of 64 bits take two times the table by themselves.
+
+*notes* are made up of words of a vocabulary as frequent as their rank says. Both sides count words
+and pairs of words alike and choose among the same penalties; *projected* is the default, which does
+so after a singular value decomposition.
 """
 
 from __future__ import annotations
@@ -21,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from _scale._tables_made import MODELS, peak, table
+from _scale._tables_made import MISSING, MODELS, NOTE_MODELS, notes, peak, table
 
 SIZES = [
     *("1000x20", "10000x20", "100000x20", "1000000x20"),
@@ -30,7 +38,8 @@ SIZES = [
 ]
 QUICK = ["1000x20", "1000x200", "200x2000"]
 FIT, PREDICT, WIDE, EXPONENT, MEMORY = 2.0, 3.0, 5.0, 1.05, 2.0
-_LARGE = 50_000_000  # cells, from which on one pair is enough and cells are float32 for memory
+_LARGE = 50_000_000  # cells, from which on one pair is enough
+_SMALL = 10_000_000  # cells, up to which memory is not looked at
 
 
 def run(args: argparse.Namespace) -> None:
@@ -41,8 +50,10 @@ def run(args: argparse.Namespace) -> None:
     models = [model for model in asked if model in MODELS]
     for model in models:
         _times(model, sizes, args.rounds or (1 if args.quick else 5))
+    if "notes" in asked or not args.only:
+        _notes([500] if args.quick else [1000, 5000], 1 if args.quick else 3)
     if "memory" in asked or not args.only:
-        _memory(sizes, models or ["early", "late"])
+        _memory(sizes, models or ["early", "given", "single", "late"])
 
 
 def _shape(size: str) -> tuple[int, int]:
@@ -101,18 +112,46 @@ def _exponents(spent: dict[tuple[int, int], np.ndarray]) -> None:
 
 def _memory(sizes: list[tuple[int, int]], models: list[str]) -> None:
     print("\npeak of resident memory above the table, as multiples of it")
-    print(f"{'rows x columns':>18} {'model':<8} {'MB':>7} {'fit':>6} {'rival':>6} ", end="")
-    print(f"{'predict':>8} {'rival':>6}   limit")
+    print(
+        f"{'rows x columns':>18} {'cells':<5} {'model':<8} {'MB':>6} {'fit':>6} {'rival':>6}",
+        end="",
+    )
+    print(f" {'predict':>8} {'rival':>6}   limit")
     for n_rows, n_columns in sizes:
-        if n_rows * n_columns < 1_000_000:
+        if n_rows * n_columns < _SMALL:
             continue  # what a library keeps anyway would be measured
-        dtype = "float64"
         for model in models:
-            both = [peak(model, side, n_rows, n_columns, dtype) for side in (0, 1)]
-            data = both[0]["data"]
-            fit, rival = (found["fit"] / data for found in both)
-            asked, answered = (found["predict"] / data for found in both)
-            verdict = "" if max(fit, asked) <= MEMORY else " ABOVE"
-            print(f"{f'{n_rows:,} x {n_columns:,}':>18} {model:<8} {data / 1e6:>7.0f} ", end="")
-            print(f"{fit:>6.2f} {rival:>6.2f} {asked:>8.2f} {answered:>6.2f}   ", end="")
-            print(f"{MEMORY:.0f}{verdict}", flush=True)
+            for missing in (0.0, MISSING):
+                told = n_rows, n_columns, "float64", missing
+                both = [peak(model, side, *told) for side in (0, 1)]
+                _print_peaks(f"{n_rows:,} x {n_columns:,}", model, missing, both)
+
+
+def _print_peaks(size: str, model: str, missing: float, both: list[dict[str, float]]) -> None:
+    data = both[0]["data"]
+    fit, rival = (found["fit"] / data for found in both)
+    asked, answered = (found["predict"] / data for found in both)
+    verdict = "" if max(fit, asked) <= MEMORY else " ABOVE"
+    cells = "gaps" if missing else "full"
+    print(f"{size:>18} {cells:<5} {model:<8} {data / 1e6:>6.0f} {fit:>6.2f} {rival:>6.2f}", end="")
+    print(f" {asked:>8.2f} {answered:>6.2f}   {MEMORY:.0f}{verdict}", flush=True)
+
+
+def _notes(counts: list[int], rounds: int) -> None:
+    print("\nnotes: seconds of processor of fit and prediction, and times the rival")
+    print(f"{'notes':>9} {'words':>8} {'sparse':>8} {'rival':>8} {'times':>6}   limit ", end="")
+    print(f"{'projected':>9} {'times':>6}")
+    for count in counts:
+        X, y = notes(count)
+        spent: dict[str, list[float]] = {name: [] for name in NOTE_MODELS}
+        for _ in range(rounds):
+            for name, make in NOTE_MODELS.items():
+                spent[name].append(sum(_seconds(make(), X, y)))
+        times = {name: np.asarray(values) for name, values in spent.items()}
+        ours, slow = (np.median(times[n] / times["rival"]) for n in ("sparse", "projected"))
+        shown = {name: float(np.median(values)) for name, values in times.items()}
+        verdict = "" if ours <= FIT else " ABOVE"
+        words = X["note"].str.count(" ").median() + 1
+        print(f"{count:>9,} {words:>8.0f} {shown['sparse']:>8.2f} {shown['rival']:>8.2f}", end="")
+        print(f" {ours:>6.2f}   {f'{FIT:.0f}{verdict}':<7}{shown['projected']:>8.2f}", end="")
+        print(f" {slow:>6.2f}", flush=True)
