@@ -112,10 +112,11 @@ def _xgboost() -> Any:
     return XGBClassifier(n_estimators=50, max_bin=64, n_jobs=1, random_state=0)
 
 
-def _early(estimator: Any, dtype: Any = "float64", **options: Any) -> Any:
+def _early(X: pd.DataFrame, estimator: Any, dtype: Any = None, **options: Any) -> Any:
+    """Return early fusion whose features are of the type of the table, or of another."""
     import asfusion as af
 
-    encoders = {"t": af.TabularEncoder(dtype=dtype)}
+    encoders = {"t": af.TabularEncoder(dtype=dtype or str(X.dtypes.iloc[0]))}
     return af.EarlyFusionClassifier(encoders, estimator, verbose=0, random_state=0, **options)
 
 
@@ -130,7 +131,8 @@ def _as_float32(X: pd.DataFrame) -> pd.DataFrame:
 def _late(X: pd.DataFrame) -> Any:
     import asfusion as af
 
-    encoders = {name: af.TabularEncoder(columns) for name, columns in halves(X).items()}
+    dtype: Any = str(X.dtypes.iloc[0])
+    encoders = {n: af.TabularEncoder(columns, dtype=dtype) for n, columns in halves(X).items()}
     return af.LateFusionClassifier(encoders, verbose=0, random_state=0)
 
 
@@ -140,16 +142,16 @@ def _plain() -> Any:
 
 # For each: ours and the rival's, unfitted, for the given rows.
 MODELS: dict[str, tuple[Callable[[pd.DataFrame], Any], Callable[[pd.DataFrame], Any]]] = {
-    "early": (lambda X: _early(None), lambda X: Chosen()),
-    "given": (lambda X: _early(_plain(), scale="blocks"), lambda X: _pipeline(_plain())),
+    "early": (lambda X: _early(X, None), lambda X: Chosen()),
+    "given": (lambda X: _early(X, _plain(), scale="blocks"), lambda X: _pipeline(_plain())),
     "late": (_late, lambda X: Stacked()),
-    "single": (lambda X: _early(_plain(), "float32", scale="blocks"), lambda X: _single()),
+    "single": (lambda X: _early(X, _plain(), "float32", scale="blocks"), lambda X: _single()),
     "forest": (
-        lambda X: _early(_forest()),
+        lambda X: _early(X, _forest()),
         lambda X: make_pipeline(SimpleImputer(strategy="median", add_indicator=True), _forest()),
     ),
     "xgboost": (
-        lambda X: _early(_xgboost()),
+        lambda X: _early(X, _xgboost()),
         lambda X: make_pipeline(SimpleImputer(strategy="median", add_indicator=True), _xgboost()),
     ),
 }

@@ -39,6 +39,7 @@ SIZES = [
 QUICK = ["1000x20", "1000x200", "200x2000"]
 FIT, PREDICT, WIDE, EXPONENT, MEMORY = 2.0, 3.0, 5.0, 1.05, 2.0
 _LARGE = 50_000_000  # cells, from which on one pair is enough
+_HUGE = 150_000_000  # cells, from which on a table is of float32, on both sides
 _SMALL = 10_000_000  # cells, up to which memory is not looked at
 
 
@@ -67,7 +68,7 @@ def _times(model: str, sizes: list[tuple[int, int]], rounds: int) -> None:
     print(f"{'predict':>8} {'rival':>8} {'times':>6}   limit")
     spent = {}
     for n_rows, n_columns in sizes:
-        X, y = table(n_rows, n_columns)
+        X, y = table(n_rows, n_columns, "float32" if n_rows * n_columns >= _HUGE else "float64")
         repeats = 1 if X.size >= _LARGE else rounds
         pairs = np.asarray(
             [[_seconds(make(X), X, y) for make in MODELS[model]] for _ in range(repeats)]
