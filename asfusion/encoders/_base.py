@@ -298,6 +298,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """
         return _pooled(self.embed(X))
 
+    def _sparse_vectors(self, X: Any) -> Any:
+        """Return what a sparse `transform` gives, whatever scikit-learn is told to make of it."""
+        return self.transform(X)
+
     def _vectors(self, X: Any, device: str) -> NDArray[np.float64]:
         """Return what `transform` gives, a backbone computing on the device."""
         if self.is_frozen or self.needs_training:

@@ -327,8 +327,9 @@ class TextEncoder(Encoder):
             Columns as in `get_feature_names_out`; sparse with ``n_components=None``. NaN for rows
             without a note: in all columns, or as the only entry.
         """
-        if not self.is_sparse:
-            return super().transform(X)
+        return self._sparse_vectors(X) if self.is_sparse else super().transform(X)
+
+    def _sparse_vectors(self, X: Any) -> csr_array:
         check_is_fitted(self)
         rows = read_notes(self._read(X), self.columns_, "TextEncoder")
         joined = ["\n".join(notes) for notes in rows if notes]
@@ -338,7 +339,7 @@ class TextEncoder(Encoder):
     def _vectors(self, X: Any, device: str) -> NDArray[np.float64]:
         if not self.is_sparse:
             return super()._vectors(X, device)
-        found = self.transform(X)
+        found = self._sparse_vectors(X)
         absent = np.isnan(found.sum(axis=1))
         dense: NDArray[np.float64] = found.toarray()
         dense[absent] = np.nan

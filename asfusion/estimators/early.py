@@ -250,8 +250,9 @@ class _EarlyFusion(FusionEstimator):
             return self._stacked(blocks, present), some
         blocks.update((name, blocks[name].toarray()) for name in sparse)
         if kept is None and len(blocks) == 1 and not self.flagged_:
-            name = next(iter(blocks))
-            if self.encoders_[name]._gives_away:  # what nobody else holds needs no copy
+            name, own = next(iter(blocks.items()))
+            # What nobody else holds needs no copy.
+            if self.encoders_[name]._gives_away and own.flags.writeable:
                 own = blocks.pop(name)
                 own[~present[name]] = self.centers_[name]
                 return own, some
@@ -373,7 +374,10 @@ def check_network(target: Target, template: Any) -> None:
 
 def _block(encoder: Encoder, frame: Frame, device: str) -> Any:
     """Return the features (N, D) of a modality, dense or sparse, NaN in rows without it."""
-    return encoder.transform(frame) if encoder.is_sparse else encoder._vectors(frame, device)
+    if encoder.is_sparse:
+        return encoder._sparse_vectors(frame)
+    # Which may be a table, where scikit-learn is told so; sums depend on how it lies in memory.
+    return np.ascontiguousarray(encoder._vectors(frame, device))
 
 
 def _present(block: Any) -> NDArray[np.bool_]:

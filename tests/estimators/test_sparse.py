@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array, issparse
+from sklearn import config_context
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 
@@ -72,6 +73,8 @@ def test_a_given_model_gets_the_words_as_scikit_learn_would() -> None:
     expected = LogisticRegression().fit(words, y).predict_proba(words)
     np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-12)
     assert issparse(model.features(X)[0])
+    with config_context(transform_output="pandas"):
+        np.testing.assert_allclose(model.predict_proba(X), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("scale", ["auto", "blocks", "columns", "none"])
@@ -117,7 +120,7 @@ def test_a_sparse_model_is_used_like_any_other(family: Any, tmp_path: Path) -> N
     for row in (0, 1, 2):  # without a note, without a number, with both
         np.testing.assert_allclose(model.predict_proba(X[row : row + 1])[0], found[row], rtol=1e-12)
     for absence in ("missing", "background"):
-        told = af.explain(model, X[:3], background=X[:20], absence=absence, n_samples=8, verbose=0)
+        told = af.explain(model, X[:2], background=X[:9], absence=absence, n_samples=8, verbose=0)
         assert np.isfinite(told.values).all()
 
 
@@ -127,6 +130,10 @@ def test_numbers_and_forests_read_sparse_words() -> None:
     for model in (None, RandomForestClassifier(5)):
         found = af.EarlyFusionClassifier(encoders(), model, **QUIET).fit(X, y).predict_proba(X)
         assert np.isfinite(found).all()
+    labels = np.column_stack([y, np.arange(60) % 2]).astype(float)
+    labels[3, 0] = np.nan
+    several = af.EarlyFusionMultilabel(encoders(), **QUIET).fit(X, labels)
+    assert several.predict_proba(X).shape == (60, 2)
     ridge = af.EarlyFusionRegressor(encoders(), **QUIET).fit(X, target)
     assert ridge.predict(X).shape == (60,) and issparse(ridge.features(X)[0])
 
@@ -147,6 +154,7 @@ def test_a_comparison_reads_the_words_densely() -> None:
     assert "early" in repr(board)
 
 
+@settings(max_examples=40)
 @given(st.lists(st.lists(st.sampled_from([0.0, 1.0, 2.0]), min_size=3, max_size=3), min_size=1))
 def test_sparse_rows_that_differ_are_those_of_the_dense_ones(rows: list[list[float]]) -> None:
     table = np.asarray(rows)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import config_context
 
 import asfusion as af
 from asfusion import _frames
@@ -76,7 +77,7 @@ def same(left: tuple[Any, ...], right: tuple[Any, ...]) -> None:
     assert left[2].tolist() == right[2].tolist()
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(tables())
 def test_five_containers_give_equal_bits(cells: dict[str, list[Any]]) -> None:
     made = containers(cells)
@@ -89,7 +90,7 @@ def test_five_containers_give_equal_bits(cells: dict[str, list[Any]]) -> None:
     same(fitted(array), fitted(named))
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(tables(), st.integers(1, 9))
 def test_blocks_are_read_as_columns_are(cells: dict[str, list[Any]], at_once: int) -> None:
     for X in containers(cells).values():
@@ -165,6 +166,16 @@ def test_what_fusion_makes_of_features_leaves_the_users_table_alone() -> None:
     before = array.copy()
     af.EarlyFusionClassifier(verbose=0).fit(array, y).predict_proba(array)
     np.testing.assert_array_equal(array, before)
+
+
+def test_a_model_does_not_care_what_transform_is_told_to_return() -> None:
+    X, y = patients()
+    found = []
+    for kind in ("default", "pandas", "polars"):
+        with config_context(transform_output=kind):
+            model = af.EarlyFusionClassifier(verbose=0, random_state=0).fit(X, y)
+            found.append(model.predict_proba(X).tobytes())
+    assert len(set(found)) == 1
 
 
 # ------------------------------------------------------------------ float32
