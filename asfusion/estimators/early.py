@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -400,33 +400,36 @@ def _center_and_spread(
     block: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weighted mean and standard deviation of each feature over the present rows."""
-    everywhere = bool(present.all())
+    center = _mean(block, present, weights)
+    return center, np.sqrt(_mean(block, present, weights, about=center))
 
-    def mean(of: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
-        """Return the weighted mean of what is made of a few rows at a time, added in order."""
-        total = np.zeros(block.shape[1])
-        start = 0
-        # One column alone would be summed in another order by parts.
-        parts = _few_rows(block) if block.shape[1] > 1 else [slice(0, len(block))]
-        for rows in parts:
-            part = block[rows] if everywhere else block[rows][present[rows]]
-            made = of(part.astype(np.float64))  # a copy, which may be written to
-            if weighted:
-                made *= weights[start : start + len(made), None]
-            start += len(made)
-            if len(made):
-                made[0] += total
-                total = made.sum(axis=0)
-        return total / weights.sum()
 
-    weighted = bool((weights != 1.0).any())
-    center = mean(lambda part: part)
+def _mean(
+    block: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    about: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return the weighted mean of each feature, or of its squares about a centre.
 
-    def squares(part: NDArray[np.float64]) -> NDArray[np.float64]:
-        part -= center
-        return np.square(part, out=part)
-
-    return center, np.sqrt(mean(squares))
+    A few rows at a time, added one after the other as numpy adds those of a matrix.
+    """
+    total, start = np.zeros(block.shape[1]), 0
+    everywhere, is_weighted = bool(present.all()), bool((weights != 1.0).any())
+    # One column alone is added in another order, which parts of it would change.
+    for rows in _few_rows(block) if block.shape[1] > 1 else [slice(0, len(block))]:
+        part = block[rows] if everywhere else block[rows][present[rows]]
+        part = part.astype(np.float64)  # a copy, which is written to
+        if about is not None:
+            part -= about
+            np.square(part, out=part)
+        if is_weighted:
+            part *= weights[start : start + len(part), None]
+        start += len(part)
+        if len(part):
+            part[0] += total
+            total = part.sum(axis=0)
+    return np.asarray(total / weights.sum())
 
 
 @documented

@@ -513,8 +513,7 @@ def _unfilled(frame: Frame, names: list[str]) -> list[str]:
     others = set(names) - set(left)
     first = next(frame.row_blocks(left), None)
     if first is not None:  # few columns, if any, are left after the first rows
-        none_there: list[bool] = list(np.isnan(first[1]).all(axis=0))
-        left = [name for name, none in zip(left, none_there, strict=True) if none]
+        left = [left[n] for n in np.flatnonzero(np.isnan(first[1]).all(axis=0)).tolist()]
     empty = set(left)
     for part, cells in frame.blocks(left):
         some = np.flatnonzero(~np.isnan(cells).all(axis=0))
