@@ -275,11 +275,14 @@ class Frame:
     def plain(self) -> frozenset[str]:
         """The columns that are stored as numbers or booleans: a block of them is read at once."""
         library = self._frame.implementation
-        if library.is_polars():
-            return frozenset(name for name, dtype in self._types.items() if _is_plain(dtype))
-        # An Arrow decimal, which pandas would read cell by cell, is none.
-        stored = self._types.items() if library.is_pandas() else ()
-        return frozenset(n for n, dtype in stored if _is_plain(dtype) and not dtype.is_decimal())
+        if not (library.is_polars() or library.is_pandas()):
+            return frozenset()
+        kinds = {id(dtype): dtype for dtype in self._types.values()}
+        plain = {number for number, dtype in kinds.items() if _is_plain(dtype)}
+        if library.is_pandas():
+            # An Arrow decimal, which pandas would read cell by cell, is none.
+            plain -= {number for number, dtype in kinds.items() if dtype.is_decimal()}
+        return frozenset(name for name, dtype in self._types.items() if id(dtype) in plain)
 
     def numbers_of(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Return number and boolean columns (n_rows, n_names), each as `numbers` gives it.
