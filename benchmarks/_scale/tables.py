@@ -7,11 +7,11 @@ of the columns each; the rival stacks a pipeline for each half over five folds. 
 *xgboost* get the same estimator behind the same imputation. Of each pair, both sides ran in turns.
 The exponent is that of our time between the least and the most rows (or columns) of one series.
 
-*single* is *given* with features of 32 bits on both sides. Times are of tables in which one cell in
-twenty is missing.
+*single* is *given* with features of 32 bits on both sides, made from a table of 64; the largest
+table has 32 itself, on both sides. Times are of tables in which one cell in twenty is missing.
 
 Memory is resident memory of a fresh process: its peak during `fit` (or `predict_proba`) minus what
-it held before, as multiples of the table (float64), which itself is not counted. *full* is a table
+it held before, as multiples of the table, which itself is not counted. *full* is a table
 without gaps. With *gaps* in every column each has a flag, too: features are twice as many as
 columns, and of 64 bits take two times the table by themselves.
 
@@ -101,7 +101,9 @@ def _exponents(spent: dict[tuple[int, int], np.ndarray]) -> None:
     """Print by which power of rows, or of columns, our time grows."""
     for axis, what in ((0, "rows"), (1, "columns")):
         for other in sorted({size[1 - axis] for size in spent}):
-            series = sorted(size for size in spent if size[1 - axis] == other)
+            series = sorted(
+                size for size in spent if size[1 - axis] == other and np.prod(size) < _HUGE
+            )
             series = [size for size in series if size[axis] >= (10_000, 200)[axis]]
             if len(series) < 2:
                 continue
@@ -123,7 +125,8 @@ def _memory(sizes: list[tuple[int, int]], models: list[str]) -> None:
             continue  # what a library keeps anyway would be measured
         for model in models:
             for missing in (0.0, MISSING):
-                told = n_rows, n_columns, "float64", missing
+                dtype = "float32" if n_rows * n_columns >= _HUGE else "float64"
+                told = n_rows, n_columns, dtype, missing
                 both = [peak(model, side, *told) for side in (0, 1)]
                 _print_peaks(f"{n_rows:,} x {n_columns:,}", model, missing, both)
 
