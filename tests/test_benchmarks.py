@@ -239,6 +239,12 @@ def test_every_part_of_scale_is_in_the_runner():
     assert files and files <= parts_in_the_runner("scale.py")
 
 
+def test_a_part_of_scale_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--part", "nowhere"])
+    with pytest.raises(SystemExit, match="--part: expected one of .*tables.*, got 'nowhere'"):
+        load("benchmarks_scale", "scale.py").main()
+
+
 def bench_of(tmp_path, monkeypatch, code, **more):
     monkeypatch.setattr(runner, "ROOT", tmp_path)
     (tmp_path / "benchmarks").mkdir(exist_ok=True)
