@@ -204,31 +204,32 @@ class _EarlyFusion(FusionEstimator):
             if not present.any():
                 msg = (
                     f"encoders[{name!r}]: expected something that it can read in at least one "
-                    f"training row, got {len(block)} row(s) without. Were regions looked for that "
-                    "were not found? Otherwise check its columns, or leave this modality out."
+                    f"training row, got {len(present)} row(s) without. Were regions looked for "
+                    "that were not found? Otherwise check its columns, or leave this modality out."
                 )
                 raise InputError(msg)
             known = block, present, rows.sample_weight[present]
-            is_sparse = issparse(block)
-            center, spread = (sparse_moments if is_sparse else _center_and_spread)(*known)
+            center, spread = (sparse_moments if issparse(block) else _center_and_spread)(*known)
             self.centers_[name] = center
-            # What varies by rounding alone becomes zero: a model that scales it once more would
-            # make a feature of it.
-            self.scales_[name] = np.where(spread > 1e-12, spread, np.inf)
-            if self.scale != "columns" and is_sparse:
-                # Counted words weigh what they do: each with a variance of one, rare words would
-                # weigh most.
-                whole = np.sqrt(np.square(spread).sum())
-                self.scales_[name] = np.full(len(spread), whole if whole > 1e-12 else np.inf)
-            elif self.scale != "columns":
-                # Each modality brings total variance one, however many features it has: a wide
-                # embedding does not drown a handful of labs in a penalised model.
-                self.scales_[name] *= np.sqrt(block.shape[1])
+            self.scales_[name] = self._scale_of(name, spread)
             own = self.encoders_[name].get_feature_names_out()
             names += [f"{name}__{feature}" for feature in own]
             if not present.all():
                 self.flagged_.append(name)
         self.feature_names_ = [*names, *(f"{name}__present" for name in self.flagged_)]
+
+    def _scale_of(self, name: str, spread: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each feature of a modality is divided by."""
+        if self.encoders_[name].is_sparse and self.scale != "columns":
+            # Counted words weigh what they do: each with a variance of one, rare words would weigh
+            # most. Together they have a variance of one, too.
+            spread = np.full(len(spread), np.sqrt(np.square(spread).sum() / max(1, len(spread))))
+        # What varies by rounding alone becomes zero: a model that scales it once more would make a
+        # feature of it.
+        scale = np.where(spread > 1e-12, spread, np.inf)
+        # Each modality brings total variance one, however many features it has: a wide embedding
+        # does not drown a handful of labs in a penalised model.
+        return scale if self.scale == "columns" else scale * np.sqrt(len(spread))
 
     def _fill(
         self, blocks: dict[str, Any], kept: NDArray[np.bool_] | None = None
