@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import InputError, InputTypeError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _TABLE = "Pass a DataFrame with named columns for categories, dates, notes and images."
 _NO_ROWS = (Mapping, str, bytes, set, frozenset)
@@ -220,3 +223,17 @@ def read_weights(sample_weight: Any, n_rows: int) -> NDArray[np.float64]:
     if not weights.any():
         raise InputError("sample_weight: expected at least one weight above zero, got none.")
     return weights
+
+
+def sparse_rows(
+    values: NDArray[np.float64], columns: NDArray[Any], lengths: NDArray[Any], width: int
+) -> csr_array:
+    """Return rows of as many entries as `lengths` says, whose positions take no more than needed.
+
+    What reads a sparse matrix reads positions of 32 bits, and often no others.
+    """
+    from scipy.sparse import csr_array
+
+    kind = np.int32 if max(len(values), width) < 2**31 else np.int64
+    starts = np.append(0, np.cumsum(lengths, dtype=np.int64)).astype(kind)
+    return csr_array((values, columns.astype(kind), starts), shape=(len(lengths), width))

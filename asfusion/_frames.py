@@ -304,11 +304,14 @@ class Frame:
     def plain(self) -> frozenset[str]:
         """The columns that are stored as numbers or booleans: a block of them is read at once."""
         library = self._frame.implementation
-        if library.is_polars():
-            return frozenset(name for name, dtype in self._types.items() if _is_plain(dtype))
-        # An Arrow decimal, which pandas would read cell by cell, is none.
-        stored = self._types.items() if library.is_pandas() else ()
-        return frozenset(n for n, dtype in stored if _is_plain(dtype) and not dtype.is_decimal())
+        if not (library.is_polars() or library.is_pandas()):
+            return frozenset()
+        kinds = {id(dtype): dtype for dtype in self._types.values()}
+        plain = {number for number, dtype in kinds.items() if _is_plain(dtype)}
+        if library.is_pandas():
+            # An Arrow decimal, which pandas would read cell by cell, is none.
+            plain -= {number for number, dtype in kinds.items() if dtype.is_decimal()}
+        return frozenset(name for name, dtype in self._types.items() if id(dtype) in plain)
 
     def numbers_of(self, names: Sequence[str]) -> NDArray[np.float64]:
         """Return number and boolean columns (n_rows, n_names), each as `numbers` gives it.
@@ -329,6 +332,19 @@ class Frame:
         """Yield names and their `numbers_of`, as many at a time as keep a copy small."""
         for part in self._parts(names):
             yield part, self.numbers_of(part)
+
+    def row_blocks(self, names: Sequence[str]) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+        """Yield rows and their `numbers_of` of plain columns, a few rows at a time.
+
+        For what is done to each cell alone: a few rows stay in the processor's cache.
+        """
+        step = max(1, _CELLS_AT_ONCE // max(1, len(names)))
+        for start in range(0, len(self) if names else 0, step):
+            rows = slice(start, start + step)
+            block = self._stored(names, rows)
+            if np.isinf(block).any():
+                self._refuse_first(names)
+            yield rows, block
 
     def days(self, name: str) -> NDArray[np.float64]:
         """Return a date column as days since 1970-01-01, missing cells as NaN.
@@ -390,22 +406,18 @@ class Frame:
                 block[:, place] = self.numbers(name)
         return block
 
-    def _stored(self, names: Sequence[str]) -> NDArray[np.float64]:
+    def _stored(self, names: Sequence[str], rows: slice | None = None) -> NDArray[np.float64]:
         """Return plain columns as a block of its own, missing cells as NaN."""
-        native = self.to_native()
         if not names:
             return np.empty((len(self), 0))
-        if self._frame.implementation.is_polars():
-            import polars as pl
-
-            table = native[list(names)]
-            if set(table.dtypes) != {pl.Float64}:
-                table = table.select(pl.all().cast(pl.Float64))
-            block = table.to_numpy()
-        else:
-            table = native if tuple(names) == self.columns else native[list(names)]
-            block = table.to_numpy(dtype=np.float64, na_value=np.nan)
-        return np.array(block, order="F")
+        read = _read_polars if self._frame.implementation.is_polars() else _read_pandas
+        native = self.to_native()
+        if rows is not None:
+            native = native[rows] if read is _read_polars else native.iloc[rows]
+        whole = tuple(names) == self.columns
+        block = read(native if whole else native[list(names)])
+        # A column lies in one piece where whole ones are asked for.
+        return np.array(block, dtype=np.float64, order="C" if rows else "F")
 
     def _numbers_alone(self, name: str) -> NDArray[np.float64]:
         """Return one column, infinity included."""
@@ -443,6 +455,20 @@ def _origin_of(native: Any) -> NDArray[np.int64] | None:
     """Return the `origin` of a table that is a part, None of any other."""
     known, origin = _taken.get(id(native), (None, None))
     return origin if known is not None and known() is native else None
+
+
+def _read_polars(table: Any) -> NDArray[Any]:
+    import polars as pl
+
+    if set(table.dtypes) != {pl.Float64}:
+        table = table.select(pl.all().cast(pl.Float64))
+    return np.asarray(table.to_numpy())
+
+
+def _read_pandas(table: Any) -> NDArray[Any]:
+    if all(isinstance(dtype, np.dtype) for dtype in set(table.dtypes)):
+        return np.asarray(table.to_numpy(dtype=np.float64))  # a view of what is stored so
+    return np.asarray(table.to_numpy(dtype=np.float64, na_value=np.nan))
 
 
 def group_labels(groups: Any, n_rows: int) -> NDArray[Any]:

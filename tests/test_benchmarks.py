@@ -224,10 +224,25 @@ def test_every_benchmark_is_in_the_runner_and_there():
     assert len(set(names)) == len(names)
 
 
+def parts_in_the_runner(script):
+    benches = [bench for bench in runner.BENCHES if bench.script == script]
+    return {bench.options[bench.options.index("--part") + 1] for bench in benches}
+
+
 def test_every_part_of_anatomy_is_in_the_runner():
     files = {file.stem for file in (FOLDER / "_anatomy").glob("[!_]*.py")}
-    anatomy = [bench for bench in runner.BENCHES if bench.script == "anatomy.py"]
-    assert files == {bench.options[bench.options.index("--part") + 1] for bench in anatomy}
+    assert files == parts_in_the_runner("anatomy.py")
+
+
+def test_every_part_of_scale_is_in_the_runner():
+    files = {file.stem for file in (FOLDER / "_scale").glob("[!_]*.py")}
+    assert files and files <= parts_in_the_runner("scale.py")
+
+
+def test_a_part_of_scale_that_is_not_there_is_told(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["scale.py", "--part", "nowhere"])
+    with pytest.raises(SystemExit, match="--part: expected one of .*tables.*, got 'nowhere'"):
+        load("benchmarks_scale", "scale.py").main()
 
 
 def bench_of(tmp_path, monkeypatch, code, **more):

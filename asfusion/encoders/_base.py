@@ -88,6 +88,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     _chunk_rows: ClassVar[int] = 1024
     # Whether cells can be made up that are nobody's (`_probe_cells`).
     _makes_up: ClassVar[bool] = False
+    # Whether nobody else holds what `transform` returns, so that it may be written to.
+    _gives_away: ClassVar[bool] = False
     # Cells say what is read in `root`, and what is kept in `store`.
     _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
     _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})
@@ -127,6 +129,11 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def needs_training(self) -> bool:
         """Whether `transform` reads a network that has to learn from targets first."""
         return not self.is_frozen
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether `transform` gives a sparse matrix: NaN as the only entry of an absent row."""
+        return False
 
     # -- what others ask ---------------------------------------------------------------
 
@@ -293,6 +300,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
             Mean of the backbone's tokens; columns as in `get_feature_names_out`.
         """
         return _pooled(self.embed(X))
+
+    def _sparse_vectors(self, X: Any) -> Any:
+        """Return what a sparse `transform` gives, whatever scikit-learn is told to make of it."""
+        return self.transform(X)
 
     def _vectors(self, X: Any, device: str) -> NDArray[np.float64]:
         """Return what `transform` gives, a backbone computing on the device."""

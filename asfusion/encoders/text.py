@@ -8,9 +8,11 @@ from typing import Any, ClassVar, Literal, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted
 
+from asfusion._arrays import sparse_rows
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._frames import Frame
 from asfusion._tokens import Prepared, Tokens
@@ -31,7 +33,7 @@ from asfusion.nn.pretrained_text import (
 )
 from asfusion.nn.text import Pooling, TransformerBackbone, VectorBackbone
 from asfusion.notes.cells import check_note_columns, read_notes
-from asfusion.notes.tfidf import Tfidf, apply_tfidf, fit_tfidf, tfidf_names
+from asfusion.notes.tfidf import Tfidf, apply_tfidf, fit_tfidf, tfidf_names, weigh_terms
 from asfusion.notes.tokenizer import (
     encode_windows,
     read_tokenizer,
@@ -78,8 +80,11 @@ class TextEncoder(Encoder):
         of letters.
     vocab_size : int
         Largest number of word pieces of ``"transformer"``, at least 300.
-    n_components : int
-        Largest number of columns of ``"tfidf"``, and at most half as many as training notes.
+    n_components : int or None
+        Largest number of columns of ``"tfidf"``, and at most half as many as training notes. None
+        keeps the terms themselves as a sparse matrix, which costs a fraction of the projection:
+        early and late fusion hand it on to estimators that read one, such as the linear default.
+        Networks, and so joint fusion, need a number.
     mode : {"auto", "full", "lora", "last_block", "frozen"}
         Which part of the backbone learns. ``"auto"`` freezes what is pretrained and
         trains what is not. ``"lora"`` keeps a pretrained backbone and learns low-rank matrices
@@ -162,7 +167,7 @@ class TextEncoder(Encoder):
         max_windows: int = 8,
         tokenizer: Literal["bpe", "wordpiece"] = "bpe",
         vocab_size: int = 4000,
-        n_components: int = 512,
+        n_components: int | None = 512,
         mode: Mode = "auto",
         pool: bool = True,
         pooling: Pooling | Literal["auto"] = "auto",
@@ -256,6 +261,7 @@ class TextEncoder(Encoder):
             shape (N, width). Zeros for rows without a note.
         """
         check_is_fitted(self)
+        self._refuse_network()
         rows = read_notes(self._read(X), self.columns_, "TextEncoder")
         present = np.asarray([bool(notes) for notes in rows], dtype=bool)
         there = [notes for notes in rows if notes]
@@ -292,6 +298,7 @@ class TextEncoder(Encoder):
             Backbone and adapter to ``d_out``.
         """
         check_is_fitted(self)
+        self._refuse_network()
         is_pretrained = self.config_ is not None
         return EncoderNetwork(
             self._backbone(pretrained=pretrained),
@@ -301,9 +308,46 @@ class TextEncoder(Encoder):
             learning_rate_scale=pretrained_rate(self._training_mode(), brought=is_pretrained),
         )
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether `transform` gives a sparse matrix: counted words that are not projected."""
+        return self.backbone == "tfidf" and self.n_components is None
+
+    def transform(self, X: Any) -> Any:
+        """Return one embedding per row, or its counted words.
+
+        Parameters
+        ----------
+        X : DataFrame of N rows
+            The rows, with the note columns.
+
+        Returns
+        -------
+        ndarray of shape (N, D), or csr_array of shape (N, n_terms)
+            Columns as in `get_feature_names_out`; sparse with ``n_components=None``. NaN for rows
+            without a note: in all columns, or as the only entry.
+        """
+        return self._sparse_vectors(X) if self.is_sparse else super().transform(X)
+
+    def _sparse_vectors(self, X: Any) -> csr_array:
+        check_is_fitted(self)
+        rows = read_notes(self._read(X), self.columns_, "TextEncoder")
+        joined = ["\n".join(notes) for notes in rows if notes]
+        weights = weigh_terms(cast("Tfidf", self.tfidf_), joined)
+        return _with_absent_rows(weights, np.asarray([bool(notes) for notes in rows], dtype=bool))
+
+    def _vectors(self, X: Any, device: str) -> NDArray[np.float64]:
+        if not self.is_sparse:
+            return super()._vectors(X, device)
+        found = self._sparse_vectors(X)
+        absent = np.isnan(found.sum(axis=1))
+        dense: NDArray[np.float64] = found.toarray()
+        dense[absent] = np.nan
+        return dense
+
     def plain(self) -> TextEncoder:
         """Return an unfitted encoder of the same notes that counts words, if this one learns."""
-        if not self.needs_training:
+        if not self.needs_training and not self.is_sparse:
             copy: TextEncoder = clone(self)
             return copy
         return TextEncoder(self.columns, backbone="tfidf")
@@ -354,6 +398,14 @@ class TextEncoder(Encoder):
         stem = "_".join(self.columns_)
         names = tfidf_names(cast("Tfidf", self.tfidf_))
         return np.asarray([f"{stem}_{name}" for name in names], dtype=object)
+
+    def _refuse_network(self) -> None:
+        if self.is_sparse:
+            msg = (
+                "n_components: expected a number for a network, which reads dense vectors, got "
+                "None. Set one, such as 512, or use early or late fusion."
+            )
+            raise ConfigurationError(msg)
 
     def _network_in_words(self) -> str:
         if self.backbone == "tfidf":
@@ -474,6 +526,16 @@ class TextEncoder(Encoder):
                 "end. Raise max_windows, or max_tokens if the backbone allows it."
             )
             warn_user(msg)
+
+
+def _with_absent_rows(weights: csr_array, present: NDArray[np.bool_]) -> csr_array:
+    """Return sparse rows (N, n_terms) of which NaN is the only entry where there is no note."""
+    lengths = np.ones(len(present), dtype=np.int64)
+    lengths[present] = np.diff(weights.indptr)
+    of_note = np.repeat(present, lengths)
+    values, columns = np.full(len(of_note), np.nan), np.zeros(len(of_note), np.int64)
+    values[of_note], columns[of_note] = weights.data, weights.indices
+    return sparse_rows(values, columns, lengths, weights.shape[1])
 
 
 def _among_all_rows(array: NDArray[Any], present: NDArray[np.bool_]) -> torch.Tensor:

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse, vstack
 
 from asfusion._later import torch
 from asfusion._tokens import Tokens
@@ -20,8 +21,9 @@ class Several:
     contents: tuple[Content | None, ...]
 
 
-# Early fusion: features (N, F). Joint: tokens. Late: decisions (N, K). Automatic: of each member.
-Content: TypeAlias = "NDArray[np.float64] | Tokens | Several"
+# Early fusion: features (N, F), sparse ones where an encoder gives them. Joint: tokens. Late:
+# decisions (N, K). Automatic: of each member.
+Content: TypeAlias = "NDArray[np.float64] | csr_array | Tokens | Several"
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,4 +95,7 @@ def choose_rows(first: NDArray[np.bool_], one: Content, other: Content) -> Conte
         pairs = zip(one.contents, other.contents, strict=True)
         mixed = (None if a is None or b is None else choose_rows(first, a, b) for a, b in pairs)
         return Several(tuple(mixed))
+    if issparse(one) and issparse(other):
+        places = np.arange(len(first)) + np.where(first, 0, len(first))
+        return csr_array(vstack([one, other], format="csr")[places])
     return np.where(first[:, None], np.asarray(one), np.asarray(other))

@@ -5,13 +5,16 @@ Dimensions: N rows, F features, P penalties, K outputs.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 
 from asfusion._splits import Split, patient_folds
 from asfusion.estimators._sklearn import weight_options
+from asfusion.estimators._sparse import distinct
 from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
@@ -27,7 +30,7 @@ _ROUNDING = 1e-12
 
 def choose_penalty(
     target: Target,
-    features: Floats,
+    features: Any,
     y: NDArray[Any],
     weight: Floats,
     groups: NDArray[Any] | None,
@@ -40,7 +43,7 @@ def choose_penalty(
     ----------
     target : Target
         What is predicted; its `deviance` judges.
-    features : ndarray of shape (N, F)
+    features : ndarray or csr_array of shape (N, F)
         Scaled, finite.
     y : ndarray of shape (N,) or (N, K)
         Coded rows.
@@ -57,7 +60,9 @@ def choose_penalty(
         `USUAL` where there are fewer than `FEWEST` patients (or rows that differ), or
         `FEWEST_OF_CLASS` of them outside the commonest class.
     """
-    most = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_CELLS // features.shape[1]))
+    # Of a sparse matrix only what it holds costs time.
+    width = max(1, features.nnz // len(y)) if issparse(features) else features.shape[1]
+    most = min(_MOST_ROWS, max(_FEWEST_ROWS, _MOST_CELLS // width))
     if len(y) > most:
         rows = _some(len(y), groups, most, seed)
         features, y, weight = features[rows], y[rows], weight[rows]
@@ -74,7 +79,7 @@ def choose_penalty(
 
 
 def _unseen(
-    target: Target, features: Floats, y: NDArray[Any], weight: Floats, folds: list[Split]
+    target: Target, features: Any, y: NDArray[Any], weight: Floats, folds: list[Split]
 ) -> Floats:
     """Return predictions (P, N, K) by models that did not see the rows, for each penalty."""
     found = np.zeros((len(target.penalties), len(y), target.n_outputs_))
@@ -91,17 +96,49 @@ def _some(n_rows: int, groups: NDArray[Any] | None, most: int, seed: int) -> NDA
     return np.flatnonzero(drawn[unit] < most / n_rows)
 
 
-def _once(features: Floats, y: NDArray[Any], weight: Floats) -> tuple[Floats, Any, Floats]:
+def _once(features: Any, y: NDArray[Any], weight: Floats) -> tuple[Any, Any, Floats]:
     """Return each row once, with the weight of all its copies, in an order of their own.
 
     A copy in another fold would judge what it was learned from. So weights mean what copies do, and
     no order of rows changes the choice.
     """
-    table = np.column_stack([features, np.nan_to_num(y, nan=-1.0)])
-    _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    if issparse(features):
+        first, place = distinct(features, y)
+    else:
+        columns = [*features.T, *np.atleast_2d(np.nan_to_num(y, nan=-1.0).T)]
+        first, place = _distinct(columns)
     total = np.zeros(len(first))
-    np.add.at(total, place.ravel(), weight)
+    np.add.at(total, place, weight)
     return features[first], y[first], total
+
+
+def _distinct(columns: Sequence[NDArray[Any]]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first of each kind of row, in the order of their values, and the kind of each.
+
+    As `numpy.unique` of a table does, which copies it several times: here few columns are looked
+    at, as most rows differ in the first ones.
+    """
+    n_rows = len(columns[0])
+    rank = np.zeros(n_rows, dtype=np.int64)  # how many rows are less, as far as was looked
+    tied = np.arange(n_rows)
+    for column in columns:
+        order = np.lexsort((column[tied], rank[tied]))
+        tied, start = tied[order], np.arange(n_rows)[: len(tied)]
+        group, values = rank[tied], column[tied]
+        opens = np.append(True, group[1:] != group[:-1])
+        is_new = np.append(True, values[1:] != values[:-1]) | opens
+        begun = np.maximum.accumulate(np.where(opens, start, 0))
+        rank[tied] = group + np.maximum.accumulate(np.where(is_new, start, 0)) - begun
+        tied = np.sort(tied[~_alone(is_new)])
+        if not len(tied):
+            break
+    _, first, place = np.unique(rank, return_index=True, return_inverse=True)
+    return first, place
+
+
+def _alone(is_new: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return which entries have no equal beside them, where each kind begins at a true one."""
+    return np.asarray(is_new & np.append(is_new[1:], True))
 
 
 def can_choose(target: Target, y: NDArray[Any], groups: NDArray[Any] | None) -> bool:
@@ -122,12 +159,12 @@ def _folds(target: Target, y: NDArray[Any], groups: NDArray[Any] | None, seed: i
     return folds if all(target.can_teach(y[learn]) for learn, _ in folds) else []
 
 
-def _narrowed(seen: Floats, asked: Floats) -> tuple[Floats, Floats]:
+def _narrowed(seen: Any, asked: Any) -> tuple[Any, Any]:
     """Return features turned so that there are no more than rows to learn from.
 
     A penalty on squares does not change under rotation, and its solution lies where those rows do.
     """
-    if seen.shape[1] <= len(seen):
+    if issparse(seen) or seen.shape[1] <= len(seen):
         return seen, asked
     squares, left = np.linalg.eigh(seen @ seen.T)
     kept = squares > _ROUNDING * squares.max(initial=0.0)

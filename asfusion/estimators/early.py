@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array, issparse
 from sklearn.base import clone
 
 from asfusion._checks import check_choice
@@ -29,6 +30,8 @@ from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import choose_penalty
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import fit_part
+from asfusion.estimators._sparse import center_and_spread as sparse_moments
+from asfusion.estimators._sparse import present_rows, reads_sparse, side_by_side, with_stand_in
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 
@@ -119,13 +122,20 @@ class _EarlyFusion(FusionEstimator):
         present = np.column_stack([_present(block) for block in blocks.values()])
         return Parts(blocks, present)
 
-    def _block(self, name: str, encoder: Encoder, frame: Frame) -> NDArray[np.float64]:
+    def _block(self, name: str, encoder: Encoder, frame: Frame) -> Any:
         if self._skips(encoder):
-            return np.full((len(frame), len(self.centers_[name])), np.nan)
-        return encoder._vectors(frame, self._device())
+            nothing = np.full((len(frame), len(self.centers_[name])), np.nan)
+            return csr_array(nothing) if encoder.is_sparse else nothing
+        return _block(encoder, frame, self._device())
 
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)
+
+    def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        # As `_encode` and `_decide`, without keeping the blocks beside what is made of them.
+        blocks = {name: self._block(name, e, frame) for name, e in self.encoders_.items()}
+        features, present = self._fill(blocks)
+        return self.target_.ask_part(self.estimator_, self._scaled(features)), present
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
         features = self._scaled(self._fill(dict(parts.contents), parts.present)[0])
@@ -166,8 +176,9 @@ class _EarlyFusion(FusionEstimator):
 
         Returns
         -------
-        features : ndarray of shape (n_rows, n_fused)
-            Features of all modalities, filled where a modality is absent.
+        features : ndarray or csr_array of shape (n_rows, n_fused)
+            Features of all modalities, filled where a modality is absent; sparse where an encoder
+            gives them so and the estimator reads them so.
         names : ndarray of shape (n_fused,)
             ``modality__feature``, and ``modality__present`` flags.
         """
@@ -176,9 +187,9 @@ class _EarlyFusion(FusionEstimator):
 
     # -- features ----------------------------------------------------------------------
 
-    def _blocks(self, frame: Frame) -> dict[str, NDArray[np.float64]]:
+    def _blocks(self, frame: Frame) -> dict[str, Any]:
         device = self._device()
-        return {name: e._vectors(frame, device) for name, e in self.encoders_.items()}
+        return {name: _block(e, frame, device) for name, e in self.encoders_.items()}
 
     def _device(self) -> str:
         """Return where backbones compute: where the networks of the template do."""
@@ -193,24 +204,32 @@ class _EarlyFusion(FusionEstimator):
             if not present.any():
                 msg = (
                     f"encoders[{name!r}]: expected something that it can read in at least one "
-                    f"training row, got {len(block)} row(s) without. Were regions looked for that "
-                    "were not found? Otherwise check its columns, or leave this modality out."
+                    f"training row, got {len(present)} row(s) without. Were regions looked for "
+                    "that were not found? Otherwise check its columns, or leave this modality out."
                 )
                 raise InputError(msg)
-            center, spread = _center_and_spread(block, present, rows.sample_weight[present])
+            known = block, present, rows.sample_weight[present]
+            center, spread = (sparse_moments if issparse(block) else _center_and_spread)(*known)
             self.centers_[name] = center
-            # What varies by rounding alone becomes zero: a model that scales it once more would
-            # make a feature of it.
-            self.scales_[name] = np.where(spread > 1e-12, spread, np.inf)
-            if self.scale != "columns":
-                # Each modality brings total variance one, however many features it has: a wide
-                # embedding does not drown a handful of labs in a penalised model.
-                self.scales_[name] *= np.sqrt(block.shape[1])
+            self.scales_[name] = self._scale_of(name, spread)
             own = self.encoders_[name].get_feature_names_out()
             names += [f"{name}__{feature}" for feature in own]
             if not present.all():
                 self.flagged_.append(name)
         self.feature_names_ = [*names, *(f"{name}__present" for name in self.flagged_)]
+
+    def _scale_of(self, name: str, spread: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return what each feature of a modality is divided by."""
+        if self.encoders_[name].is_sparse and self.scale != "columns":
+            # Counted words weigh what they do: each with a variance of one, rare words would weigh
+            # most. Together they have a variance of one, too.
+            spread = np.full(len(spread), np.sqrt(np.square(spread).sum() / max(1, len(spread))))
+        # What varies by rounding alone becomes zero: a model that scales it once more would make a
+        # feature of it.
+        scale = np.where(spread > 1e-12, spread, np.inf)
+        # Each modality brings total variance one, however many features it has: a wide embedding
+        # does not drown a handful of labs in a penalised model.
+        return scale if self.scale == "columns" else scale * np.sqrt(len(spread))
 
     def _fill(
         self, blocks: dict[str, Any], kept: NDArray[np.bool_] | None = None
@@ -223,27 +242,76 @@ class _EarlyFusion(FusionEstimator):
         present = {name: _present(block) for name, block in blocks.items()}
         if kept is not None:
             present = {name: present[name] & kept[:, m] for m, name in enumerate(blocks)}
+        some = np.asarray(np.any(list(present.values()), axis=0))
+        sparse = [name for name, block in blocks.items() if issparse(block)]
+        for name in sparse:
+            stand_in = None if name in self.flagged_ else self.centers_[name]
+            blocks[name] = with_stand_in(blocks[name], present[name], stand_in)
+        if sparse and self._reads_sparse():
+            return self._stacked(blocks, present), some
+        blocks.update((name, blocks[name].toarray()) for name in sparse)
+        if kept is None and len(blocks) == 1 and not self.flagged_:
+            name, own = next(iter(blocks.items()))
+            # What nobody else holds needs no copy.
+            if self.encoders_[name]._gives_away and own.flags.writeable:
+                own = blocks.pop(name)
+                own[~present[name]] = self.centers_[name]
+                return own, some
         width = sum(block.shape[1] for block in blocks.values())
-        n_rows = len(next(iter(present.values())))
-        features = np.empty((n_rows, width + len(self.flagged_)))
+        kind = np.result_type(*blocks.values())
+        features = np.empty((len(some), width + len(self.flagged_)), kind)
         start = 0
         for name, there in present.items():
             block = blocks.pop(name)
             own = features[:, start : start + block.shape[1]]
             own[:] = block
-            own[~there] = self.centers_[name]
+            if name not in sparse:
+                own[~there] = self.centers_[name]
             start += block.shape[1]
         for place, name in enumerate(self.flagged_, start):
             features[:, place] = present[name]
-        return features, np.asarray(np.any(list(present.values()), axis=0))
+        return features, some
 
-    def _scaled(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _stacked(self, blocks: dict[str, Any], present: dict[str, NDArray[np.bool_]]) -> csr_array:
+        """Return features side by side as a sparse matrix, scaled already."""
+        parts = []
+        for name, there in present.items():
+            block = blocks.pop(name)
+            if not issparse(block):
+                block = np.where(there[:, None], block, self.centers_[name])
+                block = (
+                    (block - self.centers_[name]) / self.scales_[name] if self._scales else block
+                )
+            elif self._scales:
+                block = csr_array(block / self.scales_[name])
+            parts.append(block)
+        flags = [present[name] for name in self.flagged_]
+        return side_by_side([*parts, np.column_stack(flags).astype(np.float64)] if flags else parts)
+
+    def _scaled(self, features: Any) -> Any:
         """Return features as the estimator reads them: in units, or scaled, in place."""
-        if self.scale == "none" or (self.scale == "auto" and not is_linear(self.estimator)):
+        if issparse(features) or not self._scales:
             return features
-        features -= np.concatenate([*self.centers_.values(), np.zeros(len(self.flagged_))])
-        features /= np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        # What is sparse is not centred, so that it is the same wherever it is stacked.
+        own = self.encoders_.items()
+        shifts = [np.where(e.is_sparse, 0.0, self.centers_[name]) for name, e in own]
+        center = np.concatenate([*shifts, np.zeros(len(self.flagged_))])
+        scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
+        for rows in _few_rows(features):
+            part = features[rows]
+            part -= center
+            part /= scale
         return features
+
+    @property
+    def _scales(self) -> bool:
+        """Whether the estimator reads scaled features."""
+        return self.scale != "none" and (self.scale != "auto" or is_linear(self.estimator))
+
+    def _reads_sparse(self) -> bool:
+        """Return whether the estimator takes a sparse matrix."""
+        given = None if is_linear(self.estimator) else model_of(self.target_, self.estimator)
+        return reads_sparse(self.target_.linear() if given is None else given)
 
     # -- saving ------------------------------------------------------------------------
 
@@ -305,27 +373,64 @@ def check_network(target: Target, template: Any) -> None:
         raise ConfigurationError(msg)
 
 
-def _present(block: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _block(encoder: Encoder, frame: Frame, device: str) -> Any:
+    """Return the features (N, D) of a modality, dense or sparse, NaN in rows without it."""
+    if encoder.is_sparse:
+        return encoder._sparse_vectors(frame)
+    # Which may be a table, where scikit-learn is told so; sums depend on how it lies in memory.
+    return np.ascontiguousarray(encoder._vectors(frame, device))
+
+
+def _present(block: Any) -> NDArray[np.bool_]:
     """Return which rows of an encoder's `transform` have the modality."""
-    return np.asarray(~np.isnan(block).all(axis=1))
+    if issparse(block):
+        return present_rows(block)
+    absent = np.isnan(block[:, :1]).all(axis=1)  # most rows have their first feature
+    some = np.flatnonzero(absent)
+    absent[some] = np.isnan(block[some]).all(axis=1)
+    return np.asarray(~absent)
+
+
+def _few_rows(block: NDArray[np.float64]) -> Iterator[slice]:
+    """Yield rows that fit into the processor's cache together."""
+    step = max(1, _VALUES_AT_ONCE // max(1, block.shape[1]))
+    return (slice(start, start + step) for start in range(0, len(block), step))
 
 
 def _center_and_spread(
     block: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return weighted mean and standard deviation of each feature over the present rows."""
-    n_features = block.shape[1]
-    center, spread = np.empty(n_features), np.empty(n_features)
-    # Some columns at a time, as each step copies what it is given. One column alone would be
-    # summed in another order than those of a block.
-    n_parts = max(1, min(n_features // 2, -(-block.size // _VALUES_AT_ONCE)))
-    for places in np.array_split(np.arange(n_features), n_parts):
-        columns = slice(places[0], places[-1] + 1)
-        part = block[present, columns]
-        center[columns] = np.average(part, axis=0, weights=weights)
-        squares = (part - center[columns]) ** 2
-        spread[columns] = np.sqrt(np.average(squares, axis=0, weights=weights))
-    return center, spread
+    center = _mean(block, present, weights)
+    return center, np.sqrt(_mean(block, present, weights, about=center))
+
+
+def _mean(
+    block: NDArray[np.float64],
+    present: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    about: NDArray[np.float64] | None = None,
+) -> NDArray[np.float64]:
+    """Return the weighted mean of each feature, or of its squares about a centre.
+
+    A few rows at a time, added one after the other as numpy adds those of a matrix.
+    """
+    total, start = np.zeros(block.shape[1]), 0
+    everywhere, is_weighted = bool(present.all()), bool((weights != 1.0).any())
+    # One column alone is added in another order, which parts of it would change.
+    for rows in _few_rows(block) if block.shape[1] > 1 else [slice(0, len(block))]:
+        part = block[rows] if everywhere else block[rows][present[rows]]
+        part = part.astype(np.float64)  # a copy, which is written to
+        if about is not None:
+            part -= about
+            np.square(part, out=part)
+        if is_weighted:
+            part *= weights[start : start + len(part), None]
+        start += len(part)
+        if len(part):
+            part[0] += total
+            total = part.sum(axis=0)
+    return np.asarray(total / weights.sum())
 
 
 @documented

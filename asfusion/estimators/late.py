@@ -157,7 +157,7 @@ class _LateFusion(FusionEstimator):
         models = {}
         for name, encoder in encoders.items():
             have = np.flatnonzero(cells_present(rows.frame, columns_of(encoder, rows.frame)))
-            some = rows.take(have)
+            some = rows if len(have) == len(rows) else rows.take(have)
             if len(some) < 2 or not self.target_.can_teach(some.y):
                 warn_user(
                     f"Modality {name!r}: {self.target_.lacks(some.y, 'that have it')}. It is "

@@ -306,7 +306,7 @@ def _embeddings(model: Any, X: Any) -> tuple[dict[str, NDArray[np.float64]], dic
     if X is None:
         raise InputError("X: expected the rows beside a model, got None.")
     rows = X if hasattr(X, "columns") else Frame.read(np.asanyarray(X))
-    found = {name: np.asarray(e.transform(rows), float) for name, e in encoders.items()}
+    found = {name: np.asarray(e._vectors(rows, "cpu"), float) for name, e in encoders.items()}
     presence = np.stack(list(read_presence(model, rows).values()), axis=1).astype(np.float64)
     if (presence != presence[0]).any():
         found[_PRESENCE] = presence

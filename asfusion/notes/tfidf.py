@@ -8,6 +8,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from asfusion._checks import check_integer
 from asfusion.exceptions import InputError
@@ -41,7 +42,7 @@ class Tfidf(TypedDict):
     scale: Array
 
 
-def fit_tfidf(texts: Sequence[str], *, n_components: int = 512) -> Tfidf:
+def fit_tfidf(texts: Sequence[str], *, n_components: int | None = 512) -> Tfidf:
     """Learn terms, their weights and, where terms are many, latent directions.
 
     A term that stands in one note alone is left out (unless all do): it can be a name, and
@@ -53,8 +54,9 @@ def fit_tfidf(texts: Sequence[str], *, n_components: int = 512) -> Tfidf:
     ----------
     texts : sequence of str
         Cleaned notes of the training rows.
-    n_components : int, default=512
-        Largest width of a vector.
+    n_components : int or None, default=512
+        Largest width of a vector; None keeps the terms themselves, neither centred nor scaled, so
+        that `weigh_terms` has them without zeros.
 
     Returns
     -------
@@ -79,9 +81,13 @@ def fit_tfidf(texts: Sequence[str], *, n_components: int = 512) -> Tfidf:
     >>> state["terms"]
     ['back', 'back pain', 'pain']
     """
-    n_components = check_integer(n_components, "n_components", minimum=1)
+    if n_components is not None:
+        n_components = check_integer(n_components, "n_components", minimum=1)
     folded = [fold_note(text) for text in texts]
     terms, idf = _learn_terms(folded)
+    if n_components is None:
+        mean, scale = np.zeros(len(terms)), np.ones(len(terms))
+        return Tfidf(terms=terms, idf=idf, components=None, mean=mean, scale=scale)
     weights = _vectorizer(terms, idf).transform(folded)
     components = None
     if len(terms) > n_components:
@@ -115,10 +121,36 @@ def apply_tfidf(state: Tfidf, texts: Sequence[str]) -> Array:
     """
     if not texts:
         return np.empty((0, len(state["mean"])))
-    folded = [fold_note(text) for text in texts]
-    weights = _vectorizer(state["terms"], state["idf"]).transform(folded)
+    weights = weigh_terms(state, texts)
     standardised: Array = (_project(weights, state["components"]) - state["mean"]) / state["scale"]
     return standardised
+
+
+def weigh_terms(state: Tfidf, texts: Sequence[str]) -> csr_array:
+    """Return the weight of each term in each note, without zeros.
+
+    Parameters
+    ----------
+    state : Tfidf
+        From `fit_tfidf`.
+    texts : sequence of str
+        N cleaned notes.
+
+    Returns
+    -------
+    csr_array of shape (N, n_terms)
+        Unitless; each row has length one, or is empty where no term is known.
+
+    Examples
+    --------
+    >>> weigh_terms(fit_tfidf(["back pain", "no pain"]), ["pain", "none"]).toarray()
+    array([[1.],
+           [0.]])
+    """
+    if not texts:
+        return csr_array((0, len(state["terms"])))
+    folded = [fold_note(text) for text in texts]
+    return csr_array(_vectorizer(state["terms"], state["idf"]).transform(folded))
 
 
 def tfidf_names(state: Tfidf) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from asfusion._cells import Kind, looks_like_date, looks_measured
 from asfusion._checks import quoted
@@ -177,28 +177,28 @@ class TablePreprocessor:
         """Return which rows have at least one known cell in a column that is not empty."""
         return self.read(X)[1]
 
-    def read(self, X: Any) -> tuple[Array, NDArray[np.bool_]]:
+    def read(self, X: Any, dtype: DTypeLike = np.float64) -> tuple[Array, NDArray[np.bool_]]:
         """Return what `transform` and `present` do; the features are the caller's own."""
         frame = Frame.read(X)
         try:
-            return self._features(frame)
+            return self._features(frame, dtype)
         except (ColumnError, InputError):
             for plan in self.plans:  # the first column that cannot be read is told
                 _read(plan, frame)
             raise
 
-    def _features(self, frame: Frame) -> tuple[Array, NDArray[np.bool_]]:
+    def _features(self, frame: Frame, dtype: DTypeLike) -> tuple[Array, NDArray[np.bool_]]:
         starts = np.cumsum([0, *(plan.n_features for plan in self.plans)])
-        features = np.empty((len(frame), starts[-1]))
+        features = np.empty((len(frame), starts[-1]), dtype)
         present = np.zeros(len(frame), dtype=bool)
-        for places, cells in _blocks(self.plans, frame):
-            plans = [self.plans[n] for n in places]
+        for learned, rows, cells in _blocks(self.plans, frame):
             missing = np.isnan(cells)
-            present |= ~missing.all(axis=1)
-            np.copyto(cells, np.asarray([plan.center for plan in plans]), where=missing)
-            features[:, starts[places]] = _scaled(plans, cells)
-            flagged = np.asarray([plan.with_flag for plan in plans])
-            features[:, starts[places[flagged]] + 1] = missing[:, flagged]
+            present[rows] |= ~missing.all(axis=1)
+            np.copyto(cells, learned.center, where=missing)
+            part, places = features[rows], starts[learned.places]
+            part[:, _evenly(places)] = learned.scaled(cells)
+            flagged = learned.with_flag
+            part[:, _evenly(places[flagged] + 1)] = missing[:, flagged]
         for plan, start, end in zip(self.plans, starts, starts[1:], strict=False):
             if plan.kind == "category":
                 present |= _write_levels(plan, frame, features[:, start:end])
@@ -290,9 +290,8 @@ class TablePreprocessor:
         n_known = (~np.isnan(cells)).sum(axis=0)
         some = np.flatnonzero(n_known)
         plans = [ColumnPlan(name, "empty") for name in names]
-        for n, center, scale in zip(
-            some, *centers_and_scales(cells[:, some], weights), strict=True
-        ):
+        known = cells if len(some) == cells.shape[1] else cells[:, some]
+        for n, center, scale in zip(some, *centers_and_scales(known, weights), strict=True):
             gaps = bool(n_known[n] < len(cells))
             plan = plans[n] = ColumnPlan(names[n], kinds[int(n)], float(center), with_flag=gaps)
             if plan.kind != "boolean":
@@ -304,7 +303,7 @@ class TablePreprocessor:
         if self.max_bins is None:
             return ()
         known = _known(column)
-        scaled = _scaled([plan], column[known][:, None])
+        scaled = _Learned([plan], [0]).scaled(column[known][:, None])
         return _bin_edges(scaled, weights[known], self.max_bins)
 
     def _levels(self, name: str, cells: NDArray[Any], weights: Array) -> tuple[str, ...]:
@@ -390,24 +389,55 @@ def _known(cells: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(cells))
 
 
-def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[NDArray[np.int64], Array]]:
-    """Yield cells (N, C) of numbers, booleans and dates, after the positions of their plans."""
+class _Learned:
+    """What was learned of several columns of numbers, booleans and dates, as arrays (C,)."""
+
+    def __init__(self, plans: Sequence[ColumnPlan], places: Sequence[int]) -> None:
+        self.places = np.asarray(places, dtype=np.int64)
+        own = [plans[n] for n in self.places]
+        self.center = np.asarray([plan.center for plan in own])
+        self.shift = np.asarray([0.0 if p.kind == "boolean" else p.center for p in own])
+        self.scale = np.asarray([plan.scale for plan in own])
+        self.with_flag = np.asarray([plan.with_flag for plan in own], dtype=bool)
+        self.names = [plan.name for plan in own]
+        self.binary = [(n, plan.name) for n, plan in enumerate(own) if plan.kind == "boolean"]
+
+    def scaled(self, cells: Array) -> Array:
+        """Return cells (N, C) on the scale of features, written in place."""
+        # What is too far away for a float is clipped like anything that is far away.
+        with np.errstate(over="ignore"):
+            cells -= self.shift
+            cells /= self.scale
+        return np.clip(cells, -_CLIP, _CLIP, out=cells)
+
+
+def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[_Learned, slice, Array]]:
+    """Yield cells (N, C) of numbers, booleans and dates, after what was learned and their rows."""
+    every = slice(0, len(frame))
     ranked = [n for n, plan in enumerate(plans) if plan.is_ranked]
     if ranked:
-        yield np.asarray(ranked), rank_within_rows(_together([plans[n] for n in ranked], frame))
+        cells = _together([plans[n] for n in ranked], frame)
+        yield _Learned(plans, ranked), every, rank_within_rows(cells)
     others = ("empty", "category")
     read = [n for n, p in enumerate(plans) if p.kind not in others and not p.is_ranked]
-    own = ("date", "ordered")
-    alone = [n for n in read if plans[n].kind in own or plans[n].name not in frame.plain]
-    places = np.setdiff1d(read, alone)
-    for names, cells in frame.blocks([plans[n].name for n in places]):
-        part, places = places[: len(names)], places[len(names) :]
-        for column, n in zip(cells.T, part, strict=True):
-            if plans[n].kind == "boolean":
-                _check_binary(column, plans[n].name)
-        yield part, cells
-    for n in alone:
-        yield np.asarray([n]), _read(plans[n], frame)[:, None]
+    own, plain = ("date", "ordered"), frame.plain
+    alone = {n for n in read if plans[n].kind in own or plans[n].name not in plain}
+    learned = _Learned(plans, [n for n in read if n not in alone])
+    for rows, cells in frame.row_blocks(learned.names):
+        for column, name in learned.binary:
+            _check_binary(cells[:, column], name)
+        yield learned, rows, cells
+    for n in sorted(alone):
+        yield _Learned(plans, [n]), every, _read(plans[n], frame)[:, None]
+
+
+def _evenly(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """Return columns as a slice where they lie evenly: those are written many times faster."""
+    if len(places) < 2:
+        return places
+    step = int(places[1] - places[0])
+    even = bool((np.diff(places) == step).all())
+    return slice(int(places[0]), int(places[-1]) + 1, step) if even else places
 
 
 def _together(plans: list[ColumnPlan], frame: Frame) -> Array:
@@ -421,16 +451,6 @@ def _together(plans: list[ColumnPlan], frame: Frame) -> Array:
     for n in alone:
         cells[:, n] = _read(plans[n], frame)
     return cells
-
-
-def _scaled(plans: list[ColumnPlan], cells: Array) -> Array:
-    """Return cells (N, C) of numbers and dates on the scale of features, written in place."""
-    shift = [0.0 if plan.kind == "boolean" else plan.center for plan in plans]
-    # What is too far away for a float is clipped like anything that is far away.
-    with np.errstate(over="ignore"):
-        cells -= np.asarray(shift)
-        cells /= np.asarray([plan.scale for plan in plans])
-    return np.clip(cells, -_CLIP, _CLIP, out=cells)
 
 
 def _write_levels(plan: ColumnPlan, frame: Frame, features: Array) -> NDArray[np.bool_]:
@@ -489,14 +509,17 @@ def tell_gaps(learned: list[dict[str, Any]], frame: Frame) -> None:
 
 def _unfilled(frame: Frame, names: list[str]) -> list[str]:
     """Return the columns without a known cell."""
-    plain = [name for name in names if name in frame.plain]
-    filled: set[str] = set()
-    for part, cells in frame.blocks(plain):
+    left = [name for name in names if name in frame.plain]
+    others = set(names) - set(left)
+    first = next(frame.row_blocks(left), None)
+    if first is not None:  # few columns, if any, are left after the first rows
+        left = [left[n] for n in np.flatnonzero(np.isnan(first[1]).all(axis=0)).tolist()]
+    empty = set(left)
+    for part, cells in frame.blocks(left):
         some = np.flatnonzero(~np.isnan(cells).all(axis=0))
-        filled |= {part[n] for n in some.tolist()}
-    others = set(names) - set(plain)
-    filled |= {name for name in others if frame.known(name).any()}
-    return [name for name in names if name not in filled]
+        empty -= {part[n] for n in some.tolist()}
+    empty |= {name for name in others if not frame.known(name).any()}
+    return [name for name in names if name in empty]
 
 
 def _columns(names: list[str]) -> str:

@@ -168,7 +168,7 @@ class Classes(Target):
     def ask_part(self, estimator: Any, features: Any) -> Floats:
         """Return probabilities (N, K), zero for classes that the model never saw."""
         known = getattr(estimator, "known_classes_", None)
-        probabilities = np.zeros((len(features), self.n_outputs_))
+        probabilities = np.zeros((features.shape[0], self.n_outputs_))
         probabilities[:, estimator.classes_ if known is None else known] = estimator.predict_proba(
             features
         )
@@ -202,7 +202,8 @@ class Classes(Target):
 
     def _is_quick(self, features: Floats) -> bool:
         """Return whether a path has a short cut: for our own model, on not too many features."""
-        return type(self).linear is Classes.linear and features.shape[1] <= MOST_FEATURES
+        few = features.shape[1] <= MOST_FEATURES and isinstance(features, np.ndarray)
+        return type(self).linear is Classes.linear and few
 
     def deviance(self, outputs: Floats, y: NDArray[Any], weight: Floats) -> float:
         """Return the log-loss."""

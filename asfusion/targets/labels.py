@@ -165,7 +165,8 @@ class Labels(Target):
         self, features: Floats, y: NDArray[Any], weight: Floats, asked: Floats
     ) -> Floats:
         """Return probabilities (P, N, L), each label by the rows where it is known."""
-        if type(self).linear is not Labels.linear or features.shape[1] > MOST_FEATURES:
+        is_quick = features.shape[1] <= MOST_FEATURES and isinstance(features, np.ndarray)
+        if type(self).linear is not Labels.linear or not is_quick:
             return super().ridge_path(features, y, weight, asked)
         found = np.tile(self.prior(y, weight), (len(self.penalties), len(asked), 1))
         for k, column in enumerate(y.T):

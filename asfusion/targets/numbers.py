@@ -139,7 +139,8 @@ class Numbers(Target):
 
     def ask(self, model: Any, X: Any) -> Floats:
         """Return predictions (N, K)."""
-        return np.asarray(model.predict(X), dtype=np.float64).reshape(len(X), -1)
+        found = np.asarray(model.predict(X), dtype=np.float64)
+        return found.reshape(len(found), -1)
 
     def linear(self, penalty: float = 1.0) -> Any:
         """Return a ridge regression."""

@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 
 from asfusion._arrays import read_weights
@@ -55,7 +56,7 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
         if y.ndim != 2:
             msg = f"y: expected a column for each label, got {y.ndim} dimension(s)."
             raise InputError(msg)
-        X, weight = np.asarray(X), read_weights(sample_weight, len(y))
+        X, weight = _as_matrix(X), read_weights(sample_weight, len(y))
         self.shares_ = np.full(y.shape[1], 0.5)
         self.models_: list[Any] = []
         given = None if sample_weight is None else weight
@@ -72,9 +73,13 @@ class PerLabel(Bundled, BaseEstimator):  # type: ignore[misc]
     @public
     def predict_proba(self, X: Any) -> Floats:
         """Return the probability of each label (N, L)."""
-        X = np.asarray(X)
-        out = np.tile(self.shares_, (len(X), 1))
+        X = _as_matrix(X)
+        out = np.tile(self.shares_, (X.shape[0], 1))
         for k, model in enumerate(self.models_):
             if model is not None:
                 out[:, k] = model.predict_proba(X)[:, 1]
         return out
+
+
+def _as_matrix(X: Any) -> Any:
+    return X if issparse(X) else np.asarray(X)

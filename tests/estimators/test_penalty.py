@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, mean_poisson_deviance
@@ -48,6 +50,22 @@ def test_a_signal_is_shrunk_little_and_noise_as_much_as_it_gets():
     y = (signal[:, 0] > 0).astype(int)
     assert chosen(signal, y) == min(Classes.penalties)
     assert chosen(rng.normal(size=(200, 30)) / np.sqrt(30), rng.permutation(y)) >= 10.0
+
+
+@given(
+    st.integers(1, 5).flatmap(
+        lambda width: st.lists(
+            st.lists(st.sampled_from([-1.0, -0.0, 0.0, 2.0]), min_size=width, max_size=width),
+            min_size=1,
+            max_size=20,
+        )
+    )
+)
+def test_rows_that_differ_are_found_as_numpy_finds_them(rows: list[list[float]]) -> None:
+    table = np.asarray(rows)
+    _, first, place = np.unique(table, axis=0, return_index=True, return_inverse=True)
+    found = _penalty._distinct([*table.T])
+    assert found[0].tolist() == first.tolist() and found[1].tolist() == place.ravel().tolist()
 
 
 def test_visits_of_one_patient_do_not_judge_each_other():
