@@ -17,6 +17,7 @@ from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.encoders._columns import check_names
+from asfusion.encoders._told import Told, stand_in, tell_columns
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.registry import backbone_names, find_backbone
 from asfusion.tabular._synthetic import synthetic_cells
@@ -224,6 +225,12 @@ class TabularEncoder(FeatureEncoder):
 
     def _tell_gaps(self, frame: Frame) -> None:
         tell_gaps(self.plan_, frame)
+
+    def _tell(self, frame: Frame, least: int) -> Told:
+        return tell_columns(frame, self._columns_among(frame.columns) or frame.columns, least)
+
+    def _fit_told(self, told: Told) -> TabularEncoder:
+        return self.fit(stand_in(told.columns))
 
     def _probe_cells(self) -> dict[str, list[Any]]:
         return synthetic_cells(self.plan_)

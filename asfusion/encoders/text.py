@@ -17,6 +17,7 @@ from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import digest
+from asfusion.encoders._told import Told
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._hub import find_pretrained, named
 from asfusion.nn.network import Backbone, EncoderNetwork, Training, pretrained_rate
@@ -31,7 +32,14 @@ from asfusion.nn.pretrained_text import (
 )
 from asfusion.nn.text import Pooling, TransformerBackbone, VectorBackbone
 from asfusion.notes.cells import check_note_columns, read_notes
-from asfusion.notes.tfidf import Tfidf, apply_tfidf, fit_tfidf, tfidf_names
+from asfusion.notes.tfidf import (
+    Tfidf,
+    apply_tfidf,
+    count_terms,
+    fit_tfidf,
+    tfidf_names,
+    tfidf_of_counts,
+)
 from asfusion.notes.tokenizer import (
     encode_windows,
     read_tokenizer,
@@ -220,6 +228,18 @@ class TextEncoder(Encoder):
                 "row(s) without any. Check the column, or leave this modality out."
             )
             raise InputError(msg)
+        self._begin(columns)
+        if self.backbone == "tfidf":
+            joined = ["\n".join(notes) for notes in rows if notes]
+            self.tfidf_ = dict(fit_tfidf(joined, n_components=self.n_components))
+        elif self.backbone == "transformer":
+            self._train_tokenizer(texts)
+        else:
+            self._read_pretrained()
+        return self
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        """Forget what was learned before."""
         self.__dict__.pop("network_", None)  # a network of other words is of no use
         self._truncation_told = False
         self.columns_ = columns
@@ -229,13 +249,29 @@ class TextEncoder(Encoder):
         self.max_tokens_, self.vocab_size_ = self.max_tokens, 0
         self.pooling_: Pooling = "mean" if self.pooling == "auto" else self.pooling
         self.unit_length_ = False
+
+    def _train_tokenizer(self, texts: list[str]) -> None:
+        train = train_tokenizer if self.tokenizer == "bpe" else train_wordpiece
+        self.tokenizer_ = train(texts, vocab_size=self.vocab_size)
+        self.vocab_size_ = vocabulary_size(self.tokenizer_)
+
+    def _tell(self, frame: Frame, least: int) -> Told:
+        self._check_parameters()
+        rows = read_notes(frame, check_note_columns(self.columns), "TextEncoder")
+        texts = ["\n".join(notes) for notes in rows if notes]
+        if len(texts) < least:
+            return Told(0)
+        learns_words = self.backbone in ("tfidf", "transformer")
+        return Told(len(texts), terms=count_terms(texts, least=least) if learns_words else {})
+
+    def _fit_told(self, told: Told) -> TextEncoder:
+        self._check_parameters()
+        self._begin(check_note_columns(self.columns))
         if self.backbone == "tfidf":
-            joined = ["\n".join(notes) for notes in rows if notes]
-            self.tfidf_ = dict(fit_tfidf(joined, n_components=self.n_components))
+            most = self.n_components
+            self.tfidf_ = dict(tfidf_of_counts(told.terms, told.n_rows, n_components=most))
         elif self.backbone == "transformer":
-            train = train_tokenizer if self.tokenizer == "bpe" else train_wordpiece
-            self.tokenizer_ = train(texts, vocab_size=self.vocab_size)
-            self.vocab_size_ = vocabulary_size(self.tokenizer_)
+            self._train_tokenizer([" ".join([word] * n) for word, n in told.terms.items()])
         else:
             self._read_pretrained()
         return self
