@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -228,8 +229,7 @@ def _bins(known: Floats, least: int) -> tuple[Bin, ...]:
         if end - cuts[-1] >= least:
             cuts.append(int(end))
     cuts[-1 if len(cuts) > 1 else len(cuts) :] = [len(known)]
-    pairs = zip(cuts, cuts[1:], strict=False)
-    return tuple((int(places[a]), b - a, float(known[a:b].mean())) for a, b in pairs)
+    return tuple((int(places[a]), b - a, float(known[a:b].mean())) for a, b in pairwise(cuts))
 
 
 def _with_more(bins: tuple[Bin, ...], n: int) -> tuple[Bin, ...]:
@@ -295,16 +295,17 @@ def _cells(sums: ColumnSums, n_rows: int, n_told: int) -> Any:
     cells = pd.Series(np.repeat(np.arange(len(values)), np.diff(np.round(shares).astype(int))))
     cells = cells.reindex(range(n_rows))
     if sums.kind == "ordered":
-        return pd.Series(pd.Categorical.from_codes(_codes(cells), values, ordered=True))
+        return pd.Series(pd.Categorical(_words(cells, values), values, ordered=True))
     if sums.kind == "boolean":
         return cells.map({at: word == "true" for at, word in enumerate(values)}).astype("boolean")
     if sums.kind in ("category", "empty"):
-        return pd.Series(pd.Categorical.from_codes(_codes(cells), values or ["none"]))
+        return pd.Series(pd.Categorical(_words(cells, values), values))
     numbers = cells.map(dict(enumerate(values))).astype(float)
     if sums.kind == "date":
         return pd.to_datetime(numbers, unit="D", origin="unix")
     return numbers
 
 
-def _codes(cells: Any) -> NDArray[np.int64]:
-    return np.asarray(cells.fillna(-1), dtype=np.int64)
+def _words(cells: Any, values: list[Any]) -> list[Any]:
+    """Return the value at each place, None where there is no place."""
+    return [None if np.isnan(cell) else values[int(cell)] for cell in cells]

@@ -154,6 +154,11 @@ class TextEncoder(Encoder):
     (3, 3)
     """
 
+    tokenizer_: str | None
+    config_: dict[str, Any] | None
+    tfidf_: dict[str, Any] | None
+    pooling_: Pooling
+
     kind: ClassVar[str] = "note"
     reads_files: ClassVar[bool] = False
 
@@ -231,7 +236,7 @@ class TextEncoder(Encoder):
         self._begin(columns)
         if self.backbone == "tfidf":
             joined = ["\n".join(notes) for notes in rows if notes]
-            self.tfidf_ = dict(fit_tfidf(joined, n_components=self.n_components))
+            self.tfidf_ = {**fit_tfidf(joined, n_components=self.n_components)}
         elif self.backbone == "transformer":
             self._train_tokenizer(texts)
         else:
@@ -243,11 +248,9 @@ class TextEncoder(Encoder):
         self.__dict__.pop("network_", None)  # a network of other words is of no use
         self._truncation_told = False
         self.columns_ = columns
-        self.tokenizer_: str | None = None
-        self.config_: dict[str, Any] | None = None
-        self.tfidf_: dict[str, Any] | None = None
+        self.tokenizer_ = self.config_ = self.tfidf_ = None
         self.max_tokens_, self.vocab_size_ = self.max_tokens, 0
-        self.pooling_: Pooling = "mean" if self.pooling == "auto" else self.pooling
+        self.pooling_ = "mean" if self.pooling == "auto" else self.pooling
         self.unit_length_ = False
 
     def _train_tokenizer(self, texts: list[str]) -> None:
@@ -269,7 +272,7 @@ class TextEncoder(Encoder):
         self._begin(check_note_columns(self.columns))
         if self.backbone == "tfidf":
             most = self.n_components
-            self.tfidf_ = dict(tfidf_of_counts(told.terms, told.n_rows, n_components=most))
+            self.tfidf_ = {**tfidf_of_counts(told.terms, told.n_rows, n_components=most)}
         elif self.backbone == "transformer":
             self._train_tokenizer([" ".join([word] * n) for word, n in told.terms.items()])
         else:

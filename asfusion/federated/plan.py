@@ -92,7 +92,7 @@ class Plan:
         self.digest = hashlib.sha256(self.to_bytes()).hexdigest()
 
     def to_bytes(self) -> bytes:
-        """Return the plan as JSON, to be sent to all sites; the model's description is not in it."""
+        """Return the plan as JSON, for all sites; the model's description is not in it."""
         state = {"format": _FORMAT, "seed": self.seed, "total": self.total.to_bytes().decode()}
         return json.dumps(state).encode()
 

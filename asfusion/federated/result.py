@@ -83,6 +83,8 @@ class FederatedRun(RunPage):
         What each site told before the first round.
     plan_bytes : int
         What each site was sent before the first round.
+    site_rows : mapping of str to int
+        Rows that each site told of.
     """
 
     model_: Any
@@ -90,6 +92,7 @@ class FederatedRun(RunPage):
     rounds_: tuple[Round, ...]
     summary_bytes: Mapping[str, int]
     plan_bytes: int
+    site_rows: Mapping[str, int]
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per round and site.

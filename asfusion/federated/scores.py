@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,8 +69,7 @@ class ScoreCounts:
         places = np.minimum((p * _BINS).astype(int), _BINS - 1)
         ends = np.flatnonzero(np.r_[places[1:] != places[:-1], True][: len(p)]) + 1
         cuts = _cuts(y, ends, least)
-        pairs = zip(cuts, cuts[1:], strict=False)
-        return cls(tuple(_bin(p[a:b], y[a:b]) for a, b in pairs))
+        return cls(tuple(_bin(p[a:b], y[a:b]) for a, b in pairwise(cuts)))
 
     def __add__(self, other: ScoreCounts) -> ScoreCounts:
         """Return the counts of both."""

@@ -9,15 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_integer, check_number, in_words
+from asfusion._checks import check_integer, check_number
 from asfusion._door import public
 from asfusion._frames import Frame, group_labels
 from asfusion._progress import progress, progress_shown
-from asfusion._random import RandomState, derive_seed
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion._random import RandomState, derive_seed, draw_seed
+from asfusion.exceptions import InputError
 from asfusion.federated.plan import make_plan, read_plan
 from asfusion.federated.result import FederatedRun, Round
-from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.site import Site
 from asfusion.federated.strategies import FedAvg
 from asfusion.federated.summary import Summary
@@ -98,7 +97,7 @@ def simulate(
     Examples
     --------
     >>> import numpy as np, asfusion as af
-    >>> X, y = af.datasets.make_axspa_cohort(120, images=False, random_state=0)[:2]
+    >>> X, y = af.datasets.make_axspa_cohort(120, modalities=["labs"])[:2]
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])})
     >>> hospital = np.arange(120) % 2
     >>> run = af.federated.simulate(model, X, y, hospital, rounds=2, verbose=0)
@@ -108,7 +107,8 @@ def simulate(
     check_integer(rounds, "rounds", minimum=1)
     check_number(holdout, "holdout", minimum=0.0, maximum=0.9)
     frame, names = _read_sites(X, sites)
-    parts = _split(names, groups, holdout, seed=derive_seed_of(random_state))
+    seed = draw_seed(random_state)
+    parts = _split(names, groups, holdout, seed=derive_seed(seed, "held out"))
     y = _rows_of(y, len(frame))
     hospitals, judged = {}, {}
     for name, (learn, judge) in parts.items():
@@ -118,7 +118,7 @@ def simulate(
         if len(judge):
             judged[str(name)] = frame.take(judge).to_native(), y[judge]
     with progress_shown(bool(verbose)):
-        return _run(model, hospitals, judged, strategy or FedAvg(), rounds, epochs, random_state)
+        return _run(model, hospitals, judged, strategy or FedAvg(), rounds, epochs, seed)
 
 
 def round_rate(number: int, rounds: int) -> float:
@@ -133,11 +133,11 @@ def _run(
     strategy: FedAvg,
     rounds: int,
     epochs: int,
-    random_state: RandomState,
+    seed: int,
 ) -> FederatedRun:
     told = {name: site.summary().to_bytes() for name, site in hospitals.items()}
     summaries = {name: Summary.from_bytes(data) for name, data in told.items()}
-    plan = make_plan(model, summaries, random_state=random_state)
+    plan = make_plan(model, summaries, random_state=seed)
     sent = plan.to_bytes()
     for site in hospitals.values():
         site.join(read_plan(sent, model))
@@ -157,11 +157,8 @@ def _run(
         history.append(Round.of(number, updates, strategy.refused_, scores, n_bytes))
     fitted = plan.model_of(weights)
     n_told = {name: len(data) for name, data in told.items()}
-    return FederatedRun(fitted, plan, tuple(history), n_told, len(sent))
-
-
-def derive_seed_of(random_state: RandomState) -> int:
-    return derive_seed(random_state if isinstance(random_state, int) else 0, "held out")
+    rows = {name: summary.n_rows for name, summary in summaries.items()}
+    return FederatedRun(fitted, plan, tuple(history), n_told, len(sent), rows)
 
 
 def _rows_of(y: Any, n_rows: int) -> Any:
@@ -193,6 +190,6 @@ def _split(
     for name in np.unique(names):
         rows = np.flatnonzero(names == name)
         own = rng.permutation(np.unique(patients[rows]))
-        held = np.isin(patients[rows], own[: int(round(holdout * len(own)))])
+        held = np.isin(patients[rows], own[: round(holdout * len(own))])
         parts[name] = rows[~held], rows[held]
     return parts

@@ -26,7 +26,7 @@ from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
 from asfusion.federated.update import Update
-from asfusion.training.weights import set_weights, weights_of
+from asfusion.training.weights import set_weights
 
 
 class Site:
@@ -59,7 +59,7 @@ class Site:
     Examples
     --------
     >>> import asfusion as af
-    >>> X, y = af.datasets.make_axspa_cohort(60, images=False, random_state=0)[:2]
+    >>> X, y = af.datasets.make_axspa_cohort(60, modalities=["labs"])[:2]
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])})
     >>> site = af.federated.Site(model, X, y)
     >>> plan = af.federated.make_plan(model, {"here": site.summary()})

@@ -35,7 +35,7 @@ class Summary:
     Examples
     --------
     >>> import asfusion as af
-    >>> X, y = af.datasets.make_axspa_cohort(60, images=False, random_state=0)[:2]
+    >>> X, y = af.datasets.make_axspa_cohort(60, modalities=["labs"])[:2]
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])})
     >>> summary = af.federated.Site(model, X, y).summary()
     >>> summary.n_rows, sorted(summary.modalities)

@@ -52,7 +52,7 @@ class Update:
         from safetensors.numpy import save
 
         told = {key: value for key, value in vars(self).items() if key != "weights"}
-        header = {"format": _FORMAT, "told": json.dumps(told)}
+        header = {_FORMAT: json.dumps(told)}  # one key: the format does not order them
         return bytes(save({k: np.ascontiguousarray(v) for k, v in self.weights.items()}, header))
 
     @classmethod
@@ -80,8 +80,7 @@ class Update:
         try:
             weights = load(data)
             length = int.from_bytes(data[:8], "little")
-            header = json.loads(data[8 : 8 + length])["__metadata__"]
-            told = json.loads(header["told"])
+            told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_FORMAT])
             present = {str(name): int(n) for name, n in told["n_present"].items()}
             made = cls(
                 weights, int(told["n_rows"]), present, float(told["loss"]), int(told["round"]),
