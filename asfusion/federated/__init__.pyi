@@ -1,3 +1,4 @@
+from .coordinator import Coordinator as Coordinator
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan import read_plan as read_plan
@@ -8,4 +9,5 @@ from .site import Site as Site
 from .strategies import FedAdam as FedAdam
 from .strategies import FedAvg as FedAvg
 from .summary import Summary as Summary
+from .update import Task as Task
 from .update import Update as Update

@@ -21,7 +21,8 @@ from asfusion.encoders._told import ColumnSums, Told, stand_in
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._threshold import needs_unseen
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.federated.summary import Summary, read_message
+from asfusion.federated._messages import read_json
+from asfusion.federated.summary import Summary
 from asfusion.training.weights import set_weights, weights_of
 
 Weights = Mapping[str, NDArray[Any]]
@@ -253,7 +254,7 @@ def read_plan(data: bytes, model: Any) -> Plan:
     InputError
         If the message is not a plan, or is one of another model.
     """
-    state = read_message(data, _FORMAT)
+    state = read_json(data, _FORMAT)
     total = Summary.from_bytes(str(state.get("total")).encode())
     seed = state.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool):

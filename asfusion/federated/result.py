@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -35,6 +35,8 @@ class Round:
         Sites that were not counted, and why.
     n_bytes : mapping of str to int
         Size of each site's message.
+    before : mapping of str to ScoreCounts
+        Counts of the rows that each site holds out, by the weights that the round began with.
     """
 
     number: int
@@ -43,6 +45,7 @@ class Round:
     site_auc: Mapping[str, float]
     refused: Mapping[str, str]
     n_bytes: Mapping[str, int]
+    before: Mapping[str, ScoreCounts]
 
     @classmethod
     def of(
@@ -50,21 +53,18 @@ class Round:
         number: int,
         updates: Mapping[str, Update],
         refused: Mapping[str, str],
-        scores: Mapping[str, ScoreCounts],
         n_bytes: Mapping[str, int],
     ) -> Self:
-        """Return the record of a round."""
-        together = ScoreCounts(())
-        for one in scores.values():
-            together = together + one
-        return cls(
-            number,
-            {name: update.loss for name, update in updates.items()},
-            together.auc(),
-            {name: one.auc() for name, one in scores.items()},
-            dict(refused),
-            dict(n_bytes),
-        )
+        """Return the record of a round that is not judged yet."""
+        losses = {name: update.loss for name, update in updates.items()}
+        before = {name: update.scores for name, update in updates.items()}
+        return cls(number, losses, np.nan, {}, dict(refused), dict(n_bytes), before)
+
+    def scored(self, scores: Mapping[str, ScoreCounts]) -> Self:
+        """Return the record with the scores of the weights that the round ended with."""
+        together = sum(scores.values(), ScoreCounts(()))
+        by_site = {name: one.auc() for name, one in scores.items()}
+        return replace(self, auc=together.auc(), site_auc=by_site)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

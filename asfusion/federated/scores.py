@@ -6,13 +6,14 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from asfusion._checks import check_number
 from asfusion.exceptions import InputError
-from asfusion.federated.summary import read_message
+from asfusion.federated._messages import read_json
 
 Floats = NDArray[np.float64]
 _BINS = 2000
@@ -154,14 +155,18 @@ class ScoreCounts:
     @classmethod
     def from_bytes(cls, data: bytes) -> ScoreCounts:
         """Return what `to_bytes` gave; an `InputError` for anything else."""
-        state = read_message(data, _FORMAT)
+        return cls.read(read_json(data, _FORMAT).get("bins"))
+
+    @classmethod
+    def read(cls, bins: Any) -> ScoreCounts:
+        """Return counts from plain values of a message; an `InputError` for anything else."""
         try:
-            bins = tuple((float(p), int(a), int(b)) for p, a, b in state["bins"])
-        except (KeyError, TypeError, ValueError):
-            bins = ((float("nan"), 0, 0),)
-        if any(not 0.0 <= p <= 1.0 or min(a, b) < 0 for p, a, b in bins):
+            found = tuple((float(p), int(a), int(b)) for p, a, b in bins)
+        except (TypeError, ValueError, OverflowError):
+            found = ((float("nan"), 0, 0),)
+        if any(not 0.0 <= p <= 1.0 or min(a, b) < 0 for p, a, b in found):
             raise InputError("Message: expected counts by bins of a probability, got others.")
-        return cls(bins)
+        return cls(found)
 
     def _counts(self) -> Floats:
         return np.asarray([one[1:] for one in self.bins], dtype=float).reshape(-1, 2)

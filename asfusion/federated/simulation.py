@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_integer, check_number
 from asfusion._door import public
 from asfusion._frames import Frame, group_labels
-from asfusion._progress import progress, progress_shown
+from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.exceptions import InputError
-from asfusion.federated.plan import make_plan, read_plan
-from asfusion.federated.result import FederatedRun, Round
+from asfusion.federated._answers import Kind, Memory, answer
+from asfusion.federated.coordinator import Coordinator
+from asfusion.federated.result import FederatedRun
 from asfusion.federated.site import Site
 from asfusion.federated.strategies import FedAvg
-from asfusion.federated.summary import Summary
-from asfusion.federated.update import Update
 
 _LEAST_SITES = 2
 
@@ -104,61 +101,36 @@ def simulate(
     >>> run.model_.predict_proba(X.head(3)).shape
     (3, 2)
     """
-    check_integer(rounds, "rounds", minimum=1)
-    check_number(holdout, "holdout", minimum=0.0, maximum=0.9)
     frame, names = _read_sites(X, sites)
-    seed = draw_seed(random_state)
-    parts = _split(names, groups, holdout, seed=derive_seed(seed, "held out"))
     y = _rows_of(y, len(frame))
-    hospitals, judged = {}, {}
-    for name, (learn, judge) in parts.items():
-        own = {} if units is None else dict(units.get(name, {}))
-        rows = frame.take(learn).to_native()
-        hospitals[str(name)] = Site(model, rows, y[learn], units=own, min_count=min_count)
-        if len(judge):
-            judged[str(name)] = frame.take(judge).to_native(), y[judge]
-    with progress_shown(bool(verbose)):
-        return _run(model, hospitals, judged, strategy or FedAvg(), rounds, epochs, seed)
+    patients = None if groups is None else group_labels(groups, len(frame))
+    seed = draw_seed(random_state)
+    hospitals = {}
+    for name in np.unique(names):
+        rows = np.flatnonzero(names == name)
+        hospitals[str(name)] = Site(
+            model,
+            frame.take(rows).to_native(),
+            y[rows],
+            groups=None if patients is None else patients[rows],
+            holdout=holdout,
+            units=None if units is None else units.get(name),
+            min_count=min_count,
+            random_state=derive_seed(seed, "held out", str(name)),
+        )
+    memories: dict[str, Memory] = {name: {} for name in hospitals}
 
-
-def round_rate(number: int, rounds: int) -> float:
-    """Return the factor on the learning rate in a round: half a cosine over all of them."""
-    return 0.5 * (1.0 + math.cos(math.pi * number / rounds))
-
-
-def _run(
-    model: Any,
-    hospitals: Mapping[str, Site],
-    judged: Mapping[str, tuple[Any, Any]],
-    strategy: FedAvg,
-    rounds: int,
-    epochs: int,
-    seed: int,
-) -> FederatedRun:
-    told = {name: site.summary().to_bytes() for name, site in hospitals.items()}
-    summaries = {name: Summary.from_bytes(data) for name, data in told.items()}
-    plan = make_plan(model, summaries, random_state=seed)
-    sent = plan.to_bytes()
-    for site in hospitals.values():
-        site.join(read_plan(sent, model))
-    weights = plan.weights()
-    strategy.start()
-    history = []
-    for number in progress(range(rounds), "Rounds", unit="round"):
-        rate = round_rate(number, rounds)
-        messages = {
-            name: site.fit_round(weights, epochs=epochs, round=number, rate=rate).to_bytes()
-            for name, site in hospitals.items()
+    def exchange(kind: Kind, messages: Mapping[str, bytes]) -> dict[str, bytes | str]:
+        return {
+            name: answer(hospitals[name], kind, data, memories[name])
+            for name, data in messages.items()
         }
-        updates = {name: Update.from_bytes(data) for name, data in messages.items()}
-        weights = strategy.aggregate(weights, updates)
-        scores = {name: hospitals[name].evaluate(weights, *rows) for name, rows in judged.items()}
-        n_bytes = {name: len(data) for name, data in messages.items()}
-        history.append(Round.of(number, updates, strategy.refused_, scores, n_bytes))
-    fitted = plan.model_of(weights)
-    n_told = {name: len(data) for name, data in told.items()}
-    rows = {name: summary.n_rows for name, summary in summaries.items()}
-    return FederatedRun(fitted, plan, tuple(history), n_told, len(sent), rows)
+
+    coordinator = Coordinator(
+        model, exchange, rounds=rounds, epochs=epochs, strategy=strategy, seed=seed
+    )
+    with progress_shown(bool(verbose)):
+        return coordinator.run(list(hospitals))
 
 
 def _rows_of(y: Any, n_rows: int) -> Any:
@@ -178,18 +150,3 @@ def _read_sites(X: Any, sites: Any) -> tuple[Frame, NDArray[Any]]:
     if len(np.unique(names)) < _LEAST_SITES:
         raise InputError(f"sites: expected at least {_LEAST_SITES} sites, got fewer.")
     return frame, names
-
-
-def _split(
-    names: NDArray[Any], groups: Any, holdout: float, *, seed: int
-) -> dict[Any, tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return positions to learn from and to be judged on, by site; patients stay whole."""
-    patients = np.arange(len(names)) if groups is None else group_labels(groups, len(names))
-    rng = np.random.default_rng(seed)
-    parts = {}
-    for name in np.unique(names):
-        rows = np.flatnonzero(names == name)
-        own = rng.permutation(np.unique(patients[rows]))
-        held = np.isin(patients[rows], own[: round(holdout * len(own))])
-        parts[name] = rows[~held], rows[held]
-    return parts

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
-from asfusion._checks import check_integer, quoted
+from asfusion._checks import check_integer, check_number, quoted
 from asfusion._door import public
-from asfusion._frames import Frame
-from asfusion._random import derive_seed
+from asfusion._frames import Frame, group_labels
+from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._tokens import Prepared
 from asfusion.clinical.units import convert
 from asfusion.encoders._told import ColumnSums, Told, tell_levels, tell_numbers
@@ -25,7 +25,7 @@ from asfusion.federated._labels import label_names
 from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
-from asfusion.federated.update import Update
+from asfusion.federated.update import Task, Update
 from asfusion.training.weights import set_weights
 
 
@@ -40,6 +40,10 @@ class Site:
         The rows of this site. Columns of a modality that it lacks may be absent.
     y : array of n_rows rows
         What is predicted.
+    groups : array of n_rows rows, optional
+        Patient of each row: none is both learned from and held out.
+    holdout : float
+        Share of patients on which two classes are judged; the model does not learn from them.
     units : mapping of str to str, optional
         Unit of columns, for those that are not in the standard unit of their name, such as
         ``{"crp": "mg/dL"}``.
@@ -48,6 +52,8 @@ class Site:
     personal : sequence of str
         Beginnings of names of weights that stay here, such as ``"head"``: what is averaged is the
         rest, and this site predicts with its own.
+    random_state : int, RandomState, Generator or None
+        Which patients are held out.
 
     Raises
     ------
@@ -74,25 +80,32 @@ class Site:
         X: Any,
         y: Any,
         *,
+        groups: Any = None,
+        holdout: float = 0.0,
         units: Mapping[str, str] | None = None,
         min_count: int = 5,
         personal: Sequence[str] = (),
+        random_state: RandomState = 0,
     ) -> None:
         self._description = describe_model(model)
         self.model = clone(model)
         self.min_count = check_integer(min_count, "min_count", minimum=1)
         self.units = dict(units or {})
         self.personal = tuple([personal] if isinstance(personal, str) else personal)
-        self._frame = self._in_standard_units(self._complete(Frame.read(X)))
+        check_number(holdout, "holdout", minimum=0.0, maximum=0.9)
+        frame = self._in_standard_units(self._complete(Frame.read(X)))
         self._target = self.model._target()
-        self._y = self._target.read(y, len(self._frame))
+        y = self._target.read(y, len(frame))
+        learn, judge = _divided(len(frame), groups, holdout, draw_seed(random_state))
+        self._held_out = frame.take(judge), y[judge]
+        self._frame, self._y = frame.take(learn), y[learn]
         if len(self._frame) < 2 * self.min_count:
             msg = (
                 f"X: expected at least {2 * self.min_count} rows at a site, so that none of its "
                 f"answers is of a few, got {len(self._frame)}."
             )
             raise InputError(msg)
-        self._own: dict[str, NDArray[Any]] = {}
+        self.own_weights: dict[str, NDArray[Any]] = {}
 
     @public
     def summary(self) -> Summary:
@@ -176,29 +189,31 @@ class Site:
             If the loss becomes NaN or infinite.
         """
         model = self._joined()
-        start = {**weights, **self._own}
+        start = {**weights, **self.own_weights}
         set_weights(model.network_, start)
         epochs = check_integer(epochs, "epochs", minimum=1)
         model.set_params(max_epochs=epochs, learning_rate=self.model.learning_rate * rate)
         model.seed_ = derive_seed(self._plan.seed, "round", round)
         learned = model._learn(self._rows, self._modalities)
-        self._own = {name: a for name, a in learned.items() if name.startswith(self.personal)}
+        self.own_weights = {
+            name: a for name, a in learned.items() if name.startswith(self.personal)
+        }
         present = self._present()
         sent = {name: a for name, a in learned.items() if self._leaves(name, present)}
         loss = float(model.history_[-1]["loss"])
         return Update(sent, len(self._rows), present, loss, round, self._plan.digest)
 
     @public
-    def evaluate(self, weights: Weights, X: Any, y: Any) -> ScoreCounts:
+    def evaluate(self, weights: Weights, X: Any = None, y: Any = None) -> ScoreCounts:
         """Judge a model of two classes on rows of this site, and tell counts only.
 
         Parameters
         ----------
         weights : mapping of str to ndarray
             Of the model.
-        X : DataFrame of n_rows rows
-            Rows of this site, better such as it did not learn from.
-        y : array of n_rows rows
+        X : DataFrame of n_rows rows, optional
+            Rows of this site that it did not learn from; by default those that it holds out.
+        y : array of n_rows rows, optional
             Their classes.
 
         Returns
@@ -210,11 +225,38 @@ class Site:
         if getattr(model.target_, "task", "") != "binary":
             msg = "evaluate: expected a model of two classes, got another. Judge it at the site."
             raise ConfigurationError(msg)
-        frame = self._in_standard_units(self._complete(Frame.read(X)))
-        labels = model.target_.read(y, len(frame))
+        frame, labels = self._held_out
+        if X is not None:
+            frame = self._in_standard_units(self._complete(Frame.read(X)))
+            labels = model.target_.read(y, len(frame))
+        if not len(frame):
+            return ScoreCounts(())
         self._check_known(model, labels)
         probabilities = model.predict_proba(frame.to_native())[:, 1]
         return ScoreCounts.of(probabilities, model.target_.code(labels), least=self.min_count)
+
+    def work(self, task: Task) -> Update:
+        """Do what a message asks: judge the weights where rows are held out, then learn."""
+        model = self._joined()
+        judges = len(self._held_out[0]) and getattr(model.target_, "task", "") == "binary"
+        scores = self.evaluate(task.weights) if judges else ScoreCounts(())
+        if not task.epochs:
+            weights: dict[str, NDArray[Any]] = {}
+            update = Update(weights, len(self._rows), {}, round=task.round, plan=self.plan_digest)
+        else:
+            update = self.fit_round(
+                task.weights, epochs=task.epochs, round=task.round, rate=task.rate
+            )
+        return replace(update, scores=scores)
+
+    def take_over(self, weights: Weights) -> None:
+        """Go on with weights that were this site's own."""
+        self.own_weights = dict(weights)
+
+    @property
+    def plan_digest(self) -> str:
+        """Digest of the plan that the site has joined, empty before."""
+        return self._plan.digest if hasattr(self, "_plan") else ""
 
     @public
     def model_of(self, weights: Weights) -> Any:
@@ -231,7 +273,7 @@ class Site:
             To predict this site's rows.
         """
         self._joined()
-        return self._plan.model_of({**weights, **self._own})
+        return self._plan.model_of({**weights, **self.own_weights})
 
     # -- rows --------------------------------------------------------------------------
 
@@ -306,6 +348,16 @@ class Site:
     def __repr__(self) -> str:
         """Return how many rows there are."""
         return f"<Site of {len(self._frame)} rows>"
+
+
+def _divided(
+    n_rows: int, groups: Any, holdout: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return positions to learn from and to be judged on; patients stay whole."""
+    patients = np.arange(n_rows) if groups is None else group_labels(groups, n_rows)
+    order = np.random.default_rng(seed).permutation(np.unique(patients))
+    held = np.isin(patients, order[: round(holdout * len(order))])
+    return np.flatnonzero(~held), np.flatnonzero(held)
 
 
 def _with_numbers(frame: Frame, columns: Mapping[str, NDArray[np.float64]]) -> Frame:

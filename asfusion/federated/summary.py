@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from asfusion.encoders._told import ColumnSums, Told
 from asfusion.exceptions import InputError
+from asfusion.federated._messages import odd, read_json
 
 _FORMAT = "asfusion.summary/1"
-_LARGEST = 64_000_000  # bytes: a summary of a million words is smaller
 
 
 @dataclass(frozen=True)
@@ -94,28 +93,11 @@ class Summary:
         InputError
             If the message holds anything else.
         """
-        state = read_message(data, _FORMAT)
+        state = read_json(data, _FORMAT)
         try:
             told = {str(name): Told.from_state(one) for name, one in state["modalities"].items()}
             target = ColumnSums.from_state(state["target"])
             numbers = int(state["n_rows"]), int(state["least"])
             return cls(numbers[0], target, told, numbers[1], str(state["model"]))
         except (AttributeError, KeyError, TypeError, ValueError):
-            raise InputError(_ODD.format(what=_FORMAT)) from None
-
-
-_ODD = "Message: expected {what}, got something else. Do both sides run the same version?"
-
-
-def read_message(data: bytes, expected: str) -> dict[str, Any]:
-    """Return the fields of a JSON message of the expected format."""
-    if len(data) > _LARGEST:
-        msg = f"Message: expected at most {_LARGEST} bytes, got {len(data)}."
-        raise InputError(msg)
-    try:
-        state = json.loads(data)
-    except (UnicodeDecodeError, ValueError, RecursionError):
-        state = None
-    if not isinstance(state, dict) or state.pop("format", None) != expected:
-        raise InputError(_ODD.format(what=expected))
-    return state
+            raise odd(_FORMAT) from None

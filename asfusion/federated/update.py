@@ -1,18 +1,57 @@
-"""What a site sends after a round, and how arrays become bytes."""
+"""What travels in a round: a task to each site, and its update back."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from asfusion.exceptions import InputError
+from asfusion.federated._messages import odd, pack, unpack
+from asfusion.federated.scores import ScoreCounts
 
-_FORMAT = "asfusion.update/1"
+_TASK, _UPDATE = "asfusion.task/1", "asfusion.update/1"
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a site is asked to do in a round.
+
+    Parameters
+    ----------
+    weights : mapping of str to ndarray
+        To start from.
+    round : int
+        From 0; after the last one, what is only to be judged.
+    epochs : int
+        Passes over the site's rows; 0 to judge alone.
+    rate : float
+        Factor on the model's learning rate.
+    plan : str
+        The plan as JSON where the site may not have it yet, else its digest.
+    """
+
+    weights: Mapping[str, NDArray[Any]]
+    round: int
+    epochs: int
+    rate: float
+    plan: str
+
+    def to_bytes(self) -> bytes:
+        """Return the task as one message."""
+        told = {"round": self.round, "epochs": self.epochs, "rate": self.rate, "plan": self.plan}
+        return pack(_TASK, told, self.weights)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Task:
+        """Return what `to_bytes` gave; an `InputError` for anything else."""
+        told, weights = unpack(data, _TASK)
+        try:
+            numbers = int(told["round"]), int(told["epochs"]), float(told["rate"])
+            return cls(weights, *numbers, str(told["plan"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise odd(_TASK) from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +72,8 @@ class Update:
         From 0.
     plan : str
         Digest of the plan.
+    scores : ScoreCounts
+        How the weights of the task did on rows that the site holds out, of two classes.
     """
 
     weights: Mapping[str, NDArray[Any]]
@@ -41,6 +82,7 @@ class Update:
     loss: float = float("nan")
     round: int = 0
     plan: str = ""
+    scores: ScoreCounts = field(default_factory=lambda: ScoreCounts(()))
 
     @property
     def n_bytes(self) -> int:
@@ -49,11 +91,8 @@ class Update:
 
     def to_bytes(self) -> bytes:
         """Return the update as one message, in the safetensors format."""
-        from safetensors.numpy import save
-
         told = {key: value for key, value in vars(self).items() if key != "weights"}
-        header = {_FORMAT: json.dumps(told)}  # one key: the format does not order them
-        return bytes(save({k: np.ascontiguousarray(v) for k, v in self.weights.items()}, header))
+        return pack(_UPDATE, {**told, "scores": self.scores.bins}, self.weights)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Update:
@@ -74,22 +113,11 @@ class Update:
         InputError
             If the message holds anything else.
         """
-        from safetensors import SafetensorError
-        from safetensors.numpy import load
-
+        told, weights = unpack(data, _UPDATE)
         try:
-            weights = load(data)
-            length = int.from_bytes(data[:8], "little")
-            told = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_FORMAT])
             present = {str(name): int(n) for name, n in told["n_present"].items()}
-            made = cls(
-                weights, int(told["n_rows"]), present, float(told["loss"]), int(told["round"]),
-                str(told["plan"]),
-            )  # fmt: skip
-        except (SafetensorError, AttributeError, KeyError, TypeError, ValueError, RecursionError):
-            msg = (
-                f"Message: expected {_FORMAT}, got something else. Do both sides run the same "
-                "version?"
-            )
-            raise InputError(msg) from None
-        return made
+            numbers = int(told["n_rows"]), present, float(told["loss"]), int(told["round"])
+            scores = ScoreCounts.read(told["scores"])
+            return cls(weights, *numbers, str(told["plan"]), scores)
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            raise odd(_UPDATE) from None

@@ -127,7 +127,7 @@ def test_encoders_of_a_plan_read_nearly_as_those_of_all_rows(plan: Any) -> None:
         own = fitted[name].transform(X)
         all_rows = model().encoders[name].fit(X[columns]).transform(X)
         assert own.shape == all_rows.shape
-        np.testing.assert_allclose(own, all_rows, atol=0.12)
+        np.testing.assert_allclose(own, all_rows, rtol=0.15, atol=0.15)
 
 
 def test_words_weigh_as_in_all_notes() -> None:
@@ -199,7 +199,7 @@ def test_simulation_beats_chance_and_its_model_can_be_saved(tmp_path: Any) -> No
 def test_numbers_are_learned_across_sites_too() -> None:
     X, y = rows(120)
     target = 2.0 * y + 5.0 + np.random.default_rng(0).normal(size=120) / 5
-    labs = af.JointFusionRegressor({"labs": af.TabularEncoder(["crp", "b27"])}, verbose=0)
+    labs = af.JointFusionRegressor({"labs": af.TabularEncoder(["crp", "b27", "sex"])}, verbose=0)
     run = simulate(labs, X, target, np.arange(120) % 2, rounds=2, holdout=0.0, verbose=0)
     assert abs(run.model_.predict(X).mean() - target.mean()) < 1.0
 
