@@ -1,4 +1,6 @@
 from .coordinator import Coordinator as Coordinator
+from .flower import client_app as client_app
+from .flower import server_app as server_app
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan import read_plan as read_plan
