@@ -29,8 +29,8 @@ from asfusion.encoders._cache import (
     stack_embeddings,
 )
 from asfusion.encoders._plain import numbers_of
-from asfusion.encoders._told import Told
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.tabular.told import Told
 
 if TYPE_CHECKING:
     from asfusion.imaging.place import Place

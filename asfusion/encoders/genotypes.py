@@ -17,9 +17,9 @@ from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders import _genotype_plan as plans
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
-from asfusion.encoders._told import Told, stand_in, tell_columns
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.tabular._synthetic import N_ROWS
+from asfusion.tabular.told import Told, stand_in, tell_columns
 
 if TYPE_CHECKING:
     from asfusion.nn.network import Backbone, EncoderNetwork

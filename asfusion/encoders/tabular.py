@@ -17,11 +17,11 @@ from asfusion._later import torch
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.encoders._columns import check_names
-from asfusion.encoders._told import Told, stand_in, tell_columns
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.registry import backbone_names, find_backbone
 from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
+from asfusion.tabular.told import Told, stand_in, tell_columns
 
 if TYPE_CHECKING:
     from asfusion.nn.network import Backbone, EncoderNetwork

@@ -17,7 +17,6 @@ from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import MODES, Encoder, Mode
 from asfusion.encoders._cache import digest
-from asfusion.encoders._told import Told
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._hub import find_pretrained, named
 from asfusion.nn.network import Backbone, EncoderNetwork, Training, pretrained_rate
@@ -47,6 +46,7 @@ from asfusion.notes.tokenizer import (
     train_wordpiece,
     vocabulary_size,
 )
+from asfusion.tabular.told import Told
 
 _SHORTEST = 3  # the opening token, one word piece, the closing token
 

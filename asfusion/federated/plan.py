@@ -17,19 +17,18 @@ from asfusion._checks import quoted
 from asfusion._door import public
 from asfusion._random import RandomState, draw_seed
 from asfusion._warn import warn_user
-from asfusion.encoders._told import ColumnSums, Told, stand_in
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._threshold import needs_unseen
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.federated._messages import read_json
 from asfusion.federated.summary import Summary
+from asfusion.tabular.told import ColumnSums, Told, stand_in
 from asfusion.training.weights import set_weights, weights_of
 
 Weights = Mapping[str, NDArray[Any]]
 
 _FORMAT = "asfusion.plan/1"
 _OTHER_UNIT = 4.0  # times: medians of sites that differ by more are hardly of one unit
-_FACES = ("classifier", "regressor")
 
 
 def describe_model(model: Any) -> str:
@@ -43,7 +42,7 @@ def describe_model(model: Any) -> str:
 
 def check_model(model: Any) -> None:
     """Raise unless a model is one that sites can train together."""
-    if not isinstance(model, JointFusion) or model._target().face not in _FACES:
+    if not isinstance(model, JointFusion):
         msg = (
             "model: expected a JointFusionClassifier or JointFusionRegressor, whose weights sites "
             f"can average, got {type(model).__name__}."
@@ -108,7 +107,8 @@ class Plan:
         model = clone(self.model).set_params(**self._settings())
         told = {name: one for name, one in self.total.modalities.items() if one.n_rows}
         model.encoders = {name: clone(self.model.encoders[name]) for name in told}
-        rows = model._read_training(self._columns(told), self._targets(), None, None)
+        table = self._columns(told)
+        rows = model._read_training(table, self._targets(len(table)), None, None)
         model.encoders_ = {name: model.encoders[name]._fit_told(one) for name, one in told.items()}
         model.scaling_ = model.target_.scaling(rows.y, rows.sample_weight)
         model._build()
@@ -146,10 +146,9 @@ class Plan:
             "random_state": self.seed, "verbose": 0, "checkpoint": None, "early_stopping": False,
         }  # fmt: skip
         if getattr(self.model, "class_weight", None) == "balanced":
-            counts = self._labels()
-            total = sum(counts.values())
-            weights = {label: total / (len(counts) * n) for label, n in counts.items()}
-            settings["class_weight"] = weights
+            labels, counts = np.unique(self._told_targets(), return_counts=True)
+            weights = counts.sum() / (len(counts) * counts)
+            settings["class_weight"] = dict(zip(labels.tolist(), weights.tolist(), strict=True))
         return settings
 
     def _columns(self, told: Mapping[str, Told]) -> Any:
@@ -163,20 +162,13 @@ class Plan:
             columns |= one.columns
         return stand_in(columns)
 
-    def _targets(self) -> Any:
+    def _targets(self, n_rows: int) -> NDArray[Any]:
         """Return as many targets as there are rows of nobody."""
-        n_rows = len(self._columns({k: v for k, v in self.total.modalities.items() if v.n_rows}))
-        sums = self.total.target
-        if sums.kind == "number":
-            found = stand_in({"y": sums})["y"].dropna().to_numpy()
-        else:
-            labels = self._labels()
-            found = np.repeat(np.asarray([*labels]), [*labels.values()])
-        return found[np.linspace(0, len(found) - 1, n_rows).round().astype(int)]
+        found = self._told_targets()
+        return np.asarray(found[np.linspace(0, len(found) - 1, n_rows).round().astype(int)])
 
-    def _labels(self) -> dict[Any, int]:
-        """Return the rows of each class, by the label that users have."""
-        return {json.loads(label): n for label, n in self.total.target.levels.items() if n}
+    def _told_targets(self) -> NDArray[Any]:
+        return np.asarray(self.model._target().of_told(self.total.target))
 
     def __repr__(self) -> str:
         """Return what is planned for, in one line."""
@@ -224,7 +216,7 @@ def make_plan(
     total = reduce(add, named.values())
     if not any(one.n_rows for one in total.modalities.values()):
         raise InputError("summaries: expected a modality that enough rows have, got none.")
-    if total.target.kind != "number" and sum(n > 0 for n in total.target.levels.values()) < 2:
+    if sum(n > 0 for n in total.target.levels.values()) + len(total.target.bins) < 2:
         msg = (
             f"summaries: expected two classes of {total.least} rows or more at some site, got "
             "fewer. Ask more sites, or join those that have few rows."

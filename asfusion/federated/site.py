@@ -17,15 +17,14 @@ from asfusion._frames import Frame, group_labels
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._tokens import Prepared
 from asfusion.clinical.units import convert
-from asfusion.encoders._told import ColumnSums, Told, tell_levels, tell_numbers
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import TrainingRows
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.federated._labels import label_names
 from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
 from asfusion.federated.update import Task, Update
+from asfusion.tabular.told import Told
 from asfusion.training.weights import set_weights
 
 
@@ -124,7 +123,7 @@ class Site:
                 if there >= self.min_count
                 else Told(0)
             )
-        target = self._tell_target()
+        target = self._target.told(self._y, self.min_count)
         n_rows = target.n_rows
         return Summary(n_rows, target, told, self.min_count, self._description)
 
@@ -222,7 +221,7 @@ class Site:
             Rows of each class by bin of the predicted probability.
         """
         model = self.model_of(weights)
-        if getattr(model.target_, "task", "") != "binary":
+        if not _has_score(model):
             msg = "evaluate: expected a model of two classes, got another. Judge it at the site."
             raise ConfigurationError(msg)
         frame, labels = self._held_out
@@ -238,7 +237,7 @@ class Site:
     def work(self, task: Task) -> Update:
         """Do what a message asks: judge the weights where rows are held out, then learn."""
         model = self._joined()
-        judges = len(self._held_out[0]) and getattr(model.target_, "task", "") == "binary"
+        judges = len(self._held_out[0]) and _has_score(model)
         scores = self.evaluate(task.weights) if judges else ScoreCounts(())
         if not task.epochs:
             weights: dict[str, NDArray[Any]] = {}
@@ -294,14 +293,6 @@ class Site:
         numbers = {name: convert(frame.numbers(name), name, unit) for name, unit in given}
         return _with_numbers(frame, numbers)
 
-    def _tell_target(self) -> ColumnSums:
-        if self._target.face == "classifier":
-            return tell_levels(label_names(self._y), self.min_count)
-        if self._y.ndim > 1 and self._y.shape[1] > 1:
-            msg = "y: expected one number per row, got several. Train a model for each."
-            raise ConfigurationError(msg)
-        return tell_numbers(self._y.reshape(-1), self.min_count)
-
     def _prepared(self) -> tuple[TrainingRows, dict[str, Prepared]]:
         """Return the rows that have a modality, as the plan reads them."""
         model = self._fitted
@@ -348,6 +339,12 @@ class Site:
     def __repr__(self) -> str:
         """Return how many rows there are."""
         return f"<Site of {len(self._frame)} rows>"
+
+
+def _has_score(model: Any) -> bool:
+    """Return whether one probability says all of a prediction, as of two classes."""
+    nothing = np.zeros((1, model.n_outputs_))
+    return bool(model.target_.judged(nothing).ndim == 1)
 
 
 def _divided(

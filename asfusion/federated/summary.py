@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from asfusion.encoders._told import ColumnSums, Told
 from asfusion.exceptions import InputError
 from asfusion.federated._messages import odd, read_json
+from asfusion.tabular.told import ColumnSums, Told
 
 _FORMAT = "asfusion.summary/1"
 

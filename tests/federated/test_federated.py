@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 import asfusion as af
 from asfusion._frames import Frame
-from asfusion.encoders._told import tell_columns, tell_numbers
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError, ShapeError
 from asfusion.federated import (
     FedAdam,
@@ -27,6 +26,7 @@ from asfusion.federated import (
     read_plan,
     simulate,
 )
+from asfusion.tabular.told import tell_columns, tell_numbers
 
 WORDS = ["stiff at night", "better by rest", "pain by night", "uveitis before"]
 
