@@ -46,6 +46,30 @@ class Coordinator:
         Fewest sites that must answer.
     seed : int
         Of first weights and training.
+
+    Examples
+    --------
+    Two sites in this process; `asfusion.federated.simulate` does this, and sends bytes.
+
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
+    >>> y = [0, 1, 0, 1] * 10
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
+    >>> halves = {"a": X[:20], "b": X[20:]}
+    >>> sites = {k: af.federated.Site(model, half, y[:20]) for k, half in halves.items()}
+    >>> def exchange(kind, messages):
+    ...     if kind == "summary":
+    ...         return {name: sites[name].summary().to_bytes() for name in messages}
+    ...     replies = {}
+    ...     for name, data in messages.items():
+    ...         task = af.federated.Task.from_bytes(data)
+    ...         if task.plan.startswith("{"):
+    ...             sites[name].join(af.federated.read_plan(task.plan.encode(), model))
+    ...         replies[name] = sites[name].work(task).to_bytes()
+    ...     return replies
+    >>> run = af.federated.Coordinator(model, exchange, rounds=1, epochs=1).run(["a", "b"])
+    >>> run.rounds_[0].refused
+    {}
     """
 
     def __init__(

@@ -119,6 +119,12 @@ def server_app(
     ------
     MissingDependencyError
         If Flower is not installed.
+
+    Examples
+    --------
+    >>> import asfusion as af
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])})
+    >>> app = af.federated.server_app(model, rounds=5)  # doctest: +SKIP
     """
     check_number(timeout_s, "timeout_s", minimum=1.0)
     check_integer(min_sites, "min_sites", minimum=1)

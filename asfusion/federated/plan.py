@@ -77,6 +77,17 @@ class Plan:
         Of first weights and of training.
     digest : str
         Of all of this: sites and server compare it in each message.
+
+    Examples
+    --------
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
+    >>> y = [0, 1, 0, 1] * 10
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
+    >>> site = af.federated.Site(model, X, y)
+    >>> plan = af.federated.make_plan(model, {"here": site.summary()})
+    >>> plan.total.n_rows, sorted(plan.weights())[-1]
+    (40, 'head.weight')
     """
 
     def __init__(self, model: Any, total: Summary, seed: int) -> None:
@@ -207,6 +218,16 @@ def make_plan(
         If the summaries are of other models, or no class or modality has enough rows.
     ColumnError
         If a column holds another kind of cells at another site.
+
+    Examples
+    --------
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
+    >>> y = [0, 1, 0, 1] * 10
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
+    >>> site = af.federated.Site(model, X, y)
+    >>> af.federated.make_plan(model, {"here": site.summary()}).total.n_rows
+    40
     """
     check_model(model)
     named = summaries if isinstance(summaries, Mapping) else dict(_numbered(summaries))
@@ -245,6 +266,17 @@ def read_plan(data: bytes, model: Any) -> Plan:
     ------
     InputError
         If the message is not a plan, or is one of another model.
+
+    Examples
+    --------
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
+    >>> y = [0, 1, 0, 1] * 10
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
+    >>> site = af.federated.Site(model, X, y)
+    >>> plan = af.federated.make_plan(model, {"here": site.summary()})
+    >>> af.federated.read_plan(plan.to_bytes(), model).digest == plan.digest
+    True
     """
     state = read_json(data, _FORMAT)
     total = Summary.from_bytes(str(state.get("total")).encode())

@@ -85,6 +85,16 @@ class FederatedRun(RunPage):
         What each site was sent before the first round.
     site_rows : mapping of str to int
         Rows that each site told of.
+
+    Examples
+    --------
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
+    >>> y = [0, 1, 0, 1] * 10
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
+    >>> run = af.federated.simulate(model, X, y, [0] * 20 + [1] * 20, rounds=1, verbose=0)
+    >>> run.to_frame().columns.tolist()
+    ['round', 'site', 'loss', 'auc', 'refused', 'n_bytes']
     """
 
     model_: Any

@@ -14,6 +14,7 @@ from sklearn.base import clone
 from asfusion._checks import check_integer, check_number, quoted
 from asfusion._door import public
 from asfusion._frames import Frame, group_labels
+from asfusion._progress import progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion._tokens import Prepared
 from asfusion.clinical.units import convert
@@ -193,7 +194,8 @@ class Site:
         epochs = check_integer(epochs, "epochs", minimum=1)
         model.set_params(max_epochs=epochs, learning_rate=self.model.learning_rate * rate)
         model.seed_ = derive_seed(self._plan.seed, "round", round)
-        learned = model._learn(self._rows, self._modalities)
+        with progress_shown(False):
+            learned = model._learn(self._rows, self._modalities)
         self.own_weights = {
             name: a for name, a in learned.items() if name.startswith(self.personal)
         }

@@ -30,6 +30,14 @@ class Task:
         Factor on the model's learning rate.
     plan : str
         The plan as JSON where the site may not have it yet, else its digest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asfusion.federated import Task
+    >>> task = Task({"w": np.zeros(2)}, round=0, epochs=2, rate=1.0, plan="")
+    >>> Task.from_bytes(task.to_bytes()).epochs
+    2
     """
 
     weights: Mapping[str, NDArray[Any]]
@@ -74,6 +82,14 @@ class Update:
         Digest of the plan.
     scores : ScoreCounts
         How the weights of the task did on rows that the site holds out, of two classes.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from asfusion.federated import Update
+    >>> update = Update({"w": np.zeros(2)}, n_rows=30)
+    >>> Update.from_bytes(update.to_bytes()).n_rows
+    30
     """
 
     weights: Mapping[str, NDArray[Any]]
