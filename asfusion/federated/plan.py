@@ -67,7 +67,7 @@ class Plan:
 
     Made by `make_plan`. It holds no row and no cell.
 
-    Attributes
+    Parameters
     ----------
     model : JointFusionClassifier or JointFusionRegressor
         The unfitted model.
@@ -75,6 +75,9 @@ class Plan:
         What sites told, together.
     seed : int
         Of first weights and of training.
+
+    Attributes
+    ----------
     digest : str
         Of all of this: sites and server compare it in each message.
 

@@ -94,7 +94,8 @@ def simulate(
     Examples
     --------
     >>> import numpy as np, asfusion as af
-    >>> X, y = af.datasets.make_axspa_cohort(120, modalities=["labs"])[:2]
+    >>> cohort = af.datasets.make_axspa_cohort(120, modalities=["labs"])
+    >>> X, y = cohort.X, cohort.y
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])})
     >>> hospital = np.arange(120) % 2
     >>> run = af.federated.simulate(model, X, y, hospital, rounds=2, verbose=0)

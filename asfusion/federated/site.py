@@ -65,7 +65,8 @@ class Site:
     Examples
     --------
     >>> import asfusion as af
-    >>> X, y = af.datasets.make_axspa_cohort(60, modalities=["labs"])[:2]
+    >>> cohort = af.datasets.make_axspa_cohort(60, modalities=["labs"])
+    >>> X, y = cohort.X, cohort.y
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])})
     >>> site = af.federated.Site(model, X, y)
     >>> plan = af.federated.make_plan(model, {"here": site.summary()})

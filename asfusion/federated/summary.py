@@ -34,7 +34,8 @@ class Summary:
     Examples
     --------
     >>> import asfusion as af
-    >>> X, y = af.datasets.make_axspa_cohort(60, modalities=["labs"])[:2]
+    >>> cohort = af.datasets.make_axspa_cohort(60, modalities=["labs"])
+    >>> X, y = cohort.X, cohort.y
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])})
     >>> summary = af.federated.Site(model, X, y).summary()
     >>> summary.n_rows, sorted(summary.modalities)
