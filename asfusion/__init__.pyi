@@ -4,6 +4,7 @@ from . import clinical as clinical
 from . import corners as corners
 from . import datasets as datasets
 from . import exceptions as exceptions
+from . import federated as federated
 from . import foundation as foundation
 from . import fusion as fusion
 from . import genomics as genomics

@@ -30,7 +30,8 @@ from asfusion.encoders._cache import (
 )
 from asfusion.encoders._embedding import embed_prepared, sharing, way_of_passes
 from asfusion.encoders._plain import numbers_of
-from asfusion.exceptions import InputError
+from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.tabular.told import Told
 
 if TYPE_CHECKING:
     from asfusion.imaging.place import Place
@@ -93,6 +94,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     # Cells say what is read in `root`, and what is kept in `store`.
     _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
     _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})
+    # A cell that is nobody's, by which an encoder can be fitted that learns nothing of rows.
+    _blank: ClassVar[Any] = None
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Let `fit` learn all or nothing, and no cell out of what is called from outside."""
@@ -341,6 +344,29 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _probe_cells(self) -> dict[str, list[Any]]:
         """Return cells of rows that are nobody's, of columns that hold what can be made up."""
         return {}
+
+    def _tell(self, frame: Frame, least: int) -> Told:
+        """Return what others need to read this modality alike: sums, none of fewer than `least`."""
+        self._check_blank()
+        columns = self._columns_among(frame.columns) or frame.columns
+        n_rows = int(np.asarray(frame.present(columns)).sum())
+        return Told(n_rows if n_rows >= least else 0)
+
+    def _fit_told(self, told: Told) -> Encoder:
+        """Fit to what several sites told together, as if all their rows stood in one table."""
+        self._check_blank()
+        import pandas as pd
+
+        columns = self._columns_among(())
+        return self.fit(pd.DataFrame({column: [self._blank] for column in columns}))
+
+    def _check_blank(self) -> None:
+        if self._blank is None:
+            msg = (
+                f"{type(self).__name__}: expected an encoder that sites can agree on by sums, got "
+                "one that learns from whole rows. Fit it at one site, or leave the modality out."
+            )
+            raise ConfigurationError(msg)
 
     def _tell_gaps(self, frame: Frame) -> None:
         """Warn where rows that were just read lack what training rows had throughout."""

@@ -86,6 +86,7 @@ class ConceptEncoder(FeatureEncoder):
     """
 
     kind: ClassVar[str] = "concepts"
+    _blank: ClassVar[Any] = "note"
 
     def __init__(
         self,

@@ -19,6 +19,7 @@ from asfusion.encoders import _genotype_plan as plans
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
 from asfusion.tabular._synthetic import N_ROWS
+from asfusion.tabular.told import Told, stand_in, tell_columns
 
 if TYPE_CHECKING:
     from asfusion.nn.network import Backbone, EncoderNetwork
@@ -307,6 +308,12 @@ class GenotypeEncoder(FeatureEncoder):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
+
+    def _tell(self, frame: Frame, least: int) -> Told:
+        return tell_columns(frame, self._columns_among(frame.columns) or frame.columns, least)
+
+    def _fit_told(self, told: Told) -> GenotypeEncoder:
+        return self.fit(stand_in(told.columns))
 
     def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
         """Return the columns that are read, that of HLA-B27 last."""

@@ -187,6 +187,7 @@ class ImageEncoder(FilmEncoder):
     """
 
     kind: ClassVar[str] = "image"
+    _blank: ClassVar[Any] = np.zeros((8, 8), dtype=np.uint8)
     _embed_rows: ClassVar[int] = 4  # what fits into a CPU's caches
 
     def __init__(

@@ -21,6 +21,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.registry import backbone_names, find_backbone
 from asfusion.tabular._synthetic import synthetic_cells
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
+from asfusion.tabular.told import Told, stand_in, tell_columns
 
 if TYPE_CHECKING:
     from asfusion.nn.network import Backbone, EncoderNetwork
@@ -231,6 +232,12 @@ class TabularEncoder(FeatureEncoder):
 
     def _tell_gaps(self, frame: Frame) -> None:
         tell_gaps(self.plan_, frame)
+
+    def _tell(self, frame: Frame, least: int) -> Told:
+        return tell_columns(frame, self._columns_among(frame.columns) or frame.columns, least)
+
+    def _fit_told(self, told: Told) -> TabularEncoder:
+        return self.fit(stand_in(told.columns))
 
     def _probe_cells(self) -> dict[str, list[Any]]:
         return synthetic_cells(self.plan_)

@@ -33,7 +33,15 @@ from asfusion.nn.pretrained_text import (
 )
 from asfusion.nn.text import Pooling, TransformerBackbone, VectorBackbone
 from asfusion.notes.cells import check_note_columns, read_notes
-from asfusion.notes.tfidf import Tfidf, apply_tfidf, fit_tfidf, tfidf_names, weigh_terms
+from asfusion.notes.tfidf import (
+    Tfidf,
+    apply_tfidf,
+    count_terms,
+    fit_tfidf,
+    tfidf_names,
+    tfidf_of_counts,
+    weigh_terms,
+)
 from asfusion.notes.tokenizer import (
     encode_windows,
     read_tokenizer,
@@ -41,6 +49,7 @@ from asfusion.notes.tokenizer import (
     train_wordpiece,
     vocabulary_size,
 )
+from asfusion.tabular.told import Told
 
 _SHORTEST = 3  # the opening token, one word piece, the closing token
 
@@ -151,6 +160,11 @@ class TextEncoder(Encoder):
     (3, 3)
     """
 
+    tokenizer_: str | None
+    config_: dict[str, Any] | None
+    tfidf_: dict[str, Any] | None
+    pooling_: Pooling
+
     kind: ClassVar[str] = "note"
     reads_files: ClassVar[bool] = False
 
@@ -225,22 +239,48 @@ class TextEncoder(Encoder):
                 "row(s) without any. Check the column, or leave this modality out."
             )
             raise InputError(msg)
+        self._begin(columns)
+        if self.backbone == "tfidf":
+            joined = ["\n".join(notes) for notes in rows if notes]
+            self.tfidf_ = {**fit_tfidf(joined, n_components=self.n_components)}
+        elif self.backbone == "transformer":
+            self._train_tokenizer(texts)
+        else:
+            self._read_pretrained()
+        return self
+
+    def _begin(self, columns: tuple[str, ...]) -> None:
+        """Forget what was learned before."""
         self.__dict__.pop("network_", None)  # a network of other words is of no use
         self._truncation_told = False
         self.columns_ = columns
-        self.tokenizer_: str | None = None
-        self.config_: dict[str, Any] | None = None
-        self.tfidf_: dict[str, Any] | None = None
+        self.tokenizer_ = self.config_ = self.tfidf_ = None
         self.max_tokens_, self.vocab_size_ = self.max_tokens, 0
-        self.pooling_: Pooling = "mean" if self.pooling == "auto" else self.pooling
+        self.pooling_ = "mean" if self.pooling == "auto" else self.pooling
         self.unit_length_ = False
+
+    def _train_tokenizer(self, texts: list[str]) -> None:
+        train = train_tokenizer if self.tokenizer == "bpe" else train_wordpiece
+        self.tokenizer_ = train(texts, vocab_size=self.vocab_size)
+        self.vocab_size_ = vocabulary_size(self.tokenizer_)
+
+    def _tell(self, frame: Frame, least: int) -> Told:
+        self._check_parameters()
+        rows = read_notes(frame, check_note_columns(self.columns), "TextEncoder")
+        texts = ["\n".join(notes) for notes in rows if notes]
+        if len(texts) < least:
+            return Told(0)
+        learns_words = self.backbone in ("tfidf", "transformer")
+        return Told(len(texts), terms=count_terms(texts, least=least) if learns_words else {})
+
+    def _fit_told(self, told: Told) -> TextEncoder:
+        self._check_parameters()
+        self._begin(check_note_columns(self.columns))
         if self.backbone == "tfidf":
-            joined = ["\n".join(notes) for notes in rows if notes]
-            self.tfidf_ = dict(fit_tfidf(joined, n_components=self.n_components))
+            most = self.n_components
+            self.tfidf_ = {**tfidf_of_counts(told.terms, told.n_rows, n_components=most)}
         elif self.backbone == "transformer":
-            train = train_tokenizer if self.tokenizer == "bpe" else train_wordpiece
-            self.tokenizer_ = train(texts, vocab_size=self.vocab_size)
-            self.vocab_size_ = vocabulary_size(self.tokenizer_)
+            self._train_tokenizer([" ".join([word] * n) for word, n in told.terms.items()])
         else:
             self._read_pretrained()
         return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -97,6 +97,82 @@ def fit_tfidf(texts: Sequence[str], *, n_components: int | None = 512) -> Tfidf:
     scale = np.where(spread > 1e-9, spread, 1.0)
     mean = vectors.mean(axis=0)
     return Tfidf(terms=terms, idf=idf, components=components, mean=mean, scale=scale)
+
+
+def count_terms(texts: Sequence[str], *, least: int) -> dict[str, int]:
+    """Return in how many notes each word and pair of words stands, where these are `least`.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        Cleaned notes, one text per patient.
+    least : int
+        Fewest notes of a term.
+
+    Returns
+    -------
+    dict of str to int
+        Sorted by term.
+
+    Examples
+    --------
+    >>> count_terms(["back pain", "no back pain", "pain"], least=2)
+    {'back': 2, 'back pain': 2, 'pain': 3}
+    """
+    if len(texts) < least:
+        return {}
+    vectorizer = _vectorizer(min_df=least)
+    try:
+        weights = vectorizer.fit_transform([fold_note(text) for text in texts])
+    except ValueError:
+        return {}  # scikit-learn's word for "no term is left"
+    counts = np.asarray((weights > 0).sum(axis=0)).ravel()
+    return dict(zip(map(str, vectorizer.get_feature_names_out()), counts.tolist(), strict=True))
+
+
+def tfidf_of_counts(
+    counts: Mapping[str, int], n_notes: int, *, n_components: int | None = 512
+) -> Tfidf:
+    """Return terms and weights from counts alone, without the notes.
+
+    Weights are those of `fit_tfidf`; of the terms the most frequent are kept as they are, since
+    counts know no latent directions. Mean and spread follow from the counts, too, as if all notes
+    were of one length and terms stood in them independently: they only set the scale.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        In how many notes each term stands.
+    n_notes : int
+        Number of notes that were counted.
+    n_components : int or None
+        Largest number of terms; None keeps them all.
+
+    Returns
+    -------
+    Tfidf
+        What `apply_tfidf` needs.
+
+    Raises
+    ------
+    InputError
+        If there is no term.
+
+    Examples
+    --------
+    >>> tfidf_of_counts({"back": 5, "back pain": 5, "pain": 9}, 12)["terms"]
+    ['back', 'back pain', 'pain']
+    """
+    if not counts:
+        raise InputError("Notes: expected a word that enough notes share, got none.")
+    most = sorted(counts, key=lambda term: (-counts[term], term))[:n_components]
+    terms = sorted(most)
+    share = np.asarray([counts[term] for term in terms]) / n_notes
+    idf = np.log((1.0 + n_notes) / (1.0 + share * n_notes)) + 1.0
+    value = idf / np.sqrt(np.sum(share * idf**2))
+    spread = value * np.sqrt(share * (1.0 - share))
+    scale = np.where(spread > 1e-9, spread, 1.0)
+    return Tfidf(terms=terms, idf=idf, components=None, mean=share * value, scale=scale)
 
 
 def apply_tfidf(state: Tfidf, texts: Sequence[str]) -> Array:

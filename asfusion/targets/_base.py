@@ -17,6 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from asfusion._checks import quoted
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import ConfigurationError
+from asfusion.tabular.told import ColumnSums
 from asfusion.targets._pools import weighted_mean
 
 Floats = NDArray[np.float64]
@@ -134,6 +135,24 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     @abstractmethod
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return coded rows as the values that the user has."""
+
+    def told(self, y: NDArray[Any], least: int) -> ColumnSums:
+        """Return what a site may tell of checked values: sums, none of fewer rows than `least`.
+
+        Raises
+        ------
+        ConfigurationError
+            If sites cannot learn such a target together.
+        """
+        msg = (
+            f"target: expected one that sites can sum, such as classes or one number, got "
+            f"{type(self).__name__}. Train it at one site."
+        )
+        raise ConfigurationError(msg)
+
+    def of_told(self, sums: ColumnSums) -> NDArray[Any]:
+        """Return checked values of nobody, as many as were told of and distributed alike."""
+        return np.repeat([mean for _, _, mean in sums.bins], [n for _, n, _ in sums.bins])
 
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, where there are some."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -14,6 +15,7 @@ from sklearn.utils.validation import column_or_1d
 
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.tabular.told import ColumnSums, tell_levels
 from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._logistic import MOST_FEATURES, probability_path
 from asfusion.targets._pools import FLOOR, pooling_weights, product_of_experts
@@ -83,6 +85,15 @@ class Classes(Target):
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return the labels of class numbers."""
         return np.asarray(self.classes_[y])
+
+    def told(self, y: NDArray[Any], least: int) -> ColumnSums:
+        """Return the rows of each class, by its label as JSON."""
+        return tell_levels([json.dumps(label) for label in y.tolist()], least)
+
+    def of_told(self, sums: ColumnSums) -> NDArray[Any]:
+        """Return labels of nobody."""
+        labels = [json.loads(label) for label in sums.levels]
+        return np.repeat(np.asarray(labels), list(sums.levels.values()))
 
     def class_names(self) -> tuple[str, ...]:
         """Return the labels as text."""

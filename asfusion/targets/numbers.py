@@ -15,6 +15,7 @@ from sklearn.utils.validation import column_or_1d
 from asfusion._checks import check_integer
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.survival._read import is_times
+from asfusion.tabular.told import ColumnSums, tell_numbers
 from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._pools import inverse_variances, least_squares
 from asfusion.targets._read import complete_array, refuse_other_estimators
@@ -89,6 +90,13 @@ class Numbers(Target):
     def decode(self, y: NDArray[Any]) -> NDArray[Any]:
         """Return columns of numbers in the shape in which they were given."""
         return self.shaped(y)
+
+    def told(self, y: NDArray[Any], least: int) -> ColumnSums:
+        """Return rows and means of bins, of one number."""
+        if y.reshape(len(y), -1).shape[1] > 1:
+            msg = "y: expected one number per row, got several. Train a model for each."
+            raise ConfigurationError(msg)
+        return tell_numbers(y.reshape(-1), least)
 
     @property
     def task(self) -> str:

@@ -1,0 +1,15 @@
+from .coordinator import Coordinator as Coordinator
+from .flower import client_app as client_app
+from .flower import server_app as server_app
+from .plan import Plan as Plan
+from .plan import make_plan as make_plan
+from .plan import read_plan as read_plan
+from .result import FederatedRun as FederatedRun
+from .scores import ScoreCounts as ScoreCounts
+from .simulation import simulate as simulate
+from .site import Site as Site
+from .strategies import FedAdam as FedAdam
+from .strategies import FedAvg as FedAvg
+from .summary import Summary as Summary
+from .update import Task as Task
+from .update import Update as Update

@@ -1,0 +1,196 @@
+"""The server's part: ask for sums, make the plan, send tasks, average, and tell how it went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from asfusion._checks import check_integer
+from asfusion._progress import progress
+from asfusion._warn import warn_user
+from asfusion.exceptions import AsfusionError, InputError, TrainingError
+from asfusion.federated._answers import Kind
+from asfusion.federated.plan import Plan, Weights, make_plan
+from asfusion.federated.result import FederatedRun, Round
+from asfusion.federated.strategies import FedAvg
+from asfusion.federated.summary import Summary
+from asfusion.federated.update import Task, Update
+
+# From what is asked and the message to each site, to the replies of those that answered in time:
+# bytes, or the words of an error.
+Exchange: TypeAlias = Callable[[Kind, Mapping[str, bytes]], Mapping[str, bytes | str]]
+
+
+class Coordinator:
+    """Train one model across sites, over whatever carries messages.
+
+    It sees sums and weights, and no row. A site that is silent, late, of another version or sends
+    what cannot be used is done without in that round, told in the result, and asked again in the
+    next one.
+
+    Parameters
+    ----------
+    model : JointFusionClassifier or JointFusionRegressor
+        Unfitted, with the encoders named.
+    exchange : callable
+        Takes ``"summary"`` or ``"round"`` and a message (bytes) for each site; returns the replies
+        (bytes) of those that answered, or the words of their errors.
+    rounds : int
+        How often sites learn and are averaged.
+    epochs : int
+        Passes of a site over its rows in each round.
+    strategy : FedAvg, optional
+        How weights are averaged; `FedAvg()` by default.
+    min_sites : int
+        Fewest sites that must answer.
+    seed : int
+        Of first weights and training.
+
+    Examples
+    --------
+    Two sites in this process; `asfusion.federated.simulate` does this, and sends bytes.
+
+    >>> import pandas as pd, asfusion as af
+    >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
+    >>> y = [0, 1, 0, 1] * 10
+    >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
+    >>> halves = {"a": X[:20], "b": X[20:]}
+    >>> sites = {k: af.federated.Site(model, half, y[:20]) for k, half in halves.items()}
+    >>> def exchange(kind, messages):
+    ...     if kind == "summary":
+    ...         return {name: sites[name].summary().to_bytes() for name in messages}
+    ...     replies = {}
+    ...     for name, data in messages.items():
+    ...         task = af.federated.Task.from_bytes(data)
+    ...         if task.plan.startswith("{"):
+    ...             sites[name].join(af.federated.read_plan(task.plan.encode(), model))
+    ...         replies[name] = sites[name].work(task).to_bytes()
+    ...     return replies
+    >>> run = af.federated.Coordinator(model, exchange, rounds=1, epochs=1).run(["a", "b"])
+    >>> run.rounds_[0].refused
+    {}
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        exchange: Exchange,
+        *,
+        rounds: int = 10,
+        epochs: int = 2,
+        strategy: FedAvg | None = None,
+        min_sites: int = 2,
+        seed: int = 0,
+    ) -> None:
+        self.model = model
+        self.exchange = exchange
+        self.rounds = check_integer(rounds, "rounds", minimum=1)
+        self.epochs = check_integer(epochs, "epochs", minimum=1)
+        self.strategy = (strategy or FedAvg()).start()
+        self.min_sites = check_integer(min_sites, "min_sites", minimum=1)
+        self.seed = seed
+
+    def run(self, sites: list[str]) -> FederatedRun:
+        """Return the trained model and how it went.
+
+        Parameters
+        ----------
+        sites : list of str
+            Names by which the exchange knows them.
+
+        Returns
+        -------
+        FederatedRun
+            With a fitted model.
+
+        Raises
+        ------
+        TrainingError
+            If fewer than `min_sites` answer; the message names those that did not, and why.
+        """
+        summaries = self._summaries(sites)
+        plan = make_plan(self.model, summaries, random_state=self.seed)
+        self._joined: set[str] = set()
+        weights, history = plan.weights(), []
+        for number in progress(range(self.rounds), "Rounds", unit="round"):
+            updates, silent, n_bytes = self._round(plan, weights, number, sites, self.epochs)
+            self._check_enough(updates, silent, f"Round {number + 1}")
+            weights = self.strategy.aggregate(weights, updates)
+            refused = {**silent, **self.strategy.refused_}
+            history.append(Round.of(number, updates, refused, n_bytes))
+        judged, _, _ = self._round(plan, weights, self.rounds, sites, 0)
+        rounds = _judged(history, judged)
+        told = {name: len(summary.to_bytes()) for name, summary in summaries.items()}
+        counted = {name: summary.n_rows for name, summary in summaries.items()}
+        n_sent = len(plan.to_bytes())
+        return FederatedRun(plan.model_of(weights), plan, rounds, told, n_sent, counted)
+
+    def _summaries(self, sites: list[str]) -> dict[str, Summary]:
+        replies = self.exchange("summary", dict.fromkeys(sites, b""))
+        found, silent = _read(replies, Summary.from_bytes, sites)
+        self._check_enough(found, silent, "Summaries")
+        if silent:
+            told = "; ".join(f"{name}: {why}" for name, why in silent.items())
+            warn_user(f"Sites without a summary are not planned for ({told}).")
+        return found
+
+    def _round(
+        self, plan: Plan, weights: Weights, number: int, sites: list[str], epochs: int
+    ) -> tuple[dict[str, Update], dict[str, str], dict[str, int]]:
+        """Return the updates of sites that answered as asked, why others did not, and sizes."""
+        rate = round_rate(number, self.rounds)
+        short = Task(weights, number, epochs, rate, plan.digest).to_bytes()
+        whole = Task(weights, number, epochs, rate, plan.to_bytes().decode()).to_bytes()
+        sent = {name: short if name in self._joined else whole for name in sites}
+        replies = self.exchange("round", sent)
+        found, silent = _read(replies, Update.from_bytes, sites)
+        for name, update in list(found.items()):
+            if (update.plan, update.round) != (plan.digest, number):
+                silent[name] = "an answer to another task"
+                del found[name]
+        self._joined = (self._joined | set(found)) - set(silent)
+        return found, silent, {name: len(replies[name]) for name in found}
+
+    def _check_enough(self, found: Mapping[str, Any], silent: Mapping[str, str], what: str) -> None:
+        if len(found) >= self.min_sites:
+            return
+        told = "; ".join(f"{name}: {why}" for name, why in silent.items())
+        msg = (
+            f"{what}: expected answers of at least {self.min_sites} sites, got {len(found)} "
+            f"({told}). Mend those, or lower min_sites."
+        )
+        raise TrainingError(msg)
+
+
+def round_rate(number: int, rounds: int) -> float:
+    """Return the factor on the learning rate in a round: half a cosine over all of them."""
+    return 0.5 * (1.0 + math.cos(math.pi * number / rounds))
+
+
+def _read(
+    replies: Mapping[str, bytes | str], read: Callable[[bytes], Any], sites: list[str]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what sites said, and of the others why it is not there."""
+    found, silent = {}, {}
+    for name in sites:
+        reply = replies.get(name, "no answer in time")
+        if isinstance(reply, str):
+            silent[name] = reply
+            continue
+        try:
+            found[name] = read(reply)
+        except InputError as error:
+            silent[name] = str(error)
+    return found, silent
+
+
+def words_of(error: Exception) -> str:
+    """Return what may be told of a site's error: ours says no cell, of another only its type."""
+    return str(error) if isinstance(error, AsfusionError) else type(error).__name__
+
+
+def _judged(history: list[Round], last: Mapping[str, Update]) -> tuple[Round, ...]:
+    """Return rounds with the scores of the weights that they ended with: told one round later."""
+    scores = [one.before for one in history[1:]] + [{k: u.scores for k, u in last.items()}]
+    return tuple(one.scored(after) for one, after in zip(history, scores, strict=True))

@@ -1,0 +1,99 @@
+"""The adapter to Flower, with Flower's own messages and contexts; skipped where it is absent."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import pytest
+
+import asfusion as af
+from asfusion.exceptions import MissingDependencyError, TrainingError
+from tests.federated.test_federated import model, rows
+
+HAS_FLOWER = find_spec("flwr") is not None
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # within Flower
+
+
+@pytest.mark.skipif(HAS_FLOWER, reason="Flower is installed")
+def test_without_flower_it_is_said_how_to_install_it() -> None:
+    with pytest.raises(MissingDependencyError, match=r"asfusion\[federated\]"):
+        af.federated.client_app(lambda context: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(MissingDependencyError, match=r"asfusion\[federated\]"):
+        af.federated.server_app(model())
+    assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
+
+
+@pytest.fixture(autouse=True)
+def in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let messages be made as if this process were a run of Flower's."""
+    if HAS_FLOWER:
+        from flwr.supercore.task_identity import TaskIdentity
+
+        for name in ("_task_id", "_run_id", "_node_id"):
+            monkeypatch.setattr(TaskIdentity, name, 1)
+
+
+class Grid:
+    """Carries Flower's messages to apps in this process."""
+
+    def __init__(self, app: Any, lost: tuple[int, ...] = ()) -> None:
+        from flwr.app import Context, RecordDict
+
+        self.app, self.lost = app, lost
+        self.contexts = {
+            node: Context(
+                run_id=1, node_id=node, node_config={"part": node % 2}, state=RecordDict(),
+                run_config={},
+            )
+            for node in (10, 11)
+        }  # fmt: skip
+
+    def get_node_ids(self) -> list[int]:
+        return list(self.contexts)
+
+    def send_and_receive(self, messages: Any, *, timeout: float) -> list[Any]:
+        kept = [one for one in messages if one.metadata.dst_node_id not in self.lost]
+        return [self.app(one, self.contexts[one.metadata.dst_node_id]) for one in kept]
+
+
+def make_site(context: Any) -> Any:
+    X, y = rows()
+    part = context.node_config["part"]
+    return af.federated.Site(model(), X[part::2], y[part::2], holdout=0.2)
+
+
+def run(grid: Grid, tmp_path: Any, **settings: Any) -> Any:
+    path = tmp_path / "model.asf"
+    app = af.federated.server_app(model(), rounds=2, epochs=1, save=path, **settings)
+    app._main(grid, None)
+    return af.load(path)
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+def test_flower_carries_the_messages_of_the_simulation(tmp_path: Any) -> None:
+    found = run(Grid(af.federated.client_app(make_site)), tmp_path, timeout_s=30)
+    assert (tmp_path / "model.html").exists()
+    X, _ = rows()
+    assert np.isfinite(found.predict_proba(X)).all()
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+def test_a_lost_node_is_named_or_done_without(tmp_path: Any) -> None:
+    app = af.federated.client_app(make_site)
+    with pytest.raises(TrainingError, match="at least 2 sites, got 1 .node 2: no answer in time"):
+        run(Grid(app, lost=(11,)), tmp_path, timeout_s=30)
+    with pytest.warns(af.exceptions.AsfusionWarning, match="without a summary"):
+        run(Grid(app, lost=(11,)), tmp_path, timeout_s=30, min_sites=1)
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+def test_a_nodes_own_error_shows_no_cell(tmp_path: Any) -> None:
+    def broken(context: Any) -> Any:
+        raise ValueError("CRP 17 of patient Meier")
+
+    with pytest.raises(TrainingError, match="node 1: ValueError; node 2: ValueError") as error:
+        run(Grid(af.federated.client_app(broken)), tmp_path, timeout_s=30)
+    assert "Meier" not in str(error.value)
