@@ -22,7 +22,7 @@ from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder, embed_prepared
 from asfusion.encoders._cache import stack_embeddings
-from asfusion.estimators._base import FusionEstimator
+from asfusion.estimators._base import MEMORY_GB, FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import hold_out
@@ -61,7 +61,8 @@ class JointFusion(FusionEstimator):
     """
 
     _family = "joint"
-    _local_params = frozenset({"checkpoint", "device"})
+    _streams = True
+    _local_params = frozenset({"checkpoint", "device", "memory_gb"})
     has_gradients = True
     # Rows without y, while a fit that learns from them goes on.
     _unlabelled: Unlabelled | None = None
@@ -81,6 +82,7 @@ class JointFusion(FusionEstimator):
         test_time_views: int = 1,
         device: str = "auto",
         checkpoint: str | Path | None = None,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -97,6 +99,7 @@ class JointFusion(FusionEstimator):
         self.test_time_views = test_time_views
         self.device = device
         self.checkpoint = checkpoint
+        self.memory_gb = memory_gb
         self.verbose = verbose
         self.random_state = random_state
         self.target = target
@@ -364,7 +367,13 @@ class JointFusion(FusionEstimator):
             width = cast(EncoderNetwork, self.network_.encoders[name]).backbone.d_out
             nothing = stack_embeddings([None] * len(frame), width)
             return Prepared.embedded(nothing, torch.zeros(len(frame), dtype=torch.bool))
-        return encoder.embed(frame, self.device) if encoder.is_frozen else encoder.prepare(frame)
+        device = self.device
+
+        def read(rows: Frame) -> Prepared:
+            return encoder.embed(rows, device) if encoder.is_frozen else encoder.prepare(rows)
+
+        prepared: Prepared = frame.read_by(read)
+        return prepared
 
     def _drop_empty(
         self, rows: TrainingRows, modalities: dict[str, Prepared], present: NDArray[np.bool_]

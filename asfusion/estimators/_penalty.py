@@ -62,6 +62,7 @@ def choose_penalty(
         rows = _some(len(y), groups, most, seed)
         features, y, weight = features[rows], y[rows], weight[rows]
         groups = None if groups is None else groups[rows]
+    features = np.asarray(features)
     if groups is None:
         features, y, weight = _once(features, y, weight)
     folds = _folds(target, y, groups, seed)

@@ -35,7 +35,6 @@ from asfusion.training.rows import (
     Batch,
     Rows,
     batch_sizes,
-    batches,
     collate,
     drop_modalities,
     fewer_modalities,
@@ -194,7 +193,7 @@ class _Run:
         """Let an average of weights see the training rows once."""
         seed = derive_seed(self.settings.seed, "statistics")
         with torch_seed(seed, self.runner.device), fresh_statistics(self.network) as needed:
-            for part in batches(len(self.rows), self.settings.batch_size) if needed else ():
+            for part in self.rows.batches(self.settings.batch_size) if needed else ():
                 self._loss_of(self.rows, part)
 
     def run_epoch(self, epoch: int) -> dict[str, float]:
@@ -230,7 +229,7 @@ class _Run:
                 encoder.waits = epoch < self.schedule.head_epochs  # type: ignore[assignment]
         self.network.train()
         total = 0.0
-        for step, batch in enumerate(batches(len(self.rows), self.settings.batch_size)):
+        for step, batch in enumerate(self.rows.batches(self.settings.batch_size)):
             self._set_rate(epoch * self.n_batches + step)
             total += self._step(batch, side=self.schedule.side(epoch)) * len(batch)
         mean_loss = total / len(self.rows)

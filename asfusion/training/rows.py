@@ -15,6 +15,8 @@ from torch import Tensor
 from asfusion._tokens import Prepared, Tokens
 
 _MOST_VALUES = 20_000_000
+_HASHED = 4096  # rows at a time
+_RUNS = 64  # of neighbours, in what is drawn from at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,17 +46,28 @@ class Rows:
         taken = {name: prepared.take(rows) for name, prepared in self.modalities.items()}
         return Rows(taken, self.targets[rows], self.weights[rows])
 
+    def batches(self, batch_size: int) -> Iterator[Tensor]:
+        """Yield shuffled batches; rows on disk that lie together are drawn together."""
+        near = min((prepared.n_near for prepared in self.modalities.values()), default=len(self))
+        yield from batches(len(self), batch_size, near=near)
+
     def fingerprint(self) -> str:
         """Return a hash of the contents, which names the data of a checkpoint."""
         digest = hashlib.sha256()
-        parts = [self.targets, self.weights]
-        for name, prepared in sorted(self.modalities.items()):
+        for name in sorted(self.modalities):
             digest.update(name.encode())
-            parts.extend([prepared.present, *(t for _, t in sorted(prepared.tensors.items()))])
-        for tensor in parts:
-            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-            digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        _digest(digest, self.targets, self.weights)
+        for rows in torch.split(torch.arange(len(self)), _HASHED):
+            for _, prepared in sorted(self.modalities.items()):
+                part = prepared.take(rows)
+                _digest(digest, part.present, *(t for _, t in sorted(part.tensors.items())))
         return digest.hexdigest()
+
+
+def _digest(digest: hashlib._Hash, *tensors: Tensor) -> None:
+    for tensor in tensors:
+        digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +85,7 @@ def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
     sums over rows then do not depend on how rows were grouped. Pixels, words and
     embeddings are computed in float32.
     """
-    dtypes = {t.dtype for prepared in modalities.values() for t in prepared.tensors.values()}
+    dtypes = {tensor.dtype for tensor in _first_row(modalities)}
     return torch.float64 if dtypes == {torch.float64} else torch.float32
 
 
@@ -82,9 +95,14 @@ def rows_per_pass(modalities: Mapping[str, Prepared], most: int) -> int:
     Volumes are large, and what a network makes of them larger still: 128 of them would take
     tens of gigabytes.
     """
-    tensors = [t for prepared in modalities.values() for t in prepared.tensors.values()]
-    values = sum(t[0].numel() for t in tensors if len(t))
+    values = sum(tensor[0].numel() for tensor in _first_row(modalities) if len(tensor))
     return max(1, min(most, _MOST_VALUES // max(1, values)))
+
+
+def _first_row(modalities: Mapping[str, Prepared]) -> list[Tensor]:
+    """Return all tensors with one row at most, which is what rows on disk bring into memory."""
+    parts = [part.take(torch.arange(min(1, len(part)))) for part in modalities.values()]
+    return [tensor for part in parts for tensor in part.tensors.values()]
 
 
 def collate(
@@ -110,12 +128,24 @@ def collate(
     return Batch(inputs, present)
 
 
-def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
-    """Yield shuffled batches; rows that fit into one stay as they are."""
+def batches(n_rows: int, batch_size: int, near: int | None = None) -> Iterator[Tensor]:
+    """Yield shuffled batches; rows that fit into one stay as they are.
+
+    With `near`, so many rows are shuffled at a time: short runs of neighbours from all over.
+    """
     if n_rows <= batch_size:
         yield torch.arange(n_rows)
         return
-    yield from torch.split(torch.randperm(n_rows), batch_sizes(n_rows, batch_size))
+    order = torch.randperm(n_rows) if near is None or near >= n_rows else _runs(n_rows, near)
+    yield from torch.split(order, batch_sizes(n_rows, batch_size))
+
+
+def _runs(n_rows: int, near: int) -> Tensor:
+    """Return all rows in an order in which each `near` of them come from few places."""
+    runs = torch.split(torch.arange(n_rows), max(1, near // _RUNS))
+    drawn = torch.cat([runs[number] for number in torch.randperm(len(runs)).tolist()])
+    parts = torch.split(drawn, near)
+    return torch.cat([part[torch.randperm(len(part))] for part in parts])
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:

@@ -1,0 +1,117 @@
+"""Rows of a modality as tensors that lie on disk and come into memory batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from asfusion._frames import Frame
+from asfusion._later import torch
+from asfusion._tokens import Prepared
+from asfusion.streams.memory import BLOCK_BYTES
+from asfusion.streams.spool import Spool, Stored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from asfusion.streams.table import Stream
+
+
+class Pieces:
+    """Rows of one tensor on disk; sequences may be longer in some pieces than in others."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._parts: list[Stored] = []
+        self._starts = [0]
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Write rows behind the others."""
+        if not self._parts or self._parts[-1].shape[1:] != rows.shape[1:]:
+            self._parts.append(self._spool.array(rows.shape[1:], rows.dtype))
+            self._starts.append(self._starts[-1])
+        self._parts[-1].append(rows)
+        self._starts[-1] += len(rows)
+
+    def done(self) -> Pieces:
+        """End writing."""
+        for part in self._parts:
+            part.done()
+        return self
+
+    @property
+    def row_bytes(self) -> int:
+        """The size of the longest row."""
+        return max(part.row_bytes for part in self._parts)
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Return some rows in memory, shorter ones filled up with zeros."""
+        if len(self._parts) == 1:
+            return self._parts[0].take(rows)
+        longest = np.max([part.shape[1:] for part in self._parts], axis=0)
+        found = np.zeros((len(rows), *longest), self._parts[0].dtype)
+        part_of = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(part_of):
+            places = np.flatnonzero(part_of == number)
+            own = self._parts[number].take(rows[places] - self._starts[number])
+            found[(places, *(slice(size) for size in own.shape[1:]))] = own
+        return found
+
+
+class StoredPrepared(Prepared):
+    """Rows of one modality on disk; `tensors` brings those that were taken into memory."""
+
+    def __init__(
+        self,
+        stored: Mapping[str, Pieces],
+        present: Tensor,
+        rows: NDArray[np.int64] | None = None,
+    ) -> None:
+        rows = np.arange(len(present)) if rows is None else rows
+        for name, value in (("_stored", stored), ("present", present), ("_rows", rows)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:  # type: ignore[override]
+        """What the network reads of these rows."""
+        stored: Mapping[str, Pieces] = self._stored  # type: ignore[attr-defined]
+        rows: NDArray[np.int64] = self._rows  # type: ignore[attr-defined]
+        return {name: torch.from_numpy(pieces.take(rows)) for name, pieces in stored.items()}
+
+    def take(self, rows: Tensor) -> StoredPrepared:
+        """Return the given rows, which stay on disk until they are asked for."""
+        own = self._rows[rows.numpy()]  # type: ignore[attr-defined]
+        return StoredPrepared(self._stored, self.present[rows], own)  # type: ignore[attr-defined]
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether a frozen backbone has already turned the rows into tokens."""
+        return "values" in self._stored  # type: ignore[attr-defined]
+
+    @property
+    def n_near(self) -> int:
+        """How many rows may be in one shuffle: those that a block of memory holds."""
+        stored: Mapping[str, Pieces] = self._stored  # type: ignore[attr-defined]
+        return max(1, 2 * BLOCK_BYTES // sum(pieces.row_bytes for pieces in stored.values()))
+
+
+def store_prepared(
+    stream: Stream, read: Callable[[Frame], Prepared], spool: Spool
+) -> StoredPrepared:
+    """Return what `read` makes of all rows, on disk."""
+    present, stored = [], {}
+    for part in _read_all(stream, read):
+        present.append(part.present)
+        for name, tensor in part.tensors.items():
+            stored.setdefault(name, Pieces(spool)).append(tensor.numpy())
+    done = {name: pieces.done() for name, pieces in stored.items()}
+    return StoredPrepared(done, torch.cat(present))
+
+
+def _read_all(stream: Stream, read: Callable[[Frame], Prepared]) -> Iterator[Prepared]:
+    first = read(stream.first())
+    size = sum(tensor.numel() * tensor.element_size() for tensor in first.tensors.values())
+    yield from stream.each(read, size)
