@@ -78,9 +78,9 @@ class StreamedFeatures:
         total[total == 0.0] = 1.0
         center = self._sums(weight, 0.0, 1, total)
         spread = np.sqrt(self._sums(weight, center, 2, total))
-        there = self.present.all(axis=0).tolist()
+        there = np.asarray(self.present.all(axis=0), dtype=bool)
         named = zip(self._places.items(), there, strict=True)
-        return {name: (center[own], spread[own], full) for (name, own), full in named}
+        return {name: (center[own], spread[own], bool(full)) for (name, own), full in named}
 
     def filled(self) -> Matrix:
         """Return the features as the estimator reads them, of rows with any modality."""

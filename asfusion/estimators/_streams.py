@@ -94,8 +94,8 @@ def opened(model: FusionEstimator, given: Given) -> Iterator[Given]:
 
     _check_settings(model)
     with Spool() as spool:
-        stream = Stream.of(given.X, spool, model.memory_gb)  # type: ignore[attr-defined]
-        check_memory(model.memory_gb, len(stream))  # type: ignore[attr-defined]
+        stream = Stream.of(given.X, spool, model.memory_gb)
+        check_memory(model.memory_gb, len(stream))
         y, groups, weight = (stream.column(part) for part in given[1:])
         others = [part for part in given[1:] if isinstance(part, str)]
         others += given.y if _are_names(given.y) else []

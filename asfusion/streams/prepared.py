@@ -57,7 +57,8 @@ class Pieces:
         for number in np.unique(part_of):
             places = np.flatnonzero(part_of == number)
             own = self._parts[number].take(rows[places] - self._starts[number])
-            found[(places, *(slice(size) for size in own.shape[1:]))] = own
+            shorter: Any = (places, *(slice(size) for size in own.shape[1:]))
+            found[shorter] = own
         return found
 
 
@@ -75,7 +76,7 @@ class StoredPrepared(Prepared):
             object.__setattr__(self, name, value)
 
     @property
-    def tensors(self) -> Mapping[str, Tensor]:  # type: ignore[override]
+    def tensors(self) -> Mapping[str, Tensor]:
         """What the network reads of these rows."""
         stored: Mapping[str, Pieces] = self._stored  # type: ignore[attr-defined]
         rows: NDArray[np.int64] = self._rows  # type: ignore[attr-defined]
@@ -102,7 +103,8 @@ def store_prepared(
     stream: Stream, read: Callable[[Frame], Prepared], spool: Spool
 ) -> StoredPrepared:
     """Return what `read` makes of all rows, on disk."""
-    present, stored = [], {}
+    present: list[Tensor] = []
+    stored: dict[str, Pieces] = {}
     for part in _read_all(stream, read):
         present.append(part.present)
         for name, tensor in part.tensors.items():

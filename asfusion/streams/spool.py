@@ -5,6 +5,7 @@ Dimensions: N rows of any shape.
 
 from __future__ import annotations
 
+import math
 import mmap
 import tempfile
 from collections.abc import Callable, Iterator
@@ -93,7 +94,7 @@ class Stored:
     @property
     def row_bytes(self) -> int:
         """The size of a row on disk."""
-        return max(1, int(np.prod(self._row)) * self.dtype.itemsize)
+        return max(1, math.prod(self._row) * int(self.dtype.itemsize))
 
     @property
     def block_rows(self) -> int:
@@ -112,7 +113,7 @@ class Stored:
             self._file.close()
             self._file = None
         shape = (self._n_rows, *self._row)
-        if self._n_rows and np.prod(shape):
+        if math.prod(shape):
             self._map = np.memmap(self._path, self.dtype, "r", shape=shape)
         else:
             self._map = np.zeros(shape, self.dtype)
@@ -140,7 +141,7 @@ class Stored:
         self._let_go(len(found))
         return np.asarray(found)
 
-    def slice(self, start: int, end: int) -> NDArray[Any]:
+    def between(self, start: int, end: int) -> NDArray[Any]:
         """Return rows that lie together; good until more is read."""
         self._let_go(end - start)
         return self._all[start:end]
@@ -149,7 +150,7 @@ class Stored:
         """Yield all rows in blocks, each good until the next."""
         for start in range(0, self._n_rows, self.block_rows):
             place = slice(start, min(start + self.block_rows, self._n_rows))
-            yield place, self.slice(place.start, place.stop)
+            yield place, self.between(place.start, place.stop)
 
     @property
     def _all(self) -> NDArray[Any]:
