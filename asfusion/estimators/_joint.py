@@ -136,6 +136,14 @@ class JointFusion(FusionEstimator):
             self._unlabelled = others._replace(frame=self._read_X(others.frame, reset=False))
         return rows
 
+    def _check_streamed(self) -> None:
+        if self.pretrain is not None:
+            msg = (
+                "pretrain: expected None for rows that are read in pieces, got "
+                f"{in_words(self.pretrain)}. Leave it out, or pass X.collect()."
+            )
+            raise ConfigurationError(msg)
+
     def _adopt(self, parent: FusionEstimator) -> Self:
         self._unlabelled = getattr(parent, "_unlabelled", None)
         return super()._adopt(parent)

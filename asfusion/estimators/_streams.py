@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from asfusion.estimators._base import FusionEstimator
 
 Floats = NDArray[np.float64]
-_CONTENT_BATCHES = 4  # of rows whose images or words are in memory together
+_ENOUGH = 30  # rows to say of a column that it is empty in all of them
 
 
 class InPieces:
@@ -171,7 +171,8 @@ def said_of(model: FusionEstimator, X: Any, more: tuple[str, ...] = ()) -> Itera
         row_bytes = _row_bytes(model, model._read_X(stream.first().to_native(), reset=False))
         for said in stream.each(lambda piece: _say(model, piece), row_bytes):
             n_absent += said.n_absent
-            gaps = said.gaps if gaps is None else gaps & said.gaps
+            if len(said.outputs) >= _ENOUGH or gaps is None:  # of fewer, nothing is said
+                gaps = said.gaps if gaps is None else gaps & said.gaps
             yield said
     for text in sorted(gaps or ()):
         warn_user(text)
@@ -220,14 +221,14 @@ def write_predictions(model: FusionEstimator, X: Any, path: Path, ids: tuple[str
 
     pieces = said_of(model, X, ids) if is_lazy(X) else _said_at_once(model, X, ids)
     writer, done = None, 0
-    with replaced(path) as file:
+    # Closed before the file is, after an error as well.
+    with replaced(path) as file, ExitStack() as opened:
         for piece in pieces:
             table = pa.table(_columns(model, piece, ids, done))
-            writer = writer or pq.ParquetWriter(file, table.schema)
+            if writer is None:
+                writer = opened.enter_context(pq.ParquetWriter(file, table.schema))
             writer.write_table(table)
             done += len(piece.outputs)
-        if writer is not None:
-            writer.close()
     return path
 
 
