@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +18,6 @@ from asfusion.streams.linear import can_fit_linear, fit_linear
 from asfusion.streams.matrix import Matrix
 from asfusion.streams.spool import Spool, Stored
 from asfusion.targets._base import Target
-
-if TYPE_CHECKING:
-    from asfusion.estimators.early import _EarlyFusion
 
 Floats = NDArray[np.float64]
 Moments = dict[str, tuple[Floats, Floats, bool]]
@@ -57,7 +54,7 @@ class StreamedFeatures:
         With a frame that is read in pieces.
     """
 
-    def __init__(self, model: _EarlyFusion, rows: TrainingRows) -> None:
+    def __init__(self, model: Any, rows: TrainingRows) -> None:
         self._model, self._weight = model, rows.sample_weight
         frame: Any = rows.frame
         self.spool: Spool = frame.spool
@@ -114,7 +111,7 @@ class StreamedFeatures:
         return self._model._scaled(self._model._fill(blocks)[0])
 
 
-def _places(model: _EarlyFusion, first: Frame) -> dict[str, slice]:
+def _places(model: Any, first: Frame) -> dict[str, slice]:
     """Return which features are those of each modality."""
     places, start = {}, 0
     for name, block in model._blocks(first).items():
@@ -124,7 +121,7 @@ def _places(model: _EarlyFusion, first: Frame) -> dict[str, slice]:
 
 
 def fit_streamed(
-    model: _EarlyFusion, features: Matrix, rows: TrainingRows, seed: int, spool: Spool
+    model: Any, features: Matrix, rows: TrainingRows, seed: int, spool: Spool
 ) -> tuple[Any, float | None]:
     """Return the fitted estimator, and the penalty that was chosen for it, if any was."""
     target, penalty = model.target_, None

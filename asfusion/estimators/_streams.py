@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +19,6 @@ from asfusion._optional import import_optional
 from asfusion._warn import warn_user
 from asfusion.estimators._threshold import call_classes, needs_unseen
 from asfusion.exceptions import CircularityError, ColumnError, ConfigurationError
-
-if TYPE_CHECKING:
-    from asfusion.estimators._base import FusionEstimator
 
 Floats = NDArray[np.float64]
 _ENOUGH = 30  # rows to say of a column that it is empty in all of them
@@ -60,7 +57,7 @@ class InPieces:
         """
         check_is_fitted(self)
         names = (ids,) if isinstance(ids, str) else tuple(ids)
-        return write_predictions(self, X, Path(path), names)  # type: ignore[arg-type]
+        return write_predictions(self, X, Path(path), names)
 
     def _tell_absent(self, n_rows: int) -> None:
         if n_rows:
@@ -83,7 +80,7 @@ class Given(NamedTuple):
 
 
 @contextmanager
-def opened(model: FusionEstimator, given: Given) -> Iterator[Given]:
+def opened(model: Any, given: Given) -> Iterator[Given]:
     """Yield what `fit` was given; a LazyFrame as rows that are read in pieces, while they last."""
     if not (is_lazy(given.X) and model._streams):
         yield given
@@ -108,7 +105,7 @@ def _are_names(given: Any) -> bool:
     return isinstance(given, list) and bool(given) and all(isinstance(n, str) for n in given)
 
 
-def _check_settings(model: FusionEstimator) -> None:
+def _check_settings(model: Any) -> None:
     """Raise where something needs all rows in memory."""
     if isinstance(model.encoders, str):
         msg = (
@@ -125,7 +122,7 @@ def _check_settings(model: FusionEstimator) -> None:
     model._check_streamed()
 
 
-def _check_apart(model: FusionEstimator, stream: Frame, y: Any, others: list[str]) -> None:
+def _check_apart(model: Any, stream: Frame, y: Any, others: list[str]) -> None:
     """Raise if an encoder is given a column that says what is predicted, or who a row is of."""
     for name, encoder in model._check_encoders().items():
         shared = [column for column in encoder._columns_among(stream.columns) if column in others]
@@ -155,7 +152,7 @@ class Said(NamedTuple):
     gaps: frozenset[str]
 
 
-def said_of(model: FusionEstimator, X: Any, more: tuple[str, ...] = ()) -> Iterator[Said]:
+def said_of(model: Any, X: Any, more: tuple[str, ...] = ()) -> Iterator[Said]:
     """Yield what a model says of a LazyFrame, piece by piece; `more` columns stay in the pieces.
 
     Warns at the end of what is true of all rows.
@@ -179,7 +176,7 @@ def said_of(model: FusionEstimator, X: Any, more: tuple[str, ...] = ()) -> Itera
     model._tell_absent(n_absent)
 
 
-def _asked_columns(model: FusionEstimator, stream: Any, more: tuple[str, ...]) -> Any:
+def _asked_columns(model: Any, stream: Any, more: tuple[str, ...]) -> Any:
     """Return the columns that a model reads, and `more`."""
     known = getattr(model, "columns_in_", None) or getattr(model, "feature_names_in_", None)
     wanted = stream.columns if known is None else dict.fromkeys([*map(str, known), *more])
@@ -189,7 +186,7 @@ def _asked_columns(model: FusionEstimator, stream: Any, more: tuple[str, ...]) -
         raise ColumnError(f"{error} Give what is absent as a column of missing cells.") from None
 
 
-def _say(model: FusionEstimator, piece: Frame) -> Said:
+def _say(model: Any, piece: Frame) -> Said:
     frame = model._read_X(piece.to_native(), reset=False)
     outputs, present = model._raw(frame)
     with warnings.catch_warnings(record=True) as told:
@@ -201,7 +198,7 @@ def _say(model: FusionEstimator, piece: Frame) -> Said:
     return Said(piece, outputs, int((~present).sum()), gaps)
 
 
-def _row_bytes(model: FusionEstimator, first: Frame) -> int:
+def _row_bytes(model: Any, first: Frame) -> int:
     """Return how much memory becomes of a row."""
     size = 0
     for encoder in model._modality_encoders().values():
@@ -213,7 +210,7 @@ def _row_bytes(model: FusionEstimator, first: Frame) -> int:
     return 2 * size
 
 
-def write_predictions(model: FusionEstimator, X: Any, path: Path, ids: tuple[str, ...]) -> Path:
+def write_predictions(model: Any, X: Any, path: Path, ids: tuple[str, ...]) -> Path:
     """Write what a model says of rows to a Parquet file, piece by piece."""
     pa = import_optional("pyarrow", needed_for="predict_to", extra="parquet")
     pq = import_optional("pyarrow.parquet", needed_for="predict_to", extra="parquet")
@@ -232,13 +229,13 @@ def write_predictions(model: FusionEstimator, X: Any, path: Path, ids: tuple[str
     return path
 
 
-def _said_at_once(model: FusionEstimator, X: Any, ids: tuple[str, ...]) -> Iterator[Said]:
+def _said_at_once(model: Any, X: Any, ids: tuple[str, ...]) -> Iterator[Said]:
     frame = Frame.read(X)
     frame.check_columns(ids, "ids")
     yield Said(frame, model._outputs(X), 0, frozenset())
 
 
-def _columns(model: FusionEstimator, said: Said, ids: tuple[str, ...], done: int) -> dict[str, Any]:
+def _columns(model: Any, said: Said, ids: tuple[str, ...], done: int) -> dict[str, Any]:
     """Return the columns of the file: which row it is, what is predicted, how probable it is."""
     n_rows = len(said.outputs)
     table: dict[str, Any] = {name: said.piece.column(name) for name in ids}
@@ -256,7 +253,7 @@ def _columns(model: FusionEstimator, said: Said, ids: tuple[str, ...], done: int
     return table
 
 
-def _numbered(stem: str, model: FusionEstimator) -> list[str]:
+def _numbered(stem: str, model: Any) -> list[str]:
     columns = model.target_.columns()
     known = range(model.n_outputs_) if columns is None else columns.tolist()
     return [f"{stem}_{name}" for name in known]

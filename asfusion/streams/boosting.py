@@ -80,9 +80,9 @@ def boost(model: Any, features: Matrix, y: NDArray[Any], weight: Floats, spool: 
 def _params(model: Any, y: NDArray[Any]) -> dict[str, Any]:
     """Return what XGBoost calls the parameters of its scikit-learn estimator."""
     params: dict[str, Any] = model.get_xgb_params()
-    n_classes = int(y.max()) + 1 if type(model).__name__ == "XGBClassifier" else 0
-    if n_classes > 2:
+    highest = int(y.max()) if type(model).__name__ == "XGBClassifier" else 0
+    if highest > 1:
         if params.get("objective") != "multi:softmax":
             params["objective"] = "multi:softprob"
-        params["num_class"] = n_classes
+        params["num_class"] = highest + 1
     return params

@@ -41,8 +41,8 @@ def fit_linear(model: Any, features: Matrix, y: NDArray[Any], weight: Floats) ->
 
 
 def _fit_logistic(model: Any, features: Matrix, y: NDArray[Any], weight: Floats) -> None:
-    n_classes = int(y.max()) + 1
-    n_rows = 1 if n_classes == 2 else n_classes
+    highest = int(y.max())
+    n_rows = 1 if highest == 1 else highest + 1
     total = float(weight.sum())
     penalty = 1.0 / (model.C * total)
 
@@ -74,7 +74,7 @@ def _fit_logistic(model: Any, features: Matrix, y: NDArray[Any], weight: Floats)
         },
     )
     coef = found.x.reshape((n_rows, -1), order="F")
-    model.classes_ = np.arange(n_classes)
+    model.classes_ = np.arange(highest + 1)
     model.coef_, model.intercept_ = np.ascontiguousarray(coef[:, :-1]), coef[:, -1].copy()
     model.n_iter_ = np.asarray([min(int(found.nit), model.max_iter)], dtype=np.int32)
 

@@ -17,8 +17,6 @@ from asfusion.streams.spool import Spool, Stored
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from asfusion.streams.table import Stream
-
 
 class Pieces:
     """Rows of one tensor on disk; sequences may be longer in some pieces than in others."""
@@ -99,9 +97,7 @@ class StoredPrepared(Prepared):
         return max(1, 2 * BLOCK_BYTES // sum(pieces.row_bytes for pieces in stored.values()))
 
 
-def store_prepared(
-    stream: Stream, read: Callable[[Frame], Prepared], spool: Spool
-) -> StoredPrepared:
+def store_prepared(stream: Any, read: Callable[[Frame], Prepared], spool: Spool) -> StoredPrepared:
     """Return what `read` makes of all rows, on disk."""
     present: list[Tensor] = []
     stored: dict[str, Pieces] = {}
@@ -113,7 +109,7 @@ def store_prepared(
     return StoredPrepared(done, torch.cat(present))
 
 
-def _read_all(stream: Stream, read: Callable[[Frame], Prepared]) -> Iterator[Prepared]:
+def _read_all(stream: Any, read: Callable[[Frame], Prepared]) -> Iterator[Prepared]:
     first = read(stream.first())
     size = sum(tensor.numel() * tensor.element_size() for tensor in first.tensors.values())
     yield from stream.each(read, size)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from asfusion.streams.memory import BLOCK_BYTES
 
+_AROUND = 2**16
 _DROP = getattr(mmap, "MADV_DONTNEED", None)
 
 
@@ -137,13 +138,19 @@ class Stored:
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Return some rows, in memory."""
-        found = self._all[rows]
-        self._let_go(len(found))
-        return np.asarray(found)
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        # The system brings in pages around each row.
+        size = max(self.row_bytes, _AROUND)
+        step = max(1, BLOCK_BYTES // 4 // size)
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
+            found[start : start + step] = self._all[part]
+            self._let_go(len(part) * size)
+        return found
 
     def between(self, start: int, end: int) -> NDArray[Any]:
         """Return rows that lie together; good until more is read."""
-        self._let_go(end - start)
+        self._let_go((end - start) * self.row_bytes)
         return self._all[start:end]
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
@@ -157,10 +164,10 @@ class Stored:
         assert self._map is not None
         return self._map if self._width is None else self._map[:, : self._width]
 
-    def _let_go(self, n_rows: int) -> None:
-        """Let go of pages once a block's worth was read."""
-        self._read += n_rows * self.row_bytes
+    def _let_go(self, size: int) -> None:
+        """Let go of pages once many bytes were read."""
+        self._read += size
         pages = getattr(self._map, "_mmap", None)
-        if self._read > BLOCK_BYTES // 4 and pages is not None and _DROP is not None:
+        if self._read >= BLOCK_BYTES // 4 and pages is not None and _DROP is not None:
             pages.madvise(_DROP)
             self._read = 0
