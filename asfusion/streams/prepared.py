@@ -60,8 +60,39 @@ class Pieces:
         return found
 
 
+class OnDisk:
+    """Rows of a tensor on disk; those that are asked for by position come into memory.
+
+    Parameters
+    ----------
+    pieces : Pieces
+        All rows.
+    rows : ndarray of int64
+        Those that are meant.
+    """
+
+    def __init__(self, pieces: Pieces, rows: NDArray[np.int64]) -> None:
+        self._pieces, self._rows = pieces, rows
+        none = self[:0]
+        self.dtype, self.shape = none.dtype, (len(rows), *none.shape[1:])
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self._rows)
+
+    def __getitem__(self, rows: int | slice | Tensor) -> Tensor:
+        """Return some rows, or one, as a tensor in memory."""
+        if isinstance(rows, int):
+            return self[rows : rows + 1][0]
+        chosen = self._rows[rows if isinstance(rows, slice) else rows.numpy()]
+        return torch.from_numpy(self._pieces.take(chosen))
+
+
 class StoredPrepared(Prepared):
-    """Rows of one modality on disk; `tensors` brings those that were taken into memory."""
+    """Rows of one modality of which a batch at a time comes into memory."""
+
+    _stored: Mapping[str, Pieces]
+    _rows: NDArray[np.int64]
 
     def __init__(
         self,
@@ -70,31 +101,19 @@ class StoredPrepared(Prepared):
         rows: NDArray[np.int64] | None = None,
     ) -> None:
         rows = np.arange(len(present)) if rows is None else rows
-        for name, value in (("_stored", stored), ("present", present), ("_rows", rows)):
-            object.__setattr__(self, name, value)
-
-    @property
-    def tensors(self) -> Mapping[str, Tensor]:
-        """What the network reads of these rows."""
-        stored: Mapping[str, Pieces] = self._stored  # type: ignore[attr-defined]
-        rows: NDArray[np.int64] = self._rows  # type: ignore[attr-defined]
-        return {name: torch.from_numpy(pieces.take(rows)) for name, pieces in stored.items()}
+        own: Any = {name: OnDisk(pieces, rows) for name, pieces in stored.items()}
+        # The record is frozen, and its check has nothing to say of these.
+        vars(self).update(tensors=own, present=present, _stored=stored, _rows=rows)
 
     def take(self, rows: Tensor) -> StoredPrepared:
         """Return the given rows, which stay on disk until they are asked for."""
-        own = self._rows[rows.numpy()]  # type: ignore[attr-defined]
-        return StoredPrepared(self._stored, self.present[rows], own)  # type: ignore[attr-defined]
-
-    @property
-    def is_embedded(self) -> bool:
-        """Whether a frozen backbone has already turned the rows into tokens."""
-        return "values" in self._stored  # type: ignore[attr-defined]
+        return StoredPrepared(self._stored, self.present[rows], self._rows[rows.numpy()])
 
     @property
     def n_near(self) -> int:
         """How many rows may be in one shuffle: those that a block of memory holds."""
-        stored: Mapping[str, Pieces] = self._stored  # type: ignore[attr-defined]
-        return max(1, 2 * BLOCK_BYTES // sum(pieces.row_bytes for pieces in stored.values()))
+        row_bytes = sum(pieces.row_bytes for pieces in self._stored.values())
+        return max(1, 2 * BLOCK_BYTES // row_bytes)
 
 
 def store_prepared(stream: Any, read: Callable[[Frame], Prepared], spool: Spool) -> StoredPrepared:

@@ -15,8 +15,8 @@ from torch import Tensor
 from asfusion._tokens import Prepared, Tokens
 
 _MOST_VALUES = 20_000_000
-_HASHED = 4096  # rows at a time
 _RUNS = 64  # of neighbours, in what is drawn from at a time
+_HASHED = 4096  # rows at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +54,16 @@ class Rows:
     def fingerprint(self) -> str:
         """Return a hash of the contents, which names the data of a checkpoint."""
         digest = hashlib.sha256()
-        for name in sorted(self.modalities):
+        parts = [self.targets, self.weights]
+        for name, prepared in sorted(self.modalities.items()):
             digest.update(name.encode())
-        _digest(digest, self.targets, self.weights)
-        for rows in torch.split(torch.arange(len(self)), _HASHED):
-            for _, prepared in sorted(self.modalities.items()):
-                part = prepared.take(rows)
-                _digest(digest, part.present, *(t for _, t in sorted(part.tensors.items())))
+            parts.extend([prepared.present, *(t for _, t in sorted(prepared.tensors.items()))])
+        for tensor in parts:
+            digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
+            for rows in torch.split(torch.arange(len(tensor)), _HASHED):
+                part = tensor[rows].contiguous().reshape(-1)
+                digest.update(part.view(torch.uint8).numpy().data)
         return digest.hexdigest()
-
-
-def _digest(digest: hashlib._Hash, *tensors: Tensor) -> None:
-    for tensor in tensors:
-        digest.update(repr((tuple(tensor.shape), tensor.dtype)).encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +81,7 @@ def precision_of(modalities: Mapping[str, Prepared]) -> torch.dtype:
     sums over rows then do not depend on how rows were grouped. Pixels, words and
     embeddings are computed in float32.
     """
-    dtypes = {tensor.dtype for tensor in _first_row(modalities)}
+    dtypes = {t.dtype for prepared in modalities.values() for t in prepared.tensors.values()}
     return torch.float64 if dtypes == {torch.float64} else torch.float32
 
 
@@ -95,14 +91,9 @@ def rows_per_pass(modalities: Mapping[str, Prepared], most: int) -> int:
     Volumes are large, and what a network makes of them larger still: 128 of them would take
     tens of gigabytes.
     """
-    values = sum(tensor[0].numel() for tensor in _first_row(modalities) if len(tensor))
+    tensors = [t for prepared in modalities.values() for t in prepared.tensors.values()]
+    values = sum(t[0].numel() for t in tensors if len(t))
     return max(1, min(most, _MOST_VALUES // max(1, values)))
-
-
-def _first_row(modalities: Mapping[str, Prepared]) -> list[Tensor]:
-    """Return all tensors with one row at most, which is what rows on disk bring into memory."""
-    parts = [part.take(torch.arange(min(1, len(part)))) for part in modalities.values()]
-    return [tensor for part in parts for tensor in part.tensors.values()]
 
 
 def collate(
@@ -116,15 +107,16 @@ def collate(
     inputs: dict[str, dict[str, Tensor] | Tokens] = {}
     present: dict[str, Tensor] = {}
     for name, prepared in modalities.items():
-        part = prepared.take(rows)
+        there = prepared.present[rows]
         tensors = {
-            key: _zero_absent(tensor, part.present).to(
-                device=device, dtype=dtype if tensor.is_floating_point() else None
+            key: _zero_absent(tensor[rows], there).to(
+                device=device, dtype=dtype if tensor.dtype.is_floating_point else None
             )
-            for key, tensor in part.tensors.items()
+            for key, tensor in prepared.tensors.items()
         }
-        present[name] = part.present.to(device)
-        inputs[name] = Tokens(tensors["values"], tensors["mask"]) if part.is_embedded else tensors
+        embedded = prepared.is_embedded
+        present[name] = there.to(device)
+        inputs[name] = Tokens(tensors["values"], tensors["mask"]) if embedded else tensors
     return Batch(inputs, present)
 
 
