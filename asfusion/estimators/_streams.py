@@ -238,18 +238,30 @@ def _said_at_once(model: Any, X: Any, ids: tuple[str, ...]) -> Iterator[Said]:
 def _columns(model: Any, said: Said, ids: tuple[str, ...], done: int) -> dict[str, Any]:
     """Return the columns of the file: which row it is, what is predicted, how probable it is."""
     n_rows = len(said.outputs)
-    table: dict[str, Any] = {name: said.piece.column(name) for name in ids}
-    if not ids:
-        table["row"] = np.arange(done, done + n_rows)
+    table = _predicted(model, said.outputs)
+    taken = [name for name in ids if name in table]
+    if taken:
+        msg = (
+            f"ids: expected columns that are named otherwise than predictions, got {quoted(taken)}."
+            " Rename them, as in X.rename({'prediction': 'earlier'})."
+        )
+        raise ColumnError(msg)
+    own = {name: said.piece.column(name) for name in ids}
+    return (own or {"row": np.arange(done, done + n_rows)}) | table
+
+
+def _predicted(model: Any, outputs: Floats) -> dict[str, Any]:
+    n_rows = len(outputs)
     target = model.target_
+    table: dict[str, Any] = {}
     if hasattr(model, "classes_"):
-        table["prediction"] = call_classes(model, said.outputs)
+        table["prediction"] = call_classes(model, outputs)
     else:
-        shaped = np.asarray(target.shaped(said.outputs)).reshape(n_rows, -1)
+        shaped = np.asarray(target.shaped(outputs)).reshape(n_rows, -1)
         names = ["prediction"] if shaped.shape[1] == 1 else _numbered("prediction", model)
         table |= dict(zip(names, shaped.T, strict=True))
     if target.is_probability:
-        table |= dict(zip(_numbered("probability", model), said.outputs.T, strict=True))
+        table |= dict(zip(_numbered("probability", model), outputs.T, strict=True))
     return table
 
 

@@ -188,6 +188,60 @@ def test_notes_are_learned_from_as_many_rows_as_there_is_room_for(table, share, 
     np.testing.assert_allclose(pieces, memory.predict_proba(rows), atol=1e-6)
 
 
+def test_columns_of_any_kind_are_learned_as_in_memory(monkeypatch):
+    n = 60
+    day = pl.datetime_range(pl.datetime(2020, 1, 1), pl.datetime(2020, 2, 29), "1d", eager=True)
+    rows = pl.DataFrame(
+        {
+            "^whole$": pl.Series([None if k % 7 == 0 else k for k in range(n)], dtype=pl.Int8),
+            "real": pl.Series([k * 0.5 for k in range(n)], dtype=pl.Float32),
+            "flag": [None if k % 5 == 0 else k % 2 == 0 for k in range(n)],
+            "moment": day,
+            "date": day.cast(pl.Date),
+            "long": pl.Series([k * 1000 for k in range(n)], dtype=pl.Duration("ms")),
+            "exact": pl.Series([k % 9 for k in range(n)]).cast(pl.Decimal(10, 2)),
+            "kind": pl.Series(["a", "b", None] * 20, dtype=pl.Categorical),
+            "grade": pl.Series(["low", "high", "low"] * 20, dtype=pl.Enum(["low", "mid", "high"])),
+            "written": [f"2024-01-{k % 28 + 1:02}" for k in range(n)],
+        }
+    )
+    y, weight = np.arange(n) % 2, np.arange(n) % 3 + 0.5
+    labs = {"labs": af.TabularEncoder(number_embedding="piecewise_linear")}
+    memory = af.EarlyFusionClassifier(labs, **SETTINGS).fit(rows, y, sample_weight=weight)
+    monkeypatch.setattr("asfusion.streams.table.resident_bytes", lambda: 10**12)  # one by one
+    monkeypatch.setattr("asfusion.streams.table._LEAST_ROWS", 1)
+    monkeypatch.setattr("asfusion.streams.table._MOST_ROWS", 7)
+    for lazy in (rows.lazy(), rows.lazy().filter(pl.col("real") >= 0)):
+        pieces = af.EarlyFusionClassifier(labs, **SETTINGS).fit(lazy, y, sample_weight=weight)
+        assert pieces.encoders_["labs"].plan_ == memory.encoders_["labs"].plan_
+        np.testing.assert_allclose(
+            pieces.predict_proba(lazy), memory.predict_proba(rows), rtol=0, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize("family", [af.EarlyFusionClassifier, af.JointFusionClassifier])
+def test_films_and_tables_learn_together(family, table, tmp_path, monkeypatch):
+    from PIL import Image
+
+    monkeypatch.setattr("asfusion.streams.table._LEAST_ROWS", 1)
+    monkeypatch.setattr("asfusion.streams.table._MOST_ROWS", 5)
+    files = []
+    for row in range(16):
+        films = np.full((24, 24), 16 * row, dtype=np.uint8)
+        Image.fromarray(films).save(tmp_path / f"{row}.png")
+        files.append(None if row == 3 else str(tmp_path / f"{row}.png"))
+    rows = table.head(16).with_columns(film=pl.Series(files), died=pl.Series([0, 1] * 8))
+    image = af.ImageEncoder("film", size=32)
+    joint = af.JointFusionClassifier(max_epochs=1, **SETTINGS)
+    more = {"max_epochs": 1} if family is af.JointFusionClassifier else {"network": joint}
+    both = {"film": image, "labs": af.TabularEncoder(["esr"])}
+    memory = family(both, **SETTINGS, **more).fit(rows.drop("died"), rows["died"])
+    pieces = family(both, **SETTINGS, **more).fit(rows.lazy(), "died")
+    np.testing.assert_allclose(
+        pieces.predict_proba(rows.lazy()), memory.predict_proba(rows), atol=1e-6
+    )
+
+
 # -- what is refused ---------------------------------------------------------------------
 
 

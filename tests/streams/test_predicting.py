@@ -136,6 +136,9 @@ def test_columns_and_rows_that_are_not_there(table, model, tmp_path: Path):
         model.predict_to(table.lazy(), tmp_path / "said.parquet", ids="who")
     with pytest.raises(ColumnError, match="ids: expected the column 'who' in X"):
         model.predict_to(table, tmp_path / "said.parquet", ids="who")
+    earlier = table.with_columns(prediction=pl.lit(1)).lazy()
+    with pytest.raises(ColumnError, match="ids: expected columns .* otherwise .* got 'prediction'"):
+        model.predict_to(earlier, tmp_path / "said.parquet", ids="prediction")
     with pytest.raises(InputError, match="at least 1 row, got none"):
         model.predict(table.head(0).lazy())
     with pytest.raises(OSError, match="expected a file to read or to write"):
