@@ -16,7 +16,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.streams.boosting import boost, can_boost, check_boosting
 from asfusion.streams.linear import can_fit_linear, fit_linear
 from asfusion.streams.matrix import Matrix
-from asfusion.streams.spool import Spool, Stored
+from asfusion.streams.spool import SMALL, Spool, Stored
 from asfusion.targets._base import Target
 
 Floats = NDArray[np.float64]
@@ -63,7 +63,7 @@ class StreamedFeatures:
         self._places = _places(model, frame.first())
         self._stored: Stored = frame.store(self._side_by_side, self._dtype)
         self.present = np.zeros((len(rows), len(self._places)), dtype=bool)
-        for place, block in self._stored.blocks():
+        for place, block in self._stored.blocks(SMALL):
             self.present[place] = block[:, -len(self._places) :] > 0
         for number, name in enumerate(self._places):
             check_some(name, self.present[:, number])
@@ -94,7 +94,7 @@ class StreamedFeatures:
         """Return weighted means (F,) of the features, or of their squares around a centre."""
         width = self._stored.shape[1] - len(self._places)
         sums = np.zeros(width)
-        for place, block in self._stored.blocks():
+        for place, block in self._stored.blocks(SMALL):
             around = np.asarray(block[:, :width], dtype=np.float64) - center
             for number, own in enumerate(self._places.values()):
                 part = np.where(self.present[place, number, None], around[:, own], 0.0) ** power

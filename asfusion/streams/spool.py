@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from asfusion.streams.memory import BLOCK_BYTES
 
+SMALL = 8  # of these parts is a block made that is copied while it is changed
 _AROUND = 2**16
 _DROP = getattr(mmap, "MADV_DONTNEED", None)
 
@@ -124,8 +125,9 @@ class Stored:
         """Put what `change` makes of each block (n, at most W) in its place."""
         self._map = None
         with self._path.open("r+b") as file:
-            for start in range(0, self._n_rows, self.block_rows):
-                n_rows = min(self.block_rows, self._n_rows - start)
+            step = max(1, self.block_rows // SMALL)
+            for start in range(0, self._n_rows, step):
+                n_rows = min(step, self._n_rows - start)
                 file.seek(start * self.row_bytes)
                 block = np.empty((n_rows, *self._row), self.dtype)
                 file.readinto(block.data)
@@ -153,10 +155,11 @@ class Stored:
         self._let_go((end - start) * self.row_bytes)
         return self._all[start:end]
 
-    def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
-        """Yield all rows in blocks, each good until the next."""
-        for start in range(0, self._n_rows, self.block_rows):
-            place = slice(start, min(start + self.block_rows, self._n_rows))
+    def blocks(self, part: int = 1) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield all rows in blocks, or parts of such, each good until the next."""
+        step = max(1, self.block_rows // part)
+        for start in range(0, self._n_rows, step):
+            place = slice(start, min(start + step, self._n_rows))
             yield place, self.between(place.start, place.stop)
 
     @property

@@ -19,7 +19,7 @@ from asfusion._checks import quoted
 from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
-from asfusion.streams.memory import BLOCK_BYTES, ROW_BYTES, resident_bytes
+from asfusion.streams.memory import BLOCK_BYTES, ROW_BYTES, SORTED_BYTES, resident_bytes
 from asfusion.streams.reading import asked, collected, count
 from asfusion.streams.spool import Spool, Stored
 
@@ -28,7 +28,6 @@ Floats = NDArray[np.float64]
 
 _CELL_BYTES, _TEXT_BYTES = 8, 48  # text is taken to be so long
 _LEAST_ROWS, _MOST_ROWS = 256, 2**17
-_SORTED_BYTES = 64  # of each cell of a column whose quantiles are learned, all copies together
 _SAMPLED = 0.25  # share of the bound for rows that an encoder learns from as a whole
 _PLAIN = re.compile(r"\s*(Parquet SCAN|DF) \[")
 
@@ -162,7 +161,7 @@ class Stream(Frame):
         What is learned of each column by itself, such as its median, is exact in this way.
         """
         room = int(self._memory_gb * 1e9) - resident_bytes()
-        room = room // 2 - len(self) * (ROW_BYTES + _SORTED_BYTES)
+        room = room // 2 - len(self) * (ROW_BYTES + SORTED_BYTES)
         part: list[str] = []
         taken = 0
         for name in names:

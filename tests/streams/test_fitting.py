@@ -266,7 +266,7 @@ def test_films_and_tables_learn_together(family, table, tmp_path, monkeypatch):
             r"lazy LazyFrame\. Call \.collect\(\) .*Early and joint fusion fit on a LazyFrame",
             InputError,
         ),
-        (early(memory_gb=0.1), r"memory_gb: expected at least 0\.27 for 600", ConfigurationError),
+        (early(memory_gb=0.1), r"memory_gb: expected at least 0\.6 for 600", ConfigurationError),
         (early(memory_gb="2"), "memory_gb: expected a number in", ConfigurationError),
         (
             early().set_params(encoders={"all": af.TabularEncoder(["crp", "died"])}),
