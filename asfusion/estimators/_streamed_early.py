@@ -58,8 +58,9 @@ class StreamedFeatures:
         self._model, self._weight = model, rows.sample_weight
         frame: Any = rows.frame
         self.spool: Spool = frame.spool
-        # XGBoost reads single precision whatever it is given.
-        self._dtype = np.float64 if is_linear(model.estimator) else np.float32
+        # XGBoost reads single precision whatever it is given; scaled before it is rounded.
+        rounded = not is_linear(model.estimator) and model.scale in ("auto", "none")
+        self._dtype = np.float32 if rounded else np.float64
         self._places = _places(model, frame.first())
         self._stored: Stored = frame.store(self._side_by_side, self._dtype)
         self.present = np.zeros((len(rows), len(self._places)), dtype=bool)

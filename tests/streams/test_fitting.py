@@ -76,6 +76,13 @@ def test_trees_of_one_block_are_those_of_memory_to_the_bit(table, visits):
         np.testing.assert_array_equal(pieces.predict_proba(X), memory.predict_proba(X))
 
 
+def test_trees_of_scaled_features_are_asked_what_they_learned(table, visits):
+    X = table.drop("died")
+    memory = early(TREES, scale="columns").fit(X, table["died"])
+    pieces = early(TREES, scale="columns").fit(pl.scan_parquet(visits), "died")
+    np.testing.assert_allclose(pieces.predict_proba(X), memory.predict_proba(X), atol=1e-6)
+
+
 @pytest.mark.usefixtures("small_pieces")
 def test_trees_of_many_blocks_bin_features_a_little_otherwise(table, visits):
     X = table.drop("died")
