@@ -109,7 +109,7 @@ class StreamedFeatures:
             name: np.asarray(block[:, columns], dtype=np.float64)
             for name, columns in self._places.items()
         }
-        return self._model._scaled(self._model._fill(blocks)[0])
+        return np.asarray(self._model._scaled(self._model._fill(blocks)[0]))
 
 
 def _places(model: Any, first: Frame) -> dict[str, slice]:
@@ -128,7 +128,8 @@ def fit_streamed(
     target, penalty = model.target_, None
     if is_linear(model.estimator):
         known = rows.y, rows.loss_weight, rows.groups
-        penalty = choose_penalty(target, features, *known, seed=0)  # type: ignore[arg-type]
+        on_disk: Any = features  # of which some rows are taken into memory
+        penalty = choose_penalty(target, on_disk, *known, seed=0)
         estimator = target.linear(penalty)
     else:
         estimator = model_of(target, model.estimator)
