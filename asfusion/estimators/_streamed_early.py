@@ -122,7 +122,7 @@ def _places(model: Any, first: Frame) -> dict[str, slice]:
 
 
 def fit_streamed(
-    model: Any, features: Matrix, rows: TrainingRows, seed: int, spool: Spool
+    model: Any, features: Matrix, rows: TrainingRows, spool: Spool
 ) -> tuple[Any, float | None]:
     """Return the fitted estimator, and the penalty that was chosen for it, if any was."""
     target, penalty = model.target_, None
@@ -133,7 +133,7 @@ def fit_streamed(
         estimator = target.linear(penalty)
     else:
         estimator = model_of(target, model.estimator)
-    part, y = target.for_part(seeded_copy(estimator, seed), rows.y)
+    part, y = target.for_part(seeded_copy(estimator, model._seed("estimator")), rows.y)
     if can_boost(part):
         return boost(part, features, y, rows.loss_weight, spool), penalty
     if not can_fit_linear(part):  # one that was wrapped

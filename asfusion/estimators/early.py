@@ -111,8 +111,7 @@ class _EarlyFusion(FusionEstimator):
         features = made.filled()
         rows = rows.take(np.flatnonzero(made.present.any(axis=1)))
         self._check_teaching(rows)
-        seed = self._seed("estimator")
-        self.estimator_, self.penalty_ = fit_streamed(self, features, rows, seed, made.spool)
+        self.estimator_, self.penalty_ = fit_streamed(self, features, rows, made.spool)
 
     def _check_teaching(self, rows: TrainingRows) -> None:
         """Raise where the rows that have a modality are too much alike."""
