@@ -13,6 +13,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.tmp")
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
@@ -38,11 +39,21 @@ def write_file(
     that can be made again. A new file has the rights that the umask leaves, or those of the
     file `like`; one that is replaced keeps its own, as with `open`.
     """
+    with replaced(path, durable=durable, like=like) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def replaced(path: Path, *, durable: bool = True, like: Path | None = None) -> Iterator[BinaryIO]:
+    """Yield a file to write to, which takes the place of `path` at the end of the block.
+
+    Parameters are those of `write_file`. After an error, what was there before still is.
+    """
     handle, temporary = _temporary(path)
     try:
         with os.fdopen(handle, "wb") as file:
             _keep_rights(path if path.exists() else like, temporary)
-            file.write(content)
+            yield file
             file.flush()
             if durable:
                 os.fsync(file.fileno())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import weakref
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -52,6 +52,9 @@ class Frame:
     Build it with `Frame.read`. Missing cells are None in `strings` and NaN in
     `numbers`, whatever the container calls them (None, NaN, NaT, pd.NA, null).
     """
+
+    # Whether rows are read in pieces, see `asfusion.streams`.
+    is_streamed: bool = False
 
     def __init__(
         self, native: Any, *, is_array: bool, origin: NDArray[np.int64] | None = None
@@ -255,6 +258,10 @@ class Frame:
         """Return the cells of a column as they are."""
         return list(self._frame.get_column(name).to_list())
 
+    def column(self, name: str) -> Any:
+        """Return a column as the pandas or polars Series that it is."""
+        return self._frame.get_column(name).to_native()
+
     def known(self, name: str) -> NDArray[np.bool_]:
         """Return which cells of a column are neither missing, blank text nor empty lists."""
         dtype = self._types[name]
@@ -345,6 +352,20 @@ class Frame:
             if np.isinf(block).any():
                 self._refuse_first(names)
             yield rows, block
+
+    def by_columns(self, names: Sequence[str]) -> Iterator[tuple[list[str], Frame]]:
+        """Yield names, and all rows with these columns: in memory, all names at once."""
+        yield list(names), self
+
+    def sample(
+        self, names: Sequence[str], weight: NDArray[np.float64]
+    ) -> tuple[Frame, NDArray[np.float64]]:
+        """Return rows in memory that have the columns, and their weights: here, all rows."""
+        return self, weight
+
+    def read_by(self, read: Callable[[Frame], Any]) -> Any:
+        """Return what `read` makes of all rows."""
+        return read(self)
 
     def days(self, name: str) -> NDArray[np.float64]:
         """Return a date column as days since 1970-01-01, missing cells as NaN.
@@ -539,12 +560,18 @@ def _array_to_native(X: NDArray[Any]) -> Any:
     return pd.DataFrame(X, columns=_names_of_array(X.shape[1]), copy=False)
 
 
+def is_lazy(X: Any) -> bool:
+    """Return whether X is a polars LazyFrame, whose rows some can read in pieces."""
+    return type(X).__name__ == "LazyFrame"
+
+
 def _refuse_lazy(X: Any) -> None:
     """Raise for frames whose rows are not in memory yet."""
     module = type(X).__module__.split(".")[0]
-    is_lazy = type(X).__name__ == "LazyFrame" or module in {"dask", "pyspark", "duckdb", "ibis"}
-    if is_lazy:
+    if is_lazy(X) or module in {"dask", "pyspark", "duckdb", "ibis"}:
         msg = f"X: expected a table in memory, got the lazy {type(X).__name__}. {_LAZY_FIX}"
+        if is_lazy(X):
+            msg += " Early and joint fusion fit on a LazyFrame as it is, and every fusion predicts."
         raise InputError(msg)
 
 

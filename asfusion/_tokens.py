@@ -151,6 +151,11 @@ class Prepared:
         return Prepared({k: v[rows] for k, v in self.tensors.items()}, self.present[rows])
 
     @property
+    def n_near(self) -> int:
+        """How many rows at a time may be drawn in any order: all of them, in memory."""
+        return len(self)
+
+    @property
     def is_embedded(self) -> bool:
         """Whether a frozen backbone has already turned the rows into tokens."""
         return "values" in self.tensors

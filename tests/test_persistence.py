@@ -543,7 +543,7 @@ def test_no_parameter_of_a_machine_is_saved() -> None:
         if local - getattr(kind, "_local_params", frozenset()):
             found[kind.__name__] = local
     assert found == {}
-    assert JointFusionClassifier._local_params == {"checkpoint", "device"}
+    assert JointFusionClassifier._local_params == {"checkpoint", "device", "memory_gb"}
     assert ImageEncoder._local_params == {"download", "root", "store"}
 
 

@@ -341,6 +341,12 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         width = self._network().backbone.d_out
         return np.asarray([f"{stem}_{i}" for i in range(width)], dtype=object)
 
+    def _rows_to_learn(
+        self, frame: Frame, weight: NDArray[np.float64]
+    ) -> tuple[Frame, NDArray[np.float64]]:
+        """Return the rows that `fit` reads, in memory, with their weights."""
+        return frame.sample(self._columns_among(frame.columns) or frame.columns, weight)
+
     def _probe_cells(self) -> dict[str, list[Any]]:
         """Return cells of rows that are nobody's, of columns that hold what can be made up."""
         return {}

@@ -187,6 +187,13 @@ class TabularEncoder(FeatureEncoder):
         self.feature_names_ = plan.feature_names()
         return self
 
+    def _rows_to_learn(
+        self, frame: Frame, weight: NDArray[np.float64]
+    ) -> tuple[Frame, NDArray[np.float64]]:
+        """Return the rows as they are: columns are learned one by one, unless rows are ranked."""
+        by_column = self.scale != "rank_within_row"
+        return (frame, weight) if by_column else super()._rows_to_learn(frame, weight)
+
     def prepare(self, X: Any) -> Prepared:
         """Turn rows into features and presence.
 

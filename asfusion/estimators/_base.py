@@ -20,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._arrays import read_weights
 from asfusion._checks import check_modality_name, check_row_labels
 from asfusion._door import learns, public
-from asfusion._frames import Frame
+from asfusion._frames import Frame, is_lazy
 from asfusion._launch import together
 from asfusion._progress import progress_shown, tell
 from asfusion._random import derive_seed, draw_seed
@@ -46,6 +46,7 @@ from asfusion.estimators._rows import (
 )
 from asfusion.estimators._scored import ScoredClassifier, ScoredRegressor
 from asfusion.estimators._splits import inner_splits
+from asfusion.estimators._streams import Given, InPieces, opened, said_of
 from asfusion.estimators._threshold import (
     DEFAULT,
     call_classes,
@@ -58,6 +59,7 @@ from asfusion.targets._base import Target
 from asfusion.targets.classes import Classes
 from asfusion.targets.numbers import Numbers
 
+MEMORY_GB = 2.0  # where rows are read in pieces
 _FOLDS = 5  # of the predictions by which a threshold is chosen
 
 Encoders = Mapping[str, Encoder]
@@ -73,7 +75,7 @@ def estimator_class(family: str, target: Target) -> Any:
     return _CLASSES[family, target.face]
 
 
-class FusionEstimator(Probed, Bundled, PartsMixin):
+class FusionEstimator(InPieces, Probed, Bundled, PartsMixin):
     """Common face of all fusion estimators.
 
     A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and
@@ -150,8 +152,9 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
         ConfigurationError
             If a parameter is unusable.
         """
-        with progress_shown(bool(self.verbose)), together():
-            rows = self._read_training(X, y, groups, sample_weight)
+        given = Given(X, y, groups, sample_weight)
+        with progress_shown(bool(self.verbose)), together(), opened(self, given) as given:
+            rows = self._read_training(*given)
             self._fit_rows(rows, resume=resume)
             self._finish(rows)
             self._let_go()
@@ -379,7 +382,8 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
             if not cells_present(rows.frame, columns_of(encoder, rows.frame)).any():
                 warn_user(f"Modality {name!r}: no training row has it. It is left out.")
                 continue
-            fitted[name] = encoder.fit(rows.frame, sample_weight=rows.sample_weight)
+            own, weight = encoder._rows_to_learn(rows.frame, rows.sample_weight)
+            fitted[name] = encoder.fit(own, sample_weight=weight)
         if not fitted:
             msg = "X: expected at least one modality with data, got only missing cells."
             raise InputError(msg)
@@ -408,18 +412,15 @@ class FusionEstimator(Probed, Bundled, PartsMixin):
     def _outputs(self, X: Any) -> NDArray[np.float64]:
         """Return outputs (N, K); rows without any modality get the training prior."""
         check_is_fitted(self)
+        if is_lazy(X):
+            return np.concatenate([said.outputs for said in said_of(self, X)])
         frame = self._read_X(X, reset=False)
         with progress_shown(bool(self.verbose)):
             outputs, present = self._raw(frame)
         for encoder in self._modality_encoders().values():
             encoder._tell_gaps(frame)
-        if not present.all():
-            warn_user(
-                f"{int((~present).sum())} row(s) have none of the fitted modalities: the "
-                "prediction for them is the mean of the training rows."
-            )
-            outputs = np.where(present[:, None], outputs, self.prior_)
-        return np.asarray(outputs)
+        self._tell_absent(int((~present).sum()))
+        return np.where(present[:, None], outputs, self.prior_)
 
     def _seed(self, *keys: object) -> int:
         """Return a seed for one purpose; drawn once per fit."""

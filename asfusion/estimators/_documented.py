@@ -54,6 +54,10 @@ device : str
     ``"auto"``, or a torch device.
 checkpoint : path, optional
     Folder for a crash-safe checkpoint, from which ``fit(..., resume=True)`` goes on.
+memory_gb : float
+    Most memory, in GB, that the process is to take while the rows of a LazyFrame are read in
+    pieces; rows in memory do not ask for it. What is read and learned does not depend on it,
+    unless the words of notes fill more than a quarter of it.
 members : "auto", sequence of str, or dict of str to estimator
     What may join: some of ``"late mean"``, ``"late product"``, ``"early linear"``,
     ``"early forest"``, ``"early boosted"`` and ``"joint"``, or fusion estimators of your own by

@@ -23,7 +23,7 @@ from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import stack_embeddings
 from asfusion.encoders._embedding import embed_prepared
-from asfusion.estimators._base import FusionEstimator
+from asfusion.estimators._base import MEMORY_GB, FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import hold_out
@@ -63,7 +63,8 @@ class JointFusion(FusionEstimator):
     """
 
     _family = "joint"
-    _local_params = frozenset({"checkpoint", "device"})
+    _streams = True
+    _local_params = frozenset({"checkpoint", "device", "memory_gb"})
     has_gradients = True
     # Rows without y, while a fit that learns from them goes on.
     _unlabelled: Unlabelled | None = None
@@ -83,6 +84,7 @@ class JointFusion(FusionEstimator):
         test_time_views: int = 1,
         device: str = "auto",
         checkpoint: str | Path | None = None,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -99,6 +101,7 @@ class JointFusion(FusionEstimator):
         self.test_time_views = test_time_views
         self.device = device
         self.checkpoint = checkpoint
+        self.memory_gb = memory_gb
         self.verbose = verbose
         self.random_state = random_state
         self.target = target
@@ -134,6 +137,14 @@ class JointFusion(FusionEstimator):
         if len(others.patients):
             self._unlabelled = others._replace(frame=self._read_X(others.frame, reset=False))
         return rows
+
+    def _check_streamed(self) -> None:
+        if self.pretrain is not None:
+            msg = (
+                "pretrain: expected None for rows that are read in pieces, got "
+                f"{in_words(self.pretrain)}. Leave it out, or pass X.collect()."
+            )
+            raise ConfigurationError(msg)
 
     def _adopt(self, parent: FusionEstimator) -> Self:
         self._unlabelled = getattr(parent, "_unlabelled", None)
@@ -366,10 +377,15 @@ class JointFusion(FusionEstimator):
             width = cast(EncoderNetwork, self.network_.encoders[name]).backbone.d_out
             nothing = stack_embeddings([None] * len(frame), width)
             return Prepared.embedded(nothing, torch.zeros(len(frame), dtype=torch.bool))
-        if not encoder.is_frozen:
-            return encoder.prepare(frame)
-        with precision_asked(self._where["precision"]):
-            return encoder.embed(frame, self.device)
+
+        def read(rows: Frame) -> Prepared:
+            if not encoder.is_frozen:
+                return encoder.prepare(rows)
+            with precision_asked(self._where["precision"]):
+                return encoder.embed(rows, self.device)
+
+        prepared: Prepared = frame.read_by(read)
+        return prepared
 
     @property
     def _where(self) -> dict[str, Any]:

@@ -67,6 +67,8 @@ def choose_penalty(
         rows = _some(len(y), groups, most, seed)
         features, y, weight = features[rows], y[rows], weight[rows]
         groups = None if groups is None else groups[rows]
+    else:
+        features = features[:]  # which few rows on disk bring into memory
     if groups is None:
         features, y, weight = _once(features, y, weight)
     folds = _folds(target, y, groups, seed)

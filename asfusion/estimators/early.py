@@ -19,6 +19,7 @@ from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import (
+    MEMORY_GB,
     FusionClassifier,
     FusionEstimator,
     FusionRegressor,
@@ -32,6 +33,13 @@ from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import fit_part
 from asfusion.estimators._sparse import center_and_spread as sparse_moments
 from asfusion.estimators._sparse import present_rows, reads_sparse, side_by_side, with_stand_in
+from asfusion.estimators._streamed_early import (
+    Moments,
+    StreamedFeatures,
+    check_some,
+    check_streamable,
+    fit_streamed,
+)
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 
@@ -47,6 +55,8 @@ class _EarlyFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "early"
+    _streams = True
+    _local_params = frozenset({"memory_gb"})
     _before_last: ClassVar[str] = "encoders_"
 
     def __init__(
@@ -56,6 +66,7 @@ class _EarlyFusion(FusionEstimator):
         *,
         scale: Scale = "auto",
         network: Any = None,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -64,6 +75,7 @@ class _EarlyFusion(FusionEstimator):
         self.estimator = estimator
         self.scale = scale
         self.network = network
+        self.memory_gb = memory_gb
         self.verbose = verbose
         self.random_state = random_state
         self.target = target
@@ -81,21 +93,40 @@ class _EarlyFusion(FusionEstimator):
 
     def _fit_last(self, rows: TrainingRows) -> None:
         """Fit the estimator to what the fitted encoders make of the rows."""
+        if rows.frame.is_streamed:
+            self._fit_last_streamed(rows)
+            return
         blocks = self._blocks(rows.frame)
         self._learn_filling(blocks, rows)
         features, present = self._fill(blocks)
         kept = np.flatnonzero(present)
         if len(kept) < len(rows):
             rows, features = rows.take(kept), features[kept]
+        self._check_teaching(rows)
+        self.estimator_, self.penalty_ = self._fit_head(
+            self._scaled(features), rows, self._seed("estimator")
+        )
+
+    def _fit_last_streamed(self, rows: TrainingRows) -> None:
+        """Do the same for rows that are read in pieces."""
+        made = StreamedFeatures(self, rows)
+        self._set_filling(made.moments())
+        features = made.filled()
+        rows = rows.take(np.flatnonzero(made.present.any(axis=1)))
+        self._check_teaching(rows)
+        self.estimator_, self.penalty_ = fit_streamed(self, features, rows, made.spool)
+
+    def _check_teaching(self, rows: TrainingRows) -> None:
+        """Raise where the rows that have a modality are too much alike."""
         if not self.target_.can_teach(rows.y):
             msg = (
                 f"X: {self.target_.lacks(rows.y, 'with a modality')}. The other rows have no "
                 "cell that an encoder reads."
             )
             raise InputError(msg)
-        self.estimator_, self.penalty_ = self._fit_head(
-            self._scaled(features), rows, self._seed("estimator")
-        )
+
+    def _check_streamed(self) -> None:
+        check_streamable(self._target(), self.estimator, self._check_encoders())
 
     def _with_last(self, estimator: Any, rows: TrainingRows) -> Self:
         """Return the same fitted encoders with another estimator, fitted to the same rows."""
@@ -197,24 +228,25 @@ class _EarlyFusion(FusionEstimator):
 
     def _learn_filling(self, blocks: dict[str, NDArray[np.float64]], rows: TrainingRows) -> None:
         """Learn what stands in for an absent modality, and the scale of each feature."""
-        self.centers_, self.scales_, names = {}, {}, []
-        self.flagged_ = []
+        moments: Moments = {}
         for name, block in blocks.items():
             present = _present(block)
-            if not present.any():
-                msg = (
-                    f"encoders[{name!r}]: expected something that it can read in at least one "
-                    f"training row, got {len(present)} row(s) without. Were regions looked for "
-                    "that were not found? Otherwise check its columns, or leave this modality out."
-                )
-                raise InputError(msg)
+            check_some(name, present)
             known = block, present, rows.sample_weight[present]
-            center, spread = (sparse_moments if issparse(block) else _center_and_spread)(*known)
+            found = (sparse_moments if issparse(block) else _center_and_spread)(*known)
+            moments[name] = *found, bool(present.all())
+        self._set_filling(moments)
+
+    def _set_filling(self, moments: Moments) -> None:
+        """Take over centre and spread of each modality, and whether it is never absent."""
+        self.centers_, self.scales_, names = {}, {}, []
+        self.flagged_ = []
+        for name, (center, spread, is_full) in moments.items():
             self.centers_[name] = center
             self.scales_[name] = self._scale_of(name, spread)
             own = self.encoders_[name].get_feature_names_out()
             names += [f"{name}__{feature}" for feature in own]
-            if not present.all():
+            if not is_full:
                 self.flagged_.append(name)
         self.feature_names_ = [*names, *(f"{name}__present" for name in self.flagged_)]
 
@@ -454,6 +486,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
     network
     class_weight
     threshold
+    memory_gb
     verbose
     random_state
     target
@@ -505,6 +538,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
         network: Any = None,
         class_weight: Any = None,
         threshold: Any = 0.5,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -514,6 +548,7 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
             estimator,
             scale=scale,
             network=network,
+            memory_gb=memory_gb,
             verbose=verbose,
             random_state=random_state,
             target=target,
@@ -541,6 +576,7 @@ class EarlyFusionRegressor(FusionRegressor, _EarlyFusion):
         `scale` says otherwise.
     scale
     network
+    memory_gb
     verbose
     random_state
     target

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from asfusion.estimators._base import FusionClassifier, FusionRegressor
+from asfusion.estimators._base import MEMORY_GB, FusionClassifier, FusionRegressor
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
 from asfusion.fusion._base import Fusion
@@ -39,6 +39,7 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         ten rows for each feature of the tables.
     class_weight
     threshold
+    memory_gb
     verbose
     random_state
     target
@@ -95,6 +96,7 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         label_smoothing: float | Literal["auto"] = "auto",
         class_weight: Any = None,
         threshold: Any = 0.5,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -112,6 +114,7 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
             test_time_views=test_time_views,
             device=device,
             checkpoint=checkpoint,
+            memory_gb=memory_gb,
             verbose=verbose,
             random_state=random_state,
             target=target,
@@ -145,6 +148,7 @@ class JointFusionRegressor(FusionRegressor, JointFusion):
     test_time_views
     device
     checkpoint
+    memory_gb
     verbose
     random_state
     target

@@ -27,6 +27,7 @@ class JointFusionMultilabel(FusionMultilabel, JointFusion):
     test_time_views
     device
     checkpoint
+    memory_gb
     verbose
     random_state
     target

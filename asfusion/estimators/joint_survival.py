@@ -28,6 +28,7 @@ class JointFusionSurvival(FusionSurvival, JointFusion):
     test_time_views
     device
     checkpoint
+    memory_gb
     verbose
     random_state
     target

@@ -85,6 +85,7 @@ class EarlyFusionMultilabel(FusionMultilabel, _EarlyFusion):
         that were left out; 1 with fewer than 40 of them.
     scale
     network
+    memory_gb
     verbose
     random_state
     target

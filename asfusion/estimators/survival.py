@@ -164,6 +164,7 @@ class EarlyFusionSurvival(FusionSurvival, _EarlyFusion):
         fewer than 40 patients or 5 events.
     scale
     network
+    memory_gb
     verbose
     random_state
     target

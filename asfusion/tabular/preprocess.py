@@ -148,12 +148,8 @@ class TablePreprocessor:
         weights = np.ones(len(frame)) if weights is None else np.asarray(weights, dtype=float)
         if not weights.all():
             frame, weights = frame.take(weights > 0), weights[weights > 0]
-        try:
-            self.plans = self._learn(frame, columns, weights)
-        except (ColumnError, InputError):
-            for name in columns:  # the first column that cannot be read is told
-                self._learn_one(frame, name, weights)
-            raise
+        parts = frame.by_columns(columns)
+        self.plans = [plan for own, part in parts for plan in self._learn(part, own, weights)]
         return self
 
     def feature_names(self) -> list[str]:
@@ -233,6 +229,14 @@ class TablePreprocessor:
         return made
 
     def _learn(self, frame: Frame, columns: list[str], weights: Array) -> list[ColumnPlan]:
+        try:
+            return self._learn_all(frame, columns, weights)
+        except (ColumnError, InputError):
+            for name in columns:  # the first column that cannot be read is told
+                self._learn_one(frame, name, weights)
+            raise
+
+    def _learn_all(self, frame: Frame, columns: list[str], weights: Array) -> list[ColumnPlan]:
         """Learn columns that are stored as numbers by blocks, and the others one by one."""
         learned = self._learn_ranks(frame, columns, weights) if self.rank_rows else {}
         others = [name for name in columns if name in frame.plain and name not in learned]

@@ -17,6 +17,7 @@ from asfusion.nn._passes import Precision
 from asfusion.nn._placed import Placed, placed
 
 _MOST_VALUES = 20_000_000
+_RUNS = 64  # of neighbours, in what is drawn from at a time
 _HASHED = 4096  # rows at a time
 
 
@@ -54,8 +55,9 @@ class Rows:
         return rows if self.positions is None else self.positions[rows]
 
     def batches(self, batch_size: int) -> Iterator[Tensor]:
-        """Yield shuffled batches."""
-        yield from batches(len(self), batch_size)
+        """Yield shuffled batches; rows on disk that lie together are drawn together."""
+        near = min((prepared.n_near for prepared in self.modalities.values()), default=len(self))
+        yield from batches(len(self), batch_size, near=near)
 
     def fingerprint(self) -> str:
         """Return a hash of the contents, which names the data of a checkpoint."""
@@ -137,12 +139,24 @@ def inputs_of(
     return tokens.all_real() if prepared.is_complete else tokens
 
 
-def batches(n_rows: int, batch_size: int) -> Iterator[Tensor]:
-    """Yield shuffled batches; rows that fit into one stay as they are."""
+def batches(n_rows: int, batch_size: int, near: int | None = None) -> Iterator[Tensor]:
+    """Yield shuffled batches; rows that fit into one stay as they are.
+
+    With `near`, so many rows are shuffled at a time: short runs of neighbours from all over.
+    """
     if n_rows <= batch_size:
         yield torch.arange(n_rows)
         return
-    yield from torch.split(torch.randperm(n_rows), batch_sizes(n_rows, batch_size))
+    order = torch.randperm(n_rows) if near is None or near >= n_rows else _runs(n_rows, near)
+    yield from torch.split(order, batch_sizes(n_rows, batch_size))
+
+
+def _runs(n_rows: int, near: int) -> Tensor:
+    """Return all rows in an order in which each `near` of them come from few places."""
+    runs = torch.split(torch.arange(n_rows), max(1, near // _RUNS))
+    drawn = torch.cat([runs[number] for number in torch.randperm(len(runs)).tolist()])
+    parts = torch.split(drawn, near)
+    return torch.cat([part[torch.randperm(len(part))] for part in parts])
 
 
 def batch_sizes(n_rows: int, batch_size: int) -> list[int]:
