@@ -236,7 +236,7 @@ def test_every_part_of_anatomy_is_in_the_runner():
 
 def test_every_part_of_scale_is_in_the_runner():
     files = {file.stem for file in (FOLDER / "_scale").glob("[!_]*.py")}
-    assert files and files <= parts_in_the_runner("scale.py")
+    assert files and files == parts_in_the_runner("scale.py")
 
 
 def test_a_part_of_scale_that_is_not_there_is_told(monkeypatch):

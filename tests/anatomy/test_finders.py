@@ -40,7 +40,7 @@ def test_boxes_are_found_on_other_films(finder: RegionFinder, truth: np.ndarray)
     films, true = draw(12, seed=1)
     found = finder.find(films)
     assert found.names == ("right_block", "left_block")
-    # Over four seeds: 0.67 to 0.76, of the usual box 0.35 to 0.41.
+    # Over four seeds 0.38 to 0.76 with lost boxes as zero, 0.67 with this one without them.
     usual = np.median(overlap(np.median(truth, axis=0), true))
     assert np.nanmedian(overlap(found.boxes, true)) > usual + 0.1
     assert (found.status == "found").mean() > 0.1
