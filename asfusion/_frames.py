@@ -6,7 +6,6 @@ a `Frame` for numbers, strings or rows and never sees the user's container.
 
 from __future__ import annotations
 
-import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -28,10 +27,10 @@ from asfusion._cells import (
     text_or_none,
 )
 from asfusion._checks import quoted, suggestion
+from asfusion._origins import origin_of, remembered
 from asfusion.exceptions import ColumnError, InputError
 
 _MICROSECONDS_A_DAY = 86_400e6
-# Also with a limit of detection, a decimal comma or a percent sign; 007 is a code.
 # Cells of a block that are in memory at once: 8 MB of a table of any size.
 _CELLS_AT_ONCE = 2**20
 # What numpy's own numbers are called; others are looked up, which takes long for a single row.
@@ -41,9 +40,6 @@ _TYPES = {
 }
 _MOST_WIDTHS = 32  # of arrays, whose names are kept
 _LAZY_FIX = "Call .collect() (or .compute()) first and pass the result."
-
-# Tables that are parts of others, and the row of each of their rows there, while they live.
-_taken: dict[int, tuple[weakref.ref[Any], NDArray[np.int64]]] = {}
 
 
 class Frame:
@@ -61,7 +57,7 @@ class Frame:
     ) -> None:
         self._frame = nw.from_native(native, eager_only=True)
         self.is_array = is_array
-        self._origin = _origin_of(native) if origin is None else origin
+        self._origin = origin_of(native) if origin is None else origin
         self.columns: tuple[str, ...] = tuple(self._frame.columns)
 
     @classmethod
@@ -223,7 +219,7 @@ class Frame:
     def as_part(self) -> Any:
         """Return what `to_native` does; who reads this very table again knows its `origin`."""
         native = self.to_native()
-        return native if self._origin is None else _remembered(native, self._origin)
+        return native if self._origin is None else remembered(native, self._origin)
 
     def kind(self, name: str) -> Kind:
         """Return what the column holds; strings are ``"text"``, to be told apart later."""
@@ -456,26 +452,6 @@ class Frame:
         """Raise what `numbers` raises first, in the order of the columns."""
         for name in names:
             self.numbers(name)
-
-
-def as_part(part: Any, whole: Any, rows: NDArray[np.int64]) -> Any:
-    """Return rows of a table that somebody took, known to be those of the whole."""
-    if not hasattr(part, "columns"):
-        return part
-    origin = _origin_of(whole)
-    return _remembered(part, rows if origin is None else origin[rows])
-
-
-def _remembered(native: Any, origin: NDArray[np.int64]) -> Any:
-    key = id(native)
-    _taken[key] = weakref.ref(native, lambda _: _taken.pop(key, None)), origin
-    return native
-
-
-def _origin_of(native: Any) -> NDArray[np.int64] | None:
-    """Return the `origin` of a table that is a part, None of any other."""
-    known, origin = _taken.get(id(native), (None, None))
-    return origin if known is not None and known() is native else None
 
 
 def _read_polars(table: Any) -> NDArray[Any]:

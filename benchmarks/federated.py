@@ -167,18 +167,6 @@ serverapp = "study:server"
 clientapp = "study:client"
 [tool.flwr.app.config]
 """
-STUDY = """
-import asfusion as af
-cohort = af.datasets.make_axspa_cohort(200, modalities=["labs", "notes"], random_state=5)
-model = af.JointFusionClassifier({
-    "labs": af.TabularEncoder(["crp", "esr", "age", "sex"]),
-    "notes": af.TextEncoder("clinical_note", backbone="tfidf"),
-}, verbose=0)
-
-def make_site(context):
-    part = int(context.node_config["part"])
-    return af.federated.Site(model, cohort.X[part::2], cohort.y[part::2], holdout=0.2)
-"""
 APPS = """
 client = af.federated.client_app(make_site)
 server = af.federated.server_app(model, rounds=2, min_sites=2, timeout_s=900, save={save!r})
@@ -200,7 +188,8 @@ def flower(args: argparse.Namespace) -> None:
         (folder / "home").mkdir()
         save = str(folder / "model.asf")
         (folder / "study" / "pyproject.toml").write_text(APP)
-        (folder / "study" / "study.py").write_text(STUDY + APPS.format(save=save))
+        shared = Path(__file__).with_name("_federated_study.py").read_text()
+        (folder / "study" / "study.py").write_text(shared + APPS.format(save=save))
         (folder / "home" / "config.toml").write_text(LINK.format(port=args.port))
         settings = {
             **os.environ, "FLWR_TELEMETRY_ENABLED": "0", "FLWR_HOME": str(folder / "home"),
@@ -220,8 +209,8 @@ def flower(args: argparse.Namespace) -> None:
 
 
 def _compare(model: Any) -> None:
-    space: dict[str, Any] = {}
-    exec(STUDY, space)  # noqa: S102
+    import _federated_study as study
+
     from asfusion.federated import Coordinator
     from asfusion.federated._answers import answer
 
@@ -232,10 +221,10 @@ def _compare(model: Any) -> None:
     memories: dict[str, dict[str, bytes]] = {"node 1": {}, "node 2": {}}
 
     def exchange(kind: Any, messages: Any) -> Any:
-        sites = {name: space["make_site"](Context(int(name[-1]) - 1)) for name in messages}
+        sites = {name: study.make_site(Context(int(name[-1]) - 1)) for name in messages}
         return {n: answer(sites[n], kind, data, memories[n]) for n, data in messages.items()}
 
-    run = Coordinator(space["model"], exchange, rounds=2).run(list(memories))
+    run = Coordinator(study.model, exchange, rounds=2).run(list(memories))
     ours = run.model_.network_.state_dict()
     theirs = model.network_.state_dict()
     apart = max(float((ours[k].double() - theirs[k].double()).abs().max()) for k in ours)

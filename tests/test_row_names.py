@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 
 import asfusion as af
-from asfusion import _frames
+from asfusion import _origins
 from asfusion._frames import Frame
 from asfusion.exceptions import AsfusionWarning, ImageReadError, InputError
 
@@ -122,6 +122,6 @@ def test_a_part_knows_its_rows_as_long_as_it_lives(table: Any) -> None:
     native = part.as_part()
     assert Frame.read(native).origin.tolist() == [3, 2]
     assert Frame.read(native[["b"]]).origin.tolist() == [0, 1]
-    known = len(_frames._taken)
+    known = len(_origins._taken)
     del part, same, native
-    assert len(_frames._taken) < known
+    assert len(_origins._taken) < known

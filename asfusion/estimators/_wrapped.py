@@ -16,7 +16,8 @@ from sklearn.utils.validation import _num_samples, check_is_fitted, has_fit_para
 from asfusion._arrays import check_width
 from asfusion._checks import check_row_labels
 from asfusion._door import public
-from asfusion._frames import Frame, as_part
+from asfusion._frames import Frame
+from asfusion._origins import as_part
 from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated

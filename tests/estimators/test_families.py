@@ -346,7 +346,8 @@ def test_the_validation_part_keeps_groups_whole(monkeypatch):
         {"labs": TabularEncoder(["crp"])}, early_stopping=True, verbose=0, random_state=0
     ).fit(X, y, groups=groups)
     left, right = (
-        set(part.modalities["labs"].tensors["x"][:, 0].tolist()) for part in seen.values()
+        set(part.modalities["labs"].tensors["x"][part.positions, 0].tolist())
+        for part in seen.values()
     )
     assert left and right and not left & right
 
