@@ -307,6 +307,15 @@ def test_photographs_are_rectified_for_learning_as_for_asking() -> None:
         assert max(film.size) < 160
 
 
+def test_a_corner_beside_the_photograph_stands_at_its_edge() -> None:
+    photos, table = corner_annotations([FILM], copies=30, severities=[5], random_state=2)
+    size = {photo: Image.open(io.BytesIO(photo)).size for photo in photos}
+    edges = np.array([size[photo] for photo in table["film"]])
+    places = table[["x", "y"]].to_numpy()
+    assert ((places >= 0) & (places <= edges)).all()
+    assert ((places == 0) | (places == edges)).any()  # of a film that lies partly outside
+
+
 def test_corners_are_annotated_where_films_are() -> None:
     photos, table = corner_annotations([FILM, None, FILM[::-1], FILM], copies=2, random_state=0)
     assert len(photos) == 9  # the first film is there twice: it is annotated once

@@ -216,7 +216,7 @@ def corner_annotations(
         grey, with a margin of grey around, as `rectify` shows photographs to its finder.
     annotations : DataFrame
         One row per photograph and corner: columns ``film`` (the photograph), ``point``, and
-        ``x`` and ``y`` in pixels.
+        ``x`` and ``y`` in pixels; a corner beside the photograph stands at its edge.
 
     Raises
     ------
@@ -254,7 +254,9 @@ def corner_annotations(
     for photo, corners in _photographed(order, "films"):
         frame = framed(read_original(photo).pixels)
         shown.append(as_jpeg(np.stack([frame.pixels] * 3)))
-        seen = zip(CORNERS, frame.into(corners).tolist(), strict=True)
+        # A finder points into the picture: a corner beside it is the nearest place there.
+        edges = frame.pixels.shape[::-1]
+        seen = zip(CORNERS, np.clip(frame.into(corners), 0, edges).tolist(), strict=True)
         table += [(shown[-1], name, x, y) for name, (x, y) in seen]
     places = pd.DataFrame(table, columns=["film", "point", "x", "y"])
     return shown, places.drop_duplicates(["film", "point"], ignore_index=True)  # films come twice
