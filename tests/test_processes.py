@@ -126,6 +126,25 @@ def test_work_of_kinds_that_nobody_has_done_is_not_counted(monkeypatch: pytest.M
     assert work._crew(running=0.5) == 2  # the one that is under way tells of its kind
 
 
+def test_the_job_here_may_end_while_a_thread_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending(_processes._Work):
+        """Work whose job here ends as soon as it was asked for."""
+
+        @property
+        def here(self) -> int | None:
+            found, self._here = self._here, None
+            return found
+
+        @here.setter
+        def here(self, number: int | None) -> None:
+            self._here = number
+
+    monkeypatch.setattr(_processes, "_Work", Ending)
+    work = work_of(range(3))
+    work.here = 1
+    assert work._seconds_left(2.0) == 4.0  # two others of its kind
+
+
 def test_little_work_stays_here_and_workers_that_wait_are_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
