@@ -398,7 +398,7 @@ class _Work:
             marks = list(Path(self.job.marks).iterdir())
             running &= {int(mark.name) for mark in marks}
             for mark in marks:
-                mark.unlink()
+                mark.unlink(missing_ok=True)  # of a worker that ended its job before it was ended
         if self.lost is None and how not in _RETRIED:
             self.lost = running
             warn_user(
