@@ -226,9 +226,28 @@ def test_a_library_that_comes_in_during_a_job_has_one_thread(
     monkeypatch.syspath_prepend(tmp_path)
     waiting = _job._Import("threaded", lambda module: threads.append(module.value))
     monkeypatch.setattr(sys, "meta_path", [waiting, *sys.meta_path])
-    assert importlib.import_module("threaded").value == 1
+    finders = sys.meta_path  # another thread may be going through them
+    module = importlib.import_module("threaded")
+    assert module.value == 1 and waiting in finders
     assert threads == [4, 1] and waiting not in sys.meta_path
+    importlib.reload(module)
+    assert threads == [4, 1]
     monkeypatch.delitem(sys.modules, "threaded")
+
+
+def test_a_library_that_fails_to_come_in_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing.py").write_text("raise ValueError('broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.meta_path)
+    waiting = _job._Import("failing", lambda module: pytest.fail("it never came in"))
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path)
+    waiting.begin()
+    with pytest.raises(ValueError, match="broken"):
+        importlib.import_module("failing")
+    waiting.end()
+    assert sys.meta_path == before
 
 
 def test_threads_of_torch_are_as_before_after_a_job() -> None:
