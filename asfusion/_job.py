@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import pickle  # noqa: TID251 (what it reads, this program has written)
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -80,8 +80,9 @@ def _unpack(name: str, rest: NDArray[np.uint8], large: list[NDArray[np.uint8]]) 
     with _unpacking:
         if name not in _unpacked:
             _unpacked.clear()
-            # These bytes are our own: the caller packed them, for this process.
-            _unpacked[name] = ForkingPickler.loads(rest.data, buffers=large)
+            # Bytes that the caller packed for this process. They came in a pickle of joblib's: who
+            # could change them has no need to.
+            _unpacked[name] = pickle.loads(rest.data, buffers=large)  # noqa: S301
         shared = Shared(_unpacked[name])
     shared._name = name
     return shared
