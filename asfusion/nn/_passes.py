@@ -60,6 +60,12 @@ def _tf32() -> Iterator[None]:
 # -- copies on a device ----------------------------------------------------------------
 
 
+def version_of(network: nn.Module) -> tuple[object, ...]:
+    """Return what is another one once any weight of a network was written to or replaced."""
+    weights = network.state_dict(keep_vars=True)
+    return tuple((t.data_ptr(), t._version, t.dtype) for t in weights.values())
+
+
 class Copies:
     """Copies of networks on devices, kept as long as a network lives and its weights stay.
 
@@ -82,8 +88,7 @@ class Copies:
         dtype : torch.dtype or None
             Of its weights; None as they are.
         """
-        weights = network.state_dict(keep_vars=True).values()
-        state = (str(device), dtype, tuple((t.data_ptr(), t._version, t.dtype) for t in weights))
+        state = str(device), dtype, version_of(network)
         with self._lock:
             found = self._kept.get(network)
             if found is not None and found[0] == state:
