@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import pickle  # noqa: TID251 (what it reads, this program has written)
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,8 +80,9 @@ def _unpack(name: str, rest: NDArray[np.uint8], large: list[NDArray[np.uint8]]) 
     with _unpacking:
         if name not in _unpacked:
             _unpacked.clear()
-            # These bytes are our own: the caller packed them, for this process.
-            _unpacked[name] = ForkingPickler.loads(rest.data, buffers=large)
+            # Bytes that the caller packed for this process. They came in a pickle of joblib's: who
+            # could change them has no need to.
+            _unpacked[name] = pickle.loads(rest.data, buffers=large)  # noqa: S301
         shared = Shared(_unpacked[name])
     shared._name = name
     return shared
@@ -179,36 +181,48 @@ def _torch_on_one_thread() -> Iterator[None]:
 
     waiting = _Import("torch", limit)
     if "torch" in sys.modules:
-        limit(sys.modules["torch"])
+        limit(importlib.import_module("torch"))  # whole: another thread may be importing it
     else:
-        sys.meta_path.insert(0, waiting)
+        waiting.begin()
     try:
         yield
     finally:
-        if waiting in sys.meta_path:
-            sys.meta_path.remove(waiting)
+        waiting.end()
         if before:
             sys.modules["torch"].set_num_threads(before[0])
 
 
 class _Import:
-    """Does something to a module as soon as it is imported."""
+    """Does something to a module as soon as it is imported.
+
+    The list of finders is replaced, never changed: other threads may be going through it, and one
+    that is taken out would let them miss the finder behind it.
+    """
 
     def __init__(self, name: str, then: Callable[[ModuleType], None]) -> None:
         self.name, self.then = name, then
+
+    def begin(self) -> None:
+        """Wait for the module."""
+        sys.meta_path = [self, *sys.meta_path]
+
+    def end(self) -> None:
+        """Wait no longer."""
+        sys.meta_path = [finder for finder in sys.meta_path if finder is not self]
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         """Return how to import the module, as the finders behind this one say."""
         if name != self.name:
             return None
-        sys.meta_path.remove(self)
+        self.end()
         spec = importlib.util.find_spec(name)
         if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
+            loader, load = spec.loader, spec.loader.exec_module
 
             def exec_module(module: ModuleType) -> None:
+                del loader.exec_module  # its own again
                 load(module)
                 self.then(module)
 
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+            loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -239,9 +239,9 @@ class _Work:
 
     def _seconds_left(self, running: float) -> float:
         """Return what jobs take that are left, of kinds that were done or have begun."""
-        known, own = self._means(), 0.0
-        if self.here is not None:
-            kind = self.kinds[self.here]
+        known, own, here = self._means(), 0.0, self.here
+        if here is not None:  # asked once: the job here may end while a thread of joblib asks
+            kind = self.kinds[here]
             own = known[kind] = max(running, known.get(kind, 0.0))
         return sum(seconds * self.n_left[kind] for kind, seconds in known.items()) - own
 
@@ -398,7 +398,7 @@ class _Work:
             marks = list(Path(self.job.marks).iterdir())
             running &= {int(mark.name) for mark in marks}
             for mark in marks:
-                mark.unlink()
+                mark.unlink(missing_ok=True)  # of a worker that ended its job before it was ended
         if self.lost is None and how not in _RETRIED:
             self.lost = running
             warn_user(

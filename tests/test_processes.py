@@ -126,6 +126,25 @@ def test_work_of_kinds_that_nobody_has_done_is_not_counted(monkeypatch: pytest.M
     assert work._crew(running=0.5) == 2  # the one that is under way tells of its kind
 
 
+def test_the_job_here_may_end_while_a_thread_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ending(_processes._Work):
+        """Work whose job here ends as soon as it was asked for."""
+
+        @property
+        def here(self) -> int | None:
+            found, self._here = self._here, None
+            return found
+
+        @here.setter
+        def here(self, number: int | None) -> None:
+            self._here = number
+
+    monkeypatch.setattr(_processes, "_Work", Ending)
+    work = work_of(range(3))
+    work.here = 1
+    assert work._seconds_left(2.0) == 4.0  # two others of its kind
+
+
 def test_little_work_stays_here_and_workers_that_wait_are_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -207,9 +226,28 @@ def test_a_library_that_comes_in_during_a_job_has_one_thread(
     monkeypatch.syspath_prepend(tmp_path)
     waiting = _job._Import("threaded", lambda module: threads.append(module.value))
     monkeypatch.setattr(sys, "meta_path", [waiting, *sys.meta_path])
-    assert importlib.import_module("threaded").value == 1
+    finders = sys.meta_path  # another thread may be going through them
+    module = importlib.import_module("threaded")
+    assert module.value == 1 and waiting in finders
     assert threads == [4, 1] and waiting not in sys.meta_path
+    importlib.reload(module)
+    assert threads == [4, 1]
     monkeypatch.delitem(sys.modules, "threaded")
+
+
+def test_a_library_that_fails_to_come_in_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "failing.py").write_text("raise ValueError('broken')")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = list(sys.meta_path)
+    waiting = _job._Import("failing", lambda module: pytest.fail("it never came in"))
+    monkeypatch.setattr(sys, "meta_path", sys.meta_path)
+    waiting.begin()
+    with pytest.raises(ValueError, match="broken"):
+        importlib.import_module("failing")
+    waiting.end()
+    assert sys.meta_path == before
 
 
 def test_threads_of_torch_are_as_before_after_a_job() -> None:

@@ -243,7 +243,8 @@ def network_digest(network: nn.Module) -> str:
     str
         SHA-256 over names, shapes, types and numbers of all weights and buffers.
     """
-    from asfusion.nn._kept import name_of, version_of
+    from asfusion.nn._kept import name_of
+    from asfusion.nn._passes import version_of
 
     version = version_of(network)
     with _memo_lock:

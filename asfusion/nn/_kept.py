@@ -19,6 +19,7 @@ from torch import nn
 
 from asfusion._random import torch_seed
 from asfusion.nn._hub import find_file
+from asfusion.nn._passes import version_of
 from asfusion.nn.network import Backbone
 
 _MOST_BYTES = 512 << 20
@@ -29,12 +30,6 @@ class Kept(NamedTuple):
 
     name: str
     version: tuple[object, ...]
-
-
-def version_of(network: nn.Module) -> tuple[object, ...]:
-    """Return what is another one once any weight of a network was written to or replaced."""
-    weights = network.state_dict(keep_vars=True)
-    return tuple((t.data_ptr(), t._version, t.dtype) for t in weights.values())
 
 
 class KeptBackbones:

@@ -44,20 +44,44 @@ def passes(device: torch.device, precision: Precision) -> AbstractContextManager
     """
     if precision == "bfloat16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
-    return _tf32() if precision == "auto" and device.type == "cuda" else nullcontext()
+    usual = precision == "auto" and device.type == "cuda"
+    return _tensor_cores.used() if usual else nullcontext()
 
 
-@contextmanager
-def _tf32() -> Iterator[None]:
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")  # convolutions have it by default
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+class _TensorCores:
+    """Who multiplies by tensor cores now: the setting belongs to all threads of a process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._n_users, self._before = 0, "highest"
+
+    @contextmanager
+    def used(self) -> Iterator[None]:
+        """Let float32 be TF32 inside the block; the last one to leave sets it back."""
+        with self._lock:
+            if self._n_users == 0:
+                self._before = torch.get_float32_matmul_precision()
+                torch.set_float32_matmul_precision("high")  # convolutions have it by default
+            self._n_users += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._n_users -= 1
+                if self._n_users == 0:
+                    torch.set_float32_matmul_precision(self._before)
+
+
+_tensor_cores = _TensorCores()
 
 
 # -- copies on a device ----------------------------------------------------------------
+
+
+def version_of(network: nn.Module) -> tuple[object, ...]:
+    """Return what is another one once any weight of a network was written to or replaced."""
+    weights = network.state_dict(keep_vars=True)
+    return tuple((t.data_ptr(), t._version, t.dtype) for t in weights.values())
 
 
 class Copies:
@@ -82,8 +106,7 @@ class Copies:
         dtype : torch.dtype or None
             Of its weights; None as they are.
         """
-        weights = network.state_dict(keep_vars=True).values()
-        state = (str(device), dtype, tuple((t.data_ptr(), t._version, t.dtype) for t in weights))
+        state = str(device), dtype, version_of(network)
         with self._lock:
             found = self._kept.get(network)
             if found is not None and found[0] == state:

@@ -71,7 +71,7 @@ def blended(before: Tensor, after: Tensor) -> Tensor:
 @torch.no_grad()
 def _means(network: FusionNetwork, rows: Rows, loss: RowLoss, settings: TrainingSettings) -> Tensor:
     """Return the mean loss of the fused outputs and of each modality alone (1 + M,)."""
-    runner = Runner(settings.device, precision_of(rows.modalities), "float32")
+    runner = Runner(settings.device, precision_of(rows.modalities, settings.precision), "float32")
     feed = Feed(rows, runner)
     total = torch.zeros(1 + len(network.encoders), dtype=torch.float64)
     network.keeps_apart = True

@@ -71,7 +71,7 @@ def pretrain(
     .. [2] Bahri et al., "SCARF: Self-Supervised Contrastive Learning using Random Feature
        Corruption", ICLR 2022. https://doi.org/10.48550/arXiv.2106.15147
     """
-    runner = Runner(settings.device, precision_of(modalities))
+    runner = Runner(settings.device, precision_of(modalities, settings.precision))
     with torch_seed(derive_seed(settings.seed, "projections")):
         heads = nn.ModuleDict(
             {

@@ -21,7 +21,8 @@ import asfusion as af
 from asfusion.encoders import _cache, image
 from asfusion.encoders._cache import EMBEDDINGS, network_digest
 from asfusion.nn import _kept
-from asfusion.nn._kept import KEPT, KeptBackbones, version_of, weights_known
+from asfusion.nn._kept import KEPT, KeptBackbones, weights_known
+from asfusion.nn._passes import version_of
 from asfusion.nn.network import Backbone
 from tests.nn.test_image import save_model
 

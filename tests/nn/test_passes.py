@@ -74,3 +74,14 @@ def test_a_gpu_multiplies_by_tensor_cores_and_leaves_the_setting_as_it_was() -> 
     with passes(torch.device("cuda"), "float32"):
         assert torch.get_float32_matmul_precision() == before
     assert torch.get_float32_matmul_precision() == before
+
+
+def test_the_setting_is_as_it_was_after_passes_of_two_threads() -> None:
+    before = torch.get_float32_matmul_precision()
+    first, second = (passes(torch.device("cuda"), "auto") for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert torch.get_float32_matmul_precision() == "high"  # of the second
+    second.__exit__(None, None, None)
+    assert torch.get_float32_matmul_precision() == before

@@ -106,6 +106,18 @@ def test_a_trial_finds_weights_and_leaves_the_network_as_it_was():
     assert not changed(network, make_network())
 
 
+def test_a_trial_computes_in_the_precision_asked_for():
+    rows, others = (make_rows(30, seed, dtype=torch.float32) for seed in range(2))
+    settings, seen = TrainingSettings(max_epochs=1, precision="float64"), set()
+
+    def loss(outputs, targets):
+        seen.add(outputs.dtype)
+        return cross_entropy(outputs, targets)
+
+    gradient_blend(make_network(), rows, others, loss=loss, settings=settings)
+    assert seen == {torch.float64}
+
+
 def test_what_is_fused_is_weighed_by_itself_and_always_learns(monkeypatch):
     plain, hybrid = make_network(), make_network()
     hybrid.hybrid = True  # it predicts by the mean with what modalities say by themselves

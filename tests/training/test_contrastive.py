@@ -13,7 +13,7 @@ from asfusion.nn.network import Backbone
 from asfusion.training.contrastive import contrast, pretrain
 from asfusion.training.settings import TrainingSettings
 
-from .conftest import make_network
+from .conftest import make_network, make_rows
 
 SETTINGS = TrainingSettings(max_epochs=6, batch_size=16, learning_rate=1e-2)
 
@@ -68,6 +68,17 @@ def test_features_of_other_rows_stand_in_and_absent_ones_never():
     moved = found["x"][found["x"] != x]
     assert float(moved.max()) < 20, "features come from rows that have the modality"
     assert all(set(found["x"][:, k].tolist()) <= set(x[:, k].tolist()) for k in range(2))
+
+
+def test_it_computes_in_the_precision_asked_for():
+    network, seen = make_network(), set()
+    network.encoders["labs"].register_forward_hook(
+        lambda module, args, tokens: seen.add(tokens.values.dtype)
+    )
+    modalities = make_rows(30, dtype=torch.float32).modalities
+    settings = TrainingSettings(max_epochs=1, batch_size=16, precision="float64")
+    pretrain(network, modalities, torch.arange(30), settings=settings)
+    assert seen == {torch.float64}
 
 
 def test_a_loss_that_is_not_finite_ends_it():

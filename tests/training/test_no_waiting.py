@@ -104,6 +104,8 @@ def run_of(contents, monkeypatch, head="concat", loss=cross_entropy, **settings)
     modalities = {}
     for number, (name, (_, tensors)) in enumerate(made.items()):
         present = torch.ones(N, dtype=torch.bool)
+        if "mask" in tensors:  # a row that has nothing has no such modality, as encoders say
+            present = tensors["mask"].flatten(1).any(dim=1)
         present[number] = False
         modalities[name] = Prepared(tensors, present)
     targets = torch.arange(N) % 2
