@@ -187,7 +187,7 @@ def _asked_columns(model: Any, stream: Any, more: tuple[str, ...]) -> Any:
 
 
 def _say(model: Any, piece: Frame) -> Said:
-    frame = model._read_X(piece.to_native(), reset=False)
+    frame = model._read_X(piece.as_part(), reset=False)
     outputs, present = model._raw(frame)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")

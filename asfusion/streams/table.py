@@ -18,7 +18,7 @@ from polars.selectors import by_name
 from asfusion._checks import quoted
 from asfusion._frames import Frame
 from asfusion._warn import warn_user
-from asfusion.exceptions import ColumnError, InputError
+from asfusion.exceptions import InputError
 from asfusion.streams.memory import BLOCK_BYTES, ROW_BYTES, SORTED_BYTES, resident_bytes
 from asfusion.streams.reading import asked, collected, count
 from asfusion.streams.spool import Spool, Stored
@@ -147,13 +147,10 @@ class Stream(Frame):
         own = sum(map(self._cell_bytes, self.columns))
         at_once = int(np.clip(BLOCK_BYTES // max(own, 1), _LEAST_ROWS, _MOST_ROWS))
         together = int(np.clip(BLOCK_BYTES // max(row_bytes, 1), 1, at_once))
-        done = 0
         for table in self._tables(at_once):
             for first in range(0, len(table), together):
                 rows = np.arange(first, min(first + together, len(table)))
-                part = table if len(rows) == len(table) else table.take(rows)
-                yield _told_where(read, part, done)
-                done += len(part)
+                yield read(table if len(rows) == len(table) else table.take(rows))
 
     def by_columns(self, names: Sequence[str]) -> Iterator[tuple[list[str], Frame]]:
         """Yield names, and all rows with these columns: as many as there is memory for.
@@ -188,8 +185,9 @@ class Stream(Frame):
             f"Columns {quoted(names)}: {int(chosen.sum())} of {len(self)} rows are read to "
             "learn what their encoder starts from, which is what memory_gb has room for."
         )
-        tables = list(own.take(chosen).each(lambda piece: piece.to_native()))
-        return Frame(pl.concat(tables), is_array=False), weight[chosen]
+        some = own.take(chosen)
+        tables = list(some.each(lambda piece: piece.to_native()))
+        return Frame(pl.concat(tables), is_array=False, origin=some._rows), weight[chosen]
 
     def read_by(self, read: Callable[[Frame], Any]) -> Any:
         """Return what `read` makes of the rows, as tensors on disk."""
@@ -222,7 +220,8 @@ class Stream(Frame):
                 yield self._slice(start, at_once).take(self._rows[low:high] - start)
 
     def _slice(self, start: int, n_rows: int) -> Frame:
-        return Frame(collected(self._lazy.slice(start, n_rows), self.columns), is_array=False)
+        rows = collected(self._lazy.slice(start, n_rows), self.columns)
+        return Frame(rows, is_array=False, origin=np.arange(start, start + len(rows)))
 
     def _in_memory(self, names: Sequence[str]) -> Frame:
         own = self.select(names)
@@ -237,15 +236,3 @@ class Stream(Frame):
         made = object.__new__(Stream)
         made.__dict__.update(self.__dict__)
         return made
-
-
-def _told_where(read: Callable[[Frame], T], piece: Frame, done: int) -> T:
-    """Return what is read, or say which rows of X the positions of an error count from."""
-    try:
-        return read(piece)
-    except InputError as error:
-        if not done:
-            raise
-        kind = ColumnError if isinstance(error, ColumnError) else InputError
-        msg = f"{error} Positions count from row {done} of X."
-        raise kind(msg) from None

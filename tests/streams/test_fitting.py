@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
+from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from xgboost import XGBClassifier
 
@@ -16,6 +18,7 @@ from asfusion.exceptions import (
     CircularityError,
     ColumnError,
     ConfigurationError,
+    ImageReadError,
     InputError,
 )
 
@@ -330,8 +333,25 @@ def test_infinity_is_told_with_its_row(table, monkeypatch):
     rows = table.with_columns(crp=pl.Series(crp)).lazy()
     with pytest.raises(InputError, match="'crp': .* got infinity in 1 row.* position 307"):
         early().fit(rows, "died")
-    with pytest.raises(InputError, match=r"position 7\. .*Positions count from row 300 of X"):
+    with pytest.raises(InputError, match=r"'crp': .* got infinity in 1 row.* position 307"):
         model.predict(rows)
+
+
+def test_a_film_that_is_no_picture_is_told_with_its_row(table, tmp_path, monkeypatch):
+    monkeypatch.setattr("asfusion.streams.table._LEAST_ROWS", 1)
+    monkeypatch.setattr("asfusion.streams.table._MOST_ROWS", 10)
+    paths = [str(tmp_path / f"{row}.png") for row in range(40)]
+    for path in paths:
+        Image.new("L", (8, 8), len(path)).save(path)
+    rows = table.head(40).with_columns(film=pl.Series(paths)).lazy()
+    film = af.ImageEncoder("film", backbone="compact", size=32, d_out=4, augment=False)
+    model = joint().set_params(encoders={"film": film}, max_epochs=1).fit(rows, "died")
+    (tmp_path / "33.png").write_bytes(b"no picture")
+    with pytest.raises(ImageReadError, match="'film', row 33: ") as of_fit:
+        clone(model).fit(rows, "died", sample_weight=np.arange(40) % 2)
+    with pytest.raises(ImageReadError, match="'film', row 33: ") as of_predict:
+        model.predict(rows)
+    assert not any("Positions" in str(caught.value) for caught in (of_fit, of_predict))
 
 
 def test_a_column_whose_type_changes_between_files(table, tmp_path: Path):
