@@ -16,7 +16,7 @@ from skops import io as skops
 
 from asfusion.bundle import sklearn_parts
 from asfusion.bundle._skops import estimators, skops_io
-from asfusion.bundle._skops_reader import is_estimator, is_plain
+from asfusion.bundle._skops_reader import _is_number_type, is_estimator, is_plain
 from asfusion.bundle._skops_schema import _nodes
 from asfusion.bundle.sklearn_parts import TRUSTED, dump_skops, load_skops
 from asfusion.bundle.xgboost_parts import is_xgboost
@@ -74,6 +74,14 @@ def test_a_foreign_module_is_not_imported(monkeypatch: pytest.MonkeyPatch) -> No
     for name in ("os.system", "sklearn.tests.x.Y", "sklearn.externals.x.Y", "sklearn.conftest.Y"):
         assert not is_estimator(name + "_")
     assert asked == []
+
+
+def test_types_of_numbers_are_those_of_skops() -> None:
+    from skops.io._trusted_types import NUMPY_DTYPE_TYPE_NAMES
+
+    names = {f"numpy.{name}" for name in dir(np)}
+    left = {"numpy.object_", "numpy.void"}
+    assert {name for name in names if _is_number_type(name)} == set(NUMPY_DTYPE_TYPE_NAMES) - left
 
 
 def _schema(raw: bytes) -> Any:

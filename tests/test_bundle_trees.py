@@ -312,6 +312,12 @@ def _trees(node: Any) -> list[Any]:
     return found + [tree for item in node.values() for tree in _trees(item)]
 
 
+def _stand_in(tree: Any, node: Any) -> None:
+    """Let a node be read as another one of its number, which lies elsewhere."""
+    tree["elsewhere"] = node | {"content": []}
+    del node["__loader__"]
+
+
 SCHEMAS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "outputs": (lambda t: t["__reduce__"]["args"]["content"][2].update(content="99", __id__=-1),
                 "a tree of other outputs"),
@@ -321,6 +327,15 @@ SCHEMAS: dict[str, tuple[Callable[[Any], Any], str]] = {
               "a tree of other nodes"),
     "twice": (lambda t: t["__reduce__"]["args"].update(__id__=t["content"]["__id__"]),
               "a tree twice"),
+    "other outputs elsewhere": (lambda t: _stand_in(t, t["__reduce__"]["args"]),
+                                "a tree of other kinds"),
+    "other classes elsewhere": (lambda t: _stand_in(t, t["__reduce__"]["args"]["content"][1]),
+                                "a tree of other kinds"),
+    "other nodes elsewhere": (lambda t: _stand_in(t, t["content"]["content"]["nodes"]),
+                              "a tree of other kinds"),
+    "looked up in an object": (lambda t: t["content"].update(
+        __loader__="ObjectNode", __module__="sklearn.pipeline", __class__="Pipeline"),
+        "a tree of other kinds"),
     "no number": (lambda t: t.pop("__id__"), "a node without number"),
     "other number": (lambda t: t["__reduce__"]["args"]["content"][2].update(content="99"),
                      "two nodes of one number"),

@@ -66,9 +66,8 @@ def _is_array(node: Mapping[str, Any], name: str) -> bool:
 
 @functools.lru_cache(maxsize=256)
 def _is_number_type(name: str) -> bool:
-    module, _, kind = name.rpartition(".")
-    found = getattr(np, kind, None) if module == "numpy" else None
-    return isinstance(found, type) and issubclass(found, np.generic) and found is not np.object_
+    kinds = set(np.sctypeDict.values()) - {np.object_, np.void}  # void is as large as it says
+    return name in {f"numpy.{kind.__name__}" for kind in kinds}
 
 
 @functools.lru_cache(maxsize=1024)

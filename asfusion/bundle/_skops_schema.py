@@ -127,6 +127,9 @@ def _check_tree(node: Mapping[str, Any], arrays: Mapping[str, Stored], times: Co
     args, state = node["__reduce__"]["args"], node["content"]
     n_features, classes, n_outputs = args["content"]
     nodes = state["content"]["nodes"]
+    kinds = {"TupleNode": [args], "DictNode": [state], "NdArrayNode": [classes, nodes]}
+    same = all(each.get("__loader__") == kind for kind, some in kinds.items() for each in some)
+    require(same and classes["type"] == nodes["type"] == "numpy", "a tree of other kinds")
     # What stands here is what skops takes only if its number stands nowhere else.
     require(all(times[each["__id__"]] == 1 for each in (args, classes, state)), "a tree twice")
     held = arrays[classes["file"]]

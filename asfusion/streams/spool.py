@@ -30,6 +30,7 @@ class Spool:
     def __init__(self) -> None:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._n_files = 0
+        self._arrays: list[Stored] = []
 
     def __enter__(self) -> Self:
         """Return the spool, to be closed at the end of the block."""
@@ -42,6 +43,9 @@ class Spool:
         traceback: TracebackType | None,
     ) -> None:
         """Remove everything."""
+        for array in self._arrays:
+            with suppress(OSError):  # a disk that is full says so once more
+                array.close()
         if self._folder is not None:
             with suppress(OSError):  # Windows removes no file that is still mapped
                 self._folder.cleanup()
@@ -57,7 +61,9 @@ class Spool:
 
     def array(self, shape: tuple[int, ...], dtype: Any) -> Stored:
         """Return an array without rows yet, each of which will be of the given shape."""
-        return Stored(self.file("array.bin"), shape, dtype)
+        made = Stored(self.file("array.bin"), shape, dtype)
+        self._arrays.append(made)
+        return made
 
 
 class Stored:
@@ -109,11 +115,15 @@ class Stored:
         self._file.write(np.ascontiguousarray(rows, dtype=self.dtype).data)
         self._n_rows += len(rows)
 
-    def done(self) -> Self:
-        """End writing."""
+    def close(self) -> None:
+        """Let go of the file, if it is still written to."""
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def done(self) -> Self:
+        """End writing."""
+        self.close()
         shape = (self._n_rows, *self._row)
         if math.prod(shape):
             self._map = np.memmap(self._path, self.dtype, "r", shape=shape)

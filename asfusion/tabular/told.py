@@ -96,9 +96,9 @@ class ColumnSums:
             bins = tuple((int(at), int(n), float(mean)) for at, n, mean in state["bins"])
             levels = {str(level): int(n) for level, n in state["levels"].items()}
             made = cls(str(state["kind"]), int(state["n_missing"]), bins, levels)
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise InputError(_NO_SUMS) from None
-        counts = [made.n_missing, *(n for _, n, _ in bins), *levels.values()]
+        counts = [made.n_missing, *(n - 1 for _, n, _ in bins), *levels.values()]
         if made.kind not in _KINDS or min(counts) < 0 or not _are_finite(bins):
             raise InputError(_NO_SUMS)
         return made
@@ -153,9 +153,12 @@ class Told:
         try:
             columns = {str(k): ColumnSums.from_state(v) for k, v in state["columns"].items()}
             terms = {str(term): int(n) for term, n in state["terms"].items()}
-            return cls(int(state["n_rows"]), columns, terms)
-        except (AttributeError, KeyError, TypeError, ValueError):
+            made = cls(int(state["n_rows"]), columns, terms)
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise InputError(_NO_SUMS) from None
+        if min([made.n_rows, *terms.values()]) < 0:
+            raise InputError(_NO_SUMS)
+        return made
 
 
 def tell_columns(frame: Frame, names: Iterable[str], least: int) -> Told:

@@ -103,7 +103,7 @@ def halves(X: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _forest() -> Any:
-    return RandomForestClassifier(20, max_depth=8, max_samples=min(1.0, 0.2), random_state=0)
+    return RandomForestClassifier(20, max_depth=8, max_samples=0.2, random_state=0)
 
 
 def _xgboost() -> Any:

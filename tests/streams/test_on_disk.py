@@ -32,6 +32,15 @@ def test_rows_come_back_in_any_order(spool, dtype, monkeypatch):
     assert len(spool.array((3,), dtype).done()) == 0
 
 
+def test_a_file_that_was_not_written_to_its_end_is_closed():
+    with pytest.raises(KeyError), Spool() as spool:
+        stored = spool.array((2,), np.float64)
+        stored.append(np.ones((3, 2)))
+        file = stored._file
+        raise KeyError
+    assert file.closed
+
+
 def test_rows_are_rewritten_in_their_place(spool, monkeypatch):
     monkeypatch.setattr("asfusion.streams.spool.BLOCK_BYTES", 100)
     cells = np.random.default_rng(0).normal(size=(20, 4))
