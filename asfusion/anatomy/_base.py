@@ -25,11 +25,7 @@ from asfusion._splits import patient_folds
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import Kind, in_pixels, matched, read_annotations
 from asfusion.anatomy._arrangement import Arrangement
-from asfusion.anatomy._confidence import (
-    FOUND,
-    LOST,
-    Confidence,
-)
+from asfusion.anatomy._confidence import FOUND, LOST, Confidence
 from asfusion.anatomy._films import AT_ONCE, digest_of, read_cells, read_films
 from asfusion.anatomy._mirrored import mirrored_pairs
 from asfusion.anatomy._network import HeatNetwork
@@ -308,7 +304,8 @@ class Finder(Pointing, Described, Bundled):
         seen = look_at(
             coarse, torch.from_numpy(np.stack([s.square for s in shown]))[:, None], self.views
         )
-        closer = self._see_closer(windows, (s.film for s in shown), places, seen)
+        originals = [film.film for film in shown if film.film is not None]  # all, if refined
+        closer = self._see_closer(windows, originals, places, seen)
         centres, extents = on_films(places, seen, closer)
         known = closer if self.confidence_.knows_windows else None
         sure = self.confidence_.of(self._evidence(places, seen, known)[0])

@@ -130,12 +130,12 @@ class Pointing(BuildsNetworks):
         centres, extents = self._in_square(places, marks)
         self._learn_sizes(places, centres)
         sides = self._sides(places, centres, centres if extents is None else extents)
-        on_films = np.stack([p.back(own) for p, own in zip(places, centres, strict=True)])
-        cuts, owners = cut_all(films, places, on_films, sides)
+        points = np.stack([p.back(own) for p, own in zip(places, centres, strict=True)])
+        cuts, owners = cut_all(films, places, points, sides)
         if extents is None:
-            return lesson_of(cuts, on_films[owners]), owners
+            return lesson_of(cuts, points[owners]), owners
         sizes = np.stack([p.extent(own) for p, own in zip(places, extents, strict=True)])
-        return lesson_of(cuts, on_films[owners], sizes[owners]), owners
+        return lesson_of(cuts, points[owners], sizes[owners]), owners
 
     def _judged(
         self,
@@ -204,7 +204,7 @@ class Pointing(BuildsNetworks):
     def _see_closer(
         self,
         networks: Sequence[HeatNetwork],
-        films: Iterable[Original | None],
+        films: Iterable[Original],
         places: Sequence[Place],
         seen: Seen,
         scrambled_by: int | None = None,
@@ -213,11 +213,8 @@ class Pointing(BuildsNetworks):
         if not networks:
             return None
         sides = self._sides(places, seen.centres, seen.extents)
-        centres, cuts = on_films(places, seen, None)[0], []
-        for film, place, own, side in zip(films, places, centres, sides, strict=True):
-            assert film is not None
-            cuts.append(cut(film, place, own, side))
-        every = joined(cuts)
+        centres = on_films(places, seen, None)[0]
+        every = joined([cut(*one) for one in zip(films, places, centres, sides, strict=True)])
         if scrambled_by is not None:
             images = scrambled(torch.from_numpy(every.images), scrambled_by)
             every = every._replace(images=images.numpy())

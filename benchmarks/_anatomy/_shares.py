@@ -26,4 +26,5 @@ def by_patient(
 
 def share(values: np.ndarray) -> float:
     """Return the share of true among known values (NaN is unknown)."""
-    return float(np.nanmean(values))
+    known = values[~np.isnan(values.astype(float))]
+    return float(known.mean()) if len(known) else np.nan

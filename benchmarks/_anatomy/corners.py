@@ -66,8 +66,11 @@ def judge(scorer: Any, other: Any, args: argparse.Namespace) -> None:
     scores = scorer.score_films(other.X)
     print(f"scored {len(other.X)} patients in {time.process_time() - begun:.0f} s CPU")
     true = other.targets[GRADES].to_numpy(dtype=float)
-    tell_places(scores, other)
-    tell_grades("at found places", scores, true, other.groups)
+    if np.isnan(scores.points).all():
+        print("every corner is lost: the finders learned too little for figures of what is found")
+    else:
+        tell_places(scores, other)
+        tell_grades("at found places", scores, true, other.groups)
     at_true = scorer.score_films(other.X, points=other.corner_points)
     tell_grades("at true places", at_true, true, other.groups)
     if args.plot:
@@ -121,7 +124,7 @@ def tell_grades(what: str, scores: Any, true: np.ndarray, patients: np.ndarray) 
     sums = np.stack([true.sum(axis=1), scores.total, scores.expected], axis=1)
     inside = (sums[:, 0] >= scores.lower) & (sums[:, 0] <= scores.upper)
     inside = np.where(np.isfinite(scores.total), inside, np.nan)
-    width = np.nanmean(scores.upper - scores.lower)
+    width = share(scores.upper - scores.lower)
     print(f"{what}: {np.isnan(scores.grades).mean():.3f} of corners and "
           f"{np.isnan(scores.total).mean():.3f} of sums cannot be read")  # fmt: skip
     print(f"  weighted kappa: {by_patient(both, patients, kappa)}")
@@ -165,19 +168,26 @@ def whole_films(learn: Any, y: Any, highest: int) -> af.JointFusionRegressor:
 
 def kappa(both: np.ndarray) -> float:
     known = np.isfinite(both).all(axis=2)
+    if not known.any():
+        return np.nan
     true, told = both[known][:, 0], both[known][:, 1]
     return float(cohen_kappa_score(true.astype(int), told.astype(int), weights="quadratic"))
 
 
 def auc(both: np.ndarray) -> float:
     known = np.isfinite(both).all(axis=2)
-    return float(roc_auc_score(both[known][:, 0] > 0, both[known][:, 2]))
+    is_changed = both[known][:, 0] > 0
+    if is_changed.all() or not is_changed.any():
+        return np.nan
+    return float(roc_auc_score(is_changed, both[known][:, 2]))
 
 
 def icc(pairs: np.ndarray) -> float:
     """Return the agreement ICC(2,1) of two columns (Shrout and Fleiss 1979)."""
     pairs = pairs[np.isfinite(pairs).all(axis=1)]
     n, k = pairs.shape
+    if n < 2:
+        return np.nan
     mean = pairs.mean()
     rows = k * ((pairs.mean(axis=1) - mean) ** 2).sum() / (n - 1)
     columns = n * ((pairs.mean(axis=0) - mean) ** 2).sum() / (k - 1)
