@@ -357,4 +357,3 @@ def _divided(
     order = np.random.default_rng(seed).permutation(np.unique(patients))
     held = np.isin(patients, order[: round(holdout * len(order))])
     return np.flatnonzero(~held), np.flatnonzero(held)
-
