@@ -191,6 +191,13 @@ class Frame:
         column = pl.Series(name, list(cells), dtype=pl.Object)
         return self._alike(nw.from_native(native.with_columns(column)))
 
+    def with_numbers(self, columns: Mapping[str, NDArray[np.float64]]) -> Frame:
+        """Return the same rows with other or further columns of numbers, NaN for missing ones."""
+        plain = nw.maybe_reset_index(self._frame)
+        backend = nw.get_native_namespace(self._frame)
+        made = [nw.new_series(name, cells, backend=backend) for name, cells in columns.items()]
+        return self._alike(plain.with_columns(*made)) if made else self
+
     def blank(self, kept: Mapping[str, NDArray[np.bool_]]) -> Frame:
         """Return the same rows, in which cells of some columns are missing.
 

@@ -116,6 +116,7 @@ def test_a_part_knows_its_rows_as_long_as_it_lives(table: Any) -> None:
     part = frame.take(np.array([3, 1, 2])).take(np.array([True, False, True]))
     assert part.origin.tolist() == [3, 2]
     same = [part.select(["b"]), part.replace("b", ["s", "t"]), part.with_cells("b", [1, 2])]
+    same += [part.with_numbers({"c": np.array([1.0, np.nan])})]
     same += [part.blank({"a": np.array([True, False])}), copy.deepcopy(part)]
     assert all(other.origin.tolist() == [3, 2] for other in same)
     assert Frame.read(part.to_native()).origin.tolist() == [0, 1], "who has it may call it his own"

@@ -8,6 +8,7 @@ answers any doubt with one `BundleError`.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import math
@@ -66,6 +67,15 @@ def save_bundle(thing: Any, path: Path) -> None:
     about = {"class": _class_name(type(thing)), "versions": installed()}
     if is_first():  # of the processes of torchrun, which all have the same model
         write_bundle(path, parts, about)
+
+
+def digest_of(thing: Any) -> str:
+    """Return a digest of all that `save_bundle` would write of `thing`, on whatever machine."""
+    packer = _Packer()
+    digest = hashlib.sha256(json.dumps(packer.pack(thing)).encode())
+    for name, content in sorted(packer.parts().items()):
+        digest.update(name.encode() + content)
+    return digest.hexdigest()
 
 
 def load_bundle(path: Path, resolve: Resolve, *, max_bytes: int) -> Any:

@@ -17,6 +17,7 @@ from asfusion._checks import quoted
 from asfusion._door import public
 from asfusion._random import RandomState, draw_seed
 from asfusion._warn import warn_user
+from asfusion.bundle.objects import digest_of
 from asfusion.estimators._joint import JointFusion
 from asfusion.estimators._threshold import needs_unseen
 from asfusion.exceptions import ConfigurationError, InputError
@@ -32,12 +33,10 @@ _OTHER_UNIT = 4.0  # times: medians of sites that differ by more are hardly of o
 
 
 def describe_model(model: Any) -> str:
-    """Return a digest of what a model is, by its own words; what a site decides is left out."""
+    """Return a digest of what a model is; what a site decides, such as a folder, is left out."""
     check_model(model)
-    bare = clone(model).set_params(verbose=0, random_state=None, device="cpu", checkpoint=None)
-    parts = {name: repr(encoder) for name, encoder in bare.encoders.items()}
-    told = json.dumps([repr(bare.set_params(encoders="auto")), parts], sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()
+    bare = clone(model).set_params(verbose=0, random_state=None)
+    return digest_of(bare.set_params(encoders=dict(sorted(bare.encoders.items()))))
 
 
 def check_model(model: Any) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -285,7 +284,7 @@ class Site:
         for encoder in self.model.encoders.values():
             wanted |= dict.fromkeys(encoder._columns_among(frame.columns))
         absent = [name for name in wanted if name not in frame.columns]
-        return _with_numbers(frame, {name: np.full(len(frame), np.nan) for name in absent})
+        return frame.with_numbers({name: np.full(len(frame), np.nan) for name in absent})
 
     def _in_standard_units(self, frame: Frame) -> Frame:
         unknown = [name for name in self.units if name not in frame.columns]
@@ -294,7 +293,7 @@ class Site:
             raise ConfigurationError(msg)
         given = self.units.items()
         numbers = {name: convert(frame.numbers(name), name, unit) for name, unit in given}
-        return _with_numbers(frame, numbers)
+        return frame.with_numbers(numbers)
 
     def _prepared(self) -> tuple[TrainingRows, dict[str, Prepared]]:
         """Return the rows that have a modality, as the plan reads them."""
@@ -358,17 +357,3 @@ def _divided(
     order = np.random.default_rng(seed).permutation(np.unique(patients))
     held = np.isin(patients, order[: round(holdout * len(order))])
     return np.flatnonzero(~held), np.flatnonzero(held)
-
-
-def _with_numbers(frame: Frame, columns: Mapping[str, NDArray[np.float64]]) -> Frame:
-    """Return the same rows with other or further columns of numbers, NaN for missing ones."""
-    table = nw.from_native(frame.to_native(), eager_only=True)
-    backend = table.implementation
-    made = [nw.new_series(name, cells, backend=backend) for name, cells in columns.items()]
-    return Frame.read(table.with_columns(*_at_index(table, made)).to_native()) if made else frame
-
-
-def _at_index(table: Any, columns: Sequence[Any]) -> list[Any]:
-    """Return columns with the row labels of the table, where there are some."""
-    index = nw.maybe_get_index(table)
-    return [*columns] if index is None else [nw.maybe_set_index(c, index=index) for c in columns]

@@ -26,6 +26,7 @@ from asfusion.federated import (
     read_plan,
     simulate,
 )
+from asfusion.federated.plan import describe_model
 from asfusion.tabular.told import tell_columns, tell_numbers
 
 WORDS = ["stiff at night", "better by rest", "pain by night", "uveitis before"]
@@ -284,6 +285,17 @@ def test_a_summary_with_a_part_of_another_kind_is_refused(
     for other in (None, [], {"kind": "number"}, {"labs": 3}, "x"):
         with pytest.raises(InputError):
             Summary.from_bytes(json.dumps({**state, field: other}).encode())
+
+
+def test_a_model_is_the_same_wherever_its_films_lie_and_another_by_any_column() -> None:
+    films, names = af.ImageEncoder("film", root="/a"), [f"rs{n}" for n in range(100)]
+    encoders = {"films": films, "genes": af.GenotypeEncoder(names)}
+    here = af.JointFusionClassifier(encoders, device="cpu")
+    there = {"genes": encoders["genes"], "films": af.ImageEncoder("film", root="/b", store="/c")}
+    assert describe_model(here) == describe_model(af.JointFusionClassifier(there))
+    names = [*names[:50], "rs7777", *names[51:]]
+    other = af.JointFusionClassifier({"films": films, "genes": af.GenotypeEncoder(names)})
+    assert describe_model(here) != describe_model(other)
 
 
 def test_other_models_columns_and_classes_are_told(hospitals: dict[str, Site], plan: Any) -> None:
