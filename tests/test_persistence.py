@@ -775,7 +775,7 @@ def test_versions_between_which_numbers_changed(
 
 _FORBIDDEN = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve"}
 # What a process sends to workers that it started itself, packed as joblib packs it: no file.
-_TO_OWN_WORKERS = ["_job.py imports cloudpickle"]
+_TO_OWN_WORKERS = ["_job.py imports pickle", "_job.py imports cloudpickle"]
 _CALLS = {"joblib.load", "np.load", "numpy.load", "torch.load", "eval", "exec", "skops_io.load"}
 
 

@@ -31,7 +31,7 @@ from asfusion.encoders._cache import (
 from asfusion.encoders._embedding import embed_prepared, sharing, way_of_passes
 from asfusion.encoders._plain import numbers_of
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.tabular.told import Told
+from asfusion.tabular.told import Told, tellable
 
 if TYPE_CHECKING:
     from asfusion.imaging.place import Place
@@ -356,7 +356,7 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         self._check_blank()
         columns = self._columns_among(frame.columns) or frame.columns
         n_rows = int(np.asarray(frame.present(columns)).sum())
-        return Told(n_rows if n_rows >= least else 0)
+        return Told(tellable(n_rows, len(frame), least))
 
     def _fit_told(self, told: Told) -> Encoder:
         """Fit to what several sites told together, as if all their rows stood in one table."""

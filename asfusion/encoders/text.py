@@ -49,7 +49,7 @@ from asfusion.notes.tokenizer import (
     train_wordpiece,
     vocabulary_size,
 )
-from asfusion.tabular.told import Told
+from asfusion.tabular.told import Told, tellable
 
 _SHORTEST = 3  # the opening token, one word piece, the closing token
 
@@ -268,10 +268,11 @@ class TextEncoder(Encoder):
         self._check_parameters()
         rows = read_notes(frame, check_note_columns(self.columns), "TextEncoder")
         texts = ["\n".join(notes) for notes in rows if notes]
-        if len(texts) < least:
-            return Told(0)
-        learns_words = self.backbone in ("tfidf", "transformer")
-        return Told(len(texts), terms=count_terms(texts, least=least) if learns_words else {})
+        n_rows = tellable(len(texts), len(rows), least)
+        if not n_rows or self.backbone not in ("tfidf", "transformer"):
+            return Told(n_rows)
+        terms = count_terms(texts, least=least)
+        return Told(n_rows, terms={term: tellable(n, n_rows, least) for term, n in terms.items()})
 
     def _fit_told(self, told: Told) -> TextEncoder:
         self._check_parameters()

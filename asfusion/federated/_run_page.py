@@ -78,8 +78,8 @@ def _head(run: RunPage) -> str:
 def _reached(run: RunPage) -> str:
     last = run.rounds_[-1].auc
     if np.isnan(last):
-        return "No rows were held out to judge the model on."
-    best = max(run.rounds_, key=lambda one: one.auc)
+        return "Too few rows were held out to judge the model on by counts."
+    best = max((one for one in run.rounds_ if one.auc == one.auc), key=lambda one: one.auc)
     told = f"The AUC on rows held out at all sites is {show_number(last)} after the last round"
     return f"{told}; it was highest after round {best.number + 1} ({show_number(best.auc)})."
 
@@ -129,4 +129,4 @@ def _draw(run: RunPage, axis: Any) -> None:
         aucs = [one.auc for one in run.rounds_]
         other.plot(numbers, aucs, color=colours.BLUE, marker="o", ms=4)
         other.set_ylabel("AUC on rows held out", color=colours.BLUE)
-    axis.legend(frameon=False, loc="center right")
+    axis.legend(frameon=False, loc="lower left")

@@ -112,6 +112,7 @@ class Coordinator:
         summaries = self._summaries(sites)
         plan = make_plan(self.model, summaries, random_state=self.seed)
         self._joined: set[str] = set()
+        self._n_rows = {name: summary.n_rows for name, summary in summaries.items()}
         weights, history = plan.weights(), []
         for number in progress(range(self.rounds), "Rounds", unit="round"):
             updates, silent, n_bytes = self._round(plan, weights, number, sites, self.epochs)
@@ -122,9 +123,8 @@ class Coordinator:
         judged, _, _ = self._round(plan, weights, self.rounds, sites, 0)
         rounds = _judged(history, judged)
         told = {name: len(summary.to_bytes()) for name, summary in summaries.items()}
-        counted = {name: summary.n_rows for name, summary in summaries.items()}
         n_sent = len(plan.to_bytes())
-        return FederatedRun(plan.model_of(weights), plan, rounds, told, n_sent, counted)
+        return FederatedRun(plan.model_of(weights), plan, rounds, told, n_sent, self._n_rows)
 
     def _summaries(self, sites: list[str]) -> dict[str, Summary]:
         replies = self.exchange("summary", dict.fromkeys(sites, b""))
@@ -145,10 +145,12 @@ class Coordinator:
         sent = {name: short if name in self._joined else whole for name in sites}
         replies = self.exchange("round", sent)
         found, silent = _read(replies, Update.from_bytes, sites)
-        for name, update in list(found.items()):
+        for name, update in found.items():
             if (update.plan, update.round) != (plan.digest, number):
                 silent[name] = "an answer to another task"
-                del found[name]
+            elif update.n_rows > self._n_rows.get(name, update.n_rows):
+                silent[name] = "more rows than it told of"
+        found = {name: update for name, update in found.items() if name not in silent}
         self._joined = (self._joined | set(found)) - set(silent)
         return found, silent, {name: len(replies[name]) for name in found}
 

@@ -17,6 +17,7 @@ from asfusion.federated._messages import read_json
 
 Floats = NDArray[np.float64]
 _BINS = 2000
+_FEWEST_BINS = 6
 _FORMAT = "asfusion.scores/1"
 
 
@@ -82,9 +83,14 @@ class ScoreCounts:
         return int(self._counts().sum())
 
     def auc(self) -> float:
-        """Return the area under the ROC curve; rows of one bin tie. NaN where a class is absent."""
+        """Return the area under the ROC curve; rows of one bin tie.
+
+        From few rows, whose bins are wide, it comes out too low: by 0.03 from 100 rows of one site
+        in a simulation, 0.01 from 200, 0.002 from 500. NaN where a class is absent, or where
+        fewer than six bins could rank anything.
+        """
         counts = self._counts()
-        if not len(counts) or not counts.sum(axis=0).all():
+        if len(counts) < _FEWEST_BINS or not counts.sum(axis=0).all():
             return float("nan")
         levels, place = np.unique([one[0] for one in self.bins], return_inverse=True)
         joined = np.zeros((len(levels), 2))
@@ -103,7 +109,7 @@ class ScoreCounts:
         Returns
         -------
         tuple of float
-            Slope first would be a matter of taste: it is (intercept, slope).
+            Intercept, then slope.
         """
         p = np.clip([one[0] for one in self.bins], 1e-6, 1 - 1e-6)
         odds, counts = np.log(p / (1 - p)), self._counts()

@@ -24,7 +24,7 @@ from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
 from asfusion.federated.update import Task, Update
-from asfusion.tabular.told import Told
+from asfusion.tabular.told import Told, tellable
 from asfusion.training.weights import set_weights
 
 
@@ -202,7 +202,7 @@ class Site:
         present = self._present()
         sent = {name: a for name, a in learned.items() if self._leaves(name, present)}
         loss = float(model.history_[-1]["loss"])
-        return Update(sent, len(self._rows), present, loss, round, self._plan.digest)
+        return Update(sent, self._n_learned, present, loss, round, self._plan.digest)
 
     @public
     def evaluate(self, weights: Weights, X: Any = None, y: Any = None) -> ScoreCounts:
@@ -243,7 +243,7 @@ class Site:
         scores = self.evaluate(task.weights) if judges else ScoreCounts(())
         if not task.epochs:
             weights: dict[str, NDArray[Any]] = {}
-            update = Update(weights, len(self._rows), {}, round=task.round, plan=self.plan_digest)
+            update = Update(weights, self._n_learned, {}, round=task.round, plan=self.plan_digest)
         else:
             update = self.fit_round(
                 task.weights, epochs=task.epochs, round=task.round, rate=task.rate
@@ -325,7 +325,12 @@ class Site:
 
     def _present(self) -> dict[str, int]:
         counts = {name: int(one.present.sum()) for name, one in self._modalities.items()}
-        return {name: n if n >= self.min_count else 0 for name, n in counts.items()}
+        return {name: tellable(n, self._n_learned, self.min_count) for name, n in counts.items()}
+
+    @property
+    def _n_learned(self) -> int:
+        """Rows that are learned from, as they may be told beside those of the summary."""
+        return tellable(len(self._rows), len(self._y), self.min_count)
 
     def _leaves(self, name: str, present: Mapping[str, int]) -> bool:
         """Return whether a weight is sent: not one's own, nor of a modality of too few rows."""

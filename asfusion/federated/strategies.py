@@ -241,6 +241,8 @@ def _fault(weights: Weights, update: Update) -> str:
     wrong = [name for name, array in update.weights.items() if not np.isfinite(array).all()]
     if wrong:
         return f"weights that are not finite: {quoted(wrong)}"
+    if not all(0 <= n <= update.n_rows for n in update.n_present.values()):
+        return "more rows with a modality than rows, or fewer than none"
     return "" if update.n_rows > 0 and update.weights else "no rows"
 
 

@@ -98,7 +98,10 @@ class Summary:
         try:
             told = {str(name): Told.from_state(one) for name, one in state["modalities"].items()}
             target = ColumnSums.from_state(state["target"])
-            numbers = int(state["n_rows"]), int(state["least"])
-            return cls(numbers[0], target, told, numbers[1], str(state["model"]))
-        except (AttributeError, KeyError, TypeError, ValueError):
+            n_rows, least = int(state["n_rows"]), int(state["least"])
+            made = cls(n_rows, target, told, least, str(state["model"]))
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             raise odd(_FORMAT) from None
+        if n_rows < 0 or least < 1:
+            raise odd(_FORMAT)
+        return made

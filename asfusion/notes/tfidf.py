@@ -167,7 +167,7 @@ def tfidf_of_counts(
         raise InputError("Notes: expected a word that enough notes share, got none.")
     most = sorted(counts, key=lambda term: (-counts[term], term))[:n_components]
     terms = sorted(most)
-    share = np.asarray([counts[term] for term in terms]) / n_notes
+    share = np.minimum([counts[term] / n_notes for term in terms], 1.0)
     idf = np.log((1.0 + n_notes) / (1.0 + share * n_notes)) + 1.0
     value = idf / np.sqrt(np.sum(share * idf**2))
     spread = value * np.sqrt(share * (1.0 - share))

@@ -62,8 +62,10 @@ class ColumnSums:
     @property
     def median(self) -> float:
         """Median of the known numbers, NaN where there are none."""
-        known = np.repeat([mean for _, _, mean in self.bins], [n for _, n, _ in self.bins])
-        return float(np.median(known)) if len(known) else np.nan
+        reached = np.cumsum([n for _, n, _ in self.bins])
+        if not len(reached):
+            return np.nan
+        return self.bins[int(np.searchsorted(reached, reached[-1] / 2))][2]
 
     def __add__(self, other: ColumnSums) -> ColumnSums:
         """Return what both tell together."""
@@ -161,14 +163,21 @@ class Told:
         return made
 
 
+def tellable(n_rows: int, n_all: int, least: int) -> int:
+    """Return how many of all rows may be told to have something: so few without it do not count."""
+    if n_rows < least:
+        return 0
+    return n_all if n_all - n_rows < least else n_rows
+
+
 def tell_columns(frame: Frame, names: Iterable[str], least: int) -> Told:
     """Return the sums of columns of a table, no count of them below `least`."""
     names = list(names)
     there = np.asarray(frame.present(names))
-    rows = frame.take(np.flatnonzero(there))
-    n_rows = int(there.sum())
-    if n_rows < least:
+    n_rows = tellable(int(there.sum()), len(frame), least)
+    if not n_rows:
         return Told(0)
+    rows = frame if n_rows == len(frame) else frame.take(np.flatnonzero(there))
     return Told(n_rows, {name: _tell_column(rows, name, least) for name in names})
 
 
@@ -288,14 +297,30 @@ def stand_in(columns: Mapping[str, ColumnSums]) -> Any:
     return pd.DataFrame(made)
 
 
+def spread_over(counts: Sequence[int], n_rows: int, n_told: int) -> NDArray[np.int64]:
+    """Return how many of `n_rows` stand for each count of `n_told`."""
+    shares = np.cumsum([0, *counts]) * (n_rows / n_told)
+    return np.asarray(np.diff(np.round(shares)), dtype=np.int64)
+
+
+def repeated(values: Sequence[Any], counts: Sequence[int]) -> NDArray[Any]:
+    """Return values as often as they were counted, or 20,000 that stand for more.
+
+    Each that was counted is there.
+    """
+    n_told = sum(counts)
+    scaled = spread_over(counts, min(n_told, _MOST_ROWS), n_told) if n_told else counts
+    return np.repeat(np.asarray(values), np.maximum(scaled, np.sign(counts)))
+
+
 def _cells(sums: ColumnSums, n_rows: int, n_told: int) -> Any:
     """Return a Series of cells, as many as rows are wanted, that are distributed as told."""
     import pandas as pd
 
     values: list[Any] = [mean for _, _, mean in sums.bins] or list(sums.levels)
     counts = [n for _, n, _ in sums.bins] or list(sums.levels.values())
-    shares = np.cumsum([0, *counts]) * (n_rows / n_told)
-    cells = pd.Series(np.repeat(np.arange(len(values)), np.diff(np.round(shares).astype(int))))
+    often = spread_over(counts, n_rows, n_told)
+    cells = pd.Series(np.repeat(np.arange(len(values)), often))
     cells = cells.reindex(range(n_rows))
     if sums.kind == "ordered":
         return pd.Series(pd.Categorical(_words(cells, values), values, ordered=True))

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from asfusion._checks import quoted
 from asfusion.bundle.objects import Bundled
 from asfusion.exceptions import ConfigurationError
-from asfusion.tabular.told import ColumnSums
+from asfusion.tabular.told import ColumnSums, repeated
 from asfusion.targets._pools import weighted_mean
 
 Floats = NDArray[np.float64]
@@ -151,8 +151,8 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
         raise ConfigurationError(msg)
 
     def of_told(self, sums: ColumnSums) -> NDArray[Any]:
-        """Return checked values of nobody, as many as were told of and distributed alike."""
-        return np.repeat([mean for _, _, mean in sums.bins], [n for _, n, _ in sums.bins])
+        """Return checked values of nobody, distributed as told."""
+        return repeated([mean for _, _, mean in sums.bins], [n for _, n, _ in sums.bins])
 
     def class_names(self) -> tuple[str, ...]:
         """Return the names of the classes, where there are some."""

@@ -15,7 +15,7 @@ from sklearn.utils.validation import column_or_1d
 
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.tabular.told import ColumnSums, tell_levels
+from asfusion.tabular.told import ColumnSums, repeated, tell_levels
 from asfusion.targets._base import Floats, Present, Target, Tensor
 from asfusion.targets._logistic import MOST_FEATURES, probability_path
 from asfusion.targets._pools import FLOOR, pooling_weights, product_of_experts
@@ -92,8 +92,13 @@ class Classes(Target):
 
     def of_told(self, sums: ColumnSums) -> NDArray[Any]:
         """Return labels of nobody."""
-        labels = [json.loads(label) for label in sums.levels]
-        return np.repeat(np.asarray(labels), list(sums.levels.values()))
+        try:
+            labels = [json.loads(label) for label in sums.levels]
+        except (ValueError, RecursionError):
+            labels = [None]
+        if not all(isinstance(label, str | int | float) for label in labels):
+            raise InputError("Summary: expected classes as text or numbers, got something else.")
+        return repeated(labels, list(sums.levels.values()))
 
     def class_names(self) -> tuple[str, ...]:
         """Return the labels as text."""

@@ -16,11 +16,13 @@ import asfusion as af
 from asfusion._frames import Frame
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError, ShapeError
 from asfusion.federated import (
+    Coordinator,
     FedAdam,
     FedAvg,
     ScoreCounts,
     Site,
     Summary,
+    Task,
     Update,
     make_plan,
     read_plan,
@@ -106,6 +108,7 @@ def test_no_count_under_the_floor_is_told(table: list[Any], least: int) -> None:
     assert all(n == 0 or n >= least for n in counts_of(told.to_state()))
     for sums in told.columns.values():
         assert sums.n_rows == told.n_rows  # nothing follows from a difference
+    assert told.n_rows in (0, len(X)) or len(X) - told.n_rows >= least
 
 
 def test_a_summary_holds_no_cell_and_comes_back_as_it_was(hospitals: dict[str, Site]) -> None:
@@ -259,6 +262,49 @@ def test_unusable_weights_are_told_and_the_round_goes_on(weights: Any, why: str)
         strategy.aggregate(start, {"bad": Update(weights, 10)})
 
 
+@pytest.mark.parametrize("n_present", [-50, 11])
+def test_rows_of_a_modality_that_cannot_be_are_refused(n_present: int) -> None:
+    start, sites = updates_of(3)
+    strategy = FedAvg()
+    strategy.aggregate(start, {**sites, "s0": replace(sites["s0"], n_present={"w": n_present})})
+    assert "more rows with a modality than rows" in strategy.refused_["s0"]
+
+
+def test_a_site_cannot_weigh_more_than_it_told_of(hospitals: dict[str, Site], plan: Any) -> None:
+    def exchange(kind: str, messages: Any) -> dict[str, bytes]:
+        if kind == "summary":
+            return {name: hospitals[name].summary().to_bytes() for name in messages}
+        told = {}
+        for name, data in messages.items():
+            task = Task.from_bytes(data)
+            if task.plan.startswith("{"):
+                hospitals[name].join(read_plan(task.plan.encode(), model()))
+            update = hospitals[name].work(task)
+            told[name] = replace(update, n_rows=10**9 if name == "south" else update.n_rows)
+        return {name: update.to_bytes() for name, update in told.items()}
+
+    run = Coordinator(model(), exchange, rounds=1, epochs=1, min_sites=1).run(list(hospitals))
+    assert run.rounds_[0].refused == {"south": "more rows than it told of"}
+    for site in hospitals.values():
+        site.join(plan)
+
+
+@pytest.mark.parametrize("levels", [{"[1]": 9, "2": 9}, {"none": 9, "2": 9}, {"null": 9, "1": 9}])
+def test_classes_that_are_none_are_refused(levels: Any, hospitals: dict[str, Site]) -> None:
+    state = json.loads(hospitals["north"].summary().to_bytes())
+    state["target"] = {"kind": "category", "n_missing": 0, "bins": [], "levels": levels}
+    plan = make_plan(model(), [Summary.from_bytes(json.dumps(state).encode())])
+    with pytest.raises(InputError, match="expected classes as text or numbers"):
+        plan.weights()
+
+
+def test_counts_beyond_memory_cost_none(hospitals: dict[str, Site]) -> None:
+    state = json.loads(hospitals["north"].summary().to_bytes())
+    state["target"]["levels"] = {"0": 10**15, "1": 10**14}
+    weights = make_plan(model(), [Summary.from_bytes(json.dumps(state).encode())]).weights()
+    assert len(weights["head.bias"]) == 2
+
+
 def test_a_silent_site_is_done_without_and_adam_goes_on() -> None:
     start, sites = updates_of(3)
     strategy = FedAdam("mean", rate=0.1).start()
@@ -373,4 +419,6 @@ def test_a_site_tells_counts_of_its_own_rows(hospitals: dict[str, Site], plan: A
     X, y = rows(60, seed=9)
     counts = hospitals["south"].evaluate(plan.weights(), X, y)
     assert counts.n_rows == 60
+    few = ScoreCounts.of(np.linspace(0, 1, 30), np.arange(30) % 2)
+    assert len(few.bins) < 6 and np.isnan(few.auc())  # too coarse to rank anything
     assert np.isnan(ScoreCounts.of(np.ones(3), np.zeros(3, dtype=int)).auc())
