@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 import asfusion
+from asfusion._tables import read_table, write_table
 from asfusion._version import __version__
 from asfusion.cli import commands
-from asfusion.cli._data import read_table, write_table
 from asfusion.cli.commands import main
 from asfusion.exceptions import AsfusionWarning, ConfigurationError
 from asfusion.persistence import load

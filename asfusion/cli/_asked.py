@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._checks import quoted
-from asfusion.cli._data import read_table, split_columns
+from asfusion._tables import read_table, split_columns
 from asfusion.exceptions import ConfigurationError
 from asfusion.targets._tasks import AUTO
 

@@ -1,4 +1,4 @@
-"""The command line: ``asfusion demo | look | fit | predict | compare | info``."""
+"""The command line: ``asfusion demo | look | fit | predict | compare | serve | info``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from asfusion._checks import quoted
 from asfusion._progress import progress_shown
 from asfusion._stubs import fusion_families, fusion_heads
+from asfusion._tables import read_table, write_table
 from asfusion._version import __version__
-from asfusion.cli._answers import answers
 from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, read_to_look
-from asfusion.cli._data import read_table, write_table
 from asfusion.cli._own import fusion_head, own_class
+from asfusion.cli._serve import add_serve
 from asfusion.exceptions import AsfusionError, ConfigurationError
+from asfusion.serving._columns import answers
+from asfusion.serving._fields import encoders_within, levels_of
 from asfusion.targets._tasks import AUTO, TASKS
 
 if TYPE_CHECKING:
@@ -165,7 +167,7 @@ def _predict(options: argparse.Namespace) -> None:
     from asfusion.persistence import load
 
     model = load(options.model, trusted=options.trusted)
-    table = read_table(options.data, _categories(model), options.root)
+    table = read_table(options.data, levels_of(model), options.root)
     kept = table[:, _present(table, options.keep, "--keep")]
     X = table[:, _present(table, list(model.feature_names_in_), "The model")]
     # A number for each row, so that rows can be matched whatever happens to the file.
@@ -210,7 +212,7 @@ def _info(options: argparse.Namespace) -> None:
 
     model = load(options.model, trusted=options.trusted)
     print(f"{type(model).__name__}, {options.model}")
-    for name, encoder in _encoders(model).items():
+    for name, encoder in encoders_within(model).items():
         print(f"  {name:<12} {type(encoder).__name__:<15} {encoder.describe()}")
     if hasattr(model, "classes_"):
         print(f"  classes      {quoted([str(label) for label in model.classes_])}")
@@ -223,23 +225,6 @@ def _info(options: argparse.Namespace) -> None:
 
 
 # -- parts -----------------------------------------------------------------------------
-
-
-def _encoders(model: Any) -> dict[str, Any]:
-    """Return the encoders of a fitted model, within what is wrapped around it; none of an index."""
-    while not hasattr(model, "_modality_encoders") and hasattr(model, "estimator_"):
-        model = model.estimator_
-    return model._modality_encoders() if hasattr(model, "_modality_encoders") else {}
-
-
-def _categories(model: Any) -> list[str]:
-    """Return the columns that a fitted model read as categories, ordered or not."""
-    from asfusion.tabular.preprocess import TablePreprocessor
-
-    tables: list[Any] = [e for e in _encoders(model).values() if e.kind == "table"]
-    learned = [table.plan_ for table in tables] or [getattr(model, "plan_", [])]
-    plans = [plan for state in learned for plan in TablePreprocessor.from_state(state).plans]
-    return [plan.name for plan in plans if plan.levels]
 
 
 def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
@@ -329,6 +314,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_predict(commands)
     _add_compare(commands)
+    add_serve(commands)
     info = commands.add_parser("info", help="describe a saved model, or what is installed")
     info.add_argument("model", type=Path, nargs="?", help="folder of a saved model")
     _add_trusted(info)

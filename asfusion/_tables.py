@@ -1,4 +1,4 @@
-"""CSV and Parquet in, CSV and Parquet out, for the command line."""
+"""CSV and Parquet in, CSV and Parquet out, for the command line and what it starts."""
 
 from __future__ import annotations
 

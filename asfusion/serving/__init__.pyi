@@ -1,0 +1,2 @@
+from .service import Limits as Limits
+from .service import make_app as make_app
