@@ -6,10 +6,13 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from asfusion._warn import warn_user
 from asfusion.exceptions import AsfusionError, ConfigurationError
+
+# Who computes Shapley values of columns: asfusion, or the package shap.
+Algorithm = Literal["auto", "shap"]
 
 
 class Asked:

@@ -71,6 +71,12 @@ class Outcome:
 BENCHES = (
     Bench("import", "`import asfusion` takes less than 0.1 s", "import_time.py"),
     Bench(
+        "service",
+        "a served model answers 300 requests a second, and malformed ones with where they are wrong",
+        "service.py",
+        quick=("--seconds", "2", "--malformed", "300", "--kills", "1"),
+    ),
+    Bench(
         "cohort",
         "the synthetic cohort in seconds, and how much each modality tells",
         "cohort.py",

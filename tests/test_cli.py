@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -748,3 +749,92 @@ def test_version_and_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
         main(["fit"])
     assert end.value.code == 2
+
+
+# -- serve ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    uvicorn = pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    kept: dict[str, object] = {}
+    monkeypatch.setattr(uvicorn, "run", lambda app, **words: kept.update(words, app=app))
+    for name in ("ASFUSION_SERVE", "OMP_NUM_THREADS", "PROMETHEUS_MULTIPROC_DIR"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR")
+    return kept
+
+
+def test_what_serves_is_an_application_of_the_settings(
+    started: dict[str, object], tmp_path: Path
+) -> None:
+    from starlette.testclient import TestClient
+
+    from asfusion.serving._process import app
+
+    X = patients()[["crp", "sex"]]
+    model = asfusion.EarlyFusionClassifier(verbose=0).fit(X, patients()["flare"])
+    path = model.save(tmp_path / "model.asf")
+    X.to_csv(tmp_path / "rows.csv", index=False)
+    told = ["serve", str(path), "--unit", "crp=mg/L", "--background", str(tmp_path / "rows.csv")]
+    assert main([*told, "--max-rows", "2", "--port", "8123"]) == 0
+    assert started["host"] == "127.0.0.1"
+    assert started["port"] == 8123
+    assert started["access_log"] is False
+    with TestClient(app(), base_url="http://127.0.0.1") as client:
+        told = client.post("/explain", json=[{"crp": 3.0, "sex": "male"}]).json()
+        assert set(told["rows"][0]["parts"]["table"]) >= {"crp", "sex"}
+        assert client.post("/predict", json=[{"crp": 3.0}] * 3).status_code == 413
+
+
+def test_strangers_are_not_served_without_a_token(
+    started: dict[str, object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["serve", str(tmp_path), "--host", "0.0.0.0"]) == 1
+    assert "--token-file: expected a file with a token" in capsys.readouterr().err
+    (tmp_path / "token").write_text("short")
+    assert main(["serve", str(tmp_path), "--token-file", str(tmp_path / "token")]) == 1
+    assert "expected at least 16 characters, got 5" in capsys.readouterr().err
+    assert main(["serve", str(tmp_path), "--workers", "0"]) == 1
+    assert "--workers: expected at least 1" in capsys.readouterr().err
+    assert not started
+    with pytest.raises(SystemExit):
+        main(["serve", str(tmp_path), "--unit", "crp"])
+
+
+# In a process of its own, since tests open no connection.
+_CLIENT = """
+import http.client, sys, time
+port, until = int(sys.argv[1]), time.monotonic() + 120
+while time.monotonic() < until:
+    try:
+        http.client.HTTPConnection("127.0.0.1", port, timeout=60).request("GET", "/ready")
+        break
+    except OSError:
+        time.sleep(0.1)
+client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+client.request("POST", "/predict", b'[{"crp": 2}]', {"Content-Type": "application/json"})
+print(client.getresponse().status)
+"""
+
+
+def test_a_service_answers_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    pytest.importorskip("uvicorn", reason="the extra serve is not installed")
+    X = patients()[["crp", "sex"]]
+    model = asfusion.EarlyFusionClassifier(verbose=0).fit(X, patients()["flare"])
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    words = [sys.executable, "-m", "asfusion.cli.commands", "serve", "--port", str(port)]
+    path = model.save(tmp_path / "model.asf")
+    with subprocess.Popen([*words, str(path)], stderr=subprocess.PIPE, text=True) as server:
+        try:
+            told = [sys.executable, "-c", _CLIENT, str(port)]
+            client = subprocess.run(told, capture_output=True, text=True, check=False)
+            server.send_signal(signal.SIGTERM)
+            _, log = server.communicate(timeout=60)
+        finally:
+            server.kill()
+    assert client.stdout.strip() == "200"
+    assert '"event": "stopped"' in log
+    assert server.returncode in (0, -signal.SIGTERM)

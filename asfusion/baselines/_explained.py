@@ -12,10 +12,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice
 from asfusion._door import public
-from asfusion._foreign import import_shap
+from asfusion._foreign import Algorithm, import_shap
 from asfusion._frames import Frame
 from asfusion._random import derive_seed
-from asfusion.baselines._models import Algorithm, explain_model, pairs_of_features
+from asfusion.baselines._models import explain_model, pairs_of_features, reference_of
 from asfusion.baselines._scores import IndexInfo
 from asfusion.exceptions import ConfigurationError
 from asfusion.tabular.preprocess import TablePreprocessor
@@ -44,6 +44,10 @@ class Explained:
     @abstractmethod
     def _shown(self, column: str) -> str:
         """Return the name of a column as its user knows it."""
+
+    def _measured_against(self, algorithm: Algorithm) -> str:
+        """Return what columns that are not known are replaced by; see `reference_of`."""
+        return reference_of(self.model_, algorithm)
 
     @public
     def shap_values(self, X: Any, background: Any = None, *, algorithm: Algorithm = "auto") -> Any:

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from asfusion._checks import check_choice
-from asfusion._foreign import Asked, import_shap, shap_in_our_words
+from asfusion._foreign import Algorithm, Asked, import_shap, shap_in_our_words
 from asfusion.targets.numbers import Numbers
 from asfusion.trees.shapley import supports_trees, tree_shap, tree_shap_interactions
 
 Floats = NDArray[np.float64]
-Algorithm = Literal["auto", "shap"]
 
 MODELS = ("forest", "adaboost", "xgboost", "linear", "mean")
 

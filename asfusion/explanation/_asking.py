@@ -10,11 +10,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._foreign import Algorithm
 from asfusion._frames import Frame
 from asfusion._progress import progress
 from asfusion._random import derive_seed
 from asfusion._warn import warn_user
-from asfusion.baselines._models import Algorithm
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._attribution import Attribution
 from asfusion.explanation._curves import Claim

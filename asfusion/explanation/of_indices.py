@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from asfusion._foreign import Algorithm
 from asfusion._frames import Frame
-from asfusion.baselines._index import IndexRegressor
-from asfusion.baselines._models import Algorithm, reference_of
 from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._attribution import Floats
 from asfusion.explanation._curves import Curves
@@ -87,7 +86,7 @@ class IndexExplanation(Explanation):
 
 
 def explain_index(
-    model: IndexRegressor,
+    model: Any,
     X: Any,
     background: Any,
     units: Mapping[str, str],
@@ -102,7 +101,7 @@ def explain_index(
     What a prediction loses where it is limited to the scale of the index is a column of its own.
     """
     predictions = model.predict(X)
-    reference = reference_of(model.model_, algorithm)
+    reference = model._measured_against(algorithm)
     _check_meaning(model, reference, background, output, absence)
     found = model.shap_values(X, background, algorithm=algorithm)
     names = tuple(str(name) for name in found.feature_names)
@@ -144,9 +143,7 @@ def explain_index(
     )
 
 
-def _check_meaning(
-    model: IndexRegressor, reference: str, background: Any, output: Any, absence: str
-) -> None:
+def _check_meaning(model: Any, reference: str, background: Any, output: Any, absence: str) -> None:
     """Raise where something is asked for that this model's values do not depend on."""
     if output is not None and not (output == 0 and not isinstance(output, bool)):
         msg = "output: expected None for a clinical index, which has one output, got another."
@@ -163,7 +160,7 @@ def _check_meaning(
         raise ConfigurationError(msg)
 
 
-def _name_output(model: IndexRegressor) -> str:
+def _name_output(model: Any) -> str:
     index = model._index()
     if index.value_range is None:
         return f"predicted {index.label}"
@@ -171,9 +168,7 @@ def _name_output(model: IndexRegressor) -> str:
     return f"predicted {index.label} ({low:g} to {high:g})"
 
 
-def _cells(
-    model: IndexRegressor, X: Any, names: tuple[str, ...], data: NDArray[Any]
-) -> NDArray[Any]:
+def _cells(model: Any, X: Any, names: tuple[str, ...], data: NDArray[Any]) -> NDArray[Any]:
     """Return the cells of X as they are shown, a column for each name."""
     frame = Frame.read(X)
     mapped = dict(model.columns) if isinstance(model.columns, Mapping) else {}
@@ -185,7 +180,7 @@ def _cells(
     return cells
 
 
-def _pairs(model: IndexRegressor, X: Any, values: NDArray[np.float64]) -> Any:
+def _pairs(model: Any, X: Any, values: NDArray[np.float64]) -> Any:
     """Return interactions whose rows sum to `values`; what is no column stands by itself."""
     pairs = model.shap_interactions(X)
     n_columns = pairs.shape[1]
