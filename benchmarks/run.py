@@ -72,7 +72,7 @@ BENCHES = (
     Bench("import", "`import asfusion` takes less than 0.1 s", "import_time.py"),
     Bench(
         "service",
-        "a served model answers 300 requests a second, and malformed ones with where they are wrong",
+        "a served model answers 300 requests a second, and tells malformed ones where they err",
         "service.py",
         quick=("--seconds", "2", "--malformed", "300", "--kills", "1"),
     ),
