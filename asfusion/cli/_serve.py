@@ -1,4 +1,4 @@
-"""``asfusion serve``: a saved model behind HTTP."""
+"""``asfusion serve | page``: a saved model behind HTTP, for programs and for people."""
 
 from __future__ import annotations
 
@@ -35,6 +35,41 @@ def add_serve(commands: Any) -> None:
     words = "seconds for a body to arrive and an answer to be made (30)"
     serve.add_argument("--seconds", type=float, default=30.0, help=words)
     serve.set_defaults(run=_serve)
+
+
+def add_page(commands: Any) -> None:
+    """Add the command."""
+    page = commands.add_parser("page", help="show a saved model to a clinician, on this machine")
+    page.add_argument("model", type=Path, help="folder of a saved model")
+    page.add_argument("--port", type=int, default=8501)
+    page.add_argument("--patients", type=Path, help="table of patients to choose from")
+    words = "table of rows against which columns, words and pixels are taken apart"
+    page.add_argument("--background", type=Path, help=words)
+    page.add_argument("--report", type=Path, help="page that evaluate() wrote of this model")
+    words = "saved finder of a film's corners: photographs by the camera are flattened"
+    page.add_argument("--film-finder", type=Path, help=words)
+    words = "unit of a column, such as crp=mg/L"
+    page.add_argument("--unit", type=_unit, action="append", default=[], help=words)
+    page.set_defaults(run=_page)
+
+
+def _page(options: argparse.Namespace) -> None:
+    from asfusion.serving._page import run
+
+    for name in ("patients", "background", "report", "film_finder"):
+        file = getattr(options, name)
+        if file is not None and not file.exists():
+            msg = f"--{name.replace('_', '-')}: expected a file, got none. Check the path."
+            raise ConfigurationError(msg)
+    run(
+        options.model,
+        port=options.port,
+        units=dict(options.unit),
+        patients=options.patients,
+        background=options.background,
+        report=options.report,
+        finder=options.film_finder,
+    )
 
 
 def _serve(options: argparse.Namespace) -> None:

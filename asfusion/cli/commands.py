@@ -1,4 +1,4 @@
-"""The command line: ``asfusion demo | look | fit | predict | compare | serve | info``."""
+"""The command line: ``asfusion demo | look | fit | predict | compare | serve | page | info``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from asfusion._tables import read_table, write_table
 from asfusion._version import __version__
 from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, read_to_look
 from asfusion.cli._own import fusion_head, own_class
-from asfusion.cli._serve import add_serve
+from asfusion.cli._serve import add_page, add_serve
 from asfusion.exceptions import AsfusionError, ConfigurationError
 from asfusion.serving._columns import answers
 from asfusion.serving._fields import encoders_within, levels_of
@@ -315,6 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_compare(commands)
     add_serve(commands)
+    add_page(commands)
     info = commands.add_parser("info", help="describe a saved model, or what is installed")
     info.add_argument("model", type=Path, nargs="?", help="folder of a saved model")
     _add_trusted(info)

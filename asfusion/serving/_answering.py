@@ -78,7 +78,11 @@ class Answering:
             return polars.DataFrame({"row": range(1, len(table) + 1)} | answers(self.model, table))
 
     def explain(self, rows: Rows) -> dict[str, Any]:
-        """Return what each modality, and each column of a table, added to each prediction."""
+        """Return what each modality, and each column or word, added to each prediction."""
+        return self.explained(rows)[1]
+
+    def explained(self, rows: Rows) -> tuple[Any, dict[str, Any]]:
+        """Return the explanation, and what it says of each row as plain values."""
         from asfusion.explanation.explainer import explain
 
         table = as_table([rows], self.fields)
@@ -92,7 +96,7 @@ class Answering:
             if one["part"]:
                 inner = told[one["row"]]["parts"].setdefault(one["modality"], {})
                 inner[one["part"]] = _number(one["value"])
-        return {"digest": self.digest, "rows": told}
+        return found, {"digest": self.digest, "rows": told}
 
     def _say(self, table: polars.DataFrame) -> list[dict[str, Any]]:
         with _quiet():
