@@ -13,10 +13,11 @@ import streamlit as st
 
 from asfusion._tables import read_table
 from asfusion.exceptions import AsfusionError
+from asfusion.explanation._attribution import PRESENCE
 from asfusion.persistence import load
 from asfusion.serving._answering import Answering
 from asfusion.serving._fields import Field
-from asfusion.serving._rows import Rows
+from asfusion.serving._rows import Rows, as_told
 from asfusion.serving._sentences import concluded, moved, plain
 from asfusion.show.page import page
 
@@ -26,6 +27,7 @@ _NOT_A_DEVICE = (
 )
 _STEPS = 25
 _UNKNOWN = "not known"
+_AT_ALL = "That it is known at all"
 _FILMS = ["png", "jpg", "jpeg", "tif", "tiff", "dcm", "dicom"]
 
 
@@ -46,7 +48,7 @@ def main() -> None:
     try:
         _shown(served, rows, cells)
     except AsfusionError as error:
-        st.error(plain(str(error)))
+        st.error(plain(as_told(error)))
     if settings["report"]:
         _limits(Path(settings["report"]))
 
@@ -74,15 +76,7 @@ def _chosen(patients: str | None, fields: Sequence[Field]) -> dict[str, Any]:
         f"Patient, 1 to {len(table)}", 1, len(table), 1, help="By the row of the list."
     )
     row = table.row(int(place) - 1, named=True)
-    st.sidebar.dataframe(
-        {"column": list(row), "value": [_short(cell) for cell in row.values()]}, hide_index=True
-    )
     return {"": int(place), **row}
-
-
-def _short(cell: Any) -> str:
-    text = "" if cell is None else str(cell)
-    return text if len(text) < 60 else f"{text[:57]}..."
 
 
 def _entered(served: Answering, patient: Mapping[str, Any], finder: str | None) -> dict[str, Any]:
@@ -132,7 +126,15 @@ def _film(label: str, known: Any, key: str, finder: str | None) -> Any:
             return _flattened(sent.getvalue(), finder)
     if sent is not None:
         return sent.getvalue()
-    return None if known is None else Path(str(known)).read_bytes()
+    if known is None:
+        return None
+    try:
+        film = Path(str(known)).read_bytes()
+    except OSError:
+        st.error("The film that the list names cannot be read: without it.")
+        return None
+    st.caption(plain(f"From the list: {Path(str(known)).name}"))
+    return film
 
 
 def _flattened(photograph: bytes, finder: str) -> Any:
@@ -176,7 +178,8 @@ def _why(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
         st.markdown(f"- {plain(sentence)}")
     for modality, parts in whole["parts"].items():
         st.markdown(f"**Within {plain(modality)}**")
-        for sentence in moved(parts, cells, served.units):
+        named = {_AT_ALL if part == PRESENCE else part: value for part, value in parts.items()}
+        for sentence in moved(named, cells, served.units):
             st.markdown(f"- {plain(sentence)}")
     if served.background is None:
         st.caption("Columns and words are taken apart where the page has --background rows.")

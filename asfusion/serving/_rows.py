@@ -8,6 +8,7 @@ import datetime
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -21,6 +22,8 @@ _MOST_PROBLEMS = 20
 _MOST_CHARACTERS = 200_000  # of a note
 _MOST_VISITS = 1_000
 _LARGEST = 1e300
+# The fix that an encoder of files names is one for whoever wrote the program.
+_FOR_PROGRAMMERS = re.compile(r" Correct the path or the file, or pass on_error=.*", re.DOTALL)
 _TYPES: dict[str, Any] = {
     "number": polars.Float64,
     "dosage": polars.Float64,
@@ -54,6 +57,11 @@ class RequestError(InputError):
 def refuse(at: str, expected: str, status: int = 422) -> NoReturn:
     """Raise with a single problem."""
     raise RequestError([{"at": at, "expected": expected}], status)
+
+
+def as_told(error: Exception) -> str:
+    """Return what an error says to whoever sent a row, and cannot change how it is read."""
+    return _FOR_PROGRAMMERS.sub(" Send another file, or none.", str(error))
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,15 @@ from asfusion.exceptions import AsfusionError, ConfigurationError, InputError
 from asfusion.serving._answering import Answering, digest_at
 from asfusion.serving._openapi import PARQUET, openapi_of, schema_of
 from asfusion.serving._queue import BusyError, Waiting
-from asfusion.serving._rows import RequestError, Rows, parse_json, read_parquet, read_rows, refuse
+from asfusion.serving._rows import (
+    RequestError,
+    Rows,
+    as_told,
+    parse_json,
+    read_parquet,
+    read_rows,
+    refuse,
+)
 from asfusion.serving._telling import Counts, log
 
 if TYPE_CHECKING:
@@ -285,7 +293,7 @@ class Service:
             seconds = f"{self.limits.seconds:g} seconds"
             return [{"at": "service", "expected": f"work that is done within {seconds}"}], 504
         if isinstance(error, InputError):
-            return [{"at": "rows", "expected": str(error)}], 422
+            return [{"at": "rows", "expected": as_told(error)}], 422
         return [{"at": "service", "expected": "no failure; the log says where it was"}], 500
 
     async def _body(self, request: Request) -> bytes:

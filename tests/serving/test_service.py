@@ -394,6 +394,7 @@ def test_films_come_beside_the_rows_and_never_by_path(films: Any, tmp_path: Path
         broken = client.post("/predict", data={"rows": part}, files={"a": film.read_bytes()[:60]})
         assert broken.status_code == 422
         assert str(folder) not in broken.text
+        assert "Send another file, or none" in broken.text
 
 
 def test_a_model_that_is_unsure_abstains(tmp_path: Path) -> None:
