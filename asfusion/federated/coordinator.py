@@ -11,7 +11,7 @@ from asfusion._progress import progress
 from asfusion._warn import warn_user
 from asfusion.exceptions import AsfusionError, InputError, TrainingError
 from asfusion.federated._answers import Kind
-from asfusion.federated.plan import Plan, Weights, make_plan
+from asfusion.federated.plan import Plan, Weights, describe_model, make_plan
 from asfusion.federated.result import FederatedRun, Round
 from asfusion.federated.strategies import FedAvg
 from asfusion.federated.summary import Summary
@@ -120,8 +120,7 @@ class Coordinator:
             weights = self.strategy.aggregate(weights, updates)
             refused = {**silent, **self.strategy.refused_}
             history.append(Round.of(number, updates, refused, n_bytes))
-        judged, _, _ = self._round(plan, weights, self.rounds, sites, 0)
-        rounds = _judged(history, judged)
+        rounds = _judged(history, self._last_scores(plan, weights, history, sites))
         told = {name: len(summary.to_bytes()) for name, summary in summaries.items()}
         n_sent = len(plan.to_bytes())
         return FederatedRun(plan.model_of(weights), plan, rounds, told, n_sent, self._n_rows)
@@ -129,6 +128,10 @@ class Coordinator:
     def _summaries(self, sites: list[str]) -> dict[str, Summary]:
         replies = self.exchange("summary", dict.fromkeys(sites, b""))
         found, silent = _read(replies, Summary.from_bytes, sites)
+        mine = describe_model(self.model)
+        others = [name for name, summary in found.items() if summary.model != mine]
+        silent |= dict.fromkeys(others, "sums for a model that is described differently")
+        found = {name: summary for name, summary in found.items() if name not in others}
         self._check_enough(found, silent, "Summaries")
         if silent:
             told = "; ".join(f"{name}: {why}" for name, why in silent.items())
@@ -153,6 +156,14 @@ class Coordinator:
         found = {name: update for name, update in found.items() if name not in silent}
         self._joined = (self._joined | set(found)) - set(silent)
         return found, silent, {name: len(replies[name]) for name in found}
+
+    def _last_scores(
+        self, plan: Plan, weights: Weights, history: list[Round], sites: list[str]
+    ) -> dict[str, Update]:
+        """Return what sites say of the last weights; none is asked if none holds rows out."""
+        if not any(one.bins for record in history for one in record.before.values()):
+            return {}
+        return self._round(plan, weights, self.rounds, sites, 0)[0]
 
     def _check_enough(self, found: Mapping[str, Any], silent: Mapping[str, str], what: str) -> None:
         if len(found) >= self.min_sites:
@@ -185,6 +196,12 @@ def _read(
         except InputError as error:
             silent[name] = str(error)
     return found, silent
+
+
+def printable(said: bytes, longest: int = 500) -> str:
+    """Return what a site said in words, one line of them, for a terminal and a page."""
+    text = said[: 4 * longest].decode(errors="replace")[:longest]
+    return "".join(sign if sign.isprintable() else " " for sign in text)
 
 
 def words_of(error: Exception) -> str:

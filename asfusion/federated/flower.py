@@ -1,7 +1,8 @@
 """Flower carries the messages: a ServerApp and a ClientApp around one model.
 
-Flower's telemetry is switched off before it is imported. Nothing here reads a file or a
-connection that the caller did not open: rows come from the function that makes the site.
+Flower's telemetry and search for updates are switched off before it is imported. Nothing here
+reads a file or a connection that the caller did not open: rows come from the function that makes
+the site.
 """
 
 from __future__ import annotations
@@ -15,18 +16,23 @@ from typing import Any
 from asfusion._checks import check_integer, check_number
 from asfusion._optional import import_optional
 from asfusion._progress import tell
-from asfusion.exceptions import InputError, TrainingError
+from asfusion.exceptions import TrainingError
 from asfusion.federated._answers import Kind, answer
-from asfusion.federated.coordinator import Coordinator, Exchange, words_of
+from asfusion.federated._ledger import write_down
+from asfusion.federated.coordinator import Coordinator, Exchange, printable, words_of
 from asfusion.federated.site import Site
 from asfusion.federated.strategies import FedAvg
 
 _RECORD = "asfusion"
 _TYPES: dict[Kind, str] = {"summary": "query", "round": "train"}
 _POLL_S = 1.0
+# Flower tells its maker of each run, and asks whether there is a newer version, unless told not to.
+QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
-def client_app(make_site: Callable[[Any], Site]) -> Any:
+def client_app(
+    make_site: Callable[[Any], Site], *, ledger: str | os.PathLike[str] | None = None
+) -> Any:
     """Return a Flower ClientApp that answers for one hospital.
 
     Flower starts a process for each message, so the site is made anew each time; what it has to
@@ -37,6 +43,9 @@ def client_app(make_site: Callable[[Any], Site]) -> Any:
     make_site : callable
         From Flower's context to the `Site`; reads the hospital's own rows, by a path in
         ``context.node_config`` for example.
+    ledger : path, optional
+        File that gets a line for each message before it leaves: when, its kind, bytes, SHA-256
+        and what it holds. What cannot be written down does not leave.
 
     Returns
     -------
@@ -65,6 +74,8 @@ def client_app(make_site: Callable[[Any], Site]) -> Any:
             try:
                 asked = bytes(message.content.config_records[_RECORD]["data"])
                 content = {"data": answer(make_site(context), kind, asked, memory)}
+                if ledger is not None:
+                    write_down(ledger, kind, content["data"])
             except Exception as error:  # its words may show a cell
                 content = {"error": words_of(error).encode()}
             context.state.config_records[_RECORD] = _config(memory)
@@ -177,14 +188,15 @@ def _exchange_by(grid: Any, nodes: Mapping[str, int], timeout_s: float) -> Excha
 
 
 def _said(reply: Any) -> bytes | str:
-    """Return what a node replied, or the words of its error."""
+    """Return what a node replied, or the words of its error; no reply ends the run."""
     if reply.has_error():
         return f"Flower's error {reply.error.code}"
-    try:
-        record = reply.content.config_records[_RECORD]
-        return bytes(record["data"]) if "data" in record else record["error"].decode()[:500]
-    except (AttributeError, KeyError, TypeError, UnicodeDecodeError):
-        raise InputError("Message: expected a reply of asfusion, got something else.") from None
+    records = reply.content.config_records
+    record = records.get(_RECORD, {})
+    for name in ("data", "error"):
+        if isinstance(said := record.get(name), bytes):
+            return said if name == "data" else printable(said)
+    return "an answer that is none of asfusion's"
 
 
 def _remembered(context: Any) -> dict[str, bytes]:
@@ -201,5 +213,5 @@ def _content(values: Mapping[str, bytes]) -> Any:
 
 
 def _flower(module: str) -> Any:
-    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.update(QUIET)
     return import_optional(module, needed_for="Federation over Flower", extra="federated")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from importlib.util import find_spec
 from typing import Any
@@ -24,6 +25,7 @@ def test_without_flower_it_is_said_how_to_install_it() -> None:
     with pytest.raises(MissingDependencyError, match=r"asfusion\[federated\]"):
         af.federated.server_app(model())
     assert os.environ["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert os.environ["FLWR_DISABLE_UPDATE_CHECK"] == "1"
 
 
 @pytest.fixture(autouse=True)
@@ -74,8 +76,14 @@ def run(grid: Grid, tmp_path: Any, **settings: Any) -> Any:
 
 @pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
 def test_flower_carries_the_messages_of_the_simulation(tmp_path: Any) -> None:
-    found = run(Grid(af.federated.client_app(make_site)), tmp_path, timeout_s=30)
+    ledger = tmp_path / "sent.jsonl"
+    app = af.federated.client_app(make_site, ledger=ledger)
+    found = run(Grid(app), tmp_path, timeout_s=30)
     assert (tmp_path / "model.html").exists()
+    lines = [json.loads(line) for line in ledger.read_text().splitlines()]
+    assert [line["kind"] for line in lines] == ["summary"] * 2 + ["round"] * 6
+    assert "none of fewer than 5: labs of" in lines[0]["holds"]
+    assert "arrays of weights" in lines[2]["holds"]
     X, _ = rows()
     assert np.isfinite(found.predict_proba(X)).all()
 
@@ -97,3 +105,29 @@ def test_a_nodes_own_error_shows_no_cell(tmp_path: Any) -> None:
     with pytest.raises(TrainingError, match="node 1: ValueError; node 2: ValueError") as error:
         run(Grid(af.federated.client_app(broken)), tmp_path, timeout_s=30)
     assert "Meier" not in str(error.value)
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+def test_what_cannot_be_written_down_does_not_leave(tmp_path: Any) -> None:
+    app = af.federated.client_app(make_site, ledger=tmp_path / "nowhere" / "sent.jsonl")
+    with pytest.raises(TrainingError, match="node 1: FileNotFoundError"):
+        run(Grid(app), tmp_path, timeout_s=30)
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+@pytest.mark.parametrize("values", [{"data": 10**15}, {"error": b"\x1b[2J\n"}, {"x": 1}, None])
+def test_an_answer_of_another_kind_is_named(values: Any, tmp_path: Any) -> None:
+    from flwr.app import ConfigRecord, Message, RecordDict
+
+    good = af.federated.client_app(make_site)
+
+    def odd(message: Any, context: Any) -> Any:
+        if context.node_id != 11:
+            return good(message, context)
+        records = {} if values is None else {"asfusion": ConfigRecord(values)}
+        return Message(RecordDict(records), reply_to=message)
+
+    with pytest.raises(TrainingError, match="at least 2 sites, got 1 .node 2: ") as error:
+        run(Grid(odd), tmp_path, timeout_s=30)
+    assert str(error.value).isprintable()
+    assert "InputError" not in str(error.value)
