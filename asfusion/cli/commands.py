@@ -1,4 +1,4 @@
-"""The command line: ``asfusion demo | look | fit | predict | compare | serve | page | info``."""
+"""The command line: ``asfusion demo | look | fit | predict | compare | federate | serve | ...``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from asfusion._stubs import fusion_families, fusion_heads
 from asfusion._tables import read_table, write_table
 from asfusion._version import __version__
 from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, read_to_look
+from asfusion.cli._federate import add_federate
 from asfusion.cli._own import fusion_head, own_class
 from asfusion.cli._serve import add_page, add_serve
 from asfusion.exceptions import AsfusionError, ConfigurationError
@@ -314,6 +315,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_fit(commands)
     _add_predict(commands)
     _add_compare(commands)
+    add_federate(commands)
     add_serve(commands)
     add_page(commands)
     info = commands.add_parser("info", help="describe a saved model, or what is installed")

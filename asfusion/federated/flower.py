@@ -19,6 +19,7 @@ from asfusion._progress import tell
 from asfusion.exceptions import TrainingError
 from asfusion.federated._answers import Kind, answer
 from asfusion.federated._ledger import write_down
+from asfusion.federated._quiet import QUIET
 from asfusion.federated.coordinator import Coordinator, Exchange, printable, words_of
 from asfusion.federated.site import Site
 from asfusion.federated.strategies import FedAvg
@@ -26,8 +27,6 @@ from asfusion.federated.strategies import FedAvg
 _RECORD = "asfusion"
 _TYPES: dict[Kind, str] = {"summary": "query", "round": "train"}
 _POLL_S = 1.0
-# Flower tells its maker of each run, and asks whether there is a newer version, unless told not to.
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1"}
 
 
 def client_app(

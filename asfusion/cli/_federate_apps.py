@@ -1,0 +1,52 @@
+"""What Flower runs for `asfusion federate`: it finds the files of the study in the environment.
+
+Only these few lines travel to the hospitals as the app of the study; what they do there is the
+asfusion that is installed there, on the hospital's own file.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from asfusion.cli._study import read_site, read_study
+
+SITE, STUDY = "ASFUSION_SITE", "ASFUSION_STUDY"
+
+PROJECT = """\
+[project]
+name = "asfusion-study"
+version = "1.0.0"
+dependencies = []
+
+[tool.flwr.app]
+publisher = "asfusion"
+
+[tool.flwr.app.components]
+serverapp = "at_the_server:app"
+clientapp = "in_a_hospital:app"
+"""
+MODULES = {
+    "pyproject.toml": PROJECT,
+    "at_the_server.py": "from asfusion.cli import _federate_apps\n\n"
+    "app = _federate_apps.at_the_server()\n",
+    "in_a_hospital.py": "from asfusion.cli import _federate_apps\n\n"
+    "app = _federate_apps.in_a_hospital()\n",
+}
+
+
+def at_the_server() -> Any:
+    """Return the ServerApp of the study."""
+    from asfusion.federated.flower import server_app
+
+    study = read_study(Path(os.environ[STUDY]))
+    return server_app(study.model, **study.settings)
+
+
+def in_a_hospital() -> Any:
+    """Return the ClientApp of the hospital whose file the environment names."""
+    from asfusion.federated.flower import client_app
+
+    own = read_site(Path(os.environ[SITE]))
+    return client_app(lambda context: own.site(), ledger=own.ledger)
