@@ -49,4 +49,5 @@ def in_a_hospital() -> Any:
     from asfusion.federated.flower import client_app
 
     own = read_site(Path(os.environ[SITE]))
-    return client_app(lambda context: own.site(), ledger=own.ledger)
+    secure = bool(own.study.settings.get("secure", False))
+    return client_app(lambda context: own.site(), ledger=own.ledger, secure=secure)

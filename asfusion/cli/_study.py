@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from asfusion.federated.site import Site
 
 _ESTIMATORS = ("JointFusionClassifier", "JointFusionRegressor")
-_STUDY = ("rounds", "epochs", "min_sites", "timeout_s", "seed", "save", "strategy")
+_STUDY = ("rounds", "epochs", "min_sites", "timeout_s", "seed", "save", "secure", "strategy")
 _NEEDED = ("study", "table", "target")
 _SITE = (
     *_NEEDED, "group", "root", "texts", "holdout", "min_count", "personal", "seed", "ledger",

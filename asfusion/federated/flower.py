@@ -17,20 +17,26 @@ from asfusion._checks import check_integer, check_number
 from asfusion._optional import import_optional
 from asfusion._progress import tell
 from asfusion.exceptions import TrainingError
-from asfusion.federated._answers import Kind, answer
+from asfusion.federated._answers import Kind, Memory, answer
 from asfusion.federated._ledger import write_down
 from asfusion.federated._quiet import QUIET
+from asfusion.federated._secure import check_open, check_secure, masked_reply, secure_round
 from asfusion.federated.coordinator import Coordinator, Exchange, printable, words_of
 from asfusion.federated.site import Site
 from asfusion.federated.strategies import FedAvg
+from asfusion.federated.update import Task, Update
 
 _RECORD = "asfusion"
 _TYPES: dict[Kind, str] = {"summary": "query", "round": "train"}
+_JUDGES = "evaluate"
 _POLL_S = 1.0
 
 
 def client_app(
-    make_site: Callable[[Any], Site], *, ledger: str | os.PathLike[str] | None = None
+    make_site: Callable[[Any], Site],
+    *,
+    ledger: str | os.PathLike[str] | None = None,
+    secure: bool = False,
 ) -> Any:
     """Return a Flower ClientApp that answers for one hospital.
 
@@ -45,6 +51,9 @@ def client_app(
     ledger : path, optional
         File that gets a line for each message before it leaves: when, its kind, bytes, SHA-256
         and what it holds. What cannot be written down does not leave.
+    secure : bool
+        Whether weights leave within Flower's SecAgg+ alone, so that the server sees their sum over
+        all sites; as at the server. What is told before the first round is not summed so.
 
     Returns
     -------
@@ -64,17 +73,23 @@ def client_app(
     ...     return af.federated.Site(model, rows, rows.pop("axspa"), holdout=0.2)
     >>> app = af.federated.client_app(make_site)  # doctest: +SKIP
     """
-    flower = _flower("flwr.clientapp")
-    app = flower.ClientApp()
+    mods = [_flower("flwr.client.mod").secaggplus_mod] if secure else []
+    app = _flower("flwr.clientapp").ClientApp(mods=mods)
+
+    def say(kind: Kind, asked: bytes, site: Site, memory: Memory) -> bytes:
+        said = answer(site, kind, asked, memory)
+        if ledger is not None:
+            write_down(ledger, kind, said)
+        return said
 
     def respond(kind: Kind) -> Callable[[Any, Any], Any]:
         def reply(message: Any, context: Any) -> Any:
             memory = _remembered(context)
             try:
                 asked = bytes(message.content.config_records[_RECORD]["data"])
-                content = {"data": answer(make_site(context), kind, asked, memory)}
-                if ledger is not None:
-                    write_down(ledger, kind, content["data"])
+                if secure and kind == "round":
+                    check_open(Task.from_bytes(asked))
+                content = {"data": say(kind, asked, make_site(context), memory)}
             except Exception as error:  # its words may show a cell
                 content = {"error": words_of(error).encode()}
             context.state.config_records[_RECORD] = _config(memory)
@@ -82,8 +97,17 @@ def client_app(
 
         return reply
 
+    def add(message: Any, context: Any) -> Any:
+        """Answer within the secure sum, where an error is Flower's to tell."""
+        memory, site = _remembered(context), make_site(context)
+        asked = bytes(message.content.config_records["fitins.config"]["data"])
+        update = Update.from_bytes(say("round", asked, site, memory))
+        context.state.config_records[_RECORD] = _config(memory)
+        return masked_reply(_flower, message, site, update, Task.from_bytes(asked))
+
     app.query()(respond("summary"))
-    app.train()(respond("round"))
+    app.evaluate()(respond("round"))
+    app.train()(add if secure else respond("round"))
     return app
 
 
@@ -96,6 +120,7 @@ def server_app(
     min_sites: int = 2,
     timeout_s: float = 3600.0,
     save: str | os.PathLike[str] = "federated.asf",
+    secure: bool = False,
     seed: int = 0,
 ) -> Any:
     """Return a Flower ServerApp that trains one model across the connected nodes, and saves it.
@@ -117,6 +142,9 @@ def server_app(
         done without.
     save : path
         Folder of the saved model; the report is written beside it as ``<name>.html``.
+    secure : bool
+        Whether only the sum of all sites' weights is seen, by Flower's SecAgg+: from three sites
+        on, with ``FedAvg("mean")``, and four messages to each site in a round.
     seed : int
         Of first weights and training.
 
@@ -129,6 +157,8 @@ def server_app(
     ------
     MissingDependencyError
         If Flower is not installed.
+    ConfigurationError
+        If a secure sum is asked of two sites, or with a guard that has to see each site.
 
     Examples
     --------
@@ -138,11 +168,15 @@ def server_app(
     """
     check_number(timeout_s, "timeout_s", minimum=1.0)
     check_integer(min_sites, "min_sites", minimum=1)
+    if secure:
+        strategy = check_secure(strategy, min_sites)
     app = _flower("flwr.serverapp").ServerApp()
 
     def main(grid: Any, context: Any) -> None:
         nodes = _wait_for_nodes(grid, min_sites, timeout_s)
         exchange = _exchange_by(grid, nodes, timeout_s)
+        if secure:
+            exchange = _secure_exchange(grid, context, nodes, timeout_s, exchange)
         coordinator = Coordinator(
             model, exchange, rounds=rounds, epochs=epochs, strategy=strategy,
             min_sites=min_sites, seed=seed,
@@ -170,6 +204,23 @@ def _wait_for_nodes(grid: Any, least: int, timeout_s: float) -> dict[str, int]:
     return {f"node {number}": node for number, node in enumerate(nodes, start=1)}
 
 
+def _secure_exchange(
+    grid: Any, context: Any, nodes: Mapping[str, int], timeout_s: float, openly: Exchange
+) -> Exchange:
+    """Return how weights go within secure sums, and all else as ever."""
+
+    def exchange(kind: Kind, messages: Mapping[str, bytes]) -> Mapping[str, bytes | str]:
+        learns = kind == "round" and any(Task.from_bytes(one).epochs for one in messages.values())
+        if not learns:
+            return openly(kind, messages)
+        tasks = {nodes[name]: data for name, data in messages.items()}
+        found = secure_round(_flower, grid, context, tasks, timeout_s)
+        none = "no part in the secure sum"
+        return {name: found.get(node, none) for name, node in nodes.items() if name in messages}
+
+    return exchange
+
+
 def _exchange_by(grid: Any, nodes: Mapping[str, int], timeout_s: float) -> Exchange:
     """Return how messages go out and replies come back."""
     names = {node: name for name, node in nodes.items()}
@@ -177,13 +228,18 @@ def _exchange_by(grid: Any, nodes: Mapping[str, int], timeout_s: float) -> Excha
     def exchange(kind: Kind, messages: Mapping[str, bytes]) -> dict[str, bytes | str]:
         message = _flower("flwr.app").Message
         sent = [
-            message(_content({"data": data}), nodes[name], _TYPES[kind], ttl=timeout_s)
+            message(_content({"data": data}), nodes[name], _type_of(kind, data), ttl=timeout_s)
             for name, data in messages.items()
         ]
         replies = grid.send_and_receive(sent, timeout=timeout_s)
         return {names[one.metadata.src_node_id]: _said(one) for one in replies}
 
     return exchange
+
+
+def _type_of(kind: Kind, data: bytes) -> str:
+    judges = kind == "round" and not Task.from_bytes(data).epochs
+    return _JUDGES if judges else _TYPES[kind]
 
 
 def _said(reply: Any) -> bytes | str:

@@ -144,7 +144,7 @@ class FedAvg(Described):
 
     def _next(self, name: str, old: NDArray[Any], updates: Mapping[str, Update]) -> NDArray[Any]:
         sent = [one for one in updates.values() if name in one.weights]
-        counts = np.asarray([_rows_behind(name, one) for one in sent], dtype=float)
+        counts = np.asarray([rows_behind(name, one) for one in sent], dtype=float)
         if not counts.sum():
             return old.copy()
         steps = np.stack([one.weights[name].astype(np.float64) - old for one in sent])
@@ -251,7 +251,7 @@ def _fits(weights: Weights, name: str, array: NDArray[Any]) -> bool:
     return own is not None and own.shape == array.shape and own.dtype.kind == array.dtype.kind
 
 
-def _rows_behind(name: str, update: Update) -> int:
+def rows_behind(name: str, update: Update) -> int:
     """Return how many rows moved a weight: those that have the modality of an encoder."""
     for modality, n_rows in update.n_present.items():
         if name.startswith(f"encoders.{modality}."):

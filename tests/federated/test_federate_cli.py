@@ -23,6 +23,7 @@ STUDY = """\
 [study]
 rounds = 3
 strategy = "median"
+secure = true
 
 [model]
 fusion = "gated"
@@ -212,10 +213,11 @@ def test_what_travels_as_code_is_two_lines_and_no_file(folder: Path, monkeypatch
         "asfusion.federated.flower.server_app", lambda model, **named: seen.append(named)
     )
     monkeypatch.setattr(
-        "asfusion.federated.flower.client_app", lambda make, ledger: seen.append((make, ledger))
+        "asfusion.federated.flower.client_app",
+        lambda make, ledger, secure: seen.append((make, ledger, secure)),
     )
     at_the_server()
     in_a_hospital()
     assert seen[0]["rounds"] == 3
     assert len(seen[1][0](None)._frame) == 48
-    assert seen[1][1] == folder / "north-sent.jsonl"
+    assert seen[1][1:] == (folder / "north-sent.jsonl", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from copy import deepcopy
 from importlib.util import find_spec
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 import asfusion as af
-from asfusion.exceptions import MissingDependencyError, TrainingError
+from asfusion.exceptions import ConfigurationError, MissingDependencyError, TrainingError
 from tests.federated.test_federated import model, rows
 
 HAS_FLOWER = find_spec("flwr") is not None
@@ -41,36 +42,51 @@ def in_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
 class Grid:
     """Carries Flower's messages to apps in this process."""
 
-    def __init__(self, app: Any, lost: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, app: Any, lost: tuple[int, ...] = (), nodes: tuple[int, ...] = (10, 11)
+    ) -> None:
         from flwr.app import Context, RecordDict
 
         self.app, self.lost = app, lost
+        self.replies: list[Any] = []
         self.contexts = {
             node: Context(
-                run_id=1, node_id=node, node_config={"part": node % 2}, state=RecordDict(),
-                run_config={},
+                run_id=1, node_id=node, node_config={"part": part, "of": len(nodes)},
+                state=RecordDict(), run_config={},
             )
-            for node in (10, 11)
+            for part, node in enumerate((*nodes, 1))
         }  # fmt: skip
 
     def get_node_ids(self) -> list[int]:
-        return list(self.contexts)
+        return list(self.contexts)[:-1]  # the last is the server's
 
     def send_and_receive(self, messages: Any, *, timeout: float) -> list[Any]:
         kept = [one for one in messages if one.metadata.dst_node_id not in self.lost]
-        return [self.app(one, self.contexts[one.metadata.dst_node_id]) for one in kept]
+        found = [self.answer(one) for one in kept]
+        self.replies += found
+        return found
+
+    def answer(self, message: Any) -> Any:
+        from flwr.app import Error, Message
+
+        try:
+            message = deepcopy(message)  # over a wire, nodes share nothing
+            return self.app(message, self.contexts[message.metadata.dst_node_id])
+        except Exception:  # as Flower's own process does
+            return Message(Error(code=2, reason=""), reply_to=message)
 
 
 def make_site(context: Any) -> Any:
     X, y = rows()
-    part = context.node_config["part"]
-    return af.federated.Site(model(), X[part::2], y[part::2], holdout=0.2)
+    part, of = (context.node_config[name] for name in ("part", "of"))
+    lost = ["note"] if part == 2 else []
+    return af.federated.Site(model(), X[part::of].drop(columns=lost), y[part::of], holdout=0.2)
 
 
 def run(grid: Grid, tmp_path: Any, **settings: Any) -> Any:
     path = tmp_path / "model.asf"
     app = af.federated.server_app(model(), rounds=2, epochs=1, save=path, **settings)
-    app._main(grid, None)
+    app._main(grid, grid.contexts[1])
     return af.load(path)
 
 
@@ -131,3 +147,65 @@ def test_an_answer_of_another_kind_is_named(values: Any, tmp_path: Any) -> None:
         run(Grid(odd), tmp_path, timeout_s=30)
     assert str(error.value).isprintable()
     assert "InputError" not in str(error.value)
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # Flower's own casts of integers
+def test_a_secure_sum_gives_the_mean_and_shows_no_sites_weights(tmp_path: Any) -> None:
+    nodes = (10, 11, 12)
+    secure = Grid(af.federated.client_app(make_site, secure=True), nodes=nodes)
+    summed = run(secure, tmp_path, timeout_s=30, secure=True, min_sites=3)
+    openly = Grid(af.federated.client_app(make_site), nodes=nodes)
+    mean = af.federated.FedAvg("mean")
+    averaged = run(openly, tmp_path, timeout_s=30, strategy=mean, min_sites=3)
+    ours, theirs = summed.network_.state_dict(), averaged.network_.state_dict()
+    apart = max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    assert 0 < apart < 1e-5
+    for reply in secure.replies:
+        assert not any(reply.content.array_records.values())
+        for record in reply.content.config_records.values():
+            said = record.get("data") or record.get("update") or b""
+            assert b"head.weight" not in said
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("after", [8, 12])  # answers: before it shared its keys, and after
+def test_a_lost_node_leaves_the_secure_sum_to_the_others(after: int, tmp_path: Any) -> None:
+    class Losing(Grid):
+        def send_and_receive(self, messages: Any, *, timeout: float) -> list[Any]:
+            self.lost = (13,) if len(self.replies) >= after else ()
+            return super().send_and_receive(messages, timeout=timeout)
+
+    app = af.federated.client_app(make_site, secure=True)
+    grid = Losing(app, nodes=(10, 11, 12, 13))
+    found = run(grid, tmp_path, timeout_s=30, secure=True, min_sites=3)
+    assert np.isfinite(found.predict_proba(rows()[0])).all()
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+def test_secure_sums_refuse_what_would_undo_them(tmp_path: Any) -> None:
+    for settings, told in (
+        ({"min_sites": 2}, "expected min_sites of 3 or more, got 2"),
+        ({"min_sites": 3, "strategy": af.federated.FedAvg("median")}, "FedAvg.'mean'., got 'med"),
+    ):
+        with pytest.raises(ConfigurationError, match=told):
+            af.federated.server_app(model(), secure=True, **settings)  # type: ignore[arg-type]
+    grid = Grid(af.federated.client_app(make_site), nodes=(10, 11, 12))
+    run(grid, tmp_path, timeout_s=30, min_sites=3)
+    secure = af.federated.client_app(make_site, secure=True)
+    for kind in ("evaluate", "query", "train"):
+        assert b"head.weight" not in asked_openly(secure, grid, kind)
+
+
+def asked_openly(app: Any, grid: Grid, kind: str) -> bytes:
+    """Return what a site says to a server that asks for its weights outside of a sum."""
+    from flwr.app import ConfigRecord, Message, RecordDict
+
+    plan = af.federated.make_plan(model(), [make_site(grid.contexts[10]).summary()])
+    task = af.federated.Task(plan.weights(), 0, 1, 1.0, plan.to_bytes().decode()).to_bytes()
+    content = RecordDict({"asfusion": ConfigRecord({"data": task})})
+    reply = Grid(app, nodes=(10, 11, 12)).answer(Message(content, 10, kind, ttl=30.0))
+    if reply.has_error():
+        return b""
+    return b"".join(dict(reply.content.config_records["asfusion"]).values())

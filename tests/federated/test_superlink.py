@@ -9,15 +9,16 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -28,28 +29,15 @@ import pytest
 import asfusion as af
 from asfusion._tables import read_table
 from asfusion.cli._study import read_study
-from tests.federated.test_federated import rows
 
-pytestmark = pytest.mark.skipif(
-    find_spec("flwr") is None, reason="Flower is not installed: make test-federated"
-)
+pytestmark = [
+    pytest.mark.skipif(find_spec("flwr") is None, reason="no Flower here: make test-federated"),
+    pytest.mark.skipif(not shutil.which("openssl"), reason="no openssl here, to make keys"),
+    pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="no ssh-keygen here, to make keys"),
+    pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="sockets are watched on Linux"),
+]
 NAMES = ("north", "south")
-STUDY = """\
-[study]
-rounds = 1
-epochs = 1
-timeout_s = 120
-
-[encoders.labs]
-kind = "TabularEncoder"
-columns = ["crp", "sex"]
-"""
-SITE = """\
-[site]
-study = "study.toml"
-table = "{name}.csv"
-target = "axspa"
-"""
+COLUMNS = ["crp", "esr", "age", "sex", "clinical_note"]
 WATCH = """\
 import json, os, sys
 
@@ -63,70 +51,39 @@ def watch(event, about):
 sys.addaudithook(watch)
 """
 CLI = [sys.executable, "-m", "asfusion.cli.commands"]
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train-across-hospitals.md"
+
+
+def blocks(kind: str) -> list[str]:
+    """Return what stands in the blocks of a kind on the page, in its order."""
+    return re.findall(rf"^```{kind}\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+
+
+def commands(beginning: str) -> list[list[str]]:
+    """Return the words of the commands on the page that begin so."""
+    lines = [line.removeprefix("$ ") for one in blocks("console") for line in one.splitlines()]
+    return [shlex.split(line) for line in lines if line.startswith(beginning)]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of the page, with keys made by its commands, for two hospitals and a stranger."""
     made = tmp_path_factory.mktemp("study")
-    make_certificates(made)
+    for words in commands("openssl"):
+        subprocess.run(words, cwd=made, check=True, capture_output=True)
     for name in (*NAMES, "stranger"):
-        make_key(made / name)
-    (made / "study.toml").write_text(STUDY)
+        words = [name if word == "north" else word for word in commands("ssh-keygen")[0]]
+        subprocess.run(words, cwd=made, check=True)
+    study, site = blocks("toml")[:2]
+    site = site.replace("holdout = 0.2", "holdout = 0.0")  # `simulate` draws other rows
+    (made / "study.toml").write_text(study.replace("rounds = 10", "rounds = 1"))
     (made / "sitecustomize.py").write_text(WATCH)
-    X, y = rows(80)
+    cohort = af.datasets.make_axspa_cohort(80, modalities=["labs", "notes"], random_state=0)
+    table = cohort.X[COLUMNS].assign(axspa=cohort.y, patient=cohort.groups)
     for part, name in enumerate(NAMES):
-        (made / f"{name}.toml").write_text(SITE.format(name=name))
-        X[["crp", "sex"]].assign(axspa=y)[part::2].to_csv(made / f"{name}.csv", index=False)
+        (made / f"{name}.toml").write_text(site.replace("north", name))
+        table[part::2].to_csv(made / f"{name}.csv", index=False)
     return made
-
-
-def make_certificates(folder: Path) -> None:
-    """Write a certificate of an authority, and one that it signed for this machine."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.x509.oid import NameOID
-
-    keys = {who: ec.generate_private_key(ec.SECP384R1()) for who in ("ca", "server")}
-    names = {who: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, who)]) for who in keys}
-    now = datetime.now(UTC)
-    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
-    for who, key in keys.items():
-        basic = x509.BasicConstraints(ca=who == "ca", path_length=None)
-        made = (
-            x509.CertificateBuilder(names["ca"], names[who], key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(minutes=5))
-            .not_valid_after(now + timedelta(days=1))
-            .add_extension(basic, critical=True)
-            .add_extension(here, critical=False)
-            .sign(keys["ca"], hashes.SHA256())
-        )
-        (folder / f"{who}.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    pem = keys["server"].private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    (folder / "server.key").write_bytes(pem)
-
-
-def make_key(file: Path) -> None:
-    """Write a pair of keys as `ssh-keygen -t ecdsa -b 384` does."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP384R1())
-    private = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.OpenSSH,
-        serialization.NoEncryption(),
-    )
-    public = key.public_key().public_bytes(
-        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
-    )
-    file.write_bytes(private)
-    file.with_suffix(".pub").write_bytes(public)
 
 
 def ports(n: int) -> list[str]:
@@ -162,9 +119,19 @@ def started(words: list[str], folder: Path, name: str) -> Iterator[subprocess.Po
                 process.kill()
 
 
+def with_words(words: list[str], **changed: str) -> list[str]:
+    """Return the words of a command of ours, with other values of some options."""
+    found = words[2:]
+    for option, value in changed.items():
+        found[found.index(f"--{option}") + 1] = value
+    return found
+
+
 def client(folder: Path, name: str, key: str, link: str, port: str) -> Any:
-    words = ["client", f"{name}.toml", "--server", f"127.0.0.1:{link}", "--ca", "ca.crt"]
-    return started([*words, "--key", key, "--port", port], folder, f"client-{key}")
+    words = commands("asfusion federate client")[0]
+    words = with_words(words, server=f"127.0.0.1:{link}", port=port, key=key)
+    words[1] = f"{name}.toml"
+    return started(words, folder, f"client-{key}")
 
 
 def wait_until(file: Path, said: str, process: subprocess.Popen[str]) -> None:
@@ -185,11 +152,9 @@ def listeners(wanted: list[str]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="of Linux alone")
 def test_two_hospitals_train_over_tls_as_the_simulation_does(folder: Path) -> None:
     link, *own = ports(4)
-    words = ["server", "study.toml", "--ca", "ca.crt", "--certificate", "server.crt"]
-    words += ["--key", "server.key", "--port", link, "--node", "north.pub", "south.pub"]
+    words = with_words(commands("asfusion federate server")[0], port=link)
     with contextlib.ExitStack() as stack:
         server = stack.enter_context(started(words, folder, "server"))
         wait_until(folder / "server.txt", "registered successfully", server)
@@ -197,9 +162,9 @@ def test_two_hospitals_train_over_tls_as_the_simulation_does(folder: Path) -> No
             stack.enter_context(client(folder, name, key, link, port))
             for name, key, port in zip((*NAMES, "north"), (*NAMES, "stranger"), own, strict=True)
         ]
-        assert clients[-1].wait(120) == 1
+        assert clients[-1].wait(240) == 1
         at = listeners([link, *own[:2]])
-        assert server.wait(240) == 0, (folder / "server.txt").read_text()
+        assert server.wait(400) == 0, (folder / "server.txt").read_text()
     assert at == dict.fromkeys([link, *own[:2]], "0100007F")  # 127.0.0.1
     assert "Is its key among those" in (folder / "client-stranger.txt").read_text()
     check_sent(folder)
@@ -221,8 +186,8 @@ def check_as_simulated(folder: Path) -> None:
     table = polars.concat(tables)
     names = np.repeat(NAMES, [len(one) for one in tables])
     run = af.federated.simulate(
-        read_study(folder / "study.toml").model, table, table["axspa"], names, rounds=1, epochs=1,
-        holdout=0.0, verbose=0,
+        read_study(folder / "study.toml").model, table, table["axspa"], names, rounds=1, epochs=5,
+        groups=table["patient"], holdout=0.0, verbose=0,
     )  # fmt: skip
     ours = run.model_.network_.state_dict()
     theirs = af.load(folder / "federated.asf").network_.state_dict()
