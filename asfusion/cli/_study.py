@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -147,9 +148,8 @@ def _encoder(key: str, told: Any) -> Any:
 
 def _made(name: str, settings: Mapping[str, Any], where: str) -> Any:
     """Return an object of a public class by the parameters that a file names."""
-    import asfusion
-
-    kind = getattr(asfusion, name)
+    (module,) = (where_it_is for where_it_is, one in public_names() if one == name)
+    kind = getattr(importlib.import_module(module), name)
     _check_names(settings, kind._get_param_names(), where)
     return kind(**settings)
 

@@ -1,3 +1,4 @@
+from . import nvflare as nvflare
 from .coordinator import Coordinator as Coordinator
 from .flower import client_app as client_app
 from .flower import server_app as server_app
