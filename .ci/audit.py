@@ -20,7 +20,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("lock.txt", ".ci/torch-lock.txt", ".ci/audit-lock.txt")
+LOCKS = ("lock.txt", ".ci/torch-lock.txt", ".ci/audit-lock.txt", ".ci/federated-lock.txt")
 NOT_ITS_OWN = {"asfusion", "pip", "setuptools", "wheel"}
 ALLOWED = re.compile(
     r"\b(MIT|MIT-CMU|BSD|0BSD|ISC|ISCL|Apache|Zlib|BSL-1\.0|CC0-1\.0|Public Domain|PSF|CNRI-Python|"
@@ -57,7 +57,7 @@ def check_versions() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pairs = (line.split("==") for line in lines if "==" in line and line[0] != "#")
     said = {canonicalize_name(name): version for name, version in pairs}
-    main, torch, tools = (locked(name) for name in LOCKS)
+    main, torch, tools = (locked(name) for name in LOCKS[:-1])
     main |= torch
     other = sorted(name for name, version in main.items() if said.get(name) != version)
     if other:
@@ -77,10 +77,14 @@ def check_holes(versions: dict[str, str]) -> None:
         for part in asked.specifier
         if part.operator == ">="
     }
+    places = (
+        ("lock", versions), ("lock beside Flower", locked(LOCKS[-1])),
+        ("floor in pyproject.toml", floors),
+    )  # fmt: skip
     found = [
         f"{package} {version} ({where}): {hole['id']}, mended in {hole['fixed']}"
         for hole in stored["advisories"]
-        for where, known in (("lock", versions), ("floor in pyproject.toml", floors))
+        for where, known in places
         if (version := known.get(package := hole["package"]))
         and Version(hole["from"]) <= Version(version) < Version(hole["fixed"])
     ]

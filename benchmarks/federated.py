@@ -12,6 +12,7 @@ limits of the guard, so they are left out by default.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -29,8 +30,10 @@ from sklearn.metrics import roc_auc_score
 
 import asfusion as af
 from asfusion.federated import FedAvg, Site, make_plan, simulate
+from asfusion.federated._quiet import QUIET
 from asfusion.federated.coordinator import round_rate
 
+HERE = Path(__file__).parent
 SITES = dict(zip("abcd", (0.3, 0.45, 0.55, 0.7), strict=True))
 PER_SITE = 150
 LABS = ["age", "sex", "bmi", "smoker", "crp", "esr", "wbc", "neutrophils", "lymphocytes"]
@@ -192,9 +195,10 @@ def flower(args: argparse.Namespace) -> None:
         (folder / "study" / "study.py").write_text(shared + APPS.format(save=save))
         (folder / "home" / "config.toml").write_text(LINK.format(port=args.port))
         settings = {
-            **os.environ, "FLWR_TELEMETRY_ENABLED": "0", "FLWR_HOME": str(folder / "home"),
+            **os.environ, **QUIET, "FLWR_HOME": str(folder / "home"),
             "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "PYTHONPATH": os.pathsep.join([str(HERE / "sockets"), str(HERE.parent)]),
+            "ASKED": str(folder / "asked.jsonl"),
         }  # fmt: skip
         start = time.monotonic()
         with _running(folder, settings, args.port):
@@ -204,6 +208,8 @@ def flower(args: argparse.Namespace) -> None:
             )  # fmt: skip
         if not Path(save).exists():
             sys.exit(done.stdout[-2000:] + done.stderr[-2000:])
+        asked = [json.loads(line)[1] for line in (folder / "asked.jsonl").read_text().splitlines()]
+        print(f"connected to, or looked up: {sorted(set(asked))} (asked: this machine alone)")
         print(f"SuperLink and two SuperNodes: {time.monotonic() - start:.0f} s for two rounds")
         _compare(af.load(save))
 

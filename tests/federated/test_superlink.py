@@ -38,20 +38,9 @@ pytestmark = [
 ]
 NAMES = ("north", "south")
 COLUMNS = ["crp", "esr", "age", "sex", "clinical_note"]
-WATCH = """\
-import json, os, sys
-
-def watch(event, about):
-    if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname"):
-        place = about[1] if event == "socket.connect" else about
-        if isinstance(place, tuple):  # no Unix socket
-            with open(os.environ["ASKED"], "a") as file:
-                file.write(json.dumps([event, str(place[0] or "")]) + "\\n")
-
-sys.addaudithook(watch)
-"""
 CLI = [sys.executable, "-m", "asfusion.cli.commands"]
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "train-across-hospitals.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "how-to" / "train-across-hospitals.md"
 
 
 def blocks(kind: str) -> list[str]:
@@ -77,7 +66,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study, site = blocks("toml")[:2]
     site = site.replace("holdout = 0.2", "holdout = 0.0")  # `simulate` draws other rows
     (made / "study.toml").write_text(study.replace("rounds = 10", "rounds = 1"))
-    (made / "sitecustomize.py").write_text(WATCH)
     cohort = af.datasets.make_axspa_cohort(80, modalities=["labs", "notes"], random_state=0)
     table = cohort.X[COLUMNS].assign(axspa=cohort.y, patient=cohort.groups)
     for part, name in enumerate(NAMES):
@@ -100,7 +88,7 @@ def started(words: list[str], folder: Path, name: str) -> Iterator[subprocess.Po
     settings = {
         **os.environ, "FLWR_HOME": str(folder / f"home-{name}"),
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
-        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(af.__file__).parents[1])]),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "benchmarks" / "sockets"), str(ROOT)]),
         "OMP_NUM_THREADS": "1", "ASKED": str(folder / "asked.jsonl"),
     }  # fmt: skip
     (folder / f"home-{name}").mkdir()
