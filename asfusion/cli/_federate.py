@@ -82,6 +82,7 @@ def _client(options: argparse.Namespace) -> None:
         print(shlex.join(command))
         return
     own = read_site(options.site)
+    own.site()  # what is wrong with the rows is better said before anybody waits for them
     before = len(_sent(own.ledger))
     settings = flower.environment({SITE: str(options.site.absolute())})
     print(f"What leaves is written to {own.ledger}. Ctrl-C ends.", flush=True)

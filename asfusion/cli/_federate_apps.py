@@ -7,10 +7,15 @@ asfusion that is installed there, on the hospital's own file.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from asfusion.cli._study import read_site, read_study
+from asfusion.cli._study import SiteFile, read_site, read_study
+from asfusion.exceptions import AsfusionError, InputError
+
+if TYPE_CHECKING:
+    from asfusion.federated.site import Site
 
 SITE, STUDY = "ASFUSION_SITE", "ASFUSION_STUDY"
 
@@ -50,4 +55,14 @@ def in_a_hospital() -> Any:
 
     own = read_site(Path(os.environ[SITE]))
     secure = bool(own.study.settings.get("secure", False))
-    return client_app(lambda context: own.site(), ledger=own.ledger, secure=secure)
+    return client_app(lambda context: _site(own), ledger=own.ledger, secure=secure)
+
+
+def _site(own: SiteFile) -> Site:
+    """Return the hospital; why it cannot be made names files, and so is said here alone."""
+    try:
+        return own.site()
+    except AsfusionError as error:
+        print(f"asfusion federate client: {error}", file=sys.stderr)
+        msg = "Site: expected rows that can be read, got none. The hospital's own log says why."
+        raise InputError(msg) from None

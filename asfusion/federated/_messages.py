@@ -53,6 +53,13 @@ def unpack(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[An
     return told, weights
 
 
+def as_bytes(data: Any) -> bytes:
+    """Return what came as bytes; a number is none, though `bytes` makes as many of it."""
+    if not isinstance(data, bytes):
+        raise InputError("Message: expected bytes, got something else.")
+    return data
+
+
 def odd(expected: str) -> InputError:
     """Return the error for a message that is not what was expected."""
     return InputError(_ODD.format(what=expected))

@@ -16,9 +16,10 @@ from typing import Any
 from asfusion._checks import check_integer, check_number
 from asfusion._optional import import_optional
 from asfusion._progress import tell
-from asfusion.exceptions import TrainingError
+from asfusion.exceptions import InputError, TrainingError
 from asfusion.federated._answers import Kind, Memory, answer
 from asfusion.federated._ledger import write_down
+from asfusion.federated._messages import as_bytes
 from asfusion.federated._quiet import QUIET
 from asfusion.federated._secure import check_open, check_secure, masked_reply, secure_round
 from asfusion.federated.coordinator import Coordinator, Exchange, printable, words_of
@@ -86,7 +87,7 @@ def client_app(
         def reply(message: Any, context: Any) -> Any:
             memory = _remembered(context)
             try:
-                asked = bytes(message.content.config_records[_RECORD]["data"])
+                asked = as_bytes(message.content.config_records[_RECORD]["data"])
                 if secure and kind == "round":
                     check_open(Task.from_bytes(asked))
                 content = {"data": say(kind, asked, make_site(context), memory)}
@@ -98,12 +99,17 @@ def client_app(
         return reply
 
     def add(message: Any, context: Any) -> Any:
-        """Answer within the secure sum, where an error is Flower's to tell."""
-        memory, site = _remembered(context), make_site(context)
-        asked = bytes(message.content.config_records["fitins.config"]["data"])
-        update = Update.from_bytes(say("round", asked, site, memory))
+        """Answer within the secure sum; Flower tells the server the words of an error."""
+        memory = _remembered(context)
+        try:
+            asked = as_bytes(message.content.config_records["fitins.config"]["data"])
+            site = make_site(context)
+            update = Update.from_bytes(say("round", asked, site, memory))
+            reply = masked_reply(_flower, message, site, update, Task.from_bytes(asked))
+        except Exception as error:  # its words may show a cell
+            raise InputError(words_of(error)) from None
         context.state.config_records[_RECORD] = _config(memory)
-        return masked_reply(_flower, message, site, update, Task.from_bytes(asked))
+        return reply
 
     app.query()(respond("summary"))
     app.evaluate()(respond("round"))

@@ -20,6 +20,7 @@ from asfusion._progress import tell
 from asfusion.exceptions import ConfigurationError, TrainingError
 from asfusion.federated._answers import Kind, Memory, answer
 from asfusion.federated._ledger import write_down
+from asfusion.federated._messages import as_bytes
 from asfusion.federated.coordinator import Coordinator, printable, words_of
 from asfusion.federated.site import Site
 from asfusion.federated.strategies import FedAvg, How
@@ -70,7 +71,7 @@ def executor() -> Any:
             try:
                 kind = _KINDS[task_name]
                 self.site = self.site or make(fl_ctx.get_identity_name())
-                said = answer(self.site, kind, bytes(data["data"]), self.memory)
+                said = answer(self.site, kind, as_bytes(data["data"]), self.memory)
                 if ledger is not None:
                     write_down(ledger, kind, said)
                 reply["data"] = said

@@ -221,3 +221,24 @@ def test_what_travels_as_code_is_two_lines_and_no_file(folder: Path, monkeypatch
     assert seen[0]["rounds"] == 3
     assert len(seen[1][0](None)._frame) == 48
     assert seen[1][1:] == (folder / "north-sent.jsonl", True)
+
+
+def test_the_server_is_not_told_where_a_hospitals_files_lie(
+    folder: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    (tmp_path / "study.toml").write_text(STUDY)
+    (tmp_path / "north.toml").write_text(SITE)  # whose table is not there
+    monkeypatch.setenv("ASFUSION_SITE", str(tmp_path / "north.toml"))
+    made: list[Any] = []
+    monkeypatch.setattr(
+        "asfusion.federated.flower.client_app", lambda make, **named: made.append(make)
+    )
+    in_a_hospital()
+    with pytest.raises(InputError, match="expected rows that can be read") as error:
+        made[0](None)
+    assert "rows.csv" not in str(error.value)
+    assert "rows.csv: expected a file, got none" in capsys.readouterr().err
+    words = ["--server", "127.0.0.1:1", "--ca", "ca.crt", "--key", "own.key"]
+    monkeypatch.setattr(_flower, "program", str)
+    assert main(["federate", "client", str(tmp_path / "north.toml"), *words]) == 1
+    assert "rows.csv: expected a file, got none" in capsys.readouterr().err

@@ -49,6 +49,7 @@ class Grid:
 
         self.app, self.lost = app, lost
         self.replies: list[Any] = []
+        self.reasons: list[str] = []  # Flower sends them to the server
         self.contexts = {
             node: Context(
                 run_id=1, node_id=node, node_config={"part": part, "of": len(nodes)},
@@ -72,7 +73,8 @@ class Grid:
         try:
             message = deepcopy(message)  # over a wire, nodes share nothing
             return self.app(message, self.contexts[message.metadata.dst_node_id])
-        except Exception:  # as Flower's own process does
+        except Exception as error:  # as Flower's own process does
+            self.reasons.append(str(error))
             return Message(Error(code=2, reason=""), reply_to=message)
 
 
@@ -196,6 +198,30 @@ def test_secure_sums_refuse_what_would_undo_them(tmp_path: Any) -> None:
     secure = af.federated.client_app(make_site, secure=True)
     for kind in ("evaluate", "query", "train"):
         assert b"head.weight" not in asked_openly(secure, grid, kind)
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+def test_an_error_within_a_secure_sum_shows_no_cell(tmp_path: Any) -> None:
+    def sick(context: Any) -> Any:
+        if "secaggplus_state" in str(list(context.state.config_records)):
+            raise ValueError("CRP 17 of patient Meier")
+        return make_site(context)
+
+    grid = Grid(af.federated.client_app(sick, secure=True), nodes=(10, 11, 12))
+    with pytest.raises(TrainingError, match="node 1: no part in the secure sum"):
+        run(grid, tmp_path, timeout_s=30, secure=True, min_sites=3)
+    assert grid.reasons == ["ValueError"] * 3
+
+
+@pytest.mark.skipif(not HAS_FLOWER, reason="Flower is not installed")
+@pytest.mark.parametrize("asked", [10**15, "x", 0.5, [1]])
+def test_a_task_that_is_none_costs_no_memory(asked: Any) -> None:
+    from flwr.app import ConfigRecord, Message, RecordDict
+
+    content = RecordDict({"asfusion": ConfigRecord({"data": asked})})
+    grid = Grid(af.federated.client_app(make_site))
+    reply = grid.answer(Message(content, 10, "train", ttl=30.0))
+    assert b"Message: expected bytes" in reply.content.config_records["asfusion"]["error"]
 
 
 def asked_openly(app: Any, grid: Grid, kind: str) -> bytes:
