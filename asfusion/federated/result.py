@@ -92,7 +92,8 @@ class FederatedRun(RunPage):
     >>> X = pd.DataFrame({"crp": [1.0, 9.0, 3.0, 20.0] * 10})
     >>> y = [0, 1, 0, 1] * 10
     >>> model = af.JointFusionClassifier({"labs": af.TabularEncoder(["crp"])}, verbose=0)
-    >>> run = af.federated.simulate(model, X, y, [0] * 20 + [1] * 20, rounds=1, verbose=0)
+    >>> sites = [0] * 20 + [1] * 20
+    >>> run = af.federated.simulate(model, X, y, sites, rounds=1, holdout=0.0, verbose=0)
     >>> run.to_frame().columns.tolist()
     ['round', 'site', 'loss', 'auc', 'refused', 'n_bytes']
     """
