@@ -233,6 +233,8 @@ def _session(raw: bytes, n_threads: int | None) -> Any:
         raise MissingDependencyError(msg) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # warnings of the runtime name parts of the graph
+    # Further steps reorder sums of convolutions, and so the last digits.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
     if n_threads is not None:
         options.intra_op_num_threads = n_threads
     try:
