@@ -30,7 +30,7 @@ def feeds_of(schema: Schema, frame: Frame, root: Any) -> dict[str, NDArray[Any]]
     if schema.texts:
         feeds["texts"] = texts_of(schema.texts, frame)
     for content in schema.contents:
-        read = {"terms": _terms, "pieces": _pieces, "image": _pixels}[content.kind]
+        read = {"terms": _terms, "pieces": pieces_of, "image": _pixels}[content.kind]
         found = read(content, frame, root)
         feeds |= {f"{content.key}.{name}": array for name, array in found.items()}
     return feeds
@@ -89,7 +89,7 @@ def weigh_note(content: Content, text: str) -> tuple[list[int], NDArray[np.float
     return places, values / length if length > 0 else values
 
 
-def _pieces(content: Content, frame: Frame, root: Any) -> dict[str, NDArray[Any]]:
+def pieces_of(content: Content, frame: Frame, root: Any) -> dict[str, NDArray[Any]]:
     """Return word pieces (N, W, L) of each row, cut where all rows have ended."""
     from asfusion.notes.tokenizer import encode_opened
 

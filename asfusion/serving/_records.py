@@ -22,6 +22,7 @@ from asfusion._frames import Frame
 from asfusion.exceptions import InputError
 
 _MOST_ROWS = 1_000_000
+_FEW = 64
 
 
 class Records(Frame):
@@ -29,10 +30,12 @@ class Records(Frame):
 
     is_streamed = False
 
-    def __init__(self, columns: Mapping[str, list[Any]], n_rows: int) -> None:
-        self._cells, self._n_rows = dict(columns), n_rows
+    def __init__(
+        self, cells: Mapping[str, list[Any]], n_rows: int, columns: Sequence[str] | None = None
+    ) -> None:
+        self._cells, self._n_rows = dict(cells), n_rows
         self.is_array, self._origin = False, None
-        self.columns = tuple(self._cells)
+        self.columns = tuple(self._cells if columns is None else columns)
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -85,13 +88,15 @@ def _string(cell: Any) -> str | None:
     return text_of(cell) if is_known(cell) else None
 
 
-def rows_of(X: Any) -> Frame:
+def rows_of(X: Any, wanted: Sequence[str]) -> Frame:
     """Return rows as a Frame.
 
     Parameters
     ----------
     X : DataFrame, list of dict, or 2-D array
         One patient (or visit) in each row; a key that a dict lacks is a missing cell.
+    wanted : sequence of str
+        The columns that are read.
 
     Raises
     ------
@@ -107,7 +112,29 @@ def rows_of(X: Any) -> Frame:
         raise InputError(msg)
     if isinstance(X, Sequence) and not isinstance(X, str | bytes):
         return _of_dicts(X)
-    return Frame.read(X)
+    return _of_few(X, wanted) or Frame.read(X)
+
+
+def _of_few(X: Any, wanted: Sequence[str]) -> Records | None:
+    """Return a few rows of a table by column: to look at types takes longer than to read them."""
+    library = type(X).__module__.partition(".")[0]
+    if library not in ("pandas", "polars") or type(X).__name__ != "DataFrame" or len(X) > _FEW:
+        return None
+    names = list(X.columns)
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        return None
+    there = set(names)
+    cells = {name: _listed(X[name]) for name in wanted if name in there}
+    return Records(cells, len(X), names)
+
+
+def _listed(column: Any) -> list[Any]:
+    """Return the cells of a column; those of a category as text, whatever it is a category of."""
+    cells: list[Any] = column.to_list()
+    name = str(column.dtype)
+    if name == "category" or name.startswith(("Categorical", "Enum")):
+        return [text_of(cell) if is_known(cell) else None for cell in cells]
+    return cells
 
 
 def _of_dicts(rows: Sequence[Any]) -> Records:

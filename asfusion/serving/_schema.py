@@ -114,7 +114,7 @@ def read_schema(text: str | None, digest: str) -> Schema:
 def _checked(told: dict[str, Any]) -> Schema:
     task = _text(told, "task", _TASKS)
     n_outputs = _number(told, "n_outputs", _MOST_CLASSES)
-    classes = _classes(told, n_outputs) if task != "regression" else None
+    classes = None if told.get("classes") is None else _classes(told, n_outputs)
     columns = _texts(told, "columns", _MOST_COLUMNS)
     numbers = tuple(_column(one, _NUMBERS, columns) for one in _list(told, "numbers"))
     texts = tuple(_column(one, _TEXTS, columns) for one in _list(told, "texts"))

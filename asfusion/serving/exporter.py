@@ -18,7 +18,7 @@ from asfusion._checks import quoted
 from asfusion._door import public
 from asfusion._files import write_file
 from asfusion._frames import Frame
-from asfusion.estimators._threshold import call_classes
+from asfusion.estimators._threshold import DEFAULT, call_classes
 from asfusion.exceptions import ConfigurationError, MissingDependencyError
 from asfusion.serving._card import card_of, schema_of
 from asfusion.serving._probing import Probe, as_table, largest_difference, probe_rows
@@ -127,14 +127,14 @@ def _finish(writer: Any, model: Any, said: Any) -> None:
     """Declare inputs and outputs: predictions, the class that is called, and who has anything."""
     from asfusion.serving._families import with_prior
 
-    graph, target = writer.graph, model.target_
+    graph = writer.graph
     for source, dtype in (("numbers", "float64"), ("texts", "text")):
         if plans := writer.cells.declared(source):
             graph.input(source, dtype, [len(plans)])
     outputs = with_prior(graph, said, model.prior_)
     graph.output(outputs, "outputs", "float64", [int(model.n_outputs_)])
-    threshold = getattr(model, "threshold_", 0.5)
-    if target.task == "binary" and threshold != 0.5:
+    threshold = getattr(model, "threshold_", DEFAULT)
+    if threshold != DEFAULT:  # only two classes have another
         second = graph.add("Gather", outputs, graph.constant(np.asarray(1)), axis=1)
         cut = graph.constant(np.asarray(threshold, np.float64))
         called = graph.cast(graph.add("GreaterOrEqual", second, cut), "int64")

@@ -161,7 +161,7 @@ class OnnxModel:
 
     def _asked(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return outputs (N, K), and the place (N,) of the class that each row is called."""
-        frame = rows_of(X)
+        frame = rows_of(X, self._schema.columns)
         self._check_columns(frame)
         parts = [self._run(part) for part in _in_parts(frame, bool(self._schema.contents))]
         outputs, called, known = (np.concatenate(part) for part in zip(*parts, strict=True))

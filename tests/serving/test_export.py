@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 import asfusion as af
+from asfusion._frames import Frame
 from asfusion.exceptions import (
     AsfusionWarning,
     ColumnError,
@@ -24,6 +25,8 @@ from asfusion.exceptions import (
     InputError,
     UnfittedError,
 )
+from asfusion.serving._feeds import pieces_of
+from asfusion.serving._schema import Content
 
 from .rows import QUIET, encoders, exported, table, targets
 
@@ -251,22 +254,40 @@ def test_answers_need_neither_torch_nor_scikit_learn(asked: Any) -> None:
 
 
 def test_network_answers_from_its_file(tmp_path: Path) -> None:
-    """One head and one transformer here; `benchmarks/latency.py` compares all of them."""
-    note = af.TextEncoder("note", max_tokens=8, max_windows=3, vocab_size=300)
+    """One network here: each takes seconds. `benchmarks/latency.py` compares all of them."""
     films = np.fromiter(
-        [np.full((40, 36), 5 * n, np.uint8) if n % 3 else None for n in range(len(X))], object
+        [np.full((40, 36), 5 * n, np.uint8) if n % 2 else None for n in range(len(X))], object
     )
     rows = X.assign(film=films)
     model = af.JointFusionClassifier(
-        {**encoders(note), "film": af.ImageEncoder("film", size=32)},
-        af.fusion.CrossAttention(d_out=8, n_heads=2, n_layers=1),
+        {"labs": encoders()["labs"], "film": af.ImageEncoder("film", size=32)},
         max_epochs=1,
         **QUIET,
     ).fit(rows.head(16), Y["binary"][:16])
     served = exported(model, tmp_path)
     some = rows.tail(9)
     np.testing.assert_allclose(answers(served, some), answers(model, some), atol=LIMIT)
-    assert served.schema["checked"]["subsets"] == 15
+    assert served.schema["checked"]["subsets"] == 3
+
+
+def test_word_pieces_are_those_of_the_encoder() -> None:
+    encoder = af.TextEncoder("note", max_tokens=8, max_windows=3, vocab_size=300).fit(X)
+    plain = encoder._reading()
+    content = Content(
+        "note",
+        "pieces",
+        ("note",),
+        tokenizer=plain["tokenizer"],
+        max_tokens=plain["max_tokens"],
+        max_windows=plain["max_windows"],
+    )
+    prepared = encoder.prepare(X)
+    got = pieces_of(content, Frame.read(X), None)
+    length = got["ids"].shape[2]
+    assert got["present"].tolist() == prepared.present.tolist()
+    assert got["ids"].tolist() == prepared.tensors["ids"][:, :, :length].tolist()
+    assert got["mask"].tolist() == prepared.tensors["mask"][:, :, :length].tolist()
+    assert not prepared.tensors["mask"][:, :, length:].any()
 
 
 # -- what is refused ---------------------------------------------------------------------
