@@ -88,9 +88,12 @@ def _block(writer: Writer, name: str, encoder: Any) -> _Block:
     if key not in writer.said:
         from asfusion.serving._networks import Pooled, plain, to_onnx
 
-        backbone = plain(encoder._network().backbone)
+        backbone = plain(encoder._network().backbone, writer.precision)
+        writer.has_networks = True
         module = Pooled(backbone, list(rows.tensors)).eval()
-        made = to_onnx(module, _examples(rows), _open_sizes(rows), f"modality {name!r}:")
+        made = to_onnx(
+            module, _examples(rows, writer.precision), _open_sizes(rows), f"modality {name!r}:"
+        )
         fed = dict(zip(_input_names(made), rows.tensors.values(), strict=True))
         writer.said[key] = writer.graph.merge(made, fed)[0]
     return _Block(writer.said[key], rows.present)
@@ -118,34 +121,40 @@ def _joint(writer: Writer, model: Any, who: str) -> Said:
             "a file reads each row as it is."
         )
         raise ConfigurationError(msg)
-    graph = writer.graph
+    graph, writer.has_networks = writer.graph, True
     rows = {name: writer.rows(name, encoder) for name, encoder in model.encoders_.items()}
     keys = [(name, key) for name, own in rows.items() for key in own.tensors]
     target, scaling = model.target_, model.scaling_
-    module = Whole(plain(model.network_), keys, lambda said: target.activate(said, scaling)).eval()
+    module = Whole(
+        plain(model.network_, writer.precision), keys, lambda said: target.activate(said, scaling)
+    ).eval()
     present = [own.present for own in rows.values()]
     made = to_onnx(
         module,
-        [*(e for own in rows.values() for e in _examples(own)), *_flags(len(rows))],
+        [
+            *(e for own in rows.values() for e in _examples(own, writer.precision)),
+            *_flags(len(rows)),
+        ],
         [*(s for own in rows.values() for s in _open_sizes(own)), *({} for _ in rows)],
         who,
     )
-    values = [_as_read(graph, key, rows[name].tensors[key]) for name, key in keys]
+    values = [_as_read(writer, key, rows[name].tensors[key]) for name, key in keys]
     fed = dict(zip(_input_names(made), [*values, *present], strict=True))
     return Said(graph.merge(made, fed)[0], graph.any_of(present))
 
 
-def _as_read(graph: Graph, key: str, value: str) -> str:
-    return graph.cast(value, "float32") if key in ("x", "vectors") else value
+def _as_read(writer: Writer, key: str, value: str) -> str:
+    return writer.graph.cast(value, writer.precision) if key in ("x", "vectors") else value
 
 
-def _examples(rows: Rows) -> list[Any]:
+def _examples(rows: Rows, precision: str) -> list[Any]:
     """Return an example of each tensor: what is left open has sizes that nothing else has."""
     import torch
 
     from asfusion.serving._networks import example
 
-    types = {"x": torch.float32, "vectors": torch.float32, "ids": torch.int64, "mask": torch.bool}
+    own = getattr(torch, precision)
+    types = {"x": own, "vectors": own, "ids": torch.int64, "mask": torch.bool}
     made = []
     for key, shape in rows.shapes.items():
         sizes = [size if isinstance(size, int) else 5 + 2 * n for n, size in enumerate(shape)]

@@ -110,9 +110,9 @@ def example(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.ones(_ROWS, *shape, dtype=dtype)
 
 
-def plain(network: nn.Module) -> nn.Module:
-    """Return a copy for the CPU, in float32 and evaluation mode."""
-    return copy.deepcopy(network).to("cpu", torch.float32).eval()
+def plain(network: nn.Module, precision: str) -> nn.Module:
+    """Return a copy for the CPU, in evaluation mode."""
+    return copy.deepcopy(network).to("cpu", getattr(torch, precision)).eval()
 
 
 @contextmanager

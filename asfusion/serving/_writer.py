@@ -28,7 +28,9 @@ class Rows(NamedTuple):
 class Writer:
     """A graph in the making, with all that it reads, each once."""
 
-    def __init__(self) -> None:
+    def __init__(self, precision: str = "float32") -> None:
+        self.precision = precision  # of networks
+        self.has_networks = False
         self.graph = Graph()
         self.cells = Cells(self.graph)
         self.readings: dict[str, dict[str, Any]] = {}

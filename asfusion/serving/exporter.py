@@ -19,7 +19,7 @@ from asfusion._door import public
 from asfusion._files import write_file
 from asfusion._frames import Frame
 from asfusion.estimators._threshold import DEFAULT, call_classes
-from asfusion.exceptions import ConfigurationError, MissingDependencyError
+from asfusion.exceptions import AsfusionError, ConfigurationError, MissingDependencyError
 from asfusion.serving._card import card_of, schema_of
 from asfusion.serving._probing import Probe, as_table, largest_difference, probe_rows
 from asfusion.serving._schema import KEY
@@ -72,7 +72,8 @@ def export(
 
     Notes
     -----
-    Networks compute in float32, linear models and what stands between in float64. Exported are
+    Networks compute in float32 (in float64 where that is too far from the model), linear models
+    and what stands between in float64. Exported are
     tables in their own units, notes and whole films; films at regions, volumes, visits, genotypes
     and ranks within rows are not. Trees read float32, as they do in scikit-learn and XGBoost.
     ``HistGradientBoosting`` has no converter.
@@ -105,22 +106,51 @@ def export(
 def _written(
     model: Any, columns: list[str], units: Mapping[str, str], given: Frame | None
 ) -> bytes:
-    """Return the bytes of a checked file."""
-    from asfusion.serving._families import outputs_of
+    """Return the bytes of a checked file: networks in float64 where float32 is not enough."""
     from asfusion.serving._writer import Writer
 
-    writer = Writer()
+    raw, apart, writer = _tried(Writer(), model, columns, units, given)
+    if raw is None and writer.has_networks:
+        try:
+            raw, again, _ = _tried(Writer("float64"), model, columns, units, given)
+        except AsfusionError:  # not every operator has one for float64
+            again = apart
+        apart = min(apart, again)
+    if raw is None:
+        msg = (
+            f"export: expected answers of the file within {LIMIT:g} of predict_proba, got a "
+            f"difference of {apart:.1e} on rows that are made up. Nothing was written. Please "
+            "report it with the model's settings."
+        )
+        raise ConfigurationError(msg)
+    return raw
+
+
+def _tried(
+    writer: Any,
+    model: Any,
+    columns: list[str],
+    units: Mapping[str, str],
+    given: Frame | None,
+) -> tuple[bytes | None, float, Any]:
+    """Return the bytes of a file, if it answers alike; how far it is apart; and its writer."""
+    from asfusion.serving._families import outputs_of
+
     said = outputs_of(writer, model, type(model).__name__)
     _finish(writer, model, said)
     told = schema_of(writer, model, columns, units)
     made = writer.graph.model({})
     told["digest"] = hashlib.sha256(made.graph.SerializeToString()).hexdigest()
+    told["networks"] = writer.precision if writer.has_networks else None
     served = OnnxModel._of(_with(made, told))
     plans = [*writer.cells.plans.values()]
     probe = probe_rows(served._schema, plans, told["modalities"], given)
     told["checked"] = _compared(model, served, probe)
+    apart = told["checked"]["largest_difference"]
+    if apart > LIMIT:
+        return None, apart, writer
     told["card"] = card_of(told)
-    return _with(made, told)
+    return _with(made, told), apart, writer
 
 
 def _finish(writer: Any, model: Any, said: Any) -> None:
@@ -167,13 +197,6 @@ def _compared(model: Any, served: OnnxModel, probe: Probe) -> dict[str, Any]:
     apart = max(apart, largest_difference(got[:1], alone, is_share=is_share))
     if is_share and not np.array_equal(served.classes_[called], call_classes(model, got)):
         apart = float("inf")
-    if apart > LIMIT:
-        msg = (
-            f"export: expected answers of the file within {LIMIT:g} of predict_proba, got a "
-            f"difference of {apart:.1e} on rows that are made up. Nothing was written. Please "
-            "report it with the model's settings."
-        )
-        raise ConfigurationError(msg)
     return {
         "rows": len(got), "subsets": probe.n_subsets, "limit": LIMIT, "largest_difference": apart
     }  # fmt: skip
