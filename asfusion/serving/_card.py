@@ -71,7 +71,7 @@ def card_of(told: Mapping[str, Any]) -> str:
     )
     lines = [who, reads, equal, _NOTICE]
     if quantised:
-        lines.insert(3, f"It was quantised: {quantised['words']}")
+        lines.insert(3, f"Then its networks were put into eight bits: {quantised['words']}")
     return " ".join(lines)
 
 

@@ -1,7 +1,7 @@
 """Rows by which an exported model is compared with the one that it was made from.
 
 They are nobody's, unless a user gives some: tables are made of what was learned of their columns,
-notes of known words, films of noise. Each row is asked with every subset of its modalities.
+notes of known words, films of soft shadows. Each row is asked with every subset of its modalities.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from asfusion.tabular._synthetic import N_ROWS, synthetic_cells
 _MOST_WHOLE = 8  # modalities of which all subsets are asked
 _MOST_ROWS = 512
 _WORDS = 40
-_FILM = (57, 48)
+_FILM, _SHADOWS = (57, 48), (6, 5)
 
 Cells = dict[str, list[Any]]
 
@@ -104,7 +104,18 @@ def _written(content: Content, rng: np.random.Generator) -> list[Any]:
 
 
 def _films(content: Content, rng: np.random.Generator) -> list[Any]:
-    return [rng.integers(0, 256, _FILM, dtype=np.uint8) for _ in range(N_ROWS)]
+    """Return films of soft shadows: of noise, which no film is, float32 has other last digits."""
+    made = []
+    for _ in range(N_ROWS):
+        grey = rng.integers(0, 256, _SHADOWS).astype(np.float64)
+        made.append(_smooth(_smooth(grey, _FILM[0]).T, _FILM[1]).T.astype(np.uint8))
+    return made
+
+
+def _smooth(grey: NDArray[np.float64], height: int) -> NDArray[np.float64]:
+    """Return the rows of a picture, as many as asked for, straight lines between them."""
+    at, known = np.linspace(0.0, len(grey) - 1.0, height), np.arange(len(grey))
+    return np.stack([np.interp(at, known, column) for column in grey.T], axis=1)
 
 
 def as_table(cells: Cells, *, is_array: bool) -> Any:

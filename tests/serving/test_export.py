@@ -26,7 +26,9 @@ from asfusion.exceptions import (
     UnfittedError,
 )
 from asfusion.serving._feeds import pieces_of
+from asfusion.serving._quantise import changed_by
 from asfusion.serving._schema import Content
+from asfusion.serving.exporter import _in_eight_bits
 
 from .rows import QUIET, encoders, exported, table, targets
 
@@ -268,6 +270,17 @@ def test_network_answers_from_its_file(tmp_path: Path) -> None:
     some = rows.tail(9)
     np.testing.assert_allclose(answers(served, some), answers(model, some), atol=LIMIT)
     assert served.schema["checked"]["subsets"] == 3
+    learned, labels = rows.head(16), Y["binary"][:16]
+    raw = _in_eight_bits((tmp_path / "model.onnx").read_bytes(), Frame.read(learned), labels)
+    assert len(raw) < 0.6 * (tmp_path / "model.onnx").stat().st_size
+    (tmp_path / "small.onnx").write_bytes(raw)
+    small = af.serving.OnnxModel(tmp_path / "small.onnx")
+    told = small.schema["quantised"]
+    apart = np.abs(answers(small, learned) - answers(served, learned)).max(axis=1)
+    assert told["largest_change"] == pytest.approx(apart.max())
+    assert 0 < told["mean_change"] < 0.1
+    assert abs(told["auc_change"]) < 0.2
+    assert told["words"] in small.schema["card"]
 
 
 def test_word_pieces_are_those_of_the_encoder() -> None:
@@ -332,6 +345,31 @@ def test_views_are_refused(tmp_path: Path) -> None:
     model = af.JointFusionClassifier(encoders(None), max_epochs=1, test_time_views=2, **QUIET)
     with pytest.raises(ConfigurationError, match="expected test_time_views=1, got 2"):
         af.export(model.fit(X, Y["binary"]), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"quantize": "dynamic", "X": X}, "quantize: expected"),
+        ({"quantize": "static"}, "expected at least 8 training rows as X, .* got none"),
+        (
+            {"quantize": "static", "X": X.head(3)},
+            "expected at least 8 training rows as X, .* got 3",
+        ),
+        ({"quantize": "static", "X": X}, "expected a network in the model, got none"),
+    ],
+)
+def test_quantising_needs_a_network_and_rows(
+    options: dict[str, Any], error: str, asked: Any, tmp_path: Path
+) -> None:
+    with pytest.raises((ConfigurationError, InputError), match=error):
+        af.export(asked[0], tmp_path / "model.onnx", **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_labels_go_with_the_rows_of_quantising(asked: Any) -> None:
+    with pytest.raises(InputError, match="y: expected a label for each of 48 rows"):
+        changed_by(asked[1], asked[1], X, ["no"])
 
 
 def test_units_are_of_columns(asked: Any, tmp_path: Path) -> None:
