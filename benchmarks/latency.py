@@ -71,7 +71,7 @@ def films(folder: Path, n_films: int, *, dicom: bool = False, seed: int = 0) -> 
     """Return the files of films that all differ."""
     if dicom:
         cohort = af.datasets.make_axspa_cohort(
-            n_films, random_state=seed, path=folder, modalities=["pelvis_xray"], missing=0.0
+            n_films, random_state=seed, path=folder, modalities=["xray"], missing=0.0
         )
         column = next(name for name in cohort.X.columns if "xray" in name)
         return [str(cell) for cell in cohort.X[column]]
@@ -183,7 +183,12 @@ def _show_time(
     if dicom is not None:
         X["film"] = films(folder / what.replace(" ", "_"), len(X), dicom=dicom)
     model = make().fit(X.head(40), labels(X)[:40])
-    served = af.serving.OnnxModel(af.export(model, folder / "model.onnx"), n_threads=1)
+    try:
+        file = af.export(model, folder / "model.onnx")
+    except af.exceptions.ConfigurationError as error:
+        print(f"{what:<34}{str(error)[:120]}", flush=True)
+        return
+    served = af.serving.OnnxModel(file, n_threads=1)
     rows = [X.iloc[n : n + 1] for n in range(40, len(X))]
     dicts = [row.to_dict("records") for row in rows]
     spent: dict[str, list[float]] = {"model": [], "file": [], "dict": []}

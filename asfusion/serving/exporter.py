@@ -137,8 +137,9 @@ def _written(
     if raw is None:
         msg = (
             f"export: expected answers of the file within {LIMIT:g} of predict_proba, got a "
-            f"difference of {apart:.1e} on rows that are made up. Nothing was written. Please "
-            "report it with the model's settings."
+            f"difference of {apart:.1e}. Nothing was written. Where early fusion scales what a "
+            "frozen network hardly varies in, the model itself is no surer: use joint fusion there. "
+            "Else please report it with the model's settings."
         )
         raise ConfigurationError(msg)
     return raw
