@@ -138,8 +138,8 @@ def _written(
         msg = (
             f"export: expected answers of the file within {LIMIT:g} of predict_proba, got a "
             f"difference of {apart:.1e}. Nothing was written. Where early fusion scales what a "
-            "frozen network hardly varies in, the model itself is no surer: use joint fusion there. "
-            "Else please report it with the model's settings."
+            "frozen network hardly varies in, the model itself is no surer: use joint fusion "
+            "there. Else please report it with the model's settings."
         )
         raise ConfigurationError(msg)
     return raw
