@@ -73,7 +73,7 @@ class OnnxModel:
     >>> X = pd.DataFrame(np.random.default_rng(0).normal(size=(40, 2)), columns=["crp", "esr"])
     >>> model = af.EarlyFusionClassifier(
     ...     {"labs": af.TabularEncoder(["crp", "esr"])}, random_state=0
-    ... ).fit(X, X["crp"] > 0)
+    ... ).fit(X, (X["crp"] > 0).to_numpy())
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = af.export(model, f"{folder}/model.onnx")
     ...     served = af.serving.OnnxModel(file)
