@@ -61,4 +61,5 @@ from .selection.auto import AutoFusionClassifier as AutoFusionClassifier
 from .selection.auto import AutoFusionMultilabel as AutoFusionMultilabel
 from .selection.auto import AutoFusionRegressor as AutoFusionRegressor
 from .selection.auto import AutoFusionSurvival as AutoFusionSurvival
+from .serving.exporter import export as export
 from .training.options import TrainingOptions as TrainingOptions

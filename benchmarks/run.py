@@ -418,6 +418,27 @@ BENCHES = (
         ),
     ),
     Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
+    Bench(
+        "export-equal",
+        "an exported file answers as its model, over all subsets of the modalities",
+        "latency.py",
+        ("--part", "equal"),
+        ("--part", "equal", "--quick"),
+    ),
+    Bench(
+        "latency",
+        "one patient by the model and by its exported file",
+        "latency.py",
+        ("--part", "time"),
+        ("--part", "time", "--quick", "--only", "tables"),
+    ),
+    Bench(
+        "latency-cold",
+        "a new process to its first answer",
+        "latency.py",
+        ("--part", "cold"),
+        ("--part", "cold", "--quick"),
+    ),
     Bench("bombs", "hostile files cost next to nothing", "bombs.py"),
     Bench(
         "fuzz-dicom",

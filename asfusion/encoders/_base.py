@@ -377,6 +377,13 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _tell_gaps(self, frame: Frame) -> None:
         """Warn where rows that were just read lack what training rows had throughout."""
 
+    def _reading(self) -> dict[str, Any] | None:
+        """Return how a fitted encoder reads rows, for who has no more than that; None if more.
+
+        Plain values with a ``"kind"``, and under ``"arrays"`` what a graph holds of it.
+        """
+        return None
+
     def _network_in_words(self) -> str:
         """Return what reads the columns, where another choice may well be better."""
         return ""

@@ -379,6 +379,16 @@ class ImageEncoder(FilmEncoder):
             return PhotographAugment()
         return RadiographAugment() if self.augment else None
 
+    def _reading(self) -> dict[str, Any] | None:
+        if self._looks:
+            return None
+        return {
+            "kind": "image",
+            "columns": [self.column],
+            "size": self.size_,
+            "channels": self.channels,
+        }
+
     def _network_in_words(self) -> str:
         brought, given = is_pretrained(self.backbone), self.weights is not None
         network = name_network(self.backbone, self._training_mode(), given=given, brought=brought)

@@ -246,6 +246,12 @@ class TabularEncoder(FeatureEncoder):
     def _fit_told(self, told: Told) -> TabularEncoder:
         return self.fit(stand_in(told.columns))
 
+    def _reading(self) -> dict[str, Any] | None:
+        if any(plan["is_ranked"] for plan in self.plan_):
+            return None
+        columns, width = [dict(plan) for plan in self.plan_], len(self.feature_names_)
+        return {"kind": "table", "columns": columns, "dtype": self.dtype, "n_features": width}
+
     def _probe_cells(self) -> dict[str, list[Any]]:
         return synthetic_cells(self.plan_)
 

@@ -557,6 +557,16 @@ class TextEncoder(Encoder):
 
         return self._made_once(make, [source] if source else [], config, how)
 
+    def _reading(self) -> dict[str, Any]:
+        columns = list(self.columns_)
+        if self.tfidf_ is None:
+            sizes = {"max_tokens": self.max_tokens_, "max_windows": self.max_windows}
+            return {"kind": "pieces", "columns": columns, "tokenizer": self.tokenizer_, **sizes}
+        terms, idf = list(self.tfidf_["terms"]), np.asarray(self.tfidf_["idf"]).tolist()
+        arrays = {name: self.tfidf_[name] for name in ("components", "mean", "scale")}
+        plain = {"columns": columns, "terms": terms, "idf": idf, "rounded": not self.is_sparse}
+        return {"kind": "terms", **plain, "arrays": arrays}
+
     def _tell_truncation(self, n_truncated: int, n_notes: int) -> None:
         """Warn of cut notes once, which is when the training rows are prepared."""
         if n_truncated and not getattr(self, "_truncation_told", False):

@@ -112,9 +112,9 @@ def read_raw_notes(
     """
     frame.check_columns(columns, who)
     rows: list[list[str]] = [[] for _ in range(len(frame))]
-    native, origin = frame.to_native(), frame.origin.tolist()
+    origin = frame.origin.tolist()
     for name in columns:
-        for notes, row, cell in zip(rows, origin, native[name].to_list(), strict=True):
+        for notes, row, cell in zip(rows, origin, frame.cells(name), strict=True):
             for text in _texts(cell, name, row, who):
                 notes.extend(filter(None, map(clean, text.split("\f"))))
     return rows

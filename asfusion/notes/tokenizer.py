@@ -269,10 +269,24 @@ def encode_windows(
     >>> encode_windows(tokenizer, rows, max_tokens=16, max_windows=4).mask.any(axis=2).sum(axis=1)
     array([2, 3, 0])
     """
+    return encode_opened(
+        open_windows(tokenizer, max_tokens), rows, max_tokens=max_tokens, max_windows=max_windows
+    )
+
+
+def open_windows(tokenizer: str, max_tokens: int) -> Any:
+    """Return a tokenizer that cuts notes into windows, for `encode_opened`."""
     fast = _open(tokenizer)
     fast.encode_special_tokens = True
     room = max_tokens - fast.num_special_tokens_to_add(False)
     fast.enable_truncation(max_tokens, stride=min(max_tokens // _OVERLAP, max(0, room - 1)))
+    return fast
+
+
+def encode_opened(
+    fast: Any, rows: Sequence[Sequence[str]], *, max_tokens: int, max_windows: int
+) -> EncodedNotes:
+    """Return what `encode_windows` does, by a tokenizer that is opened once."""
     encodings = iter(fast.encode_batch_fast([note for notes in rows for note in notes]))
     windows: list[list[list[int]]] = []
     n_truncated = 0

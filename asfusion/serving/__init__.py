@@ -1,4 +1,4 @@
-"""A fitted model where others ask it: behind HTTP."""
+"""A fitted model where others ask it: behind HTTP, or from one exported file."""
 
 import lazy_loader as _lazy
 

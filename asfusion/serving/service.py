@@ -65,6 +65,12 @@ class Limits:
         Requests that wait to be predicted; more get 503.
     seconds : float
         For a body to arrive, and for an answer to be made.
+
+    Examples
+    --------
+    >>> from asfusion.serving import Limits
+    >>> Limits(rows=10).rows
+    10
     """
 
     megabytes: float = 64.0

@@ -7,7 +7,7 @@ and a row of weight zero as none.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -357,6 +357,20 @@ def _read(plan: ColumnPlan, frame: Frame) -> NDArray[Any]:
     if kind == "date":
         return frame.days(name)
     return _check_binary(frame.numbers(name), name) if kind == "boolean" else frame.numbers(name)
+
+
+def read_column(plan: ColumnPlan, frame: Frame) -> NDArray[Any]:
+    """Return the cells of a column as the user has them, before anything is made of them.
+
+    Numbers, booleans and dates (in days) as float64, NaN where one is missing; levels as text,
+    None where one is.
+
+    Raises
+    ------
+    ColumnError
+        If the column is of another kind than the one that was learned.
+    """
+    return _read(replace(plan, kind="category") if plan.kind == "ordered" else plan, frame)
 
 
 def _places(plan: ColumnPlan, frame: Frame) -> Array:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 
@@ -20,6 +19,8 @@ def rank_within_rows(cells: Array) -> Array:
     Equal cells share the mean of their ranks. Of m known cells the lowest is at ``1 / m - 1`` and
     the highest at ``1 - 1 / m``, so that rows with more gaps are on the same scale.
     """
+    from scipy.stats import rankdata  # here: who reads cells alone does without
+
     ranks = np.empty(cells.shape)
     step = max(1, _CELLS_AT_ONCE // max(1, cells.shape[1]))
     for start in range(0, len(cells), step):
