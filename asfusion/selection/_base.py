@@ -19,7 +19,6 @@ from asfusion._progress import progress
 from asfusion._splits import Split
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
-from asfusion.comparison._store import AnswerStore, describe
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import FusionEstimator, columns_of, forget_checkpoints
 from asfusion.estimators._parts import Content, Parts, Several
@@ -33,13 +32,14 @@ from asfusion.selection._average import (
     member_weights,
     unseen_average,
 )
-from asfusion.selection._judging import SeenRows, TimeIsUp, answers_of, seen_rows
-from asfusion.selection._leaderboard import board_of
 from asfusion.selection._members import Kin, Models, kins_of
 from asfusion.targets._pools import weighted_mean
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from asfusion.comparison._store import AnswerStore
+    from asfusion.selection._judging import SeenRows
 
 Floats = NDArray[np.float64]
 
@@ -132,6 +132,10 @@ class AutoFusion(FusionEstimator):
     # -- members -----------------------------------------------------------------------
 
     def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
+        # Here, as all that is known of comparing and scoring is not needed to predict.
+        from asfusion.comparison._store import AnswerStore
+        from asfusion.selection._judging import TimeIsUp, seen_rows
+
         wanted = self._wanted(len(rows))
         self._check_own_encoders(wanted, rows.frame)
         kins = kins_of(wanted)
@@ -170,6 +174,8 @@ class AutoFusion(FusionEstimator):
         resume: bool,
     ) -> tuple[Models, Floats]:
         """Return fitted members, and what they say out of fold, (V, N, K)."""
+        from asfusion.selection._judging import TimeIsUp, answers_of
+
         rows = judged.rows
         if self.models_ and self._deadline is not None and time.time() > self._deadline:
             raise TimeIsUp
@@ -202,6 +208,8 @@ class AutoFusion(FusionEstimator):
         seconds: Mapping[str, float],
     ) -> None:
         """Set ``weights_`` and the leaderboard."""
+        from asfusion.selection._leaderboard import board_of
+
         weights = member_weights(self.target_, outputs, rows)
         self.weights_ = {n: float(w) for n, w in zip(self.models_, weights, strict=True)}
         mean = averaged(outputs, weights)
@@ -254,6 +262,8 @@ class AutoFusion(FusionEstimator):
 
         Explanations and kept answers know a modality by its name, and cells by their column.
         """
+        from asfusion.comparison._store import describe
+
         known = dict(self._chosen_encoders())
         columns = {column for encoder in known.values() for column in columns_of(encoder, frame)}
         for member, model in wanted.items():
