@@ -94,7 +94,7 @@ def check_schema(
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
     """Return every mapping that says how it is loaded."""
-    waiting = [[schema]]
+    waiting: list[Any] = [[schema]]
     while waiting:
         node = waiting.pop()
         inner: Any = node

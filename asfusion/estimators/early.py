@@ -41,6 +41,7 @@ from asfusion.estimators._streamed_early import (
     fits_in_passes,
 )
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.nn._asked import precision_asked
 from asfusion.targets._base import Target
 
 if TYPE_CHECKING:
@@ -169,7 +170,9 @@ class _EarlyFusion(Filling, FusionEstimator):
         if self._skips(encoder):
             nothing = np.full((len(frame), len(self.centers_[name])), np.nan)
             return csr_array(nothing) if encoder.is_sparse else nothing
-        return block_of(encoder, frame, self._device(), packs=packs)
+        where = self._where
+        with precision_asked(where["precision"]):
+            return block_of(encoder, frame, where["device"], packs=packs)
 
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)
@@ -245,16 +248,13 @@ class _EarlyFusion(Filling, FusionEstimator):
     # -- features ----------------------------------------------------------------------
 
     def _blocks(self, frame: Frame, *, packs: bool = False) -> dict[str, Any]:
-        device, own = self._device(), self.encoders_.items()
-        return {name: block_of(e, frame, device, packs=packs) for name, e in own}
+        where, own = self._where, self.encoders_.items()
+        with precision_asked(where["precision"]):
+            return {name: block_of(e, frame, where["device"], packs=packs) for name, e in own}
 
     def _n_features(self) -> int:
         """Return how many features the encoders give, as far as they say before they do."""
         return sum(encoder.n_features for encoder in self.encoders_.values())
-
-    def _device(self) -> str:
-        """Return where backbones compute: where the networks of the template do."""
-        return "auto" if self.network is None else str(self.network.device)
 
     # -- saving ------------------------------------------------------------------------
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_jobs, check_number, quoted
 from asfusion._frames import Frame
@@ -116,7 +115,6 @@ class AutoFusion(FusionEstimator):
         self._encoders = self._described(rows)
         try:
             known = self._with_cells(rows)
-            self._read_all(rows)
             self._fit_members(known, resume=resume)
         finally:
             self._encoders = self._deadline = None
@@ -299,17 +297,6 @@ class AutoFusion(FusionEstimator):
 
     def _chosen_encoders(self) -> Mapping[str, Encoder]:
         return super()._chosen_encoders() if self._encoders is None else self._encoders
-
-    def _read_all(self, rows: TrainingRows) -> None:
-        """Read all rows before any part of them: what cannot be read is told by its own row.
-
-        What a frozen backbone says of them is kept, and so costs nothing more.
-        """
-        device = "auto" if self.network is None else str(self.network.device)
-        for encoder in self._chosen_encoders().values():
-            if rows.frame.present(columns_of(encoder, rows.frame)).any():
-                read = clone(encoder).fit(rows.frame, sample_weight=rows.sample_weight)
-                read.plain_features(rows.frame, device)
 
     def _with_cells(self, rows: TrainingRows) -> TrainingRows:
         """Leave out rows that no encoder reads anything of: members would, each by itself."""
