@@ -554,7 +554,7 @@ def _refuse_lazy(X: Any) -> None:
     if is_lazy(X) or module in {"dask", "pyspark", "duckdb", "ibis"}:
         msg = f"X: expected a table in memory, got the lazy {type(X).__name__}. {_LAZY_FIX}"
         if is_lazy(X):
-            msg += " Early and joint fusion fit on a LazyFrame as it is, and every fusion predicts."
+            msg += " Early, joint and late fusion fit on a LazyFrame; every fusion predicts."
         raise InputError(msg)
 
 

@@ -173,21 +173,25 @@ class _Shared:
 
     def look_at(self, node: Any) -> int:
         """Return what stands for a node and all below it, numbers and files left out."""
+        if isinstance(node, str):  # of which there are most
+            return hash((node,))
         if isinstance(node, list):
-            return hash(("list", *[self.look_at(item) for item in node]))
+            return hash(("list", *map(self.look_at, node)))
         if not isinstance(node, dict):
             return hash(repr(node))
-        strange = False
-        loader, own = node.get("__loader__"), node.get("__id__")
-        own = own if isinstance(own, int) else repr(own)
         inner = [
-            (name, self.look_at(value)) for name, value in node.items() if name not in _NUMBERED
+            (name, hash((value,)) if type(value) is str else self.look_at(value))
+            for name, value in node.items()
+            if name not in _NUMBERED
         ]
         look = hash(("dict", *inner))
+        loader = node.get("__loader__")
         if loader in (None, "CachedNode"):
             return look
+        own = node.get("__id__")
+        own = own if isinstance(own, int) else repr(own)
         file = node.get("file")
-        strange |= own != "None" and self._looks.setdefault(own, look) != look
+        strange = own != "None" and self._looks.setdefault(own, look) != look
         if isinstance(file, str):
             strange |= self._owners.setdefault(file, own) != own or own == "None"
         content = node.get("content")

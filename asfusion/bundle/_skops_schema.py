@@ -39,6 +39,7 @@ _NAMES = {
     "TupleNode": ("builtins.tuple",),
     "TypeNode": ("builtins.", "numpy."),
 }
+_INNER = (dict, list)  # what may hold nodes
 _NOT_OBJECTS = ("sklearn.tree._tree.", "sklearn._loss._loss.", "sklearn.linear_model._sgd_fast.")
 FOREIGN = "types that no saved model has: {names}"
 _MOST_HEADER = 10_000
@@ -93,15 +94,15 @@ def check_schema(
 
 def _nodes(schema: Any) -> Iterator[dict[str, Any]]:
     """Return every mapping that says how it is loaded."""
-    waiting = [schema]
+    waiting: list[Any] = [[schema]]
     while waiting:
         node = waiting.pop()
+        inner: Any = node
         if isinstance(node, dict):
             if "__loader__" in node:
                 yield node
-            waiting.extend(node.values())
-        elif isinstance(node, list):
-            waiting.extend(node)
+            inner = node.values()
+        waiting.extend(each for each in inner if isinstance(each, _INNER))
 
 
 def _check_node(node: Mapping[str, Any], leaves: dict[int, Any], files: dict[str, int]) -> None:
@@ -111,14 +112,19 @@ def _check_node(node: Mapping[str, Any], leaves: dict[int, Any], files: dict[str
     allowed = _NAMES.get(kind) if isinstance(kind, str) else None
     if allowed is None or not name.startswith(allowed):
         raise Unlike(FOREIGN.format(names=quoted([name])))
-    require(kind != "ObjectNode" or not name.startswith(_NOT_OBJECTS), "objects without content")
-    require(type(number) is int and number, "a node without number")
-    if kind == "JsonNode" or "file" in node:
+    # Asked before `require` is: a forest has tens of thousands of nodes.
+    if kind == "ObjectNode" and name.startswith(_NOT_OBJECTS):
+        raise Unlike("objects without content")
+    if type(number) is not int:
+        raise Unlike("a node without number")
+    has_file = "file" in node
+    if kind == "JsonNode" or has_file:
         # Skops takes the first of two nodes with one number for both.
-        require(leaves.setdefault(number, node) == node, "two nodes of one number")
+        first = leaves.setdefault(number, node)
+        require(first is node or first == node, "two nodes of one number")
     if kind == "JsonNode":
         require(str(node.get("content"))[:1] not in ("[", "{"), "a list in place of a number")
-    if "file" in node:
+    if has_file:
         require(files.setdefault(node["file"], number) == number, "one file for two arrays")
 
 

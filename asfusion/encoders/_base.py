@@ -36,6 +36,7 @@ from asfusion.tabular.told import Told, tellable
 if TYPE_CHECKING:
     from asfusion.imaging.place import Place
     from asfusion.nn.network import Backbone, EncoderNetwork
+    from asfusion.tabular.packed import Packed
 
 Mode = Literal["auto", "full", "lora", "last_block", "frozen"]
 MODES: Final = ("auto", "full", "lora", "last_block", "frozen")
@@ -307,6 +308,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _sparse_vectors(self, X: Any) -> Any:
         """Return what a sparse `transform` gives, whatever scikit-learn is told to make of it."""
         return self.transform(X)
+
+    def _packed(self, X: Any) -> Packed | None:
+        """Return what a `transform` gives that takes much less memory so, if one does."""
+        return None
 
     def _vectors(self, X: Any, device: str) -> NDArray[np.float64]:
         """Return what `transform` gives, a backbone computing on the device."""

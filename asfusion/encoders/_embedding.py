@@ -40,8 +40,9 @@ def embed_prepared(
     through a sum by the shape of a batch, and so a row's last bits would depend on how many
     rows it came with.
     """
+    from asfusion.nn._asked import asked_precision
     from asfusion.nn._device import resolve_device
-    from asfusion.nn._passes import asked_precision, passes, sizes
+    from asfusion.nn._passes import passes, sizes
 
     rows = torch.nonzero(prepared.present).flatten()
     if "mask" in prepared.tensors:  # sequences: batches of equal length have little padding
@@ -117,8 +118,8 @@ def _scatter(parts: Sequence[tuple[Tensor, Tokens]], n: int, network: EncoderNet
 
 def way_of_passes(device: str) -> str:
     """Return the kind of device and the precision, where that is another one than usual."""
+    from asfusion.nn._asked import asked_precision
     from asfusion.nn._device import resolve_device
-    from asfusion.nn._passes import asked_precision
 
     kind, precision = resolve_device(device).type, asked_precision()
     usual = precision == "auto" or (kind == "cpu" and precision != "bfloat16")

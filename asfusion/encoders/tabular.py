@@ -20,6 +20,7 @@ from asfusion.encoders._columns import check_names
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn.registry import backbone_names, find_backbone
 from asfusion.tabular._synthetic import synthetic_cells
+from asfusion.tabular.packed import Packed
 from asfusion.tabular.preprocess import TablePreprocessor, check_not_empty, tell_gaps
 from asfusion.tabular.told import Told, stand_in, tell_columns
 
@@ -236,6 +237,11 @@ class TabularEncoder(FeatureEncoder):
         if not isinstance(X, Frame):  # rows of the user, not of a part of the library
             self._tell_gaps(frame)
         return found
+
+    def _packed(self, X: Any) -> Packed | None:
+        if self.dtype != "float64":
+            return None
+        return TablePreprocessor.from_state(self.plan_).pack(self._read(X))
 
     def _tell_gaps(self, frame: Frame) -> None:
         tell_gaps(self.plan_, frame)

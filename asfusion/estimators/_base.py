@@ -230,6 +230,12 @@ class FusionEstimator(InPieces, Probed, Bundled, PartsMixin):
         """Return the fitted encoder of each modality."""
         return dict(self.encoders_)
 
+    @property
+    def _where(self) -> dict[str, Any]:
+        """Where backbones compute, and in which precision: as the networks of the template do."""
+        usual = {"device": "auto", "precision": "auto"}
+        return dict(getattr(getattr(self, "network", None), "_where", usual))
+
     def _target(self) -> Target:
         """Return what y is, nothing of it learned yet."""
         given = self.target

@@ -102,7 +102,7 @@ weights_ : dict of str to float
 _OF_FACE: Final = {
     "classifier": """
 network : JointFusionClassifier, optional
-    Training settings of networks; their defaults otherwise.
+    Training settings of networks, also of frozen ones (`device`, precision); defaults otherwise.
 class_weight : None, "balanced" or dict
     Weight of each class, in the loss of networks and as weights of rows for other models.
 threshold : float, "youden", "prevalence" or dict
@@ -122,7 +122,7 @@ prior_ : ndarray of shape (n_classes,)
 """,
     "multilabel": """
 network : JointFusionMultilabel, optional
-    Training settings of networks; their defaults otherwise.
+    Training settings of networks, also of frozen ones (`device`, precision); defaults otherwise.
 target : asfusion.targets.Labels, optional
     What y is.
 prior_ : ndarray of shape (n_labels,)
@@ -130,7 +130,7 @@ prior_ : ndarray of shape (n_labels,)
 """,
     "survival": """
 network : JointFusionSurvival, optional
-    Training settings of networks; their defaults otherwise.
+    Training settings of networks, also of frozen ones (`device`, precision); defaults otherwise.
 target : asfusion.targets.Survival, optional
     What networks learn, and at how many times curves are known.
 prior_ : ndarray of shape (n_times,)
@@ -138,7 +138,7 @@ prior_ : ndarray of shape (n_times,)
 """,
     "regressor": """
 network : JointFusionRegressor, optional
-    Training settings of networks; their defaults otherwise.
+    Training settings of networks, also of frozen ones (`device`, precision); defaults otherwise.
 target : asfusion.targets.Target, optional
     What y is, where it is another kind of numbers than `asfusion.targets.Numbers`.
 prior_ : ndarray of shape (n_targets,)

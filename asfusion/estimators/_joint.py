@@ -31,8 +31,8 @@ from asfusion.estimators._unlabelled import Unlabelled, divide
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
+from asfusion.nn._asked import precision_asked
 from asfusion.nn._budget import at_most_values
-from asfusion.nn._passes import precision_asked
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.training.apart import LossWeights
 from asfusion.training.blending import gradient_blend

@@ -130,20 +130,30 @@ def _places(model: Any, first: Frame) -> dict[str, slice]:
     return places
 
 
+def fits_in_passes(model: Any, y: NDArray[Any]) -> bool:
+    """Return whether the estimator is a linear one that `fit_streamed` fits as scikit-learn does.
+
+    Of rows in memory nothing else is: other models are the user's, and read an array.
+    """
+    if not is_linear(model.estimator):
+        return False
+    part, _ = model.target_.for_part(model.target_.linear(), y)
+    return can_fit_linear(part)
+
+
 def fit_streamed(
-    model: Any, features: Matrix, rows: TrainingRows, spool: Spool
+    model: Any, features: Any, rows: TrainingRows, spool: Spool | None = None
 ) -> tuple[Any, float | None]:
     """Return the fitted estimator, and the penalty that was chosen for it, if any was."""
     target, penalty = model.target_, None
     if is_linear(model.estimator):
         known = rows.y, rows.loss_weight, rows.groups
-        on_disk: Any = features  # of which some rows are taken into memory
-        penalty = choose_penalty(target, on_disk, *known, seed=0)
+        penalty = choose_penalty(target, features, *known, seed=0)
         estimator = target.linear(penalty)
     else:
         estimator = model_of(target, model.estimator)
     part, y = target.for_part(seeded_copy(estimator, model._seed("estimator")), rows.y)
-    if can_boost(part):
+    if spool is not None and can_boost(part):
         return boost(part, features, y, rows.loss_weight, spool), penalty
     if not can_fit_linear(part):  # one that was wrapped
         raise ConfigurationError(_wanted(target, part))

@@ -176,6 +176,18 @@ def said_of(model: Any, X: Any, more: tuple[str, ...] = ()) -> Iterator[Said]:
     model._tell_absent(n_absent)
 
 
+def raw_of(model: Any, frame: Frame) -> tuple[Floats, NDArray[np.bool_]]:
+    """Return what a part of a model says of rows (n, K), in pieces too, and which it can read."""
+    if not frame.is_streamed:
+        said: tuple[Floats, NDArray[np.bool_]] = model._raw(frame)
+        return said
+    stream: Any = frame
+    if not len(stream):
+        return np.zeros((0, model.n_outputs_)), np.zeros(0, dtype=bool)
+    outputs, present = zip(*stream.each(model._raw, _row_bytes(model, stream.first())), strict=True)
+    return np.concatenate(outputs), np.concatenate(present)
+
+
 def _asked_columns(model: Any, stream: Any, more: tuple[str, ...]) -> Any:
     """Return the columns that a model reads, and `more`."""
     known = getattr(model, "columns_in_", None) or getattr(model, "feature_names_in_", None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from asfusion._later import torch
 from asfusion._random import torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
+from asfusion.estimators._assembled import Assembled, are_many
 from asfusion.estimators._base import (
     MEMORY_GB,
     FusionClassifier,
@@ -25,22 +26,22 @@ from asfusion.estimators._base import (
     FusionRegressor,
     estimator_class,
 )
+from asfusion.estimators._blocks import block_of, is_packed, present_of
 from asfusion.estimators._documented import documented
+from asfusion.estimators._filling import Filling
 from asfusion.estimators._named import check_model, is_linear, model_of
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import choose_penalty
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._sklearn import fit_part
-from asfusion.estimators._sparse import center_and_spread as sparse_moments
-from asfusion.estimators._sparse import present_rows, reads_sparse, side_by_side, with_stand_in
 from asfusion.estimators._streamed_early import (
-    Moments,
     StreamedFeatures,
-    check_some,
     check_streamable,
     fit_streamed,
+    fits_in_passes,
 )
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.nn._asked import precision_asked
 from asfusion.targets._base import Target
 
 if TYPE_CHECKING:
@@ -48,10 +49,9 @@ if TYPE_CHECKING:
 
 Scale = Literal["auto", "blocks", "columns", "none"]
 _SCALES = ("auto", "blocks", "columns", "none")
-_VALUES_AT_ONCE = 2**20  # of a block, while means and spreads are learned
 
 
-class _EarlyFusion(FusionEstimator):
+class _EarlyFusion(Filling, FusionEstimator):
     """The family, without the task."""
 
     _family = "early"
@@ -96,8 +96,12 @@ class _EarlyFusion(FusionEstimator):
         if rows.frame.is_streamed:
             self._fit_last_streamed(rows)
             return
-        blocks = self._blocks(rows.frame)
+        many = are_many(len(rows), self._n_features())
+        blocks = self._blocks(rows.frame, packs=many and fits_in_passes(self, rows.y))
         self._learn_filling(blocks, rows)
+        if any(map(is_packed, blocks.values())):
+            self._fit_last_assembled(blocks, rows)
+            return
         features, present = self._fill(blocks)
         kept = np.flatnonzero(present)
         if len(kept) < len(rows):
@@ -106,6 +110,15 @@ class _EarlyFusion(FusionEstimator):
         self.estimator_, self.penalty_ = self._fit_head(
             self._scaled(features), rows, self._seed("estimator")
         )
+
+    def _fit_last_assembled(self, blocks: dict[str, Any], rows: TrainingRows) -> None:
+        """Do the same for a linear model, of more features than there need be at once."""
+        some = np.any([present_of(block) for block in blocks.values()], axis=0)
+        kept = np.flatnonzero(some)
+        rows = rows if len(kept) == len(rows) else rows.take(kept)
+        self._check_teaching(rows)
+        features = Assembled(self, blocks, kept)
+        self.estimator_, self.penalty_ = fit_streamed(self, features, rows)
 
     def _fit_last_streamed(self, rows: TrainingRows) -> None:
         """Do the same for rows that are read in pieces."""
@@ -150,23 +163,39 @@ class _EarlyFusion(FusionEstimator):
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         chosen = self.encoders_ if names is None else {n: self.encoders_[n] for n in names}
         blocks = {name: self._block(name, encoder, frame) for name, encoder in chosen.items()}
-        present = np.column_stack([_present(block) for block in blocks.values()])
+        present = np.column_stack([present_of(block) for block in blocks.values()])
         return Parts(blocks, present)
 
-    def _block(self, name: str, encoder: Encoder, frame: Frame) -> Any:
+    def _block(self, name: str, encoder: Encoder, frame: Frame, *, packs: bool = False) -> Any:
         if self._skips(encoder):
             nothing = np.full((len(frame), len(self.centers_[name])), np.nan)
             return csr_array(nothing) if encoder.is_sparse else nothing
-        return _block(encoder, frame, self._device())
+        where = self._where
+        with precision_asked(where["precision"]):
+            return block_of(encoder, frame, where["device"], packs=packs)
 
     def _encode_prepared(self, name: str, prepared: Prepared) -> NDArray[np.float64]:
         return self.encoders_[name].transform_prepared(prepared)
 
     def _raw(self, frame: Frame) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         # As `_encode` and `_decide`, without keeping the blocks beside what is made of them.
-        blocks = {name: self._block(name, e, frame) for name, e in self.encoders_.items()}
+        encoders, many = self.encoders_.items(), are_many(len(frame), self._n_features())
+        blocks = {name: self._block(name, e, frame, packs=many) for name, e in encoders}
+        if many and not any(map(issparse, blocks.values())):
+            return self._raw_in_pieces(blocks)
         features, present = self._fill(blocks)
         return self.target_.ask_part(self.estimator_, self._scaled(features)), present
+
+    def _raw_in_pieces(
+        self, blocks: dict[str, Any]
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+        """Ask the estimator of a few rows at a time, so that their features are not all there."""
+        present = np.any([present_of(block) for block in blocks.values()], axis=0)
+        features = Assembled(self, blocks, np.arange(len(present)))
+        outputs = np.empty((len(present), self.n_outputs_))
+        for rows, part in features.blocks():
+            outputs[rows] = self.target_.ask_part(self.estimator_, part)
+        return outputs, present
 
     def _decide(self, parts: Parts) -> NDArray[np.float64]:
         features = self._scaled(self._fill(dict(parts.contents), parts.present)[0])
@@ -218,132 +247,14 @@ class _EarlyFusion(FusionEstimator):
 
     # -- features ----------------------------------------------------------------------
 
-    def _blocks(self, frame: Frame) -> dict[str, Any]:
-        device = self._device()
-        return {name: _block(e, frame, device) for name, e in self.encoders_.items()}
+    def _blocks(self, frame: Frame, *, packs: bool = False) -> dict[str, Any]:
+        where, own = self._where, self.encoders_.items()
+        with precision_asked(where["precision"]):
+            return {name: block_of(e, frame, where["device"], packs=packs) for name, e in own}
 
-    def _device(self) -> str:
-        """Return where backbones compute: where the networks of the template do."""
-        return "auto" if self.network is None else str(self.network.device)
-
-    def _learn_filling(self, blocks: dict[str, NDArray[np.float64]], rows: TrainingRows) -> None:
-        """Learn what stands in for an absent modality, and the scale of each feature."""
-        moments: Moments = {}
-        for name, block in blocks.items():
-            present = _present(block)
-            check_some(name, present)
-            known = block, present, rows.sample_weight[present]
-            found = (sparse_moments if issparse(block) else _center_and_spread)(*known)
-            moments[name] = *found, bool(present.all())
-        self._set_filling(moments)
-
-    def _set_filling(self, moments: Moments) -> None:
-        """Take over centre and spread of each modality, and whether it is never absent."""
-        self.centers_, self.scales_, names = {}, {}, []
-        self.flagged_ = []
-        for name, (center, spread, is_full) in moments.items():
-            self.centers_[name] = center
-            self.scales_[name] = self._scale_of(name, spread)
-            own = self.encoders_[name].get_feature_names_out()
-            names += [f"{name}__{feature}" for feature in own]
-            if not is_full:
-                self.flagged_.append(name)
-        self.feature_names_ = [*names, *(f"{name}__present" for name in self.flagged_)]
-
-    def _scale_of(self, name: str, spread: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return what each feature of a modality is divided by."""
-        if self.encoders_[name].is_sparse and self.scale != "columns":
-            # Counted words weigh what they do: each with a variance of one, rare words would weigh
-            # most. Together they have a variance of one, too.
-            spread = np.full(len(spread), np.sqrt(np.square(spread).sum() / max(1, len(spread))))
-        # What varies by rounding alone becomes zero: a model that scales it once more would make a
-        # feature of it.
-        scale = np.where(spread > 1e-12, spread, np.inf)
-        # Each modality brings total variance one, however many features it has: a wide embedding
-        # does not drown a handful of labs in a penalised model.
-        return scale if self.scale == "columns" else scale * np.sqrt(len(spread))
-
-    def _fill(
-        self, blocks: dict[str, Any], kept: NDArray[np.bool_] | None = None
-    ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-        """Return features side by side, means standing for absent modalities, with flags.
-
-        Where `kept` (N, M) says no, a modality is absent, too. The blocks are taken out of
-        `blocks` one by one, so that a large table is not kept twice.
-        """
-        present = {name: _present(block) for name, block in blocks.items()}
-        if kept is not None:
-            present = {name: present[name] & kept[:, m] for m, name in enumerate(blocks)}
-        some = np.asarray(np.any(list(present.values()), axis=0))
-        sparse = [name for name, block in blocks.items() if issparse(block)]
-        for name in sparse:
-            stand_in = None if name in self.flagged_ else self.centers_[name]
-            blocks[name] = with_stand_in(blocks[name], present[name], stand_in)
-        if sparse and self._reads_sparse():
-            return self._stacked(blocks, present), some
-        blocks.update((name, blocks[name].toarray()) for name in sparse)
-        if kept is None and len(blocks) == 1 and not self.flagged_:
-            name, own = next(iter(blocks.items()))
-            # What nobody else holds needs no copy.
-            if self.encoders_[name]._gives_away and own.flags.writeable:
-                own = blocks.pop(name)
-                own[~present[name]] = self.centers_[name]
-                return own, some
-        width = sum(block.shape[1] for block in blocks.values())
-        kind = np.result_type(*blocks.values())
-        features = np.empty((len(some), width + len(self.flagged_)), kind)
-        start = 0
-        for name, there in present.items():
-            block = blocks.pop(name)
-            own = features[:, start : start + block.shape[1]]
-            own[:] = block
-            if name not in sparse:
-                own[~there] = self.centers_[name]
-            start += block.shape[1]
-        for place, name in enumerate(self.flagged_, start):
-            features[:, place] = present[name]
-        return features, some
-
-    def _stacked(self, blocks: dict[str, Any], present: dict[str, NDArray[np.bool_]]) -> csr_array:
-        """Return features side by side as a sparse matrix, scaled already."""
-        parts = []
-        for name, there in present.items():
-            block = blocks.pop(name)
-            if not issparse(block):
-                block = np.where(there[:, None], block, self.centers_[name])
-                block = (
-                    (block - self.centers_[name]) / self.scales_[name] if self._scales else block
-                )
-            elif self._scales:
-                block = csr_array(block / self.scales_[name])
-            parts.append(block)
-        flags = [present[name] for name in self.flagged_]
-        return side_by_side([*parts, np.column_stack(flags).astype(np.float64)] if flags else parts)
-
-    def _scaled(self, features: Any) -> Any:
-        """Return features as the estimator reads them: in units, or scaled, in place."""
-        if issparse(features) or not self._scales:
-            return features
-        # What is sparse is not centred, so that it is the same wherever it is stacked.
-        own = self.encoders_.items()
-        shifts = [np.where(e.is_sparse, 0.0, self.centers_[name]) for name, e in own]
-        center = np.concatenate([*shifts, np.zeros(len(self.flagged_))])
-        scale = np.concatenate([*self.scales_.values(), np.ones(len(self.flagged_))])
-        for rows in _few_rows(features):
-            part = features[rows]
-            part -= center
-            part /= scale
-        return features
-
-    @property
-    def _scales(self) -> bool:
-        """Whether the estimator reads scaled features."""
-        return self.scale != "none" and (self.scale != "auto" or is_linear(self.estimator))
-
-    def _reads_sparse(self) -> bool:
-        """Return whether the estimator takes a sparse matrix."""
-        given = None if is_linear(self.estimator) else model_of(self.target_, self.estimator)
-        return reads_sparse(self.target_.linear() if given is None else given)
+    def _n_features(self) -> int:
+        """Return how many features the encoders give, as far as they say before they do."""
+        return sum(encoder.n_features for encoder in self.encoders_.values())
 
     # -- saving ------------------------------------------------------------------------
 
@@ -403,66 +314,6 @@ def check_network(target: Target, template: Any) -> None:
             f"{type(template).__name__}."
         )
         raise ConfigurationError(msg)
-
-
-def _block(encoder: Encoder, frame: Frame, device: str) -> Any:
-    """Return the features (N, D) of a modality, dense or sparse, NaN in rows without it."""
-    if encoder.is_sparse:
-        return encoder._sparse_vectors(frame)
-    # Which may be a table, where scikit-learn is told so; sums depend on how it lies in memory.
-    return np.ascontiguousarray(encoder._vectors(frame, device))
-
-
-def _present(block: Any) -> NDArray[np.bool_]:
-    """Return which rows of an encoder's `transform` have the modality."""
-    if issparse(block):
-        return present_rows(block)
-    absent = np.isnan(block[:, :1]).all(axis=1)  # most rows have their first feature
-    some = np.flatnonzero(absent)
-    absent[some] = np.isnan(block[some]).all(axis=1)
-    return np.asarray(~absent)
-
-
-def _few_rows(block: NDArray[np.float64]) -> Iterator[slice]:
-    """Yield rows that fit into the processor's cache together."""
-    step = max(1, _VALUES_AT_ONCE // max(1, block.shape[1]))
-    return (slice(start, start + step) for start in range(0, len(block), step))
-
-
-def _center_and_spread(
-    block: NDArray[np.float64], present: NDArray[np.bool_], weights: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return weighted mean and standard deviation of each feature over the present rows."""
-    center = _mean(block, present, weights)
-    return center, np.sqrt(_mean(block, present, weights, about=center))
-
-
-def _mean(
-    block: NDArray[np.float64],
-    present: NDArray[np.bool_],
-    weights: NDArray[np.float64],
-    about: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]:
-    """Return the weighted mean of each feature, or of its squares about a centre.
-
-    A few rows at a time, added one after the other as numpy adds those of a matrix.
-    """
-    total, start = np.zeros(block.shape[1]), 0
-    everywhere, is_weighted = bool(present.all()), bool((weights != 1.0).any())
-    # One column alone is added in another order, which parts of it would change.
-    for rows in _few_rows(block) if block.shape[1] > 1 else [slice(0, len(block))]:
-        part = block[rows] if everywhere else block[rows][present[rows]]
-        part = part.astype(np.float64)  # a copy, which is written to
-        if about is not None:
-            part -= about
-            np.square(part, out=part)
-        if is_weighted:
-            part *= weights[start : start + len(part), None]
-        start += len(part)
-        if len(part):
-            part[0] += total
-            total = part.sum(axis=0)
-    return np.asarray(total / weights.sum())
 
 
 @documented

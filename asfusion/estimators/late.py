@@ -17,6 +17,7 @@ from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import (
+    MEMORY_GB,
     FusionClassifier,
     FusionEstimator,
     FusionRegressor,
@@ -31,6 +32,8 @@ from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import can_choose
 from asfusion.estimators._rows import TrainingRows, cells_present
 from asfusion.estimators._splits import inner_splits
+from asfusion.estimators._streamed_early import check_streamable
+from asfusion.estimators._streams import raw_of
 from asfusion.estimators.early import check_network, network_for
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
@@ -55,6 +58,8 @@ class _LateFusion(FusionEstimator):
     """The family, without the task."""
 
     _family = "late"
+    _streams = True
+    _local_params = frozenset({"memory_gb"})
     _before_last: ClassVar[str] = "models_"
     # Decisions on rows not seen, their presence and the rows, while fit goes on.
     _judged: tuple[NDArray[np.float64], NDArray[np.bool_], TrainingRows] | None = None
@@ -68,6 +73,7 @@ class _LateFusion(FusionEstimator):
         weights: Any = None,
         cv: Any = 5,
         network: Any = None,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -78,6 +84,7 @@ class _LateFusion(FusionEstimator):
         self.weights = weights
         self.cv = cv
         self.network = network
+        self.memory_gb = memory_gb
         self.verbose = verbose
         self.random_state = random_state
         self.target = target
@@ -145,6 +152,13 @@ class _LateFusion(FusionEstimator):
         for name, estimator in given.items():
             check_model(self.target_, estimator, f"estimators[{name!r}]", NETWORK)
 
+    def _check_streamed(self) -> None:
+        target = self._target()
+        for name, encoder in self._check_encoders().items():
+            estimator = self._estimator_of(name, encoder)
+            if not _is_network(estimator):
+                check_streamable(target, estimator, {name: encoder})
+
     def _fit_models(
         self,
         encoders: dict[str, Encoder],
@@ -173,18 +187,20 @@ class _LateFusion(FusionEstimator):
 
     def _model_of(self, name: str, encoder: Encoder) -> FusionEstimator:
         """Return the unfitted model of one modality, itself a fusion of one."""
-        given = self.estimators
-        estimator = given.get(name) if isinstance(given, Mapping) else given
-        if estimator is None and encoder.needs_training:
-            estimator = NETWORK
-        if isinstance(estimator, str) and estimator == NETWORK:
-            return network_for(self, self.network, name, encoder)
-        if isinstance(estimator, FusionEstimator) and estimator.has_gradients:
-            return network_for(self, estimator, name, encoder)
+        estimator = self._estimator_of(name, encoder)
+        if _is_network(estimator):
+            template = self.network if isinstance(estimator, str) else estimator
+            return network_for(self, template, name, encoder)
         early = estimator_class("early", self.target_)
         made = early({name: encoder}, estimator, network=self.network, verbose=self.verbose)
         adopted: FusionEstimator = made._adopt(self)
         return adopted
+
+    def _estimator_of(self, name: str, encoder: Encoder) -> Any:
+        """Return what was asked for to model a modality."""
+        given = self.estimators
+        estimator = given.get(name) if isinstance(given, Mapping) else given
+        return NETWORK if estimator is None and encoder.needs_training else estimator
 
     def _for_a_fold(self, name: str, model: FusionEstimator) -> FusionEstimator:
         """Return the model of a modality as an inner fold fits it."""
@@ -294,7 +310,11 @@ class _LateFusion(FusionEstimator):
             judged.append(judge)
         decisions = np.concatenate([part[0] for part in parts])
         present = np.concatenate([part[1] for part in parts])
-        self._judged = decisions, present, rows.take(np.concatenate(judged))
+        places = np.concatenate(judged)
+        if rows.frame.is_streamed:  # whose rows are taken as they lie
+            order = np.argsort(places)
+            decisions, present, places = decisions[order], present[order], places[order]
+        self._judged = decisions, present, rows.take(places)
         return self._judged
 
     def _unseen(self, rows: TrainingRows) -> tuple[NDArray[np.float64], TrainingRows]:
@@ -329,6 +349,13 @@ class _LateFusion(FusionEstimator):
         return weighted_mean(decisions, present, weights)
 
 
+def _is_network(estimator: Any) -> bool:
+    """Return whether a modality is modelled by the network of its encoder."""
+    if isinstance(estimator, str):
+        return estimator == NETWORK
+    return isinstance(estimator, FusionEstimator) and estimator.has_gradients
+
+
 def _decide(
     models: Mapping[str, FusionEstimator],
     frame: Frame,
@@ -341,7 +368,7 @@ def _decide(
     present = np.zeros((len(frame), len(names)), dtype=bool)
     for m, name in enumerate(names):
         if name in models:
-            decisions[:, m], present[:, m] = models[name]._raw(frame)
+            decisions[:, m], present[:, m] = raw_of(models[name], frame)
     return decisions, present
 
 
@@ -374,6 +401,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     network
     class_weight
     threshold
+    memory_gb
     verbose
     random_state
     target
@@ -421,6 +449,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
         network: Any = None,
         class_weight: Any = None,
         threshold: Any = 0.5,
+        memory_gb: float = MEMORY_GB,
         verbose: int = 1,
         random_state: Any = None,
         target: Any = None,
@@ -432,6 +461,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
             weights=weights,
             cv=cv,
             network=network,
+            memory_gb=memory_gb,
             verbose=verbose,
             random_state=random_state,
             target=target,
@@ -462,6 +492,7 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
     cv : int, splitter or iterable of splits
         Inner folds of every combination that learns; an int keeps groups whole.
     network
+    memory_gb
     verbose
     random_state
     target

@@ -130,6 +130,7 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
     cv : int, splitter or iterable of splits
         Inner folds of every combination that learns; an int keeps groups whole.
     network
+    memory_gb
     verbose
     random_state
     target

@@ -213,6 +213,7 @@ class LateFusionSurvival(FusionSurvival, _LateFusion):
     cv : int, splitter or iterable of splits
         Inner folds of every combination that learns; an int keeps groups whole.
     network
+    memory_gb
     verbose
     random_state
     target

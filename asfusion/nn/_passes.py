@@ -6,35 +6,17 @@ import copy
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from contextvars import ContextVar
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
-Precision: TypeAlias = Literal["auto", "float32", "float64", "bfloat16"]
+from asfusion.nn._asked import Precision
+
 T = TypeVar("T")
 
-_asked: ContextVar[Precision] = ContextVar("asfusion_precision", default="auto")
-
-
 # -- precision -------------------------------------------------------------------------
-
-
-@contextmanager
-def precision_asked(precision: Precision) -> Iterator[None]:
-    """Let frozen backbones compute in a precision inside the block."""
-    token = _asked.set(precision)
-    try:
-        yield
-    finally:
-        _asked.reset(token)
-
-
-def asked_precision() -> Precision:
-    """Return the precision that a call around this one asked for."""
-    return _asked.get()
 
 
 def passes(device: torch.device, precision: Precision) -> AbstractContextManager[Any]:

@@ -322,7 +322,7 @@ class FusionNetwork(nn.Module):
             self.apart = alone
         if mix is not None:
             fused = mix.share * fused + (1.0 - mix.share) * fused[mix.partner]
-        outputs: Tensor = self.head(self.dropout(fused))
+        outputs: Tensor = self.head(self.dropout(fused) if self.dropout.p else fused)
         if self.training or not self.hybrid:
             return outputs
         return (outputs + self.head.bias + mean_present(alone)) / 2

@@ -23,6 +23,9 @@ class AdamW(torch.optim.AdamW):
     does before it takes as long as the step of a small network. Hooks are not called.
     """
 
+    # Whether all weights are of one kind and have taken a step, and of how many that was seen.
+    _looked_at, _is_alike = (0, 0), False
+
     add_param_group = inspect.unwrap(torch.optim.Optimizer.add_param_group)
     state_dict = inspect.unwrap(torch.optim.Optimizer.state_dict)
     load_state_dict = inspect.unwrap(torch.optim.Optimizer.load_state_dict)
@@ -49,11 +52,16 @@ class AdamW(torch.optim.AdamW):
 
     def _is_plain(self) -> bool:
         """Return whether the kernel alone does what torch's step would."""
-        if not all(group.get(key) == value for group in self.param_groups for key, value in _ITEMS):
-            return False
         weights = [weight for group in self.param_groups for weight in group["params"]]
-        known = all(weight.grad is not None and weight in self.state for weight in weights)
-        return known and len({(weight.device, weight.dtype) for weight in weights}) == 1
+        if any(weight.grad is None for weight in weights):
+            return False
+        size = len(weights), len(self.state)  # which grows with the first step of each weight
+        if self._looked_at != size:
+            self._looked_at = size
+            known = all(weight in self.state for weight in weights)
+            self._is_alike = known and len({(w.device, w.dtype) for w in weights}) == 1
+        groups = self.param_groups
+        return self._is_alike and all(g.get(key) == value for g in groups for key, value in _ITEMS)
 
     def _move(self, group: dict[str, Any]) -> None:
         weights, states = group["params"], [self.state[weight] for weight in group["params"]]

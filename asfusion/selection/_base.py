@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from asfusion._checks import check_choice, check_jobs, check_number, quoted
 from asfusion._frames import Frame
@@ -19,7 +18,6 @@ from asfusion._progress import progress
 from asfusion._splits import Split
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
-from asfusion.comparison._store import AnswerStore, describe
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._base import FusionEstimator, columns_of, forget_checkpoints
 from asfusion.estimators._parts import Content, Parts, Several
@@ -33,13 +31,14 @@ from asfusion.selection._average import (
     member_weights,
     unseen_average,
 )
-from asfusion.selection._judging import SeenRows, TimeIsUp, answers_of, seen_rows
-from asfusion.selection._leaderboard import board_of
 from asfusion.selection._members import Kin, Models, kins_of
 from asfusion.targets._pools import weighted_mean
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from asfusion.comparison._store import AnswerStore
+    from asfusion.selection._judging import SeenRows
 
 Floats = NDArray[np.float64]
 
@@ -116,7 +115,6 @@ class AutoFusion(FusionEstimator):
         self._encoders = self._described(rows)
         try:
             known = self._with_cells(rows)
-            self._read_all(rows)
             self._fit_members(known, resume=resume)
         finally:
             self._encoders = self._deadline = None
@@ -132,6 +130,10 @@ class AutoFusion(FusionEstimator):
     # -- members -----------------------------------------------------------------------
 
     def _fit_members(self, rows: TrainingRows, *, resume: bool) -> None:
+        # Here, as all that is known of comparing and scoring is not needed to predict.
+        from asfusion.comparison._store import AnswerStore
+        from asfusion.selection._judging import TimeIsUp, seen_rows
+
         wanted = self._wanted(len(rows))
         self._check_own_encoders(wanted, rows.frame)
         kins = kins_of(wanted)
@@ -170,6 +172,8 @@ class AutoFusion(FusionEstimator):
         resume: bool,
     ) -> tuple[Models, Floats]:
         """Return fitted members, and what they say out of fold, (V, N, K)."""
+        from asfusion.selection._judging import TimeIsUp, answers_of
+
         rows = judged.rows
         if self.models_ and self._deadline is not None and time.time() > self._deadline:
             raise TimeIsUp
@@ -202,6 +206,8 @@ class AutoFusion(FusionEstimator):
         seconds: Mapping[str, float],
     ) -> None:
         """Set ``weights_`` and the leaderboard."""
+        from asfusion.selection._leaderboard import board_of
+
         weights = member_weights(self.target_, outputs, rows)
         self.weights_ = {n: float(w) for n, w in zip(self.models_, weights, strict=True)}
         mean = averaged(outputs, weights)
@@ -254,6 +260,8 @@ class AutoFusion(FusionEstimator):
 
         Explanations and kept answers know a modality by its name, and cells by their column.
         """
+        from asfusion.comparison._store import describe
+
         known = dict(self._chosen_encoders())
         columns = {column for encoder in known.values() for column in columns_of(encoder, frame)}
         for member, model in wanted.items():
@@ -289,17 +297,6 @@ class AutoFusion(FusionEstimator):
 
     def _chosen_encoders(self) -> Mapping[str, Encoder]:
         return super()._chosen_encoders() if self._encoders is None else self._encoders
-
-    def _read_all(self, rows: TrainingRows) -> None:
-        """Read all rows before any part of them: what cannot be read is told by its own row.
-
-        What a frozen backbone says of them is kept, and so costs nothing more.
-        """
-        device = "auto" if self.network is None else str(self.network.device)
-        for encoder in self._chosen_encoders().values():
-            if rows.frame.present(columns_of(encoder, rows.frame)).any():
-                read = clone(encoder).fit(rows.frame, sample_weight=rows.sample_weight)
-                read.plain_features(rows.frame, device)
 
     def _with_cells(self, rows: TrainingRows) -> TrainingRows:
         """Leave out rows that no encoder reads anything of: members would, each by itself."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from asfusion.comparison._standings import Entry
 from asfusion.comparison._store import AnswerStore, array_digest
 from asfusion.estimators._base import FusionEstimator
 from asfusion.estimators._rows import TrainingRows
+from asfusion.nn._asked import precision_asked
 from asfusion.selection._members import Floats, Kin
 
 
@@ -69,6 +70,7 @@ def seen_rows(parent: FusionEstimator, rows: TrainingRows) -> SeenRows:
         rows.groups is not None,
         dict(parent._chosen_encoders()),
         {},
+        parent._where["device"],
         rows=rows,
     )
 
@@ -84,5 +86,7 @@ def answers_of(
 ) -> Floats:
     """Return what members say out of fold, (A, N, K)."""
     run = KinRun(kin, parent, array_digest(data.rows.loss_weight))
-    found, _ = answer_all([run], data, {0: list(folds)}, parent.seed_, store=store, n_jobs=n_jobs)
+    told: dict[str, Any] = {"store": store, "n_jobs": n_jobs}
+    with precision_asked(parent._where["precision"]):  # of what is embedded for all processes
+        found, _ = answer_all([run], data, {0: list(folds)}, parent.seed_, **told)
     return np.stack([found[entry.name][0] for entry in run.entries])

@@ -10,7 +10,8 @@ Dimensions: N rows, F features, K classes or targets.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +19,20 @@ from scipy.linalg import solve
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
-from asfusion.streams.matrix import Matrix
-
 Floats = NDArray[np.float64]
+
+
+class Blocks(Protocol):
+    """Features (N, F) that are read some rows at a time, in any pass the same ones."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Numbers of rows and of features."""
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[Any]]]:
+        """Yield the places of some rows and their features, good until the next."""
+
+
 _LINE_SEARCH = 50  # steps, as in scikit-learn
 
 
@@ -30,7 +42,7 @@ def can_fit_linear(model: Any) -> bool:
     return module.startswith("sklearn.linear_model") and kind in ("LogisticRegression", "Ridge")
 
 
-def fit_linear(model: Any, features: Matrix, y: NDArray[Any], weight: Floats) -> Any:
+def fit_linear(model: Any, features: Blocks, y: NDArray[Any], weight: Floats) -> Any:
     """Fit a logistic (`y` counts classes from 0) or a ridge regression, and return it."""
     if (weight == weight[0]).all():  # as where rows are in memory, which then have none
         weight = np.ones(len(weight))
@@ -40,7 +52,7 @@ def fit_linear(model: Any, features: Matrix, y: NDArray[Any], weight: Floats) ->
     return model
 
 
-def _fit_logistic(model: Any, features: Matrix, y: NDArray[Any], weight: Floats) -> None:
+def _fit_logistic(model: Any, features: Blocks, y: NDArray[Any], weight: Floats) -> None:
     highest = int(y.max())
     n_rows = 1 if highest == 1 else highest + 1
     total = float(weight.sum())
@@ -91,7 +103,7 @@ def _pointwise(raw: Floats, y: NDArray[Any]) -> tuple[Floats, Floats]:
     return losses, errors
 
 
-def _fit_ridge(model: Any, features: Matrix, y: Floats, weight: Floats) -> None:
+def _fit_ridge(model: Any, features: Blocks, y: Floats, weight: Floats) -> None:
     targets = y.reshape(len(y), -1)
     total = float(weight.sum())
     center = sum(weight[place] @ block for place, block in features.blocks()) / total

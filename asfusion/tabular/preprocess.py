@@ -18,6 +18,7 @@ from asfusion._checks import quoted
 from asfusion._frames import Frame
 from asfusion._warn import warn_user
 from asfusion.exceptions import ColumnError, InputError
+from asfusion.tabular.packed import Packed, evenly
 from asfusion.tabular.quantiles import SortedColumns, centers_and_scales
 from asfusion.tabular.ranks import rank_within_rows
 
@@ -38,6 +39,7 @@ _READABLE_AS: dict[str, tuple[Kind, ...]] = {
 _NO_LEVEL = (
     "Column {name!r}: none of the cells has a level that has a feature. Are they written as in fit?"
 )
+_MARKED = 4  # of so many features one has to be a mark for a byte each to be worth it
 _HANDFUL = 20  # rows: a few may well lack a cell that others have
 
 
@@ -176,29 +178,59 @@ class TablePreprocessor:
     def read(self, X: Any, dtype: DTypeLike = np.float64) -> tuple[Array, NDArray[np.bool_]]:
         """Return what `transform` and `present` do; the features are the caller's own."""
         frame = Frame.read(X)
+        starts, has_number = self._starts()
+        features = np.empty((len(frame), starts[-1]), dtype)
+        return features, self._write(frame, features, starts, features, starts[:-1] + has_number)
+
+    def pack(self, X: Any) -> Packed | None:
+        """Return the same features with a byte for each mark; None where these are few."""
+        frame = Frame.read(X)
+        starts, has_number = self._starts()
+        n_numbers, width = int(has_number.sum()), int(starts[-1])
+        if _MARKED * (width - n_numbers) < width:
+            return None
+        numbers = np.empty((len(frame), n_numbers))
+        marks = np.empty((len(frame), width - n_numbers), dtype=bool)
+        before: NDArray[np.int64] = np.cumsum(has_number) - has_number
+        present = self._write(frame, numbers, before, marks, starts[:-1] - before)
+        return Packed(numbers, starts[:-1][has_number], marks, present)
+
+    def _starts(self) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Return where features of each column begin, and which columns begin with a number."""
+        starts = np.cumsum([0, *(plan.n_features for plan in self.plans)])
+        no_number = ("category", "empty")
+        return starts, np.asarray([plan.kind not in no_number for plan in self.plans], dtype=bool)
+
+    def _write(self, frame: Frame, *into: NDArray[Any]) -> NDArray[np.bool_]:
+        """Write features; return which rows have a known cell."""
         try:
-            return self._features(frame, dtype)
+            return self._write_all(frame, *into)
         except (ColumnError, InputError):
             for plan in self.plans:  # the first column that cannot be read is told
                 _read(plan, frame)
             raise
 
-    def _features(self, frame: Frame, dtype: DTypeLike) -> tuple[Array, NDArray[np.bool_]]:
-        starts = np.cumsum([0, *(plan.n_features for plan in self.plans)])
-        features = np.empty((len(frame), starts[-1]), dtype)
+    def _write_all(
+        self,
+        frame: Frame,
+        numbers: NDArray[Any],
+        number_of: NDArray[np.int64],
+        marks: NDArray[Any],
+        marks_of: NDArray[np.int64],
+    ) -> NDArray[np.bool_]:
+        """Write the number of each column, and its marks, to where they are told to begin."""
         present = np.zeros(len(frame), dtype=bool)
         for learned, rows, cells in _blocks(self.plans, frame):
             missing = np.isnan(cells)
             present[rows] |= ~missing.all(axis=1)
             np.copyto(cells, learned.center, where=missing)
-            part, places = features[rows], starts[learned.places]
-            part[:, _evenly(places)] = learned.scaled(cells)
+            numbers[rows][:, evenly(number_of[learned.places])] = learned.scaled(cells)
             flagged = learned.with_flag
-            part[:, _evenly(places[flagged] + 1)] = missing[:, flagged]
-        for plan, start, end in zip(self.plans, starts, starts[1:], strict=False):
+            marks[rows][:, evenly(marks_of[learned.places[flagged]])] = missing[:, flagged]
+        for plan, start in zip(self.plans, marks_of, strict=True):
             if plan.kind == "category":
-                present |= _write_levels(plan, frame, features[:, start:end])
-        return features, present
+                present |= _write_levels(plan, frame, marks[:, start : start + plan.n_features])
+        return present
 
     def tell_empty(self) -> None:
         """Warn of columns that no training row has a value of."""
@@ -447,15 +479,6 @@ def _blocks(plans: list[ColumnPlan], frame: Frame) -> Iterator[tuple[_Learned, s
         yield learned, rows, cells
     for n in sorted(alone):
         yield _Learned(plans, [n]), every, _read(plans[n], frame)[:, None]
-
-
-def _evenly(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
-    """Return columns as a slice where they lie evenly: those are written many times faster."""
-    if len(places) < 2:
-        return places
-    step = int(places[1] - places[0])
-    even = bool((np.diff(places) == step).all())
-    return slice(int(places[0]), int(places[-1]) + 1, step) if even else places
 
 
 def _together(plans: list[ColumnPlan], frame: Frame) -> Array:

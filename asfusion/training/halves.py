@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
-from asfusion.nn._passes import Precision, sizes
+from asfusion.nn._asked import Precision
+from asfusion.nn._passes import sizes
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs
 from asfusion.training.rows import Rows, collate, precision_of, rows_per_pass
 from asfusion.training.runner import Runner

@@ -159,6 +159,7 @@ class _Run:
         self.network, self.rows, self.validation = network, rows, validation
         self.loss, self.settings, self.runner = loss, settings, runner
         self.feed = Feed(rows, runner)
+        self.is_weighted = bool((rows.weights != 1.0).any())
         self.mixup = settings.mixup_of(len(network.blended))
         self.weights = weights or LossWeights.of(settings, network.blended)
         runner.place(network)
@@ -294,7 +295,6 @@ class _Run:
         total = None
         whole = len(batch) <= self.at.micro_batch
         for part in [batch] if whole else torch.split(batch, self.at.micro_batch):
-            share = len(part) / len(batch)
             value = self._loss_of(
                 self.rows,
                 part,
@@ -305,9 +305,12 @@ class _Run:
             )
             extra = self.runner.own_loss(self.network)
             objective = value if extra is None else value + extra
-            self.runner.backward(objective if whole else objective * share)
             wide = value.detach().to(self.runner.wide)
-            total = wide * share if total is None else total + wide * share
+            if not whole:
+                share = len(part) / len(batch)
+                objective, wide = objective * share, wide * share
+            self.runner.backward(objective)
+            total = wide if total is None else total + wide
         assert total is not None  # a batch has rows
         return total
 
@@ -342,7 +345,9 @@ class _Run:
         def losses_with(some: Mapping[str, Tensor]) -> Tensor:
             self.given = placed(some, self.runner.device)
             outputs = self.runner.outputs(self.network, inputs, self.given, mix)
-            losses = self.loss(outputs, targets) * weights
+            losses = self.loss(outputs, targets)
+            if self.is_weighted or rows is not self.rows:  # to multiply by one is a pass, and back
+                losses = losses * weights
             if mix is None:
                 return losses
             other = self.loss(outputs, targets[mix.partner]) * weights[mix.partner]

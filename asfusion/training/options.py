@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from asfusion._described import Described
-from asfusion.nn._passes import Precision
+from asfusion.nn._asked import Precision
 
 RateSchedule: TypeAlias = Literal["cosine", "one_cycle"]
 Average: TypeAlias = Literal["ema", "swa"]

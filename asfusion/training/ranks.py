@@ -23,7 +23,7 @@ from asfusion._launch import launch
 from asfusion._random import derive_seed, torch_seed
 from asfusion._tokens import Prepared, Tokens
 from asfusion.exceptions import ConfigurationError, OutOfMemoryError
-from asfusion.nn._passes import Precision
+from asfusion.nn._asked import Precision
 from asfusion.nn._placed import Placed, known, placed, sent
 from asfusion.nn._ranks import Ranks
 from asfusion.nn.network import FusionNetwork, Inputs, Mix

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from asfusion._tokens import Prepared, Tokens
-from asfusion.nn._passes import Precision
+from asfusion.nn._asked import Precision
 from asfusion.nn._placed import Placed, placed
 
 _MOST_VALUES = 20_000_000

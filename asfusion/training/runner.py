@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from asfusion._tokens import Prepared, Tokens
+from asfusion.nn._asked import Precision
 from asfusion.nn._device import resolve_device
-from asfusion.nn._passes import Precision, copies, passes
+from asfusion.nn._passes import copies, passes
 from asfusion.nn.network import EncoderNetwork, FusionNetwork, Inputs, Mix
 from asfusion.training.rows import Batch, Rows, collate
 from asfusion.training.settings import TrainingSettings

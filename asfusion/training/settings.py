@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias
 
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion.exceptions import ConfigurationError
+from asfusion.nn._asked import Precision
 from asfusion.nn._device import resolve_device
-from asfusion.nn._passes import Precision
 from asfusion.training.options import (
     Average,
     Initialise,

@@ -17,6 +17,7 @@ from asfusion.encoders import _base
 from asfusion.encoders._cache import EmbeddingCache
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn import _device
+from asfusion.nn._asked import asked_precision
 from asfusion.nn.network import EncoderNetwork
 from tests.nn.test_image import save_model
 
@@ -122,8 +123,8 @@ def test_a_device_that_is_not_there_is_named(X: pd.DataFrame, resnet: str) -> No
         encoder.embed(X, device="abacus")
 
 
-@pytest.mark.parametrize("family", ["early", "joint", "late", "late forest"])
-def test_estimators_embed_on_their_device(
+@pytest.mark.parametrize("family", ["early", "joint", "late", "late forest", "auto"])
+def test_estimators_embed_on_their_device_and_in_their_precision(
     X: pd.DataFrame, resnet: str, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sklearn.ensemble import RandomForestClassifier
@@ -132,7 +133,7 @@ def test_estimators_embed_on_their_device(
     real = _base.embed_prepared
 
     def embed(network: Any, prepared: Any, size: int = 8, device: str = "cpu") -> Any:
-        told.append(device)
+        told.extend([f"{device} {asked_precision()}"] * len(prepared))
         return real(network, prepared, size, device)
 
     monkeypatch.setattr(_base, "embed_prepared", embed)
@@ -141,18 +142,23 @@ def test_estimators_embed_on_their_device(
         "film": af.ImageEncoder("xray", backbone=resnet, size=32),
         "labs": af.TabularEncoder("crp"),
     }
-    network = af.JointFusionClassifier(parts, max_epochs=1, device="cpu:0", verbose=0)
+    training = af.TrainingOptions(precision="bfloat16")
+    network = af.JointFusionClassifier(
+        parts, max_epochs=1, device="cpu:0", training=training, verbose=0
+    )
     options = {"network": network, "verbose": 0, "random_state": 0}
     model: Any = network
     if family == "early":
         model = af.EarlyFusionClassifier(parts, **options)
+    elif family == "auto":
+        model = af.AutoFusionClassifier(parts, ["early linear"], cv=2, **options)
     elif family != "joint":
         forest = RandomForestClassifier(5) if family == "late forest" else None
         model = af.LateFusionClassifier(parts, forest, **options)
     model.fit(X, np.arange(N_ROWS) % 2)
     _base.EMBEDDINGS.clear()
     model.predict_proba(X)
-    assert set(told) == {"cpu:0"} and len(told) == 2  # in fit, and anew
+    assert told == ["cpu:0 bfloat16"] * 2 * N_ROWS  # each row once in fit, and anew
 
 
 @pytest.mark.parametrize("n_jobs", [None, 1])

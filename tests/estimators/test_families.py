@@ -18,8 +18,8 @@ from xgboost import XGBClassifier, XGBRegressor
 
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.encoders.text import TextEncoder
+from asfusion.estimators import _blocks
 from asfusion.estimators import _joint as joint_module
-from asfusion.estimators import early as early_module
 from asfusion.estimators.early import EarlyFusionClassifier, EarlyFusionRegressor
 from asfusion.estimators.joint import JointFusionClassifier, JointFusionRegressor
 from asfusion.estimators.late import LateFusionClassifier, LateFusionRegressor
@@ -250,7 +250,7 @@ def test_the_scale_of_early_features_does_not_depend_on_how_many_are_read_at_onc
     X.loc[::5, X.columns != "esr"] = np.nan
     parts = {"own": TabularEncoder("esr"), "t": TabularEncoder([*X.columns.drop("esr")])}
     one = EarlyFusionClassifier(parts, verbose=0).fit(X, y)
-    monkeypatch.setattr(early_module, "_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(_blocks, "_VALUES_AT_ONCE", 1)
     other = EarlyFusionClassifier(parts, verbose=0).fit(X, y)
     np.testing.assert_array_equal(other.scales_["t"], one.scales_["t"])
     np.testing.assert_array_equal(other.predict_proba(X), one.predict_proba(X))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from asfusion.nn._passes import Copies, Sizes, asked_precision, passes, precision_asked
+from asfusion.nn._asked import asked_precision, precision_asked
+from asfusion.nn._passes import Copies, Sizes, passes
 
 
 def out_of_memory_above(most: int):

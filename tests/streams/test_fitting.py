@@ -32,6 +32,10 @@ def early(estimator="linear", **params):
     return af.EarlyFusionClassifier(encoders(), estimator, **SETTINGS, **params)
 
 
+def late(**params):
+    return af.LateFusionClassifier(encoders(), **SETTINGS, **params)
+
+
 def joint(**params):
     return af.JointFusionClassifier(encoders(), max_epochs=2, **SETTINGS, **params)
 
@@ -65,6 +69,27 @@ def test_linear_models_are_those_of_memory(make, y, apart, table, visits):
     np.testing.assert_allclose(_said(pieces, table), _said(memory, table), atol=apart)
     for name, center in memory.centers_.items():
         np.testing.assert_allclose(pieces.centers_[name], center, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("params", "y"), [({}, "died"), ({"combine": "stacking", "cv": 2}, "grade")]
+)
+@pytest.mark.usefixtures("small_pieces")
+def test_late_fusion_is_that_of_memory(params, y, table, visits):
+    given = {"groups": table["patient"], "sample_weight": table["weight"]}
+    memory = late(**params).fit(table, table[y], **given)
+    pieces = late(**params).fit(pl.scan_parquet(visits), y, "patient", "weight")
+    assert pieces.combination_ == memory.combination_
+    assert pieces.dependence_ == pytest.approx(memory.dependence_, abs=1e-4)
+    np.testing.assert_allclose(_said(pieces, table), _said(memory, table), atol=1e-5)
+
+
+def test_networks_and_trees_of_late_fusion_are_those_of_memory(table, visits):
+    network = af.JointFusionClassifier(max_epochs=2, verbose=0)
+    parts = {"labs": TREES, "body": network}
+    memory = late(estimators=parts).fit(table, table["died"])
+    pieces = late(estimators=parts).fit(pl.scan_parquet(visits), "died")
+    np.testing.assert_array_equal(_said(pieces, table), _said(memory, table))
 
 
 def _said(model, X):
@@ -279,9 +304,14 @@ def test_films_and_tables_learn_together(family, table, tmp_path, monkeypatch):
             ConfigurationError,
         ),
         (
-            af.LateFusionClassifier(encoders(), verbose=0),
-            r"lazy LazyFrame\. Call \.collect\(\) .*Early and joint fusion fit on a LazyFrame",
+            af.AutoFusionClassifier(encoders(), verbose=0),
+            r"lazy LazyFrame\. Call \.collect\(\) .*Early, joint and late fusion fit on",
             InputError,
+        ),
+        (
+            late(estimators={"body": "forest"}),
+            "estimator: expected 'linear', .* got Random",
+            ConfigurationError,
         ),
         (early(memory_gb=0.1), r"memory_gb: expected at least 0\.6 for 600", ConfigurationError),
         (early(memory_gb="2"), "memory_gb: expected a number in", ConfigurationError),
@@ -310,6 +340,14 @@ def test_films_and_tables_learn_together(family, table, tmp_path, monkeypatch):
 def test_what_rows_in_pieces_cannot_do(model, told, error, visits):
     with pytest.raises(error, match=told):
         model.fit(pl.scan_parquet(visits), "died", groups="patient")
+
+
+@pytest.mark.parametrize("run", [af.compare, af.cross_validate])
+def test_who_fits_many_models_says_what_to_do(run, visits, table):
+    first = early() if run is af.cross_validate else None
+    given = [pl.scan_parquet(visits), table["died"]]
+    with pytest.raises(InputError, match=r"lazy LazyFrame\. Call \.collect\(\)"):
+        run(*(given if first is None else [first, *given]))
 
 
 def test_wrong_targets_are_told_as_those_of_rows_in_memory(table, visits):
