@@ -29,14 +29,13 @@ from asfusion.estimators._documented import documented
 from asfusion.estimators._named import check_model, is_linear, model_of
 from asfusion.estimators._parts import Parts
 from asfusion.estimators._penalty import choose_penalty
-from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._sklearn import fit_part
 from asfusion.estimators._sparse import center_and_spread as sparse_moments
 from asfusion.estimators._sparse import present_rows, reads_sparse, side_by_side, with_stand_in
 from asfusion.estimators._streamed_early import (
     Moments,
     StreamedFeatures,
-    check_some,
     check_streamable,
     fit_streamed,
 )
@@ -231,7 +230,7 @@ class _EarlyFusion(FusionEstimator):
         moments: Moments = {}
         for name, block in blocks.items():
             present = _present(block)
-            check_some(name, present)
+            check_some(name, self.encoders_[name], present)
             known = block, present, rows.sample_weight[present]
             found = (sparse_moments if issparse(block) else _center_and_spread)(*known)
             moments[name] = *found, bool(present.all())
