@@ -292,6 +292,14 @@ BENCHES = (
         needs=("lungs/boxes.csv", "cxr/cohort.csv"),
     ),
     Bench(
+        "anatomy-masks",
+        "lungs on real films by masks of MONAI and by heat maps",
+        "anatomy.py",
+        ("--part", "masks", "--data", "{data}"),
+        ("--part", "masks", "--data", "{data}", "--epochs", "8"),
+        needs=("lungs/boxes.csv", "cxr/cohort.csv"),
+    ),
+    Bench(
         "anatomy-fine",
         "grades of joints on fine films: where they are found, at true places, on whole films",
         "anatomy.py",

@@ -44,16 +44,16 @@ class RegionFinder(Finder):
         annotated on a film is taken for unknown, not for absent.
     unit : {"px", "mm"}
         Of the annotations; mm need films that say their spacing.
-    size : int
-        Side of the square that films are brought to (pixels), a multiple of 16.
-    epochs : int
-        Passes over the films.
     method : {"heat", "masks"}
         ``"masks"``: a U-Net of MONAI (extra ``monai``) draws each region, by Dice and
         cross-entropy, and the box around the largest whole that it draws is what is found.
         Annotations need two columns more, ``mask`` (the label image of the film) and ``code`` (of
         the region in there), as `asfusion.anatomy.read_masks` gives them. What is not annotated
         on a film is unknown there, too. There are neither windows nor photographs.
+    size : int
+        Side of the square that films are brought to (pixels), a multiple of 16.
+    epochs : int
+        Passes over the films.
     augment : True or "photograph"
         Films are turned (20 degrees), zoomed (0.6 to 1.5), moved, exposed, inverted, blurred and
         cut at random while learning; with ``"photograph"`` half of them are photographed, too.
