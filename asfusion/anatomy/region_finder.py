@@ -93,7 +93,8 @@ class RegionFinder(Finder):
     (intersection over union). It is calibrated on films like those learned from, and knows
     nothing of others. Windows are learned on two thirds of the patients, so that the others can
     judge what comes of them. The heat map with its mean place is that of Nibali et al. [1]_, the
-    loss of boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
+    loss of boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own. Masks
+    are drawn by a U-Net [3]_ and judged by the Dice loss [4]_ beside cross-entropy.
 
     References
     ----------
@@ -101,6 +102,9 @@ class RegionFinder(Finder):
        2018. https://doi.org/10.48550/arXiv.1801.07372
     .. [2] Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019.
        https://doi.org/10.1109/CVPR.2019.00075
+    .. [3] Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+       MICCAI 2015. https://doi.org/10.1007/978-3-319-24574-4_28
+    .. [4] Milletari et al., "V-Net", 3DV 2016. https://doi.org/10.1109/3DV.2016.79
 
     Examples
     --------
