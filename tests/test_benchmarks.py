@@ -278,6 +278,12 @@ def test_lacking_data_is_reported(tmp_path, monkeypatch):
     assert outcome.state == "left out: no cxr/cohort.csv in the data"
 
 
+def test_what_says_nothing_in_short_is_left_out_there(tmp_path, monkeypatch):
+    bench = bench_of(tmp_path, monkeypatch, "print('told')", full_only=True)
+    assert runner.run(bench, tmp_path, quick=True).state.startswith("left out: a short run")
+    assert runner.run(bench, tmp_path, quick=False).state == "ran"
+
+
 def test_the_exit_status_says_whether_one_failed(tmp_path, monkeypatch, capsys):
     bench = bench_of(tmp_path, monkeypatch, "raise SystemExit(3)")
     monkeypatch.setattr(runner, "BENCHES", (bench,))

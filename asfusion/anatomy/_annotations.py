@@ -41,6 +41,7 @@ class Kind:
 
 BOXES = Kind("region", ("x0", "y0", "x1", "y1"))
 POINTS = Kind("point", ("x", "y"))
+MASKS = ("mask", "code")  # more columns of regions: a label image, and what the region has in it
 
 
 @dataclass(frozen=True, eq=False)

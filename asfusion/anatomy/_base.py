@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from asfusion._checks import check_choice, check_integer
 from asfusion._described import Described
@@ -28,7 +29,6 @@ from asfusion.anatomy._arrangement import Arrangement
 from asfusion.anatomy._confidence import FOUND, LOST, Confidence
 from asfusion.anatomy._films import AT_ONCE, digest_of, read_cells, read_films
 from asfusion.anatomy._mirrored import mirrored_pairs
-from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._photographs import photographed
 from asfusion.anatomy._pointing import Pointing, Shown, on_films
 from asfusion.anatomy._square import Place, squared
@@ -107,7 +107,7 @@ class Finder(Pointing, Described, Bundled):
             self.names_ = known.names
             self.mirrored_ = mirrored_pairs(self.mirrored, self.names_)
             self.size_ = self.size
-            shown = self._read_all(taught, list(rows.values()), seed)
+            shown = self._outlined(self._read_all(taught, list(rows.values()), seed), list(rows))
             places = [film.place for film in shown]
             values = known.values(list(rows), len(self._kind.numbers))
             marks = in_pixels(values, places, self.unit, self._kind)
@@ -264,6 +264,10 @@ class Finder(Pointing, Described, Bundled):
             shown.append(film)
         return shown
 
+    def _outlined(self, shown: list[Shown], keys: Sequence[str]) -> list[Shown]:
+        """Return films with what annotations draw on them, if that is learned."""
+        return shown
+
     def _check_enough(self, marks: Floats) -> None:
         """Raise unless every region is on enough films."""
         for name, count in zip(self.names_, np.isfinite(marks[..., 0]).sum(axis=0), strict=True):
@@ -285,7 +289,7 @@ class Finder(Pointing, Described, Bundled):
     # -- finding ---------------------------------------------------------------------------
 
     def _find_some(
-        self, cells: list[Film | None], rows: range, networks: list[HeatNetwork], found: Found
+        self, cells: list[Film | None], rows: range, networks: list[nn.Module], found: Found
     ) -> None:
         """Fill in what is found on some rows."""
         there = [row for row in rows if cells[row] is not None]

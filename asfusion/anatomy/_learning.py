@@ -9,15 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from asfusion._progress import progress
 from asfusion._random import derive_seed, torch_seed
 from asfusion.anatomy._augment import Moves, draw_moves, exposed, turned_extent
+from asfusion.anatomy._mask_network import MaskNetwork, loss_of_masks
 from asfusion.anatomy._network import HeatNetwork, Sight, target_edges, target_heat
 from asfusion.nn.optimizer import AdamW
 
@@ -26,7 +28,7 @@ Weights = dict[str, Tensor]
 DrawMoves = Callable[[int, torch.Generator], Moves]
 
 _BATCH = 8
-_LR, _WARM_UP, _DECAY = 3e-3, 0.1, 1e-4
+_WARM_UP, _DECAY = 0.1, 1e-4
 _SIGMA_CELLS = 1.2
 _INSIDE = 0.98
 
@@ -43,11 +45,14 @@ class Lesson:
         Places; NaN where nobody said.
     extents : Tensor of shape (N, R, 2) or None
         Widths and heights; None where points are learned.
+    masks : Tensor of shape (N, R, S, S) or None, uint8
+        Shares of each pixel (0 to 255) that are of regions, where masks are learned.
     """
 
     images: Tensor
     centres: Tensor
     extents: Tensor | None = None
+    masks: Tensor | None = None
 
     @property
     def n_marks(self) -> int:
@@ -65,7 +70,14 @@ class Lesson:
     def take(self, rows: Tensor) -> Lesson:
         """Return some of the films."""
         extents = None if self.extents is None else self.extents[rows]
-        return Lesson(self.images[rows], self.centres[rows], extents)
+        masks = None if self.masks is None else self.masks[rows]
+        return Lesson(self.images[rows], self.centres[rows], extents, masks)
+
+    def new_network(self) -> HeatNetwork | MaskNetwork:
+        """Return a network that can learn this, from the current torch seed."""
+        if self.masks is not None:
+            return MaskNetwork(self.n_marks)
+        return HeatNetwork(self.n_marks, boxes=self.extents is not None)
 
 
 def teach(
@@ -96,13 +108,14 @@ def teach(
         Images of one pass; all by default.
     """
     with torch_seed(derive_seed(seed, "weights")):
-        network = HeatNetwork(lesson.n_marks, boxes=lesson.extents is not None)
-    optimiser = AdamW(network.parameters(), lr=_LR, weight_decay=_DECAY, fused=True)
+        network = lesson.new_network()
+    lr = network.learning_rate
+    optimiser = AdamW(network.parameters(), lr=lr, weight_decay=_DECAY, fused=True)
     n = len(lesson.images)
     n_seen = min(n, per_epoch or n)
     steps = epochs * -(-n_seen // _BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, _LR, total_steps=steps + 1, pct_start=max(_WARM_UP, 1.5 / (steps + 1))
+        optimiser, lr, total_steps=steps + 1, pct_start=max(_WARM_UP, 1.5 / (steps + 1))
     )
     draw = torch.Generator().manual_seed(derive_seed(seed, "draws"))
     network.train()
@@ -120,10 +133,14 @@ def teach(
 
 
 def _loss(
-    network: HeatNetwork, batch: Lesson, moves: Moves, size: int | None, draw: torch.Generator
+    network: nn.Module, batch: Lesson, moves: Moves, size: int | None, draw: torch.Generator
 ) -> Tensor:
     """Return the loss of a batch that is moved, and exposed anew."""
     images = exposed(moves.applied(batch.images.float() / 255, size), draw)
+    if batch.masks is not None:
+        masks = moves.applied(batch.masks.float() / 255, size)
+        logits = cast("MaskNetwork", network).logits(images)
+        return loss_of_masks(logits, masks, batch.centres.isfinite().all(dim=2))
     centres = moves.of(batch.centres)
     seen = (centres.abs() < _INSIDE).all(dim=2)  # false for NaN
     sight = network(images)

@@ -7,7 +7,7 @@ Places go from -1 to 1 along each side of the square, x first, as in `grid_sampl
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,10 @@ class Sight(NamedTuple):
     log_extents: Tensor  # (B, R, 2), of widths and heights
     log_edges: Tensor  # (B, R, 4, W): x0, y0, x1, y1 along their sides
 
+    def peaks(self) -> Tensor:
+        """Return the largest heat of a cell (B, R)."""
+        return self.log_heat.flatten(2).amax(dim=2).exp()
+
 
 class HeatNetwork(nn.Module):
     """A small fully convolutional network, down to a sixteenth of the side and up again.
@@ -39,6 +43,8 @@ class HeatNetwork(nn.Module):
     boxes : bool
         Whether these are boxes; an edge of one is a place along a side, found as points are.
     """
+
+    learning_rate: ClassVar[float] = 3e-3
 
     def __init__(self, n_marks: int, *, boxes: bool) -> None:
         super().__init__()
@@ -56,7 +62,7 @@ class HeatNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Sight:
         """Return what is seen on images (B, 1, S, S)."""
-        x = _standardised(images)
+        x = standardised(images)
         levels = []
         for down in self.down:
             x = down(x)
@@ -92,7 +98,7 @@ def _layer(n: int, m: int, stride: int = 1) -> nn.Module:
     )
 
 
-def _standardised(images: Tensor) -> Tensor:
+def standardised(images: Tensor) -> Tensor:
     """Return images with mean 0 and deviation 1, whatever the exposure was."""
     flat = images.flatten(1)
     spread = flat.std(dim=1).clamp_min(1e-3)[:, None, None, None]

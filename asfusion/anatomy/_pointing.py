@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from asfusion._random import derive_seed
 from asfusion.anatomy._arrangement import Arrangement, arranged, nearest
@@ -20,7 +20,6 @@ from asfusion.anatomy._built import BuildsNetworks
 from asfusion.anatomy._confidence import Confidence, Held, calibrated, features_of, with_off
 from asfusion.anatomy._learning import Lesson, Weights, teach
 from asfusion.anatomy._made_wrong import scrambled, taken_for_another
-from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._photographs import Photograph
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen, look_at
@@ -46,6 +45,7 @@ class Shown(NamedTuple):
     place: Place
     film: Original | None = None
     photographs: tuple[Photograph, ...] = ()
+    masks: NDArray[np.uint8] | None = None  # (R, S, S), where masks are learned from
 
 
 class Pointing(BuildsNetworks):
@@ -181,6 +181,7 @@ class Pointing(BuildsNetworks):
             torch.from_numpy(np.stack(squares))[:, None],
             torch.as_tensor(centres / side - 1, dtype=torch.float32),
             None if extents is None else torch.as_tensor(np.log(extents / side)).float(),
+            _stacked([one.masks for one in shown]),
         )
         return lesson, np.array(owners)
 
@@ -203,7 +204,7 @@ class Pointing(BuildsNetworks):
 
     def _see_closer(
         self,
-        networks: Sequence[HeatNetwork],
+        networks: Sequence[nn.Module],
         films: Iterable[Original],
         places: Sequence[Place],
         seen: Seen,
@@ -229,6 +230,11 @@ class Pointing(BuildsNetworks):
             centres = np.stack([p.into(c) for p, c in zip(places, closer.centres, strict=True)])
             extents = closer.extents * np.array([p.scale for p in places])[:, None]
         return features_of(seen, self.arrangement_.off(centres), closer), centres, extents
+
+
+def _stacked(masks: list[NDArray[np.uint8] | None]) -> Tensor | None:
+    known = [mask for mask in masks if mask is not None]
+    return torch.from_numpy(np.stack(known)) if known else None
 
 
 def _rows_of(owners: NDArray[Any], films: NDArray[Any]) -> Tensor:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from asfusion.anatomy._augment import Moves, make_moves
-from asfusion.anatomy._network import HeatNetwork
 
 Floats = NDArray[np.float64]
 ViewMoves = Callable[[int, int], list[Moves]]
@@ -34,7 +33,7 @@ class Seen:
     centres, extents : ndarray of shape (N, R, 2)
         Medians over views and networks; extents of points are NaN.
     peak : ndarray of shape (N, R)
-        Largest heat of a cell, mean over views and networks.
+        Largest heat of a cell, or how sure a mask is; mean over views and networks.
     spread : ndarray of shape (N, R)
         How far apart views of one network see it: median over views, mean over networks, as a
         share of the side.
@@ -66,7 +65,7 @@ def view_moves(views: int, n: int) -> list[Moves]:
 
 @torch.no_grad()
 def look_at(
-    networks: Sequence[HeatNetwork],
+    networks: Sequence[nn.Module],
     images: Tensor,
     views: int,
     *,
@@ -84,7 +83,7 @@ def look_at(
 
 
 def _look(
-    networks: Sequence[HeatNetwork], pixels: Tensor, views: list[Moves], size: int | None
+    networks: Sequence[nn.Module], pixels: Tensor, views: list[Moves], size: int | None
 ) -> Seen:
     side = pixels.shape[-1]
     # One batch: a network has its price per call, too.
@@ -94,7 +93,7 @@ def _look(
     at = _by_view([moves.back(s.centres) for s in sights], len(views))
     smaller = moves.log_zoom()[:, None, None]
     extents = _by_view([s.log_extents - smaller for s in sights], len(views))
-    peaks = _by_view([s.log_heat.flatten(2).amax(dim=2).exp() for s in sights], len(views))
+    peaks = _by_view([s.peaks() for s in sights], len(views))
     middles = at.quantile(0.5, dim=1, keepdim=True)
     apart = (at - middles).norm(dim=-1).quantile(0.5, dim=1)
     middle = (_median(at) + 1) * side / 2

@@ -11,12 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from asfusion._random import derive_seed
 from asfusion.anatomy._augment import Moves, draw_turns
 from asfusion.anatomy._films import AT_ONCE, read_films
 from asfusion.anatomy._learning import Lesson, Weights, teach
-from asfusion.anatomy._network import HeatNetwork
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._views import Seen, look_at, view_moves
 from asfusion.exceptions import ImageReadError
@@ -143,7 +143,7 @@ def teach_windows(lesson: Lesson, *, n_films: int, epochs: int, seed: int) -> We
     )
 
 
-def look_closer(networks: Sequence[HeatNetwork], cuts: Cuts, views: int, n_marks: int) -> Seen:
+def look_closer(networks: Sequence[nn.Module], cuts: Cuts, views: int, n_marks: int) -> Seen:
     """Return what is seen of N films, of which each has a window for each mark, R of them.
 
     Places and extents are in pixels of the films; `spread` is a share of the window.

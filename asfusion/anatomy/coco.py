@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion._door import public
-from asfusion.anatomy.masks import COLUMNS
+from asfusion.anatomy._annotations import BOXES
 from asfusion.exceptions import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def read_coco(
         _row(number, entry, films, regions)
         for number, entry in enumerate(_list(said, "annotations"))
     ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=BOXES.columns)
 
 
 def _read(path: Path) -> dict[str, Any]:

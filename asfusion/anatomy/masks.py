@@ -1,4 +1,4 @@
-"""Boxes from label images."""
+"""Annotations from label images: the boxes around regions, and where their masks are."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from asfusion._checks import in_words
 from asfusion._door import public
+from asfusion.anatomy._annotations import BOXES, MASKS
 from asfusion.anatomy._films import read_cells, read_films
 from asfusion.exceptions import ConfigurationError, ImageReadError, InputError
 from asfusion.imaging.original import Original
 
 if TYPE_CHECKING:
     import pandas as pd
-
-COLUMNS = ["film", "region", "x0", "y0", "x1", "y1"]
 
 
 @public
@@ -38,7 +37,8 @@ def read_masks(films: Any, masks: Any, names: Mapping[int, str]) -> pd.DataFrame
     -------
     DataFrame
         A row per film and region that is there: ``film``, ``region``, ``x0``, ``y0``, ``x1``,
-        ``y1`` (pixels, the first one from 0 to 1).
+        ``y1`` (pixels, the first one from 0 to 1), and the label image with the code of the
+        region, ``mask`` and ``code``, for ``RegionFinder(method="masks")``.
 
     Raises
     ------
@@ -52,14 +52,17 @@ def read_masks(films: Any, masks: Any, names: Mapping[int, str]) -> pd.DataFrame
     >>> import numpy as np, asfusion as af
     >>> mask = np.zeros((10, 10), np.uint8)
     >>> mask[2:5, 3:9] = 7
-    >>> af.anatomy.read_masks(["a.png"], [mask], names={7: "left_sij"}).values.tolist()
-    [['a.png', 'left_sij', 3.0, 2.0, 9.0, 5.0]]
+    >>> table = af.anatomy.read_masks(["a.png"], [mask], names={7: "left_sij"})
+    >>> table.drop(columns="mask").values.tolist()
+    [['a.png', 'left_sij', 3.0, 2.0, 9.0, 5.0, 7]]
     """
     import pandas as pd
 
     codes = _checked(names)
+    code_of = {name: code for code, name in codes.items()}
     cells = list(films)
     labels = read_cells(masks, None)
+    images = list(masks)
     if len(labels) != len(cells):
         msg = f"masks: expected one per film, {len(cells)}, got {len(labels)}. Give None for none."
         raise InputError(msg)
@@ -69,16 +72,18 @@ def read_masks(films: Any, masks: Any, names: Mapping[int, str]) -> pd.DataFrame
     for row, boxes in zip(rows, read_films(given, _Boxes(codes), "Reading masks"), strict=True):
         if isinstance(boxes, ImageReadError):
             raise ImageReadError(f"masks, row {row}: {boxes}")
-        found += [[cells[row], name, *box] for name, box in boxes.items()]
+        found += [
+            [cells[row], name, *box, images[row], code_of[name]] for name, box in boxes.items()
+        ]
     absent = [name for name in codes.values() if all(line[1] != name for line in found)]
     if absent:
-        code = next(c for c, name in codes.items() if name == absent[0])
         msg = (
-            f"names: expected every region in some mask, got none with code {code} for "
-            f"{absent[0]!r}. Check the codes, and that masks are label images, not pictures."
+            "names: expected every region in some mask, got none with code "
+            f"{code_of[absent[0]]} for {absent[0]!r}. Check the codes, and that masks are label "
+            "images, not pictures."
         )
         raise InputError(msg)
-    return pd.DataFrame(found, columns=COLUMNS)
+    return pd.DataFrame(found, columns=[*BOXES.columns, *MASKS])
 
 
 class _Boxes:

@@ -8,12 +8,14 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import in_words
+from asfusion._checks import check_choice, in_words
 from asfusion._random import RandomState
 from asfusion._unfitted import UnfittedError
 from asfusion.anatomy._annotations import BOXES, Kind
 from asfusion.anatomy._base import Finder
 from asfusion.anatomy._learning import Lesson
+from asfusion.anatomy._outlined import read_outlines
+from asfusion.anatomy._pointing import Shown
 from asfusion.anatomy._square import Place
 from asfusion.anatomy._windows import sides_around
 from asfusion.exceptions import ConfigurationError
@@ -42,6 +44,12 @@ class RegionFinder(Finder):
         annotated on a film is taken for unknown, not for absent.
     unit : {"px", "mm"}
         Of the annotations; mm need films that say their spacing.
+    method : {"heat", "masks"}
+        ``"masks"``: a U-Net of MONAI (extra ``monai``) draws each region, by Dice and
+        cross-entropy, and the box around the largest whole that it draws is what is found.
+        Annotations need two columns more, ``mask`` (the label image of the film) and ``code`` (of
+        the region in there), as `asfusion.anatomy.read_masks` gives them. What is not annotated
+        on a film is unknown there, too. There are neither windows nor photographs.
     size : int
         Side of the square that films are brought to (pixels), a multiple of 16.
     epochs : int
@@ -56,7 +64,8 @@ class RegionFinder(Finder):
         differ in left and right. The finder never mirrors: encoders do, to share weights.
     refine : bool
         Whether boxes are refined in windows that are one and a half times as long. With
-        ``augment="photograph"`` they never are: windows are learned on films.
+        ``augment="photograph"`` they never are: windows are learned on films. Boxes of masks are
+        not refined either.
     verbose : int
         0 is silent, 1 shows a progress bar on long work.
     random_state : int, RandomState, Generator or None
@@ -84,7 +93,8 @@ class RegionFinder(Finder):
     (intersection over union). It is calibrated on films like those learned from, and knows
     nothing of others. Windows are learned on two thirds of the patients, so that the others can
     judge what comes of them. The heat map with its mean place is that of Nibali et al. [1]_, the
-    loss of boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own.
+    loss of boxes that of Rezatofighi et al. [2]_. NOTE[DIFF] Edges have maps of their own. Masks
+    are drawn by a U-Net [3]_ and judged by the Dice loss [4]_ beside cross-entropy.
 
     References
     ----------
@@ -92,6 +102,9 @@ class RegionFinder(Finder):
        2018. https://doi.org/10.48550/arXiv.1801.07372
     .. [2] Rezatofighi et al., "Generalized Intersection over Union", CVPR 2019.
        https://doi.org/10.1109/CVPR.2019.00075
+    .. [3] Ronneberger et al., "U-Net: Convolutional Networks for Biomedical Image Segmentation",
+       MICCAI 2015. https://doi.org/10.1007/978-3-319-24574-4_28
+    .. [4] Milletari et al., "V-Net", 3DV 2016. https://doi.org/10.1109/3DV.2016.79
 
     Examples
     --------
@@ -115,6 +128,7 @@ class RegionFinder(Finder):
         annotations: Any = None,
         *,
         unit: Literal["px", "mm"] = "px",
+        method: Literal["heat", "masks"] = "heat",
         size: int = 96,
         epochs: int = 60,
         augment: Literal[True, "photograph"] = True,
@@ -127,6 +141,7 @@ class RegionFinder(Finder):
     ) -> None:
         self.annotations = annotations
         self.unit = unit
+        self.method = method
         self.size = size
         self.epochs = epochs
         self.augment = augment
@@ -139,25 +154,47 @@ class RegionFinder(Finder):
 
     def _check_params(self) -> None:
         super()._check_params()
+        check_choice(self.method, "method", ("heat", "masks"))
+        if self._draws_masks and self.augment is not True:
+            msg = (
+                f"augment: expected True with method='masks', got {in_words(self.augment)}. Only "
+                "method='heat' learns from photographs."
+            )
+            raise ConfigurationError(msg)
         if not isinstance(self.refine, bool):
             msg = f"refine: expected True or False, got {in_words(self.refine)}."
             raise ConfigurationError(msg)
 
     @property
     def _refines(self) -> bool:
-        return self.refine and self.augment is True
+        return self.refine and self.augment is True and not self._draws_masks
+
+    @property
+    def _draws_masks(self) -> bool:
+        return self.method == "masks"
+
+    def _outlined(self, shown: list[Shown], keys: Sequence[str]) -> list[Shown]:
+        if not self._draws_masks:
+            return shown
+        places = [film.place for film in shown]
+        masks = read_outlines(self.annotations, keys, self.names_, places, self.size_, self.root)
+        return [film._replace(masks=own) for film, own in zip(shown, masks, strict=True)]
 
     def _sides(self, places: Sequence[Place], centres: Floats, extents: Floats) -> Floats:
         return sides_around(places, extents)
 
     def _check_refined(self) -> None:
+        learned = "heat" if "heat.weight" in self.weights_[0] else "masks"
+        if self.method != learned:
+            msg = f"RegionFinder: expected method={learned!r}, as it was fitted. Fit it again."
+            raise UnfittedError(msg)
         if self._refines != bool(self.window_weights_):
             fitted = bool(self.window_weights_)
             msg = f"RegionFinder: expected refine={fitted}, as it was fitted. Fit it again."
             raise UnfittedError(msg)
 
     def _settings(self) -> tuple[object, ...]:
-        return *super()._settings(), self._refines
+        return *super()._settings(), self.method, self._refines
 
     def _in_square(self, places: list[Place], marks: Floats) -> tuple[Floats, Floats]:
         corners = np.stack(

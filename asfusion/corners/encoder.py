@@ -21,6 +21,7 @@ from asfusion.anatomy._films import digest_of
 from asfusion.corners._sums import CORNERS
 from asfusion.corners.scorer import CornerScorer
 from asfusion.encoders._base import FeatureEncoder, read_row_weights
+from asfusion.encoders._cache import EMBEDDINGS, Embedding, digest
 from asfusion.encoders._files import films_of
 from asfusion.encoders.tabular import TabularEncoder
 from asfusion.exceptions import AsfusionError, ConfigurationError, InputError
@@ -228,10 +229,38 @@ class CornerEncoder(FeatureEncoder):
             )
 
     def _grades(self, frame: Frame) -> Floats:
-        """Return the expected grades of corners (N, 24), NaN where they cannot be read."""
-        with shown_by_caller():
-            told = self.scorer_.predict_proba(frame)
-        return np.asarray(told @ np.arange(told.shape[2]))
+        """Return the expected grades of corners (N, 24), NaN where they cannot be read.
+
+        Films of equal content are scored once per process by a scorer, as frozen backbones read.
+        """
+        keys = self._row_keys(frame)
+        known = EMBEDDINGS.find(keys)
+        others = np.flatnonzero([key not in known for key in keys])
+        grades = np.full((len(keys), len(CORNERS)), np.nan)
+        if len(others):
+            with shown_by_caller():
+                told = self.scorer_.predict_proba(frame.take(others))
+            grades[others] = (told @ np.arange(told.shape[2])).astype(np.float32)
+        for row in others.tolist():
+            if np.isfinite(grades[row]).any():  # what cannot be read is told each time
+                EMBEDDINGS.put(keys[row], _as_embedding(grades[row]))
+        for row, key in enumerate(keys):
+            if key in known:
+                grades[row] = known[key].values[0].numpy()
+        return grades
+
+    def _row_keys(self, frame: Frame) -> list[str | None]:
+        """Return a name for what the scorer says of each row; None where there is none."""
+        columns, root = self.scorer_.columns.values(), self.scorer_.root
+        scorer = self.scorer_.digest_
+        rows = zip(*(films_of(frame, column, root) for column in columns), strict=True)
+        named = ([film and (digest_of(film) or "") for film in films] for films in rows)
+        return [
+            f"CornerEncoder/{digest(scorer, films)}"
+            if scorer and any(films) and "" not in films
+            else None
+            for films in named
+        ]
 
     def _columns_among(self, names: Sequence[str]) -> tuple[str, ...]:
         scorer = self.scorer
@@ -265,6 +294,13 @@ def _framed(grades: Floats) -> Any:
     import pandas as pd
 
     return pd.DataFrame(grades, columns=_NAMES)
+
+
+def _as_embedding(grades: Floats) -> Embedding:
+    import torch
+
+    values = torch.as_tensor(grades[None], dtype=torch.float32)
+    return Embedding(values, torch.ones(1, dtype=torch.bool))
 
 
 def _read_scorer(path: str | Path) -> CornerScorer:

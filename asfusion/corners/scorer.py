@@ -30,6 +30,7 @@ from asfusion.corners._places import grades_of, places_of, table_of_view
 from asfusion.corners._sums import expected_sums, interval_of, sums_of
 from asfusion.corners._views import Films, Placed, cut_rows, in_film_pixels, spread_over
 from asfusion.corners.scores import CornerScores
+from asfusion.encoders._cache import digest, network_digest
 from asfusion.encoders._files import explain_file, films_of
 from asfusion.estimators._conformal import (
     check_coverage,
@@ -335,6 +336,15 @@ class CornerScorer(Described, Bundled):
         """The column of each view that there is."""
         given = {"cervical": self.cervical, "lumbar": self.lumbar}
         return {view: column for view, column in given.items() if column is not None}
+
+    @property
+    def digest_(self) -> str | None:
+        """Name of what the scorer says of films; None where one of its finders has none."""
+        self._check_fitted()
+        finders = [(v, getattr(f, "digest_", None)) for v, f in self.finders_.items()]
+        if any(name is None for _, name in finders):
+            return None
+        return digest(finders, network_digest(self.network_), float(self.side_mm))
 
     # -- what is given -----------------------------------------------------------------
 

@@ -258,6 +258,15 @@ class FilmEncoder(Encoder):
                 "a pixel is. In place of side_mm, 1.25 times what was found is cut from them."
             )
 
+    def _why_absent(self) -> str:
+        if not self._looks:
+            return super()._why_absent()
+        fix = "leave this modality out" if self.blackout else "pass on_lost='whole'"
+        return (
+            "The finder of region= found nothing on any film, and such a film counts as none. Look "
+            f"at what it finds, or {fix}."
+        )
+
     # -- the way back ------------------------------------------------------------------
 
     def _looked_at(self, frame: Frame) -> list[tuple[Place, ...]]:

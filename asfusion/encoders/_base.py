@@ -240,6 +240,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return, as plain values, what shapes an embedding besides content and weights."""
         return None
 
+    def _why_absent(self) -> str:
+        """Return what to do where nothing can be read of any training row."""
+        return "Check its columns, or leave this modality out."
+
     def _prepare_rows(self, frame: Frame, rows: NDArray[np.int64]) -> Prepared:
         """Return `prepare` of the rows at the given positions of `frame`."""
         return self.prepare(frame.take(rows))

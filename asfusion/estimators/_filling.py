@@ -14,10 +14,10 @@ from scipy.sparse import csr_array, issparse
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._blocks import center_and_spread, few_rows, present_of
 from asfusion.estimators._named import is_linear, model_of
-from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._sparse import center_and_spread as sparse_moments
 from asfusion.estimators._sparse import reads_sparse, side_by_side, with_stand_in
-from asfusion.estimators._streamed_early import Moments, check_some
+from asfusion.estimators._streamed_early import Moments
 from asfusion.targets._base import Target
 
 
@@ -34,7 +34,7 @@ class Filling:
         moments: Moments = {}
         for name, block in blocks.items():
             present = present_of(block)
-            check_some(name, present)
+            check_some(name, self.encoders_[name], present)
             known = block, present, rows.sample_weight[present]
             found = (sparse_moments if issparse(block) else center_and_spread)(*known)
             moments[name] = *found, bool(present.all())

@@ -25,7 +25,7 @@ from asfusion.encoders._cache import stack_embeddings
 from asfusion.encoders._embedding import embed_prepared
 from asfusion.estimators._base import MEMORY_GB, FusionEstimator
 from asfusion.estimators._parts import Content, Parts
-from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._splits import hold_out
 from asfusion.estimators._unlabelled import Unlabelled, divide
 from asfusion.exceptions import ConfigurationError, InputError
@@ -399,6 +399,9 @@ class JointFusion(FusionEstimator):
         if present.all():
             return rows, modalities
         kept = np.flatnonzero(present)
+        if not len(kept):
+            for name, part in modalities.items():
+                check_some(name, self.encoders_[name], part.present.numpy())
         if len(kept) < 2:
             msg = f"X: expected at least 2 rows with a modality to fit, got n_samples={len(kept)}."
             raise InputError(msg)

@@ -16,6 +16,7 @@ from asfusion._arrays import (
     numbers_of_array,
 )
 from asfusion._frames import Frame, group_labels
+from asfusion.encoders._base import Encoder
 from asfusion.encoders._columns import check_names
 from asfusion.exceptions import CircularityError, ColumnError, InputError
 
@@ -180,3 +181,13 @@ def _shape(groups: Any) -> Any:
 def cells_present(frame: Frame, columns: Any) -> NDArray[np.bool_]:
     """Return which rows have at least one cell in the given columns."""
     return frame.present(columns)
+
+
+def check_some(name: str, encoder: Encoder, present: NDArray[np.bool_]) -> None:
+    """Raise where an encoder could read nothing of any training row."""
+    if not present.any():
+        msg = (
+            f"encoders[{name!r}]: expected something that it can read in at least one training "
+            f"row, got {len(present)} row(s) without. {encoder._why_absent()}"
+        )
+        raise InputError(msg)

@@ -12,9 +12,9 @@ from asfusion._frames import Frame
 from asfusion.encoders._base import Encoder
 from asfusion.estimators._named import is_linear, model_of
 from asfusion.estimators._penalty import choose_penalty
-from asfusion.estimators._rows import TrainingRows
+from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._sklearn import seeded_copy
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import ConfigurationError
 from asfusion.streams.boosting import boost, can_boost, check_boosting
 from asfusion.streams.linear import can_fit_linear, fit_linear
 from asfusion.streams.matrix import Matrix
@@ -41,17 +41,6 @@ def check_streamable(target: Target, estimator: Any, encoders: Mapping[str, Enco
         raise ConfigurationError(_wanted(target, model))
 
 
-def check_some(name: str, present: NDArray[np.bool_]) -> None:
-    """Raise where an encoder could read nothing of any training row."""
-    if not present.any():
-        msg = (
-            f"encoders[{name!r}]: expected something that it can read in at least one "
-            f"training row, got {len(present)} row(s) without. Were regions looked for that "
-            "were not found? Otherwise check its columns, or leave this modality out."
-        )
-        raise InputError(msg)
-
-
 class StreamedFeatures:
     """What the encoders of early fusion make of the rows, on disk.
 
@@ -76,7 +65,7 @@ class StreamedFeatures:
         for place, block in self._stored.blocks(SMALL):
             self.present[place] = block[:, -len(self._places) :] > 0
         for number, name in enumerate(self._places):
-            check_some(name, self.present[:, number])
+            check_some(name, model.encoders_[name], self.present[:, number])
 
     def moments(self) -> Moments:
         """Return centre, spread and whether all rows are there, for each modality."""

@@ -28,7 +28,7 @@ from asfusion.imaging.original import read_original
 CORNERS = CERVICAL_CORNERS + LUMBAR_CORNERS
 GRADES = [f"corner_{corner}" for corner in CORNERS]
 VIEWS = ("cervical", "lumbar")
-N_LEARN, N_JUDGE, N_QUICK = 200, 150, 60
+N_LEARN, N_JUDGE = 200, 150
 NEAR_MM = 4.0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -22,6 +23,7 @@ from asfusion.corners import CornerEncoder, CornerScorer
 from asfusion.corners._crops import SPARE, cut_corners, spacing_of
 from asfusion.corners._network import CornerBackbone
 from asfusion.corners._sums import expected_sums, interval_of, sums_of
+from asfusion.encoders._cache import EMBEDDINGS
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._conformal import score_quantile, sorted_scores
 from asfusion.estimators._rows import cells_present
@@ -428,6 +430,36 @@ def test_an_encoder_gives_24_features_and_tells_absence(
     column = features[:12, names.index("grade_L3U")]
     assert np.corrcoef(column, grades["L3U"][:12])[0, 1] > 0.7
     assert encoder.describe() == "'cervical_xray', 'lumbar_xray'"
+
+
+def test_equal_films_are_scored_once(
+    scorer: CornerScorer, cohort: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X = cohort[0].head(4)
+    asked: list[int] = []
+    honest = CornerScorer.predict_proba
+
+    def ask(self: CornerScorer, X: Any) -> Any:
+        asked.append(len(X))
+        return honest(self, X)
+
+    monkeypatch.setattr("asfusion.corners.encoder.load", lambda path: scorer)
+    monkeypatch.setattr(CornerScorer, "predict_proba", ask)
+    monkeypatch.setattr(Pointed, "digest_", "one")
+    monkeypatch.setattr(EMBEDDINGS, "_entries", OrderedDict())
+    with pytest.warns(AsfusionWarning):
+        first = CornerEncoder("saved.asf").fit(X)
+        again = CornerEncoder("saved.asf").fit(X.iloc[::-1])
+    np.testing.assert_array_equal(first.transform(X), again.transform(X))
+    lacking = X.assign(cervical_xray=None)
+    again.transform(pd.concat([X, lacking], ignore_index=True))
+    assert asked == [4, 4]
+    monkeypatch.setattr(Pointed, "digest_", "another")
+    first.transform(X)
+    monkeypatch.setattr(Pointed, "digest_", None)
+    first.transform(X)
+    first.transform(X)
+    assert asked == [4, 4, 4, 4, 4]
 
 
 def test_a_scorer_in_an_encoder_learns_inside_of_the_fold(cohort: Any, tmp_path: Any) -> None:

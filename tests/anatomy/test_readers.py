@@ -28,10 +28,11 @@ def test_boxes_are_around_codes(tmp_path: Path) -> None:
     one, two = mask(left=(3, 2, 9, 5), other=(0, 0, 30, 1)), mask(right=(29, 19, 30, 20))
     Image.fromarray(two).save(tmp_path / "two.png")
     table = read_masks(["a", "b", "c"], [one, str(tmp_path / "two.png"), None], NAMES)
-    assert table.to_numpy().tolist() == [
-        ["a", "left", 3.0, 2.0, 9.0, 5.0],
-        ["b", "right", 29.0, 19.0, 30.0, 20.0],
+    assert table.drop(columns="mask").to_numpy().tolist() == [
+        ["a", "left", 3.0, 2.0, 9.0, 5.0, 7],
+        ["b", "right", 29.0, 19.0, 30.0, 20.0, 6],
     ]
+    assert table["mask"][0] is one and table["mask"][1] == str(tmp_path / "two.png")
 
 
 def test_masks_that_are_none_are_refused(tmp_path: Path) -> None:
