@@ -33,6 +33,7 @@ ROOMS = (
     "genomics",
     "notes",
     "imaging",
+    "sites",
     "targets",
 )
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}

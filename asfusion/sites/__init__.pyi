@@ -1,0 +1,1 @@
+from .harmoniser import SiteHarmoniser as SiteHarmoniser
