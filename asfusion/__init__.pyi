@@ -62,4 +62,5 @@ from .selection.auto import AutoFusionClassifier as AutoFusionClassifier
 from .selection.auto import AutoFusionMultilabel as AutoFusionMultilabel
 from .selection.auto import AutoFusionRegressor as AutoFusionRegressor
 from .selection.auto import AutoFusionSurvival as AutoFusionSurvival
+from .sites.external import external_validation as external_validation
 from .training.options import TrainingOptions as TrainingOptions

@@ -146,7 +146,8 @@ def _regress(
     residual = values - design @ coefficients
     scale = np.sqrt(weights @ residual**2 / weights.sum())
     size = np.abs(values).max(axis=0)
-    return centre, coefficients, residual, np.where(scale > 1e-10 * size, scale, 0.0)
+    spread = np.asarray(np.where(scale > 1e-10 * size, scale, 0.0))
+    return np.asarray(centre), coefficients, residual, spread
 
 
 def _shrunken(z: Floats, weights: Floats) -> tuple[Floats, Floats]:

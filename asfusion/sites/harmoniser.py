@@ -205,7 +205,8 @@ class SiteHarmoniser(FeatureEncoder):
             What a table's encoder makes of the harmonised numbers.
         """
         rows = Frame.read(self._changed(self._read(X)))
-        return self.reader_.prepare(rows)
+        prepared: Prepared = self.reader_.prepare(rows)
+        return prepared
 
     def transform(self, X: Any) -> Any:
         """Return the harmonised numbers, NaN for rows without the modality.
@@ -241,12 +242,14 @@ class SiteHarmoniser(FeatureEncoder):
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the features: those of the encoder within."""
         check_is_fitted(self)
-        return self.reader_.get_feature_names_out()
+        names: NDArray[np.object_] = self.reader_.get_feature_names_out()
+        return names
 
     def build(self, *, pretrained: bool = True) -> EncoderNetwork:
         """Return a new network for prepared rows, from the current torch seed."""
         check_is_fitted(self)
-        return self.reader_.build(pretrained=pretrained)
+        network: EncoderNetwork = self.reader_.build(pretrained=pretrained)
+        return network
 
     def describe(self, columns: Sequence[str] = ()) -> str:
         """Return in words which columns are read, and across what they are harmonised.
