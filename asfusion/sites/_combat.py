@@ -140,14 +140,14 @@ def _regress(
     """Return centre (C,), coefficients (S + P + Q, C), residuals (n, C) and their spread (C,)."""
     root = np.sqrt(weights)[:, None]
     # The shortest of all solutions: a site without a row here has a coefficient of zero.
-    coefficients = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
+    coefficients: Floats = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
     share = weights @ design[:, :n_sites] / weights.sum()
     centre = share @ coefficients[:n_sites]
-    residual = values - design @ coefficients
-    scale = np.sqrt(weights @ residual**2 / weights.sum())
+    residual: Floats = values - design @ coefficients
+    scale: Floats = np.sqrt(weights @ residual**2 / weights.sum())
     size = np.abs(values).max(axis=0)
-    spread = np.asarray(np.where(scale > 1e-10 * size, scale, 0.0))
-    return np.asarray(centre), coefficients, residual, spread
+    spread: Floats = np.where(scale > 1e-10 * size, scale, 0.0)
+    return np.asarray(centre, dtype=np.float64), coefficients, residual, spread
 
 
 def _shrunken(z: Floats, weights: Floats) -> tuple[Floats, Floats]:
