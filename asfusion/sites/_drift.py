@@ -203,7 +203,7 @@ def _fits(sums: NumberSums, converted: Floats) -> bool:
 
 def _candidates(name: str) -> dict[str, float]:
     """Return by what numbers are multiplied in another unit, the standard one expected."""
-    quantity = standard_name(name)
+    quantity = standard_name(name) or name.lower()
     found = {f"times {power:g}": power for power in _POWERS}
     found |= {f"divided by {power:g}": 1.0 / power for power in _POWERS}
     if quantity in QUANTITIES:

@@ -1,4 +1,4 @@
-"""What a site adds and stretches is taken out, as far as it is of the site, and never in silence."""
+"""What a site adds and stretches is taken out, and never in silence where it is disease."""
 
 import warnings
 
@@ -36,7 +36,7 @@ def labs(**options):
 
 def published(values, sites):
     """Return what the published formulas give, written once more, sum by sum."""
-    n_rows, n_columns = values.shape
+    n_rows = len(values)
     levels = np.unique(sites)
     counts = np.array([(sites == level).sum() for level in levels])
     means = np.stack([values[sites == level].mean(axis=0) for level in levels])
@@ -139,7 +139,7 @@ def test_what_is_kept_is_kept():
         "plain": {},
         "target": {"keep_target": True},
         "covariate": {"keep": ["old"]},
-    }.items():  # noqa: E501
+    }.items():
         encoder = SiteHarmoniser(af.TabularEncoder(["crp"]), **options)
         with pytest.warns(AsfusionWarning, match="prevalence differs"):
             made = encoder.fit(X, y)._changed(encoder._read(X)).to_native()["crp"]
@@ -156,7 +156,7 @@ def test_the_target_of_a_row_changes_nothing_of_it():
 
 
 def test_an_unseen_site_passes_or_reads_as_the_largest_or_is_refused():
-    X, y = make_rows()
+    X, _ = make_rows()
     X = pd.concat([X, X[X.site == "a"]], ignore_index=True)
     strange = X[X.site == "b"].assign(site="z")
     plain = labs().fit(X)
@@ -209,7 +209,7 @@ def test_a_target_that_is_the_site_is_refused():
 
 
 def test_sparse_and_untrained_encoders_and_odd_parameters_are_refused():
-    X, y = make_rows()
+    X, _ = make_rows()
     X["note"] = "back pain"
     wrong = {
         "gives sparse counts": SiteHarmoniser(
