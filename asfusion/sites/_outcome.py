@@ -208,7 +208,7 @@ def outcome_of_report(report: Any) -> Outcome:
     from statistics import NormalDist
 
     scores = report.scores
-    if report.task != "binary" or not {"auc", "calibration_intercept"} <= set(scores):
+    if not {"auc", "calibration_intercept", "calibration_slope"} <= set(scores):
         msg = (
             f"reference: expected a report of two classes, got one of a {report.task} task. Make "
             "one with asfusion.sites.make_reference for the inputs alone."
