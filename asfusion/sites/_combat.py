@@ -140,13 +140,15 @@ def _regress(
     """Return centre (C,), coefficients (S + P + Q, C), residuals (n, C) and their spread (C,)."""
     root = np.sqrt(weights)[:, None]
     # The shortest of all solutions: a site without a row here has a coefficient of zero.
-    coefficients: Floats = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
+    solved = np.linalg.lstsq(design * root, values * root, rcond=None)[0]
+    coefficients = np.asarray(solved, dtype=np.float64)
     share = weights @ design[:, :n_sites] / weights.sum()
     centre = share @ coefficients[:n_sites]
     residual: Floats = values - design @ coefficients
-    scale: Floats = np.sqrt(weights @ residual**2 / weights.sum())
+    with np.errstate(over="ignore"):  # numbers without a finite spread are left as they are
+        scale = np.sqrt(weights @ residual**2 / weights.sum())
     size = np.abs(values).max(axis=0)
-    spread: Floats = np.where(scale > 1e-10 * size, scale, 0.0)
+    spread: Floats = np.where(np.isfinite(scale) & (scale > 1e-10 * size), scale, 0.0)
     return np.asarray(centre, dtype=np.float64), coefficients, residual, spread
 
 

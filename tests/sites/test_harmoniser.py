@@ -196,6 +196,9 @@ def test_constant_and_empty_columns_and_one_that_a_site_lacks():
     made = encoder._changed(encoder._read(X.assign(few=X["age"]))).to_native()
     assert (made["same"] == 3.0).all()
     there = X.site == "b"
+    enormous = X.assign(esr=X["esr"] * 1e200)
+    huge = SiteHarmoniser(af.TabularEncoder(["esr"]), "site").fit(enormous)
+    assert np.isfinite(huge._changed(huge._read(enormous)).to_native()["esr"]).all()
     np.testing.assert_allclose(made["few"][there], X["age"][there])
 
 
