@@ -11,7 +11,6 @@ from . import genomics as genomics
 from . import imaging as imaging
 from . import notes as notes
 from . import serving as serving
-from . import sites as sites
 from . import survival as survival
 from . import targets as targets
 from ._tokens import Tokens as Tokens

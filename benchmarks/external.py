@@ -206,7 +206,7 @@ def judged(X: pd.DataFrame, y: Any, groups: Any, sites: Any, encoders: Any, seed
 
 def cohort_sites(seed: int, patients: int) -> None:
     cohort = af.datasets.make_axspa_cohort(
-        patients, modalities=["labs", "notes"], units="site", random_state=seed
+        patients, modalities=["labs"], units="site", random_state=seed
     )
     sites = np.asarray([str(s) for s in cohort.sites])
     y = np.asarray(cohort.y)
@@ -216,9 +216,9 @@ def cohort_sites(seed: int, patients: int) -> None:
     print(f"Synthetic cohort, seed {seed}, CRP in the units of each site; prevalence {told}")
 
     def encoders() -> dict[str, Any]:
-        return {"labs": af.TabularEncoder(LABS), "notes": af.ConceptEncoder("clinical_note")}
+        return {"labs": af.TabularEncoder(LABS)}
 
-    X = cohort.X[[*LABS, "clinical_note"]].reset_index(drop=True)
+    X = cohort.X[LABS].reset_index(drop=True)
     judged(X, y, np.asarray(cohort.groups), sites, encoders, seed)
 
 

@@ -57,9 +57,10 @@ class ExternalValidation(ExternalPage):
     Examples
     --------
     >>> import numpy as np, pandas as pd, asfusion as af
+    >>> from asfusion.sites import make_reference
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame({"crp": rng.gamma(2, 5, 200)})
-    >>> reference = af.sites.make_reference(None, X)
+    >>> reference = make_reference(None, X)
     >>> found = af.external_validation(None, X / 10, reference=reference)
     >>> [(f.name, f.unit) for f in found.found]
     [('crp', 'mg/dL for mg/L')]
@@ -187,11 +188,12 @@ def external_validation(
     Examples
     --------
     >>> import numpy as np, pandas as pd, asfusion as af
+    >>> from asfusion.sites import make_reference
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame({"crp": rng.gamma(2, 5, 300)})
     >>> risk = 1 / (1 + np.exp(2 - X.crp / 5))
     >>> y = (rng.random(300) < risk).astype(int)
-    >>> reference = af.sites.make_reference(risk, X, y)
+    >>> reference = make_reference(risk, X, y)
     >>> healthier = (rng.random(300) < risk / 3).astype(int)
     >>> af.external_validation(risk, X, healthier, reference=reference).update != "none"
     True

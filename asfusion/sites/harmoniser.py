@@ -111,10 +111,11 @@ class SiteHarmoniser(FeatureEncoder):
     Examples
     --------
     >>> import numpy as np, pandas as pd, asfusion as af
+    >>> from asfusion.sites import SiteHarmoniser
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame({"site": np.repeat(["a", "b"], 50), "crp": rng.gamma(2, 5, 100)})
     >>> X.loc[X.site == "b", "crp"] += 30
-    >>> labs = af.sites.SiteHarmoniser(af.TabularEncoder(["crp"]), "site").fit(X)
+    >>> labs = SiteHarmoniser(af.TabularEncoder(["crp"]), "site").fit(X)
     >>> numbers = labs.transform(X)[:, 0]
     >>> bool(abs(numbers[:50].mean() - numbers[50:].mean()) < 0.1)
     True

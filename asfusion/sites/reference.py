@@ -50,12 +50,13 @@ class Reference(page.Page):
 
     Examples
     --------
-    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> import numpy as np, pandas as pd
+    >>> from asfusion.sites import Reference, make_reference
     >>> rng = np.random.default_rng(0)
     >>> X = pd.DataFrame({"crp": rng.gamma(2, 5, 100)})
     >>> y = (rng.random(100) < X.crp / 30).astype(int)
-    >>> reference = af.sites.make_reference(np.clip(X.crp / 30, 0, 1), X, y)
-    >>> again = af.sites.Reference.from_json(reference.to_json())
+    >>> reference = make_reference(np.clip(X.crp / 30, 0, 1), X, y)
+    >>> again = Reference.from_json(reference.to_json())
     >>> again.outcome.n_positive == int(y.sum())
     True
     """
@@ -219,9 +220,10 @@ def make_reference(
 
     Examples
     --------
-    >>> import numpy as np, pandas as pd, asfusion as af
+    >>> import numpy as np, pandas as pd
+    >>> from asfusion.sites import make_reference
     >>> X = pd.DataFrame({"crp": np.random.default_rng(0).gamma(2, 5, 100)})
-    >>> af.sites.make_reference(None, X).columns["crp"].n_missing
+    >>> make_reference(None, X).columns["crp"].n_missing
     0
     """
     check_integer(n_bootstrap, "n_bootstrap", minimum=50)
