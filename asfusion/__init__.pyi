@@ -11,6 +11,7 @@ from . import genomics as genomics
 from . import imaging as imaging
 from . import notes as notes
 from . import serving as serving
+from . import sites as sites
 from . import survival as survival
 from . import targets as targets
 from ._tokens import Tokens as Tokens
@@ -62,4 +63,5 @@ from .selection.auto import AutoFusionMultilabel as AutoFusionMultilabel
 from .selection.auto import AutoFusionRegressor as AutoFusionRegressor
 from .selection.auto import AutoFusionSurvival as AutoFusionSurvival
 from .serving.exporter import export as export
+from .sites.external import external_validation as external_validation
 from .training.options import TrainingOptions as TrainingOptions

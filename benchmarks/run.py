@@ -428,6 +428,19 @@ BENCHES = (
             "a",
         ),
     ),
+    Bench(
+        "external-shifts",
+        "planted shifts between hospitals are found, and nothing where nothing was planted",
+        "external.py",
+        quick=("--repeats", "2", "--patients", "4000", "--new", "300"),
+    ),
+    Bench(
+        "external-sites",
+        "one site left out at a time, with and without harmonised sites",
+        "external.py",
+        ("--part", "sites", "--data", "{data}"),
+        ("--part", "sites", "--data", "{data}", "--patients", "400"),
+    ),
     Bench("network-memory", "the largest network fits", "architectures.py", ("--part", "memory")),
     Bench(
         "export-equal",

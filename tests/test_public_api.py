@@ -34,10 +34,11 @@ ROOMS = (
     "notes",
     "imaging",
     "serving",
+    "sites",
     "targets",
 )
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
-NAMES_AT_MOST = 65
+NAMES_AT_MOST = 67
 
 
 def stub_names(package: str) -> dict[str, str]:

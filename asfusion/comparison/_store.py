@@ -129,7 +129,7 @@ def data_digest(data: ComparedRows) -> str:
     """Return a name for the contents of rows: cells, files that they name, targets, patients."""
     columns: dict[str, list[str]] = {}
     for encoder in data.encoders.values():
-        for name in columns_of(encoder, data.frame):
+        for name in (*columns_of(encoder, data.frame), *encoder._columns_beside()):
             column = _column_digest(data.frame, name, encoder)
             columns.setdefault(name, []).append(column)
     target = (type(data.target).__name__, data.target.get_params(), data.target.class_names())

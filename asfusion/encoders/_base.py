@@ -92,6 +92,8 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
     _makes_up: ClassVar[bool] = False
     # Whether nobody else holds what `transform` returns, so that it may be written to.
     _gives_away: ClassVar[bool] = False
+    # Whether `fit` reads targets, coded as numbers: only of training rows, as everything.
+    _reads_targets: ClassVar[bool] = False
     # Cells say what is read in `root`, and what is kept in `store`.
     _local_params: ClassVar[frozenset[str]] = frozenset({"download", "root", "store"})
     _source_params: ClassVar[frozenset[str]] = frozenset({"backbone", "weights"})
@@ -419,6 +421,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         if columns is None:
             return ()
         return (columns,) if isinstance(columns, str) else tuple(columns)
+
+    def _columns_beside(self) -> tuple[str, ...]:
+        """Return columns that are read beside the modality's own, and do not make it present."""
+        return ()
 
     def _network(self) -> EncoderNetwork:
         """Return the trained network, or build one (from a fixed seed) for the first time."""

@@ -349,7 +349,7 @@ class FusionEstimator(InPieces, Probed, Bundled, PartsMixin):
         frame = Frame.read(X)
         used: dict[str, None] = {}
         for name, encoder in self._check_encoders().items():
-            columns = columns_of(encoder, frame)
+            columns = (*columns_of(encoder, frame), *encoder._columns_beside())
             frame.check_columns(columns, f"Modality {name!r}")
             used |= dict.fromkeys(columns)
         return list(used)
@@ -389,7 +389,8 @@ class FusionEstimator(InPieces, Probed, Bundled, PartsMixin):
                 warn_user(f"Modality {name!r}: no training row has it. It is left out.")
                 continue
             own, weight = encoder._rows_to_learn(rows.frame, rows.sample_weight)
-            fitted[name] = encoder.fit(own, sample_weight=weight)
+            read = encoder._reads_targets and len(own) == len(rows)
+            fitted[name] = encoder.fit(own, rows.y if read else None, sample_weight=weight)
         if not fitted:
             msg = "X: expected at least one modality with data, got only missing cells."
             raise InputError(msg)
@@ -447,7 +448,8 @@ class FusionEstimator(InPieces, Probed, Bundled, PartsMixin):
         """Ask later rows for the columns of the own encoders only."""
         names = [str(name) for name in known]
         parts = self._check_encoders().values()
-        own = {name: None for part in parts for name in part._columns_among(names)}
+        read = [(*part._columns_among(names), *part._columns_beside()) for part in parts]
+        own = dict.fromkeys(name for columns in read for name in columns)
         columns = tuple(own) if own else tuple(known)
         self.columns_in_ = columns
         self.n_features_in_ = len(columns)

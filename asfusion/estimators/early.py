@@ -275,12 +275,12 @@ class _EarlyFusion(Filling, FusionEstimator):
         """Rebuild from what `_bundle_state` returned."""
         super()._restore_bundle_state(state)
         for name, weights in state.get("networks", {}).items():
-            _restore_network(self.encoders_[name], weights)
+            restore_network(self.encoders_[name], weights)
         if "known_classes" in state:
             self.estimator_.known_classes_ = state["known_classes"]
 
 
-def _restore_network(encoder: Any, weights: dict[str, torch.Tensor]) -> None:
+def restore_network(encoder: Any, weights: dict[str, torch.Tensor]) -> None:
     """Build an encoder's network for the weights that were saved of it."""
     from asfusion.nn._budget import at_most_values
 

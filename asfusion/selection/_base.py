@@ -263,7 +263,7 @@ class AutoFusion(FusionEstimator):
         from asfusion.comparison._store import describe
 
         known = dict(self._chosen_encoders())
-        columns = {column for encoder in known.values() for column in columns_of(encoder, frame)}
+        columns = {c for e in known.values() for c in (*columns_of(e, frame), *e._columns_beside())}
         for member, model in wanted.items():
             if model is None or isinstance(model.encoders, str):
                 continue
@@ -274,7 +274,8 @@ class AutoFusion(FusionEstimator):
                         "another. Give it another name."
                     )
                     raise ConfigurationError(msg)
-                if more := sorted(set(columns_of(encoder, frame)) - columns):
+                read = {*columns_of(encoder, frame), *encoder._columns_beside()}
+                if more := sorted(read - columns):
                     msg = (
                         f"members[{member!r}]: expected columns that encoders of the whole read, "
                         f"too, got {quoted(more)}. Add an encoder of them to `encoders`."
