@@ -112,10 +112,10 @@ def poison(args: argparse.Namespace) -> None:
             found = {
                 (seed, bad): _attacked(*drawn[seed], how, attack, bad, args)
                 for seed in args.seeds
-                for bad in args.bad
+                for bad in (args.bad if attack != "none" else args.bad[:1])
             }
             clean = clean or found
-            losses = [clean[key] - one for key, one in found.items()]
+            losses = [clean[seed, args.bad[0]] - one for (seed, _), one in found.items()]
             told = f"{np.mean(list(found.values())):6.3f} {np.mean(losses):6.3f}"
             print(f"{how:>8} {attack:>15} {told} {max(losses):6.3f}", flush=True)
 
@@ -131,6 +131,7 @@ def _attacked(
         sites[name] = Site(model, X[site == name], 1 - labels if flipped else labels)
     plan = make_plan(model, {name: one.summary() for name, one in sites.items()})
     weights, strategy = plan.weights(), FedAvg(how).start()
+    strategy.watch(plan.outlook())
     for one in sites.values():
         one.join(plan)
     for number in range(args.rounds):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -85,6 +85,8 @@ class FederatedRun(RunPage):
         What each site was sent before the first round.
     site_rows : mapping of str to int
         Rows that each site told of.
+    scores_ : ScoreCounts
+        Of the model, on rows held out at all sites together.
 
     Examples
     --------
@@ -103,6 +105,7 @@ class FederatedRun(RunPage):
     summary_bytes: Mapping[str, int]
     plan_bytes: int
     site_rows: Mapping[str, int]
+    scores_: ScoreCounts = field(default_factory=lambda: ScoreCounts(()))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per round and site.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from asfusion._checks import quoted
 from asfusion.exceptions import ShapeError
@@ -54,3 +56,22 @@ def set_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None
     tensors = {name: torch.tensor(np.asarray(value)) for name, value in weights.items()}
     network.to(dtype=next(t.dtype for t in tensors.values() if t.is_floating_point()))
     network.load_state_dict(tensors, strict=False)
+
+
+@contextmanager
+def pulled(network: nn.Module, strength: float) -> Iterator[None]:
+    """Add the gradient of a spring to each weight that learns: to where it is now."""
+
+    def spring(weight: nn.Parameter) -> RemovableHandle:
+        start = weight.detach().clone()
+        return weight.register_hook(
+            lambda gradient: gradient + strength * (weight.detach() - start.to(weight))
+        )
+
+    weights = [p for p in network.parameters() if p.requires_grad] if strength else []
+    hooks = [spring(weight) for weight in weights]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
