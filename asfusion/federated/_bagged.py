@@ -136,7 +136,9 @@ def _center_and_spread(encoder: Encoder, told: Told, rows: TrainingRows) -> tupl
 def _of_nobody(encoder: Encoder, rows: TrainingRows) -> Floats:
     """Return features of the rows of nobody that have a table."""
     frame = rows.frame
-    block = encoder._sparse_vectors(frame) if encoder.is_sparse else encoder._vectors(frame, "cpu")
+    block: Any = (
+        encoder._sparse_vectors(frame) if encoder.is_sparse else encoder._vectors(frame, "cpu")
+    )
     dense = np.asarray(block.toarray() if issparse(block) else block, dtype=np.float64)
     return dense[~np.isnan(dense).any(axis=1)]
 

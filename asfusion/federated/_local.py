@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -24,9 +24,9 @@ from asfusion.trees._arrays import Tree, read_ensemble
 
 Arrays: TypeAlias = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]
-Link = Literal["identity", "logistic", "softmax"]
+Link = Literal["identity", "logistic", "softmax", "share"]
 
-_LINKS: tuple[Link, ...] = ("identity", "logistic", "softmax")
+_LINKS: tuple[Link, ...] = ("identity", "logistic", "softmax", "share")
 _ODD = "Message: expected the arrays of a model of trees, or of a linear one, got others."
 _MOST_NODES = 5_000_000
 
@@ -73,6 +73,11 @@ class Trees:
             total += self.value[column]
         return total
 
+    @property
+    def lowest(self) -> float:
+        """Lowest value of a leaf."""
+        return float(min(self.value.min(), self.base.min()))
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is sent."""
         return dict(vars(self))
@@ -89,6 +94,11 @@ class Linear:
         """Return the weighted sum (N, K) of features."""
         return np.asarray(features @ self.coefficients + self.base)
 
+    @property
+    def lowest(self) -> float:
+        """Nothing bounds a sum from below."""
+        return -np.inf
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """Return what is sent."""
         return dict(vars(self))
@@ -102,8 +112,8 @@ class LocalModel:
     ----------
     content : Trees or Linear
         From features to margins.
-    link : {"identity", "logistic", "softmax"}
-        From margins to outputs.
+    link : {"identity", "logistic", "softmax", "share"}
+        From margins to outputs; shares of trees, added, become those of all.
     known : ndarray of int64
         Which outputs those are: classes that the site has.
     n_outputs : int
@@ -123,6 +133,11 @@ class LocalModel:
         elif self.link == "logistic":
             second = expit(margin)
             margin = np.hstack([1.0 - second, second])
+        elif self.link == "share":
+            total = margin.sum(axis=1, keepdims=True)
+            margin = np.where(
+                total > 0, margin / np.where(total > 0, total, 1), 1 / len(self.known)
+            )
         found = np.zeros((len(features), self.n_outputs))
         found[:, self.known] = margin
         return found
@@ -150,6 +165,7 @@ class LocalModel:
             _require(len(np.unique(known)) == len(known) > 0)
             _require(len(content.base) == (1 if link == "logistic" else len(known)))
             _require(link != "logistic" or len(known) == 2)
+            _require(link != "share" or content.lowest >= 0)
         except (KeyError, IndexError, TypeError, ValueError, OverflowError):
             raise InputError(_ODD) from None
         return cls(content, link, known, n_outputs)
@@ -204,13 +220,19 @@ def _trees(arrays: Arrays, n_features: int) -> Trees:
 
 def local_model(estimator: Any, n_outputs: int) -> LocalModel:
     """Return a fitted model of trees, or a linear one, as arrays."""
-    known = getattr(estimator, "known_classes_", getattr(estimator, "classes_", range(n_outputs)))
-    outputs = np.asarray(known, dtype=np.int64)
-    content = linear_of(estimator) if is_linear_model(estimator) else trees_of(estimator)
-    link: Link = "identity"
-    if hasattr(estimator, "classes_") and not _gives_shares(estimator):
-        link = "logistic" if len(outputs) == 2 else "softmax"
-    return LocalModel(content, link, outputs, n_outputs)
+    own = getattr(estimator, "known_classes_", getattr(estimator, "classes_", range(n_outputs)))
+    known = np.asarray(own, dtype=np.int64)
+    link = _link(estimator)
+    content = linear_of(estimator) if is_linear_model(estimator) else trees_of(estimator, link)
+    return LocalModel(content, link, known, n_outputs)
+
+
+def _link(estimator: Any) -> Link:
+    if not hasattr(estimator, "classes_"):
+        return "identity"
+    if _gives_shares(estimator):
+        return "share"
+    return "logistic" if len(estimator.classes_) == 2 else "softmax"
 
 
 def is_linear_model(estimator: Any) -> bool:
@@ -239,16 +261,23 @@ def linear_of(estimator: Any) -> Linear:
     return Linear(np.ascontiguousarray(coefficients), np.array(base))
 
 
-def trees_of(estimator: Any) -> Trees:
-    """Return the trees of a fitted model, with values of two significant digits.
+def trees_of(estimator: Any, link: Link) -> Trees:
+    """Return the trees of a fitted model; of classes, with values of two digits.
 
     A share of rows in a leaf would else tell how many they are.
     """
     if is_histogram(estimator):
         base = np.asarray(estimator._baseline_prediction, dtype=np.float64).reshape(-1)
-        return _joined(list(_histogram_trees(estimator)), base)
-    found = read_ensemble(estimator)
-    return _joined(found.trees, found.base)
+        trees = list(_histogram_trees(estimator))
+    else:
+        found = read_ensemble(estimator)
+        trees, base = found.trees, found.base
+    made = _joined(trees, len(base))
+    if link == "identity":
+        return replace(made, base=base)
+    if link == "share":  # of each tree, not of all
+        return replace(made, value=np.round(made.value * len(trees), 2), base=base)
+    return replace(made, value=rounded(made.value), base=rounded(base, digits=3))
 
 
 def _gives_shares(estimator: Any) -> bool:
@@ -261,7 +290,7 @@ def _gives_shares(estimator: Any) -> bool:
     )
 
 
-def _joined(trees: list[Tree], base: Floats) -> Trees:
+def _joined(trees: list[Tree], n_outputs: int) -> Trees:
     """Return the nodes of trees one after the other, those of a tree by their depth."""
     parts: dict[str, list[NDArray[Any]]] = {}
     roots, start = [], 0
@@ -270,7 +299,7 @@ def _joined(trees: list[Tree], base: Floats) -> Trees:
         place = np.full(len(tree.left) + 1, -1)  # the last one for no child
         place[order] = np.arange(start, start + len(order))
         inner = tree.left[order] >= 0
-        values = np.zeros((len(order), len(base)))
+        values = np.zeros((len(order), n_outputs))
         values[:, tree.first : tree.first + tree.values.shape[1]] = tree.values[order]
         roots.append(start)
         start += len(order)
@@ -279,12 +308,12 @@ def _joined(trees: list[Tree], base: Floats) -> Trees:
             "right": place[tree.right[order]],
             "feature": np.where(inner, tree.feature[order], 0),
             "threshold": np.where(inner, tree.threshold[order], 0.0),
-            "value": np.where(inner[:, None], 0.0, rounded(values)),
+            "value": np.where(inner[:, None], 0.0, values),
         }
         for name, array in own.items():
             parts.setdefault(name, []).append(array)
     joined = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    return Trees(np.asarray(roots), **joined, base=rounded(base, digits=3))
+    return Trees(np.asarray(roots), **joined, base=np.zeros(n_outputs))
 
 
 def _by_depth(tree: Tree) -> NDArray[np.int64]:

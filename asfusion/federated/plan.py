@@ -186,10 +186,13 @@ class Plan:
             if one.terms:
                 rows[list(self.model.encoders[name]._columns_among(()))] = _notes(one, len(rows))
 
+        seen = model._read_X(rows, reset=False)
+        tensors = model._tensors(seen)[0]
+
         def outputs(weights: Weights) -> NDArray[np.float64]:
             set_weights(model.network_, weights)
             model.network_.eval()
-            found = model._outputs(rows)
+            found = model._outputs_of(tensors, len(seen))
             if model.target_.is_probability:
                 found = np.log(np.clip(found, 1e-6, 1.0))
             return np.asarray(found - found.mean(axis=0))

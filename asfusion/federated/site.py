@@ -163,7 +163,7 @@ class Site:
         model = plan.estimator(self._own_sums)
         self._fitted, self._plan = model, plan
         if is_bagged(model):
-            self._rows, self._modalities = self._coded(), {}
+            self._rows = self._coded()
             return self
         model.device = self.model.device
         self._rows, self._modalities = self._prepared()

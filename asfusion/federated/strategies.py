@@ -26,7 +26,7 @@ _USUAL = 2.0  # times the median length of a step: a longer one is shortened to 
 # same thing agree a little, however much they differ (mean correlation of how what they learned so
 # far moves predictions). Chosen on two seeds of a synthetic cohort (`benchmarks/federated.py`
 # judges on others).
-_TOO_LONG, _AGAINST = 3.0, -0.05
+_TOO_LONG, _AGAINST = 3.0, -0.15
 _FEWEST = 2  # sites: neither outvotes the other
 
 
@@ -144,9 +144,11 @@ class FedAvg(Described):
         bad = {site: "a step that is much longer than others'" for site in steps
                if lengths[site] > most}  # fmt: skip
         left = [site for site in steps if site not in bad]
-        for site, step in self._effects(weights, updates, steps, left).items():
+        effects = self._effects(weights, updates, steps, left)
+        share = _in_common(effects)
+        for site, effect in effects.items():
             before = self._learned.get(site, {})
-            self._learned[site] = {k: before.get(k, 0.0) + a for k, a in step.items()}
+            self._learned[site] = {k: before.get(k, 0.0) + share * a for k, a in effect.items()}
         while len(left) > _FEWEST:
             agreement = {site: self._agreement(site, left) for site in left}
             worst = min(left, key=lambda site: agreement[site])
@@ -304,6 +306,20 @@ def _cosine(one: Steps, other: Steps) -> float:
     mine, others = ({k: steps[k] for k in shared} for steps in (one, other))
     lengths = _length(mine) * _length(others)
     return sum(float(np.vdot(mine[k], others[k])) for k in shared) / lengths if lengths else 0.0
+
+
+def _in_common(effects: Mapping[str, Steps]) -> float:
+    """Return the share of what sites learn that all of them do, but the one that agrees least.
+
+    It is near 0 where nothing is left to learn: around the best model each site pulls its own way,
+    which says nothing of it.
+    """
+    if len(effects) <= _FEWEST:
+        return 1.0
+    alike = np.asarray([[_cosine(a, b) for b in effects.values()] for a in effects.values()])
+    rest = [np.flatnonzero(np.arange(len(alike)) != n) for n in range(len(alike))]
+    pairs = [alike[np.ix_(sites, sites)] for sites in rest]
+    return max(0.0, max(float(one[np.triu_indices(len(one), 1)].mean()) for one in pairs)) ** 2
 
 
 def _fault(weights: Weights, update: Update) -> str:

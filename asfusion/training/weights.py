@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
 from asfusion._checks import quoted
 from asfusion.exceptions import ShapeError
@@ -62,11 +61,10 @@ def set_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None
 def pulled(network: nn.Module, strength: float) -> Iterator[None]:
     """Add the gradient of a spring to each weight that learns: to where it is now."""
 
-    def spring(weight: nn.Parameter) -> RemovableHandle:
+    def spring(weight: nn.Parameter) -> Any:
         start = weight.detach().clone()
-        return weight.register_hook(
-            lambda gradient: gradient + strength * (weight.detach() - start.to(weight))
-        )
+        hook: Any = weight.register_hook
+        return hook(lambda gradient: gradient + strength * (weight.detach() - start.to(weight)))
 
     weights = [p for p in network.parameters() if p.requires_grad] if strength else []
     hooks = [spring(weight) for weight in weights]
