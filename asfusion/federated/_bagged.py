@@ -291,9 +291,10 @@ class Bagging(Described):
             If no site sent anything usable.
         """
         self.refused_, sound = {}, {}
+        parts = parts_of(self.plan.estimator())
         for name, update in updates.items():
             try:
-                check_sent(self.plan, update)
+                check_sent(parts, update)
                 sound[name] = update
             except InputError as error:
                 self.refused_[name] = str(error)
@@ -308,9 +309,8 @@ class Bagging(Described):
         return joined
 
 
-def check_sent(plan: Any, update: Update) -> None:
+def check_sent(parts: Mapping[str, Any], update: Update) -> None:
     """Raise unless an update holds models that the plan's features can be given to."""
-    parts = parts_of(plan.estimator())
     sent = grouped(update.weights)
     if not sent or not set(sent) <= set(parts) or update.n_rows <= 0:
         raise InputError("Message: expected models of the plan's modalities, got others.")
@@ -319,8 +319,21 @@ def check_sent(plan: Any, update: Update) -> None:
 
 
 def with_models(model: Any, arrays: Arrays) -> Any:
-    """Return a planned model with the estimators of a union."""
-    rows = arrays["rows"].astype(int).tolist() if "rows" in arrays else []
+    """Return a planned model with the estimators of a union.
+
+    Raises
+    ------
+    InputError
+        If the arrays are not those of a union.
+    """
+    try:
+        return _with_models(model, arrays)
+    except (KeyError, IndexError, ValueError):
+        raise InputError("Message: expected models of sites, got something else.") from None
+
+
+def _with_models(model: Any, arrays: Arrays) -> Any:
+    rows = np.maximum(arrays["rows"].astype(int), 0).tolist()
     by_site = grouped({key: a for key, a in arrays.items() if key != "rows"})
     for name, part in parts_of(model).items():
         own = {site: found for site, sent in by_site.items() if (found := grouped(sent).get(name))}

@@ -29,6 +29,9 @@ Link = Literal["identity", "logistic", "softmax", "share"]
 _LINKS: tuple[Link, ...] = ("identity", "logistic", "softmax", "share")
 _ODD = "Message: expected the arrays of a model of trees, or of a linear one, got others."
 _MOST_NODES = 5_000_000
+_DEEPEST = 1000  # levels: deeper trees are there to cost time
+_LARGEST = 1e30
+_MOST_LEAVES = 2**22  # of rows and trees, at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +72,10 @@ class Trees:
     def margin(self, features: Floats) -> Floats:
         """Return the sum (N, K) of the leaves that rows reach."""
         total = np.tile(self.base, (len(features), 1))
-        for column in self.leaves(features).T:
-            total += self.value[column]
+        step = max(1, _MOST_LEAVES // len(self.roots))
+        for start in range(0, len(features), step):
+            for column in self.leaves(features[start : start + step]).T:
+                total[start : start + step] += self.value[column]
         return total
 
     @property
@@ -188,8 +193,21 @@ def _whole(array: NDArray[Any], below: int, *, lowest: int = 0) -> NDArray[np.in
 
 
 def _finite(array: NDArray[Any], n_dims: int) -> Floats:
-    _require(array.dtype.kind == "f" and array.ndim == n_dims and bool(np.isfinite(array).all()))
+    _require(array.dtype.kind == "f" and array.ndim == n_dims)
+    _require(bool((np.abs(array) < _LARGEST).all()))
     return array.astype(np.float64)
+
+
+def _is_shallow(
+    left: NDArray[np.int64], right: NDArray[np.int64], level: NDArray[np.int64]
+) -> bool:
+    """Return whether no leaf is deeper than trees of hospitals grow."""
+    for _ in range(_DEEPEST):
+        inner = level[left[level] >= 0]
+        if not len(inner):
+            return True
+        level = np.concatenate([left[inner], right[inner]])
+    return False
 
 
 def _linear(arrays: Arrays, n_features: int) -> Linear:
@@ -207,8 +225,11 @@ def _trees(arrays: Arrays, n_features: int) -> Trees:
     threshold, value = _finite(arrays["threshold"], 1), _finite(arrays["value"], 2)
     base = _finite(arrays["base"], 1)
     own, inner = np.arange(n_nodes), left >= 0
-    # Children stand behind their parents, so that no row goes round in a circle.
+    # Children stand behind their parents, and have one: no row goes round in a circle.
     _require(bool((np.minimum(left, right)[inner] > own[inner]).all()))
+    children = np.concatenate([left[inner], right[inner]])
+    _require(len(np.unique(np.concatenate([children, roots]))) == len(children) + len(roots))
+    _require(_is_shallow(left, right, roots))
     _require(bool((right[~inner] < 0).all()) and len(roots) > 0)
     _require({len(a) for a in (left, right, feature, threshold, value)} == {n_nodes})
     _require(value.shape[1] == len(base))
