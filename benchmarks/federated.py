@@ -30,6 +30,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 import asfusion as af
+from asfusion._progress import progress_shown
 from asfusion.federated import (
     Coordinator,
     FedAdam,
@@ -164,7 +165,8 @@ def _trained(
     work = Coordinator(
         model, exchange, rounds=args.rounds, epochs=args.epochs, strategy=strategy, seed=0
     )
-    return auc(work.run(list(SITES)).model_, X[site == ""], y[site == ""])
+    with progress_shown(False):
+        return auc(work.run(list(SITES)).model_, X[site == ""], y[site == ""])
 
 
 def poison(args: argparse.Namespace) -> None:

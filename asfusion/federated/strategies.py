@@ -254,7 +254,7 @@ class FedAdam(FedAvg):
 class FedProx(FedAvg):
     """Pull the weights of each site to those that the round started from, while it learns [1]_.
 
-    An option for sites that differ much, without a promise.
+    An option for sites that differ much; on the synthetic cohort it gained nothing over `FedAvg`.
 
     Parameters
     ----------
