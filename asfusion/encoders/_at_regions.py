@@ -74,6 +74,15 @@ class FilmEncoder(Encoder):
             raise ConfigurationError(msg)
         check_region(region)
 
+    def _check_blank(self) -> None:
+        super()._check_blank()
+        if self.region is not None and not isinstance(self.region, str | os.PathLike):
+            msg = (
+                "region: expected None or the path of a saved finder, the same at all sites, got "
+                "one that learns from films. Fit and save it at one site."
+            )
+            raise ConfigurationError(msg)
+
     def _fit_finder(self, frame: Frame) -> None:
         """Learn where regions are from the films of training rows, or read who knows."""
         for name in ("finder_", "elsewhere_"):

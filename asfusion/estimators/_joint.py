@@ -299,10 +299,12 @@ class JointFusion(FusionEstimator):
         if self.test_time_views > 1 or self._skips_content:
             return super()._raw(frame)
         modalities, present = self._tensors(frame)
-        n_rows = len(frame)
+        return self._outputs_of(modalities, len(frame)), present
+
+    def _outputs_of(self, modalities: dict[str, Prepared], n_rows: int) -> NDArray[np.float64]:
+        """Return outputs (N, K) of rows that are tensors already."""
         rows = Rows(modalities, torch.zeros(n_rows), torch.ones(n_rows))
-        outputs = predict_rows(self.network_, rows, **self._where)
-        return self._scores(outputs), present
+        return self._scores(predict_rows(self.network_, rows, **self._where))
 
     def _encode(self, frame: Frame, names: Sequence[str] | None = None) -> Parts:
         contents: dict[str, Content] = {}

@@ -1,5 +1,6 @@
 from . import nvflare as nvflare
 from .coordinator import Coordinator as Coordinator
+from .ensemble import SiteEnsemble as SiteEnsemble
 from .flower import client_app as client_app
 from .flower import server_app as server_app
 from .plan import Plan as Plan
@@ -11,6 +12,7 @@ from .simulation import simulate as simulate
 from .site import Site as Site
 from .strategies import FedAdam as FedAdam
 from .strategies import FedAvg as FedAvg
+from .strategies import FedProx as FedProx
 from .summary import Summary as Summary
 from .update import Task as Task
 from .update import Update as Update

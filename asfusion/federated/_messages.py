@@ -34,7 +34,7 @@ def pack(kind: str, told: Mapping[str, Any], weights: Mapping[str, NDArray[Any]]
     from safetensors.numpy import save
 
     header = {kind: json.dumps(told)}  # one key: the format does not order them
-    return bytes(save({k: np.ascontiguousarray(v) for k, v in weights.items()}, header))
+    return bytes(save({k: np.asarray(v, order="C") for k, v in weights.items()}, header))
 
 
 def unpack(data: bytes, kind: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:

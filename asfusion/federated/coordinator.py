@@ -9,10 +9,12 @@ from typing import Any, TypeAlias
 from asfusion._checks import check_integer
 from asfusion._progress import progress
 from asfusion._warn import warn_user
-from asfusion.exceptions import AsfusionError, InputError, TrainingError
+from asfusion.exceptions import AsfusionError, ConfigurationError, InputError, TrainingError
 from asfusion.federated._answers import Kind
+from asfusion.federated._bagged import Bagging, is_bagged
 from asfusion.federated.plan import Plan, Weights, describe_model, make_plan
 from asfusion.federated.result import FederatedRun, Round
+from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.strategies import FedAvg
 from asfusion.federated.summary import Summary
 from asfusion.federated.update import Task, Update
@@ -20,6 +22,11 @@ from asfusion.federated.update import Task, Update
 # From what is asked and the message to each site, to the replies of those that answered in time:
 # bytes, or the words of an error.
 Exchange: TypeAlias = Callable[[Kind, Mapping[str, bytes]], Mapping[str, bytes | str]]
+
+_NO_STRATEGY = (
+    "strategy: expected None for a model without weights, whose sites' predictions are averaged, "
+    "got {got}. Use a JointFusion model."
+)
 
 
 class Coordinator:
@@ -31,13 +38,13 @@ class Coordinator:
 
     Parameters
     ----------
-    model : JointFusionClassifier or JointFusionRegressor
+    model : estimator of early, joint or late fusion
         Unfitted, with the encoders named.
     exchange : callable
         Takes ``"summary"`` or ``"round"`` and a message (bytes) for each site; returns the replies
         (bytes) of those that answered, or the words of their errors.
     rounds : int
-        How often sites learn and are averaged.
+        How often sites learn and are averaged; once where they send whole models.
     epochs : int
         Passes of a site over its rows in each round.
     strategy : FedAvg, optional
@@ -87,7 +94,9 @@ class Coordinator:
         self.exchange = exchange
         self.rounds = check_integer(rounds, "rounds", minimum=1)
         self.epochs = check_integer(epochs, "epochs", minimum=1)
-        self.strategy = (strategy or FedAvg()).start()
+        if strategy is not None and is_bagged(model):
+            raise ConfigurationError(_NO_STRATEGY.format(got=type(strategy).__name__))
+        self.strategy: Any = (strategy or FedAvg()).start()
         self.min_sites = check_integer(min_sites, "min_sites", minimum=1)
         self.seed = seed
 
@@ -111,6 +120,10 @@ class Coordinator:
         """
         summaries = self._summaries(sites)
         plan = make_plan(self.model, summaries, random_state=self.seed)
+        if is_bagged(self.model):
+            self.strategy, self.rounds = Bagging(plan).start(), 1
+        else:
+            self.strategy.watch(plan.outlook())
         self._joined: set[str] = set()
         self._n_rows = {name: summary.n_rows for name, summary in summaries.items()}
         weights, history = plan.weights(), []
@@ -120,10 +133,14 @@ class Coordinator:
             weights = self.strategy.aggregate(weights, updates)
             refused = {**silent, **self.strategy.refused_}
             history.append(Round.of(number, updates, refused, n_bytes))
-        rounds = _judged(history, self._last_scores(plan, weights, history, sites))
+        judged = self._last_scores(plan, weights, history, sites)
+        rounds = _judged(history, judged)
+        scores = sum((one.scores for one in judged.values()), ScoreCounts(()))
         told = {name: len(summary.to_bytes()) for name, summary in summaries.items()}
         n_sent = len(plan.to_bytes())
-        return FederatedRun(plan.model_of(weights), plan, rounds, told, n_sent, self._n_rows)
+        return FederatedRun(
+            plan.model_of(weights), plan, rounds, told, n_sent, self._n_rows, scores
+        )
 
     def _summaries(self, sites: list[str]) -> dict[str, Summary]:
         replies = self.exchange("summary", dict.fromkeys(sites, b""))
@@ -143,8 +160,10 @@ class Coordinator:
     ) -> tuple[dict[str, Update], dict[str, str], dict[str, int]]:
         """Return the updates of sites that answered as asked, why others did not, and sizes."""
         rate = round_rate(number, self.rounds)
-        short = Task(weights, number, epochs, rate, plan.digest).to_bytes()
-        whole = Task(weights, number, epochs, rate, plan.to_bytes().decode()).to_bytes()
+        asked = weights, number, epochs, rate
+        pull = getattr(self.strategy, "proximal", 0.0)
+        short = Task(*asked, plan.digest, pull).to_bytes()
+        whole = Task(*asked, plan.to_bytes().decode(), pull).to_bytes()
         sent = {name: short if name in self._joined else whole for name in sites}
         replies = self.exchange("round", sent)
         found, silent = _read(replies, Update.from_bytes, sites)

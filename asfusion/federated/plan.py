@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from operator import add
 from typing import Any
@@ -19,8 +19,16 @@ from asfusion._random import RandomState, draw_seed
 from asfusion._warn import warn_user
 from asfusion.bundle.objects import digest_of
 from asfusion.estimators._joint import JointFusion
+from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._threshold import needs_unseen
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.federated._bagged import (
+    check_bagged,
+    is_bagged,
+    learn_here,
+    planned_model,
+    with_models,
+)
 from asfusion.federated._messages import read_json
 from asfusion.federated.summary import Summary
 from asfusion.tabular.told import ColumnSums, Told, stand_in
@@ -29,6 +37,7 @@ from asfusion.training.weights import set_weights, weights_of
 Weights = Mapping[str, NDArray[Any]]
 
 _FORMAT = "asfusion.plan/1"
+_ROWS_OF_NOBODY = 300  # on which a guard compares what sites have learned
 _OTHER_UNIT = 4.0  # times: medians of sites that differ by more are hardly of one unit
 
 
@@ -41,10 +50,10 @@ def describe_model(model: Any) -> str:
 
 def check_model(model: Any) -> None:
     """Raise unless a model is one that sites can train together."""
-    if not isinstance(model, JointFusion):
+    if not (isinstance(model, JointFusion) or is_bagged(model)):
         msg = (
-            "model: expected a JointFusionClassifier or JointFusionRegressor, whose weights sites "
-            f"can average, got {type(model).__name__}."
+            "model: expected an estimator of early, joint or late fusion, which sites can train, "
+            f"got {type(model).__name__}."
         )
         raise ConfigurationError(msg)
     if not isinstance(model.encoders, Mapping):
@@ -53,12 +62,15 @@ def check_model(model: Any) -> None:
             "asfusion.infer_encoders choose them at one site."
         )
         raise ConfigurationError(msg)
-    if model.pretrain is not None or needs_unseen(getattr(model, "threshold", 0.5)):
+    pretrain = getattr(model, "pretrain", None)
+    if pretrain is not None or needs_unseen(getattr(model, "threshold", 0.5)):
         msg = (
             "model: expected neither pretrain nor a threshold that is learned from rows, which no "
             "site has all of. Give a number as threshold."
         )
         raise ConfigurationError(msg)
+    if is_bagged(model):
+        check_bagged(model)
 
 
 class Plan:
@@ -68,7 +80,7 @@ class Plan:
 
     Parameters
     ----------
-    model : JointFusionClassifier or JointFusionRegressor
+    model : estimator of early, joint or late fusion
         The unfitted model.
     total : Summary
         What sites told, together.
@@ -109,19 +121,25 @@ class Plan:
         state = {"format": _FORMAT, "seed": self.seed, "total": self.total.to_bytes().decode()}
         return json.dumps(state).encode()
 
-    def estimator(self) -> Any:
+    def estimator(self, own: Mapping[str, Told] | None = None) -> Any:
         """Return the model, fitted in all but its weights, which are those of the seed.
+
+        Parameters
+        ----------
+        own : mapping of str to Told, optional
+            Sums of a site that scales its tables by itself.
 
         Returns
         -------
-        JointFusionClassifier or JointFusionRegressor
-            It predicts nearly the prior, whatever the row.
+        estimator of the model's class
+            It predicts nearly the prior, whatever the row; without estimators where sites send
+            those.
         """
-        model = clone(self.model).set_params(**self._settings())
-        told = {name: one for name, one in self.total.modalities.items() if one.n_rows}
-        model.encoders = {name: clone(self.model.encoders[name]) for name in told}
-        table = self._columns(told)
-        rows = model._read_training(table, self._targets(len(table)), None, None)
+        model, told, rows = self._begun(own)
+        if is_bagged(model):
+            made = planned_model(model, told, rows, self.total.n_rows)
+            made._finish(rows)
+            return made
         model.encoders_ = {name: model.encoders[name]._fit_told(one) for name, one in told.items()}
         model.scaling_ = model.target_.scaling(rows.y, rows.sample_weight)
         model._build()
@@ -130,25 +148,76 @@ class Plan:
         model._share_networks()
         return model
 
+    def learn_here(self, rows: TrainingRows, least: int) -> dict[str, NDArray[Any]]:
+        """Return the arrays of what the rows of a site teach a model that is sent as a whole."""
+        model, told, nobody = self._begun()
+        planned = planned_model(model, told, nobody, self.total.n_rows)
+        return learn_here(planned, told, nobody, rows, least)
+
+    def _begun(
+        self, own: Mapping[str, Told] | None = None
+    ) -> tuple[Any, dict[str, Told], TrainingRows]:
+        """Return the model before it has read anything, sums by modality, and rows of nobody."""
+        known = self.model.get_params(deep=False)
+        settings = {k: v for k, v in self._settings().items() if k in known}
+        model = clone(self.model).set_params(**settings)
+        told = {name: one for name, one in self.total.modalities.items() if one.n_rows}
+        if own is not None:
+            told = {name: one.scaled_as(own[name]) for name, one in told.items()}
+        model.encoders = {name: clone(self.model.encoders[name]) for name in told}
+        table = self._columns(told)
+        return model, told, model._read_training(table, self._targets(len(table)), None, None)
+
     def weights(self) -> dict[str, NDArray[Any]]:
-        """Return the weights of the first round."""
+        """Return the weights of the first round; none where sites send whole models."""
+        if is_bagged(self.model):
+            return {}
         return weights_of(self.estimator().network_)
 
+    def outlook(self) -> Callable[[Weights], NDArray[np.float64]]:
+        """Return from weights to what they predict of rows of nobody, its mean taken out.
+
+        Notes of nobody hold words as often as they were told; other content is absent.
+        """
+        model = self.estimator()
+        told = {name: one for name, one in self.total.modalities.items() if one.n_rows}
+        rows = self._columns(told).head(_ROWS_OF_NOBODY)
+        for name, one in told.items():
+            if one.terms:
+                rows[list(self.model.encoders[name]._columns_among(()))] = _notes(one, len(rows))
+
+        seen = model._read_X(rows, reset=False)
+        tensors = model._tensors(seen)[0]
+
+        def outputs(weights: Weights) -> NDArray[np.float64]:
+            set_weights(model.network_, weights)
+            model.network_.eval()
+            found = model._outputs_of(tensors, len(seen))
+            if model.target_.is_probability:
+                found = np.log(np.clip(found, 1e-6, 1.0))
+            return np.asarray(found - found.mean(axis=0))
+
+        return outputs
+
     @public
-    def model_of(self, weights: Weights) -> Any:
+    def model_of(self, weights: Weights, own: Mapping[str, Told] | None = None) -> Any:
         """Return the fitted model that has learned these weights.
 
         Parameters
         ----------
         weights : mapping of str to ndarray
             From a strategy's `aggregate`.
+        own : mapping of str to Told, optional
+            Sums of a site that scales its tables by itself.
 
         Returns
         -------
-        JointFusionClassifier or JointFusionRegressor
+        estimator of the model's class
             To predict, judge, explain and save as any other.
         """
-        model = self.estimator()
+        model = self.estimator(own)
+        if is_bagged(model):
+            return with_models(model, weights)
         set_weights(model.network_, weights)
         model.network_.eval()
         return model
@@ -286,6 +355,14 @@ def read_plan(data: bytes, model: Any) -> Plan:
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise InputError("Plan: expected a whole number as seed, got something else.")
     return Plan(model, total, seed)
+
+
+def _notes(told: Told, n_rows: int) -> NDArray[Any]:
+    """Return notes (N, 1) of nobody: each word where it stands as often as was told."""
+    shares = np.asarray(list(told.terms.values())) / told.n_rows
+    there = np.random.default_rng(0).random((n_rows, len(shares))) < shares
+    words = np.asarray(list(told.terms), dtype=object)
+    return np.asarray([[" ".join(words[row]) or None] for row in there], dtype=object)
 
 
 def _numbered(summaries: Sequence[Summary]) -> list[tuple[str, Summary]]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 
+from asfusion._door import public
+from asfusion.estimators.conformal_classifier import ConformalClassifier
+from asfusion.estimators.recalibrated import RecalibratedClassifier
+from asfusion.federated._recounted import calibrated_by, conformal_by
 from asfusion.federated._run_page import RunPage
 from asfusion.federated.plan import Plan
 from asfusion.federated.scores import ScoreCounts
@@ -15,6 +19,9 @@ from asfusion.federated.update import Update
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+Calibration: TypeAlias = Literal["temperature", "sigmoid", "prevalence"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +80,7 @@ class FederatedRun(RunPage):
 
     Parameters
     ----------
-    model_ : JointFusionClassifier or JointFusionRegressor
+    model_ : estimator of the class that was given
         Fitted across the sites.
     plan_ : Plan
         What it was built from.
@@ -85,6 +92,8 @@ class FederatedRun(RunPage):
         What each site was sent before the first round.
     site_rows : mapping of str to int
         Rows that each site told of.
+    scores_ : ScoreCounts
+        Of the model, on rows held out at all sites together.
 
     Examples
     --------
@@ -104,6 +113,7 @@ class FederatedRun(RunPage):
     summary_bytes: Mapping[str, int]
     plan_bytes: int
     site_rows: Mapping[str, int]
+    scores_: ScoreCounts = field(default_factory=lambda: ScoreCounts(()))
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per round and site.
@@ -125,3 +135,48 @@ class FederatedRun(RunPage):
             for site, loss in one.loss.items()
         ]  # fmt: skip
         return pd.DataFrame(rows)
+
+    @public
+    def calibrated(self, method: Calibration = "temperature") -> RecalibratedClassifier:
+        """Return the model with its probabilities made right, by counts of rows held out.
+
+        Parameters
+        ----------
+        method : {"temperature", "sigmoid", "prevalence"}
+            As in `asfusion.RecalibratedClassifier`.
+
+        Returns
+        -------
+        RecalibratedClassifier
+            Around ``model_``.
+
+        Raises
+        ------
+        InputError
+            If sites held out too few rows of a class to count them.
+        """
+        return calibrated_by(self.scores_, self.model_, method)
+
+    @public
+    def conformal(self, coverage: float = 0.9) -> ConformalClassifier:
+        """Return the model with sets of classes, by counts of rows held out.
+
+        Each row counts as a patient, and as its bin's mean probability. At a site that is unlike
+        the sites together, the coverage is another one.
+
+        Parameters
+        ----------
+        coverage : float
+            Share of rows whose class is to be in the set.
+
+        Returns
+        -------
+        ConformalClassifier
+            Around ``model_``.
+
+        Raises
+        ------
+        InputError
+            If sites held out too few rows for the coverage.
+        """
+        return conformal_by(self.scores_, self.model_, coverage)

@@ -47,8 +47,9 @@ def simulate(
 
     Parameters
     ----------
-    model : JointFusionClassifier or JointFusionRegressor
-        Unfitted, with the encoders named.
+    model : estimator of early, joint or late fusion
+        Unfitted, with the encoders named. What sites send of forests, boosted trees and linear
+        models are these as a whole, once, and the mean of their predictions is the model's.
     X : DataFrame of n_rows rows
         Rows of all sites. A site may lack cells, or whole modalities.
     y : array of n_rows rows
@@ -58,7 +59,7 @@ def simulate(
     groups : array of n_rows rows, optional
         Patient of each row, so that none is both learned from and held out.
     rounds : int
-        How often sites learn and are averaged.
+        How often sites learn and are averaged; once where they send whole models.
     epochs : int
         Passes of a site over its rows in each round.
     strategy : FedAvg, optional

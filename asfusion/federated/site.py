@@ -20,12 +20,13 @@ from asfusion.clinical.units import convert
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import TrainingRows
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.federated._bagged import is_bagged
 from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
 from asfusion.federated.update import Task, Update
 from asfusion.tabular.told import Told, tellable
-from asfusion.training.weights import set_weights
+from asfusion.training.weights import pulled, set_weights
 
 
 class Site:
@@ -33,7 +34,7 @@ class Site:
 
     Parameters
     ----------
-    model : JointFusionClassifier or JointFusionRegressor
+    model : estimator of early, joint or late fusion
         Unfitted, with the encoders named; the same at all sites.
     X : DataFrame of n_rows rows
         The rows of this site. Columns of a modality that it lacks may be absent.
@@ -51,6 +52,9 @@ class Site:
     personal : sequence of str
         Beginnings of names of weights that stay here, such as ``"head"``: what is averaged is the
         rest, and this site predicts with its own.
+    own_scaling : bool
+        Whether numbers of tables are scaled as they are spread at this site, and not as at all of
+        them; this site predicts so, too.
     random_state : int, RandomState, Generator or None
         Which patients are held out.
 
@@ -85,6 +89,7 @@ class Site:
         units: Mapping[str, str] | None = None,
         min_count: int = 5,
         personal: Sequence[str] = (),
+        own_scaling: bool = False,
         random_state: RandomState = 0,
     ) -> None:
         self._description = describe_model(model)
@@ -92,6 +97,7 @@ class Site:
         self.min_count = check_integer(min_count, "min_count", minimum=1)
         self.units = dict(units or {})
         self.personal = tuple([personal] if isinstance(personal, str) else personal)
+        self.own_scaling = own_scaling
         check_number(holdout, "holdout", minimum=0.0, maximum=0.9)
         frame = self._in_standard_units(self._complete(Frame.read(X)))
         self._target = self.model._target()
@@ -153,15 +159,25 @@ class Site:
                 "Use the same encoders and parameters at all sites."
             )
             raise InputError(msg)
-        model = plan.estimator()
-        model.device = self.model.device
+        self._own_sums = self.summary().modalities if self.own_scaling else None
+        model = plan.estimator(self._own_sums)
         self._fitted, self._plan = model, plan
+        if is_bagged(model):
+            self._rows = self._coded()
+            return self
+        model.device = self.model.device
         self._rows, self._modalities = self._prepared()
         return self
 
     @public
     def fit_round(
-        self, weights: Weights, *, epochs: int = 2, round: int = 0, rate: float = 1.0
+        self,
+        weights: Weights,
+        *,
+        epochs: int = 2,
+        round: int = 0,
+        rate: float = 1.0,
+        proximal: float = 0.0,
     ) -> Update:
         """Learn from the rows of this site, starting at given weights.
 
@@ -175,6 +191,8 @@ class Site:
             Number of the round, from 0; seeds the order of rows.
         rate : float
             Factor on the model's learning rate.
+        proximal : float
+            How strongly weights are pulled to those given.
 
         Returns
         -------
@@ -189,12 +207,15 @@ class Site:
             If the loss becomes NaN or infinite.
         """
         model = self._joined()
+        if is_bagged(model):
+            sent = self._plan.learn_here(self._rows, self.min_count)
+            return Update(sent, self._n_learned, round=round, plan=self._plan.digest)
         start = {**weights, **self.own_weights}
         set_weights(model.network_, start)
         epochs = check_integer(epochs, "epochs", minimum=1)
         model.set_params(max_epochs=epochs, learning_rate=self.model.learning_rate * rate)
         model.seed_ = derive_seed(self._plan.seed, "round", round)
-        with progress_shown(False):
+        with progress_shown(False), pulled(model.network_, proximal):
             learned = model._learn(self._rows, self._modalities)
         self.own_weights = {
             name: a for name, a in learned.items() if name.startswith(self.personal)
@@ -239,15 +260,16 @@ class Site:
     def work(self, task: Task) -> Update:
         """Do what a message asks: judge the weights where rows are held out, then learn."""
         model = self._joined()
-        judges = len(self._held_out[0]) and _has_score(model)
+        judges = len(self._held_out[0]) and bool(task.weights) and _has_score(model)
         scores = self.evaluate(task.weights) if judges else ScoreCounts(())
         if not task.epochs:
             weights: dict[str, NDArray[Any]] = {}
             update = Update(weights, self._n_learned, {}, round=task.round, plan=self.plan_digest)
         else:
             update = self.fit_round(
-                task.weights, epochs=task.epochs, round=task.round, rate=task.rate
-            )
+                task.weights, epochs=task.epochs, round=task.round, rate=task.rate,
+                proximal=task.proximal,
+            )  # fmt: skip
         return replace(update, scores=scores)
 
     def take_over(self, weights: Weights) -> None:
@@ -274,7 +296,7 @@ class Site:
             To predict this site's rows.
         """
         self._joined()
-        return self._plan.model_of({**weights, **self.own_weights})
+        return self._plan.model_of({**weights, **self.own_weights}, self._own_sums)
 
     # -- rows --------------------------------------------------------------------------
 
@@ -297,15 +319,18 @@ class Site:
 
     def _prepared(self) -> tuple[TrainingRows, dict[str, Prepared]]:
         """Return the rows that have a modality, as the plan reads them."""
+        tensors: tuple[TrainingRows, dict[str, Prepared]] = self._fitted._tensors_of(self._coded())
+        return tensors
+
+    def _coded(self) -> TrainingRows:
+        """Return the rows with what is predicted as the plan codes it."""
         model = self._fitted
         self._check_known(model, self._y)
         weights = np.ones(len(self._y))
         frame = model._read_X(self._frame.to_native(), reset=False)
         rows = TrainingRows(frame, self._y, weights, weights, None, np.arange(len(self._y)))
         rows = replace(rows, y=model.target_.code(rows.y))
-        rows = replace(rows, loss_weight=self._loss_weight(model, rows))
-        tensors: tuple[TrainingRows, dict[str, Prepared]] = model._tensors_of(rows)
-        return tensors
+        return replace(rows, loss_weight=self._loss_weight(model, rows))
 
     def _loss_weight(self, model: Any, rows: TrainingRows) -> NDArray[np.float64]:
         weight = getattr(model, "class_weight", None)

@@ -30,6 +30,8 @@ class Task:
         Factor on the model's learning rate.
     plan : str
         The plan as JSON where the site may not have it yet, else its digest.
+    proximal : float
+        How strongly weights are pulled to those that the round starts from.
 
     Examples
     --------
@@ -45,10 +47,11 @@ class Task:
     epochs: int
     rate: float
     plan: str
+    proximal: float = 0.0
 
     def to_bytes(self) -> bytes:
         """Return the task as one message."""
-        told = {"round": self.round, "epochs": self.epochs, "rate": self.rate, "plan": self.plan}
+        told = {key: value for key, value in vars(self).items() if key != "weights"}
         return pack(_TASK, told, self.weights)
 
     @classmethod
@@ -57,7 +60,7 @@ class Task:
         told, weights = unpack(data, _TASK)
         try:
             numbers = int(told["round"]), int(told["epochs"]), float(told["rate"])
-            return cls(weights, *numbers, str(told["plan"]))
+            return cls(weights, *numbers, str(told["plan"]), float(told["proximal"]))
         except (KeyError, TypeError, ValueError, OverflowError):
             raise odd(_TASK) from None
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, TypeAlias
 
@@ -144,6 +144,16 @@ class Told:
         terms = Counter(self.terms) + Counter(other.terms)
         return Told(self.n_rows + other.n_rows, columns, dict(terms))
 
+    def scaled_as(self, own: Told) -> Told:
+        """Return the same sums with the numbers of a site's own, wherever it has them."""
+        own_columns = own.columns if own.n_rows else {}
+        pairs = [(k, mine, own_columns.get(k, mine)) for k, mine in self.columns.items()]
+        columns = {
+            name: replace(mine, bins=_spread(one.bins, mine.bins)) if one.bins else mine
+            for name, mine, one in pairs
+        }
+        return replace(self, columns=columns)
+
     def to_state(self) -> dict[str, Any]:
         """Return plain values, for JSON."""
         columns = {name: sums.to_state() for name, sums in self.columns.items()}
@@ -273,6 +283,14 @@ def _as_numbers(told: ColumnSums) -> ColumnSums:
     words = {"false": 0.0, "true": 1.0}
     bins = [(_place(words[word]), n, words[word]) for word, n in told.levels.items() if n]
     return ColumnSums("number", told.n_missing, tuple(sorted(bins)))
+
+
+def _spread(bins: Sequence[Bin], over: Sequence[Bin]) -> tuple[Bin, ...]:
+    """Return bins with counts that add up to those of others."""
+    n_rows, n_own = (sum(n for _, n, _ in some) for some in (over, bins))
+    ends = np.round(np.cumsum([0, *(n for _, n, _ in bins)]) * (n_rows / n_own)).astype(int)
+    scaled = zip(bins, np.diff(ends).tolist(), strict=True)
+    return tuple((place, n, mean) for (place, _, mean), n in scaled if n)
 
 
 def _are_finite(bins: Iterable[Bin]) -> bool:

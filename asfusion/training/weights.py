@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -54,3 +55,21 @@ def set_weights(network: nn.Module, weights: Mapping[str, NDArray[Any]]) -> None
     tensors = {name: torch.tensor(np.asarray(value)) for name, value in weights.items()}
     network.to(dtype=next(t.dtype for t in tensors.values() if t.is_floating_point()))
     network.load_state_dict(tensors, strict=False)
+
+
+@contextmanager
+def pulled(network: nn.Module, strength: float) -> Iterator[None]:
+    """Add the gradient of a spring to each weight that learns: to where it is now."""
+
+    def spring(weight: nn.Parameter) -> Any:
+        start = weight.detach().clone()
+        hook: Any = weight.register_hook
+        return hook(lambda gradient: gradient + strength * (weight.detach() - start.to(weight)))
+
+    weights = [p for p in network.parameters() if p.requires_grad] if strength else []
+    hooks = [spring(weight) for weight in weights]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
 
 import asfusion as af
 from asfusion._frames import Frame
@@ -363,7 +364,7 @@ def test_other_models_columns_and_classes_are_told(hospitals: dict[str, Site], p
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: af.EarlyFusionClassifier(), "expected a JointFusionClassifier"),
+        (lambda: LogisticRegression(), "expected an estimator of early, joint or late fusion"),
         (lambda: af.JointFusionClassifier(), "the same at all sites, got 'auto'"),
         (lambda: model(threshold="youden"), "a threshold that is learned from rows"),
     ],
