@@ -4,6 +4,9 @@ from .flower import server_app as server_app
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan import read_plan as read_plan
+from .privacy import DifferentialPrivacy as DifferentialPrivacy
+from .privacy import PrivacyStatement as PrivacyStatement
+from .privacy import privacy_of as privacy_of
 from .result import FederatedRun as FederatedRun
 from .scores import ScoreCounts as ScoreCounts
 from .simulation import simulate as simulate
