@@ -25,6 +25,13 @@ NOT_COVERED = (
 )
 
 
+_UNITS = {
+    True: "patient",
+    False: "row (no groups were given)",
+    None: "patient (row, at sites that gave no groups)",
+}
+
+
 class DifferentialPrivacy(Described):
     """Bound what the weights of a joint model can tell of any one patient [1]_.
 
@@ -154,7 +161,7 @@ class DifferentialPrivacy(Described):
         noise = self.noise_multiplier / math.sqrt(sites)
         return _spent(noise, float(self.delta), self.sample_rate, n_steps)
 
-    def account(self, n_steps: int, *, by_patient: bool) -> dict[str, Any]:
+    def account(self, n_steps: int, *, by_patient: bool | None) -> dict[str, Any]:
         """Return what so many steps have spent, as a fitted model keeps it in ``privacy_``."""
         return {
             "epsilon": self.spent(n_steps),
@@ -199,7 +206,7 @@ class PrivacyStatement(page.Page):
     def promise(self) -> str:
         """The promise, in sentences."""
         told = self.account
-        unit = "patient" if told["by_patient"] else "row (no groups were given)"
+        unit = _UNITS[told["by_patient"]]
         text = (
             f"epsilon = {told['epsilon']:.2f} at delta = {told['delta']:g} for any one {unit}, "
             f"after {told['n_steps']} steps with noise of {told['noise_multiplier']:.2f} times a "

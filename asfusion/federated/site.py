@@ -20,6 +20,7 @@ from asfusion.clinical.units import convert
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import TrainingRows
 from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.federated._union import check_budget, is_union, promise_of, sum_of_site
 from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
@@ -53,6 +54,12 @@ class Site:
         rest, and this site predicts with its own.
     random_state : int, RandomState, Generator or None
         Which patients are held out.
+
+    Attributes
+    ----------
+    n_private_steps : int
+        Steps of differential privacy that these rows have paid for; more than were promised are
+        refused, whoever asks.
 
     Raises
     ------
@@ -96,7 +103,9 @@ class Site:
         frame = self._in_standard_units(self._complete(Frame.read(X)))
         self._target = self.model._target()
         y = self._target.read(y, len(frame))
-        learn, judge = _divided(len(frame), groups, holdout, draw_seed(random_state))
+        patients = None if groups is None else group_labels(groups, len(frame))
+        learn, judge = _divided(len(frame), patients, holdout, draw_seed(random_state))
+        self._patients = None if patients is None else patients[learn]
         self._held_out = frame.take(judge), y[judge]
         self._frame, self._y = frame.take(learn), y[learn]
         if len(self._frame) < 2 * self.min_count:
@@ -106,6 +115,7 @@ class Site:
             )
             raise InputError(msg)
         self.own_weights: dict[str, NDArray[Any]] = {}
+        self.n_private_steps = 0
 
     @public
     def summary(self) -> Summary:
@@ -194,15 +204,25 @@ class Site:
         epochs = check_integer(epochs, "epochs", minimum=1)
         model.set_params(max_epochs=epochs, learning_rate=self.model.learning_rate * rate)
         model.seed_ = derive_seed(self._plan.seed, "round", round)
+        private = promise_of(model) is not None
+        if private:
+            self.n_private_steps += check_budget(model, epochs, self.n_private_steps)
         with progress_shown(False):
-            learned = model._learn(self._rows, self._modalities)
+            learned = self._learn(model)
         self.own_weights = {
             name: a for name, a in learned.items() if name.startswith(self.personal)
         }
         present = self._present()
-        sent = {name: a for name, a in learned.items() if self._leaves(name, present)}
-        loss = float(model.history_[-1]["loss"])
+        sent = {name: a for name, a in learned.items() if private or self._leaves(name, present)}
+        loss = float("nan") if private else float(model.history_[-1]["loss"])
         return Update(sent, self._n_learned, present, loss, round, self._plan.digest)
+
+    def _learn(self, model: Any) -> dict[str, NDArray[Any]]:
+        """Return weights that have learned, or moved by this site's part of one private step."""
+        if is_union(model):
+            return sum_of_site(model, self._rows, self._modalities, self._plan.total.n_rows)
+        learned: dict[str, NDArray[Any]] = model._learn(self._rows, self._modalities)
+        return learned
 
     @public
     def evaluate(self, weights: Weights, X: Any = None, y: Any = None) -> ScoreCounts:
@@ -301,7 +321,9 @@ class Site:
         self._check_known(model, self._y)
         weights = np.ones(len(self._y))
         frame = model._read_X(self._frame.to_native(), reset=False)
-        rows = TrainingRows(frame, self._y, weights, weights, None, np.arange(len(self._y)))
+        rows = TrainingRows(
+            frame, self._y, weights, weights, self._patients, np.arange(len(self._y))
+        )
         rows = replace(rows, y=model.target_.code(rows.y))
         rows = replace(rows, loss_weight=self._loss_weight(model, rows))
         tensors: tuple[TrainingRows, dict[str, Prepared]] = model._tensors_of(rows)
@@ -358,7 +380,7 @@ def _divided(
     n_rows: int, groups: Any, holdout: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return positions to learn from and to be judged on; patients stay whole."""
-    patients = np.arange(n_rows) if groups is None else group_labels(groups, n_rows)
+    patients = np.arange(n_rows) if groups is None else groups
     order = np.random.default_rng(seed).permutation(np.unique(patients))
     held = np.isin(patients, order[: round(holdout * len(order))])
     return np.flatnonzero(~held), np.flatnonzero(held)
