@@ -1,3 +1,5 @@
+from .audit import privacy_audit as privacy_audit
+from .audited import PrivacyAudit as PrivacyAudit
 from .coordinator import Coordinator as Coordinator
 from .flower import client_app as client_app
 from .flower import server_app as server_app
@@ -8,6 +10,8 @@ from .privacy import DifferentialPrivacy as DifferentialPrivacy
 from .privacy import PrivacyStatement as PrivacyStatement
 from .privacy import privacy_of as privacy_of
 from .result import FederatedRun as FederatedRun
+from .retention import remember_patients as remember_patients
+from .retention import was_learned_from as was_learned_from
 from .scores import ScoreCounts as ScoreCounts
 from .simulation import simulate as simulate
 from .site import Site as Site

@@ -1,4 +1,8 @@
-"""Private rounds: at each site by itself, or as one step of all sites together."""
+"""Private rounds: each is one step, of gradients that sites sum, clip and blur.
+
+Local training for several steps would blur each step of a site by noise made for few rows; a sum
+over all sites has several times as many.
+"""
 
 from __future__ import annotations
 
@@ -23,26 +27,18 @@ def promise_of(model: Any) -> Any:
     return model._options().privacy
 
 
-def is_union(model: Any) -> bool:
-    """Return whether sites share the noise of each step."""
-    privacy = promise_of(model)
-    return privacy is not None and bool(privacy.sites > 1)
-
-
 # -- at a site ---------------------------------------------------------------------------
 
 
-def check_budget(model: Any, epochs: int, spent: int) -> int:
-    """Return how many steps a round takes, if the site's rows have so many left."""
+def check_budget(model: Any, spent: int) -> None:
+    """Raise unless the rows of a site have one more step left."""
     privacy = promise_of(model)
-    n_steps = 1 if is_union(model) else int(privacy.steps_of(epochs))
-    if spent + n_steps > privacy.n_steps:
+    if spent >= privacy.n_steps:
         msg = (
-            f"Task: expected at most the {privacy.n_steps - spent} steps that privacy still pays "
-            f"for at this site, got {n_steps}. More would tell more of its patients than promised."
+            f"Task: expected at most the {privacy.n_steps} steps that privacy pays for at this "
+            "site, got one more. It would tell more of its patients than promised."
         )
         raise InputError(msg)
-    return n_steps
 
 
 def sum_of_site(model: Any, rows: Any, modalities: Any, n_total: int) -> dict[str, NDArray[Any]]:
@@ -59,47 +55,39 @@ def sum_of_site(model: Any, rows: Any, modalities: Any, n_total: int) -> dict[st
 # -- at the server -----------------------------------------------------------------------
 
 
-def check_rounds(model: Any, rounds: int, epochs: int, strategy: FedAvg | None) -> None:
-    """Raise where rounds take other steps than privacy pays for."""
+def check_rounds(model: Any, rounds: int, strategy: FedAvg | None) -> None:
+    """Raise where rounds are not the steps that privacy pays for."""
     privacy = promise_of(model)
     if privacy is None:
         return
     privacy.check()
-    if is_union(model):
-        if rounds > privacy.n_steps:
-            msg = (
-                f"rounds: expected at most {privacy.n_steps}, the steps that privacy pays for "
-                f"where sites share the noise, got {rounds}. Say rounds=privacy.n_steps."
-            )
-            raise ConfigurationError(msg)
-        if strategy is not None:
-            msg = (
-                "strategy: expected None where sites share the noise: only their sum is blurred "
-                f"enough to be used, got {type(strategy).__name__}."
-            )
-            raise ConfigurationError(msg)
-    elif rounds * privacy.steps_of(epochs) > privacy.n_steps:
+    if rounds != privacy.n_steps:
         msg = (
-            f"rounds: expected at most the {privacy.epochs} epochs in all that privacy pays for, "
-            f"got {rounds} rounds of {epochs}. Say DifferentialPrivacy(epochs={rounds * epochs})."
+            f"rounds: expected {privacy.n_steps}, one for each step that privacy pays for, got "
+            f"{rounds}. Say rounds=privacy.n_steps."
+        )
+        raise ConfigurationError(msg)
+    if strategy is not None:
+        msg = (
+            "strategy: expected None with privacy, where sites send noisy sums of gradients and "
+            f"the server takes the step, got {type(strategy).__name__}."
         )
         raise ConfigurationError(msg)
 
 
-def account_of(model: Any, rounds: int, epochs: int) -> dict[str, Any] | None:
-    """Return what rounds have spent at each site, as a model keeps it."""
+def account_of(model: Any) -> dict[str, Any] | None:
+    """Return what all rounds have spent, as a model keeps it."""
     privacy = promise_of(model)
     if privacy is None:
         return None
-    n_steps = rounds if is_union(model) else rounds * privacy.steps_of(epochs)
-    account: dict[str, Any] = privacy.account(n_steps, by_patient=None)
+    account: dict[str, Any] = privacy.account(privacy.n_steps, by_patient=None)
     return account
 
 
-class UnionSteps(FedAvg):
-    """Follow the sum of what sites sent, as one step of training; it sees no part of the sum.
+class PrivateRounds(FedAvg):
+    """Follow the sum of what sites sent, as one step of training.
 
-    A round in which a site is missing lacks noise, and is not used.
+    Where sites share the noise, a round in which one is missing lacks some, and is not used.
     """
 
     def __init__(self, plan: Plan, sites: list[str], rounds: int) -> None:
@@ -107,7 +95,8 @@ class UnionSteps(FedAvg):
         self._sites, self._rounds, self._done = sorted(sites), rounds, 0
         self._model = plan.estimator()
         expected = promise_of(self._model).sites
-        if len(sites) != expected:
+        self._shared = expected > 1
+        if self._shared and len(sites) != expected:
             msg = (
                 f"sites: expected the {expected} of DifferentialPrivacy(sites={expected}), which "
                 f"share the noise, got {len(sites)}."
@@ -125,29 +114,32 @@ class UnionSteps(FedAvg):
 
     def aggregate(self, weights: Weights, updates: Mapping[str, Update]) -> dict[str, NDArray[Any]]:
         """Return weights one step further, or as they are where the sum is not whole."""
-        self.refused_ = {
-            name: why for name, one in updates.items() if (why := fault_of(weights, one))
-        }
-        whole = sorted(updates) == self._sites and not self.refused_
+        self.refused_ = {n: why for n, one in updates.items() if (why := _fault(weights, one))}
+        sound = {name: one for name, one in updates.items() if name not in self.refused_}
         step, self._done = self._done, self._done + 1
-        if not whole or not all(set(one.weights) == set(weights) for one in updates.values()):
-            rest = {name: "the sum lacks a site's noise" for name in updates}
-            self.refused_ = {**rest, **self.refused_}
+        if not sound or (self._shared and sorted(sound) != self._sites):
+            self.refused_ |= dict.fromkeys(sound, "the sum lacks a site's noise")
             return {name: np.array(value) for name, value in weights.items()}
-        network = self._model.network_
-        set_weights(network, weights)
-        settings = self._settings
+        set_weights(self._model.network_, weights)
+        factor = rate_factor(step, self._rounds, warmup=self._settings.warmup)
         for group in self._optimizer.param_groups:
-            factor = rate_factor(step, self._rounds, warmup=settings.warmup)
-            group["lr"] = settings.learning_rate * group["scale"] * factor
-        self._follow(weights, updates)
+            group["lr"] = self._settings.learning_rate * group["scale"] * factor
+        self._follow(weights, sound)
         self._optimizer.step()
-        return weights_of(network)
+        return weights_of(self._model.network_)
 
     def _follow(self, weights: Weights, updates: Mapping[str, Update]) -> None:
         """Give the weights of the network minus the sum of the sites' steps as gradient."""
         for name, value in self._model.network_.named_parameters():
             if value.requires_grad:
                 start = weights[name].astype(np.float64)
-                total = sum(one.weights[name].astype(np.float64) - start for one in updates.values())
+                total = sum(
+                    one.weights[name].astype(np.float64) - start for one in updates.values()
+                )
                 value.grad = value.new_tensor(-np.asarray(total))
+
+
+def _fault(weights: Weights, update: Update) -> str:
+    """Return what is wrong with an update, nothing if it can be added."""
+    missing = "" if set(update.weights) == set(weights) else "weights of another model"
+    return fault_of(weights, update) or missing

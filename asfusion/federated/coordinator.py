@@ -11,7 +11,7 @@ from asfusion._progress import progress
 from asfusion._warn import warn_user
 from asfusion.exceptions import AsfusionError, InputError, TrainingError
 from asfusion.federated._answers import Kind
-from asfusion.federated._union import UnionSteps, account_of, check_rounds, is_union
+from asfusion.federated._union import PrivateRounds, account_of, check_rounds, promise_of
 from asfusion.federated.plan import Plan, Weights, check_model, make_plan
 from asfusion.federated.result import FederatedRun, Round
 from asfusion.federated.strategies import FedAvg
@@ -89,7 +89,7 @@ class Coordinator:
         self.rounds = check_integer(rounds, "rounds", minimum=1)
         self.epochs = check_integer(epochs, "epochs", minimum=1)
         check_model(model)
-        check_rounds(model, self.rounds, self.epochs, strategy)
+        check_rounds(model, self.rounds, strategy)
         self.strategy = (strategy or FedAvg()).start()
         self.min_sites = check_integer(min_sites, "min_sites", minimum=1)
         self.seed = seed
@@ -114,8 +114,8 @@ class Coordinator:
         """
         summaries = self._summaries(sites)
         plan = make_plan(self.model, summaries, random_state=self.seed)
-        if is_union(self.model):
-            self.strategy = UnionSteps(plan, list(summaries), self.rounds).start()
+        if promise_of(self.model) is not None:
+            self.strategy = PrivateRounds(plan, list(summaries), self.rounds).start()
         self._joined: set[str] = set()
         self._n_rows = {name: summary.n_rows for name, summary in summaries.items()}
         weights, history = plan.weights(), []
@@ -130,7 +130,7 @@ class Coordinator:
         told = {name: len(summary.to_bytes()) for name, summary in summaries.items()}
         n_sent = len(plan.to_bytes())
         model = plan.model_of(weights)
-        if account := account_of(self.model, self.rounds, self.epochs):
+        if account := account_of(self.model):
             model.privacy_ = account
         return FederatedRun(model, plan, rounds, told, n_sent, self._n_rows)
 

@@ -57,10 +57,15 @@ class DifferentialPrivacy(Described):
     sample_rate : float
         Probability with which a patient takes part in a step.
     sites : int
-        How many sites share the noise of one sum. With 1 each site adds all of it, and the
-        promise holds whoever sees what the site sends. With more, each adds its share, and each
-        round is one step: the promise then holds for who sees only sums over all sites (secure
-        aggregation) and presumes that no site leaves its share out.
+        How many sites share the noise of one sum, where a model is trained across sites. With 1
+        each site adds all of it, and the promise holds whoever sees what the site sends. With
+        more, each adds its share: the promise then holds for who sees only sums over all sites
+        (secure aggregation), and presumes that no site leaves its share out.
+
+    Notes
+    -----
+    Across sites each round is one step: a site sends a blurred sum of gradients, and the server
+    takes the step. So ``rounds=privacy.n_steps``.
 
     References
     ----------

@@ -20,7 +20,7 @@ from asfusion.clinical.units import convert
 from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import TrainingRows
 from asfusion.exceptions import ConfigurationError, InputError
-from asfusion.federated._union import check_budget, is_union, promise_of, sum_of_site
+from asfusion.federated._union import check_budget, promise_of, sum_of_site
 from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
@@ -180,7 +180,7 @@ class Site:
         weights : mapping of str to ndarray
             What all sites start from in this round.
         epochs : int
-            Passes over the rows.
+            Passes over the rows. With privacy, a round is one step instead.
         round : int
             Number of the round, from 0; seeds the order of rows.
         rate : float
@@ -206,7 +206,8 @@ class Site:
         model.seed_ = derive_seed(self._plan.seed, "round", round)
         private = promise_of(model) is not None
         if private:
-            self.n_private_steps += check_budget(model, epochs, self.n_private_steps)
+            check_budget(model, self.n_private_steps)
+            self.n_private_steps += 1
         with progress_shown(False):
             learned = self._learn(model)
         self.own_weights = {
@@ -219,7 +220,7 @@ class Site:
 
     def _learn(self, model: Any) -> dict[str, NDArray[Any]]:
         """Return weights that have learned, or moved by this site's part of one private step."""
-        if is_union(model):
+        if promise_of(model) is not None:
             return sum_of_site(model, self._rows, self._modalities, self._plan.total.n_rows)
         learned: dict[str, NDArray[Any]] = model._learn(self._rows, self._modalities)
         return learned

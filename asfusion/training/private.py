@@ -140,9 +140,7 @@ class PrivateSteps:
         share = self.noise / math.sqrt(self.privacy.sites)
         with self._on_device(), torch_seed(self.settings.seed, self.runner.device):
             found = self.noisy_sum(share)
-        return {
-            name.removeprefix("network."): value.cpu().numpy() for name, value in found.items()
-        }
+        return {name.removeprefix("network."): value.cpu().numpy() for name, value in found.items()}
 
     def noisy_sum(self, noise: float) -> dict[str, Tensor]:
         """Return clipped gradients of patients drawn now, summed, with noise of this spread."""
