@@ -6,6 +6,7 @@ limits of the guard, so they are left out by default.
 
     python benchmarks/federated.py                       # --part cohort: pooled, federated, alone
     python benchmarks/federated.py --part poison         # one site of four is bad
+    python benchmarks/federated.py --part privacy        # what privacy costs, and what it hides
     python benchmarks/federated.py --part flower --python PYTHON   # a real SuperLink on loopback
 """
 
@@ -153,6 +154,15 @@ def _turned(array: Any, start: Any, attack: str, rng: np.random.Generator) -> An
     return np.asarray(array).astype(start.dtype)
 
 
+def privacy(args: argparse.Namespace) -> None:
+    """Compare federated training with and without privacy, and audit models of all rows."""
+    from _federated_privacy import audit_all, cost_of_privacy
+
+    drawn = {seed: draw(seed, False, args.patients) for seed in args.seeds}
+    cost_of_privacy(drawn, model_of, auc, list(SITES))
+    audit_all(args.seeds, args.patients, model_of, args.shadows)
+
+
 # -- Flower ------------------------------------------------------------------------------
 
 APP = """
@@ -263,7 +273,9 @@ def _running(folder: Path, settings: dict[str, str], port: int) -> Iterator[None
 def main() -> None:
     """Run one part."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--part", choices=["cohort", "poison", "flower"], default="cohort")
+    parser.add_argument(
+        "--part", choices=["cohort", "poison", "privacy", "flower"], default="cohort"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[2, 3, 4])
     parser.add_argument("--patients", type=int, default=1400, help="600 of them at sites")
     parser.add_argument("--rounds", type=int, default=10)
@@ -273,9 +285,11 @@ def main() -> None:
     parser.add_argument("--bad", nargs="+", default=list(SITES), help="sites that turn bad")
     parser.add_argument("--python", default=sys.executable, help="of an environment with Flower")
     parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--shadows", type=int, default=12, help="shadow models of an audit")
     args = parser.parse_args()
     warnings.simplefilter("ignore", af.exceptions.AsfusionWarning)
-    {"cohort": cohort, "poison": poison, "flower": flower}[args.part](args)
+    parts = {"cohort": cohort, "poison": poison, "privacy": privacy, "flower": flower}
+    parts[args.part](args)
 
 
 if __name__ == "__main__":

@@ -132,11 +132,8 @@ class PrivateRounds(FedAvg):
         """Give the weights of the network minus the sum of the sites' steps as gradient."""
         for name, value in self._model.network_.named_parameters():
             if value.requires_grad:
-                start = weights[name].astype(np.float64)
-                total = sum(
-                    one.weights[name].astype(np.float64) - start for one in updates.values()
-                )
-                value.grad = value.new_tensor(-np.asarray(total))
+                sent = np.stack([one.weights[name] for one in updates.values()]).astype(np.float64)
+                value.grad = value.new_tensor((weights[name] - sent).sum(axis=0))
 
 
 def _fault(weights: Weights, update: Update) -> str:

@@ -16,7 +16,8 @@ from asfusion._processes import side_by_side
 from asfusion._progress import progress, progress_shown
 from asfusion._random import RandomState, derive_seed, draw_seed
 from asfusion.estimators._base import forget_checkpoints
-from asfusion.estimators._sklearn import group_options, seeded_copy
+from asfusion.estimators._inner_folds import group_options
+from asfusion.estimators._sklearn import seeded_copy
 from asfusion.estimators.joint import JointFusionClassifier
 from asfusion.evaluation._inputs import check_confidence
 from asfusion.evaluation.delong import delong_interval
@@ -48,7 +49,7 @@ def privacy_audit(
     n_jobs: int | None = None,
     verbose: int = 1,
 ) -> PrivacyAudit:
-    """Attack a fitted classifier: can one tell the rows it learned from those it did not?
+    """Attack a fitted classifier: who tries to tell the rows it learned from others.
 
     Two attacks are run. The first calls a row learned where its loss is low [1]_. The second
     (LiRA [2]_) fits the same description anew on random halves of all rows, and asks whether what

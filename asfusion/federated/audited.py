@@ -111,8 +111,8 @@ class PrivacyAudit(page.Page):
             return f"Attacks reach an AUC of {show_number(self.auc)}; no control shows what it is."
         if not self.sees_leaks:
             return (
-                f"The attacks do not see an overfitted model (AUC {show_number(self.control_auc)}), "
-                "so that this audit says nothing of the model: take more rows or shadow models."
+                f"The attacks do not see an overfitted model (AUC {show_number(self.control_auc)}):"
+                " this audit says nothing of the model. Take more rows or shadow models."
             )
         ratio = (self.auc - 0.5) / (self.control_auc - 0.5)
         return (

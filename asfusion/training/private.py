@@ -44,9 +44,11 @@ class Privacy(Protocol):
     sites: int
 
     @property
-    def noise_multiplier(self) -> float: ...
+    def noise_multiplier(self) -> float:
+        """Spread of the noise, in gradients of the clipped length."""
 
-    def steps_of(self, epochs: int) -> int: ...
+    def steps_of(self, epochs: int) -> int:
+        """Return how many steps make so many passes."""
 
 
 class PrivateSteps:
@@ -322,7 +324,8 @@ def _weighted(values: Tensor, factors: Tensor, sound: Tensor) -> Tensor:
     shape = (-1, *[1] * (values.dim() - 1))
     values = torch.where(sound.reshape(shape), values, torch.zeros_like(values))
     factors = torch.where(sound, factors, torch.zeros_like(factors))
-    return torch.tensordot(factors, values, dims=1)
+    total: Tensor = torch.tensordot(factors, values, dims=1)
+    return total
 
 
 def _by_patient(patients: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
