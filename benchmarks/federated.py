@@ -160,7 +160,7 @@ def privacy(args: argparse.Namespace) -> None:
 
     drawn = {seed: draw(seed, False, args.patients) for seed in args.seeds}
     cost_of_privacy(drawn, model_of, auc, list(SITES))
-    audit_all(args.seeds, args.patients, model_of, args.shadows)
+    audit_all(args.seeds, args.patients, model_of, auc, args.shadows)
 
 
 # -- Flower ------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def check_private(model: Any, *, part: bool = False) -> None:
     if not is_private(model):
         return
     privacy = model._options().privacy
-    if not hasattr(privacy, "noise_multiplier"):
+    if not hasattr(privacy, "steps_of"):
         msg = (
             "privacy: expected None or asfusion.federated.DifferentialPrivacy, got "
             f"{type(privacy).__name__}."

@@ -25,6 +25,7 @@ NOT_COVERED = (
 )
 
 
+_LEAST_EPSILON, _MOST_STEPS = 0.01, 1_000_000
 _UNITS = {
     True: "patient",
     False: "row (no groups were given)",
@@ -47,7 +48,7 @@ class DifferentialPrivacy(Described):
     ----------
     epsilon : float
         How much more likely any answer may become because of one patient: at most
-        ``exp(epsilon)`` times.
+        ``exp(epsilon)`` times. From 0.01 on.
     delta : float
         Probability with which that may fail; less than one in the number of patients.
     clip : float
@@ -103,7 +104,7 @@ class DifferentialPrivacy(Described):
 
     def check(self) -> None:
         """Raise a `ConfigurationError` for a parameter that cannot be."""
-        check_number(self.epsilon, "epsilon", minimum=0.0, exclusive=True)
+        check_number(self.epsilon, "epsilon", minimum=_LEAST_EPSILON)
         check_number(self.delta, "delta", minimum=0.0, maximum=0.5, exclusive=True)
         check_number(self.clip, "clip", minimum=0.0, exclusive=True)
         check_number(self.sample_rate, "sample_rate", minimum=0.0, maximum=1.0)
@@ -111,6 +112,12 @@ class DifferentialPrivacy(Described):
             raise ConfigurationError("sample_rate: expected more than 0, got 0.")
         check_integer(self.epochs, "epochs", minimum=1)
         check_integer(self.sites, "sites", minimum=1)
+        if self.n_steps > _MOST_STEPS:
+            msg = (
+                f"sample_rate: expected at most {_MOST_STEPS} steps for {self.epochs} epochs, got "
+                f"{self.n_steps}. Take a higher rate."
+            )
+            raise ConfigurationError(msg)
 
     @property
     def n_steps(self) -> int:
@@ -293,20 +300,13 @@ def _noise(epsilon: float, delta: float, rate: float, n_steps: int) -> float:
     utils = _accountants("asfusion.federated.DifferentialPrivacy", "accountants.utils")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of orders of Rényi, by which the search only begins
-        try:
-            found = utils.get_noise_multiplier(
-                target_epsilon=epsilon,
-                target_delta=delta,
-                sample_rate=rate,
-                steps=n_steps,
-                accountant="prv",
-            )
-        except ValueError:
-            msg = (
-                f"epsilon: expected one that noise can reach in {n_steps} steps, got {epsilon:g} "
-                f"at delta={delta:g}. Take fewer epochs, a lower sample_rate or a higher epsilon."
-            )
-            raise ConfigurationError(msg) from None
+        found = utils.get_noise_multiplier(
+            target_epsilon=epsilon,
+            target_delta=delta,
+            sample_rate=rate,
+            steps=n_steps,
+            accountant="prv",
+        )
     return float(found)
 
 

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from asfusion._checks import quoted
 from asfusion._progress import progress
@@ -182,7 +183,8 @@ class PrivateSteps:
         there = {name: value.to(device) for name, value in present.items()}
         one_by_one = vmap(grad(self._loss), in_dims=(None, 0, 0, 0, 0))
         try:
-            found = one_by_one(self.learned, inputs, there, loaded.targets, loaded.weights)
+            with sdpa_kernel(SDPBackend.MATH):  # others know no rows one by one
+                found = one_by_one(self.learned, inputs, there, loaded.targets, loaded.weights)
         except RuntimeError as error:
             if "vmap" not in str(error):
                 raise
