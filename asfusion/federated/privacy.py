@@ -202,8 +202,8 @@ class PrivacyStatement(page.Page):
     Examples
     --------
     >>> from asfusion.federated import DifferentialPrivacy, PrivacyStatement
-    >>> privacy = DifferentialPrivacy(8, delta=1e-3, sample_rate=1.0, epochs=2)
-    >>> PrivacyStatement(privacy.account(2, by_patient=True)).epsilon < 8
+    >>> privacy = DifferentialPrivacy(1, delta=1e-3, sample_rate=0.5, epochs=1)
+    >>> PrivacyStatement(privacy.account(2, by_patient=True)).epsilon <= 1
     True
     """
 
@@ -275,13 +275,13 @@ def privacy_of(model: Any) -> PrivacyStatement:
     --------
     >>> import asfusion as af
     >>> cohort = af.datasets.make_axspa_cohort(60, modalities=["labs"])
-    >>> privacy = af.federated.DifferentialPrivacy(8, delta=1e-3, epochs=2, sample_rate=0.5)
+    >>> privacy = af.federated.DifferentialPrivacy(1, delta=1e-3, epochs=1, sample_rate=0.5)
     >>> model = af.JointFusionClassifier(
     ...     {"labs": af.TabularEncoder(["crp", "esr"])},
     ...     training=af.TrainingOptions(privacy=privacy), verbose=0,
     ... )
     >>> model = model.fit(cohort.X, cohort.y, groups=cohort.groups)
-    >>> af.federated.privacy_of(model).epsilon <= 8
+    >>> af.federated.privacy_of(model).epsilon <= 1
     True
     """
     account = getattr(model, "privacy_", None)

@@ -43,7 +43,7 @@ def rows(n: int = 48, seed: int = 0) -> tuple[pd.DataFrame, np.ndarray, np.ndarr
 
 
 def promise(**given: Any) -> DifferentialPrivacy:
-    return DifferentialPrivacy(2.0, delta=1e-3, **{"epochs": 1, "sample_rate": 0.5, **given})
+    return DifferentialPrivacy(1.0, delta=1e-3, **{"epochs": 1, "sample_rate": 0.5, **given})
 
 
 def model(privacy: Any = None, fusion: str = "concat", **given: Any) -> Any:
@@ -154,7 +154,7 @@ def test_noise_is_not_that_of_the_seed_and_a_model_says_what_it_promised(tmp_pat
     assert "for any one patient" in text
     assert all(gap in text for gap in NOT_COVERED)
     assert "loss" not in first.history_[0]
-    assert 0 < privacy_of(loaded).epsilon <= 2.0
+    assert 0 < privacy_of(loaded).epsilon <= 1.0
     alone = model().fit(X, y)
     assert "any one row (no groups were given)" in privacy_of(alone)._repr_html_()
 
@@ -170,7 +170,7 @@ def test_one_step_of_all_costs_what_the_gaussian_mechanism_does() -> None:
     half, ratio = 0.5 / noise, epsilon * noise
     delta = norm.cdf(half - ratio) - np.exp(epsilon) * norm.cdf(-half - ratio)
     assert delta == pytest.approx(1e-3, rel=0.1)
-    assert epsilon <= 2.0
+    assert epsilon <= 1.0
     assert privacy.spent(0) == 0.0 < privacy.spent(1, sites=1) < privacy.spent(1, sites=4)
 
 
@@ -253,7 +253,7 @@ def test_sites_take_private_steps_together(sites: int) -> None:
     assert "Differential privacy: epsilon = " in said
     assert NOT_COVERED[0] in said
     assert ("sums over all 2 sites alone" in said) == (sites == 2)
-    assert privacy_of(run.model_).epsilon <= 2.0
+    assert privacy_of(run.model_).epsilon <= 1.0
     assert all(np.isnan(list(one.loss.values())).all() for one in run.rounds_)
     with pytest.raises(ConfigurationError, match=f"rounds: expected {privacy.n_steps}"):
         simulate(model(privacy), X, y, where, rounds=7)
