@@ -10,6 +10,7 @@ from typing import Any
 
 from asfusion._checks import check_integer, check_number
 from asfusion._described import Described
+from asfusion._door import public
 from asfusion._optional import import_optional
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.show import page
@@ -252,6 +253,7 @@ class PrivacyStatement(page.Page):
         ]
 
 
+@public
 def privacy_of(model: Any) -> PrivacyStatement:
     """Return what was promised of the weights of a fitted model, and what was not.
 

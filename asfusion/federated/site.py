@@ -99,6 +99,12 @@ class Site:
         self.min_count = check_integer(min_count, "min_count", minimum=1)
         self.units = dict(units or {})
         self.personal = tuple([personal] if isinstance(personal, str) else personal)
+        if self.personal and promise_of(self.model) is not None:
+            msg = (
+                f"personal: expected none with privacy, got {quoted(self.personal)}. All sites "
+                "take each step together."
+            )
+            raise ConfigurationError(msg)
         check_number(holdout, "holdout", minimum=0.0, maximum=0.9)
         frame = self._in_standard_units(self._complete(Frame.read(X)))
         self._target = self.model._target()

@@ -190,7 +190,7 @@ class PrivateSteps:
                 raise
             msg = (
                 "privacy: expected networks through which rows pass one by one, got one that asks "
-                "what is in its batch. Use another fusion or backbone."
+                "what is in its batch. Use another fusion, backbone or loss."
             )
             raise ConfigurationError(msg) from error
         finally:

@@ -12,7 +12,12 @@ import torch
 
 import asfusion as af
 from asfusion.estimators._private import private_steps
-from asfusion.exceptions import ConfigurationError, InputError, MissingDependencyError
+from asfusion.exceptions import (
+    ConfigurationError,
+    InputError,
+    MissingDependencyError,
+    TrainingError,
+)
 from asfusion.federated import DifferentialPrivacy, PrivacyStatement, Site, privacy_of, simulate
 from asfusion.federated._answers import answer
 from asfusion.federated._union import PrivateRounds
@@ -214,6 +219,7 @@ def test_promises_that_cannot_be_are_refused(given: dict[str, Any], why: str) ->
         ({"training__average_weights": "ema"}, "training without 'average_weights'"),
         ({"training__unimodal_losses": "gradient_blend"}, "training without 'unimodal_losses'"),
         ({"training__privacy": 8.0}, "DifferentialPrivacy, got float"),
+        ({"loss": "focal"}, "asks what is in its batch"),
         ({"fusion": "mixture"}, "no loss over the rows of a batch"),
         ({"fusion": "evidential"}, "asks what is in its batch"),
     ],
@@ -226,6 +232,12 @@ def test_what_lets_rows_see_each_other_is_refused_by_name(given: dict[str, Any],
         model().set_params(**given).fit(X, y, groups=groups)
 
 
+def test_steps_that_lead_nowhere_are_told() -> None:
+    X, y, groups = rows()
+    with pytest.raises(TrainingError, match="weights are not finite"):
+        model(learning_rate=1e300).fit(X, y, groups=groups)
+
+
 def test_batch_norms_parts_and_other_targets_are_refused_by_name() -> None:
     X, y, groups = rows()
     labs = {"labs": af.TabularEncoder(["crp", "esr"], network="resnet")}
@@ -236,6 +248,16 @@ def test_batch_norms_parts_and_other_targets_are_refused_by_name() -> None:
         late.fit(X, y, groups=groups)
     with pytest.raises(InputError, match="privacy_of: expected a fitted model"):
         privacy_of(late)
+    cox = af.JointFusionSurvival(
+        {"labs": af.TabularEncoder(["crp", "esr"])},
+        training=af.TrainingOptions(privacy=promise()),
+        verbose=0,
+    )
+    times = pd.DataFrame({"time": 1.0 + np.arange(len(X)), "event": y == 1})
+    with pytest.raises(ConfigurationError, match="got Survival, which compares rows"):
+        cox.fit(X, times)
+    with pytest.raises(ConfigurationError, match="personal: expected none with privacy"):
+        Site(model(), X, y, personal="head")
 
 
 # -- across sites ------------------------------------------------------------------------
