@@ -19,6 +19,7 @@ from asfusion.exceptions import (
     TrainingError,
 )
 from asfusion.federated import DifferentialPrivacy, PrivacyStatement, Site, privacy_of, simulate
+from asfusion.federated import privacy as accounts
 from asfusion.federated._answers import answer
 from asfusion.federated._union import PrivateRounds
 from asfusion.federated.plan import make_plan
@@ -68,6 +69,14 @@ def steps_of(built: Any, X: Any, y: Any, groups: Any) -> Any:
     built._build()
     data = built._rows_to_learn(found, modalities)
     return private_steps(built, found, data, built._settings(len(found)))
+
+
+@pytest.fixture(autouse=True)
+def known_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the noise of two steps at half of the rows be known: to find it takes seconds."""
+    found = accounts._noise
+    few = {(0.5, 2): 2.3}
+    monkeypatch.setattr(accounts, "_noise", lambda *given: few.get(given[2:]) or found(*given))
 
 
 @pytest.fixture
@@ -171,11 +180,12 @@ def test_one_step_of_all_costs_what_the_gaussian_mechanism_does() -> None:
     from scipy.stats import norm
 
     privacy = promise(sample_rate=1.0)
+    assert promise().spent(2) <= 1.0  # what stands above as known
     noise, epsilon = privacy.noise_multiplier, privacy.spent(1)
     half, ratio = 0.5 / noise, epsilon * noise
     delta = norm.cdf(half - ratio) - np.exp(epsilon) * norm.cdf(-half - ratio)
     assert delta == pytest.approx(1e-3, rel=0.1)
-    assert epsilon <= 1.0
+    assert 0.9 < epsilon <= 1.0
     assert privacy.spent(0) == 0.0 < privacy.spent(1, sites=1) < privacy.spent(1, sites=4)
 
 
