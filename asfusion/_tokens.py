@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def is_traced() -> bool:
+    """Return whether no step may depend on what is in tensors.
+
+    So it is while a graph is exported, and where rows pass a network one by one.
+    """
+    if torch.compiler.is_compiling():
+        return True
+    return torch._C._functorch.maybe_current_level() is not None
+
+
 class Tokens(NamedTuple):
     """What an encoder says of each row: a short sequence of vectors, and which are real.
 
@@ -71,7 +81,7 @@ class Tokens(NamedTuple):
     def keep(self, present: Tensor) -> Tokens:
         """Return the same tokens with every row outside `present` (B,) masked and zeroed."""
         mask = self.mask & present.unsqueeze(1)
-        if mask.device.type == "cpu" and not torch.compiler.is_compiling() and bool(mask.all()):
+        if mask.device.type == "cpu" and not is_traced() and bool(mask.all()):
             return _Clean(self.values, mask)
         return _Clean(self.clean_values(mask), mask)
 

@@ -8,6 +8,7 @@ limits of the guard and the number of rounds, so they are left out by default.
     python benchmarks/federated.py --part models         # forests, boosting, linear: sent once
     python benchmarks/federated.py --part options        # FedAdam, FedProx, scaling by the site
     python benchmarks/federated.py --part poison         # one site of four is bad
+    python benchmarks/federated.py --part privacy        # what privacy costs, and what it hides
     python benchmarks/federated.py --part flower --python PYTHON   # a real SuperLink on loopback
 """
 
@@ -223,6 +224,15 @@ def _turned(array: Any, start: Any, attack: str, rng: np.random.Generator) -> An
     return np.asarray(array).astype(start.dtype)
 
 
+def privacy(args: argparse.Namespace) -> None:
+    """Compare federated training with and without privacy, and audit models of all rows."""
+    from _federated_privacy import audit_all, cost_of_privacy
+
+    drawn = {seed: draw(seed, False, args.patients) for seed in args.seeds}
+    cost_of_privacy(drawn, model_of, auc, list(SITES))
+    audit_all(args.seeds, args.patients, model_of, auc, args.shadows)
+
+
 # -- Flower ------------------------------------------------------------------------------
 
 APP = """
@@ -331,7 +341,8 @@ def _running(folder: Path, settings: dict[str, str], port: int) -> Iterator[None
 
 
 PARTS = {
-    "cohort": cohort, "models": models, "options": options, "poison": poison, "flower": flower,
+    "cohort": cohort, "models": models, "options": options, "poison": poison,
+    "privacy": privacy, "flower": flower,
 }  # fmt: skip
 
 
@@ -348,6 +359,7 @@ def main() -> None:
     parser.add_argument("--bad", nargs="+", default=list(SITES), help="sites that turn bad")
     parser.add_argument("--python", default=sys.executable, help="of an environment with Flower")
     parser.add_argument("--port", type=int, default=8123)
+    parser.add_argument("--shadows", type=int, default=12, help="shadow models of an audit")
     args = parser.parse_args()
     warnings.simplefilter("ignore", af.exceptions.AsfusionWarning)
     PARTS[args.part](args)

@@ -25,6 +25,7 @@ from asfusion.encoders._cache import stack_embeddings
 from asfusion.encoders._embedding import embed_prepared
 from asfusion.estimators._base import MEMORY_GB, FusionEstimator
 from asfusion.estimators._parts import Content, Parts
+from asfusion.estimators._private import check_private, is_private, learn_privately
 from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._splits import hold_out
 from asfusion.estimators._unlabelled import Unlabelled, divide
@@ -147,6 +148,7 @@ class JointFusion(FusionEstimator):
             raise ConfigurationError(msg)
 
     def _adopt(self, parent: FusionEstimator) -> Self:
+        check_private(self, part=True)
         self._unlabelled = getattr(parent, "_unlabelled", None)
         return super()._adopt(parent)
 
@@ -199,6 +201,7 @@ class JointFusion(FusionEstimator):
         """
         check_integer(self.test_time_views, "test_time_views", minimum=1)
         self._check_stopping()
+        check_private(self)
         resolve_head(self.fusion).check_target(self.target_)
         self.encoders_ = self._fit_encoders(rows)
         rows, modalities = self._tensors_of(rows)
@@ -257,6 +260,8 @@ class JointFusion(FusionEstimator):
     ) -> list[dict[str, float]]:
         """Train the network by losses that count so, and return a record for each epoch."""
         settings = self._settings(len(rows))
+        if settings.privacy is not None:
+            return learn_privately(self, rows, data, settings)
         loss = row_loss(self.target_.loss, settings)
         learn, validation = self._validation(rows, data)
         return train(
@@ -432,6 +437,8 @@ class JointFusion(FusionEstimator):
         """Return the number of epochs: as many as make enough steps, where nothing else ends it."""
         if self.max_epochs != "auto":
             return self.max_epochs
+        if is_private(self):
+            return int(self._options().privacy.epochs)
         if self._stops_early(n_rows) or self._learns_content:
             return _EPOCHS
         n_steps = len(batch_sizes(n_rows, batch_size))
@@ -471,8 +478,8 @@ class JointFusion(FusionEstimator):
             raise ConfigurationError(msg)
 
     def _stops_early(self, n_rows: int) -> bool:
-        if self.early_stopping != "auto":
-            return bool(self.early_stopping)
+        if self.early_stopping != "auto" or is_private(self):
+            return self.early_stopping is not False and not is_private(self)
         few = _FEW_FILMS if self._learns_content else _FEW_ROWS
         enough = n_rows >= few and not self._is_wide(n_rows)
         return enough and self._options().average_weights != "swa"

@@ -1,4 +1,6 @@
 from . import nvflare as nvflare
+from .audit import privacy_audit as privacy_audit
+from .audited import PrivacyAudit as PrivacyAudit
 from .coordinator import Coordinator as Coordinator
 from .ensemble import SiteEnsemble as SiteEnsemble
 from .flower import client_app as client_app
@@ -6,7 +8,12 @@ from .flower import server_app as server_app
 from .plan import Plan as Plan
 from .plan import make_plan as make_plan
 from .plan import read_plan as read_plan
+from .privacy import DifferentialPrivacy as DifferentialPrivacy
+from .privacy import PrivacyStatement as PrivacyStatement
+from .privacy import privacy_of as privacy_of
 from .result import FederatedRun as FederatedRun
+from .retention import remember_patients as remember_patients
+from .retention import was_learned_from as was_learned_from
 from .scores import ScoreCounts as ScoreCounts
 from .simulation import simulate as simulate
 from .site import Site as Site

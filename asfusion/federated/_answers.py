@@ -19,6 +19,7 @@ Kind: TypeAlias = Literal["summary", "round"]
 Memory: TypeAlias = MutableMapping[str, bytes]
 
 _PLAN, _OWN, _OWN_FORMAT = "plan", "own", "asfusion.own/1"
+_PAID = "private steps"
 
 
 def answer(site: Site, kind: Kind, data: bytes, memory: Memory) -> bytes:
@@ -51,7 +52,10 @@ def answer(site: Site, kind: Kind, data: bytes, memory: Memory) -> bytes:
     _join(site, task.plan, memory)
     if site.personal and _OWN in memory:
         site.take_over(unpack(memory[_OWN], _OWN_FORMAT)[1])
+    site.n_private_steps = max(site.n_private_steps, int(memory.get(_PAID, b"0")))
     update = site.work(task)
+    if site.n_private_steps:
+        memory[_PAID] = str(site.n_private_steps).encode()
     if site.personal:
         memory[_OWN] = pack(_OWN_FORMAT, {}, site.own_weights)
     return update.to_bytes()

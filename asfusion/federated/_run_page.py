@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from asfusion.evaluation._labels import show_number
+from asfusion.federated.privacy import PrivacyStatement
 from asfusion.show import colours, figures, page
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _HEADER = ["site", "rows told of", "first loss", "last loss", "AUC held out", "n
 class RunPage(page.Page):
     """Shows a federated training."""
 
+    model_: Any
     plan_: Any
     rounds_: tuple[Any, ...]
     summary_bytes: Mapping[str, int]
@@ -28,7 +30,11 @@ class RunPage(page.Page):
     @property
     def verdict(self) -> str:
         """What was reached and what left the sites, in sentences."""
-        return f"{_reached(self)} {_left(self)}"
+        told = [_reached(self), _left(self)]
+        if account := getattr(self.model_, "privacy_", None):
+            statement = PrivacyStatement(account)
+            told += [f"Differential privacy: {statement.promise}", statement.gaps]
+        return " ".join(told)
 
     def plot(self, axes: Any = None) -> Axes:
         """Draw how sites learned and how well the model did, round by round.

@@ -12,7 +12,8 @@ from asfusion._warn import warn_user
 from asfusion.exceptions import AsfusionError, ConfigurationError, InputError, TrainingError
 from asfusion.federated._answers import Kind
 from asfusion.federated._bagged import Bagging, is_bagged
-from asfusion.federated.plan import Plan, Weights, describe_model, make_plan
+from asfusion.federated._union import PrivateRounds, account_of, check_rounds, promise_of
+from asfusion.federated.plan import Plan, Weights, check_model, describe_model, make_plan
 from asfusion.federated.result import FederatedRun, Round
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.strategies import FedAvg
@@ -94,6 +95,8 @@ class Coordinator:
         self.exchange = exchange
         self.rounds = check_integer(rounds, "rounds", minimum=1)
         self.epochs = check_integer(epochs, "epochs", minimum=1)
+        check_model(model)
+        check_rounds(model, self.rounds, strategy)
         if strategy is not None and is_bagged(model):
             raise ConfigurationError(_NO_STRATEGY.format(got=type(strategy).__name__))
         self.strategy: Any = (strategy or FedAvg()).start()
@@ -122,6 +125,8 @@ class Coordinator:
         plan = make_plan(self.model, summaries, random_state=self.seed)
         if is_bagged(self.model):
             self.strategy, self.rounds = Bagging(plan).start(), 1
+        elif promise_of(self.model) is not None:
+            self.strategy = PrivateRounds(plan, list(summaries), self.rounds).start()
         else:
             self.strategy.watch(plan.outlook())
         self._joined: set[str] = set()
@@ -138,9 +143,10 @@ class Coordinator:
         scores = sum((one.scores for one in judged.values()), ScoreCounts(()))
         told = {name: len(summary.to_bytes()) for name, summary in summaries.items()}
         n_sent = len(plan.to_bytes())
-        return FederatedRun(
-            plan.model_of(weights), plan, rounds, told, n_sent, self._n_rows, scores
-        )
+        model = plan.model_of(weights)
+        if account := account_of(self.model):
+            model.privacy_ = account
+        return FederatedRun(model, plan, rounds, told, n_sent, self._n_rows, scores)
 
     def _summaries(self, sites: list[str]) -> dict[str, Summary]:
         replies = self.exchange("summary", dict.fromkeys(sites, b""))

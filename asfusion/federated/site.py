@@ -21,6 +21,7 @@ from asfusion.estimators._base import columns_of
 from asfusion.estimators._rows import TrainingRows
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.federated._bagged import is_bagged
+from asfusion.federated._union import check_budget, promise_of, sum_of_site
 from asfusion.federated.plan import Plan, Weights, describe_model
 from asfusion.federated.scores import ScoreCounts
 from asfusion.federated.summary import Summary
@@ -57,6 +58,12 @@ class Site:
         them; this site predicts so, too.
     random_state : int, RandomState, Generator or None
         Which patients are held out.
+
+    Attributes
+    ----------
+    n_private_steps : int
+        Steps of differential privacy that these rows have paid for; more than were promised are
+        refused, whoever asks.
 
     Raises
     ------
@@ -98,11 +105,19 @@ class Site:
         self.units = dict(units or {})
         self.personal = tuple([personal] if isinstance(personal, str) else personal)
         self.own_scaling = own_scaling
+        if self.personal and promise_of(self.model) is not None:
+            msg = (
+                f"personal: expected none with privacy, got {quoted(self.personal)}. All sites "
+                "take each step together."
+            )
+            raise ConfigurationError(msg)
         check_number(holdout, "holdout", minimum=0.0, maximum=0.9)
         frame = self._in_standard_units(self._complete(Frame.read(X)))
         self._target = self.model._target()
         y = self._target.read(y, len(frame))
-        learn, judge = _divided(len(frame), groups, holdout, draw_seed(random_state))
+        patients = None if groups is None else group_labels(groups, len(frame))
+        learn, judge = _divided(len(frame), patients, holdout, draw_seed(random_state))
+        self._patients = None if patients is None else patients[learn]
         self._held_out = frame.take(judge), y[judge]
         self._frame, self._y = frame.take(learn), y[learn]
         if len(self._frame) < 2 * self.min_count:
@@ -112,6 +127,7 @@ class Site:
             )
             raise InputError(msg)
         self.own_weights: dict[str, NDArray[Any]] = {}
+        self.n_private_steps = 0
 
     @public
     def summary(self) -> Summary:
@@ -186,7 +202,7 @@ class Site:
         weights : mapping of str to ndarray
             What all sites start from in this round.
         epochs : int
-            Passes over the rows.
+            Passes over the rows. With privacy, a round is one step instead.
         round : int
             Number of the round, from 0; seeds the order of rows.
         rate : float
@@ -215,15 +231,26 @@ class Site:
         epochs = check_integer(epochs, "epochs", minimum=1)
         model.set_params(max_epochs=epochs, learning_rate=self.model.learning_rate * rate)
         model.seed_ = derive_seed(self._plan.seed, "round", round)
+        private = promise_of(model) is not None
+        if private:
+            check_budget(model, self.n_private_steps)
+            self.n_private_steps += 1
         with progress_shown(False), pulled(model.network_, proximal):
-            learned = model._learn(self._rows, self._modalities)
+            learned = self._learn(model)
         self.own_weights = {
             name: a for name, a in learned.items() if name.startswith(self.personal)
         }
         present = self._present()
-        sent = {name: a for name, a in learned.items() if self._leaves(name, present)}
-        loss = float(model.history_[-1]["loss"])
+        sent = {name: a for name, a in learned.items() if private or self._leaves(name, present)}
+        loss = float("nan") if private else float(model.history_[-1]["loss"])
         return Update(sent, self._n_learned, present, loss, round, self._plan.digest)
+
+    def _learn(self, model: Any) -> dict[str, NDArray[Any]]:
+        """Return weights that have learned, or moved by this site's part of one private step."""
+        if promise_of(model) is not None:
+            return sum_of_site(model, self._rows, self._modalities, self._plan.total.n_rows)
+        learned: dict[str, NDArray[Any]] = model._learn(self._rows, self._modalities)
+        return learned
 
     @public
     def evaluate(self, weights: Weights, X: Any = None, y: Any = None) -> ScoreCounts:
@@ -328,7 +355,9 @@ class Site:
         self._check_known(model, self._y)
         weights = np.ones(len(self._y))
         frame = model._read_X(self._frame.to_native(), reset=False)
-        rows = TrainingRows(frame, self._y, weights, weights, None, np.arange(len(self._y)))
+        rows = TrainingRows(
+            frame, self._y, weights, weights, self._patients, np.arange(len(self._y))
+        )
         rows = replace(rows, y=model.target_.code(rows.y))
         return replace(rows, loss_weight=self._loss_weight(model, rows))
 
@@ -383,7 +412,7 @@ def _divided(
     n_rows: int, groups: Any, holdout: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return positions to learn from and to be judged on; patients stay whole."""
-    patients = np.arange(n_rows) if groups is None else group_labels(groups, n_rows)
+    patients = np.arange(n_rows) if groups is None else groups
     order = np.random.default_rng(seed).permutation(np.unique(patients))
     held = np.isin(patients, order[: round(holdout * len(order))])
     return np.flatnonzero(~held), np.flatnonzero(held)

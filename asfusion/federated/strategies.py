@@ -113,7 +113,7 @@ class FedAvg(Described):
         check_choice(self.how, "how", _HOW)
         if not hasattr(self, "_learned"):
             self.start()
-        self.refused_ = {name: why for name, u in updates.items() if (why := _fault(weights, u))}
+        self.refused_ = {name: why for name, u in updates.items() if (why := fault_of(weights, u))}
         sound = {name: one for name, one in updates.items() if name not in self.refused_}
         if self.how == "guarded":
             self.refused_ |= self._against(weights, sound)
@@ -322,7 +322,7 @@ def _in_common(effects: Mapping[str, Steps]) -> float:
     return max(0.0, max(float(one[np.triu_indices(len(one), 1)].mean()) for one in pairs)) ** 2
 
 
-def _fault(weights: Weights, update: Update) -> str:
+def fault_of(weights: Weights, update: Update) -> str:
     """Return what is wrong with an update, nothing if it can be counted."""
     odd = [name for name, array in update.weights.items() if not _fits(weights, name, array)]
     if odd:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from asfusion._checks import check_integer, check_number
-from asfusion._tokens import Tokens
+from asfusion._tokens import Tokens, is_traced
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._layers import Layer, check_heads
 
@@ -87,7 +87,7 @@ class CrossAttention(Fusion):
     def fuse(self, tokens: Mapping[str, Tokens]) -> Tensor:
         """Return the summary token (B, d_out)."""
         n_rows, device = next(iter(tokens.values())).mask.shape[0], self.summary.device
-        if not self.training and not torch.compiler.is_compiling() and device.type == "cpu":
+        if not self.training and not is_traced() and device.type == "cpu":
             # Nobody attends to a modality that no row of the batch has. In training it stays,
             # so that its weights have a gradient, if one of zeros, in every step; on a GPU, too,
             # which would have to be waited for.

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from asfusion._tokens import Tokens
+from asfusion._tokens import Tokens, is_traced
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._placed import known, sent
 from asfusion.nn.network import Backbone, Inputs
@@ -247,7 +247,7 @@ def read_windows(read: Read, ids: Tensor, mask: Tensor, host: Tensor | None = No
     n_rows, n_windows, length = ids.shape
     flat_ids = ids.reshape(n_rows * n_windows, length)
     flat_mask = mask.reshape(n_rows * n_windows, length)
-    if torch.compiler.is_compiling():
+    if is_traced():
         tokens = read(flat_ids, flat_mask)
     else:  # windows that a row does not have cost nothing
         flat_host = host.reshape(n_rows * n_windows, length)
@@ -272,7 +272,7 @@ def read_buckets(read: Read, ids: Tensor, mask: Tensor, host: Tensor) -> Tokens:
     Rows are not reordered between batches: every batch stays a random one, and only what is
     computed of it changes.
     """
-    if torch.compiler.is_compiling():  # an exported graph must not depend on the data
+    if is_traced():  # an exported graph must not depend on the data
         return read(ids, mask)
     if len(ids) < 2:
         return read(*trim_padding(ids, mask, host))

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from asfusion._tokens import Tokens
+from asfusion._tokens import Tokens, is_traced
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._placed import known
 from asfusion.nn.network import Backbone, Inputs
@@ -378,7 +378,7 @@ class _Waves(nn.Module):
 
 def _trim(inputs: Inputs) -> Inputs:
     """Return inputs without the places that are padding in every row."""
-    if torch.compiler.is_compiling():
+    if is_traced():
         return inputs  # an exported graph must not depend on the data
     mask = known(inputs, "mask")
     length = max(1, int(mask.sum(dim=1).amax())) if len(mask) else 1

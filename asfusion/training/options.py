@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from asfusion._described import Described
 from asfusion.nn._asked import Precision
@@ -77,6 +77,10 @@ class TrainingOptions(Described):
     compile : bool
         Whether torch compiles backbones before they learn: slow to begin with, worth it for
         long runs on a GPU. Needs a compiler on the machine.
+    privacy : asfusion.federated.DifferentialPrivacy, optional
+        Learn by steps that bound what weights tell of any one patient [9]_: without dropout,
+        blending of rows and early stopping, and with nothing that lets rows of a batch see each
+        other. ``privacy_`` of the fitted model holds what was spent.
 
     References
     ----------
@@ -97,6 +101,8 @@ class TrainingOptions(Described):
        Modality", ICCV 2025. https://doi.org/10.48550/arXiv.2507.19264
     .. [8] Wang, Tran, Feiszli, "What Makes Training Multi-Modal Classification Networks Hard?",
        CVPR 2020. https://doi.org/10.1109/CVPR42600.2020.01271
+    .. [9] Abadi et al., "Deep Learning with Differential Privacy", CCS 2016.
+       https://doi.org/10.1145/2976749.2978318
 
     Examples
     --------
@@ -128,6 +134,7 @@ class TrainingOptions(Described):
         unimodal_losses: float | Literal["gradient_blend"] = 1.0,
         precision: Precision = "auto",
         compile: bool = False,  # as torch calls it
+        privacy: Any = None,
     ) -> None:
         self.weight_decay = weight_decay
         self.warmup = warmup
@@ -146,3 +153,4 @@ class TrainingOptions(Described):
         self.unimodal_losses = unimodal_losses
         self.precision: Precision = precision
         self.compile = compile
+        self.privacy = privacy

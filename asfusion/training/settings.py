@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
-from asfusion._checks import check_choice, check_integer, check_number
+from asfusion._checks import check_choice, check_integer, check_number, quoted
 from asfusion.exceptions import ConfigurationError
 from asfusion.nn._asked import Precision
 from asfusion.nn._device import resolve_device
@@ -19,6 +19,13 @@ from asfusion.training.options import (
 
 # Where several modalities are fused; chosen inside training folds (`benchmarks/choose_joint.py`).
 _DROPOUT, _MIXUP = 0.3, 0.4
+
+# What private steps can do of each option.
+_PRIVATE: Final[dict[str, tuple[Any, ...]]] = {
+    "mixup": ("auto", 0), "objective": (None,), "schedule": ("cosine",), "head_first": (0,),
+    "progressive_resizing": (False,), "average_weights": (None,), "initialise": (None,),
+    "compile": (False,), "precision": ("auto", "float32", "float64"),
+}  # fmt: skip
 
 ClassLoss: TypeAlias = Literal["cross_entropy", "focal"]
 
@@ -50,7 +57,7 @@ class TrainingSettings:
         Least seconds between two checkpoints (the last epoch is always written).
     weight_decay, warmup, clip_norm, dropout, validation_fraction, patience, mixup, objective, \
 schedule, head_first, layer_decay, progressive_resizing, average_weights, initialise, \
-unimodal_losses, precision, compile
+unimodal_losses, precision, compile, privacy
         As in `TrainingOptions`.
     """
 
@@ -80,6 +87,7 @@ unimodal_losses, precision, compile
     unimodal_losses: float | Literal["gradient_blend"] = 1.0
     precision: Precision = "auto"
     compile: bool = False
+    privacy: Any = None
 
     def __post_init__(self) -> None:
         """Check every value, so that no run starts with a bad one."""
@@ -97,7 +105,20 @@ unimodal_losses, precision, compile
         check_number(held_out, "validation_fraction", minimum=0, maximum=0.5, exclusive=True)
         check_choice(self.precision, "precision", ("auto", "float32", "float64", "bfloat16"))
         self._check_recipe()
+        if self.privacy is not None:
+            self._check_private()
         resolve_device(self.device)
+
+    def _check_private(self) -> None:
+        """Refuse what lets rows see each other, or would look at them once more."""
+        odd = [name for name, fits in _PRIVATE.items() if getattr(self, name) not in fits]
+        odd += ["unimodal_losses"] * (self.unimodal_losses == "gradient_blend")
+        if odd:
+            msg = (
+                f"privacy: expected training without {quoted(odd)}, by which rows are blended, "
+                "looked at once more, or learned from in another way. Leave that out."
+            )
+            raise ConfigurationError(msg)
 
     def mixup_of(self, n_modalities: int) -> float:
         """Return the parameter by which rows of so many modalities are blended."""
