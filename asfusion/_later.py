@@ -1,4 +1,4 @@
-"""torch, imported once something of it is asked for: tables and forests do without it."""
+"""Packages that are imported once something of them is asked for: tables do without torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import streamlit as streamlit
     import torch as torch
 else:
 
@@ -19,4 +20,5 @@ else:
             return found
 
     # Not `importlib.util.LazyLoader`: it is not safe in threads before Python 3.12.
+    streamlit = _Later("streamlit")
     torch = _Later("torch")

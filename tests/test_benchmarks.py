@@ -217,7 +217,7 @@ def test_names_become_files():
 
 def test_every_benchmark_is_in_the_runner_and_there():
     listed = {bench.script for bench in runner.BENCHES}
-    helpers = {"run.py", "planted_letters.py", "_datasets.py"}
+    helpers = {"__init__.py", "run.py", "planted_letters.py", "_datasets.py"}
     helpers |= {"_federated_study.py", "_federated_privacy.py"}
     assert {file.name for file in FOLDER.glob("*.py")} - helpers <= listed
     assert all((FOLDER / script).exists() for script in listed)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
+from asfusion._later import streamlit as st
 from asfusion._tables import read_table
 from asfusion.exceptions import AsfusionError
 from asfusion.explanation._attribution import PRESENCE
@@ -53,15 +53,21 @@ def main() -> None:
         _limits(Path(settings["report"]))
 
 
-@st.cache_resource(show_spinner="Reading the model ...")
 def _served(path: str, units: str, background: str | None) -> Answering:
+    """Return the model, read once for all who look."""
+    found: Answering = st.cache_resource(show_spinner="Reading the model ...")(_read)(
+        path, units, background
+    )
+    return found
+
+
+def _read(path: str, units: str, background: str | None) -> Answering:
     rows = None if background is None else read_table(Path(background))
     return Answering.read(Path(path), json.loads(units), rows)
 
 
-@st.cache_resource(show_spinner=False)
 def _finder(path: str) -> Any:
-    return load(path)
+    return st.cache_resource(show_spinner=False)(load)(path)
 
 
 # -- entering ---------------------------------------------------------------------------------
@@ -220,4 +226,5 @@ def _limits(report: Path) -> None:
         st.iframe(report.read_text(encoding="utf-8"), height=900)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Measurements of asfusion; each file is a script of its own."""
