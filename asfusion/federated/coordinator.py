@@ -186,7 +186,8 @@ class Coordinator:
         self, plan: Plan, weights: Weights, history: list[Round], sites: list[str]
     ) -> dict[str, Update]:
         """Return what sites say of the last weights; none is asked if none holds rows out."""
-        if not any(one.bins for record in history for one in record.before.values()):
+        held = any(one.bins for record in history for one in record.before.values())
+        if not held and not is_bagged(self.model):  # whose sites judge nothing before they send
             return {}
         return self._round(plan, weights, self.rounds, sites, 0)[0]
 
