@@ -17,7 +17,7 @@ _FEWEST = 16  # characters of a token that nobody guesses
 def add_serve(commands: Any) -> None:
     """Add the command."""
     serve = commands.add_parser("serve", help="answer for a saved model over HTTP")
-    serve.add_argument("model", type=Path, help="folder of a saved model")
+    serve.add_argument("model", type=Path, help="folder of a saved model, or exported file")
     serve.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     serve.add_argument("--port", type=int, default=8000)
     words = f"file with the token that clients send; or the variable {_TOKEN}"

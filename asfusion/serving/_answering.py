@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import math
 import warnings
@@ -16,7 +17,6 @@ import polars
 from asfusion._frames import Frame
 from asfusion.bundle.folder import MANIFEST
 from asfusion.exceptions import AsfusionWarning, BundleError, ConfigurationError
-from asfusion.persistence import load
 from asfusion.serving._columns import answers
 from asfusion.serving._fields import Field, fields_of
 from asfusion.serving._rows import Rows, as_table
@@ -53,11 +53,11 @@ class Answering:
     def read(cls, path: Path, units: Mapping[str, str], background: Any = None) -> Answering:
         """Return a saved model, ready to answer."""
         before = digest_at(path)
-        model = load(path)
+        model = _opened(path)
         if digest_at(path) != before:  # it was saved over while it was read
             return cls.read(path, units, background)
         if not hasattr(model, "predict"):
-            msg = f"serve: expected a saved model that predicts, got {type(model).__name__}."
+            msg = f"serve: expected a model that predicts, got {type(model).__name__}."
             raise ConfigurationError(msg)
         return cls(model, before, units, background)
 
@@ -76,6 +76,11 @@ class Answering:
         """Return predictions as a table, with the columns that `asfusion predict` writes."""
         with _quiet():
             return polars.DataFrame({"row": range(1, len(table) + 1)} | answers(self.model, table))
+
+    @property
+    def explains(self) -> bool:
+        """Whether the model can be taken apart: an exported one, or one that wraps, cannot."""
+        return hasattr(type(self.model), "_explained_as")
 
     def explain(self, rows: Rows) -> dict[str, Any]:
         """Return what each modality, and each column or word, added to each prediction."""
@@ -119,13 +124,36 @@ class Answering:
         return [name for name in self.modalities if name not in known]
 
 
-def digest_at(path: Path) -> str:
-    """Return the digest of a saved model, which its manifest carries; nothing else is read."""
+def _opened(path: Path) -> Any:
+    """Return a saved model, or an exported one, which needs less to be there."""
+    if path.is_file():
+        from asfusion.serving.onnx_model import OnnxModel
+
+        return OnnxModel(path)
+    from asfusion.persistence import load
+
+    return load(path)
+
+
+def stamp_of(path: Path) -> tuple[int, ...]:
+    """Return what changes when a model is saved over, without reading it; nothing of none."""
     try:
+        held = (path if path.is_file() else path / MANIFEST).stat()
+    except OSError:
+        return ()
+    return held.st_mtime_ns, held.st_size, held.st_ino
+
+
+def digest_at(path: Path) -> str:
+    """Return the digest that a model has: a saved one's manifest carries it."""
+    try:
+        if path.is_file():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         with (path / MANIFEST).open("rb") as file:
             return str(json.loads(file.read(1 << 24))["sha256"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        msg = "serve: expected the folder of a saved model, got none or an unreadable one."
+        msg = "serve: expected a saved or an exported model, got none or an unreadable one."
         raise BundleError(msg) from None
 
 

@@ -34,7 +34,7 @@ def answers(model: Any, X: Any, times: Sequence[float] | None = None) -> dict[st
         raise ConfigurationError(f"--times: expected a model of times to an event, got {got}.")
     predicted = model.predict(X)
     found = {"predicted": predicted} if predicted.ndim == 1 else {}
-    if hasattr(model, "predict_proba"):
+    if hasattr(model, "predict_proba") and getattr(model, "classes_", ()) is not None:
         names = getattr(model, "classes_", None)
         names = model.target_.columns() if names is None else names
         shares = zip(names, model.predict_proba(X).T, strict=True)

@@ -75,7 +75,7 @@ def fields_of(model: Any, units: Mapping[str, str] | None = None) -> tuple[Field
 
     Parameters
     ----------
-    model : fitted estimator
+    model : fitted estimator or OnnxModel
         Any that `asfusion.load` returns and that predicts.
     units : mapping of str to str, optional
         Units of columns of numbers.
@@ -107,6 +107,9 @@ def levels_of(model: Any) -> list[str]:
 
 
 def _told(model: Any) -> Iterable[Field]:
+    if hasattr(model, "_reads"):  # an exported file, which has no encoders
+        yield from (Field(*told) for told in model._reads())
+        return
     encoders = encoders_within(model)
     for modality, encoder in encoders.items():
         if encoder.kind == "table":

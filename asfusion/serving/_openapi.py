@@ -57,6 +57,7 @@ _FAILURES = {
     "413": "More bytes or rows than are read.",
     "415": "Another type of content.",
     "422": "Rows that are not as the schema says; with the places.",
+    "501": "Asked of `/explain`: this model cannot be taken apart.",
     "503": "Too many requests wait, or no model is loaded.",
     "504": "No answer in time.",
 }

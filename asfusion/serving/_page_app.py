@@ -170,7 +170,7 @@ def _shown(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
 
 
 def _why(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
-    if not hasattr(type(served.model), "_explained_as"):
+    if not served.explains:
         st.info("A model within another one is not taken apart: serve the inner one for that.")
         return
     with st.spinner("Asking what moved it ..."):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +159,20 @@ class OnnxModel:
         if self.classes_ is not None:
             return np.asarray(self.classes_[called])
         return outputs if self._schema.is_matrix else outputs[:, 0]
+
+    def _reads(self) -> Iterator[tuple[str, Any, str, None, tuple[str, ...]]]:
+        """Return each column: its name, kind, modality, no unit, and levels."""
+        told = {one.name: one for one in (*self._schema.numbers, *self._schema.texts)}
+        kinds = {"terms": "text", "pieces": "text", "image": "image"}
+        read = {name: content for content in self._schema.contents for name in content.columns}
+        for name in self._schema.columns:
+            if name in read:
+                yield name, kinds[read[name].kind], read[name].key, None, ()
+            elif name in told:
+                kind = "category" if told[name].levels else told[name].kind
+                yield name, kind, "table", None, told[name].levels
+            else:
+                yield name, "empty", "", None, ()
 
     def _asked(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return outputs (N, K), and the place (N,) of the class that each row is called."""

@@ -20,7 +20,7 @@ from asfusion._checks import check_integer, check_number
 from asfusion._door import public
 from asfusion._optional import import_optional
 from asfusion.exceptions import AsfusionError, ConfigurationError, InputError
-from asfusion.serving._answering import Answering, digest_at
+from asfusion.serving._answering import Answering, digest_at, stamp_of
 from asfusion.serving._openapi import PARQUET, openapi_of, schema_of
 from asfusion.serving._queue import BusyError, Waiting
 from asfusion.serving._rows import (
@@ -109,7 +109,7 @@ def make_app(
     Parameters
     ----------
     path : str or Path
-        Folder of a saved model.
+        Folder of a saved model, or a file that `asfusion.export` wrote.
     token : str, optional
         What clients send as ``Authorization: Bearer ...``; nothing is asked for without it.
     hosts : tuple of str
@@ -206,19 +206,24 @@ class Service:
             log("stopped")
 
     async def _look(self) -> None:
-        failed = ""
+        seen: tuple[int, ...] = ()
         while True:
             await asyncio.sleep(_LOOK_S)
+            if (stamp := stamp_of(self.path)) in (seen, ()):
+                continue
             try:
                 now = digest_at(self.path)
             except AsfusionError:
                 continue  # between two saves, or gone: what is loaded goes on
-            if now in (self.answering.digest, failed):
+            before, seen = seen, stamp
+            if now == self.answering.digest:
                 continue
             try:
                 newer = await self._slowly(self._read)
+            except BusyError:
+                seen = before  # another look a second later
+                continue
             except Exception as error:
-                failed = now
                 self.counts.reloads.labels("failed").inc()
                 log("reload failed", error=type(error).__name__)
                 continue
@@ -360,6 +365,10 @@ class Service:
     async def explain(self, request: Request) -> Response:
         """Say what moved the predictions of a few rows."""
         answering = self.answering
+        if not answering.explains:
+            refuse(
+                "model", "one that can be taken apart: not exported, and not within another", 501
+            )
         rows = await self._rows(request, answering, _MOST_EXPLAINED)
         return _json(await self._slowly(lambda: answering.explain(rows)))
 

@@ -244,7 +244,7 @@ def test_units_of_what_is_no_number_are_refused(path: Path) -> None:
 
 
 def test_no_model_is_told(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="expected the folder of a saved model"):
+    with pytest.raises(BundleError, match="expected a saved or an exported model"):
         make_app(tmp_path)
 
 
@@ -407,3 +407,20 @@ def test_a_model_that_is_unsure_abstains(tmp_path: Path) -> None:
     assert [len(row["set"]) for row in told] == sets.sum(axis=1).tolist()
     assert [row["abstains"] for row in told] == (sets.sum(axis=1) != 1).tolist()
     assert any(row["abstains"] for row in told)
+
+
+def test_an_exported_file_is_served_too(tmp_path: Path) -> None:
+    pytest.importorskip("skl2onnx", reason="the extra onnx is not installed")
+    model = fitted()
+    file = af.export(model, tmp_path / "model.onnx")
+    X, _ = rows(8, seed=12)
+    with TestClient(make_app(file)) as client:
+        told = client.post("/predict", json=as_json(X)).json()
+        assert client.post("/explain", json=as_json(X)).status_code == 501
+        kinds = {one["name"]: one["kind"] for one in client.get("/schema").json()["columns"]}
+    said = [row["probabilities"]["yes"] for row in told["rows"]]
+    np.testing.assert_allclose(said, model.predict_proba(X)[:, 1], atol=1e-6)
+    assert told["digest"] == af.serving.OnnxModel(file).digest
+    assert kinds == {
+        "crp": "number", "b27": "boolean", "seen": "date", "sex": "category", "note": "text"
+    }  # fmt: skip
