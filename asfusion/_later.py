@@ -15,6 +15,8 @@ else:
         """Stands for a module until something of it is asked for."""
 
         def __getattr__(self, name: str) -> Any:
+            if name.startswith("__") and name != "__version__":
+                raise AttributeError(name)  # who looks what kind of object this is needs no package
             found = getattr(importlib.import_module(self.__name__), name)
             self.__dict__[name] = found  # the next time without a detour
             return found

@@ -74,7 +74,7 @@ class PrivacyAudit(page.Page):
     >>> import asfusion as af
     >>> cohort = af.datasets.make_axspa_cohort(80, modalities=["labs"], random_state=0)
     >>> X, y = cohort.X, cohort.y
-    >>> model = af.EarlyFusionClassifier({"labs": af.TabularEncoder(["crp", "esr"])}, verbose=0)
+    >>> model = af.EarlyFusionClassifier({"labs": af.TabularEncoder(["age", "crp"])}, verbose=0)
     >>> audit = af.federated.privacy_audit(
     ...     model.fit(X[:40], y[:40]), X[:40], y[:40], X[40:], y[40:], n_shadows=4, verbose=0
     ... )

@@ -141,7 +141,8 @@ def make_app(
     >>> import tempfile, numpy as np, pandas as pd, asfusion as af
     >>> from starlette.testclient import TestClient
     >>> X = pd.DataFrame({"crp": np.arange(40.0), "esr": 1.0})
-    >>> model = af.EarlyFusionClassifier(verbose=0).fit(X, X["crp"] > 20)
+    >>> labs = {"labs": af.TabularEncoder(["crp", "esr"])}
+    >>> model = af.EarlyFusionClassifier(labs, verbose=0).fit(X, np.arange(40) > 20)
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     app = af.serving.make_app(model.save(folder + "/model.asf"))
     ...     with TestClient(app) as client:

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import polars as pl
 import pytest
 import torch
 from sklearn.base import is_classifier
@@ -99,10 +98,7 @@ def test_a_duplicated_column(family):
 
 
 @every_family
-def test_lazy_frames_and_other_containers(family):
-    X, y = table()
-    if "Late" in family.__name__:  # the others read it in pieces
-        fails(family, pl.from_pandas(X).lazy(), y, r"lazy LazyFrame\. Call \.collect\(\)")
+def test_other_containers(family):
     with pytest.raises(InputError, match="a pandas or polars DataFrame or a 2-D array, got dict"):
         make(family).fit({"crp": [1.0, 2.0]}, [0, 1])
 
