@@ -10,7 +10,6 @@ from typing import Any
 from asfusion.exceptions import ConfigurationError
 
 _TOKEN = "ASFUSION_TOKEN"
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FEWEST = 16  # characters of a token that nobody guesses
 
 
@@ -98,10 +97,12 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _token(options: argparse.Namespace) -> str | None:
     """Return the secret; others than this machine are never answered without one."""
+    from asfusion.serving.service import LOOPBACK
+
     token = os.environ.get(_TOKEN)
     if options.token_file is not None:
         token = options.token_file.read_text().strip()
-    if token is None and options.host not in _LOOPBACK:
+    if token is None and options.host not in LOOPBACK:
         msg = (
             "--token-file: expected a file with a token beside a --host that others reach, got "
             "none. Make one: openssl rand -hex 32 > token"

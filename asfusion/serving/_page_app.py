@@ -17,11 +17,11 @@ from asfusion.explanation._attribution import PRESENCE
 from asfusion.persistence import load
 from asfusion.serving._answering import Answering
 from asfusion.serving._fields import Field
+from asfusion.serving._page import SETTINGS
 from asfusion.serving._rows import Rows, as_told
 from asfusion.serving._sentences import concluded, moved, plain
 from asfusion.show.page import page
 
-SETTINGS = "ASFUSION_PAGE"
 _NOT_A_DEVICE = (
     "Research, not a medical device. Do not base a decision about a patient on this page."
 )

@@ -46,7 +46,7 @@ _MOST_EXPLAINED = 8
 _MOST_PARTS = 200
 _MOST_SLOW = 8  # tables and explanations that wait
 _MOST_BODIES = 4  # of the largest size, in memory at once
-_LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
+LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 
 
 @dataclass(frozen=True)
@@ -448,4 +448,4 @@ def hosts_of(host: str) -> tuple[str, ...]:
     One that only this machine reaches answers only to this machine's own names, so that no page
     in a browser can ask it under a name of its own.
     """
-    return _LOOPBACK if host in _LOOPBACK else ()
+    return LOOPBACK if host in LOOPBACK else ()
