@@ -46,13 +46,12 @@ def read_outlines(
     rows = {key: number for number, key in enumerate(keys)}
     masks = [np.zeros((len(names), side, side), np.uint8) for _ in keys]
     films = [rows.get(key_of_cell(c, r, root)) for r, c in enumerate(frame.cells("film"))]
-    taught = [row for row, film in enumerate(films) if film is not None]
+    taught = [(row, film) for row, film in enumerate(films) if film is not None]
     regions, codes = frame.strings("region"), frame.numbers("code")
     cells = read_cells(frame.cells("mask"), root)
-    given = [_given(cells[row], row) for row in taught]
-    for row, read in zip(taught, read_films(given, _labels, "Reading masks"), strict=True):
-        film = films[row]
-        assert film is not None
+    given = [_given(cells[row], row) for row, _ in taught]
+    found = read_films(given, _labels, "Reading masks")
+    for (row, film), read in zip(taught, found, strict=True):
         if isinstance(read, ImageReadError):
             raise ImageReadError(f"annotations, row {row}: {read}")
         own = _checked(read, codes[row], places[film], row)
