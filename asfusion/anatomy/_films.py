@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, TypeVar
 
 from asfusion._cells import is_known
@@ -72,7 +72,7 @@ def digest_of(film: Film) -> str | None:
 
 def read_films(
     films: Sequence[Film], work: Callable[[Original], T], what: str
-) -> Iterator[T | ImageReadError]:
+) -> Generator[T | ImageReadError, None, None]:
     """Yield what `work` makes of each film, in order, or what is wrong with the film.
 
     The film itself is let go: a column of them may not fit into memory.

@@ -6,6 +6,7 @@ Dimensions: R regions, H W a film, S side of the square.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,13 @@ def read_outlines(
     regions, codes = frame.strings("region"), frame.numbers("code")
     cells = read_cells(frame.cells("mask"), root)
     given = [_given(cells[row], row) for row, _ in taught]
-    found = read_films(given, _labels, "Reading masks")
-    for (row, film), read in zip(taught, found, strict=True):
-        if isinstance(read, ImageReadError):
-            raise ImageReadError(f"annotations, row {row}: {read}")
-        own = _checked(read, codes[row], places[film], row)
-        masks[film][names.index(str(regions[row]))] = _squared(own, places[film], side)
+    # Closed here where a mask is refused: what is not read yet is dropped at once.
+    with closing(read_films(given, _labels, "Reading masks")) as found:
+        for (row, film), read in zip(taught, found, strict=True):
+            if isinstance(read, ImageReadError):
+                raise ImageReadError(f"annotations, row {row}: {read}")
+            own = _checked(read, codes[row], places[film], row)
+            masks[film][names.index(str(regions[row]))] = _squared(own, places[film], side)
     return masks
 
 
