@@ -9,6 +9,7 @@ from . import foundation as foundation
 from . import fusion as fusion
 from . import genomics as genomics
 from . import imaging as imaging
+from . import io as io
 from . import notes as notes
 from . import serving as serving
 from . import sites as sites

@@ -33,12 +33,13 @@ ROOMS = (
     "genomics",
     "notes",
     "imaging",
+    "io",
     "serving",
     "sites",
     "targets",
 )
 STUBS = {"asfusion": PACKAGE, **{f"asfusion.{room}": PACKAGE / room for room in ROOMS}}
-NAMES_AT_MOST = 67
+NAMES_AT_MOST = 68
 
 
 def stub_names(package: str) -> dict[str, str]:
