@@ -195,6 +195,8 @@ def _evaluation(report: ReportPage) -> Section:
     rows += [(f"Share of class {name}", show_number(share)) for name, share in shares]
     if report.threshold is not None:
         rows.append(("Threshold", threshold_of(report)))
+    if report.privacy:
+        rows.append(("Privacy audit", report.privacy))
     rows += [("Intervals", intervals_of(report)), ("Computed by", f"asfusion {report.version}")]
     return Section("This evaluation", ("", "as judged"), tuple(rows))
 

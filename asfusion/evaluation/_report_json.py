@@ -60,6 +60,8 @@ def read_fields(text: str) -> dict[str, Any]:
     state |= {k: tuple(state[k]) for k in ("classes", "shares", "mic", "order")}
     spread = state.get("threshold_range")
     state["threshold_range"] = spread and (float(spread[0]), float(spread[1]))
+    if not isinstance(state.setdefault("privacy", ""), str):
+        raise ValueError
     audit = state.get("subgroups")
     state["subgroups"] = audit and SubgroupAudit._from_state(audit)
     return state

@@ -178,6 +178,8 @@ def _remarks(report: ReportPage) -> list[str]:
             f"By modalities present, numbers below {FEWEST} are not shown, nor one from which such "
             "a number would follow."
         )
+    if report.privacy:
+        remarks.append(f"Privacy: {report.privacy}")
     if report.mic:
         sizes = ", ".join(f"{size:g}" for size in report.mic)
         remarks.append(f"Minimal important change: {sizes}, in the units of y.")

@@ -30,6 +30,7 @@ class Reported:
     scores: Mapping[str, Interval]
     curves: Mapping[str, Any]
     version: str
+    privacy: str
 
 
 def shown_thresholds(report: Reported, digits: int = 6) -> list[str]:

@@ -87,6 +87,8 @@ class Report(ReportPage):
         None where there is one for all rows.
     subsets : tuple of Subset
         The first score with every set of modalities, if it was asked for.
+    privacy : str
+        What a privacy audit of the model found; empty without one.
 
     Examples
     --------
@@ -119,6 +121,7 @@ class Report(ReportPage):
     subgroups: SubgroupAudit | None = None
     threshold_range: tuple[float, float] | None = None
     subsets: tuple[Subset, ...] = ()
+    privacy: str = ""
 
     def to_frame(self, part: FramePart = "scores") -> pd.DataFrame:
         """Return the scores, or a curve, as a pandas DataFrame.
@@ -268,6 +271,7 @@ def evaluate(
     subgroups: Any = None,
     subsets: bool | Sequence[Sequence[str]] = False,
     bands: Mapping[str, Any] | None = None,
+    privacy_audit: Any = None,
     n_bootstrap: int = 2000,
     confidence: float = 0.95,
     random_state: RandomState = 0,
@@ -319,6 +323,9 @@ def evaluate(
         the sets to ask about. True is for up to six modalities, each set a prediction of all rows.
     bands : dict of str to sequence of float, optional
         Edges by which a factor of numbers among `subgroups` is cut.
+    privacy_audit : PrivacyAudit, optional
+        What `asfusion.federated.privacy_audit` found of this model; its verdict is told with the
+        scores.
     n_bootstrap : int
         Number of bootstrap replicates.
     confidence : float
@@ -362,6 +369,7 @@ def evaluate(
     """
     check_integer(n_bootstrap, "n_bootstrap", minimum=1)
     check_confidence(confidence)
+    verdict = _verdict_of(privacy_audit)
     judged = judge(model, X, y, groups, classes)
     seed = draw_seed(random_state)
     rules = read_rules(
@@ -377,11 +385,19 @@ def evaluate(
     options: dict[str, Any] = {"n_bootstrap": n_bootstrap, "confidence": confidence, "seed": seed}
     presence = {} if X is None else read_presence(model, X)
     factors = None if subgroups is None else read_factors(subgroups, X, model, len(judged), bands)
-    report = make_report(judged, rules, presence, factors, **options)
+    report = replace(make_report(judged, rules, presence, factors, **options), privacy=verdict)
     if subsets is False:
         return report
     asked = score_subsets(model, X, y, groups, classes, subsets, report.patterns, options)
     return replace(report, subsets=asked)
+
+
+def _verdict_of(audit: Any) -> str:
+    verdict = "" if audit is None else getattr(audit, "verdict", None)
+    if isinstance(verdict, str):
+        return verdict
+    msg = "privacy_audit: expected what asfusion.federated.privacy_audit returned, got a "
+    raise ConfigurationError(f"{msg}{type(audit).__name__}.")
 
 
 def make_report(

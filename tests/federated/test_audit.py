@@ -57,6 +57,18 @@ def test_what_learns_nothing_betrays_nothing_and_what_knows_by_heart_does(
     assert "LiRA" in audit._repr_html_()
 
 
+def test_a_report_and_its_card_tell_what_the_audit_found(audit: PrivacyAudit) -> None:
+    report = af.evaluate([0.1, 0.4, 0.6, 0.8], y=[0, 1, 0, 1], privacy_audit=audit, n_bootstrap=20)
+    for text in (repr(report), report._repr_html_(), str(report.model_card()).replace("\\", "")):
+        assert audit.verdict in text
+    assert type(report).from_json(report.to_json()).privacy == audit.verdict
+    forged = report.to_json().replace(f'"privacy": "{audit.verdict}"', '"privacy": 3')
+    with pytest.raises(InputError, match=r"Report\.from_json"):
+        type(report).from_json(forged)
+    with pytest.raises(ConfigurationError, match="privacy_audit: expected what"):
+        af.evaluate([0.1, 0.8], y=[0, 1], privacy_audit="fine", n_bootstrap=20)
+
+
 def test_an_audit_that_sees_nothing_says_so(audit: PrivacyAudit) -> None:
     blind = privacy_audit(
         Constant().fit(*IN), *IN, *OUT, n_shadows=4, control=Constant(), verbose=0
