@@ -40,14 +40,9 @@ def calibration(judged: Judged, *, n_bootstrap: int, confidence: float, seed: in
     n_bins = min(10, len(judged) // _PER_BIN)
     if n_bins < 2:
         return plain(predicted=[], observed=[], low=[], high=[])
-    bins = np.empty(len(judged), dtype=np.int64)
-    bins[np.argsort(judged.predicted, kind="stable")] = (
-        np.arange(len(judged)) * n_bins // len(judged)
-    )
     # Equal predictions belong into one bin: the last of those that they would spread over.
-    for value in np.unique(judged.predicted):
-        same = judged.predicted == value
-        bins[same] = bins[same].max()
+    last = np.searchsorted(np.sort(judged.predicted), judged.predicted, side="right") - 1
+    bins = last * n_bins // len(judged)
     kept = [rows for rows in (np.flatnonzero(bins == b) for b in range(n_bins)) if len(rows)]
     sums = np.zeros((judged.n_groups, 2 * len(kept)))
     for number, rows in enumerate(kept):

@@ -74,6 +74,7 @@ class Grouped:
     def __init__(self, n_rows: int, groups: NDArray[np.int64] | None) -> None:
         self.groups = np.arange(n_rows) if groups is None else groups
         self.n_groups = int(self.groups.max()) + 1
+        self.sizes = np.bincount(self.groups, minlength=self.n_groups).astype(np.float64)
 
     def sums(self, columns: Sequence[Floats]) -> Floats:
         """Return the sum of each column over the rows of each group, (n_groups, K)."""
@@ -93,11 +94,9 @@ class Calibrated(Grouped):
 
         Chance is how far the gaps of each replicate lie from those of the rows.
         """
-        size = np.bincount(self.groups, minlength=self.n_groups).astype(np.float64)
-        as_is = self._gaps.sum(axis=0) / size.sum()
-        return np.asarray(
-            np.abs(divide(counts @ self._gaps, (counts @ size)[:, None]) - as_is).sum(axis=1)
-        )
+        as_is = self._gaps.sum(axis=0) / self.sizes.sum()
+        drawn = divide(counts @ self._gaps, (counts @ self.sizes)[:, None])
+        return np.asarray(np.abs(drawn - as_is).sum(axis=1))
 
 
 class BinaryScorer(Calibrated):
