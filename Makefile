@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check environment test-federated audit lint types layers docs floors format bench bench-peers clean
+.PHONY: help demo test check environment test-federated test-cluster audit lint types layers docs floors format bench bench-peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -26,6 +26,7 @@ help:
 	@echo "make test     install, then lint, types, layers, docs and tests, as CI does"
 	@echo "make check    the same checks without the documentation, and the tests that find most for the least"
 	@echo "make test-federated   a study over Flower on loopback, in an environment of its own"
+	@echo "make test-cluster     boards on two local workers of Dask and of Ray, in another"
 	@echo "make lint | types | layers | docs | audit | floors     one of those checks alone"
 	@echo "make format   rewrite the code in the one style"
 	@echo "make bench    run all benchmarks (an hour and more; python benchmarks/run.py --list)"
@@ -79,20 +80,21 @@ environment: $(VENV)/.dev
 		if importlib.util.find_spec('torchvision') else 0)"
 	$(BIN)/python -m pip check --disable-pip-version-check
 
-# Flower wants other versions of some packages: they stand in an environment of their own, which
-# finds all else, and asfusion, in the first.
-FEDERATED := $(VENV)/federated/bin
-
-$(VENV)/.federated: .ci/federated-lock.txt $(VENV)/.dev
-	$(BIN)/python -m venv $(VENV)/federated
-	$(FEDERATED)/python -m pip install -qq --no-compile --disable-pip-version-check --no-deps --require-hashes -r $<
+# Flower wants other versions of some packages, and Dask and Ray are more than most need: each
+# stands in an environment of its own, which finds all else, and asfusion, in the first.
+$(VENV)/.beside-%: .ci/%-lock.txt $(VENV)/.dev
+	$(BIN)/python -m venv $(VENV)/$*
+	$(VENV)/$*/bin/python -m pip install -qq --no-compile --disable-pip-version-check --no-deps --require-hashes -r $<
 	@packages="import sysconfig; print(sysconfig.get_path('purelib'))"; \
 	echo "import site; site.addsitedir('$$($(BIN)/python -c "$$packages")')" \
-		> "$$($(FEDERATED)/python -c "$$packages")/first.pth"
+		> "$$($(VENV)/$*/bin/python -c "$$packages")/first.pth"
 	@touch $@
 
-test-federated: $(VENV)/.federated
-	$(FEDERATED)/python -m pytest -q tests/federated/test_flower.py tests/federated/test_superlink.py
+test-federated: $(VENV)/.beside-federated
+	$(VENV)/federated/bin/python -m pytest -q tests/federated/test_flower.py tests/federated/test_superlink.py
+
+test-cluster: $(VENV)/.beside-cluster
+	$(VENV)/cluster/bin/python -m pytest -q tests/test_cluster.py
 
 # Known holes, licences and hashes of what is installed, and a list of it all (an SBOM). The tools
 # stand apart: what they need is no part of what is tested.

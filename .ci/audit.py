@@ -20,7 +20,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = ("lock.txt", ".ci/torch-lock.txt", ".ci/audit-lock.txt", ".ci/federated-lock.txt")
+LOCKS = (
+    "lock.txt",
+    *(f".ci/{part}-lock.txt" for part in ("torch", "audit", "federated", "cluster")),
+)
 NOT_ITS_OWN = {"asfusion", "pip", "setuptools", "wheel"}
 ALLOWED = re.compile(
     r"\b(MIT|MIT-CMU|BSD|0BSD|ISC|ISCL|Apache|Zlib|BSL-1\.0|CC0-1\.0|Public Domain|PSF|CNRI-Python|"

@@ -1,8 +1,8 @@
 """Write the locks with hashes: `python .ci/lock.py`, with the tool `uv` on the path.
 
 `lock.txt` holds what `make test` installs, in the versions of constraints.txt, and
-`.ci/audit-lock.txt` the tools of `make audit`, and `.ci/federated-lock.txt` what `make
-test-federated` installs beside it. Hashes are those of all files of a version, for
+`.ci/audit-lock.txt` the tools of `make audit`, and `.ci/federated-lock.txt` and
+`.ci/cluster-lock.txt` what `make test-federated` and `make test-cluster` install beside it. Hashes are those of all files of a version, for
 every platform. torch stands alone in `.ci/torch-lock.txt`, with the hashes of its CPU build as
 well: of two builds with a hash pip would take the larger one.
 """
@@ -49,7 +49,9 @@ def main() -> None:
     write("lock.txt", locked.replace(torch[0], ""))
     write(".ci/torch-lock.txt", " \\\n    ".join([f"torch=={torch[1]}", *hashes]) + "\n")
     write(".ci/audit-lock.txt", compiled("-", stdin="\n".join(TOOLS)))
-    write(".ci/federated-lock.txt", compiled("--no-deps", "constraints-federated.txt"))
+    for beside in ("federated", "cluster"):
+        lock = compiled("--no-deps", f"constraints-{beside}.txt")
+        write(f".ci/{beside}-lock.txt", lock)
 
 
 def write(name: str, lock: str) -> None:
