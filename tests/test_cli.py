@@ -24,6 +24,7 @@ from asfusion._tables import read_table, write_table
 from asfusion._version import __version__
 from asfusion.cli import commands
 from asfusion.cli.commands import main
+from asfusion.evaluation.report import Report, evaluate
 from asfusion.exceptions import AsfusionWarning, ConfigurationError
 from asfusion.persistence import load
 from asfusion.targets._tasks import TASKS
@@ -474,7 +475,7 @@ def test_fix_of_a_film_is_an_option_of_the_command_line(
         error = capsys.readouterr().err
         assert "'film', row 7" in error and "\n" not in error.strip()
         assert "on_error" not in error and "root=" not in error
-        assert error.endswith("say with --root where paths start, or empty the cell.\n")
+        assert error.endswith("count what cannot be read as missing with --on-error.\n")
 
 
 def test_series_and_volumes_are_relative_to_the_table_too(tmp_path: Path) -> None:
@@ -535,7 +536,19 @@ ERRORS = {
         ["fit", "patients.csv", "--target", "flare", "--group", "pat"],
         "Expected a column 'pat'",
     ),
-    "unlabelled": (["fit", "gaps.csv", *FIT], "got 2 missing"),
+    "unlabelled": (["fit", "gaps.csv", *FIT], "expected rows with 'flare', got none"),
+    "no such column": (
+        ["fit", "patients.csv", *FIT, "--columns", "crpp"],
+        "--columns: expected the column 'crpp'",
+    ),
+    "nothing to keep": (
+        ["fit", "patients.csv", *FIT, *EARLY, "--checkpoint", "kept"],
+        "--checkpoint: expected the family 'auto', 'joint' beside it, got 'early'",
+    ),
+    "quantised by nothing": (
+        ["export", "m.asf", "--quantize", "static"],
+        "--data: expected a table",
+    ),
     "no rows": (["fit", "empty.csv", *FIT], "expected at least one row"),
     "not a table": (["fit", "broken.parquet", *FIT], "expected Parquet"),
     "not a model": (["predict", "patients.csv", "patients.csv"], "load: "),
@@ -623,7 +636,7 @@ def test_error_is_one_line_without_a_traceback(
 ) -> None:
     rows = patients().assign(event=1) if name.startswith("boosting") else patients()
     rows.to_csv("patients.csv", index=False)
-    rows.assign(flare=["", "", *rows["flare"][2:]]).to_csv("gaps.csv", index=False)
+    rows.assign(flare="").to_csv("gaps.csv", index=False)
     rows[:0].to_csv("empty.csv", index=False)
     rows.assign(crp=[np.inf, *rows["crp"][1:]]).to_csv("infinite.csv", index=False)
     Path("broken.parquet").write_bytes(b"PAR1 not really")
@@ -638,6 +651,82 @@ def test_error_is_one_line_without_a_traceback(
     assert told in error
     assert error.startswith(f"asfusion {words[0]}: ")
     assert "Traceback" not in error
+
+
+def test_rows_without_a_label_are_left_out_with_a_word(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = patients()
+    rows.assign(flare=["", "", *rows["flare"][2:]]).to_csv("gaps.csv", index=False)
+    words = ["--columns", "crp", "sex", "--out"]
+    assert main(["fit", *EARLY, "gaps.csv", *FIT, *words, "gaps.asf"]) == 0
+    told = capsys.readouterr()
+    assert "fit: 2 of 40 rows have no 'flare' and are left out." in told.err
+    assert "Fitted on all 38 rows" in told.out
+    rows[2:].to_csv("rest.csv", index=False)
+    assert main(["fit", *EARLY, "rest.csv", *FIT, *words, "rest.asf"]) == 0
+    said = [load(name).predict_proba(rows[["crp", "sex"]]) for name in ("gaps.asf", "rest.asf")]
+    np.testing.assert_array_equal(*said)
+
+
+def test_a_saved_model_is_judged_explained_and_exported(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fit", *EARLY, str(file), *FIT, "--columns", "crp", "note"]) == 0
+    judged = ["evaluate", "model.asf", str(file), "--target", "flare", "--group", "patient"]
+    assert main([*judged, "--subgroups", "sex", "--out", "r.html", "--json", "r.json"]) == 0
+    assert "40 rows of 20 patients" in capsys.readouterr().out
+    report = Report.from_json(Path("r.json").read_text())
+    X = polars.read_csv(file)
+    model = load("model.asf")
+    expected = evaluate(model, X.select(model.feature_names_in_), X["flare"], groups=X["patient"])
+    assert report.scores == expected.scores
+    assert report.subgroups is not None and "sex" in Path("r.html").read_text()
+    assert main(["explain", "model.asf", str(file), "--rows", "1,41"]) == 1
+    assert "--rows: expected numbers up to 40, got 41" in capsys.readouterr().err
+    asked = ["explain", "model.asf", str(file), "--rows", "2,40", "--unit", "crp=mg/L"]
+    assert main([*asked, "--background", str(file), "--out", "e.html"]) == 0
+    assert "rows 2, 40 of the table, in this order" in capsys.readouterr().out
+    assert "Row 1" in Path("e.html").read_text()
+    assert main(["export", "model.asf", "--data", str(file), "--out", "m.onnx"]) == 0
+    onnx = asfusion.serving.OnnxModel("m.onnx")
+    X = X.select(model.feature_names_in_)
+    np.testing.assert_allclose(onnx.predict_proba(X), model.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize("command", ["fit", "compare"])
+def test_films_that_cannot_be_read_are_missing_where_asked(
+    command: str, file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = patients().drop(columns=["note", "basdai"]).assign(film="film.png")
+    rows.loc[0, "film"] = "none.png"
+    Image.fromarray(np.zeros((24, 24), dtype=np.uint8)).save("film.png")
+    rows.to_csv("films.csv", index=False)
+    given = [command, "films.csv", "--target", "flare", "--group", "patient"]
+    given += EARLY if command == "fit" else ["--families", "early", "--folds", "2"]
+    assert main(given) == 1
+    assert "--on-error" in capsys.readouterr().err
+    assert main([*given, "--on-error", "missing", "--out", "x.html"]) == 0
+    if command == "fit":
+        for words, status in (([], 0), (["--on-error", "raise"], 1)):
+            assert main(["predict", "x.html", "films.csv", *words]) == status
+
+
+def test_a_stopped_run_goes_on_from_its_checkpoint(
+    file: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["compare", str(file), *FIT, "--families", "early", "--folds", "2"]
+    words += ["--checkpoint", "kept"]
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("asfusion.comparison.comparer.make_board", stop)
+        assert main(words) == 130
+    assert "stopped. The same command goes on from what is in kept." in capsys.readouterr().err
+    assert main(words) == 0
+    assert "10 of 10 fits are there already" in capsys.readouterr().out
 
 
 def test_errors_of_prediction(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -665,7 +754,7 @@ def test_error_quotes_no_cell(file: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_reader_that_goes_away_is_no_error(file: Path) -> None:
     """As in ``asfusion info | head -1``: nothing is printed about a pipe."""
     run = subprocess.run(
-        f"{sys.executable} -m asfusion.cli.commands info | head -c 1",
+        f"{sys.executable} -m asfusion info | head -c 1",
         shell=True, capture_output=True, text=True, check=True,
         env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
     )  # fmt: skip

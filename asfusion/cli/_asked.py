@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from asfusion._checks import quoted
 from asfusion._tables import read_table, split_columns
-from asfusion.exceptions import ConfigurationError
+from asfusion.cli._options import present
+from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._tasks import AUTO
 
 if TYPE_CHECKING:
@@ -50,8 +53,65 @@ class Rows:
         return self.X[rows], self.y[rows], None if self.groups is None else self.groups[rows]
 
 
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """The rows of a table that have what is predicted.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        All columns.
+    X, y, groups
+        As of `Rows`.
+    """
+
+    table: polars.DataFrame
+    X: polars.DataFrame
+    y: Any
+    groups: Any
+
+
+def split_asked(options: argparse.Namespace, table: polars.DataFrame) -> Asked:
+    """Return the rows that have a target, of several labels one; of the others a word is said."""
+    names = target_columns(options, table)
+    if set(names) <= set(table.columns):
+        table = _labelled(options, table, names)
+    X, y, groups = split_columns(table, names, options.group, getattr(options, "drop", []))
+    if options.event is not None:
+        y = _times(table, *names)
+    if chosen := getattr(options, "columns", None):
+        X = X[:, present(X, chosen, "--columns")]
+    return Asked(table, X, y, None if groups is None else groups.to_numpy())
+
+
+def _labelled(
+    options: argparse.Namespace, table: polars.DataFrame, names: Sequence[str]
+) -> polars.DataFrame:
+    """Return the rows that have some target, and say how many have none."""
+    held = np.stack([_held(table[name]) for name in names])
+    needed = 1 if options.event is None else len(names)
+    known = held.sum(axis=0) >= needed
+    n_left = int((~known).sum())
+    if n_left == len(table):
+        msg = f"{options.data.name}: expected rows with {quoted(names)}, got none."
+        raise InputError(msg)
+    if n_left:
+        told = f"{n_left} of {len(table)} rows have no {quoted(names)} and are left out."
+        print(f"asfusion {options.command}: {told}", file=sys.stderr)
+    return table.filter(known)
+
+
+def _held(column: polars.Series) -> NDArray[np.bool_]:
+    """Return which cells are neither missing nor no number."""
+    column = column.alias("cells")  # polars takes a name such as "^a$" for a pattern
+    given = column.is_not_null()
+    if column.dtype.is_float():
+        given &= column.fill_null(0.0).is_not_nan()
+    return np.asarray(given.to_numpy())
+
+
 def read_rows(options: argparse.Namespace) -> Rows:
-    """Return the rows to learn from; each must have its target, of several labels one.
+    """Return the rows to learn from, which are those that have a target.
 
     Raises
     ------
@@ -63,13 +123,11 @@ def read_rows(options: argparse.Namespace) -> Rows:
     from asfusion.targets._guess import read_target
 
     task = _task(options)
-    table = read_table(options.data, root=options.root)
-    names = target_columns(options, table)
-    X, y, groups = split_columns(table, names, options.group, options.drop)
-    target = read_target(task, y, len(table)).set_params(**_settings(options, table[names[0]]))
-    if options.event is not None:
-        y = _times(table, *names)
-    return Rows(X, y, None if groups is None else groups.to_numpy(), target)
+    asked = split_asked(options, read_table(options.data, root=options.root))
+    named = target_columns(options, asked.table)
+    target = read_target(task, asked.y, len(asked.table))
+    target.set_params(**_settings(options, asked.table[named[0]]))
+    return Rows(asked.X, asked.y, asked.groups, target)
 
 
 def read_to_look(options: argparse.Namespace) -> tuple[polars.DataFrame, Any, Any]:
@@ -82,7 +140,7 @@ def read_to_look(options: argparse.Namespace) -> tuple[polars.DataFrame, Any, An
     X, y, groups = split_columns(table, names, options.group, options.drop, complete=False)
     if options.event is None:
         return X, y, groups
-    known = table[names[0]].is_not_null() & table[names[1]].is_not_null()
+    known = _held(table[names[0]]) & _held(table[names[1]])
     groups = None if groups is None else groups.filter(known)
     return X.filter(known), _times(table.filter(known), *names), groups
 

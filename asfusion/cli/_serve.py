@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from asfusion.cli._options import unit
 from asfusion.exceptions import ConfigurationError
 
 _TOKEN = "ASFUSION_TOKEN"
@@ -24,7 +25,7 @@ def add_serve(commands: Any) -> None:
     words = "processes, each with the model in memory (1)"
     serve.add_argument("--workers", type=int, default=1, help=words)
     words = "unit of a column, such as crp=mg/L; told in the schema"
-    serve.add_argument("--unit", type=_unit, action="append", default=[], help=words)
+    serve.add_argument("--unit", type=unit, action="append", default=[], help=words)
     words = "table of rows against which /explain takes columns and words apart"
     serve.add_argument("--background", type=Path, help=words)
     serve.add_argument("--max-mb", type=float, default=64.0, help="largest body (64)")
@@ -48,7 +49,7 @@ def add_page(commands: Any) -> None:
     words = "saved finder of a film's corners: photographs by the camera are flattened"
     page.add_argument("--film-finder", type=Path, help=words)
     words = "unit of a column, such as crp=mg/L"
-    page.add_argument("--unit", type=_unit, action="append", default=[], help=words)
+    page.add_argument("--unit", type=unit, action="append", default=[], help=words)
     page.set_defaults(run=_page)
 
 
@@ -112,11 +113,3 @@ def _token(options: argparse.Namespace) -> str | None:
         msg = f"--token-file: expected at least {_FEWEST} characters, got {len(token)}."
         raise ConfigurationError(msg)
     return token
-
-
-def _unit(text: str) -> tuple[str, str]:
-    name, sign, unit = text.partition("=")
-    if not (name and sign and unit):
-        msg = f"expected a column and its unit, such as crp=mg/L, got {text!r}"
-        raise argparse.ArgumentTypeError(msg)
-    return name, unit

@@ -1,4 +1,4 @@
-"""The command line: ``asfusion demo | look | fit | predict | compare | federate | serve | ...``."""
+"""The command line: ``asfusion demo | look | fit | predict | evaluate | explain | ...``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,32 @@ from typing import TYPE_CHECKING, Any
 from asfusion._checks import quoted
 from asfusion._progress import progress_shown
 from asfusion._stubs import fusion_families, fusion_heads
-from asfusion._tables import read_table, write_table
+from asfusion._tables import write_table
 from asfusion._version import __version__
 from asfusion.cli._asked import Rows, bounds, listed, numbers, read_rows, read_to_look
 from asfusion.cli._federate import add_federate
-from asfusion.cli._own import fusion_head, own_class
+from asfusion.cli._judge import add_evaluate, add_explain, add_export
+from asfusion.cli._options import (
+    add_checkpoint,
+    add_data,
+    add_model,
+    add_targets,
+    add_trusted,
+    inputs_of,
+    present,
+    read_films_as,
+    read_for,
+    read_model,
+    with_folder,
+)
+from asfusion.cli._own import fusion_head
 from asfusion.cli._serve import add_page, add_serve
 from asfusion.exceptions import AsfusionError, ConfigurationError
 from asfusion.serving._columns import answers
-from asfusion.serving._fields import encoders_within, levels_of
+from asfusion.serving._fields import encoders_within
 from asfusion.targets._tasks import AUTO, TASKS
 
 if TYPE_CHECKING:
-    import polars
-
     from asfusion.targets._base import Target
 
 _FAMILIES = fusion_families()
@@ -34,12 +46,16 @@ _COMBINES = ("auto", "mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
 # Families that take an estimator, and by which parameter.
 _TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}
+_KEEP = ("auto", "joint")  # families whose fits are long enough to be gone on with
 _STOPPED = 130  # what shells give to what Ctrl-C ends
 # Fixes in which an error names what is no option here, and what they are here.
 _FIXES = (
     (
         re.compile(r"\s[^.]*\b(?:on_error|root)=.*", re.DOTALL),
-        " Correct the path or the file, say with --root where paths start, or empty the cell.",
+        (
+            " Correct the path or the file, say where paths start with --root, or count what "
+            "cannot be read as missing with --on-error."
+        ),
     ),
     (
         re.compile(r"Pass an ordered Categorical, or name the order.*", re.DOTALL),
@@ -75,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with progress_shown(sys.stderr.isatty()):
             options.run(options)
     except KeyboardInterrupt:
-        print(f"asfusion {options.command}: stopped.", file=sys.stderr)
+        print(f"asfusion {options.command}: stopped.{_kept(options)}", file=sys.stderr)
         return _STOPPED
     except AsfusionError as error:
         told = str(error)
@@ -92,6 +108,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asfusion {options.command}: {error.strerror}: {error.filename}", file=sys.stderr)
         return 1
     return 0
+
+
+def _kept(options: argparse.Namespace) -> str:
+    """Return what stopping has not lost."""
+    folder = getattr(options, "checkpoint", None)
+    return "" if folder is None else f" The same command goes on from what is in {folder}."
 
 
 def _demo(options: argparse.Namespace) -> None:
@@ -136,7 +158,7 @@ def _look(options: argparse.Namespace) -> None:
     overview = look(X, y, groups, index_date=day, duplicates=compared)
     print(overview)
     if options.out:
-        print(f"Wrote {overview.to_html(_with_folder(options.out))}")
+        print(f"Wrote {overview.to_html(with_folder(options.out))}")
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -146,31 +168,28 @@ def _fit(options: argparse.Namespace) -> None:
     rows = read_rows(options)
     model = _make_model(options, rows)
     if not options.test_share:
-        model.fit(rows.X, rows.y, groups=rows.groups)
-        print(f"Fitted on all {len(rows.y)} rows. Saved {model.save(_with_folder(options.out))}")
+        _fit_model(model, rows.X, rows.y, rows.groups, options)
+        print(f"Fitted on all {len(rows.y)} rows. Saved {model.save(with_folder(options.out))}")
         return
     from asfusion.evaluation.report import evaluate
 
     train, test = _hold_out(rows.y, rows.groups, options.test_share, options.seed)
-    X, y, groups = rows.take(train)
-    model.fit(X, y, groups=groups)
+    _fit_model(model, *rows.take(train), options)
     X, y, groups = rows.take(test)
     report = evaluate(model, X, y, groups=groups)
     print(f"Fitted on {len(train)} rows, judged on the other {len(test)}.\n\n{report}")
-    print(f"Saved {model.save(_with_folder(options.out))}")
+    print(f"Saved {model.save(with_folder(options.out))}")
     if options.report:
-        print(f"Wrote {report.to_html(_with_folder(options.report))}")
+        print(f"Wrote {report.to_html(with_folder(options.report))}")
 
 
 def _predict(options: argparse.Namespace) -> None:
     import polars
 
-    from asfusion.persistence import load
-
-    model = load(options.model, trusted=options.trusted)
-    table = read_table(options.data, levels_of(model), options.root)
-    kept = table[:, _present(table, options.keep, "--keep")]
-    X = table[:, _present(table, list(model.feature_names_in_), "The model")]
+    model = read_model(options)
+    table = read_for(model, options)
+    kept = table[:, present(table, options.keep, "--keep")]
+    X = inputs_of(model, table)
     # A number for each row, so that rows can be matched whatever happens to the file.
     numbered = {"row": range(1, len(table) + 1)}
     made = polars.DataFrame(numbered | answers(model, X, options.times))
@@ -189,6 +208,7 @@ def _compare(options: argparse.Namespace) -> None:
     board = compare(
         rows.X,
         rows.y,
+        _inferred(rows.X, rows.y, rows.groups, options),
         groups=rows.groups,
         cv=options.folds,
         families=options.families,
@@ -197,10 +217,11 @@ def _compare(options: argparse.Namespace) -> None:
         estimators={name: _make_estimator(name, rows.target) for name in options.estimators},
         task=rows.target,
         seeds=range(options.repeats),
+        checkpoint=options.checkpoint,
         random_state=options.seed,
     )
     print(board)
-    print(f"Wrote {board.to_html(_with_folder(options.out))}")
+    print(f"Wrote {board.to_html(with_folder(options.out))}")
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -240,6 +261,11 @@ def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
             msg = f"--{name}: expected the family {needed!r} beside it, got {family!r}."
             raise ConfigurationError(msg)
         choices[name] = chosen
+    if options.checkpoint is not None:
+        if family not in _KEEP:
+            msg = f"--checkpoint: expected the family {quoted(_KEEP)} beside it, got {family!r}."
+            raise ConfigurationError(msg)
+        choices["checkpoint"] = options.checkpoint
     if options.estimator is not None:
         if family not in _TAKES_ESTIMATOR:
             known = " or ".join(map(repr, _TAKES_ESTIMATOR))
@@ -248,6 +274,25 @@ def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
         name = _TAKES_ESTIMATOR[family]
         choices[name] = _make_estimator(options.estimator, rows.target)
     return estimator_class(family, rows.target)(**choices)
+
+
+def _fit_model(model: Any, X: Any, y: Any, groups: Any, options: argparse.Namespace) -> None:
+    """Fit, from where a stopped run was, films read as asked for."""
+    if options.on_error is not None:
+        model.set_params(encoders=_inferred(X, y, groups, options))
+    resumed = {"resume": True} if options.checkpoint and options.family == "joint" else {}
+    model.fit(X, y, groups=groups, **resumed)
+
+
+def _inferred(X: Any, y: Any, groups: Any, options: argparse.Namespace) -> Any:
+    """Return encoders, as `fit` would choose them, that read films as asked for."""
+    from asfusion.encoders.infer import infer_encoders
+
+    if options.on_error is None:
+        return "auto"
+    encoders = infer_encoders(X, y, groups)
+    read_films_as(encoders, options)
+    return encoders
 
 
 def _make_estimator(name: str, target: Target) -> Any:
@@ -269,13 +314,6 @@ def _hold_out(y: Any, groups: Any, share: float, seed: int) -> tuple[Any, Any]:
     return train, test
 
 
-def _present(table: polars.DataFrame, names: list[str], who: str) -> list[str]:
-    from asfusion._frames import Frame
-
-    Frame.read(table).check_columns(names, who)
-    return names
-
-
 def _fresh_folder(path: Path) -> Path:
     """Return the folder, made; an earlier demo in it is replaced, anything else is not."""
     if path.exists() and not (path.is_dir() and (_is_demo(path) or not any(path.iterdir()))):
@@ -295,11 +333,6 @@ def _is_demo(path: Path) -> bool:
     return {file.name for file in path.iterdir()} <= made
 
 
-def _with_folder(file: Path) -> Path:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
-
-
 # -- usage -----------------------------------------------------------------------------
 
 
@@ -314,13 +347,16 @@ def _parser() -> argparse.ArgumentParser:
     _add_look(commands)
     _add_fit(commands)
     _add_predict(commands)
+    add_evaluate(commands)
+    add_explain(commands)
     _add_compare(commands)
     add_federate(commands)
+    add_export(commands)
     add_serve(commands)
     add_page(commands)
     info = commands.add_parser("info", help="describe a saved model, or what is installed")
     info.add_argument("model", type=Path, nargs="?", help="folder of a saved model")
-    _add_trusted(info)
+    add_trusted(info)
     info.set_defaults(run=_info)
     return parser
 
@@ -365,10 +401,8 @@ def _add_fit(commands: Any) -> None:
 
 def _add_predict(commands: Any) -> None:
     predict = commands.add_parser("predict", help="predict the rows of a table")
-    predict.add_argument("model", type=Path, help="folder of a saved model")
-    predict.add_argument("data", type=Path, help="CSV, TSV or Parquet file")
-    _add_root(predict)
-    _add_trusted(predict)
+    add_model(predict)
+    add_data(predict)
     predict.add_argument("--keep", nargs="*", default=[], help="columns to copy, such as an id")
     words = "times 1,2,4 by which survival is told, of models of times to an event"
     predict.add_argument("--times", type=numbers, help=words)
@@ -396,35 +430,18 @@ def _add_compare(commands: Any) -> None:
     compare.set_defaults(run=_compare)
 
 
-def _add_trusted(command: Any) -> None:
-    words = "classes of your own in the model, as module:Class"
-    command.add_argument(
-        "--trusted", nargs="+", type=own_class, metavar="CLASS", default=(), help=words
-    )
-
-
-def _add_root(command: Any) -> None:
-    words = "folder where paths of images start (that of the table)"
-    command.add_argument("--root", type=Path, help=words)
-
-
 def _add_columns(command: Any) -> None:
     """Add the table, and which of its columns are what."""
-    command.add_argument("data", type=Path, help="CSV, TSV or Parquet file, one patient per row")
-    _add_root(command)
-    predicted = command.add_mutually_exclusive_group(required=True)
-    words = "column to predict; several as a,b,c, or by naming each"
-    predicted.add_argument("--target", "--targets", action="append", metavar="COLUMN", help=words)
-    words = "column that says whether the event was seen, to predict when; beside --time"
-    predicted.add_argument("--event", metavar="COLUMN", help=words)
-    words = "column of the time until the event, or until the end of follow-up"
-    command.add_argument("--time", metavar="COLUMN", help=words)
-    command.add_argument("--group", "--groups", help="column that names the patient of a row")
+    add_data(command)
+    add_targets(command)
+    words = "columns that predict, and no others (all)"
+    command.add_argument("--columns", nargs="+", metavar="COLUMN", help=words)
     command.add_argument("--drop", nargs="*", default=[], help="columns to leave out")
 
 
 def _add_rows(command: Any) -> None:
     _add_columns(command)
+    add_checkpoint(command)
     command.add_argument("--task", choices=TASKS, default=AUTO, help="(auto)")
     words = "grades of the target, the lowest first, such as none,mild,severe"
     command.add_argument("--ordered", type=listed, metavar="GRADES", help=words)
