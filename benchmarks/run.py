@@ -396,6 +396,13 @@ BENCHES = (
         ("--part", "straw", "--quick"),
     ),
     Bench(
+        "connectors-omop",
+        "a million lab events of an OMOP database to wide features, beside pandas and polars",
+        "connectors.py",
+        ("--part", "omop"),
+        ("--part", "omop", "--quick"),
+    ),
+    Bench(
         "gpu",
         "the benchmark of GPUs runs: here on the CPU, where it measures nothing",
         "gpu.py",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import numbers
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -137,14 +138,22 @@ def _check_name(name: Any) -> str:
 def _check_codes(name: str, codes: Any) -> tuple[str, ...] | None:
     if codes is None:
         return None
-    own = (codes,) if isinstance(codes, str) else tuple(codes)
-    if not own or not all(isinstance(code, str) and code for code in own):
+    own = tuple(codes) if isinstance(codes, Iterable) and not isinstance(codes, str) else (codes,)
+    texts = tuple(_code_as_text(code) for code in own)
+    if not texts or not all(texts):
         msg = (
-            f"codes[{name!r}]: expected a code or a list of them as text, as they stand in the "
-            "events, or None for the LOINC codes of a known lab."
+            f"codes[{name!r}]: expected a code or a list of them as text or whole numbers, as they "
+            "stand in the events, or None for the LOINC codes of a known lab."
         )
         raise ConfigurationError(msg)
-    return own
+    return texts
+
+
+def _code_as_text(code: Any) -> str:
+    """Return a code as events hold it, a whole number as its digits; empty if it is none."""
+    if isinstance(code, numbers.Integral) and not isinstance(code, bool):
+        return str(int(code))
+    return str(code) if isinstance(code, str) else ""
 
 
 def _make_lab(name: str, codes: tuple[str, ...] | None, unit: str | None, span: Any) -> Lab:

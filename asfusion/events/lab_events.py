@@ -54,8 +54,9 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
 
     Parameters
     ----------
-    codes : mapping of str to list of str, or list of str
-        Labs, each with the codes of its events as they stand there. None instead of codes,
+    codes : mapping of str to list of str or int, or list of str
+        Labs, each with the codes of its events as they stand there, as text or as whole
+        numbers such as the concept ids of OMOP. None instead of codes,
         or a plain list of names, takes the LOINC codes of a known lab: ``crp``, ``esr``,
         ``haemoglobin``, ``white_cells``, ``neutrophils``, ``lymphocytes``, ``platelets``,
         ``creatinine``, ``alt``, ``albumin``, ``ferritin``.
@@ -138,7 +139,7 @@ class LabEvents(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        codes: Mapping[str, Sequence[str] | str | None] | Sequence[str],
+        codes: Mapping[str, Sequence[str | int] | str | int | None] | Sequence[str],
         *,
         units: Mapping[str, str] | None = None,
         default_units: Mapping[str, str] | None = None,

@@ -510,6 +510,17 @@ def test_events_of_nobody_or_of_no_time_are_refused(
     assert wide["crp_count"].tolist()[0] == 2.0
 
 
+@pytest.mark.parametrize("codes", [[3020460], [np.int64(3020460)], 3020460, ["3020460", 3020460]])
+@pytest.mark.parametrize("kind", ["int64", "str"])
+def test_codes_may_be_whole_numbers_as_concept_ids_are(
+    events: pd.DataFrame, visits: pd.DataFrame, codes: Any, kind: str
+) -> None:
+    crp = events.loc[events["code"] == "1988-5"]
+    by_text = af.LabEvents({"crp": ["1988-5"]}).transform(crp, visits)
+    numbered = crp.assign(code=pd.Series(3020460, index=crp.index).astype(kind))
+    pd.testing.assert_frame_equal(af.LabEvents({"crp": codes}).transform(numbered, visits), by_text)
+
+
 # ------------------------------------------------------------------ what is refused
 
 
@@ -520,7 +531,9 @@ def test_events_of_nobody_or_of_no_time_are_refused(
         ({"codes": 5}, "codes: expected labs with their codes"),
         ({"codes": {" ": ["x"]}}, "codes: expected names of labs that are text"),
         ({"codes": {"crp": []}}, r"codes\['crp'\]: expected a code or a list"),
-        ({"codes": {"crp": [1988]}}, r"codes\['crp'\]: expected a code or a list"),
+        ({"codes": {"crp": [1988.0]}}, r"codes\['crp'\]: expected a code or a list"),
+        ({"codes": {"crp": 1988.0}}, r"codes\['crp'\]: expected a code or a list"),
+        ({"codes": {"crp": [True]}}, r"codes\['crp'\]: expected a code or a list"),
         ({"codes": ["crpp"]}, r"codes\['crpp'\]: expected codes.* Did you mean 'crp'"),
         (
             {"codes": {"crp": ["x"], "esr": ["x"]}},
