@@ -54,8 +54,8 @@ class Index:
     @property
     def last_day(self) -> datetime.date:
         """The day of the last date of all, in UTC where dates have a zone."""
-        latest = self.rows["at"].max() or 0
-        return datetime.date(1970, 1, 1) + datetime.timedelta(days=int(latest) // _DAY)  # type: ignore[call-overload]
+        days = self.rows["at"].to_numpy() // _DAY
+        return datetime.date(1970, 1, 1) + datetime.timedelta(days=int(days.max(initial=0)))
 
 
 def read_cut(index: Any, persons: Sequence[Any] | None = None) -> Index:
