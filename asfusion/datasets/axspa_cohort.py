@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,6 +245,41 @@ class AxSpaCohort:
         from asfusion.datasets._genome_files import write_vcf
 
         write_vcf(path, self._genome(), self._sample_ids())
+
+    @public
+    def write_omop(self, connection: Any, *, schema: str | None = None) -> pd.DataFrame:
+        """Write labs, notes, visits and history as tables of the OMOP common data model 5.4.
+
+        The tables ``person``, ``measurement``, ``note``, ``visit_occurrence``,
+        ``condition_occurrence``, ``drug_exposure`` (empty) and ``concept`` are made; they must
+        not be there yet. Nothing is committed: ``connection.commit()`` does, where the driver
+        does not do so by itself. Each patient also has a CRP and, if it is one, a diagnosis of
+        a month after the index date, which a reader must leave alone.
+
+        Parameters
+        ----------
+        connection : open connection
+            Such as `asfusion.io.read_omop` takes: SQLite, DuckDB or PostgreSQL.
+        schema : str, optional
+            Schema of the tables, which must be there.
+
+        Returns
+        -------
+        DataFrame of n rows
+            ``patient`` and ``index_date`` of each row of `X`, at noon.
+
+        Raises
+        ------
+        InputTypeError
+            If `connection` is none.
+        ConfigurationError
+            If the schema is no plain name.
+        ForeignError
+            If the database refuses, for example since a table is there already.
+        """
+        from asfusion.datasets._omop import write_omop
+
+        return write_omop(self, connection, schema)
 
     def _genome(self) -> Genome:
         if self.genome is None:

@@ -1,1 +1,2 @@
+from .omop import read_omop as read_omop
 from .records import Records as Records

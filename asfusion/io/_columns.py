@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,13 @@ from asfusion.io._before import INDEX_DATE, PATIENT
 
 _YEAR_US = 365.25 * 86_400e6
 _DAY_US = 86_400e6
+
+
+def is_empty(events: pl.DataFrame | Path) -> bool:
+    """Return whether there is no event at all."""
+    if isinstance(events, pl.DataFrame):
+        return events.is_empty()
+    return pl.scan_parquet(events).head(1).collect().is_empty()
 
 
 def numbered(index: Any) -> pl.DataFrame:

@@ -153,7 +153,7 @@ class Records(RecordsPage):
             msg = "labs: expected events that were read, got none. Read them with labs=."
             raise ConfigurationError(msg)
         names = [str(name) for name in chosen.get_feature_names_out()]
-        if isinstance(self.events, pl.DataFrame) and self.events.is_empty():
+        if _columns.is_empty(self.events):
             return {name: np.full(len(self.index), np.nan) for name in names}
         wide = chosen.transform(self.events, self.index)
         return {name: wide[name].to_numpy() for name in names}
