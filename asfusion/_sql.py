@@ -20,7 +20,6 @@ from asfusion._checks import in_words
 from asfusion.exceptions import ConfigurationError, ForeignError, InputError, InputTypeError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-_POSTGRES = frozenset({"psycopg", "psycopg2", "pg8000", "redshift_connector"})
 _STYLES = ("qmark", "format", "pyformat", "numeric", "named")
 _ROWS = 50_000  # of one batch
 
@@ -36,7 +35,9 @@ class Database:
     driver : str
         Top module of the driver.
     style : str
-        How it marks parameters, in the words of PEP 249.
+        How it marks parameters, in the words of PEP 249, or ``"dollar"``.
+    vendor : str
+        What an ADBC connection is connected to, in small letters; empty for others.
     schema : str
         What stands before the names of tables, quoted, with a point; empty for the default.
     """
@@ -44,17 +45,13 @@ class Database:
     connection: Any
     driver: str
     style: str
+    vendor: str = ""
     schema: str = ""
 
     @property
     def is_sqlite(self) -> bool:
         """Whether dates are text there."""
-        return self.driver in ("sqlite3", "pysqlite3") or _vendor(self) == "sqlite"
-
-    @property
-    def is_postgres(self) -> bool:
-        """Whether it speaks to PostgreSQL."""
-        return self.driver in _POSTGRES or _vendor(self) == "postgresql"
+        return self.driver in ("sqlite3", "pysqlite3") or self.vendor == "sqlite"
 
     def table(self, name: str) -> str:
         """Return one of our tables as it stands in a query."""
@@ -81,6 +78,7 @@ class Database:
             "pyformat": lambda n: f"%(p{n})s",
             "numeric": lambda n: f":{n}",
             "named": lambda n: f":p{n}",
+            "dollar": lambda n: f"${n}",
         }[self.style]
         text = re.sub(r"\?", lambda _: mark(next(numbers)), query)
         if self.style in ("pyformat", "named"):
@@ -108,7 +106,8 @@ def open_database(connection: Any, schema: str | None, who: str) -> Database:
         raise InputTypeError(msg)
     driver = type(own).__module__.partition(".")[0]
     driver = "duckdb" if driver == "_duckdb" else driver
-    return Database(own, driver, _style(driver), _quoted(schema, who))
+    vendor = _vendor(own)
+    return Database(own, driver, _style(driver, vendor), vendor, _quoted(schema, who))
 
 
 def in_type(value: object) -> str:
@@ -131,17 +130,19 @@ def _driver_connection(connection: Any) -> Any:
     return connection
 
 
-def _style(driver: str) -> str:
-    """Return how a driver marks parameters; the module says it, DuckDB's takes more than it says."""
+def _style(driver: str, vendor: str) -> str:
+    """Return how a driver marks parameters, which its module says, some of them not quite."""
+    if vendor == "postgresql":
+        return "dollar"
     if driver in ("duckdb", "sqlite3", "adbc_driver_manager"):
         return "qmark"
     said = getattr(sys.modules.get(driver), "paramstyle", "qmark")
     return said if said in _STYLES else "qmark"
 
 
-def _vendor(database: Database) -> str:
+def _vendor(connection: Any) -> str:
     """Return what an ADBC connection says that it is connected to, in small letters."""
-    ask = getattr(database.connection, "adbc_get_info", None)
+    ask = getattr(connection, "adbc_get_info", None)
     if ask is None:
         return ""
     with contextlib.suppress(Exception):

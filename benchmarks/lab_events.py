@@ -90,6 +90,10 @@ def by_asfusion(folder: Path) -> pd.DataFrame:
 
 def by_polars(folder: Path) -> pd.DataFrame:
     index = pl.scan_parquet(folder / "index.parquet")
+    return wide_by_polars(pl.scan_parquet(folder / "events.parquet"), index)
+
+
+def wide_by_polars(events: pl.LazyFrame, index: pl.LazyFrame) -> pd.DataFrame:
     lab_of = {code: lab for lab, (codes, _) in LABS.items() for code in codes}
     factors = pl.LazyFrame(
         [(lab, unit, f) for lab, (_, units) in LABS.items() for unit, f in units.items()],
@@ -105,8 +109,7 @@ def by_polars(folder: Path) -> pd.DataFrame:
     slope = (n * (t * v).sum() - t.sum() * v.sum()) / spread
     long = t.max() - t.min() >= 1 / 365.25 - 1e-12
     query = (
-        pl.scan_parquet(folder / "events.parquet")
-        .filter(pl.col("code").is_in(list(lab_of)))
+        events.filter(pl.col("code").is_in(list(lab_of)))
         .join(index, on="patient")
         .filter((time <= date) & (time > date - pl.duration(days=365)))
         .with_columns(pl.col("code").replace_strict(lab_of).alias("lab"))
@@ -127,7 +130,7 @@ def by_polars(folder: Path) -> pd.DataFrame:
     )  # fmt: skip
     found = query.collect()
     wide = found.pivot("lab", index="patient", values=found.columns[2:], sort_columns=True)
-    rows = pl.read_parquet(folder / "index.parquet").select("patient")
+    rows = index.select("patient").collect()
     wide = rows.join(wide, on="patient", how="left", maintain_order="left").drop("patient")
     # polars names them last_crp, and so on.
     names = {f"{s}_{lab}": f"{lab}_{s}" for s in found.columns[2:] for lab in LABS}
@@ -137,7 +140,10 @@ def by_polars(folder: Path) -> pd.DataFrame:
 
 def by_pandas(folder: Path) -> pd.DataFrame:
     index = pd.read_parquet(folder / "index.parquet")
-    events = pd.read_parquet(folder / "events.parquet")
+    return wide_by_pandas(pd.read_parquet(folder / "events.parquet"), index)
+
+
+def wide_by_pandas(events: pd.DataFrame, index: pd.DataFrame) -> pd.DataFrame:
     lab_of = {code: lab for lab, (codes, _) in LABS.items() for code in codes}
     factors = pd.Series(
         {(lab, unit): factor for lab, (_, units) in LABS.items() for unit, factor in units.items()}

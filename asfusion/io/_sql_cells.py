@@ -44,8 +44,9 @@ def typed(batch: Batch, kinds: Mapping[str, Kind], table: str) -> pl.DataFrame:
             name: _of_objects(batch.cells[name], kind) for name, kind in kinds.items()
         }
     else:
-        frame: Any = pl.from_arrow(batch.arrow)
-        given = dict(zip(kinds, frame.get_columns(), strict=True))
+        given = {
+            name: _of_arrow(array) for name, array in zip(kinds, batch.arrow.columns, strict=True)
+        }
     columns = []
     for name, kind in kinds.items():
         series = _READERS[kind](given[name])
@@ -58,6 +59,13 @@ def typed(batch: Batch, kinds: Mapping[str, Kind], table: str) -> pl.DataFrame:
             raise ColumnError(msg)
         columns.append(series.alias(name))
     return pl.DataFrame(columns)
+
+
+def _of_arrow(array: Any) -> pl.Series:
+    """Return an Arrow array as a column; of a type that Arrow has not, what it is kept as."""
+    found = pl.from_arrow(getattr(array, "storage", array))
+    assert isinstance(found, pl.Series)
+    return found
 
 
 # ------------------------------------------------------------------ from Python's objects
