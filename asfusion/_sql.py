@@ -16,11 +16,17 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from asfusion._checks import in_words
 from asfusion.exceptions import ConfigurationError, ForeignError, InputError, InputTypeError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}", re.ASCII)
-_STYLES = ("qmark", "format", "pyformat", "numeric", "named")
+# What stands for the parameter of a number in each style of PEP 249, and in PostgreSQL itself.
+_MARKS = {
+    "format": "%s",
+    "pyformat": "%(p{})s",
+    "numeric": ":{}",
+    "named": ":p{}",
+    "dollar": "${}",
+}
 _ROWS = 50_000  # of one batch
 
 
@@ -73,14 +79,8 @@ class Database:
         if self.style == "qmark":
             return query, tuple(values)
         numbers = itertools.count(1)
-        mark = {
-            "format": lambda _: "%s",
-            "pyformat": lambda n: f"%(p{n})s",
-            "numeric": lambda n: f":{n}",
-            "named": lambda n: f":p{n}",
-            "dollar": lambda n: f"${n}",
-        }[self.style]
-        text = re.sub(r"\?", lambda _: mark(next(numbers)), query)
+        form = _MARKS[self.style]
+        text = re.sub(r"\?", lambda _: form.format(next(numbers)), query)
         if self.style in ("pyformat", "named"):
             return text, {f"p{n}": value for n, value in enumerate(values, 1)}
         return text, tuple(values)
@@ -104,8 +104,7 @@ def open_database(connection: Any, schema: str | None, who: str) -> Database:
             f"duckdb.connect(...), psycopg.connect(...) or engine.raw_connection(), got {got}."
         )
         raise InputTypeError(msg)
-    driver = type(own).__module__.partition(".")[0]
-    driver = "duckdb" if driver == "_duckdb" else driver
+    driver = _driver(own)
     vendor = _vendor(own)
     return Database(own, driver, _style(driver, vendor), vendor, _quoted(schema, who))
 
@@ -130,6 +129,14 @@ def _driver_connection(connection: Any) -> Any:
     return connection
 
 
+def _driver(connection: Any) -> str:
+    """Return the top module of a driver, also where the user's own class stands upon its."""
+    modules = [kind.__module__.partition(".")[0] for kind in type(connection).__mro__]
+    modules = ["duckdb" if name == "_duckdb" else name for name in modules]
+    told = [name for name in modules if hasattr(sys.modules.get(name), "paramstyle")]
+    return (told or modules)[0]
+
+
 def _style(driver: str, vendor: str) -> str:
     """Return how a driver marks parameters, which its module says, some of them not quite."""
     if vendor == "postgresql":
@@ -137,7 +144,7 @@ def _style(driver: str, vendor: str) -> str:
     if driver in ("duckdb", "sqlite3", "adbc_driver_manager"):
         return "qmark"
     said = getattr(sys.modules.get(driver), "paramstyle", "qmark")
-    return said if said in _STYLES else "qmark"
+    return said if said in _MARKS else "qmark"
 
 
 def _vendor(connection: Any) -> str:
@@ -307,8 +314,8 @@ def columns_of(database: Database, table: str, who: str) -> tuple[str, ...]:
     except Exception as error:
         kind = f"{type(error).__module__.partition('.')[0]}.{type(error).__name__}".lstrip("_")
         msg = (
-            f"{who}, table {table!r}: expected one that can be read, got {kind}. Check schema=, the "
-            "rights, and that the connection is open; a transaction in which something failed "
+            f"{who}, table {table!r}: expected one that can be read, got {kind}. Check schema=, "
+            "the rights, and that the connection is open; a transaction in which something failed "
             "before must be rolled back first."
         )
         raise InputError(msg) from None

@@ -30,11 +30,16 @@ _LATER_DAYS = 30
 class Cohort(Protocol):
     """What is read of a cohort."""
 
-    X: pd.DataFrame
-    groups: NDArray[np.int64]
-    targets: pd.DataFrame
-    visits: pd.DataFrame | None
-    truth: pd.DataFrame
+    @property
+    def X(self) -> pd.DataFrame: ...
+    @property
+    def groups(self) -> NDArray[np.int64]: ...
+    @property
+    def targets(self) -> pd.DataFrame: ...
+    @property
+    def visits(self) -> pd.DataFrame | None: ...
+    @property
+    def truth(self) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -101,9 +106,18 @@ def _persons(cohort: Cohort, patient: NDArray[np.int64], last: NDArray[np.bool_]
     own = cohort.X[last]
     age = own["age"].to_numpy() if "age" in own else np.full(len(own), np.nan)
     at = _moments(patient[last], 0, "index")
-    days = pd.to_timedelta(np.round(age * 365.25), unit="D")
+    born = [
+        pd.NaT if np.isnan(years) else when - pd.DateOffset(years=int(years))
+        for when, years in zip(at, age, strict=True)
+    ]
     sex = own["sex"].tolist() if "sex" in own else [None] * len(own)
-    return pd.DataFrame({"patient": patient[last], "sex": sex, "birth": at - days})
+    return pd.DataFrame(
+        {
+            "patient": patient[last],
+            "sex": sex,
+            "birth": pd.Series(born, dtype="datetime64[us]").to_numpy(),
+        }
+    )
 
 
 def _labs(cohort: Cohort, patient: NDArray[np.int64], day: Any) -> pd.DataFrame:
@@ -119,7 +133,9 @@ def _labs(cohort: Cohort, patient: NDArray[np.int64], day: Any) -> pd.DataFrame:
     if earlier is not None:
         rows = earlier[earlier["day"] < 0]
         who, when = rows["patient"].to_numpy() + 1, rows["day"].to_numpy()
-        parts += [_events(lab, who, when, rows[lab].to_numpy(), LABS[lab][1]) for lab in ("crp", "esr")]
+        parts += [
+            _events(lab, who, when, rows[lab].to_numpy(), LABS[lab][1]) for lab in ("crp", "esr")
+        ]
     who = np.unique(patient)
     parts.append(_events("crp", who, np.full(len(who), _LATER_DAYS), 99.0, "mg/L"))
     return pd.concat(parts, ignore_index=True).dropna(subset=["value"]).reset_index(drop=True)
@@ -144,9 +160,7 @@ def _notes(X: pd.DataFrame, patient: NDArray[np.int64], day: Any) -> pd.DataFram
     import pandas as pd
 
     text = X["clinical_note"].tolist() if "clinical_note" in X else [None] * len(X)
-    notes = pd.DataFrame(
-        {"patient": patient, "time": _moments(patient, day, "note"), "text": text}
-    )
+    notes = pd.DataFrame({"patient": patient, "time": _moments(patient, day, "note"), "text": text})
     return notes[notes["text"].notna()].reset_index(drop=True)
 
 
@@ -171,7 +185,11 @@ def _conditions(
     return pd.concat(
         [
             pd.DataFrame(
-                {"patient": who, "time": _moments(who, np.full(len(who), day), "visit"), "name": name}
+                {
+                    "patient": who,
+                    "time": _moments(who, np.full(len(who), day), "visit"),
+                    "name": name,
+                }
             )
             for who, day, name in parts
         ],

@@ -103,8 +103,10 @@ def _contents(tables: Dated, database: _sql.Database) -> Iterator[tuple[str, Any
         *((own, text, "Measurement", "LOINC", code) for code, (own, text) in _LOINC.items()),
         *((own, text, "Unit", "UCUM", code) for code, (own, text) in _UCUM.items()),
     ]
-    yield "concept", ("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code"), (
-        concepts
+    yield (
+        "concept",
+        ("concept_id", "concept_name", "domain_id", "vocabulary_id", "concept_code"),
+        (concepts),
     )
     births = tables.persons["birth"].dt
     parts = [_cells(getattr(births, part)) for part in ("year", "month", "day")]
@@ -114,7 +116,7 @@ def _contents(tables: Dated, database: _sql.Database) -> Iterator[tuple[str, Any
     yield "person", columns, [*zip(who, sexes, *parts, strict=True)]
     labs = tables.labs
     units = [_UCUM[unit][0] for unit in labs["unit"]]
-    more = {
+    more: dict[str, Any] = {
         "measurement_concept_id": [_LOINC[code][0] for code in labs["code"]],
         "value_as_number": labs["value"].tolist(),
         "unit_concept_id": units,
@@ -124,12 +126,21 @@ def _contents(tables: Dated, database: _sql.Database) -> Iterator[tuple[str, Any
     more = {"note_class_concept_id": 0, "note_text": tables.notes["text"].tolist()}
     yield "note", *_occurred(tables.notes, "note", "note_", more, database)
     more = {"visit_concept_id": _OUTPATIENT}
-    yield "visit_occurrence", *_occurred(
-        tables.visits, "visit_occurrence", "visit_start_", more, database, "visit"
+    yield (
+        "visit_occurrence",
+        *_occurred(tables.visits, "visit_occurrence", "visit_start_", more, database, "visit"),
     )
     more = {"condition_concept_id": [CONDITIONS[name] for name in tables.conditions["name"]]}
-    yield "condition_occurrence", *_occurred(
-        tables.conditions, "condition_occurrence", "condition_start_", more, database, "condition"
+    yield (
+        "condition_occurrence",
+        *_occurred(
+            tables.conditions,
+            "condition_occurrence",
+            "condition_start_",
+            more,
+            database,
+            "condition",
+        ),
     )
 
 
@@ -156,13 +167,13 @@ def _occurred(
         f"{kind or key}_type_concept_id": _FROM_RECORD,
         **more,
     }
-    lists = [cells if isinstance(cells, list | range) else [cells] * n for cells in columns.values()]
+    lists = [
+        cells if isinstance(cells, list | range) else [cells] * n for cells in columns.values()
+    ]
     return tuple(columns), [*zip(*lists, strict=True)]
 
 
-def _insert(
-    database: _sql.Database, name: str, columns: Sequence[str], rows: list[Any]
-) -> None:
+def _insert(database: _sql.Database, name: str, columns: Sequence[str], rows: list[Any]) -> None:
     """Insert rows, some in one statement: row by row some drivers take a thousand times as long."""
     at_once = _AT_ONCE // len(columns)
     marks = f"({', '.join('?' * len(columns))})"
@@ -173,4 +184,3 @@ def _insert(
             f"{', '.join([marks] * len(some))}"
         )
         _sql.execute(database, text, [cell for row in some for cell in row], WHO)
-

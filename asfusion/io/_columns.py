@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from asfusion.events._tables import read_index
 from asfusion.io._before import INDEX_DATE, PATIENT
 
-_YEAR_US = 365.25 * 86_400e6
 _DAY_US = 86_400e6
 
 
@@ -47,14 +46,15 @@ def _spread(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
 
 
 def demographics(rows: pl.DataFrame, persons: pl.DataFrame) -> dict[str, pl.Series]:
-    """Return the age in years at each index date, and the sex."""
+    """Return the age in completed years at each index date, and the sex."""
     if persons.is_empty():
         persons = persons.cast({"patient": rows.schema["patient"]})
-    birth = pl.col("birth").cast(pl.Datetime("us")).cast(pl.Int64)
+    born, day = pl.col("birth").dt, pl.col("at").cast(pl.Datetime("us")).dt
+    is_before = day.strftime("%m%d") < born.strftime("%m%d")
     found = rows.join(
         persons.unique("patient", keep="first"), on="patient", how="left", maintain_order="left"
     )
-    age = ((pl.col("at") - birth) / _YEAR_US).round(3)
+    age = (day.year() - born.year() - is_before.cast(pl.Int32)).cast(pl.Float64)
     known = found.select(pl.when(age >= 0).then(age).alias("age"), "sex")
     return {name: known[name] for name in ("age", "sex")}
 

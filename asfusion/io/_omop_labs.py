@@ -30,7 +30,7 @@ from asfusion.io._records_page import Met, Tally
 _OPERATORS = {0: "", 4172703: "", 4171756: "<", 4171754: "<=", 4172704: ">", 4171755: ">="}
 NO_NUMBER, NO_OPERATOR = "without a number", "with an unknown operator"
 _AS_WRITTEN = "as written"
-EVENTS = {
+EVENTS: dict[str, Any] = {
     "patient": pl.Int64,
     "time": pl.Datetime("us"),
     "code": pl.String,
@@ -65,7 +65,7 @@ class Labs:
             for clause, some in one_of("concept_code", texts)
             for row in self._concepts("LOINC", clause, some).iter_rows()
         ]
-        concepts = {concept: code for concept, code in found}
+        concepts = dict(found)
         concepts |= {int(code): code for code in ids}
         if not concepts:
             msg = (
@@ -88,9 +88,7 @@ class Labs:
     def _concepts(self, vocabulary: str, clause: str, values: Sequence[Any]) -> pl.DataFrame:
         """Return ids and codes of the concepts of a vocabulary."""
         where = "vocabulary_id = ?" + (f" AND {clause}" if clause else "")
-        batches = query(
-            self.source.database, CONCEPT, self._present, where, [vocabulary, *values]
-        )
+        batches = query(self.source.database, CONCEPT, self._present, where, [vocabulary, *values])
         parts = [batch.select("concept_id", "concept_code") for batch in batches]
         empty = pl.DataFrame(schema={"concept_id": pl.Int64, "concept_code": pl.String})
         return pl.concat([empty, *parts]).unique("concept_id", keep="first")
@@ -138,9 +136,7 @@ class Labs:
 
     def met(self) -> tuple[Met, ...]:
         """Return which codes were met in which units."""
-        found = [
-            Met(self._of_lab[code], code, unit, n) for (code, unit), n in self._met.items()
-        ]
+        found = [Met(self._of_lab[code], code, unit, n) for (code, unit), n in self._met.items()]
         return tuple(sorted(found, key=lambda one: (one.what, one.code, one.unit)))
 
 

@@ -67,9 +67,7 @@ PERSON = Table(
     {"person_id": "whole", "gender_concept_id": "whole", "year_of_birth": "whole"},
     {"month_of_birth": "whole", "day_of_birth": "whole"},
 )
-CONCEPT = Table(
-    "concept", {"concept_id": "whole", "concept_code": "text", "vocabulary_id": "text"}
-)
+CONCEPT = Table("concept", {"concept_id": "whole", "concept_code": "text", "vocabulary_id": "text"})
 MEASUREMENT = _of_time(
     "measurement",
     "measurement_",
@@ -82,9 +80,7 @@ NOTE = _of_time(
     "note", "note_", {"note_text": "text"}, note_id="whole", note_class_concept_id="whole"
 )
 VISIT = _of_time("visit_occurrence", "visit_start_", {"visit_concept_id": "whole"})
-CONDITION = _of_time(
-    "condition_occurrence", "condition_start_", {"condition_concept_id": "whole"}
-)
+CONDITION = _of_time("condition_occurrence", "condition_start_", {"condition_concept_id": "whole"})
 DRUG = _of_time("drug_exposure", "drug_exposure_start_", {"drug_concept_id": "whole"})
 
 

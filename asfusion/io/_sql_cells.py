@@ -1,4 +1,4 @@
-"""Cells as databases give them (numbers, decimals, dates, text) as polars columns of fixed types."""
+"""Cells as databases give them, numbers, dates or text, as columns of fixed types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
-from asfusion._checks import quoted
 from asfusion._sql import Batch
 from asfusion.exceptions import ColumnError
 
@@ -40,9 +39,7 @@ def typed(batch: Batch, kinds: Mapping[str, Kind], table: str) -> pl.DataFrame:
         If a whole number is none, or a moment cannot be told from its column.
     """
     if batch.arrow is None:
-        given = {
-            name: _of_objects(batch.cells[name], kind) for name, kind in kinds.items()
-        }
+        given = {name: _of_objects(batch.cells[name], kind) for name, kind in kinds.items()}
     else:
         given = {
             name: _of_arrow(array) for name, array in zip(kinds, batch.arrow.columns, strict=True)
@@ -53,8 +50,8 @@ def typed(batch: Batch, kinds: Mapping[str, Kind], table: str) -> pl.DataFrame:
         if series is None:
             words = {"whole": "whole numbers of 64 bits", "text": "text"}
             msg = (
-                f"Table {table!r}, column {name!r}: expected {words.get(kind, f'a {kind}')} in each "
-                f"row or NULL, got other values. Correct them, or read a view that does."
+                f"Table {table!r}, column {name!r}: expected {words.get(kind, f'a {kind}')} "
+                "or NULL in each row, got other values. Correct them, or read a view that does."
             )
             raise ColumnError(msg)
         columns.append(series.alias(name))
@@ -137,12 +134,13 @@ def _text(cell: Any) -> str | None:
 
 
 def _times_of(cells: Sequence[Any]) -> pl.Series:
-    kinds = {type(cell) for cell in cells} - {type(None)}
+    kinds = set(map(type, cells)) - {type(None)}
     if kinds <= {str}:
         return pl.Series(cells, dtype=pl.String)
     if kinds == {datetime.date}:
         return pl.Series(cells, dtype=pl.Date)
-    moments = [_moment(cell) for cell in cells]
+    is_plain = kinds == {datetime.datetime}
+    moments = cells if is_plain else [_moment(cell) for cell in cells]
     zoned = {moment.tzinfo is not None for moment in moments if moment is not None}
     if len(zoned) > 1:
         raise ValueError("a zone in some and none in others")
@@ -220,9 +218,11 @@ def _from_text(series: pl.Series) -> pl.Series | None:
     )
     timed = pl.col("text").str.contains(":", literal=True)
     frame = frame.with_columns(pl.when(timed).then("zone").alias("zone"))
-    bare = pl.when(pl.col("zone").is_not_null()).then(
-        pl.col("text").str.replace(_ZONE, "").str.strip_chars_end()
-    ).otherwise("text")
+    bare = (
+        pl.when(pl.col("zone").is_not_null())
+        .then(pl.col("text").str.replace(_ZONE, "").str.strip_chars_end())
+        .otherwise("text")
+    )
     read = pl.coalesce(bare.str.to_datetime(form, time_unit="us", strict=False) for form in _FORMS)
     found = frame.select("zone", read.alias("time"))
     zoned = found.filter(pl.col("time").is_not_null())["zone"].is_not_null()

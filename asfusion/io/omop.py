@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from asfusion.io._omop_labs import EVENTS, Labs
 from asfusion.io._omop_persons import all_patients, check_patients, read_persons
 from asfusion.io._omop_tables import CONDITION, DRUG, WHO, Source
 from asfusion.io._omop_text import read_coded, read_names, read_notes, read_visits
+from asfusion.io._records_page import Met, Tally
 from asfusion.io.records import Records
 
 Coded: TypeAlias = Mapping[str, Sequence[int] | int] | bool
@@ -119,7 +120,7 @@ def read_omop(
     ['age', 'sex', 'crp_last', 'esr_last', 'note']
     """
     database = open_database(connection, schema, WHO)
-    wanted = labs if labs is None or hasattr(labs, "transform") else LabEvents(labs)
+    wanted = _as_lab_events(labs)
     named = {
         what: read_names(asked, what)
         for what, asked in (("conditions", conditions), ("drugs", drugs))
@@ -129,7 +130,8 @@ def read_omop(
     source = Source(database, _cut(database, index, persons))
     tables: dict[str, Any] = {}
     tables["persons"], report = read_persons(source)
-    reports, met = [report], ()
+    reports: list[Tally] = [report]
+    met: tuple[Met, ...] = ()
     for name, reader in (("notes", read_notes), ("visits", read_visits)):
         if {"notes": notes, "visits": visits}[name]:
             tables[name], report = reader(source)
@@ -151,6 +153,13 @@ def read_omop(
         met=met,
         source="OMOP",
     )
+
+
+def _as_lab_events(labs: Any) -> LabEvents | None:
+    """Return what was asked for as the features that it becomes."""
+    if labs is None or hasattr(labs, "get_feature_names_out"):
+        return cast("LabEvents | None", labs)
+    return LabEvents(labs)
 
 
 def _cut(database: Database, index: Any, persons: Sequence[int] | None) -> Index:

@@ -116,16 +116,16 @@ class Records(RecordsPage):
         Returns
         -------
         DataFrame
-            In the library, and with the index, of `index`: ``age`` (years) and ``sex``; the
-            features of the labs; ``note``; ``n_visits`` and ``days_since_visit``; and for each
-            name of conditions and drugs whether any was recorded. Patients of whom nothing is
-            known keep their row. Who a row is of stands in `index`: ``index["patient"]`` are
-            the groups of a split.
+            In the library, and with the index, of `index`: ``age`` (completed years) and
+            ``sex``; the features of the labs; ``note``; ``n_visits`` and
+            ``days_since_visit``; and for each name of conditions and drugs whether any was
+            recorded. Patients of whom nothing is known keep their row. Who a row is of stands
+            in `index`: ``index["patient"]`` are the groups of a split.
 
         Raises
         ------
         ConfigurationError
-            If `labs` are asked for and no events were read.
+            If `labs` are asked for and no events were read, or two columns would have one name.
         """
         check_integer(notes, "notes", minimum=1)
         rows = _columns.numbered(self.index)
@@ -138,6 +138,7 @@ class Records(RecordsPage):
         for what in ("conditions", "drugs"):
             table = getattr(self, what)
             for name in self.named.get(what, ()) if table is not None else ():
+                _check_free(name, parts, what)
                 parts[name] = _columns.was_recorded(rows, table.filter(pl.col("name") == name))
         return _columns.in_library_of(self.index, parts)
 
@@ -157,3 +158,12 @@ class Records(RecordsPage):
             return {name: np.full(len(self.index), np.nan) for name in names}
         wide = chosen.transform(self.events, self.index)
         return {name: wide[name].to_numpy() for name in names}
+
+
+def _check_free(name: str, parts: Mapping[str, Any], what: str) -> None:
+    if name in parts:
+        msg = (
+            f"{what}: expected names of columns that nothing else has, got {in_words(name)}. Ask "
+            "for it under another name."
+        )
+        raise ConfigurationError(msg)

@@ -12,7 +12,6 @@ import argparse
 import importlib.util
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -194,6 +193,14 @@ WAYS = {
 }
 
 
+def _peak_mb(*, reset: bool = False) -> float:
+    """Return the largest memory of this process so far, or since it was reset."""
+    if reset:
+        Path("/proc/self/clear_refs").write_text("5")
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM"))
+
+
 def measure(which: str, how: dict[str, Any], folder: Path, out: Path) -> None:
     """Run one of them and print its seconds and by how many MB its memory grew at most."""
     import asfusion.io.omop
@@ -201,11 +208,11 @@ def measure(which: str, how: dict[str, Any], folder: Path, out: Path) -> None:
     del asfusion
     index = pd.read_parquet(folder / "index.parquet")
     work = WAYS[which][0](how, index)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _peak_mb(reset=True)
     start, used = time.perf_counter(), time.process_time()
     wide = work()
     seconds, processor = time.perf_counter() - start, time.process_time() - used
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    grown = _peak_mb() - before
     wide[sorted(wide.columns)].to_parquet(out)
     print(json.dumps({"seconds": seconds, "processor": processor, "MB": grown}))
 
@@ -226,7 +233,14 @@ def run(args: argparse.Namespace) -> None:
         fill(how, folder, n)
         for _ in range(args.rounds or (1 if args.quick else 3)):
             for number, (which, found) in enumerate(runs.items()):
-                command = [sys.executable, __file__, which, json.dumps(how), name, f"{name}/{number}"]
+                command = [
+                    sys.executable,
+                    __file__,
+                    which,
+                    json.dumps(how),
+                    name,
+                    f"{name}/{number}",
+                ]
                 said = subprocess.run(
                     command, check=True, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
                 )
@@ -234,9 +248,14 @@ def run(args: argparse.Namespace) -> None:
         print(f"{n} measurements, limit for {ROWS}: {LIMIT_S:.0f} s and {LIMIT_MB:.0f} MB\n")
         first = pd.read_parquet(f"{name}/0")
         for number, (which, found) in enumerate(runs.items()):
-            seconds, processor = (np.median([r[of] for r in found]) for of in ("seconds", "processor"))
+            seconds, processor = (
+                np.median([r[of] for r in found]) for of in ("seconds", "processor")
+            )
             grown = max(r["MB"] for r in found)
-            print(f"{which:<26} {seconds:6.2f} s  {processor:6.2f} s of processor  {grown:6.0f} MB more")
+            print(
+                f"{which:<26} {seconds:6.2f} s  {processor:6.2f} s of processor  "
+                f"{grown:6.0f} MB more"
+            )
             other = pd.read_parquet(f"{name}/{number}")
             pd.testing.assert_frame_equal(first, other, check_dtype=False, rtol=1e-9, atol=1e-9)
         print(f"\nequal: {first.shape[0]} rows of {first.shape[1]} features")
