@@ -16,10 +16,10 @@ from asfusion._sql import Database, open_database
 from asfusion.events.lab_events import LabEvents
 from asfusion.exceptions import ConfigurationError
 from asfusion.io._before import Index, read_cut
-from asfusion.io._omop_labs import EVENTS, Labs
-from asfusion.io._omop_persons import all_patients, check_patients, read_persons
-from asfusion.io._omop_tables import CONDITION, DRUG, WHO, Source
-from asfusion.io._omop_text import read_coded, read_names, read_notes, read_visits
+from asfusion.io._omop.labs import EVENTS, Labs
+from asfusion.io._omop.occurrences import read_coded, read_names, read_notes, read_visits
+from asfusion.io._omop.persons import all_patients, check_patients, read_persons
+from asfusion.io._omop.tables import CONDITION, DRUG, WHO, Source
 from asfusion.io._records_page import Met, Tally
 from asfusion.io.records import Records
 

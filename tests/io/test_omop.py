@@ -22,7 +22,7 @@ from asfusion.exceptions import (
     InputError,
     InputTypeError,
 )
-from asfusion.io import _omop_tables
+from asfusion.io._omop import tables as _omop_tables
 
 SECRET = "canary7319q"
 LABS = af.LabEvents({"crp": None, "esr": None, "wbc": None, "haemoglobin": None})

@@ -10,7 +10,7 @@ import polars as pl
 
 from asfusion._checks import in_words
 from asfusion.exceptions import ConfigurationError
-from asfusion.io._omop_tables import NOTE, VISIT, Counts, Source, Table, one_of, with_time
+from asfusion.io._omop.tables import NOTE, VISIT, Counts, Source, Table, one_of, with_time
 from asfusion.io._records_page import Tally
 
 _KINDED = {"patient": pl.Int64, "time": pl.Datetime("us"), "kind": pl.String}

@@ -7,7 +7,7 @@ import polars as pl
 from asfusion import _sql
 from asfusion.exceptions import ColumnError, ConfigurationError
 from asfusion.io._before import Index
-from asfusion.io._omop_tables import PERSON, WHO, Counts, Source, check_columns, query
+from asfusion.io._omop.tables import PERSON, WHO, Counts, Source, check_columns, query
 from asfusion.io._records_page import Tally
 
 _SEXES = {8507: "male", 8532: "female"}

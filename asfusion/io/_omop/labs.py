@@ -13,7 +13,7 @@ from asfusion._checks import quoted
 from asfusion.events._vocabulary import read_labs
 from asfusion.events.lab_events import LabEvents
 from asfusion.exceptions import InputError
-from asfusion.io._omop_tables import (
+from asfusion.io._omop.tables import (
     CONCEPT,
     MEASUREMENT,
     WHO,

@@ -1,0 +1,1 @@
+"""Tables of the OMOP common data model, a file for each kind of rows."""
