@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
@@ -111,10 +110,9 @@ def _number(cell: Any) -> float | None:
     if isinstance(cell, numbers.Real | Decimal):
         return float(cell)
     try:
-        value = float(cell) if isinstance(cell, str) else math.nan
+        return float(cell) if isinstance(cell, str) else None
     except ValueError:
         return None
-    return value
 
 
 def _text_of(cells: Sequence[Any]) -> pl.Series:
