@@ -27,7 +27,7 @@ _MARKS = {
     "named": ":p{}",
     "dollar": "${}",
 }
-_ROWS = 50_000  # of one batch
+_ROWS, _FETCHED = 50_000, 2_000  # of one batch, and at once from a cursor of Python's
 
 
 @dataclass(frozen=True)
@@ -237,13 +237,29 @@ def _batches(
             for arrow in reader:
                 yield Batch(arrow.num_rows, arrow, {})
             return
-        while rows := cursor.fetchmany(_ROWS):
-            if isinstance(rows[0], Mapping):
-                keys = [column[0] for column in cursor.description]
-                rows = [[row[key] for key in keys] for row in rows]
-            yield Batch(len(rows), None, dict(zip(names, zip(*rows, strict=True), strict=True)))
+        yield from _of_cursor(cursor, names)
     finally:
         _close(cursor)
+
+
+def _of_cursor(cursor: Any, names: Sequence[str]) -> Iterator[Batch]:
+    """Yield the rows of a cursor as columns.
+
+    Few are fetched at a time: Python's collector of garbage walks through all the tuples that
+    there are again and again, which for tens of thousands takes longer than to fetch them.
+    """
+    held: list[list[Any]] = [[] for _ in names]
+    while rows := cursor.fetchmany(min(_FETCHED, _ROWS)):
+        if isinstance(rows[0], Mapping):
+            keys = [column[0] for column in cursor.description]
+            rows = [[row[key] for key in keys] for row in rows]
+        for column, cells in zip(held, zip(*rows, strict=True), strict=True):
+            column.extend(cells)
+        if len(held[0]) >= _ROWS:
+            yield Batch(len(held[0]), None, dict(zip(names, held, strict=True)))
+            held = [[] for _ in names]
+    if held[0]:
+        yield Batch(len(held[0]), None, dict(zip(names, held, strict=True)))
 
 
 def _cursor(database: Database) -> Any:
