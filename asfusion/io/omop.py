@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -11,20 +10,18 @@ from typing import Any, TypeAlias, cast
 import polars as pl
 
 from asfusion._door import public
-from asfusion._files import temporary_folder
 from asfusion._sql import Database, open_database
 from asfusion.events.lab_events import LabEvents
-from asfusion.exceptions import ConfigurationError
 from asfusion.io._before import Index, read_cut
 from asfusion.io._omop.labs import EVENTS, Labs
 from asfusion.io._omop.occurrences import read_coded, read_names, read_notes, read_visits
 from asfusion.io._omop.persons import all_patients, check_patients, read_persons
 from asfusion.io._omop.tables import CONDITION, DRUG, WHO, Source
+from asfusion.io._parts import free_folder, written
 from asfusion.io._records_page import Met, Tally
 from asfusion.io.records import Records
 
 Coded: TypeAlias = Mapping[str, Sequence[int] | int] | bool
-_PART = 500_000  # events of one file
 
 
 @public
@@ -126,14 +123,26 @@ def read_omop(
         for what, asked in (("conditions", conditions), ("drugs", drugs))
         if asked is not False
     }
-    target = None if to is None else _free(Path(to))
+    target = None if to is None else free_folder(Path(to))
+    asked = {"notes": bool(notes), "visits": bool(visits)}
     source = Source(database, _cut(database, index, persons))
+    return _read(source, wanted, asked, named, target)
+
+
+def _read(
+    source: Source,
+    wanted: LabEvents | None,
+    asked: Mapping[str, bool],
+    named: Mapping[str, dict[str, list[int]] | None],
+    target: Path | None,
+) -> Records:
+    """Read what is asked for, table by table."""
     tables: dict[str, Any] = {}
     tables["persons"], report = read_persons(source)
     reports: list[Tally] = [report]
     met: tuple[Met, ...] = ()
     for name, reader in (("notes", read_notes), ("visits", read_visits)):
-        if {"notes": notes, "visits": visits}[name]:
+        if asked[name]:
             tables[name], report = reader(source)
             reports.append(report)
     for what, table in (("conditions", CONDITION), ("drugs", DRUG)):
@@ -142,7 +151,8 @@ def read_omop(
             reports.append(report)
     if wanted is not None:  # the last: nothing that fails later leaves a folder behind
         read = Labs(source, wanted)
-        tables["events"] = _written(read.events(), target) if target else _held(read.events())
+        parts = read.events()
+        tables["events"] = written(parts, target, EVENTS) if target else _held(parts)
         reports, met = [*reports, *read.report()], read.met()
     return Records(
         index=source.index.table,
@@ -176,43 +186,3 @@ def _held(parts: Iterator[pl.DataFrame]) -> pl.DataFrame:
     """Return events as one table."""
     found = list(parts)
     return pl.concat(found) if found else pl.DataFrame(schema=EVENTS)
-
-
-def _free(folder: Path) -> Path:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        msg = (
-            "to: expected a folder that is not there yet, or empty, got one that holds something. "
-            "Choose another, or remove it."
-        )
-        raise ConfigurationError(msg)
-    return folder
-
-
-def _written(parts: Iterator[pl.DataFrame], folder: Path) -> Path:
-    """Write events to a folder that takes its name once all of them are in it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = temporary_folder(folder)
-    try:
-        for number, part in enumerate(_large(parts)):
-            part.write_parquet(temporary / f"part-{number:05d}.parquet")
-        if folder.exists():
-            folder.rmdir()
-        temporary.replace(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-    return folder
-
-
-def _large(parts: Iterator[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield tables of a file's size, at least one."""
-    held: list[pl.DataFrame] = []
-    n = written = 0
-    for part in parts:
-        held.append(part)
-        n += len(part)
-        if n >= _PART:
-            yield pl.concat(held)
-            held, n, written = [], 0, written + 1
-    if held or not written:
-        yield pl.concat(held) if held else pl.DataFrame(schema=EVENTS)

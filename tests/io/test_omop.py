@@ -399,3 +399,19 @@ def test_names_of_conditions_and_of_columns_are_different(connect: Callable[[], 
         records.to_frame()
     unnamed = af.io.read_omop(connection, index=on((1, "2024-01-01")), conditions=True, drugs=True)
     assert list(unnamed.to_frame()) == ["age", "sex"] and len(unnamed.conditions) == 0
+
+
+def test_an_error_leaves_no_cursor_open(postgres: dict[str, Any]) -> None:
+    import psycopg
+
+    with psycopg.connect(**postgres) as connection:
+        connection.execute("SET search_path TO pg_temp")
+        database(connection, [(1, "2024-01-01")])
+        zoned = on((1, "2024-02-01")).assign(
+            index_date=pd.to_datetime(["2024-02-01"]).tz_localize("UTC")
+        )
+        connection.execute("UPDATE measurement SET measurement_datetime = '2024-01-01 08:00'")
+        with pytest.raises(ColumnError, match="a zone in both or in neither") as caught:
+            af.io.read_omop(connection, index=zoned, labs=["crp"])
+        assert caught.tb is not None  # which holds all that was at work
+        assert connection.execute("SELECT count(*) FROM pg_cursors").fetchone() == (0,)
