@@ -235,7 +235,9 @@ def _batches(
         reader = _arrow_reader(database, cursor, text, bound)
         if reader is not None:
             for arrow in reader:
-                yield Batch(arrow.num_rows, arrow, {})
+                for start in range(0, arrow.num_rows, _ROWS):
+                    some = arrow.slice(start, _ROWS)
+                    yield Batch(some.num_rows, some, {})
             return
         yield from _of_cursor(cursor, names)
     finally:

@@ -415,3 +415,41 @@ def test_an_error_leaves_no_cursor_open(postgres: dict[str, Any]) -> None:
             af.io.read_omop(connection, index=zoned, labs=["crp"])
         assert caught.tb is not None  # which holds all that was at work
         assert connection.execute("SELECT count(*) FROM pg_cursors").fetchone() == (0,)
+
+
+class Adbc(sqlite3.Connection):
+    """A connection that answers as those of ADBC do, with batches of Arrow."""
+
+    def adbc_get_info(self) -> dict[str, str]:
+        return {"vendor_name": "SQLite"}
+
+    def cursor(self, factory: Any = None) -> Any:
+        del factory
+        return super().cursor(lambda connection: AdbcCursor(connection))
+
+
+class AdbcCursor(sqlite3.Cursor):
+    def fetch_record_batch(self) -> Any:
+        import pyarrow
+
+        names = [column[0] for column in self.description]
+        rows = self.fetchall()
+        if not rows:
+            return iter(())
+        table = pyarrow.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+        return iter(table.to_batches())
+
+
+def test_arrow_of_adbc_is_read_in_parts(
+    cohort: af.datasets.AxSpaCohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    from asfusion import _sql
+
+    plain, adbc = sqlite3.connect(":memory:"), sqlite3.connect(":memory:", factory=Adbc)
+    index = cohort.write_omop(plain)
+    cohort.write_omop(adbc)
+    monkeypatch.setattr(_sql, "_ROWS", 7)
+    pd.testing.assert_frame_equal(
+        everything(adbc, index).to_frame(), everything(plain, index).to_frame()
+    )
