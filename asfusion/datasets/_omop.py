@@ -174,13 +174,15 @@ def _occurred(
 
 
 def _insert(database: _sql.Database, name: str, columns: Sequence[str], rows: list[Any]) -> None:
-    """Insert rows, some in one statement: row by row some drivers take a thousand times as long."""
+    """Insert rows, many in one statement: row by row some drivers take a hundred times as long."""
+    into = f"INSERT INTO {database.table(name)} ({', '.join(columns)})"
+    if database.driver == "duckdb" and rows:  # ten times as fast there
+        lists = [list(cells) for cells in zip(*rows, strict=True)]
+        _sql.execute(database, f"{into} SELECT {', '.join(['unnest(?)'] * len(lists))}", lists, WHO)
+        return
     at_once = _AT_ONCE // len(columns)
     marks = f"({', '.join('?' * len(columns))})"
     for start in range(0, len(rows), at_once):
         some = rows[start : start + at_once]
-        text = (
-            f"INSERT INTO {database.table(name)} ({', '.join(columns)}) VALUES "
-            f"{', '.join([marks] * len(some))}"
-        )
+        text = f"{into} VALUES {', '.join([marks] * len(some))}"
         _sql.execute(database, text, [cell for row in some for cell in row], WHO)
