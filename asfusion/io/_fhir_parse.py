@@ -1,0 +1,186 @@
+"""Lines of FHIR resources as tables of fixed columns, a table for each type of resource."""
+
+from __future__ import annotations
+
+import io
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from asfusion.exceptions import InputError
+from asfusion.io._fhir_json import MOST_VALUES, NotReadable, dumped, parsed
+from asfusion.io._fhir_lines import FULL_URL, LONGEST_LINE, Block, entries_of
+from asfusion.io._fhir_schema import SCHEMAS, Schema
+
+_TYPE = {"resourceType": pl.String()}
+_LONG = 16 << 20  # bytes from which a block is a line, whose values are counted first
+NOT_JSON, NO_RESOURCE, SHAPE = "that are no JSON", "that are no resource", "of another shape"
+_FIX = "Export it again, or pass invalid='missing' to leave such lines out, counted."
+
+
+@dataclass
+class Parser:
+    """Makes tables of lines, and keeps count of what could not be read.
+
+    Parameters
+    ----------
+    wanted : collection of str
+        Types of resources that are read.
+    strict : bool
+        Whether a line that cannot be read is an error.
+    needs : mapping of str to bytes
+        What blocks must hold, or else resources of a type are passed over.
+    met : Counter
+        How many resources of each type there were.
+    bad : Counter
+        How many lines could not be read, by the reason.
+    """
+
+    wanted: Collection[str]
+    strict: bool
+    needs: Mapping[str, bytes] = field(default_factory=dict)
+    met: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+
+    def tables(self, block: Block) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Yield the type and the fields of the resources in a block.
+
+        Raises
+        ------
+        InputError
+            If a line is damaged, and that is an error.
+        """
+        kinds = None if block.too_long else _kinds_of(block)
+        if kinds is None:
+            yield from self._one_by_one(block, None)
+            return
+        for kind, n in Counter(kinds).items():
+            data = block.data if n == len(kinds) else _lines_of(block.data, kinds, kind)
+            table = None
+            wanted = kind in self.wanted and self.needs.get(kind, b"") in data
+            if wanted:
+                table = _read(data, kind, block)
+            if kind == "Bundle" or (wanted and table is None):
+                yield from self._one_by_one(block, kind)
+            else:
+                self._see(kind, n)
+            if table is not None:
+                yield kind, table
+
+    def _see(self, kind: str, n: int = 1) -> None:
+        self.met[kind if kind.isascii() and kind.isalpha() and len(kind) < 60 else "others"] += n
+
+    def _one_by_one(self, block: Block, only: str | None) -> Iterator[tuple[str, pl.DataFrame]]:
+        """Yield the same from lines that are looked at one by one; of one type, if it is given."""
+        clean: dict[str, list[bytes]] = {}
+        for number, line in enumerate(_numbered(block), start=block.first):
+            if not line.strip():
+                continue
+            resource = self._resource(line, number, block)
+            if resource is None or only not in (None, resource["resourceType"]):
+                continue
+            kind = str(resource["resourceType"])
+            if kind == "Bundle" and block.unit == "line":
+                for inner in entries_of(resource, f"{block.where}, line {number}"):
+                    yield from self.tables(inner)
+                continue
+            self._see(kind)
+            if kind in self.wanted:
+                self._add(resource, clean.setdefault(kind, []), number, block)
+        for kind, lines in clean.items():
+            table = _read(b"\n".join(lines), kind, block) if lines else None
+            if table is not None:
+                yield kind, table
+
+    def _resource(self, line: bytes, number: int, block: Block) -> dict[str, Any] | None:
+        try:
+            if block.too_long:
+                raise NotReadable(f"more than {LONGEST_LINE >> 20} MB")
+            content = parsed(line)
+        except NotReadable as error:
+            self._refuse(NOT_JSON, f"JSON, got {error}", number, block)
+            return None
+        if isinstance(content, dict) and isinstance(content.get("resourceType"), str):
+            return content
+        self._refuse(NO_RESOURCE, "a resource, got JSON without a resourceType", number, block)
+        return None
+
+    def _add(self, resource: dict[str, Any], lines: list[bytes], number: int, block: Block) -> None:
+        """Add the line of a resource, if its fields are of the shapes that they have in FHIR."""
+        kind = str(resource["resourceType"])
+        odd = next((k for k, t in SCHEMAS[kind].items() if not _fits(resource.get(k), t)), None)
+        if odd is None:
+            fields = {k: resource[k] for k in SCHEMAS[kind] if k in resource}
+            lines.append(dumped({"resourceType": kind, **fields}))
+            return
+        expected = f"a {kind} as in FHIR R4, got another shape of {odd!r}"
+        self._refuse(SHAPE, expected, number, block)
+
+    def _refuse(self, reason: str, expected: str, number: int, block: Block) -> None:
+        if self.strict:
+            raise InputError(
+                f"{block.where[0].upper()}{block.where[1:]}, {block.unit} {number}: expected "
+                f"{expected}. {_FIX}"
+            )
+        self.bad[reason] += 1
+
+
+def _numbered(block: Block) -> list[bytes]:
+    return [b"?"] if block.too_long else block.data.split(b"\n")
+
+
+def _kinds_of(block: Block) -> list[str] | None:
+    """Return the type of each resource of a block; None where a line is not as it should be."""
+    data = block.data
+    if len(data) > _LONG and sum(data.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
+        return None
+    table = _parsed(data, _TYPE)
+    if table is None:
+        return None
+    kinds: list[str | None] = table["resourceType"].to_list()
+    if not all(kind is not None and kind.isalpha() for kind in set(kinds)):
+        return None  # a number becomes text there
+    return [kind for kind in kinds if kind is not None]
+
+
+def _lines_of(data: bytes, kinds: list[str], kind: str) -> bytes:
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    return b"\n".join(line for line, own in zip(lines, kinds, strict=True) if own == kind)
+
+
+def _read(data: bytes, kind: str, block: Block) -> pl.DataFrame | None:
+    """Return the fields of resources of one type; None if one is not as it should be.
+
+    Fields that none of the resources names are not looked for, which saves time.
+    """
+    schema = {**SCHEMAS[kind]}
+    named = {k: t for k, t in schema.items() if b'"%s"' % k.encode() in data}
+    if block.unit == "line":
+        named.pop(FULL_URL, None)
+    table = _parsed(data, named or _TYPE)
+    if table is None:
+        return None
+    missing = [pl.lit(None, dtype=t).alias(k) for k, t in schema.items() if k not in named]
+    return table.with_columns(missing).select(list(schema))
+
+
+def _parsed(data: bytes, schema: Schema) -> pl.DataFrame | None:
+    try:
+        return pl.read_ndjson(io.BytesIO(data), schema=schema)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return None
+
+
+def _fits(value: Any, dtype: Any) -> bool:
+    """Return whether a part of a resource has the shape of its column."""
+    if value is None or dtype == pl.String:
+        return True  # what is no text becomes one
+    if isinstance(dtype, pl.List):
+        return isinstance(value, list) and all(_fits(part, dtype.inner) for part in value)
+    if isinstance(dtype, pl.Struct):
+        inner = {part.name: part.dtype for part in dtype.fields}
+        return isinstance(value, dict) and all(_fits(value.get(k), t) for k, t in inner.items())
+    return isinstance(value, int | float) and not isinstance(value, bool)
