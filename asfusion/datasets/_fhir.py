@@ -85,7 +85,7 @@ def _stamp(time: Any) -> str:
 
 def _patients(tables: Dated) -> Iterator[Resource]:
     for patient, sex, birth in tables.persons.itertuples(index=False):
-        known = {"gender": sex} if isinstance(sex, str) else {}
+        known: Resource = {"gender": sex} if isinstance(sex, str) else {}
         if birth == birth:
             known["birthDate"] = f"{birth:%Y-%m-%d}"
         number = [{"system": "urn:asfusion:synthetic", "value": f"SYNTHETIC-{patient - 1}"}]

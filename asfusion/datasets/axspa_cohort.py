@@ -311,7 +311,7 @@ class AxSpaCohort:
         >>> cohort = af.datasets.make_axspa_cohort(20, random_state=0, modalities=["labs"])
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     index = cohort.write_fhir(folder)
-        ...     records = af.io.read_fhir(folder, index, labs=["crp"])
+        ...     records = af.io.read_fhir(folder, index=index, labs=["crp"])
         >>> records.to_frame().shape
         (20, 9)
         """

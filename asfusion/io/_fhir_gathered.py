@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -18,6 +19,7 @@ from asfusion.io._fhir_parse import Parser
 from asfusion.io._fhir_people import NOBODY, People, as_patients
 from asfusion.io._fhir_schema import SCHEMAS
 from asfusion.io._fhir_time import instant
+from asfusion.io._parts import PART
 from asfusion.io._records_page import Tally
 
 REPEATED = "of a resource that was met again, or in a later version"
@@ -40,17 +42,23 @@ class OfType:
 
     Parameters
     ----------
+    folder : Path or None
+        Where rows wait, if they may be more than memory holds.
     rows : list of polars.DataFrame
-        From `_fhir_rows` and `_fhir_notes`.
+        Those in memory, from `_fhir_rows` and `_fhir_notes`.
     versions : list of polars.DataFrame
         ``key`` of each resource that has an id, ``nth`` it was and when it was ``updated``.
     n : int
         How many resources there were.
+    n_files : int
+        How many files wait.
     """
 
+    folder: Path | None = None
     rows: list[pl.DataFrame] = field(default_factory=list)
     versions: list[pl.DataFrame] = field(default_factory=list)
     n: int = 0
+    n_files: int = 0
 
     def number(self, table: pl.DataFrame) -> pl.DataFrame:
         """Return the table with the number of each resource, its version noted."""
@@ -62,16 +70,23 @@ class OfType:
         self.versions.append(known.select(key.hash().alias("key"), "nth", updated))
         return table
 
-    def latest(self) -> pl.DataFrame:
-        """Return all rows, of each resource those of the latest version; others have it as why."""
-        rows = pl.concat(self.rows)
+    def add(self, rows: pl.DataFrame) -> None:
+        """Add rows."""
+        self.rows.append(rows)
+        if self.folder is not None and sum(map(len, self.rows)) >= PART:
+            pl.concat(self.rows).write_parquet(self.folder / f"{self.n_files}.parquet")
+            self.n_files += 1
+            self.rows = [rows.clear()]
+
+    def latest(self) -> Iterator[pl.DataFrame]:
+        """Yield all rows, of each resource those of the latest version; others have it as why."""
         old = self._old()
-        if old.is_empty():
-            return rows
-        is_old = pl.col("nth").is_in(old.implode())
-        return rows.with_columns(
-            pl.when(is_old).then(pl.lit(REPEATED)).otherwise("why").alias("why")
-        )
+        is_old = pl.lit(value=False) if old.is_empty() else pl.col("nth").is_in(old.implode())
+        why = pl.when(is_old).then(pl.lit(REPEATED)).otherwise("why").alias("why")
+        for number in range(self.n_files):
+            assert self.folder is not None
+            yield pl.read_parquet(self.folder / f"{number}.parquet").with_columns(why)
+        yield pl.concat(self.rows).with_columns(why)
 
     def _old(self) -> pl.Series:
         """Return the numbers of resources of which there is a later version."""
@@ -94,18 +109,20 @@ class Gathered:
         System of the identifiers that patients are named by.
     of : dict of str to OfType
         By type of resource.
+    folder : Path or None
+        Where observations wait, if they may be more than memory holds.
     """
 
     codes: Codes
     identifier: str | None
     of: dict[str, OfType] = field(default_factory=dict)
+    folder: Path | None = None
 
     def read(self, parser: Parser, block: Block) -> None:
         """Read the resources of a block."""
         for kind, table in parser.tables(block):
-            own = self.of.setdefault(kind, OfType())
-            numbered = own.number(table)
-            own.rows.append(self._rows(kind, numbered))
+            own = self._of(kind)
+            own.add(self._rows(kind, own.number(table)))
             if kind == "DiagnosticReport" and "Observation" in parser.wanted:
                 for inner in _contained(table, block):
                     self.read(parser, inner)
@@ -122,13 +139,18 @@ class Gathered:
         """Add tables without rows for types of which there is nothing."""
         for kind in kinds:
             if kind not in self.of:
-                own = self.of[kind] = OfType()
+                own = self._of(kind)
                 empty = pl.DataFrame(schema=dict(SCHEMAS[kind]))
-                own.rows.append(self._rows(kind, own.number(empty)))
+                own.add(self._rows(kind, own.number(empty)))
+
+    def _of(self, kind: str) -> OfType:
+        if kind not in self.of:
+            self.of[kind] = OfType(self.folder if kind == "Observation" else None)
+        return self.of[kind]
 
     def people(self) -> People:
         """Return the patients, each in the latest version."""
-        own = self.of["Patient"].latest()
+        own = pl.concat(self.of["Patient"].latest())
         return People(own.filter(pl.col("why").is_null()))
 
 
@@ -157,23 +179,56 @@ def _as_if_alone(part: dict[str, Any], report: Mapping[str, Any]) -> dict[str, A
     return whole
 
 
-def finished(
-    kind: str, own: OfType, people: People, index: Index
-) -> tuple[pl.DataFrame, list[Tally]]:
-    """Return the rows of a type that can be used, up to the index dates, and what became of all."""
-    rows = own.latest()
-    found = people.found(rows["subject"])
-    rows = rows.join(found, on="subject", how="left", maintain_order="left")
-    nobody = pl.when(pl.col("subject").is_null()).then(pl.lit(NOBODY))
-    rows = rows.with_columns(pl.coalesce("why", "lost", nobody).alias("why"))
-    left_out = Counter(dict(rows["why"].drop_nulls().value_counts().iter_rows()))
-    usable = rows.filter(pl.col("why").is_null())
-    usable = usable.with_columns(as_patients(usable["name"], index))
-    kept, late = keep_before(usable.drop("subject", "name", "lost", "why", "nth"), index)
-    left_out.update(late)
-    n_partial = int(kept["is_partial"].sum())
-    tallies = [Tally(kind, len(rows), len(kept), dict(left_out.most_common()))]
-    if n_partial:
-        tallies.append(Tally(f"{kind}: {PARTIAL}", n_partial, n_partial))
-    ours = [name for name in kept.columns if name not in ("patient", "time", "is_partial")]
-    return kept.select("patient", "time", *ours), tallies
+@dataclass
+class Usable:
+    """The rows of one type that can be used, up to the index dates, with what became of all.
+
+    Parameters
+    ----------
+    kind : str
+        Type of resource.
+    own : OfType
+        Its rows.
+    people : People
+        Whom they may be about.
+    index : Index
+        The dates.
+    """
+
+    kind: str
+    own: OfType
+    people: People
+    index: Index
+    n_read: int = 0
+    n_kept: int = 0
+    n_partial: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def parts(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows; only at the end are they all counted."""
+        for rows in self.own.latest():
+            yield self._kept(rows)
+
+    def _kept(self, rows: pl.DataFrame) -> pl.DataFrame:
+        self.n_read += len(rows)
+        found = self.people.found(rows["subject"])
+        rows = rows.join(found, on="subject", how="left", maintain_order="left")
+        nobody = pl.when(pl.col("subject").is_null()).then(pl.lit(NOBODY))
+        rows = rows.with_columns(pl.coalesce("why", "lost", nobody).alias("why"))
+        self.left_out.update(dict(rows["why"].drop_nulls().value_counts().iter_rows()))
+        usable = rows.filter(pl.col("why").is_null())
+        usable = usable.with_columns(as_patients(usable["name"], self.index))
+        kept, late = keep_before(usable.drop("subject", "name", "lost", "why", "nth"), self.index)
+        self.left_out.update(late)
+        self.n_kept += len(kept)
+        self.n_partial += int(kept["is_partial"].sum())
+        ours = [name for name in kept.columns if name not in ("patient", "time", "is_partial")]
+        return kept.select("patient", "time", *ours)
+
+    def report(self) -> list[Tally]:
+        """Return what became of the rows."""
+        left_out = dict(self.left_out.most_common())
+        report = [Tally(self.kind, self.n_read, self.n_kept, left_out)] if self.n_read else []
+        if self.n_partial:
+            report.append(Tally(f"{self.kind}: {PARTIAL}", self.n_partial, self.n_partial))
+        return report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 
@@ -30,9 +30,12 @@ class People:
     table : polars.DataFrame
         ``id``, ``url`` and ``name`` of each, as `_fhir_rows.persons` gives them. Where it is empty,
         every reference to a patient counts, and the id is the name.
+    servers : set of str
+        Servers that references are to, as far as these decide who is meant.
     """
 
     table: pl.DataFrame
+    servers: set[str] = field(default_factory=set)
 
     @property
     def names(self) -> list[str]:
@@ -56,14 +59,14 @@ class People:
             If references are to several servers, where nobody knows which patients are meant.
         """
         urls, ids = self._known()
-        lines, servers = [], set()
+        lines = []
         for reference in references.drop_nulls().unique():
             server, name, lost = _resolve(reference, urls, ids, anybody=self.table.is_empty())
-            servers.add(server)
+            self.servers.update([server] if server else [])
             lines.append((reference, name, lost))
-        if len(servers - {None}) > 1:
+        if len(self.servers) > 1:
             msg = (
-                f"Patients: expected references to one server, got {len(servers - {None})} "
+                f"Patients: expected references to one server, got {len(self.servers)} "
                 "servers, which may mean different patients by the same id. Read what each "
                 "server exported by itself."
             )

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import shutil
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import polars as pl
 
 from asfusion._checks import check_choice, in_words
 from asfusion._door import public
+from asfusion._files import temporary_folder
 from asfusion.events._vocabulary import read_labs
 from asfusion.events.lab_events import LabEvents
 from asfusion.exceptions import ConfigurationError
 from asfusion.io._before import Index, read_cut
 from asfusion.io._fhir_codes import LOINC, Codes, most_common, read_system, shown_code
-from asfusion.io._fhir_gathered import Gathered, finished
+from asfusion.io._fhir_gathered import Gathered, Usable
 from asfusion.io._fhir_lines import blocks_of
 from asfusion.io._fhir_parse import Parser
 from asfusion.io._fhir_people import People
+from asfusion.io._parts import free_folder, written
 from asfusion.io._records_page import Met, Tally
 from asfusion.io.records import Records
 
@@ -30,8 +35,8 @@ Coded: TypeAlias = Mapping[str, Sequence[str] | str] | bool
 @public
 def read_fhir(
     source: str | os.PathLike[str] | Mapping[str, Any],
-    index: Any,
     *,
+    index: Any,
     persons: Sequence[Any] | None = None,
     labs: LabEvents | Mapping[str, Any] | Sequence[str] | None = None,
     notes: bool = False,
@@ -42,6 +47,7 @@ def read_fhir(
     system: str | None = LOINC,
     identifier: str | None = None,
     invalid: Literal["raise", "missing"] = "raise",
+    to: str | os.PathLike[str] | None = None,
 ) -> Records:
     """Read what an export of a FHIR server tells of patients up to their index dates.
 
@@ -81,6 +87,8 @@ def read_fhir(
     invalid : {"raise", "missing"}
         Whether lines that are no JSON, no resource, or of another shape than in FHIR are an
         error, or are left out and counted.
+    to : path, optional
+        Folder, not there yet, to write the events to as Parquet, for more than memory holds.
 
     Returns
     -------
@@ -132,7 +140,8 @@ def read_fhir(
     >>> index = pd.DataFrame(
     ...     {"patient": ["7"], "index_date": pd.to_datetime(["2024-03-31T22:00Z"], utc=True)}
     ... )
-    >>> records = af.io.read_fhir(bundle, index, labs=af.LabEvents(["crp"], statistics=["last"]))
+    >>> labs = af.LabEvents(["crp"], statistics=["last"])
+    >>> records = af.io.read_fhir(bundle, index=index, labs=labs)
     >>> records.to_frame()
           age     sex  crp_last
     0  39.751  female      14.0
@@ -145,33 +154,34 @@ def read_fhir(
     types = {kind: table for kind, table in _TABLES.items() if wanted[table]}
     # Reports may hold observations, also where their texts are not asked for.
     held = {} if chosen is None or notes else {"DiagnosticReport": b'"contained"'}
-    lab_of = {} if chosen is None else _lab_of(chosen)
-    gathered = Gathered(Codes(read_system(system), frozenset(lab_of)), identifier)
     parser = Parser({*types, *held}, invalid == "raise", held)
-    for block in blocks_of(source):
-        gathered.read(parser, block)
-    gathered.add_empty(types)
-    people = gathered.people()
-    cut = _cut(index, persons, people)
-    tables, report = _tables(gathered, types, people, cut)
+    lab_of = {} if chosen is None else _lab_of(chosen)
+    codes = Codes(read_system(system), frozenset(lab_of))
+    target = None if to is None else free_folder(Path(to))
+    with _waiting_room(target) as room:
+        gathered = Gathered(codes, identifier, folder=room)
+        for block in blocks_of(source):
+            gathered.read(parser, block)
+        gathered.add_empty(types)
+        people = gathered.people()
+        cut = _cut(index, persons, people)
+        tables, report, met = _tables(gathered, types, people, cut, target)
+    found = people.persons(cut)
     for name, own in asked.items():
         if own is not None:
             tables[name] = _with_names(tables[name], own)
-    events = tables.get("events")
-    met = () if events is None else _met(events, lab_of)
     return Records(
         index=cut.table,
-        persons=people.persons(cut),
-        events=None if events is None else events.drop("is_ucum"),
-        notes=tables.get("notes"),
-        visits=tables.get("visits"),
-        conditions=tables.get("conditions"),
-        drugs=tables.get("drugs"),
-        studies=tables.get("studies"),
+        persons=found,
+        **tables,
         labs=chosen,
         named={name: tuple(own) for name, own in asked.items() if own},
-        report=(*report, *_not_read(parser, gathered.codes)),
-        met=met,
+        report=(
+            Tally("Patient", gathered.of["Patient"].n, len(found)),
+            *report,
+            *_not_read(parser, codes),
+        ),
+        met=_met(met, lab_of),
         source="FHIR",
     )
 
@@ -222,19 +232,51 @@ def _cut(index: Any, persons: Sequence[Any] | None, people: People) -> Index:
     return read_cut(index, people.names if not is_table and persons is None else persons)
 
 
+@contextlib.contextmanager
+def _waiting_room(target: Path | None) -> Iterator[Path | None]:
+    """Yield a folder beside the one that events are written to, which is gone afterwards."""
+    if target is None:
+        yield None
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    room = temporary_folder(target)
+    try:
+        yield room
+    finally:
+        shutil.rmtree(room, ignore_errors=True)
+
+
 def _tables(
-    gathered: Gathered, types: Mapping[str, str], people: People, cut: Index
-) -> tuple[dict[str, pl.DataFrame], list[Tally]]:
+    gathered: Gathered, types: Mapping[str, str], people: People, cut: Index, target: Path | None
+) -> tuple[dict[str, Any], list[Tally], Counter[Any]]:
+    """Return the tables, what became of their rows, and how often codes and units were met."""
     parts: dict[str, list[pl.DataFrame]] = {}
-    n_patients = gathered.of["Patient"].n
-    report = [Tally("Patient", n_patients, len(people.persons(cut)))]
+    tables: dict[str, Any] = {}
+    report: list[Tally] = []
+    met: Counter[Any] = Counter()
     for kind, table in types.items():
         if kind == "Patient":
             continue
-        kept, tallies = finished(kind, gathered.of[kind], people, cut)
-        parts.setdefault(table, []).append(kept)
-        report += [tally for tally in tallies if tally.n_read]
-    return {name: pl.concat(own).sort("patient", "time") for name, own in parts.items()}, report
+        usable = Usable(kind, gathered.of[kind], people, cut)
+        if table == "events":
+            events = _counted(usable.parts(), met)
+            tables[table] = _whole([*events]) if target is None else written(events, target, {})
+        else:
+            parts.setdefault(table, []).extend(usable.parts())
+        report += usable.report()
+    return {**tables, **{name: _whole(own) for name, own in parts.items()}}, report, met
+
+
+def _whole(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    return pl.concat(parts).sort("patient", "time", maintain_order=True)
+
+
+def _counted(parts: Iterator[pl.DataFrame], met: Counter[Any]) -> Iterator[pl.DataFrame]:
+    """Yield events, with codes and units counted."""
+    for events in parts:
+        for *what, n in events.group_by("code", "unit", "is_ucum").len().iter_rows():
+            met[tuple(what)] += n
+        yield events.drop("is_ucum")
 
 
 def _with_names(rows: pl.DataFrame, asked: Mapping[str, Sequence[str]]) -> pl.DataFrame:
@@ -249,14 +291,13 @@ def _with_names(rows: pl.DataFrame, asked: Mapping[str, Sequence[str]]) -> pl.Da
     return found.unique(["patient", "time", "name"], maintain_order=True).select(columns)
 
 
-def _met(events: pl.DataFrame, lab_of: Mapping[str, str]) -> tuple[Met, ...]:
+def _met(counts: Counter[Any], lab_of: Mapping[str, str]) -> tuple[Met, ...]:
     """Return which codes were met in which units; what no vocabulary has is not shown."""
-    counts = events.group_by("code", "unit", "is_ucum").len().sort("len", descending=True)
     met: Counter[tuple[str, str, str]] = Counter()
-    for code, unit, is_ucum, n in counts.iter_rows():
+    for (code, unit, is_ucum), n in counts.items():
         shown = unit if is_ucum and unit and _UNIT.fullmatch(unit) else "as written"
         met[(lab_of[code], shown_code(code), "none" if unit is None else shown)] += n
-    return tuple(Met(*what, n) for what, n in met.most_common())
+    return tuple(Met(*what, n) for what, n in sorted(met.items(), key=lambda one: (-one[1], one)))
 
 
 def _not_read(parser: Parser, codes: Codes) -> list[Tally]:

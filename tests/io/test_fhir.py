@@ -65,7 +65,7 @@ def ndjson(folder: Path, *lines: Any, name: str = "any.ndjson") -> Path:
 
 
 def read(source: Any, **options: Any) -> Records:
-    return af.io.read_fhir(source, INDEX, **{"labs": CRP, **options})
+    return af.io.read_fhir(source, index=INDEX, **{"labs": CRP, **options})
 
 
 def left_out(records: Records, what: str = "Observation") -> Mapping[str, int]:
@@ -95,7 +95,9 @@ def export(cohort: AxSpaCohort, tmp_path_factory: pytest.TempPathFactory) -> tup
 def test_features_are_those_of_the_frame(cohort: AxSpaCohort, export: tuple[Path, Any]) -> None:
     folder, index = export
     asked = {name: [code] for name, (code, _) in CONDITIONS.items()}
-    records = af.io.read_fhir(folder, index, labs=LABS, notes=True, visits=True, conditions=asked)
+    records = af.io.read_fhir(
+        folder, index=index, labs=LABS, notes=True, visits=True, conditions=asked
+    )
     tables = dated(cohort)
     wide = records.to_frame()
     expected = LABS.transform(tables.labs, tables.index)
@@ -113,7 +115,7 @@ def test_films_are_studies(tmp_path: Path) -> None:
         2, random_state=0, modalities=["xray"], path=tmp_path / "films", missing=0
     )
     index = cohort.write_fhir(tmp_path / "fhir")
-    table = af.io.read_fhir(tmp_path / "fhir", index, studies=True).studies
+    table = af.io.read_fhir(tmp_path / "fhir", index=index, studies=True).studies
     assert table is not None
     assert table["patient"].to_list() == [1, 2]
     assert set(table["modality"]) <= {"DX", "CR"}
@@ -140,7 +142,7 @@ def test_a_bundle_a_folder_of_bundles_and_packed_files_read_alike(
     export: tuple[Path, Any], tmp_path: Path
 ) -> None:
     folder, index = export
-    plain = af.io.read_fhir(folder, index, labs=LABS, notes=True)
+    plain = af.io.read_fhir(folder, index=index, labs=LABS, notes=True)
     resources = []
     for file in sorted(folder.glob("*.ndjson")):
         lines = file.read_bytes().splitlines()
@@ -154,11 +156,32 @@ def test_a_bundle_a_folder_of_bundles_and_packed_files_read_alike(
         text = json.dumps(bundle(*part, kind="searchset"), indent=1)
         (tmp_path / "bundles" / f"{number}.json").write_text(text)
     for source in (tmp_path / "packed", tmp_path / "bundles", bundle(*resources)):
-        other = af.io.read_fhir(source, index, labs=LABS, notes=True)
+        other = af.io.read_fhir(source, index=index, labs=LABS, notes=True)
         pd.testing.assert_frame_equal(other.to_frame(), plain.to_frame())
         assert {tally.what: tally for tally in other.report} == {
             tally.what: tally for tally in plain.report
         }
+
+
+def test_events_may_be_more_than_memory_holds(
+    export: tuple[Path, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, index = export
+    monkeypatch.setattr("asfusion.io._parts.PART", 20)
+    monkeypatch.setattr("asfusion.io._fhir_gathered.PART", 20)
+    monkeypatch.setattr(_fhir_lines, "_BLOCK", 10_000)
+    plain = af.io.read_fhir(folder, index=index, labs=LABS)
+    records = af.io.read_fhir(folder, index=index, labs=LABS, to=tmp_path / "new" / "events")
+    assert records.events == tmp_path / "new" / "events"
+    assert len(list(records.events.iterdir())) > 1
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["events"]
+    pd.testing.assert_frame_equal(records.to_frame(), plain.to_frame(), rtol=0, atol=1e-9)
+    assert (records.report, records.met) == (plain.report, plain.met)
+    with pytest.raises(ConfigurationError, match="to: expected a folder that is not there yet"):
+        af.io.read_fhir(folder, index=index, labs=LABS, to=tmp_path / "new")
+    with pytest.raises(ColumnError, match="zone"):
+        af.io.read_fhir(folder, index="2024-01-01", labs=LABS, to=tmp_path / "other" / "events")
+    assert list((tmp_path / "other").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -358,7 +381,7 @@ def test_references_are_resolved_without_asking() -> None:
         ],
     }
     index = pd.DataFrame({"patient": ["p1", "u-7"], "index_date": INDEX["index_date"]})
-    records = af.io.read_fhir(source, index, labs=CRP)
+    records = af.io.read_fhir(source, index=index, labs=CRP)
     assert records.events["patient"].to_list() == ["p1", "p1", "p1", "u-7"]  # type: ignore[index, union-attr]
     assert left_out(records) == {"with a reference to a patient who is not there": 1}
 
@@ -382,11 +405,11 @@ def test_patients_by_their_numbers_elsewhere() -> None:
     numbers = [{"system": "urn:other", "value": "9"}, {"system": "urn:mrn", "value": "007"}]
     source = bundle(PATIENT | {"identifier": numbers}, observation())
     index = pd.DataFrame({"patient": ["007"], "index_date": INDEX["index_date"][:1]})
-    records = af.io.read_fhir(source, index, labs=CRP, identifier="urn:mrn")
+    records = af.io.read_fhir(source, index=index, labs=CRP, identifier="urn:mrn")
     assert records.to_frame()["crp_last"].tolist() == [5.0]
     assert records.to_frame()["sex"].tolist() == ["female"]
     number = index.assign(patient=[7])  # 007 is another than 7
-    assert values(af.io.read_fhir(source, number, labs=CRP, identifier="urn:mrn")) == []
+    assert values(af.io.read_fhir(source, index=number, labs=CRP, identifier="urn:mrn")) == []
 
 
 def test_of_each_resource_the_latest_version_counts() -> None:
@@ -413,10 +436,10 @@ def test_of_each_resource_the_latest_version_counts() -> None:
 def test_one_date_counts_for_all_patients() -> None:
     late = observation(id="o2", effectiveDateTime="2024-05-01T08:00:00Z")
     source = bundle(PATIENT, observation(), late)
-    records = af.io.read_fhir(source, "2024-04-01T00:00:00+02:00", labs=CRP)
+    records = af.io.read_fhir(source, index="2024-04-01T00:00:00+02:00", labs=CRP)
     assert records.to_frame()["crp_count"].tolist() == [1.0]
     with pytest.raises(ColumnError, match="expected a zone in both or in neither"):
-        af.io.read_fhir(source, "2024-04-01", labs=CRP)
+        af.io.read_fhir(source, index="2024-04-01", labs=CRP)
 
 
 def test_polars_gives_polars() -> None:
@@ -424,8 +447,8 @@ def test_polars_gives_polars() -> None:
         {"patient": INDEX["patient"].tolist(), "index_date": INDEX["index_date"].tolist()}
     )
     source = bundle(PATIENT, observation())
-    wide = af.io.read_fhir(source, index, labs=CRP).to_frame()
+    wide = af.io.read_fhir(source, index=index, labs=CRP).to_frame()
     assert isinstance(wide, pl.DataFrame)
     assert wide["crp_last"].to_list() == [5.0, None]
-    lazy = af.io.read_fhir(source, index.lazy(), labs=CRP).to_frame()
+    lazy = af.io.read_fhir(source, index=index.lazy(), labs=CRP).to_frame()
     assert lazy.equals(wide)

@@ -398,7 +398,7 @@ def test_conditions_drugs_and_visits() -> None:
 # -- properties --------------------------------------------------------------------------
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8)
+    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=8)
     | st.floats(allow_nan=False, allow_infinity=False),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
         st.sampled_from(["code", "coding", "value", "system", "reference", "unit", "status", "x"]),
