@@ -18,7 +18,8 @@ import asfusion as af
 from asfusion.datasets._dated import dated
 from asfusion.datasets._fhir import CONDITIONS
 from asfusion.datasets.axspa_cohort import AxSpaCohort
-from asfusion.exceptions import ColumnError, InputError
+from asfusion.exceptions import ColumnError, ConfigurationError, InputError
+from asfusion.io import _fhir_lines
 from asfusion.io.records import Records
 
 LABS = af.LabEvents(["crp", "esr", "wbc", "platelets", "haemoglobin"])
