@@ -22,6 +22,7 @@ from asfusion.io._fhir_time import instant
 from asfusion.io._parts import PART
 from asfusion.io._records_page import Tally
 
+ISSUED_LATER = "issued after the index date"
 REPEATED = "of a resource that was met again, or in a later version"
 PARTIAL = "times that are a month or a year alone, counted from its end"
 _READERS: Mapping[str, Any] = {
@@ -193,12 +194,19 @@ class Usable:
         Whom they may be about.
     index : Index
         The dates.
+    by_issue : bool
+        Whether observations are known from when they were issued.
+    n_read, n_kept, n_partial : int
+        How many rows were read, are used, and of those have a month or a year as time.
+    left_out : Counter
+        How many others there were, by reason.
     """
 
     kind: str
     own: OfType
     people: People
     index: Index
+    by_issue: bool = True
     n_read: int = 0
     n_kept: int = 0
     n_partial: int = 0
@@ -218,7 +226,12 @@ class Usable:
         self.left_out.update(dict(rows["why"].drop_nulls().value_counts().iter_rows()))
         usable = rows.filter(pl.col("why").is_null())
         usable = usable.with_columns(as_patients(usable["name"], self.index))
-        kept, late = keep_before(usable.drop("subject", "name", "lost", "why", "nth"), self.index)
+        usable = usable.drop("subject", "name", "lost", "why", "nth")
+        if "issued" in usable.columns:
+            n = len(usable)
+            usable = _as_known(usable, self.index) if self.by_issue else usable.drop("issued")
+            self.left_out.update({ISSUED_LATER: n - len(usable)} if n > len(usable) else {})
+        kept, late = keep_before(usable, self.index)
         self.left_out.update(late)
         self.n_kept += len(kept)
         self.n_partial += int(kept["is_partial"].sum())
@@ -232,3 +245,24 @@ class Usable:
         if self.n_partial:
             report.append(Tally(f"{self.kind}: {PARTIAL}", self.n_partial, self.n_partial))
         return report
+
+
+def _as_known(rows: pl.DataFrame, index: Index) -> pl.DataFrame:
+    """Return rows that were issued by the last index date, so that none is known before.
+
+    What was issued with an index date of its patient between counts from when it was issued.
+    """
+    at, moment = pl.col("at").cast(rows.schema["time"]), pl.col("time")
+    late = rows.with_row_index("row").filter(pl.col("issued") > moment)
+    between = (at >= moment) & (at < pl.col("issued"))
+    dates = index.rows.unique()
+    hit = late.join(dates, on="patient").filter(between)["row"].unique()
+    if hit.is_empty() or not index.has_zone:
+        return rows.drop("issued")
+    rows = rows.with_row_index("row").join(index.last, on="patient", how="left")
+    is_hit = pl.col("row").is_in(hit.implode())
+    known = rows.filter(~(is_hit & (pl.col("issued") > at)))
+    return known.with_columns(
+        pl.when(is_hit).then("issued").otherwise("time").alias("time"),
+        (pl.col("is_day") & ~is_hit).alias("is_day"),
+    ).drop("issued", "row", "at")

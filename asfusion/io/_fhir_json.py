@@ -60,7 +60,7 @@ def loose(text: str) -> Any:
 
 
 def _whole(text: str) -> int | float:
-    return int(text) if len(text) < 19 else _decimal(text)
+    return int(text) if len(text) <= 40 else _decimal(text)
 
 
 def _decimal(text: str) -> float:

@@ -41,6 +41,8 @@ class Block:
         What a line is called: ``"line"`` of a file or ``"entry"`` of a bundle.
     too_long : bool
         Whether it stands for a single line that is too long to be read.
+    inner : tuple of Block
+        The blocks that it was made of, where the lines are of several.
     """
 
     data: bytes
@@ -48,16 +50,41 @@ class Block:
     first: int
     unit: str = "line"
     too_long: bool = False
+    inner: tuple[Block, ...] = ()
 
 
 def blocks_of(source: Any) -> Iterator[Block]:
     """Yield the resources of a folder, a file, or a bundle in memory.
+
+    Small blocks, of a bundle for each patient for example, are put together: each costs some
+    milliseconds, whatever it holds.
 
     Raises
     ------
     InputError
         If there are none, a file cannot be unpacked, or a bundle is none.
     """
+    held: list[Block] = []
+    for block in _each(source):
+        size = sum(len(one.data) for one in held)
+        if held and (block.too_long or held[0].unit != block.unit or size > _BLOCK // 2):
+            yield _together(held)
+            held = []
+        held.append(block)
+        if block.too_long:
+            yield held.pop()
+    if held:
+        yield _together(held)
+
+
+def _together(blocks: list[Block]) -> Block:
+    if len(blocks) == 1:
+        return blocks[0]
+    data = b"\n".join(block.data for block in blocks)
+    return Block(data, "the files", 1, blocks[0].unit, inner=tuple(blocks))
+
+
+def _each(source: Any) -> Iterator[Block]:
     if isinstance(source, Mapping):
         yield from entries_of(_as_json(source), "the bundle")
         return

@@ -58,31 +58,38 @@ class Parser:
             yield from self._one_by_one(block, None)
             return
         for kind, n in Counter(kinds).items():
-            data = block.data if n == len(kinds) else _lines_of(block.data, kinds, kind)
-            table = None
-            wanted = kind in self.wanted and self.needs.get(kind, b"") in data
-            if wanted:
-                table = _read(data, kind, block)
-            if kind == "Bundle" or (wanted and table is None):
+            if kind == "Bundle":
                 yield from self._one_by_one(block, kind)
-            else:
+            elif kind not in self.wanted:
                 self._see(kind, n)
-            if table is not None:
-                yield kind, table
+            else:
+                data = block.data if n == len(kinds) else _lines_of(block.data, kinds, kind)
+                yield from self._of_kind(kind, n, data, block)
+
+    def _of_kind(
+        self, kind: str, n: int, data: bytes, block: Block
+    ) -> Iterator[tuple[str, pl.DataFrame]]:
+        if self.needs.get(kind, b"") not in data:
+            self._see(kind, n)
+        elif (table := _read(data, kind, block)) is None:
+            yield from self._one_by_one(block, kind)
+        else:
+            self._see(kind, n)
+            yield kind, table
 
     def _see(self, kind: str, n: int = 1) -> None:
         self.met[kind if kind.isascii() and kind.isalpha() and len(kind) < 60 else "others"] += n
 
     def _one_by_one(self, block: Block, only: str | None) -> Iterator[tuple[str, pl.DataFrame]]:
         """Yield the same from lines that are looked at one by one; of one type, if it is given."""
+        for part in block.inner:
+            yield from self._one_by_one(part, only)
         clean: dict[str, list[bytes]] = {}
-        for number, line in enumerate(_numbered(block), start=block.first):
-            if not line.strip():
-                continue
+        for number, line in _numbered(block):
             resource = self._resource(line, number, block)
-            if resource is None or only not in (None, resource["resourceType"]):
+            kind = None if resource is None else str(resource["resourceType"])
+            if resource is None or kind is None or only not in (None, kind):
                 continue
-            kind = str(resource["resourceType"])
             if kind == "Bundle" and block.unit == "line":
                 for inner in entries_of(resource, f"{block.where}, line {number}"):
                     yield from self.tables(inner)
@@ -128,8 +135,14 @@ class Parser:
         self.bad[reason] += 1
 
 
-def _numbered(block: Block) -> list[bytes]:
-    return [b"?"] if block.too_long else block.data.split(b"\n")
+def _numbered(block: Block) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines that are not blank; of a block of several, none."""
+    if block.too_long:
+        yield block.first, b""
+    elif not block.inner:
+        for number, line in enumerate(block.data.split(b"\n"), start=block.first):
+            if line.strip():
+                yield number, line
 
 
 def _kinds_of(block: Block) -> list[str] | None:

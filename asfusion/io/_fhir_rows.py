@@ -85,7 +85,8 @@ KEPT = ("nth", "subject", "time", "is_day", "is_partial", "why")
 def events(table: pl.DataFrame, codes: Codes) -> pl.DataFrame:
     """Return a row for each value of observations, and for each of their components."""
     table = common(table, effective())
-    shared = ["nth", "subject", "time", "is_day", "is_partial", "at", "status"]
+    table = table.with_columns(_fhir_time.instant(pl.col("issued")).alias("issued"))
+    shared = ["nth", "subject", "time", "is_day", "is_partial", "at", "status", "issued"]
     values = list(VALUES)
     own = table.select(*shared, "code", *values)
     if table["component"].null_count() < len(table):
@@ -129,7 +130,7 @@ def _valued(rows: pl.DataFrame, codes: Codes) -> pl.DataFrame:
         n = len(rows)
         rows = rows.filter(pl.col("code").is_null() | pl.col("code").is_in(list(codes.asked)))
         codes.n_not_asked += n - len(rows)
-    return rows.select(*KEPT, "code", "value", "unit", "is_ucum")
+    return rows.select(*KEPT, "issued", "code", "value", "unit", "is_ucum")
 
 
 # -- what was there, and what was given --------------------------------------------------

@@ -46,6 +46,7 @@ def read_fhir(
     studies: bool = False,
     system: str | None = LOINC,
     identifier: str | None = None,
+    known: Literal["issued", "effective"] = "issued",
     invalid: Literal["raise", "missing"] = "raise",
     to: str | os.PathLike[str] | None = None,
 ) -> Records:
@@ -84,6 +85,9 @@ def read_fhir(
     identifier : str, optional
         System of the identifiers by which `index` names patients, such as a hospital's numbers;
         by default it names them by the id of their resource.
+    known : {"issued", "effective"}
+        From when observations are known: from when they were issued, or from their effective
+        time, for servers that say of ``issued`` when they loaded something.
     invalid : {"raise", "missing"}
         Whether lines that are no JSON, no resource, or of another shape than in FHIR are an
         error, or are left out and counted.
@@ -108,10 +112,13 @@ def read_fhir(
     Notes
     -----
     *Times.* Observations count at their effective time, of a period its end, else when they were
-    issued; reports from when they were issued; documents at their date; conditions from when they
-    were recorded, else from their onset; drugs from when they were ordered, given, or asserted. A
-    day alone counts as `Records` says, a month or a year alone from its last moment. An hour
-    without a zone is no time.
+    issued. Reports count from when they were issued, documents at their date, conditions from
+    when they were recorded, else from their onset, drugs from when they were ordered, given, or
+    asserted. A day alone counts as `Records` says, a month or a year alone from its last moment.
+    An hour without a zone is no time.
+
+    *Known later.* An observation that was issued after an index date was not known then: where an
+    index date lies between its time and that, it counts from when it was issued.
 
     *Left out.* What is entered in error, cancelled, not done or refuted; a resource that is met
     again, but for the latest version of it, by ``meta.lastUpdated``; what is about no patient, or
@@ -147,6 +154,7 @@ def read_fhir(
     0  39.751  female      14.0
     """
     check_choice(invalid, "invalid", ("raise", "missing"))
+    check_choice(known, "known", ("issued", "effective"))
     chosen = _labs(labs)
     asked = {"conditions": _named(conditions, "conditions"), "drugs": _named(drugs, "drugs")}
     wanted = {"persons": True, "events": chosen is not None, "notes": notes, "visits": visits}
@@ -165,7 +173,12 @@ def read_fhir(
         gathered.add_empty(types)
         people = gathered.people()
         cut = _cut(index, persons, people)
-        tables, report, met = _tables(gathered, types, people, cut, target)
+        usable = [
+            Usable(kind, gathered.of[kind], people, cut, by_issue=known == "issued")
+            for kind in types
+            if kind != "Patient"
+        ]
+        tables, report, met = _tables(usable, target)
     found = people.persons(cut)
     for name, own in asked.items():
         if own is not None:
@@ -247,24 +260,22 @@ def _waiting_room(target: Path | None) -> Iterator[Path | None]:
 
 
 def _tables(
-    gathered: Gathered, types: Mapping[str, str], people: People, cut: Index, target: Path | None
+    usable: Sequence[Usable], target: Path | None
 ) -> tuple[dict[str, Any], list[Tally], Counter[Any]]:
     """Return the tables, what became of their rows, and how often codes and units were met."""
     parts: dict[str, list[pl.DataFrame]] = {}
     tables: dict[str, Any] = {}
     report: list[Tally] = []
     met: Counter[Any] = Counter()
-    for kind, table in types.items():
-        if kind == "Patient":
-            continue
-        usable = Usable(kind, gathered.of[kind], people, cut)
+    for own in usable:
+        table = _TABLES[own.kind]
         if table == "events":
-            events = _counted(usable.parts(), met)
+            events = _counted(own.parts(), met)
             tables[table] = _whole([*events]) if target is None else written(events, target, {})
         else:
-            parts.setdefault(table, []).extend(usable.parts())
-        report += usable.report()
-    return {**tables, **{name: _whole(own) for name, own in parts.items()}}, report, met
+            parts.setdefault(table, []).extend(own.parts())
+        report += own.report()
+    return {**tables, **{name: _whole(held) for name, held in parts.items()}}, report, met
 
 
 def _whole(parts: Sequence[pl.DataFrame]) -> pl.DataFrame:

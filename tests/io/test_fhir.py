@@ -113,12 +113,12 @@ def test_features_are_those_of_the_frame(cohort: AxSpaCohort, export: tuple[Path
 
 def test_films_are_studies(tmp_path: Path) -> None:
     cohort = af.datasets.make_axspa_cohort(
-        2, random_state=0, modalities=["xray"], path=tmp_path / "films", missing=0
+        1, random_state=0, modalities=["xray"], path=tmp_path / "films", missing=0
     )
     index = cohort.write_fhir(tmp_path / "fhir")
     table = af.io.read_fhir(tmp_path / "fhir", index=index, studies=True).studies
     assert table is not None
-    assert table["patient"].to_list() == [1, 2]
+    assert table["patient"].to_list() == [1]
     assert set(table["modality"]) <= {"DX", "CR"}
     assert set(table["body_site"]) == {"PELVIS"}
     from pydicom import dcmread
@@ -432,6 +432,21 @@ def test_of_each_resource_the_latest_version_counts() -> None:
     assert values(read(moved)) == []
     nameless = observation(id=None)
     assert values(read(bundle(PATIENT, nameless, nameless))) == ["5.0", "5.0"]
+
+
+def test_what_was_issued_after_an_index_date_was_not_known_before() -> None:
+    late = observation(issued="2024-04-02T00:00:00Z")
+    records = read(bundle(PATIENT, late))
+    assert values(records) == []
+    assert left_out(records) == {"issued after the index date": 1}
+    assert values(read(bundle(PATIENT, late), known="effective")) == ["5.0"]
+    dates = pd.to_datetime(["2024-02-01T00:00Z", "2024-03-15T00:00Z", "2024-04-15T00:00Z"])
+    index = pd.DataFrame({"patient": ["p1"] * 3, "index_date": dates})
+    later = af.io.read_fhir(bundle(PATIENT, late), index=index, labs=CRP)
+    assert later.to_frame()["crp_count"].fillna(0).tolist() == [0, 0, 1]
+    soon = observation(issued="2024-03-01T12:00:00Z")
+    records = af.io.read_fhir(bundle(PATIENT, soon), index=index, labs=CRP)
+    assert str(records.events["time"][0]) == "2024-03-01 07:00:00+00:00"  # type: ignore[index, union-attr]
 
 
 def test_one_date_counts_for_all_patients() -> None:

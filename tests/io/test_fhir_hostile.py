@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import string
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from tests.io.test_fhir import AT, PATIENT, bundle, left_out, ndjson, observatio
 
 GOOD = json.dumps(observation()).encode()
 DEEP = 100_000
+LETTERS = string.ascii_lowercase
 SECRET = "Jane-Doe"  # stands in every damaged line: no message may show it
 
 
@@ -126,7 +128,9 @@ def test_blocks_of_any_size_hold_the_same_lines(
     monkeypatch.setattr(_fhir_lines, "_BLOCK", size)
     lines = [b"", *(b"x" * n for n in (0, 1, 99, 100, 101, 0, 300)), b"end"]
     ndjson(tmp_path, *lines)
-    blocks = list(_fhir_lines.blocks_of(tmp_path))
+    blocks = [
+        part for block in _fhir_lines.blocks_of(tmp_path) for part in (block.inner or (block,))
+    ]
     assert b"".join(block.data for block in blocks) == b"\n".join(lines)
     for block in blocks:
         n = b"\n".join(lines).find(block.data) if block.first == 1 else None
@@ -204,6 +208,25 @@ def test_bundles_within_lines_are_opened_once(tmp_path: Path) -> None:
     assert left_out(records, "resources of other types") == {"Bundle": 1}
 
 
+def test_small_files_are_read_together_and_named_apart(tmp_path: Path) -> None:
+    for number in range(3):
+        own = bundle(PATIENT, observation(id=f"o{number}"))
+        (tmp_path / f"{number}.json").write_text(json.dumps(own))
+    assert values(read(tmp_path)) == ["5.0"] * 3
+    (tmp_path / "1.json").write_text(json.dumps(bundle(PATIENT, observation(valueQuantity=[]))))
+    with pytest.raises(InputError, match=r"^File 2 of 3 .*, entry 2: expected an? Observation as"):
+        read(tmp_path)
+    assert values(read(tmp_path, invalid="missing")) == ["5.0"] * 2
+
+
+def test_types_that_nobody_knows_cost_little() -> None:
+    names = (f"{a}{b}{c}" for a in "ABCDEFGH" for b in LETTERS for c in LETTERS)
+    source = bundle(*({"resourceType": name} for name in names), PATIENT, observation())
+    records = read(source)
+    assert values(records) == ["5.0"]
+    assert sum(left_out(records, "resources of other types").values()) == 8 * 26 * 26
+
+
 def test_a_deletion_has_no_resource() -> None:
     source = bundle(PATIENT, observation())
     source["entry"].append({"request": {"method": "DELETE", "url": "Observation/o9"}})
@@ -243,6 +266,7 @@ def test_files_that_are_others_are_left_alone(tmp_path: Path) -> None:
     ("options", "match"),
     [
         ({"invalid": "skip"}, "invalid: expected one of 'raise', 'missing'"),
+        ({"known": "later"}, "known: expected one of 'issued', 'effective'"),
         ({"conditions": ["x"]}, "conditions: expected True, False, or names"),
         ({"drugs": {"nsaid": []}}, "drugs: expected True, False, or names"),
         ({"drugs": {"nsaid": [5]}}, "drugs: expected True, False, or names"),
@@ -397,15 +421,19 @@ def test_conditions_drugs_and_visits() -> None:
 
 # -- properties --------------------------------------------------------------------------
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=8)
-    | st.floats(allow_nan=False, allow_infinity=False),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-        st.sampled_from(["code", "coding", "value", "system", "reference", "unit", "status", "x"]),
-        inner, max_size=3,
-    ),
-    max_leaves=6,
-)  # fmt: skip
+PLAIN = st.none() | st.booleans() | st.integers(-(2**62), 2**62) | st.text(max_size=8)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+KEYS = st.sampled_from(["code", "coding", "value", "system", "reference", "unit", "status", "x"])
+
+
+def parts_of_json(leaves: Any) -> Any:
+    return st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
+        max_leaves=6,
+    )
+
+
 FIELDS = sorted({name for schema in SCHEMAS.values() for name in schema})
 
 
@@ -414,7 +442,7 @@ FIELDS = sorted({name for schema in SCHEMAS.values() for name in schema})
     st.lists(
         st.tuples(
             st.sampled_from([*SCHEMAS, "Bundle", "Claim"]),
-            st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4),
+            st.dictionaries(st.sampled_from(FIELDS), parts_of_json(PLAIN | FLOATS), max_size=4),
         ),
         max_size=4,
     )
@@ -447,7 +475,7 @@ def test_whatever_the_lines_hold_they_are_read_or_told(lines: list[bytes]) -> No
 
 
 @settings(max_examples=40)
-@given(st.dictionaries(st.sampled_from(FIELDS), JSON, max_size=4))
+@given(st.dictionaries(st.sampled_from(FIELDS), parts_of_json(PLAIN), max_size=4))
 def test_one_by_one_and_all_at_once_agree(fields: dict[str, Any]) -> None:
     line = json.dumps({**observation(), **fields, "resourceType": "Observation"}).encode()
     block = Block(line, "the file", 1)
