@@ -15,12 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from asfusion._files import clear_leftovers, write_file
-from asfusion.datasets._dated import LABS, Dated, dated
+from asfusion.datasets._dated import LABS, Cohort, Dated, dated
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from asfusion.datasets.axspa_cohort import AxSpaCohort
 
 _LOINC, _UCUM, _SNOMED = "http://loinc.org", "http://unitsofmeasure.org", "http://snomed.info/sct"
 _DICOM = "http://dicom.nema.org/resources/ontology/DCM"
@@ -46,7 +44,7 @@ CONDITIONS: Final = {
 Resource = dict[str, Any]
 
 
-def write_fhir(cohort: AxSpaCohort, folder: str | os.PathLike[str]) -> pd.DataFrame:
+def write_fhir(cohort: Cohort, folder: str | os.PathLike[str]) -> pd.DataFrame:
     """Write the files, and return the index dates; see `AxSpaCohort.write_fhir`."""
     tables = dated(cohort)
     index = tables.index.assign(index_date=tables.index["index_date"].dt.tz_localize("UTC"))
@@ -123,7 +121,7 @@ def _observation(lab: str, patient: int, time: Any, **fields: Any) -> Resource:
     return _new("Observation", name, patient, status="final", category=kind, **at, **fields)
 
 
-def _genotypes(cohort: AxSpaCohort, index: pd.DataFrame) -> Iterator[Resource]:
+def _genotypes(cohort: Cohort, index: pd.DataFrame) -> Iterator[Resource]:
     code = _concept(_LOINC, "26028-1", "HLA-B27 [Presence]")
     cells: Any = cohort.X.get("hla_b27", [])
     for (patient, at), cell in zip(index.itertuples(index=False), cells, strict=False):
@@ -178,7 +176,7 @@ def _conditions(tables: Dated) -> Iterator[Resource]:
         )  # fmt: skip
 
 
-def _studies(cohort: AxSpaCohort, index: pd.DataFrame) -> Iterator[Resource]:
+def _studies(cohort: Cohort, index: pd.DataFrame) -> Iterator[Resource]:
     """Yield a study for each row, of what the headers of its films and series say."""
     columns = [name for name in map(str, cohort.X) if name.endswith("_xray") or name[:4] == "mri_"]
     for (patient, at), paths in zip(

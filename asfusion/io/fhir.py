@@ -20,11 +20,11 @@ from asfusion.events._vocabulary import read_labs
 from asfusion.events.lab_events import LabEvents
 from asfusion.exceptions import ConfigurationError
 from asfusion.io._before import Index, read_cut
-from asfusion.io._fhir_codes import LOINC, Codes, most_common, read_system, shown_code
-from asfusion.io._fhir_gathered import Gathered, Usable
-from asfusion.io._fhir_lines import blocks_of
-from asfusion.io._fhir_parse import Parser
-from asfusion.io._fhir_people import People
+from asfusion.io._fhir.codes import LOINC, Codes, most_common, read_system, shown_code
+from asfusion.io._fhir.gathered import Gathered, Usable
+from asfusion.io._fhir.lines import blocks_of
+from asfusion.io._fhir.parser import Parser
+from asfusion.io._fhir.people import People
 from asfusion.io._parts import free_folder, written
 from asfusion.io._records_page import Met, Tally
 from asfusion.io.records import Records

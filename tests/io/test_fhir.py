@@ -19,7 +19,7 @@ from asfusion.datasets._dated import dated
 from asfusion.datasets._fhir import CONDITIONS
 from asfusion.datasets.axspa_cohort import AxSpaCohort
 from asfusion.exceptions import ColumnError, ConfigurationError, InputError
-from asfusion.io import _fhir_lines
+from asfusion.io._fhir import lines as fhir_lines
 from asfusion.io.records import Records
 
 LABS = af.LabEvents(["crp", "esr", "wbc", "platelets", "haemoglobin"])
@@ -169,8 +169,8 @@ def test_events_may_be_more_than_memory_holds(
 ) -> None:
     folder, index = export
     monkeypatch.setattr("asfusion.io._parts.PART", 20)
-    monkeypatch.setattr("asfusion.io._fhir_gathered.PART", 20)
-    monkeypatch.setattr(_fhir_lines, "_BLOCK", 10_000)
+    monkeypatch.setattr("asfusion.io._fhir.gathered.PART", 20)
+    monkeypatch.setattr(fhir_lines, "_BLOCK", 10_000)
     plain = af.io.read_fhir(folder, index=index, labs=LABS)
     records = af.io.read_fhir(folder, index=index, labs=LABS, to=tmp_path / "new" / "events")
     assert records.events == tmp_path / "new" / "events"

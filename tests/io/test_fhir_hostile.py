@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from asfusion.exceptions import AsfusionError, ConfigurationError, InputError
-from asfusion.io import _fhir_lines, _fhir_notes
-from asfusion.io._fhir_lines import Block
-from asfusion.io._fhir_parse import Parser
-from asfusion.io._fhir_schema import SCHEMAS
+from asfusion.io._fhir import lines as fhir_lines
+from asfusion.io._fhir import notes as fhir_notes
+from asfusion.io._fhir.lines import Block
+from asfusion.io._fhir.parser import Parser
+from asfusion.io._fhir.schema import SCHEMAS
 from tests.io.test_fhir import AT, PATIENT, bundle, left_out, ndjson, observation, read, values
 
 GOOD = json.dumps(observation()).encode()
@@ -110,8 +111,8 @@ def test_cyclic_references_are_not_followed() -> None:
 def test_a_line_that_is_too_long_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_fhir_lines, "_BLOCK", 1000)
-    monkeypatch.setattr(_fhir_lines, "LONGEST_LINE", 4000)
+    monkeypatch.setattr(fhir_lines, "_BLOCK", 1000)
+    monkeypatch.setattr(fhir_lines, "LONGEST_LINE", 4000)
     long = json.dumps(observation(note="x" * 20_000)).encode()
     ndjson(tmp_path, PATIENT, GOOD, long, GOOD.replace(b"o1", b"o2"), long)
     with pytest.raises(InputError, match="line 3: expected JSON, got more than 64 MB"):
@@ -125,11 +126,11 @@ def test_a_line_that_is_too_long_is_passed_over(
 def test_blocks_of_any_size_hold_the_same_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    monkeypatch.setattr(_fhir_lines, "_BLOCK", size)
+    monkeypatch.setattr(fhir_lines, "_BLOCK", size)
     lines = [b"", *(b"x" * n for n in (0, 1, 99, 100, 101, 0, 300)), b"end"]
     ndjson(tmp_path, *lines)
     blocks = [
-        part for block in _fhir_lines.blocks_of(tmp_path) for part in (block.inner or (block,))
+        part for block in fhir_lines.blocks_of(tmp_path) for part in (block.inner or (block,))
     ]
     assert b"".join(block.data for block in blocks) == b"\n".join(lines)
     for block in blocks:
@@ -139,7 +140,7 @@ def test_blocks_of_any_size_hold_the_same_lines(
 
 
 def test_a_gzip_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_fhir_lines, "_SMALL", 1000)
+    monkeypatch.setattr(fhir_lines, "_SMALL", 1000)
     ndjson(tmp_path, b" " * 5_000_000, name="a.ndjson.gz")
     with pytest.raises(InputError, match="expected at most 300 times its size unpacked"):
         read(tmp_path)
@@ -156,9 +157,9 @@ def test_a_gzip_file_that_is_cut_or_none(tmp_path: Path, cut: int) -> None:
 
 
 def test_a_line_of_too_many_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("_fhir_json", "_fhir_parse"):
-        monkeypatch.setattr(f"asfusion.io.{module}.MOST_VALUES", 1000)
-    monkeypatch.setattr("asfusion.io._fhir_parse._LONG", 1000)
+    for module in ("strict_json", "parser"):
+        monkeypatch.setattr(f"asfusion.io._fhir.{module}.MOST_VALUES", 1000)
+    monkeypatch.setattr("asfusion.io._fhir.parser._LONG", 1000)
     ndjson(tmp_path, observation(x=[0] * 2000))
     with pytest.raises(
         InputError, match="line 1: expected JSON, got more than 8000000 values|1000"
@@ -195,7 +196,7 @@ def test_bundles_that_are_none(tmp_path: Path, content: bytes, match: str) -> No
 
 
 def test_a_bundle_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_fhir_lines, "LARGEST_BUNDLE", 100)
+    monkeypatch.setattr(fhir_lines, "LARGEST_BUNDLE", 100)
     (tmp_path / "a.json").write_bytes(GOOD)
     with pytest.raises(InputError, match="expected a bundle of at most 0 MB"):
         read(tmp_path)
@@ -342,7 +343,7 @@ def test_notes_that_are_not_read_are_counted(fields: dict[str, Any], reason: str
 
 
 def test_notes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_fhir_notes, "LONGEST", 10)
+    monkeypatch.setattr(fhir_notes, "LONGEST", 10)
     assert texts(document(b"x" * 10)) == ["x" * 10]
     assert texts(document(b"x" * 11)) == []
     assert texts(document(b"x" * 1000)) == []

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from asfusion.io import _fhir_time
-from asfusion.io._fhir_codes import UCUMS, Codes, codes_of, values_of, words_of
-from asfusion.io._fhir_lines import FULL_URL
-from asfusion.io._fhir_schema import OTHER_VALUES, VALUES
+from asfusion.io._fhir import moments
+from asfusion.io._fhir.codes import UCUMS, Codes, codes_of, values_of, words_of
+from asfusion.io._fhir.lines import FULL_URL
+from asfusion.io._fhir.schema import OTHER_VALUES, VALUES
 
 IN_ERROR = "entered in error or cancelled"
 NO_CODE = "without a code of the system"
@@ -56,8 +56,8 @@ def effective() -> pl.Expr:
 def _timed(text: pl.Expr) -> list[pl.Expr]:
     """Return the columns of a moment, and what it was read from as ``at``."""
     return [
-        *_fhir_time.moment(text),
-        _fhir_time.is_partial(text).alias("is_partial"),
+        *moments.moment(text),
+        moments.is_partial(text).alias("is_partial"),
         text.alias("at"),
     ]
 
@@ -72,7 +72,7 @@ def void(*columns: str) -> dict[str, pl.Expr]:
     is_void = [pl.col(name).str.to_lowercase().is_in(_VOID) for name in columns]
     return {
         IN_ERROR: pl.any_horizontal(is_void),
-        _fhir_time.NO_ZONE: _fhir_time.lacks_zone(pl.col("at")),
+        moments.NO_ZONE: moments.lacks_zone(pl.col("at")),
     }
 
 
@@ -85,7 +85,7 @@ KEPT = ("nth", "subject", "time", "is_day", "is_partial", "why")
 def events(table: pl.DataFrame, codes: Codes) -> pl.DataFrame:
     """Return a row for each value of observations, and for each of their components."""
     table = common(table, effective())
-    table = table.with_columns(_fhir_time.instant(pl.col("issued")).alias("issued"))
+    table = table.with_columns(moments.instant(pl.col("issued")).alias("issued"))
     shared = ["nth", "subject", "time", "is_day", "is_partial", "at", "status", "issued"]
     values = list(VALUES)
     own = table.select(*shared, "code", *values)
@@ -210,5 +210,5 @@ def persons(table: pl.DataFrame, system: str | None) -> pl.DataFrame:
         name.alias("name"),
         pl.lit(None, dtype=pl.String).alias("why"),
         pl.when(gender.is_in(("female", "male"))).then(gender).alias("sex"),
-        _fhir_time.birth(pl.col("birthDate")).alias("birth"),
+        moments.birth(pl.col("birthDate")).alias("birth"),
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from asfusion.io._fhir_json import loose
+from asfusion.io._fhir.strict_json import loose
 
 LOINC, UCUM = "http://loinc.org", "http://unitsofmeasure.org"
 # The same systems by the names that they have in HL7 V3.

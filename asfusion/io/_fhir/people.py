@@ -28,7 +28,7 @@ class People:
     Parameters
     ----------
     table : polars.DataFrame
-        ``id``, ``url`` and ``name`` of each, as `_fhir_rows.persons` gives them. Where it is empty,
+        ``id``, ``url`` and ``name`` of each, as `rows.persons` gives them. Where it is empty,
         every reference to a patient counts, and the id is the name.
     servers : set of str
         Servers that references are to, as far as these decide who is meant.

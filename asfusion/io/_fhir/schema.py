@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import polars as pl
 
-from asfusion.io._fhir_lines import FULL_URL
+from asfusion.io._fhir.lines import FULL_URL
 
 TEXT, NUMBER = pl.String(), pl.Float64()
 CONCEPT = pl.String()

@@ -9,8 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from asfusion.io._fhir_codes import words_of
-from asfusion.io._fhir_rows import KEPT, common, effective, first_reason, void
+from asfusion.io._fhir.codes import words_of
+from asfusion.io._fhir.rows import KEPT, common, effective, first_reason, void
 
 LONGEST = 4_000_000  # characters, as for everything that reads notes
 URL_ALONE = "with an address alone, which is never fetched"

@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 
 from asfusion._checks import in_words
 from asfusion.exceptions import InputError
-from asfusion.io._fhir_json import NotReadable, dumped, parsed
+from asfusion.io._fhir.strict_json import NotReadable, dumped, parsed
 
 FULL_URL = "_fullUrl"  # what the entry of a bundle calls a resource, carried along with it
 LONGEST_LINE = 64 << 20

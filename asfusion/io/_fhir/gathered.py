@@ -10,15 +10,16 @@ from typing import Any
 
 import polars as pl
 
-from asfusion.io import _fhir_notes, _fhir_rows
 from asfusion.io._before import Index, keep_before
-from asfusion.io._fhir_codes import Codes
-from asfusion.io._fhir_json import dumped, loose
-from asfusion.io._fhir_lines import FULL_URL, Block
-from asfusion.io._fhir_parse import Parser
-from asfusion.io._fhir_people import NOBODY, People, as_patients
-from asfusion.io._fhir_schema import SCHEMAS
-from asfusion.io._fhir_time import instant
+from asfusion.io._fhir.codes import Codes
+from asfusion.io._fhir.lines import FULL_URL, Block
+from asfusion.io._fhir.moments import instant
+from asfusion.io._fhir.notes import documents, reports
+from asfusion.io._fhir.parser import Parser
+from asfusion.io._fhir.people import NOBODY, People, as_patients
+from asfusion.io._fhir.rows import conditions, drugs, events, persons, studies, visits
+from asfusion.io._fhir.schema import SCHEMAS
+from asfusion.io._fhir.strict_json import dumped, loose
 from asfusion.io._parts import PART
 from asfusion.io._records_page import Tally
 
@@ -26,14 +27,14 @@ ISSUED_LATER = "issued after the index date"
 REPEATED = "of a resource that was met again, or in a later version"
 PARTIAL = "times that are a month or a year alone, counted from its end"
 _READERS: Mapping[str, Any] = {
-    "DiagnosticReport": _fhir_notes.reports,
-    "DocumentReference": _fhir_notes.documents,
-    "Encounter": _fhir_rows.visits,
-    "Condition": _fhir_rows.conditions,
-    "MedicationRequest": _fhir_rows.drugs,
-    "MedicationStatement": _fhir_rows.drugs,
-    "MedicationAdministration": _fhir_rows.drugs,
-    "ImagingStudy": _fhir_rows.studies,
+    "DiagnosticReport": reports,
+    "DocumentReference": documents,
+    "Encounter": visits,
+    "Condition": conditions,
+    "MedicationRequest": drugs,
+    "MedicationStatement": drugs,
+    "MedicationAdministration": drugs,
+    "ImagingStudy": studies,
 }
 
 
@@ -46,7 +47,7 @@ class OfType:
     folder : Path or None
         Where rows wait, if they may be more than memory holds.
     rows : list of polars.DataFrame
-        Those in memory, from `_fhir_rows` and `_fhir_notes`.
+        Those in memory, from `rows` and `notes`.
     versions : list of polars.DataFrame
         ``key`` of each resource that has an id, ``nth`` it was and when it was ``updated``.
     n : int
@@ -130,9 +131,9 @@ class Gathered:
 
     def _rows(self, kind: str, table: pl.DataFrame) -> pl.DataFrame:
         if kind == "Patient":
-            return _fhir_rows.persons(table, self.identifier)
+            return persons(table, self.identifier)
         if kind == "Observation":
-            return _fhir_rows.events(table, self.codes)
+            return events(table, self.codes)
         rows: pl.DataFrame = _READERS[kind](table)
         return rows
 

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 
 from asfusion.exceptions import InputError
-from asfusion.io._fhir_json import MOST_VALUES, NotReadable, dumped, parsed
-from asfusion.io._fhir_lines import FULL_URL, LONGEST_LINE, Block, entries_of
-from asfusion.io._fhir_schema import SCHEMAS, Schema
+from asfusion.io._fhir.lines import FULL_URL, LONGEST_LINE, Block, entries_of
+from asfusion.io._fhir.schema import SCHEMAS, Schema
+from asfusion.io._fhir.strict_json import MOST_VALUES, NotReadable, dumped, parsed
 
 _TYPE = {"resourceType": pl.String()}
 _LONG = 16 << 20  # bytes from which a block is a line, whose values are counted first
