@@ -13,7 +13,7 @@ import polars as pl
 from asfusion.io._before import Index, keep_before
 from asfusion.io._fhir.codes import Codes
 from asfusion.io._fhir.lines import FULL_URL, Block
-from asfusion.io._fhir.moments import instant
+from asfusion.io._fhir.moments import instants
 from asfusion.io._fhir.notes import documents, reports
 from asfusion.io._fhir.parser import Parser
 from asfusion.io._fhir.people import NOBODY, People, as_patients
@@ -67,10 +67,11 @@ class OfType:
         table = table.with_row_index("nth", offset=self.n)
         self.n += len(table)
         key = pl.coalesce(FULL_URL, "id")
-        updated = instant(pl.col("meta").struct.field("lastUpdated")).alias("updated")
+        updated = instants(table["meta"].struct.field("lastUpdated"))
+        table = table.with_columns(updated.alias("updated"))
         known = table.filter(key.is_not_null())
-        self.versions.append(known.select(key.hash().alias("key"), "nth", updated))
-        return table
+        self.versions.append(known.select(key.hash().alias("key"), "nth", "updated"))
+        return table.drop("updated")
 
     def add(self, rows: pl.DataFrame) -> None:
         """Add rows."""

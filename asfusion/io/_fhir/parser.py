@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from asfusion.io._fhir.schema import SCHEMAS, Schema
 from asfusion.io._fhir.strict_json import MOST_VALUES, NotReadable, dumped, parsed
 
 _TYPE = {"resourceType": pl.String()}
+_FIRST, _FAR = re.compile(rb'"resourceType"\s*:\s*"([A-Za-z]+)"'), 2000
 _LONG = 16 << 20  # bytes from which a block is a line, whose values are counted first
 NOT_JSON, NO_RESOURCE, SHAPE = "that are no JSON", "that are no resource", "of another shape"
 _FIX = "Export it again, or pass invalid='missing' to leave such lines out, counted."
@@ -53,6 +55,10 @@ class Parser:
         InputError
             If a line is damaged, and that is an error.
         """
+        alike = self._of_one_kind(block)
+        if alike is not None:
+            yield alike
+            return
         kinds = None if block.too_long else _kinds_of(block)
         if kinds is None:
             yield from self._one_by_one(block, None)
@@ -65,6 +71,18 @@ class Parser:
             else:
                 data = block.data if n == len(kinds) else _lines_of(block.data, kinds, kind)
                 yield from self._of_kind(kind, n, data, block)
+
+    def _of_one_kind(self, block: Block) -> tuple[str, pl.DataFrame] | None:
+        """Return the table of a block whose lines are all of the first one's type, else None."""
+        found = _FIRST.search(block.data, 0, _FAR) if block.unit == "line" else None
+        kind = "" if found is None else found[1].decode()
+        if kind not in self.wanted or kind in self.needs or _is_full(block.data):
+            return None
+        table = _read(block.data, kind, block)
+        if table is None or not (table["resourceType"] == kind).all(ignore_nulls=False):
+            return None
+        self._see(kind, len(table))
+        return kind, table
 
     def _of_kind(
         self, kind: str, n: int, data: bytes, block: Block
@@ -147,10 +165,7 @@ def _numbered(block: Block) -> Iterator[tuple[int, bytes]]:
 
 def _kinds_of(block: Block) -> list[str] | None:
     """Return the type of each resource of a block; None where a line is not as it should be."""
-    data = block.data
-    if len(data) > _LONG and sum(data.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
-        return None
-    table = _parsed(data, _TYPE)
+    table = None if _is_full(block.data) else _parsed(block.data, _TYPE)
     if table is None:
         return None
     kinds: list[str | None] = table["resourceType"].to_list()
@@ -159,25 +174,25 @@ def _kinds_of(block: Block) -> list[str] | None:
     return [kind for kind in kinds if kind is not None]
 
 
+def _is_full(data: bytes) -> bool:
+    """Return whether a block holds more values than a line may."""
+    return len(data) > _LONG and sum(data.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES
+
+
 def _lines_of(data: bytes, kinds: list[str], kind: str) -> bytes:
     lines = [line for line in data.split(b"\n") if line.strip()]
     return b"\n".join(line for line, own in zip(lines, kinds, strict=True) if own == kind)
 
 
 def _read(data: bytes, kind: str, block: Block) -> pl.DataFrame | None:
-    """Return the fields of resources of one type; None if one is not as it should be.
-
-    Fields that none of the resources names are not looked for, which saves time.
-    """
-    schema = {**SCHEMAS[kind]}
-    named = {k: t for k, t in schema.items() if b'"%s"' % k.encode() in data}
+    """Return the fields of resources of one type; None if one is not as it should be."""
+    schema = {**_TYPE, **SCHEMAS[kind]}
     if block.unit == "line":
-        named.pop(FULL_URL, None)
-    table = _parsed(data, named or _TYPE)
-    if table is None:
-        return None
-    missing = [pl.lit(None, dtype=t).alias(k) for k, t in schema.items() if k not in named]
-    return table.with_columns(missing).select(list(schema))
+        schema.pop(FULL_URL, None)  # which is ours, and not the server's
+    table = _parsed(data, schema)
+    if table is None or FULL_URL in schema:
+        return table
+    return table.with_columns(pl.lit(None, dtype=pl.String).alias(FULL_URL))
 
 
 def _parsed(data: bytes, schema: Schema) -> pl.DataFrame | None:

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from asfusion.io._fhir import moments
 from asfusion.io._fhir.codes import UCUMS, Codes, codes_of, values_of, words_of
 from asfusion.io._fhir.lines import FULL_URL
+from asfusion.io._fhir.moments import NO_ZONE, birth, instants, moments
 from asfusion.io._fhir.schema import OTHER_VALUES, VALUES
 
 IN_ERROR = "entered in error or cancelled"
@@ -53,27 +53,16 @@ def effective() -> pl.Expr:
     )
 
 
-def _timed(text: pl.Expr) -> list[pl.Expr]:
-    """Return the columns of a moment, and what it was read from as ``at``."""
-    return [
-        *moments.moment(text),
-        moments.is_partial(text).alias("is_partial"),
-        text.alias("at"),
-    ]
-
-
 def common(table: pl.DataFrame, at: pl.Expr) -> pl.DataFrame:
     """Return the table with whom and when its resources are of."""
-    return table.with_columns(_field("subject", "reference").alias("subject"), *_timed(at))
+    when = moments(table.select(at.alias("at")).to_series())
+    return table.with_columns(_field("subject", "reference").alias("subject"), *when)
 
 
 def void(*columns: str) -> dict[str, pl.Expr]:
     """Return the reasons why a resource does not count, by its status and its time."""
     is_void = [pl.col(name).str.to_lowercase().is_in(_VOID) for name in columns]
-    return {
-        IN_ERROR: pl.any_horizontal(is_void),
-        moments.NO_ZONE: moments.lacks_zone(pl.col("at")),
-    }
+    return {IN_ERROR: pl.any_horizontal(is_void), NO_ZONE: pl.col("no_zone")}
 
 
 KEPT = ("nth", "subject", "time", "is_day", "is_partial", "why")
@@ -85,8 +74,8 @@ KEPT = ("nth", "subject", "time", "is_day", "is_partial", "why")
 def events(table: pl.DataFrame, codes: Codes) -> pl.DataFrame:
     """Return a row for each value of observations, and for each of their components."""
     table = common(table, effective())
-    table = table.with_columns(moments.instant(pl.col("issued")).alias("issued"))
-    shared = ["nth", "subject", "time", "is_day", "is_partial", "at", "status", "issued"]
+    table = table.with_columns(instants(table["issued"]).alias("issued"))
+    shared = ["nth", "subject", "time", "is_day", "is_partial", "no_zone", "status", "issued"]
     values = list(VALUES)
     own = table.select(*shared, "code", *values)
     if table["component"].null_count() < len(table):
@@ -210,5 +199,5 @@ def persons(table: pl.DataFrame, system: str | None) -> pl.DataFrame:
         name.alias("name"),
         pl.lit(None, dtype=pl.String).alias("why"),
         pl.when(gender.is_in(("female", "male"))).then(gender).alias("sex"),
-        moments.birth(pl.col("birthDate")).alias("birth"),
+        birth(pl.col("birthDate")).alias("birth"),
     )
