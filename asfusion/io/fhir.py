@@ -59,7 +59,8 @@ def read_fhir(
     ----------
     source : path or dict
         A folder of files named ``.ndjson``, ``.jsonl`` (a resource a line) or ``.json`` (a bundle,
-        or one resource), each also ``.gz``; one such file; or a bundle as `json.load` gives it.
+        or one resource), each also ``.gz``; one such file; or a bundle as `json.load` gives it. A
+        ``log.ndjson`` and a ``manifest.json`` of the export itself are passed over.
     index : pandas or polars DataFrame, or date
         ``patient`` (the id of its resource) and ``index_date`` with a zone, a row each; or one
         date with a zone, such as ``"2024-06-30T12:00:00+02:00"``, for all patients that there are.

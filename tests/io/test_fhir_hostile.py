@@ -258,6 +258,8 @@ def test_a_source_that_is_none(source: Any) -> None:
 def test_files_that_are_others_are_left_alone(tmp_path: Path) -> None:
     ndjson(tmp_path, PATIENT, observation())
     (tmp_path / "log.txt").write_bytes(b"\xff")
+    (tmp_path / "log.ndjson").write_bytes(b'{"eventId": "kickoff"}')
+    (tmp_path / "manifest.json").write_bytes(b'{"transactionTime": "2024", "output": []}')
     (tmp_path / "deep.ndjson").mkdir()
     assert values(read(tmp_path)) == ["5.0"]
     assert values(read(tmp_path / "any.ndjson")) == ["5.0"]

@@ -21,6 +21,7 @@ _BLOCK = 8 << 20
 _LINES, _WHOLE = (".ndjson", ".jsonl"), (".json",)
 # Exports of a hospital shrink to a twentieth; deflate can go to a thousandth.
 _SHRINKS, _SMALL = 300, 64 << 20
+_OF_EXPORT = ("log.ndjson", "manifest.json")  # what clients of bulk exports write beside them
 _BOM = b"\xef\xbb\xbf"
 _KINDS = "files named .ndjson, .jsonl or .json, each also .gz"
 
@@ -110,7 +111,8 @@ def _files(source: Any) -> list[Path]:
     try:
         path = Path(source)
         if path.is_dir():
-            found = sorted(file for file in path.iterdir() if _ending(file) and file.is_file())
+            ours = (file for file in path.iterdir() if file.name.lower() not in _OF_EXPORT)
+            found = sorted(file for file in ours if _ending(file) and file.is_file())
         else:
             found = [path] if _ending(path) and path.is_file() else []
     except (TypeError, ValueError, OSError):
