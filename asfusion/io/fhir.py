@@ -151,8 +151,8 @@ def read_fhir(
     >>> labs = af.LabEvents(["crp"], statistics=["last"])
     >>> records = af.io.read_fhir(bundle, index=index, labs=labs)
     >>> records.to_frame()
-          age     sex  crp_last
-    0  39.751  female      14.0
+        age     sex  crp_last
+    0  39.0  female      14.0
     """
     check_choice(invalid, "invalid", ("raise", "missing"))
     check_choice(known, "known", ("issued", "effective"))
