@@ -396,6 +396,13 @@ BENCHES = (
         ("--part", "straw", "--quick"),
     ),
     Bench(
+        "connectors-fhir",
+        "observations of a FHIR export to features, beside loops over fhir.resources and JSON",
+        "connectors.py",
+        ("--part", "fhir"),
+        ("--part", "fhir", "--quick"),
+    ),
+    Bench(
         "connectors-omop",
         "a million lab events of an OMOP database to wide features, beside pandas and polars",
         "connectors.py",

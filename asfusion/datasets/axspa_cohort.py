@@ -281,6 +281,44 @@ class AxSpaCohort:
 
         return write_omop(self, connection, schema)
 
+    def write_fhir(self, folder: str | os.PathLike[str]) -> pd.DataFrame:
+        """Write the patients as a FHIR server exports them: NDJSON, a file for each resource.
+
+        ``Patient``, ``Observation`` (labs by LOINC code in UCUM units, blood counts as components
+        of a panel), ``DiagnosticReport`` (which observations belong together),
+        ``DocumentReference`` (notes), ``Encounter`` (visits), ``Condition`` (history) and
+        ``ImagingStudy``, each FHIR R4 [1]_ and tagged as test data. Each patient also has a CRP
+        and, if it is one, a diagnosis of a month after the index date, which a reader must leave
+        alone. Equal cohorts give equal bytes.
+
+        Parameters
+        ----------
+        folder : path
+            Where ``Patient.ndjson`` and the others are written, made if it is not there.
+
+        Returns
+        -------
+        DataFrame of n rows
+            ``patient`` and ``index_date`` of each row of `X`, at noon in UTC.
+
+        References
+        ----------
+        .. [1] HL7, "FHIR R4 (4.0.1)", 2019. https://hl7.org/fhir/R4
+
+        Examples
+        --------
+        >>> import tempfile, asfusion as af
+        >>> cohort = af.datasets.make_axspa_cohort(20, random_state=0, modalities=["labs"])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     index = cohort.write_fhir(folder)
+        ...     records = af.io.read_fhir(folder, index=index, labs=["crp"])
+        >>> records.to_frame().shape
+        (20, 9)
+        """
+        from asfusion.datasets._fhir import write_fhir
+
+        return write_fhir(self, folder)
+
     def _genome(self) -> Genome:
         if self.genome is None:
             msg = "AxSpaCohort: expected a genome, got none. Add 'genes' to modalities."

@@ -1,0 +1,1 @@
+"""What `read_fhir` is made of: lines, tables of resources, codes, people and times."""
