@@ -136,8 +136,8 @@ class DicomIndex(Page):
     def _series(self) -> list[dict[str, Any]]:
         groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
         known = self.files.astype(object).where(self.files.notna(), None)
-        columns = [known[name].tolist() for name in known]
-        rows = [dict(zip(known, cells, strict=True)) for cells in zip(*columns, strict=True)]
+        columns = [known[name].tolist() for name in _FILES]
+        rows = [dict(zip(_FILES, cells, strict=True)) for cells in zip(*columns, strict=True)]
         for row in rows:
             groups.setdefault((row["study"], row["series"]), []).append(row)
         shared = _shared_folders(rows, [*self.duplicates["path"], *_damaged(self.skipped)])

@@ -6,8 +6,8 @@ import ssl
 
 from asfusion._checks import check_integer, check_number, in_words
 from asfusion.exceptions import ConfigurationError
-from asfusion.io._fetch_dimse import DimseArchive
-from asfusion.io._fetch_files import Archive
+from asfusion.io.archives.arrivals import Archive
+from asfusion.io.archives.dimse import DimseArchive
 
 
 class Dimse:

@@ -16,8 +16,8 @@ from asfusion._progress import progress
 from asfusion.exceptions import InputError
 from asfusion.imaging._guard import checked_path
 from asfusion.io._facts import is_uid
-from asfusion.io._fetch_files import Archive, Arrivals
-from asfusion.io._fetch_web import Web
+from asfusion.io.archives.arrivals import Archive, Arrivals
+from asfusion.io.archives.web import Web
 from asfusion.show.page import Page, paragraph
 from asfusion.show.page import table as html_table
 

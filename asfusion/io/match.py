@@ -149,15 +149,20 @@ def match_images(
 
     Examples
     --------
-    >>> import tempfile, asfusion as af
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> cohort = af.datasets.make_axspa_cohort(3, modalities=["mri", "labs"], path=folder.name)
-    >>> series = af.io.index_dicom(folder.name).to_frame(by="series")
-    >>> stir = series[series["description"].str.contains("STIR")]
-    >>> rows = stir[["patient", "date"]].rename(columns={"date": "visit"})
-    >>> af.io.match_images(stir, rows, patient="patient", date="visit")
-    <MatchedImages: 2 of 2 rows with an image, 0 of them by a tie; 0 images unused>
-    >>> folder.cleanup()
+    >>> import pandas as pd, asfusion as af
+    >>> series = pd.DataFrame({
+    ...     "patient": ["a", "a", "b"], "date": ["2021-01-01", "2021-03-01", "2021-03-01"],
+    ...     "path": ["series/1", "series/2", "series/3"],
+    ... })
+    >>> visits = pd.DataFrame({"id": ["a", "c"], "visit": ["2021-02-20", "2021-02-20"]})
+    >>> found = af.io.match_images(series, visits, patient="id", date="visit", prefer="before")
+    >>> found
+    <MatchedImages: 1 of 2 rows with an image, 0 of them by a tie; 2 images unused>
+          1 no image of the patient
+          1 another image is taken, or none is near
+          1 the patient is not in the table
+    >>> found.table["image"].tolist()
+    ['series/1', None]
     """
     check_choice(prefer, "prefer", ("nearest", "before", "after"))
     days, secret = _days_within(within), check_key(key)

@@ -309,7 +309,7 @@ def test_what_is_something_else_is_refused(answer: Any, reason: str, tmp_path: P
 
 
 def test_an_answer_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("asfusion.io._fetch_web.MAX_BYTES", 2**20)
+    monkeypatch.setattr("asfusion.io.archives.web.MAX_BYTES", 2**20)
     body = Endless()
     client, _ = hostile((200, part(b"")[1], body))
     report = fetch_series(client, STUDY, SERIES, tmp_path)
@@ -456,7 +456,7 @@ def test_what_is_sent_twice_or_without_being_asked_for(
 def test_more_than_was_agreed_on_ends_the_connection(
     scp: Callable[..., Dimse], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asfusion.io._fetch_dimse.MAX_BYTES", -(2**17) + 800)
+    monkeypatch.setattr("asfusion.io.archives.dimse.MAX_BYTES", -(2**17) + 800)
     with pytest.raises(ArchiveError, match="the archive: expected an answer"):
         fetch_series(scp([implicit(slices()[0])]), STUDY, SERIES, tmp_path)
     assert files_below(tmp_path) == []
@@ -473,7 +473,7 @@ def test_a_disc_that_is_full_is_told(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("asfusion.io._fetch_files.write_file", full)
+    monkeypatch.setattr("asfusion.io.archives.arrivals.write_file", full)
     with pytest.raises(af.exceptions.FileError, match="No space left"):
         fetch_series(scp([implicit(slices()[0])]), STUDY, SERIES, tmp_path)
     client, _ = hostile(part(DATA[0]))

@@ -13,7 +13,7 @@ from typing import Any
 from asfusion.exceptions import ArchiveError, ConfigurationError
 from asfusion.imaging._limits import MAX_BYTES
 from asfusion.io._facts import is_uid
-from asfusion.io._fetch_files import (
+from asfusion.io.archives.arrivals import (
     MOST_FILES,
     NOTHING,
     TOO_LARGE,
@@ -51,7 +51,8 @@ class Web:
     """
 
     def __init__(self, client: Any) -> None:
-        session, address = getattr(client, "_session", None), getattr(client, "base_url", None)
+        session: Any = getattr(client, "_session", None)
+        address = getattr(client, "base_url", None)
         if not callable(getattr(session, "get", None)) or not isinstance(address, str):
             msg = (
                 "client: expected a dicomweb_client.DICOMwebClient or an asfusion.io.Dimse, got "

@@ -11,7 +11,7 @@ from asfusion._optional import import_optional
 from asfusion.exceptions import ArchiveError
 from asfusion.imaging._limits import MAX_BYTES
 from asfusion.io._facts import is_uid
-from asfusion.io._fetch_files import (
+from asfusion.io.archives.arrivals import (
     MOST_FILES,
     NOTHING,
     Arrivals,
@@ -77,10 +77,12 @@ class DimseArchive:
         """Return the series of a study; none where there is no such study."""
         keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": "",
                 "NumberOfSeriesRelatedInstances": ""}  # fmt: skip
+        found = self._found("SERIES", keys)
+        pairs = [(_word(one, "SeriesInstanceUID") or "", one) for one in found]
         return [
             SeriesListed(uid, _word(one, "Modality"), _number(one))
-            for one in self._found("SERIES", keys)
-            if is_uid(uid := _word(one, "SeriesInstanceUID"))
+            for uid, one in pairs
+            if is_uid(uid)
         ]
 
     def instances_of(self, study: str, series: str) -> Listing:

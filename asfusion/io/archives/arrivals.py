@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -180,7 +180,7 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | _NO_FOLLOW)
 
 
-def listing_of(pairs: list[tuple[object, object]], series: SeriesListed | None) -> Listing:
+def listing_of(pairs: Sequence[tuple[object, object]], series: SeriesListed | None) -> Listing:
     """Return instances of a listing that can be asked for; what is no identifier is refused."""
     classes = {str(sop): str(kind) for sop, kind in pairs if is_uid(sop)}
     n_odd = sum(not is_uid(sop) for sop, _ in pairs)
