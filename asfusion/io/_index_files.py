@@ -6,6 +6,7 @@ import base64
 import hmac
 import json
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from asfusion.imaging._limits import MAX_BYTES
 from asfusion.imaging._profile import pseudonym
 from asfusion.imaging.dicom.file import header_of
 from asfusion.imaging.dicom.spacing import pixel_spacing
-from asfusion.io._facts import FIELDS, Facts, read_facts
+from asfusion.io._facts import FIELDS, Facts, is_uid, read_facts
 
 # Path within the folder, size in bytes, and when it was changed, in nanoseconds.
 FileState: TypeAlias = "tuple[str, int, int]"
@@ -34,6 +35,7 @@ _ODD = "expected an ordinary file, got a device, pipe or socket."
 _SIZE = f"expected a file of 1 byte to {MAX_BYTES // 2**20} MiB, got another size."
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _SHORTEST_KEY = 16  # characters
+_HASHED = re.compile(r"U-[A-Z2-7]{16}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -213,7 +215,9 @@ class Known:
         if not (isinstance(name, str) and isinstance(size, int) and isinstance(time, int)):
             return
         if isinstance(answer, list) and len(answer) == len(FIELDS) and all(map(_is_plain, answer)):
-            self.answers[name, size, time] = dict(zip(FIELDS, answer, strict=True))
+            facts = dict(zip(FIELDS, answer, strict=True))
+            if all(_is_name(facts[level]) for level in ("study", "series", "sop")):
+                self.answers[name, size, time] = facts
         elif isinstance(answer, str):
             self.answers[name, size, time] = answer
 
@@ -239,6 +243,11 @@ class Known:
     def _lines(self) -> Iterator[bytes]:
         for state, answer in self.answers.items():
             yield _line([*state, answer if isinstance(answer, str) else list(answer.values())])
+
+
+def _is_name(uid: object) -> bool:
+    """Return whether this is an identifier, or its hash: folders are named by them."""
+    return is_uid(uid) or (isinstance(uid, str) and _HASHED.fullmatch(uid) is not None)
 
 
 def _is_plain(value: Any) -> bool:

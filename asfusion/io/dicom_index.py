@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from asfusion._checks import check_choice
 from asfusion._door import public
 from asfusion.imaging.dicom.encoding import looks_like_dicom
+from asfusion.io._elements import NOT_DICOM
 from asfusion.io._facts import FIELDS
 from asfusion.io._index_files import Answer, FileState
 from asfusion.show.page import Page, paragraph, table
@@ -256,11 +257,14 @@ def _hold(held: dict[str, set[Any]], path: str, what: Any) -> None:
 
 def _damaged(skipped: pd.DataFrame) -> list[str]:
     """Return files that were skipped, and that `read_series` would stumble over."""
-    return [path for path in skipped["path"] if _starts_as_dicom(path)]
+    others = skipped["reason"] != NOT_DICOM
+    return [path for path in skipped["path"][others] if _starts_as_dicom(path)]
 
 
 def _starts_as_dicom(path: str) -> bool:
     try:
+        if not Path(path).is_file():  # a pipe would never end
+            return False
         with Path(path).open("rb") as file:
             return looks_like_dicom(file.read(132))
     except OSError:

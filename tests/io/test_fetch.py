@@ -288,6 +288,7 @@ HTML = (200, {"Content-Type": "text/html"}, b"<h1>Sign in</h1>")
         (part(DATA[0], end=b""), "several, or an end that is none"),
         (part(DATA[0] + b"\r\n--b\r\n\r\n" + DATA[1]), "several, or an end that is none"),
         ((200, part(b"")[1], DATA[0]), "a connection that broke"),
+        ((200, {**part(b"")[1], "Content-Length": "9999"}, DATA[0]), "a connection that broke"),
         ((200, {"Content-Type": "multipart/related"}, DATA[0]), "another kind of content"),
         ((200, {**part(b"")[1], "Content-Length": "9" * 15}, b""), "at most .* MiB"),
         ((500, {}, SECRET.encode()), "got status 500"),
@@ -443,14 +444,17 @@ def test_other_files_by_c_get_are_refused(
 
 
 def test_what_is_sent_twice_or_without_being_asked_for(
-    scp: Callable[..., Dimse], tmp_path: Path
+    scp: Callable[..., Dimse], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.DEBUG)
     sent = [implicit(one) for one in [slices()[0], slices()[0], slices()[1], slices(2)[0]]]
     report = fetch_series(scp(sent), STUDY, SERIES, tmp_path)
     assert report.n_duplicates == 1
     assert report.complete
     assert files_below(tmp_path) == [f"{STUDY}/{SERIES}/{SERIES}.1.dcm"]
     assert "1 sent twice" in repr(report)
+    ours = [one for one in caplog.records if one.threadName == "MainThread"]
+    assert not [one for one in ours if STUDY in one.getMessage()]
 
 
 def test_more_than_was_agreed_on_ends_the_connection(

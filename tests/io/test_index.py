@@ -303,6 +303,18 @@ def test_what_is_no_folder(tmp_path: Path) -> None:
 # -- again -----------------------------------------------------------------------------------
 
 
+def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
+    write_slices(tmp_path / "a", VALUES, **in_study())
+    os.mkfifo(tmp_path / "a" / "pipe")
+    (tmp_path / "a" / "twin.dcm").symlink_to(next((tmp_path / "a").glob("*.dcm")))
+    index = index_dicom(tmp_path)
+    assert sorted(index.skipped["reason"]) == [
+        "expected an ordinary file or folder, got a link: links are not followed.",
+        "expected an ordinary file, got a device, pipe or socket.",
+    ]
+    assert index.to_frame()["path"].isna().all()  # `read_series` would follow the link
+
+
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """Return how many files were read since it was asked last."""
@@ -382,7 +394,8 @@ def test_a_log_with_other_cells_is_read_anew(folder: Path) -> None:
     log = folder / "index.jsonl"
     expected = index_dicom(folder, resume=log)
     lines = log.read_text().splitlines(keepends=True)
-    odd = ['{"a": 1}\n', '["x", 1, 2, [1]]\n', "[1, 2, 3, 4]\n", "\n", "null\n"]
+    moved = lines[3].replace('"1.2.', '"../')  # where a folder would be named by it
+    odd = [moved, '{"a": 1}\n', '["x", 1, 2, [1]]\n', "[1, 2, 3, 4]\n", "\n", "null\n"]
     log.write_text("".join([lines[0], *odd, *lines[3:]]))
     assert index_dicom(folder, resume=log).files.equals(expected.files)
 

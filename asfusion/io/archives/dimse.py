@@ -10,6 +10,7 @@ from typing import Any
 from asfusion._optional import import_optional
 from asfusion.exceptions import ArchiveError
 from asfusion.imaging._limits import MAX_BYTES
+from asfusion.imaging._quiet import quiet_readers
 from asfusion.io._facts import is_uid
 from asfusion.io.archives.arrivals import (
     MOST_FILES,
@@ -75,22 +76,20 @@ class DimseArchive:
 
     def series_of(self, study: str) -> list[SeriesListed]:
         """Return the series of a study; none where there is no such study."""
-        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": "", "Modality": "",
-                "NumberOfSeriesRelatedInstances": ""}  # fmt: skip
-        found = self._found("SERIES", keys)
-        pairs = [(_word(one, "SeriesInstanceUID") or "", one) for one in found]
-        return [
-            SeriesListed(uid, _word(one, "Modality"), _number(one))
-            for uid, one in pairs
-            if is_uid(uid)
-        ]
+        with self._association([], _Meter(None)) as association:
+            return _series_of(association, study)
 
     def instances_of(self, study: str, series: str) -> Listing:
         """Return the instances of a series; none where there is no such series."""
-        there = [one for one in self.series_of(study) if one.uid == series]
-        keys = {"StudyInstanceUID": study, "SeriesInstanceUID": series, "SOPInstanceUID": "",
-                "SOPClassUID": ""}  # fmt: skip
-        found = self._found("IMAGE", keys)
+        keys = {
+            "StudyInstanceUID": study,
+            "SeriesInstanceUID": series,
+            "SOPInstanceUID": "",
+            "SOPClassUID": "",
+        }
+        with self._association([], _Meter(None)) as association:
+            there = [one for one in _series_of(association, study) if one.uid == series]
+            found = _found(association, "IMAGE", keys)
         pairs = [(_word(one, "SOPInstanceUID"), _word(one, "SOPClassUID") or "") for one in found]
         return listing_of(pairs, there[0] if there else None)
 
@@ -110,24 +109,6 @@ class DimseArchive:
                     _get(association, meter, [sop])
                 if sop not in arrivals.fetched | arrivals.lost:
                     arrivals.refuse(sop, NOTHING)
-
-    # -- messages --------------------------------------------------------------------------
-
-    def _found(self, level: str, keys: Mapping[str, str]) -> list[Any]:
-        """Return what an archive lists, each as a data set."""
-        found: list[Any] = []
-        with self._association([], _Meter(None)) as association:
-            for status, identifier in association.send_c_find(_asked(level, keys), _FIND):
-                code = _code_of(status)
-                if code in _PENDING and identifier is not None:
-                    found.append(identifier)
-                elif code != _SUCCESS and code not in _PENDING:
-                    msg = f"the archive: expected a list, got status 0x{code:04X}."
-                    raise ArchiveError(msg)
-                if len(found) > MOST_FILES:
-                    msg = f"the archive: expected at most {MOST_FILES} entries, got more."
-                    raise ArchiveError(msg)
-        return found
 
     @contextmanager
     def _association(self, classes: list[str], meter: _Meter) -> Iterator[Any]:
@@ -154,10 +135,41 @@ class DimseArchive:
         if not association.is_established:
             raise ArchiveError(_why_not(association))
         try:
-            yield association
+            with quiet_readers():  # identifiers that are none are warned of with what they are
+                yield association
         finally:
             if association.is_established:
                 association.release()
+
+
+def _series_of(association: Any, study: str) -> list[SeriesListed]:
+    keys = {
+        "StudyInstanceUID": study,
+        "SeriesInstanceUID": "",
+        "Modality": "",
+        "NumberOfSeriesRelatedInstances": "",
+    }
+    found = _found(association, "SERIES", keys)
+    pairs = [(_word(one, "SeriesInstanceUID") or "", one) for one in found]
+    return [
+        SeriesListed(uid, _word(one, "Modality"), _number(one)) for uid, one in pairs if is_uid(uid)
+    ]
+
+
+def _found(association: Any, level: str, keys: Mapping[str, str]) -> list[Any]:
+    """Return what an archive lists, each as a data set."""
+    found: list[Any] = []
+    for status, identifier in association.send_c_find(_asked(level, keys), _FIND):
+        code = _code_of(status)
+        if code in _PENDING and identifier is not None:
+            found.append(identifier)
+        elif code != _SUCCESS and code not in _PENDING:
+            msg = f"the archive: expected a list, got status 0x{code:04X}."
+            raise ArchiveError(msg)
+        if len(found) > MOST_FILES:
+            msg = f"the archive: expected at most {MOST_FILES} entries, got more."
+            raise ArchiveError(msg)
+    return found
 
 
 class _Meter:
