@@ -35,6 +35,7 @@ from tests.io.test_index import content, in_study
 web = pytest.importorskip("dicomweb_client", reason="dicomweb-client is an extra: dicomweb.")
 net = pytest.importorskip("pynetdicom", reason="pynetdicom is an extra: dimse.")
 requests = pytest.importorskip("requests")
+from urllib3.exceptions import ProtocolError
 
 VALUES = voxels(4, 6, 8)
 STUDY, SERIES = "1.2.1", "1.2.1.1"
@@ -294,7 +295,7 @@ HTML = (200, {"Content-Type": "text/html"}, b"<h1>Sign in</h1>")
         ((500, {}, SECRET.encode()), "got status 500"),
         (requests.exceptions.ReadTimeout(SECRET), "a connection that broke"),
         (requests.exceptions.ChunkedEncodingError(SECRET), "a connection that broke"),
-        (requests.exceptions.ConnectionError("ConnectionResetError"), "a connection that broke"),
+        (requests.exceptions.ConnectionError(ProtocolError(SECRET)), "a connection that broke"),
         ((404, {}, b""), "got nothing by that name"),
         (part(bytes(128) + b"DICM" + DATA[0][132:].replace(b"1.2.1.1.1", b"../../../x")), "DICOM"),
     ],

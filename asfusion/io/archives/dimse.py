@@ -38,7 +38,7 @@ _USUAL = (
 _MOST_CONTEXTS = 127  # of an association, one of which asks
 _AT_ONCE = 64  # instances that are asked for together
 _PDU = 2**17  # bytes of a piece of a message
-_PENDING, _SUCCESS, _WARNING = (0xFF00, 0xFF01), 0x0000, 0xB000
+_PENDING, _SUCCESS = (0xFF00, 0xFF01), 0x0000
 _REFUSED = 0xA900  # data set does not match
 
 _BROKEN = (

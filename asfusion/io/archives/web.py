@@ -135,6 +135,7 @@ class Web:
     def _get(self, url: str, params: dict[str, Any], accept: str, most: int) -> tuple[bytes, str]:
         """Return an answer and its kind, if it is one and no larger than `most` bytes."""
         import requests
+        from urllib3.exceptions import ProtocolError
 
         headers = {"Accept": accept, "Accept-Encoding": "identity"}
         try:
@@ -144,9 +145,8 @@ class Web:
             ) as answer:  # fmt: skip
                 _check_status(answer.status_code)
                 return _content(answer, most), str(answer.headers.get("Content-Type", ""))
-        except (ArchiveError, requests.exceptions.ConnectTimeout) as error:
-            if isinstance(error, ArchiveError):
-                raise
+        except ArchiveError:  # an OSError, too
+            raise
         except (requests.exceptions.ChunkedEncodingError, requests.exceptions.ReadTimeout):
             raise _Unusable(_BROKEN) from None
         except requests.exceptions.SSLError:
@@ -156,7 +156,7 @@ class Web:
             )
             raise ArchiveError(msg) from None
         except requests.exceptions.ConnectionError as error:
-            if _was_reset(error):
+            if error.args and isinstance(error.args[0], ProtocolError):  # it had been there
                 raise _Unusable(_BROKEN) from None
         except (requests.exceptions.RequestException, OSError, ValueError):
             pass
@@ -165,12 +165,6 @@ class Web:
             "machine may reach it."
         )
         raise ArchiveError(msg)
-
-
-def _was_reset(error: Exception) -> bool:
-    """Return whether a connection broke that had been there."""
-    words = repr(error)
-    return any(name in words for name in ("ConnectionResetError", "RemoteDisconnected", "Protocol"))
 
 
 def _check_status(status: int) -> None:
@@ -211,7 +205,10 @@ def _only_part(content: bytes, kind: str) -> bytes:
     head["Content-Type"] = kind
     if head.get_content_type() == "application/dicom":
         return content
-    boundary = head.get_boundary()
+    try:
+        boundary = head.get_boundary()
+    except (ValueError, LookupError):  # of a character set that nobody knows
+        boundary = None
     if head.get_content_maintype() != "multipart" or not boundary:
         raise _Unusable(f"expected a DICOM file, got {_kind_in_words(head)}.")
     mark = b"--" + boundary.encode("utf-8", "replace")
