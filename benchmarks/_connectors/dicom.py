@@ -83,10 +83,11 @@ def by_index_two(folder: Path) -> Any:
 
 
 def by_loop(folder: Path) -> Any:
-    """Read headers and take nothing from them: the yardstick."""
+    """Read headers, take nothing from them and keep none: the yardstick."""
     import pydicom
 
-    return [pydicom.dcmread(file, stop_before_pixels=True) for file in walk(folder)]
+    headers = (pydicom.dcmread(file, stop_before_pixels=True) for file in walk(folder))
+    return range(sum(1 for _ in headers))
 
 
 def _row(file: str, **options: Any) -> list[Any]:
