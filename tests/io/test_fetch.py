@@ -467,6 +467,13 @@ def test_more_than_was_agreed_on_ends_the_connection(
     assert files_below(tmp_path) == []
 
 
+def test_files_without_end_are_cut_off(scp: Callable[..., Dimse], tmp_path: Path) -> None:
+    sent = [implicit(slices()[0])] * 60
+    with pytest.raises(ArchiveError, match="several times as many"):
+        fetch_series(scp(sent), STUDY, SERIES, tmp_path)
+    assert files_below(tmp_path) == [f"{STUDY}/{SERIES}/{SERIES}.1.dcm"]
+
+
 def test_a_list_that_fails(scp: Callable[..., Dimse], tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="expected a list, got status 0xA700"):
         fetch_series(scp(slices(), 0xA700), STUDY, SERIES, tmp_path)

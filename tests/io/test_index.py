@@ -303,6 +303,7 @@ def test_what_is_no_folder(tmp_path: Path) -> None:
 # -- again -----------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="This system has no named pipes.")
 def test_what_is_no_file_is_never_opened(tmp_path: Path) -> None:
     write_slices(tmp_path / "a", VALUES, **in_study())
     os.mkfifo(tmp_path / "a" / "pipe")

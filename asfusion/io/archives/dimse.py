@@ -41,6 +41,8 @@ _PDU = 2**17  # bytes of a piece of a message
 _PENDING, _SUCCESS = (0xFF00, 0xFF01), 0x0000
 _REFUSED = 0xA900  # data set does not match
 
+_TIMES = 4  # as many files as were asked for, before an archive is cut off
+_ENDLESS = "the archive: expected the files that were asked for, got several times as many."
 _BROKEN = (
     "the archive: expected an answer to its end, got a connection that broke. What came is kept: "
     "call again to go on."
@@ -159,14 +161,15 @@ def _series_of(association: Any, study: str) -> list[SeriesListed]:
 def _found(association: Any, level: str, keys: Mapping[str, str]) -> list[Any]:
     """Return what an archive lists, each as a data set."""
     found: list[Any] = []
-    for status, identifier in association.send_c_find(_asked(level, keys), _FIND):
+    answers = association.send_c_find(_asked(level, keys), _FIND)
+    for number, (status, identifier) in enumerate(answers):
         code = _code_of(status)
         if code in _PENDING and identifier is not None:
             found.append(identifier)
         elif code != _SUCCESS and code not in _PENDING:
             msg = f"the archive: expected a list, got status 0x{code:04X}."
             raise ArchiveError(msg)
-        if len(found) > MOST_FILES:
+        if number > MOST_FILES:
             msg = f"the archive: expected at most {MOST_FILES} entries, got more."
             raise ArchiveError(msg)
     return found
@@ -178,7 +181,7 @@ class _Meter:
     def __init__(self, arrivals: Arrivals | None) -> None:
         self.arrivals = arrivals
         self.asked: str | None = None
-        self.n_bytes = 0
+        self.n_bytes = self.n_stored = 0
         self.fault: Exception | None = None
 
     def watch(self, event: Any) -> None:
@@ -188,7 +191,7 @@ class _Meter:
 
         def recv(n: int) -> Any:
             self.n_bytes += n
-            if n > 8 * _PDU or self.n_bytes > MAX_BYTES + _PDU:
+            if n > 8 * _PDU or self.n_bytes > MAX_BYTES + _PDU or self.fault is not None:
                 raise OSError("more than was asked for")  # which ends the connection
             return read(n)
 
@@ -197,7 +200,11 @@ class _Meter:
     def store(self, event: Any) -> int:
         """Take a file; return the status that the archive is told."""
         self.n_bytes = 0
+        self.n_stored += 1
         if self.arrivals is None or self.fault is not None:
+            return _REFUSED
+        if self.n_stored > _TIMES * len(self.arrivals.wanted) + _TIMES:
+            self.fault = ArchiveError(_ENDLESS)
             return _REFUSED
         try:
             kept = self.arrivals.take(self.asked, event.encoded_dataset())
