@@ -16,6 +16,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- BundleError(ValueError)             a saved model that cannot be trusted or read
     |-- StoreError(OSError)                 a store that cannot be written or is damaged
     |-- FileError(OSError)                  the system could not read or write a file
+    |-- ArchiveError(ConnectionError)       an archive of images is not reached, or refuses
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
@@ -80,6 +81,10 @@ class StoreError(AsfusionError, OSError):
 
 class FileError(AsfusionError, OSError):
     """The system could not read or write a file: no space, no right, no such place."""
+
+
+class ArchiveError(AsfusionError, ConnectionError):
+    """An archive of images that cannot be reached, refuses, or answers with something else."""
 
 
 class CheckpointError(AsfusionError, ValueError):

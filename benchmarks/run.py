@@ -80,6 +80,13 @@ BENCHES = (
         quick=("--seconds", "2", "--malformed", "300", "--kills", "1"),
     ),
     Bench(
+        "connectors-dicom",
+        "10,000 DICOM files as a table, beside loops over pydicom",
+        "connectors.py",
+        ("--part", "dicom"),
+        ("--part", "dicom", "--quick"),
+    ),
+    Bench(
         "cohort",
         "the synthetic cohort in seconds, and how much each modality tells",
         "cohort.py",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from asfusion._frames import Frame
 from asfusion.exceptions import ColumnError, ConfigurationError
+from asfusion.imaging._cells import NO_ADDRESS, is_address
 from asfusion.imaging._films import Film, Root, as_film
 
 FIX = " Correct the path or the file, or pass on_error='missing' to do without it."
@@ -29,6 +31,7 @@ def paths_of(
             "TabularEncoder for it."
         )
         raise ColumnError(msg)
+    _refuse_addresses(frame, column, paths)
     return [path if path is None or root is None else str(Path(root, path)) for path in paths]
 
 
@@ -37,10 +40,17 @@ def films_of(frame: Frame, column: str, root: Root = None) -> list[Film | None]:
     if frame.kind(column) != "text":
         return [*paths_of(frame, column, root=root)]
     cells, known = frame.cells(column), frame.known(column)
+    _refuse_addresses(frame, column, [cell if isinstance(cell, str) else None for cell in cells])
     return [
         _film(cell, column, row, root) if there else None
         for row, cell, there in zip(frame.origin.tolist(), cells, known, strict=True)
     ]
+
+
+def _refuse_addresses(frame: Frame, column: str, paths: Sequence[str | None]) -> None:
+    for row, path in zip(frame.origin.tolist(), paths, strict=True):
+        if path is not None and is_address(path):
+            raise ColumnError(f"Column {column!r}, row {row}: {NO_ADDRESS}")
 
 
 def _film(cell: Any, column: str, row: int, root: Root) -> Film:

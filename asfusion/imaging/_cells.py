@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from asfusion.exceptions import InputError
+
+# A scheme, as "https://"; of a drive of Windows, as "C:/", it has one letter.
+_ADDRESS = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]+://")
+NO_ADDRESS = (
+    "expected the path of a file, got an address (URL), and no connection is opened. Fetch it "
+    "first, as asfusion.io.fetch_series does from archives, and give the path."
+)
 
 
 def is_content(cell: object) -> bool:
@@ -19,6 +27,11 @@ def is_content(cell: object) -> bool:
 def is_pillow(cell: object) -> bool:
     """Return whether a cell is an image of Pillow, without importing that."""
     return any(kind.__module__ == "PIL.Image" for kind in type(cell).__mro__)
+
+
+def is_address(text: str) -> bool:
+    """Return whether this names something on a network, not a file."""
+    return "://" in text and _ADDRESS.match(text) is not None
 
 
 def image_cells(paths: Iterable[Any]) -> list[str | None]:
@@ -39,7 +52,10 @@ def image_cells(paths: Iterable[Any]) -> list[str | None]:
 
 def _cell(position: int, value: Any) -> str | None:
     if isinstance(value, str | os.PathLike):
-        return os.fspath(value) or None
+        path = os.fspath(value) or None
+        if path and is_address(path):
+            raise InputError(f"paths, at {position}: {NO_ADDRESS}")
+        return path
     if value is None or type(value).__name__ == "NAType" or value != value:
         return None
     msg = f"paths: expected paths or missing cells, got {type(value).__name__} at {position}."

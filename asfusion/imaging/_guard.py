@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from asfusion.exceptions import ConfigurationError, ImageReadError, MissingDependencyError
+from asfusion.imaging._cells import NO_ADDRESS, is_address
 from asfusion.imaging._limits import MAX_BYTES
 from asfusion.imaging._quiet import quiet_readers
 
@@ -56,7 +57,7 @@ def checked_path(who: str, path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ImageReadError
-        If it is of another type, empty, or holds a null byte.
+        If it is of another type, empty, an address on a network, or holds a null byte.
     """
     if not isinstance(path, str | os.PathLike):
         msg = f"expected the path of a file as str or PathLike, got {type(path).__name__}."
@@ -65,6 +66,8 @@ def checked_path(who: str, path: str | os.PathLike[str]) -> Path:
     if not isinstance(name, str) or not name or "\0" in name:
         msg = "expected an existing file, got an empty path, one of bytes or with a null byte."
         raise ImageReadError(who + msg)
+    if is_address(name):
+        raise ImageReadError(who + NO_ADDRESS)
     return Path(name)
 
 

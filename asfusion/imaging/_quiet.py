@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-_READERS = ("pydicom", "PIL", "nibabel", "dicognito")
+_READERS = ("pydicom", "PIL", "nibabel", "dicognito", "pynetdicom")
 
 _lock = threading.Lock()
 _thread = threading.local()

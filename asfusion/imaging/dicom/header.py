@@ -446,6 +446,9 @@ def read_directory(file: BinaryIO, budget: int | None) -> list[list[str]]:
     found = []
     for record in _items(dataset, "DirectoryRecordSequence"):
         parts = [str(part) for part in values_of(record, "ReferencedFileID")]
-        if parts and all(part and part not in (".", "..") for part in parts):
+        if any(part in (".", "..") for part in parts):
+            msg = "expected a DICOMDIR that names files beside it, got one that leads elsewhere."
+            raise DicomReadError(msg)
+        if parts and all(parts):
             found.append(parts[:8])
     return found

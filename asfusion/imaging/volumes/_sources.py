@@ -42,7 +42,7 @@ def find_slices(path: Path) -> tuple[list[Slice], list[str], int]:
     parts = directory_of(path)
     if not parts:
         raise DicomReadError(NO_PIXELS)
-    files = _referenced(path.parent, parts)
+    files = referenced(path.parent, parts)
     return *_from_files(files), len(parts) - len(files)
 
 
@@ -59,7 +59,7 @@ def members(path: Path) -> list[Path]:
     if is_nifti(path):
         return [path]
     if looks_like_dicom(first_bytes(path)) and header_of(path).pixels is None:
-        return [path, *_referenced(path.parent, directory_of(path))]
+        return [path, *referenced(path.parent, directory_of(path))]
     return [path]
 
 
@@ -86,7 +86,7 @@ def _walk(folder: Path) -> list[Path]:
     return files
 
 
-def _referenced(folder: Path, parts: list[list[str]]) -> list[Path]:
+def referenced(folder: Path, parts: list[list[str]]) -> list[Path]:
     """Return the files that a DICOMDIR names; none of them may lie outside its folder."""
     root, files = folder.resolve(), []
     for names in parts:

@@ -1,0 +1,1 @@
+"""Archives of images, whatever they are asked by."""
