@@ -42,13 +42,12 @@ _UNKNOWN = {
 class IndexExplanation(Explanation):
     """What predictions of a clinical index rest on: one table, whose columns are shown."""
 
-    def about(self) -> list[str]:
-        """Return what the numbers mean, in sentences."""
+    def _meaning(self) -> list[str]:
         meaning = (
             f"SHAP values of columns in units of the output; {_UNKNOWN[self.absence]}. Base "
             "value and values add up to the prediction."
         )
-        return [meaning, *self._failed()]
+        return [meaning]
 
     @property
     def _is_loud(self) -> bool:
@@ -71,7 +70,7 @@ class IndexExplanation(Explanation):
             values = np.column_stack([values, table.values[:, rest].sum(axis=1)])
         return names, values, np.ones(values.shape, dtype=bool)
 
-    def _draw_all(self, ax: Axes | None) -> Axes:
+    def _draw_all(self, ax: Axes) -> Axes:
         axes: Axes = self["table"].beeswarm(ax)
         return axes
 

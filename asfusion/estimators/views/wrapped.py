@@ -25,7 +25,7 @@ class WrapperDrawn(Drawn):
         if graph is None:
             columns = Node("all columns", role="columns")
             graph = Graph("", "", [[[columns, model_node("Model", inner)]]])
-        whole = replace(
+        whole: Graph = replace(
             graph,
             name=type(self).__name__,
             state=FITTED if "estimator_" in vars(self) else UNFITTED,
