@@ -635,7 +635,7 @@ def test_plot_draws_on_the_axes_that_it_got():
     assert (picture.norm.vmin, picture.norm.vmax) == (0.0, 1.0)
     assert colours.norm.vmin == -colours.norm.vmax
     assert colours.norm.vmax <= np.abs(result.values).max()
-    assert figure.axes[1].get_ylabel() == r"attribution per pixel, smoothed (\$points\$)"
+    assert figure.axes[1].get_ylabel() == r"per pixel, smoothed (\$points\$)"
     figure.canvas.draw()
 
 

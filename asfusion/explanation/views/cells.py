@@ -30,6 +30,7 @@ class TableFields:
     output_name: str
     units: Mapping[str, str | None]
     error: Floats | None
+    base_is: str
 
     def __len__(self) -> int:
         return len(self.values)

@@ -206,7 +206,7 @@ def _overlay(
         values,
         cmap=ListedColormap([LOWERS_ON_FILM, RAISES_ON_FILM]),
         alpha=_opacity(values / limit),
-        interpolation="nearest",
+        interpolation="bilinear",
         vmin=-limit,
         vmax=limit,
         aspect=aspect,
@@ -269,7 +269,8 @@ def _colour_bar(attribution: ImageView, figure: Figure, shown: AxesImage, axes: 
     )
     bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
     unit = literal(attribution.unit)  # matplotlib would see a formula
-    bar.set_label(f"attribution per pixel, smoothed ({unit})")
+    bar.set_label(f"per pixel, smoothed ({unit})", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
 
 
 def _scale_bar(ax: Axes, shape: tuple[int, ...], spacing: float) -> None:
