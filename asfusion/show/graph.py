@@ -166,7 +166,7 @@ def _row(one: Parameter) -> str:
     # By its letters too, not only by its colour.
     style = ' class="af-given"' if one.is_set else ""
     value = one.value + (f" \N{RIGHTWARDS ARROW} {one.became}" if one.became else "")
-    return f'<tr{style}><th scope="row">{escape(one.name)}</th><td>{escape(value)}</td></tr>'
+    return f'<tr{style}><th scope="row">{_breakable(one.name)}</th><td>{escape(value)}</td></tr>'
 
 
 def _choices(graph: Graph) -> str:
@@ -239,6 +239,7 @@ _STYLE = f"""{variables(".af-graph")}
 .af-graph .af-table th, .af-graph .af-table td {{ text-align: left; font-weight: 400; border: 0;
  padding: .1rem .6rem .1rem 0; vertical-align: top; overflow-wrap: anywhere; background: none;
  white-space: normal; border-top: 1px solid var(--af-line); max-width: 24rem; }}
+.af-graph .af-table th {{ overflow-wrap: break-word; }}
 .af-graph .af-given th, .af-graph .af-given td {{ color: var(--af-set); font-weight: 600; }}
 .af-graph .af-chosen {{ margin-top: .7rem; }}
 .af-graph .af-chosen dl {{ display: grid; grid-template-columns: max-content 1fr; gap: 0 .9rem;

@@ -12,10 +12,12 @@ from asfusion.explanation._attribution import GAP, PRESENCE, Attribution, PerRow
 from asfusion.explanation._text_words import find_words, group_words
 from asfusion.explanation._trust import Check
 from asfusion.explanation.images import ImageAttribution
+from asfusion.explanation.regions import RegionAttribution
 from asfusion.explanation.result import Explanation
 from asfusion.explanation.spans import Span
 from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
+from asfusion.imaging.extent import Extent
 from asfusion.show.page import fragment
 
 NOTE = "Back pain at night. She has never had uveitis. The plan: call again."
@@ -86,6 +88,19 @@ def test_notes_are_told_by_sentences_and_findings(explained):
     assert "plan: “" not in told, "a plan is no finding"
     parts = dict(explained["notes"]._read_parts(0))
     assert sum(parts.values()) == pytest.approx(explained["notes"][0].total)
+
+
+def test_regions_of_a_film_are_named(explained):
+    heat = np.zeros((4, 4))
+    joint = ImageAttribution(heat, heat, "occlusion")
+    regions = {"right_sij": 0.25, "left_hip": -0.02}
+    film = RegionAttribution(
+        regions, dict.fromkeys(regions, joint), np.zeros((40, 60), np.uint8), Extent(40, 60)
+    )
+    explained._known["notes"] = PerRow([film])
+    told = explained.sentences()
+    assert "  right sacroiliac joint raised it by 25 points." in told
+    assert "  left hip lowered it by 2 points." in told
 
 
 def test_the_printed_form_begins_with_sentences(explained):

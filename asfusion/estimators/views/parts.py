@@ -51,8 +51,9 @@ def _columns_of(encoder: Encoder) -> tuple[str, ...]:
 
 def in_short(names: Sequence[object]) -> str:
     """Return a few names, and how many more there are."""
-    more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-    return ", ".join(map(str, names[:_NAMES])) + more
+    shown = len(names) if len(names) <= _NAMES + 1 else _NAMES
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return ", ".join(map(str, names[:shown])) + more
 
 
 def _encoder(name: str, encoder: Any, *, is_joint: bool, is_auto: bool) -> Node:
