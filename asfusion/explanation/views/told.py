@@ -51,8 +51,13 @@ class Told:
 def outcome(e: Explained, row: int) -> str:
     """Return what is predicted, and against what."""
     shown, base = value_in_words(e, row, e.predictions[row]), e.base_values[row]
-    against = AGAINST.get(e.absence, AGAINST["none"])
-    return f"{e.output_names[row]} is {shown}, against {value_in_words(e, row, base)} for {against}"
+    told = f"against {value_in_words(e, row, base)} for {against(e)}"
+    return f"{e.output_names[row]} is {shown}, {told}"
+
+
+def against(e: Explained) -> str:
+    """Return what predictions are told against, in words."""
+    return AGAINST.get(e.absence, AGAINST["none"])
 
 
 def value_in_words(e: Explained, row: int, value: float) -> str:

@@ -15,7 +15,7 @@ from asfusion._progress import progress, progress_shown
 from asfusion.explanation._attribution import Floats, name_outputs
 from asfusion.explanation._explained import Explained
 from asfusion.explanation.views.told import (
-    AGAINST,
+    against,
     as_lines,
     as_list,
     in_points,
@@ -240,7 +240,7 @@ class ExplanationView(Explained, _html.Page):
             value_in_words(self, row, value)
             for value in (self.base_values[row], self.predictions[row])
         )
-        return f"Row {row}: from {base} ({AGAINST[self.absence]})\nto {prediction}"
+        return f"Row {row}: from {base} ({against(self)})\nto {prediction}"
 
     # -- text and page -----------------------------------------------------------------
 
