@@ -1,5 +1,6 @@
 """Explanations in sentences: points and units first, no sum of others and no stray word ahead."""
 
+import os
 import random
 import re
 from types import SimpleNamespace
@@ -19,7 +20,9 @@ from asfusion.explanation.tables import TableAttribution
 from asfusion.explanation.text import TextAttribution
 from asfusion.imaging.extent import Extent
 from asfusion.show.page import fragment
+from tests.browser import NO_BROWSER, find_chromium, screenshot
 
+FOLDER = os.environ.get("SCREENSHOTS")  # where to leave pictures for somebody to look at
 NOTE = "Back pain at night. She has never had uveitis. The plan: call again."
 
 
@@ -188,3 +191,14 @@ def test_pages_ask_for_no_colour_of_their_own_text():
     style = fragment([]).partition("</style>")[0]
     inks = re.findall(r"(?<![-\w])color: ([^;]+);", style)
     assert len(set(inks)) == 2, "of the marks that raise and lower, which stand beside words"
+
+
+@pytest.mark.skipif(FOLDER is None, reason="name a folder in $SCREENSHOTS")
+@pytest.mark.skipif(find_chromium() is None, reason=NO_BROWSER)
+@pytest.mark.parametrize("width", [390, 800])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_pictures_of_an_explanation(explained, tmp_path, width, scheme):
+    explained._checks.append(Check("sums", 0.2, 1e-5, False, "gap", "They do not add up."))
+    page = explained.to_html(tmp_path / "explained.html")
+    shot = screenshot(page, f"{FOLDER}/explained-{width}-{scheme}.png", tmp_path, width, scheme)
+    assert shot[0] >= width
