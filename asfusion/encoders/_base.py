@@ -399,6 +399,10 @@ class Encoder(Bundled, TransformerMixin, BaseEstimator):  # type: ignore[misc]
         """Return what reads the columns, where another choice may well be better."""
         return ""
 
+    def _gaps_in_words(self) -> str:
+        """Return what becomes of a missing cell where the row has others."""
+        return ""
+
     def _cell_sources(self, frame: Frame, column: str) -> list[Any]:
         """Return what is read of each cell: text, a whole path, or a picture; None for nothing."""
         return [*frame.strings(column)]

@@ -303,6 +303,9 @@ class GenotypeEncoder(FeatureEncoder):
         """Number of features of a fitted encoder."""
         return len(self.feature_names_)
 
+    def _gaps_in_words(self) -> str:
+        return "a missing call: the mean, and a flag"
+
     def __sklearn_tags__(self) -> Tags:
         """Return scikit-learn's tags: missing cells are welcome."""
         tags = super().__sklearn_tags__()

@@ -195,6 +195,9 @@ class TabularEncoder(FeatureEncoder):
         by_column = self.scale != "rank_within_row"
         return (frame, weight) if by_column else super()._rows_to_learn(frame, weight)
 
+    def _gaps_in_words(self) -> str:
+        return "an empty cell: the median, and a flag"
+
     def prepare(self, X: Any) -> Prepared:
         """Turn rows into features and presence.
 

@@ -400,6 +400,9 @@ class VisitEncoder(FeatureEncoder):
         """How many of its rows make a training batch: those of sequences, not of tables."""
         return BATCH
 
+    def _gaps_in_words(self) -> str:
+        return "a value not measured at a visit: the last one known"
+
     def _network_in_words(self) -> str:
         network = "transformer" if self.backbone == "transformer" else self.backbone.upper()
         return f"visits by a small {network} that reads days (a summary of them in early fusion)"

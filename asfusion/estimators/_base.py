@@ -54,6 +54,7 @@ from asfusion.estimators._threshold import (
     choose_threshold,
     needs_unseen,
 )
+from asfusion.estimators.views.drawn import FusionDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 from asfusion.targets.classes import Classes
@@ -75,7 +76,7 @@ def estimator_class(family: str, target: Target) -> Any:
     return _CLASSES[family, target.face]
 
 
-class FusionEstimator(InPieces, Probed, Bundled, PartsMixin):
+class FusionEstimator(FusionDrawn, InPieces, Probed, Bundled, PartsMixin):
     """Common face of all fusion estimators.
 
     A family writes `_fit_rows` (learn from checked rows) and `_raw` (outputs and

@@ -26,6 +26,10 @@ class ConformalWrapper(Wrapper):
     calibration_fraction: float
     random_state: Any
     scores_: dict[Cell, Array]
+    _says = "conformal prediction"
+
+    def _promises(self) -> list[str]:
+        return [f"holds the truth of {100 * float(self.coverage):g} % of patients"]
 
     @public
     def predict(self, X: Any) -> NDArray[Any]:

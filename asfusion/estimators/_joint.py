@@ -29,6 +29,7 @@ from asfusion.estimators._private import check_private, is_private, learn_privat
 from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._splits import hold_out
 from asfusion.estimators._unlabelled import Unlabelled, divide
+from asfusion.estimators.views.joint import JointDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.fusion._base import Fusion
 from asfusion.fusion._resolve import resolve_head
@@ -53,7 +54,7 @@ _STEPS, _LEAST_EPOCHS = 120, 40  # where it does not
 _ROWS_PER_FEATURE = 10  # with fewer, networks are sure of what is chance
 
 
-class JointFusion(FusionEstimator):
+class JointFusion(JointDrawn, FusionEstimator):
     """The family, without the task.
 
     `fit` has three phases, which those who learn in several places call one by one: `_plan`

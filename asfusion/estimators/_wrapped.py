@@ -21,10 +21,11 @@ from asfusion._origins import as_part
 from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.estimators._inner_folds import group_options, inner_folds_by_patient, repeated
+from asfusion.estimators.views.wrapped import WrapperDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 
 
-class Wrapper(Probed, Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
+class Wrapper(WrapperDrawn, Probed, Bundled, MetaEstimatorMixin, BaseEstimator):  # type: ignore[misc]
     """An estimator around another one, which it fits or, with ``prefit``, is given fitted."""
 
     estimator: Any

@@ -40,6 +40,7 @@ from asfusion.estimators._streamed_early import (
     fit_streamed,
     fits_in_passes,
 )
+from asfusion.estimators.views.early import EarlyDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._asked import precision_asked
 from asfusion.targets._base import Target
@@ -51,7 +52,7 @@ Scale = Literal["auto", "blocks", "columns", "none"]
 _SCALES = ("auto", "blocks", "columns", "none")
 
 
-class _EarlyFusion(Filling, FusionEstimator):
+class _EarlyFusion(EarlyDrawn, Filling, FusionEstimator):
     """The family, without the task."""
 
     _family = "early"

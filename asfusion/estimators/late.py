@@ -35,6 +35,7 @@ from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._streamed_early import check_streamable
 from asfusion.estimators._streams import raw_of
 from asfusion.estimators.early import check_network, network_for
+from asfusion.estimators.views.late import LateDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 from asfusion.targets._pools import learned_dependence, majority, weighted_mean
@@ -54,7 +55,7 @@ def check_combine(combine: object, target: Target) -> None:
         raise ConfigurationError(msg)
 
 
-class _LateFusion(FusionEstimator):
+class _LateFusion(LateDrawn, FusionEstimator):
     """The family, without the task."""
 
     _family = "late"

@@ -85,6 +85,8 @@ class RecalibratedClassifier(ScoredClassifier, Wrapper):
     (2, 2)
     """
 
+    _says = "recalibration"
+
     def __init__(
         self,
         estimator: Any,
@@ -263,6 +265,9 @@ class RecalibratedClassifier(ScoredClassifier, Wrapper):
         }[self.method]
         mapped: NDArray[np.float64] = apply(probabilities, self.map_)
         return maps.apply_shifts(mapped, self.shifts_) if self.shifts_.any() else mapped
+
+    def _promises(self) -> list[str]:
+        return ["probabilities made right on patients that were not seen"]
 
     def _moved_threshold(self) -> float:
         """Return where a threshold that was chosen goes, so that the same rows are called."""

@@ -46,14 +46,28 @@ class Attribution(ABC):
         """Return the parts of one row, without zeros."""
         return [(label, value) for label, value in self._named_parts(row) if value]
 
+    def _read_parts(self, row: int) -> Pairs:
+        """Return the parts of one row as they are read: of a note, sentences and not words."""
+        return self._parts(row)
+
+    def _told_parts(self, row: int) -> Pairs:
+        """Return the parts of one row by names that stand in a sentence."""
+        return self._read_parts(row)
+
     def _shown_parts(self, row: int) -> Pairs:
-        """Return few parts, the largest first, with the sum of the others in their place."""
-        parts = self._parts(row)
-        if len(parts) > _MOST_SHOWN:
-            parts.sort(key=lambda part: (part[0] != PRESENCE, -abs(part[1])))
-            kept, others = parts[: _MOST_SHOWN - 1], parts[_MOST_SHOWN - 1 :]
-            parts = [*kept, (f"({len(others)} others)", sum(value for _, value in others))]
-        return sorted(parts, key=lambda part: -abs(part[1]))
+        """Return few parts, the largest first; at the end the sum of others, and what is no part.
+
+        Neither leads, however large it is: no reader knows what a sum of many is about.
+        """
+        parts = sorted(self._read_parts(row), key=lambda part: -abs(part[1]))
+        apart = [part for part in parts if part[0] in (PRESENCE, GAP)]
+        parts = [part for part in parts if part not in apart]
+        room = _MOST_SHOWN - len(apart)
+        if len(parts) > room:
+            kept, others = parts[: room - 1], parts[room - 1 :]
+            total = sum(value for _, value in others)
+            parts = [*kept, (f"everything else ({len(others)})", total)]
+        return [*parts, *apart]
 
     def _draw_panel(
         self, row: int, name: str, figure: Figure, place: SubplotSpec, limit: float
@@ -89,6 +103,10 @@ class RowAttribution(ABC):
     def _named_parts(self) -> Pairs:
         """Return name and value of every part, zeros too."""
 
+    def _read_parts(self) -> Pairs:
+        """Return the parts as they are read."""
+        return self._named_parts()
+
     def _draw_panel(
         self, pairs: Pairs, name: str, figure: Figure, place: SubplotSpec, limit: float
     ) -> None:
@@ -113,6 +131,10 @@ class PerRow(Attribution, list[Any]):
     def _named_parts(self, row: int) -> Pairs:
         part = self[row]
         return [] if part is None else list(part._named_parts())
+
+    def _read_parts(self, row: int) -> Pairs:
+        part = self[row]
+        return [] if part is None else [pair for pair in part._read_parts() if pair[1]]
 
     def _draw_panel(
         self, row: int, name: str, figure: Figure, place: SubplotSpec, limit: float

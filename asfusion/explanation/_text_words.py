@@ -6,6 +6,7 @@ Dimensions: B texts of a batch, P players (words, or chunks of neighbouring word
 from __future__ import annotations
 
 import unicodedata
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from math import comb
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from asfusion.exceptions import InputError, ShapeError
+from asfusion.notes._sentences import find_sentences
 
 Score = Callable[[list[str]], Any]
 Offsets = tuple[int, int]
@@ -22,6 +24,7 @@ Offsets = tuple[int, int]
 _HYPHENS_AND_APOSTROPHES = frozenset("-'\u2010\u2011\u2019")
 _INVISIBLE_INSIDE = frozenset("\u00ad\u200c\u200d")  # soft hyphen and joiners
 _DECIMAL_SIGNS = frozenset(".,")
+_PAUSES = frozenset(",;:()")
 
 
 class Values(NamedTuple):
@@ -56,12 +59,46 @@ def _stays_inside(text: str, place: int) -> bool:
     return unicodedata.category(character).startswith("M")
 
 
-def group_words(words: Sequence[Offsets], max_players: int) -> list[Offsets]:
-    """Return at most `max_players` runs of neighbouring words, as equal in number as can be."""
+def group_words(text: str, words: Sequence[Offsets], max_players: int) -> list[Offsets]:
+    """Return at most `max_players` runs of neighbouring words, none of which leaves its sentence.
+
+    The longest sentences are cut, at a comma where there is one about half-way. Of more sentences
+    than there may be runs, neighbours share one.
+    """
     if len(words) <= max_players:
         return list(words)
-    edges = np.linspace(0, len(words), max_players + 1).round().astype(int)
-    return [(words[first][0], words[last - 1][1]) for first, last in pairwise(edges.tolist())]
+    runs = _by_sentence(text, words)
+    if len(runs) > max_players:
+        edges = np.linspace(0, len(runs), max_players + 1).round().astype(int)
+        runs = [[w for run in runs[a:b] for w in run] for a, b in pairwise(edges.tolist())]
+    counts = [1] * len(runs)
+    for _ in range(max_players - len(runs)):
+        counts[max(range(len(runs)), key=lambda k: len(runs[k]) / counts[k])] += 1
+    parts = [p for run, n in zip(runs, counts, strict=True) for p in _cut_run(text, run, n)]
+    return [(part[0][0], part[-1][1]) for part in parts]
+
+
+def _by_sentence(text: str, words: Sequence[Offsets]) -> list[list[Offsets]]:
+    ends = [end for _, end, _ in find_sentences(text)]
+    runs: list[list[Offsets]] = [[] for _ in range(len(ends) + 1)]
+    for word in words:
+        runs[bisect_right(ends, word[0])].append(word)
+    return [run for run in runs if run]
+
+
+def _cut_run(text: str, run: Sequence[Offsets], n_parts: int) -> list[Sequence[Offsets]]:
+    """Return a run in parts as equal as can be, cut at a pause where one is near."""
+    reach = len(run) // n_parts // 4
+    edges = [0]
+    for ideal in np.linspace(0, len(run), n_parts + 1).round().astype(int)[1:-1].tolist():
+        near = range(max(edges[-1] + 1, ideal - reach), min(len(run) - 1, ideal + reach) + 1)
+        pauses = [edge for edge in near if _has_pause(text, run[edge - 1], run[edge])]
+        edges.append(min(pauses, key=lambda edge: abs(edge - ideal), default=ideal))
+    return [run[first:last] for first, last in pairwise([*edges, len(run)])]
+
+
+def _has_pause(text: str, word: Offsets, following: Offsets) -> bool:
+    return any(sign in _PAUSES for sign in text[word[1] : following[0]])
 
 
 def cut_text(text: str, spans: Sequence[Offsets]) -> list[str]:

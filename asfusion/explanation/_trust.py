@@ -20,6 +20,7 @@ from asfusion.explanation.players import exact_shapley
 _SUMS, _AGREEMENT, _ALIKE = 1e-5, 0.8, 0.9
 _STANDARD_ERRORS = 5
 _RANDOM_ORDERS, _ORDERS_WITHIN = 20, 5
+_NOT_THE_PATIENT = "Another patient's content gives much the same values."
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,10 @@ class Check:
         Whether it holds.
     meaning : str
         What the number is.
+    failure : str
+        What it is called in words where it does not hold.
+    at_most : bool
+        Whether the answer may be no more than the limit; else no less.
     """
 
     name: str
@@ -45,13 +50,25 @@ class Check:
     limit: float
     passed: bool
     meaning: str
+    failure: str
+    at_most: bool = True
+
+    def in_words(self) -> tuple[str, str, str]:
+        """Return what failed, what was found and what was needed."""
+        needed = f"at {'most' if self.at_most else 'least'} {self.limit:.2g}"
+        return self.failure, f"{self.value:.2g}", needed
 
 
 def check_sums(e: Explained) -> Check:
     """Return whether base value and values add up to the prediction."""
     gap = float(np.abs(e.base_values + e.values.sum(axis=1) - e.predictions).max())
     return Check(
-        "modalities add up", gap, _SUMS, gap <= _SUMS, "largest gap between sum and prediction"
+        "modalities add up",
+        gap,
+        _SUMS,
+        gap <= _SUMS,
+        "largest gap between sum and prediction",
+        "The modalities do not add up to the prediction.",
     )
 
 
@@ -87,12 +104,14 @@ def _method_check(e: Explained, name: str, parts_are: str, worst: float) -> Chec
         limit,
         worst <= limit,
         f"largest gap that the method leaves between {parts_are} and what they should explain",
+        f"{name}: the {parts_are} leave open a part of what they should explain.",
     )
 
 
 def _sum_check(name: str, gap: float, limit: float) -> Check:
     meaning = "largest gap between the parts' sum and the modality's value"
-    return Check(f"{name}: parts add up", gap, limit, gap <= limit, meaning)
+    failure = f"{name}: what lies within it does not add up to its value."
+    return Check(f"{name}: parts add up", gap, limit, gap <= limit, meaning, failure)
 
 
 def _agreement(e: Explained, name: str) -> Check | None:
@@ -110,7 +129,10 @@ def _agreement(e: Explained, name: str) -> Check | None:
         return None
     lowest = min(pairs)
     meaning = "lowest correlation of a row's parts between two seeds"
-    return Check(f"{name}: seeds agree", lowest, _AGREEMENT, lowest >= _AGREEMENT, meaning)
+    failure = f"{name}: asked again with other draws, other parts of it come first."
+    agree = lowest >= _AGREEMENT
+    name = f"{name}: seeds agree"
+    return Check(name, lowest, _AGREEMENT, agree, meaning, failure, at_most=False)
 
 
 def curves_of(e: Explained, name: str | None = None) -> Curves | None:
@@ -147,8 +169,18 @@ def _curve_checks(e: Explained, name: str | None = None) -> list[Check]:
         "deletion": f"area gained by taking away the largest {what} first instead of any",
         "insertion": f"area gained by putting in the largest {what} first instead of any",
     }
+    verbs = {"deletion": "taken away", "insertion": "put in"}
     return [
-        Check(f"{start}{kind} beats random order", gain, 0.0, gain >= -1e-9, meaning)
+        Check(
+            f"{start}{kind} beats random order",
+            gain,
+            0.0,
+            gain >= -1e-9,
+            meaning,
+            f"{start}the {what} said to matter most, {verbs[kind]} first, move the prediction no "
+            "sooner than any others.",
+            at_most=False,
+        )
         for kind, meaning in meanings.items()
         for gain in [curves.gain(kind)]
     ]
@@ -163,11 +195,12 @@ def _exchanged(e: Explained) -> Check:
     meaning = "correlation of modality values with those of exchanged patients"
     name = "values belong to the patient"
     if len(e) < 3 or len(e.names) > 10:
-        return Check(name, float("nan"), _ALIKE, True, f"{meaning}; needs three rows")
+        told = f"{meaning}; needs three rows"
+        return Check(name, float("nan"), _ALIKE, True, told, _NOT_THE_PATIENT)
     order = np.roll(np.arange(game.n_rows), 1)
     rows = np.concatenate([order, np.arange(game.n_rows, len(game.parts))])
     alike = _alike(e, game.of(game.model, game.parts.take(rows)))
-    return Check(name, alike, _ALIKE, alike < _ALIKE, meaning)
+    return Check(name, alike, _ALIKE, alike < _ALIKE, meaning, _NOT_THE_PATIENT)
 
 
 def _untrained(e: Explained) -> Check | None:
@@ -184,7 +217,8 @@ def _untrained(e: Explained) -> Check | None:
         return None
     alike = _alike(e, game.of(model, model._encode(e.details.frame)))
     meaning = "correlation of modality values with those of an untrained network"
-    return Check("values need training", alike, _ALIKE, alike < _ALIKE, meaning)
+    failure = "A network that has learned nothing gives much the same values."
+    return Check("values need training", alike, _ALIKE, alike < _ALIKE, meaning, failure)
 
 
 def _alike(e: Explained, other: Game) -> float:

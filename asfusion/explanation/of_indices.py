@@ -19,6 +19,7 @@ from asfusion.explanation.result import Explanation
 from asfusion.explanation.tables import TableAttribution, check_unit_names
 from asfusion.explanation.views.cells import by_size
 from asfusion.explanation.views.table_bars import size_of
+from asfusion.explanation.views.told import AGAINST
 from asfusion.show.figures import new_figure
 
 if TYPE_CHECKING:
@@ -42,13 +43,12 @@ _UNKNOWN = {
 class IndexExplanation(Explanation):
     """What predictions of a clinical index rest on: one table, whose columns are shown."""
 
-    def about(self) -> list[str]:
-        """Return what the numbers mean, in sentences."""
+    def _meaning(self) -> list[str]:
         meaning = (
             f"SHAP values of columns in units of the output; {_UNKNOWN[self.absence]}. Base "
             "value and values add up to the prediction."
         )
-        return [meaning, *self._failed()]
+        return [meaning]
 
     @property
     def _is_loud(self) -> bool:
@@ -71,7 +71,7 @@ class IndexExplanation(Explanation):
             values = np.column_stack([values, table.values[:, rest].sum(axis=1)])
         return names, values, np.ones(values.shape, dtype=bool)
 
-    def _draw_all(self, ax: Axes | None) -> Axes:
+    def _draw_all(self, ax: Axes) -> Axes:
         axes: Axes = self["table"].beeswarm(ax)
         return axes
 
@@ -103,6 +103,8 @@ def explain_index(
     predictions = model.predict(X)
     reference = model._measured_against(algorithm)
     _check_meaning(model, reference, background, output, absence)
+    measured = {"rows": "average" if background is None else "background"}
+    absent = measured.get(reference, reference)
     found = model.shap_values(X, background, algorithm=algorithm)
     names = tuple(str(name) for name in found.feature_names)
     check_unit_names(units, names)
@@ -126,8 +128,8 @@ def explain_index(
         method="SHAP values by the package shap" if algorithm == "shap" else "SHAP values",
         error=None,
         interactions=_pairs(model, X, values) if interactions else None,
+        base_is=AGAINST[absent],
     )
-    measured = {"rows": "average" if background is None else "background"}
     return IndexExplanation(
         names=("table",),
         values=values.sum(axis=1, keepdims=True),
@@ -137,7 +139,7 @@ def explain_index(
         predictions=np.asarray(predictions, dtype=np.float64),
         present=np.ones((len(values), 1), dtype=bool),
         output_names=(output_name,) * len(values),
-        absence=measured.get(reference, reference),
+        absence=absent,
         details=None,
         _known={"table": table},
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -187,7 +187,10 @@ class Explanation(ExplanationView):
         return tuple(check.name for check in self._checks if not check.passed)
 
     def about(self) -> list[str]:
-        """Return what the numbers mean, in sentences."""
+        """Return what the numbers mean, and which checks failed, in sentences."""
+        return self._meaning() + self._failed()
+
+    def _meaning(self) -> list[str]:
         how = "exact" if self.errors is None else "sampled, with standard errors"
         meaning = (
             f"Shapley values of modalities ({how}) in units of the output; a modality is "
@@ -199,7 +202,14 @@ class Explanation(ExplanationView):
                 f"Columns are replaced from the {len(self)} explained rows themselves: pass "
                 "background= with the training rows for a steadier reference."
             )
-        return said + self._failed()
+        return said
+
+    def _failures(self) -> list[tuple[str, str, str]]:
+        return [check.in_words() for check in self._checks if not check.passed]
+
+    @property
+    def _attributed(self) -> Iterable[str]:
+        return tuple(self._known)
 
     def _ask_again(self) -> list[_trust.Check]:
         """Return the checks that the model is asked for."""

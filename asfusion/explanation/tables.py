@@ -48,6 +48,8 @@ class TableAttribution(TableView):
         Standard errors of `values`, where coalitions were sampled.
     interactions : array_like of shape (N, F, F), optional
         Pairwise effects, whose rows sum to `values`.
+    base_is : str
+        What the base value is of, in words.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class TableAttribution(TableView):
     method: str = "shapley"
     error: Floats | None = None
     interactions: Floats | None = None
+    base_is: str = "nothing of it known"
 
     def __post_init__(self) -> None:
         for name, value in self._checked().items():

@@ -186,8 +186,8 @@ def attribute_words(
     batch_size : int, default=64
         Most texts in one call of `score`.
     max_players : int, default=40
-        A note with more words is cut into so many chunks of neighbouring words, and a
-        chunk gets one value.
+        A note with more words is cut into so many chunks of neighbouring words, none of which
+        leaves its sentence, and a chunk gets one value.
     seed : int, default=0
         Seed of the orders.
 
@@ -233,7 +233,7 @@ def attribute_words(
     batch_size = check_integer(batch_size, "batch_size", minimum=1)
     max_players = check_integer(max_players, "max_players", minimum=1)
     seed = check_integer(seed, "seed", minimum=0)
-    players = _text_words.group_words(_text_words.find_words(text), max_players)
+    players = _text_words.group_words(text, _text_words.find_words(text), max_players)
     if not players:
         full, empty = _text_words.score_texts(score, [text, ""], batch_size).tolist()
         return TextAttribution(text, (), full - empty, 0.0, method, elsewhere=full - empty)

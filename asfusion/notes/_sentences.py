@@ -26,7 +26,7 @@ _HEADED = {
 def resolve_contexts(text: str, mentions: Sequence[Mention]) -> None:
     """Mark each mention, in the order of the text, by the cues of its sentence."""
     first = 0
-    for start, end, heading in _sentences(text):
+    for start, end, heading in find_sentences(text):
         last = first
         while last < len(mentions) and mentions[last].start < end:
             last += 1
@@ -41,7 +41,7 @@ def resolve_contexts(text: str, mentions: Sequence[Mention]) -> None:
                 mention.headed.add(heading)
 
 
-def _sentences(text: str) -> Iterator[tuple[int, int, str | None]]:
+def find_sentences(text: str) -> Iterator[tuple[int, int, str | None]]:
     """Yield start, end and heading of each sentence."""
     active: str | None = None
     alone = False

@@ -31,6 +31,7 @@ from asfusion.selection._average import (
     member_weights,
     unseen_average,
 )
+from asfusion.selection._drawn import AutoDrawn
 from asfusion.selection._members import Kin, Models, kins_of
 from asfusion.targets._pools import weighted_mean
 
@@ -54,7 +55,7 @@ _ENOUGH = {
 _AVERAGE = "average"  # what the leaderboard calls all members together
 
 
-class AutoFusion(FusionEstimator):
+class AutoFusion(AutoDrawn, FusionEstimator):
     """The family, without the task."""
 
     _family = "auto"

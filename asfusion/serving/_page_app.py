@@ -14,12 +14,12 @@ from asfusion._later import streamlit as st
 from asfusion._tables import read_table
 from asfusion.exceptions import AsfusionError
 from asfusion.explanation._attribution import PRESENCE
+from asfusion.explanation._sentences import concluded, moved, plain
 from asfusion.persistence import load
 from asfusion.serving._answering import Answering
 from asfusion.serving._fields import Field
 from asfusion.serving._page import SETTINGS
 from asfusion.serving._rows import Rows, as_told
-from asfusion.serving._sentences import concluded, moved, plain
 from asfusion.show.page import page
 
 _NOT_A_DEVICE = (

@@ -16,9 +16,8 @@ COLOURS = (BLUE, RED, GREEN, PURPLE, ORANGE, SKY)
 LINES = ("-", "--", "-.", ":")
 
 # What raises an output and what lowers it: the ends of ColorBrewer's PuOr, which is `DIVERGING`
-# in between. A lighter pair stands for modalities and visits, a brighter one on dark films.
+# in between. A brighter pair stands on dark films.
 RAISES, LOWERS = "#E66101", "#5E3C99"
-RAISES_LIGHT, LOWERS_LIGHT = "#E08214", "#7B5AA6"
 RAISES_ON_FILM, LOWERS_ON_FILM = "#F07A10", "#8B6CF0"
 DIVERGING = "PuOr_r"
 DARK_GREY, PALE_GREY = "#5A5A5A", "#B0B0B0"

@@ -10,26 +10,37 @@ from html import escape
 from pathlib import Path
 
 from asfusion._files import write_file
+from asfusion.show.colours import LOWERS_ON_FILM, RAISES, RED
 
 RESEARCH_TOOL = "asfusion is a research tool, not a medical device."
 
-_STYLE = """
-.asfusion { font: 14px/1.45 system-ui, -apple-system, "Segoe UI", sans-serif; max-width: 62rem; }
-.asfusion h1, .asfusion h2 { font-weight: 600; line-height: 1.2; }
-.asfusion h1 { font-size: 1.5rem; margin: 0 0 .3rem; }
-.asfusion h2 { font-size: 1.05rem; margin: 1.4rem 0 .4rem; }
-.asfusion table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-.asfusion th, .asfusion td { padding: .15rem .9rem .15rem 0; text-align: right; }
-.asfusion th, .asfusion td { white-space: nowrap; }
-.asfusion th:first-child, .asfusion td:first-child { text-align: left; }
-.asfusion thead th { border-bottom: 1px solid currentColor; font-weight: 600; }
-.asfusion tbody tr:nth-child(even) { background: rgb(127 127 127 / 8%); }
-.asfusion .prose th, .asfusion .prose td { text-align: left; white-space: normal; }
-.asfusion .prose td { vertical-align: top; max-width: 30rem; }
-.asfusion p { margin: .3rem 0; max-width: 46rem; }
-.asfusion .note { opacity: .75; font-size: 12.5px; }
-.asfusion .verdict { font-weight: 600; }
-.asfusion img { max-width: 100%; background: white; border-radius: 3px; }
+_STYLE = f"""
+.asfusion {{ font: 14px/1.45 system-ui, -apple-system, "Segoe UI", sans-serif; max-width: 62rem; }}
+.asfusion h1, .asfusion h2 {{ font-weight: 600; line-height: 1.2; }}
+.asfusion h1 {{ font-size: 1.5rem; margin: 0 0 .3rem; }}
+.asfusion h2 {{ font-size: 1.05rem; margin: 1.4rem 0 .4rem; }}
+.asfusion table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; }}
+.asfusion th, .asfusion td {{ padding: .15rem .9rem .15rem 0; text-align: right; }}
+.asfusion th, .asfusion td {{ white-space: nowrap; }}
+.asfusion th:first-child, .asfusion td:first-child {{ text-align: left; }}
+.asfusion thead th {{ border-bottom: 1px solid currentColor; font-weight: 600; }}
+.asfusion tbody tr:nth-child(even) {{ background: rgb(127 127 127 / 8%); }}
+.asfusion .prose th, .asfusion .prose td {{ text-align: left; white-space: normal; }}
+.asfusion .prose td {{ vertical-align: top; max-width: 30rem; }}
+.asfusion p {{ margin: .3rem 0; max-width: 46rem; }}
+.asfusion .note {{ opacity: .75; font-size: 12.5px; }}
+.asfusion .verdict {{ font-weight: 600; }}
+.asfusion .lead {{ font-size: 16px; }}
+.asfusion ul.told, .asfusion ul.told ul {{ list-style: none; margin: .3rem 0; padding: 0; }}
+.asfusion ul.told ul {{ margin: .1rem 0 .5rem; }}
+.asfusion ul.told li {{ margin: .12rem 0; padding-left: 1.2rem; position: relative; }}
+.asfusion ul.told strong {{ font-weight: 600; }}
+.asfusion ul.told li.raised::before {{ content: "\\25B2"; color: {RAISES}; }}
+.asfusion ul.told li.lowered::before {{ content: "\\25BC"; color: {LOWERS_ON_FILM}; }}
+.asfusion ul.told li::before {{ position: absolute; left: 0; top: .15rem; font-size: 11px; }}
+.asfusion .scroll {{ overflow-x: auto; margin: .4rem 0; }}
+.asfusion .failed {{ border-left: 4px solid {RED}; padding-left: .8rem; margin: .8rem 0; }}
+.asfusion img {{ max-width: 100%; background: white; border-radius: 3px; }}
 """
 
 _PAGE = """<!DOCTYPE html>

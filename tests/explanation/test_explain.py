@@ -877,5 +877,5 @@ def test_rows_and_axes_are_checked(rows: Any, fitted: Any) -> None:
     e = explain(fitted["early"], rows[0][10:12], background=rows[0], verbose=0)
     with pytest.raises(ConfigurationError, match="row: expected an integer of at least 0"):
         e.plot_patient("0")  # type: ignore[arg-type]
-    with pytest.raises(ConfigurationError, match="axes: expected 1 matplotlib Axes"):
+    with pytest.raises(ConfigurationError, match="ax: expected a matplotlib Axes or None, got str"):
         e.plot(ax="x")  # type: ignore[arg-type]

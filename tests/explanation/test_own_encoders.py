@@ -245,5 +245,5 @@ def test_nobody_asks_an_encoder_model_or_attribution_for_its_class() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
                 asked |= {name.id for name in ast.walk(node.args[1]) if isinstance(name, ast.Name)}
-    foreign = {"bool", "date", "int", "str", "type", "np", "numbers", "torch"}
+    foreign = {"bool", "date", "float", "int", "str", "type", "np", "numbers", "torch"}
     assert asked <= foreign | {"Decimal", "Mapping", "Tensor"}

@@ -99,7 +99,11 @@ def test_to_lack_what_the_background_has_is_a_part_of_its_own(model: Any, rows: 
 
 
 @pytest.mark.parametrize(
-    ("absence", "start"), [("missing", "nothing known"), ("background", "background rows")]
+    ("absence", "start"),
+    [
+        ("missing", "the average patient of training"),
+        ("background", "the average of the background rows"),
+    ],
 )
 def test_a_row_says_what_it_starts_from(model: Any, rows: Any, absence: Any, start: str) -> None:
     e = af.explain(
@@ -112,9 +116,9 @@ def test_rows_of_several_classes_say_which_is_whose(explained: Any) -> None:
     assert len(set(explained.output_names)) > 1
     assert explained["labs"].output_name == "probability of the predicted class"
     assert explained["visits"].output_name == "probability of the predicted class"
-    lines = repr(explained).splitlines()
-    assert lines[1].endswith("of class")
-    for name, line in zip(explained.output_names, lines[2:], strict=False):
+    lines = printed_table(explained)
+    assert lines[0].endswith("of class")
+    for name, line in zip(explained.output_names, lines[1:], strict=False):
         assert line.endswith(name.removeprefix("probability of class "))
 
 
@@ -258,11 +262,17 @@ def test_a_class_is_no_fitted_estimator(kind: Any, rows: Any) -> None:
 # -- a single table ----------------------------------------------------------------------
 
 
+def printed_table(e: Any) -> list[str]:
+    """Return the lines of a printed explanation from its table on."""
+    lines = repr(e).splitlines()
+    return lines[next(i for i, line in enumerate(lines) if line.startswith("row ")) :]
+
+
 def test_an_index_shows_its_columns(rows: pd.DataFrame) -> None:
     table = rows[["esr", "bmi"]].assign(age=np.arange(90.0))
     model = af.BasfiRegressor("forest", interval_folds=0, random_state=0)
     e = af.explain(model.fit(table, np.linspace(1, 9, 90)), table[:4], units={"age": "years"})
-    header = repr(e).splitlines()[1].split()
+    header = printed_table(e)[0].split()
     assert header[:3] == ["row", "base", "age"] and set(header[3:5]) == {"esr", "bmi"}
     axis = e.plot()
     assert axis.get_yticklabels()[0].get_text() == "age (years)"
@@ -279,7 +289,7 @@ def test_an_index_of_many_columns_sums_up_the_small_ones() -> None:
     model = af.BasdaiRegressor("linear", interval_folds=0, random_state=0)
     y = np.clip(4 + table["c7"].to_numpy(), 0, 10)
     e = af.explain(model.fit(table, y), table[:3])
-    header, *lines = [line.split() for line in repr(e).splitlines()[1:5]]
+    header, *lines = [line.split() for line in printed_table(e)[:4]]
     assert header[2] == "c7" and header[8:10] == ["(6", "others)"]
     for line in lines:
         assert sum(map(float, line[1:-1])) == pytest.approx(float(line[-1]), abs=0.005)

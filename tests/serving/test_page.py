@@ -12,8 +12,8 @@ import pytest
 
 import asfusion as af
 from asfusion.cli.commands import main
+from asfusion.explanation._sentences import plain
 from asfusion.serving import _page
-from asfusion.serving._sentences import plain
 
 pytest.importorskip("streamlit", reason="the extra page is not installed")
 from streamlit.testing.v1 import AppTest

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from asfusion.show.colours import LOWERS_LIGHT, RAISES_LIGHT
+from asfusion.show.colours import LOWERS, RAISES
 from asfusion.show.figures import literal, shorten
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def bars(pairs: Pairs, ax: Axes, limit: float) -> None:
         ax.text(0.5, 0.5, "no part adds anything", ha="center", transform=ax.transAxes)
     pairs = pairs[::-1]
     values = [value for _, value in pairs]
-    colours = [RAISES_LIGHT if value >= 0 else LOWERS_LIGHT for value in values]
+    colours = [RAISES if value >= 0 else LOWERS for value in values]
     ax.barh(range(len(pairs)), values, color=colours, height=0.6)
     ax.set_yticks(range(len(pairs)), [label for label, _ in pairs], fontsize=8)
     ax.set_xlim(-limit, limit)

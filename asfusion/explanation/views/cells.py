@@ -30,6 +30,7 @@ class TableFields:
     output_name: str
     units: Mapping[str, str | None]
     error: Floats | None
+    base_is: str
 
     def __len__(self) -> int:
         return len(self.values)
@@ -109,6 +110,17 @@ def cell_label(found: TableFields, row: int, i: int, longest: int = LONGEST_NAME
         ": missing" if is_missing(cell) else f" = {_cell_text(cell)}" + (f" {unit}" if unit else "")
     )
     return literal(shorten(name, max(12, longest - len(told))) + told)
+
+
+def cell_words(found: TableFields, row: int, i: int) -> str:
+    """Return a feature with this row's cell as they stand in a sentence: ``crp 12 mg/L``."""
+    name, cell = found.feature_names[i], found.data[row, i]
+    if name.startswith("("):
+        return name
+    if is_missing(cell):
+        return f"That {name} is missing"
+    unit = found.units[name]
+    return f"{name} {_cell_text(cell)}" + (f" {unit}" if unit else "")
 
 
 def _cell_text(cell: Any) -> str:

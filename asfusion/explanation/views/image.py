@@ -15,7 +15,7 @@ from asfusion.explanation._attribution import PRESENCE, RowAttribution
 from asfusion.explanation.views.bars import Pairs, bars, labelled
 from asfusion.show import page as _html
 from asfusion.show.colours import LOWERS_ON_FILM, RAISES_ON_FILM
-from asfusion.show.figures import as_svg, check_axes, literal, new_figure, shown_once
+from asfusion.show.figures import as_svg, given_or_new, literal, new_figure, shown_once
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,8 @@ _SIZE = (5.2, 4.4)
 _OPAQUE = 0.85
 _CLIPPED = 99.5  # percentile of the sizes that gets the full colour
 _TOP = 95.0  # percentile of the sizes that the contour goes around
-_SMOOTH = 0.015  # width of the blur before the contour, as a share of the longer side
+_SMOOTH = 0.025  # width of the blur of what is drawn, as a share of the longer side
+_QUIET = 0.15  # share of full colour below which nothing is drawn
 _BAR = 0.25  # longest scale bar, as a share of the width
 
 
@@ -52,7 +53,8 @@ class ImageView(RowAttribution):
         """Draw the attribution over the picture; for a volume, over its strongest slice.
 
         Orange raises the output, purple lowers it, and a line goes around the strongest 5 %
-        of the pixels, slightly smoothed.
+        of the pixels. What is drawn is smoothed, as single pixels mean nothing to a reader, and
+        what is weak is left out; `values` are as they were found.
 
         Parameters
         ----------
@@ -73,9 +75,8 @@ class ImageView(RowAttribution):
             If `ax` is no Axes, or `limit` is not positive.
         """
         _symmetric_limit(self, limit)  # before a figure is opened for nothing
-        if ax is None:
-            ax = new_figure(_SIZE, shown=True).subplots()
-        _draw(self, check_axes(ax, 1)[0], limit)
+        ax = given_or_new(ax, _SIZE)
+        _draw(self, ax, limit)
         return ax
 
     def montage(self, n: int = 9) -> Figure:
@@ -141,7 +142,7 @@ def _symmetric_limit(attribution: ImageView, limit: float | None) -> float:
     """Return the value that gets the full colour, of either sign."""
     if limit is not None:
         return check_number(limit, "limit", minimum=0.0, maximum=math.inf, exclusive=True)
-    sizes = np.abs(attribution.values)
+    sizes = np.abs(_shown_values(attribution.values))
     return float(np.percentile(sizes, _CLIPPED)) or float(sizes.max()) or 1.0
 
 
@@ -196,6 +197,7 @@ def _overlay(
     values, grey = attribution.values, attribution.image
     if plane is not None:
         values, grey = values[plane], grey[plane]
+    values = _smooth(values)
     spacing = attribution.spacing_mm
     aspect = 1.0 if spacing is None else spacing[-2] / spacing[-1]
     ax.imshow(grey, cmap="gray", vmin=0.0, vmax=1.0, aspect=aspect)
@@ -204,14 +206,15 @@ def _overlay(
         values,
         cmap=ListedColormap([LOWERS_ON_FILM, RAISES_ON_FILM]),
         alpha=_opacity(values / limit),
+        interpolation="bilinear",
         vmin=-limit,
         vmax=limit,
         aspect=aspect,
     )
-    smooth = _smooth(np.abs(values))
-    if smooth.min() < level < smooth.max():
-        ax.contour(smooth, levels=[level], colors="black", linewidths=1.8)
-        ax.contour(smooth, levels=[level], colors="white", linewidths=0.9)
+    sizes = np.abs(values)
+    if sizes.min() < level < sizes.max():
+        ax.contour(sizes, levels=[level], colors="black", linewidths=1.4)
+        ax.contour(sizes, levels=[level], colors="white", linewidths=0.7)
     ax.set_xticks([])
     ax.set_yticks([])
     if spacing is not None:
@@ -221,7 +224,8 @@ def _overlay(
 
 def _opacity(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return how much of the picture a colour hides, for values as shares of the limit."""
-    opacity: NDArray[np.float64] = _OPAQUE * np.clip(np.abs(shares), 0.0, 1.0)
+    strong = (np.clip(np.abs(shares), 0.0, 1.0) - _QUIET) / (1 - _QUIET)
+    opacity: NDArray[np.float64] = _OPAQUE * np.clip(strong, 0.0, 1.0)
     return opacity
 
 
@@ -236,16 +240,21 @@ def _bar_colours() -> ListedColormap:
 
 
 def _contour_level(values: NDArray[np.float64]) -> float:
+    return float(np.percentile(np.abs(_shown_values(values)), _TOP))
+
+
+def _shown_values(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values as they are drawn, of each slice by itself."""
     planes = values if values.ndim == 3 else values[None]
-    smooth = np.stack([_smooth(np.abs(plane)) for plane in planes])
-    return float(np.percentile(smooth, _TOP))
+    return np.stack([_smooth(plane) for plane in planes])
 
 
-def _smooth(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return sizes (H, W) blurred a little: around noise there is no line to draw."""
+def _smooth(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return values (H, W) blurred a little: noise of either sign goes, what agrees stays."""
     from scipy.ndimage import gaussian_filter
 
-    smooth: NDArray[np.float64] = gaussian_filter(sizes, _SMOOTH * max(sizes.shape), mode="nearest")
+    width = _SMOOTH * max(values.shape)
+    smooth: NDArray[np.float64] = gaussian_filter(values, width, mode="nearest")
     return smooth
 
 
@@ -253,14 +262,15 @@ def _colour_bar(attribution: ImageView, figure: Figure, shown: AxesImage, axes: 
     from matplotlib.cm import ScalarMappable
 
     limit = shown.norm.vmax or 1.0
-    beyond = bool(np.abs(attribution.values).max() > limit)
+    beyond = bool(np.abs(_shown_values(attribution.values)).max() > limit)
     scale = ScalarMappable(norm=shown.norm, cmap=_bar_colours())
     bar = figure.colorbar(
         scale, ax=axes, fraction=0.046, pad=0.03, extend="both" if beyond else "neither"
     )
     bar.formatter.set_powerlimits((-3, 4))  # type: ignore[attr-defined]
     unit = literal(attribution.unit)  # matplotlib would see a formula
-    bar.set_label(f"attribution per pixel ({unit})")
+    bar.set_label(f"per pixel, smoothed ({unit})", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
 
 
 def _scale_bar(ax: Axes, shape: tuple[int, ...], spacing: float) -> None:

@@ -7,7 +7,6 @@ terminal but as visible text.
 from __future__ import annotations
 
 import html
-import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -17,8 +16,10 @@ from asfusion._checks import check_integer, check_number
 from asfusion.explanation._attribution import GAP, PRESENCE, Floats, RowAttribution
 from asfusion.explanation.spans import Span
 from asfusion.explanation.views.bars import Pairs
+from asfusion.explanation.views.findings import sentences_of
+from asfusion.explanation.views.visible import visible
 from asfusion.show import colours
-from asfusion.show.figures import new_figure
+from asfusion.show.figures import given_or_new
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,8 +150,7 @@ class TextView(RowAttribution):
             If `n` is below one.
         """
         spans = self.top(n)
-        if ax is None:
-            ax = new_figure((6.0, 1.2 + 0.28 * len(spans)), shown=True).subplots()
+        ax = given_or_new(ax, (6.0, 1.2 + 0.28 * len(spans)))
         _draw(self, spans, ax)
         return ax
 
@@ -169,6 +169,11 @@ class TextView(RowAttribution):
         gap = self.gap if abs(self.gap) > _ROUNDING * max(1.0, abs(self.total)) else 0.0
         return [*words, (PRESENCE, self.elsewhere), (GAP, gap)]
 
+    def _read_parts(self) -> Pairs:
+        own = {PRESENCE, GAP}
+        apart = [(label, value) for label, value in self._named_parts() if label in own]
+        return [*sentences_of(self), *apart]
+
     def _on_page(self, limit: float) -> str:
         return self.to_html(limit=limit)
 
@@ -177,30 +182,6 @@ class TextView(RowAttribution):
 
     def _vector(self) -> Floats | None:
         return np.asarray([span.value for span in self.spans])
-
-
-def _visible(text: str) -> str:
-    """Return a text of the same length in which nothing acts: no control, no turned direction.
-
-    Line breaks and tabs stay. Control characters become their pictures (U+2400 and on),
-    what has no picture becomes U+FFFD: other controls, marks that reorder or hide text,
-    halves of surrogate pairs and places that Unicode keeps empty.
-    """
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(map(_visible_sign, text))
-
-
-def _visible_sign(sign: str) -> str:
-    if sign in "\n\t" or sign.isprintable():
-        return sign
-    code = ord(sign)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "\u2421"
-    # Spaces and joiners change no order, and words of many scripts need them.
-    return sign if unicodedata.category(sign) == "Zs" or sign in "\u200c\u200d\u00ad" else "\ufffd"
 
 
 def _as_html(attribution: TextView, limit: float | None) -> str:
@@ -219,7 +200,7 @@ def _as_html(attribution: TextView, limit: float | None) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(_visible(text), quote=True)
+    return html.escape(visible(text), quote=True)
 
 
 def _mark(word: str, value: float, limit: float) -> str:
@@ -294,14 +275,14 @@ def _as_terminal(attribution: TextView, *, colour: bool) -> str:
     parts: list[str] = []
     edge = 0
     for span in attribution.spans:
-        parts.append(_visible(attribution.text[edge : span.start]))
-        word = _visible(attribution.word(span))
+        parts.append(visible(attribution.text[edge : span.start]))
+        word = visible(attribution.word(span))
         if colour:
             parts.append(_painted(word, span.value, limit))
         else:
             parts.append(f"{word}{{{_number(span.value, limit)}}}" if span in listed else word)
         edge = span.end
-    parts.append(_visible(attribution.text[edge:]))
+    parts.append(visible(attribution.text[edge:]))
     lines = ["".join(parts), "", _sums(attribution)]
     lines += [
         f"{_number(span.value, limit):>10}  {_label(attribution.word(span))}" for span in listed
@@ -321,7 +302,7 @@ def _painted(word: str, value: float, limit: float) -> str:
 
 def _label(word: str) -> str:
     """Return a word or chunk of words as one short line."""
-    line = " ".join(_visible(word).split())
+    line = " ".join(visible(word).split())
     return line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 1]}…"
 
 

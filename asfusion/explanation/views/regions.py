@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _SIZE = (5.2, 4.4)
 _DASHES = ("-", (0, (6, 3)), (0, (2, 2)))
 _ROOM = 0.05
+_SPOKEN = {"sij": "sacroiliac joint", "sijs": "sacroiliac joints"}
 
 
 class RegionView(RowAttribution):
@@ -101,6 +102,10 @@ class RegionView(RowAttribution):
     def _named_parts(self) -> Pairs:
         return [*self.regions.items(), (PRESENCE, self.elsewhere)]
 
+    def _read_parts(self) -> Pairs:
+        named = [(_in_words(name), value) for name, value in self.regions.items()]
+        return [*named, (PRESENCE, self.elsewhere)]
+
     def _draw_panel(
         self, pairs: Pairs, name: str, figure: Figure, place: SubplotSpec, limit: float
     ) -> None:
@@ -113,6 +118,11 @@ class RegionView(RowAttribution):
     def _left_open(self) -> float | None:
         gaps = [abs(part.gap) for part in self.maps.values() if part.gap is not None]
         return max(gaps) if gaps else None
+
+
+def _in_words(name: str) -> str:
+    """Return the name that a finder gives a region as it is spoken."""
+    return " ".join(_SPOKEN.get(word, word) for word in name.split("_"))
 
 
 def _frame(

@@ -13,7 +13,7 @@ from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.explanation._attribution import Attribution
 from asfusion.explanation.views import table_bars, table_points
 from asfusion.explanation.views.bars import LONGEST_LABEL, Pairs, bars
-from asfusion.explanation.views.cells import Floats, TableFields, by_size, cell_label
+from asfusion.explanation.views.cells import Floats, TableFields, by_size, cell_label, cell_words
 from asfusion.show import page as _html
 from asfusion.show.figures import as_svg, given_or_new, new_figure, signed
 
@@ -235,6 +235,13 @@ class TableView(TableFields, Attribution):
             for name, v in self._shown_parts(row)
         ]
         bars(pairs, ax, limit)
+
+    def _told_parts(self, row: int) -> Pairs:
+        places = {name: i for i, name in enumerate(self.feature_names)}
+        return [
+            (cell_words(self, row, places[name]) if name in places else name, value)
+            for name, value in self._read_parts(row)
+        ]
 
     def _missed(self, totals: Floats, present: NDArray[np.bool_]) -> float | None:
         return float(np.abs(self.values.sum(axis=1) - totals).max())

@@ -70,7 +70,8 @@ def waterfall(found: TableFields, row: int, axis: Axes, count: int) -> Axes:
     _name_bars(axis, lines, lengths, starts, ends, errors)
     for place, word in ((base, "base"), (output, "output")):
         axis.axvline(place, color=GREY, lw=1, ls="--" if word == "base" else "-", zorder=1)
-    axis.set_title(f"base {base:.3g} (dashed), output {output:.3g}", fontsize="medium")
+    told = f"base {base:.3g} (dashed: {found.base_is}), output {output:.3g}"
+    axis.set_title(axis_label(told), fontsize="medium")
     name_lines(axis, labels)
     _widen(axis, [*starts, *ends], labels)
     axis.set_xlabel(axis_label(found.output_name))

@@ -12,7 +12,7 @@ from asfusion.exceptions import ConfigurationError
 from asfusion.explanation._attribution import Attribution, Floats
 from asfusion.explanation.views.bars import Pairs
 from asfusion.show import page as _html
-from asfusion.show.colours import DARK_GREY, DIVERGING, LOWERS_LIGHT, RAISES_LIGHT
+from asfusion.show.colours import DARK_GREY, DIVERGING, LOWERS, RAISES
 from asfusion.show.figures import as_svg, axis_label, given_or_new, literal, new_figure
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _pins(found: VisitView, own: NDArray[np.int64], ax: Axes) -> Axes:
     """Draw a pin per visit at its day, which a bar would hide where visits are close."""
     days, values = found.days[own], found.values[own]
     span = max(float(-days.min()) if len(days) else 0.0, 30.0)
-    colours = [RAISES_LIGHT if value >= 0 else LOWERS_LIGHT for value in values]
+    colours = [RAISES if value >= 0 else LOWERS for value in values]
     ax.vlines(days, 0, values, color=colours, lw=2)
     ax.scatter(days, values, color=colours, s=28, zorder=3)
     if found.errors is not None and found.errors[own].any():

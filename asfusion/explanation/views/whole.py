@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Iterable
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +14,21 @@ import numpy as np
 from asfusion._progress import progress, progress_shown
 from asfusion.explanation._attribution import Floats, name_outputs
 from asfusion.explanation._explained import Explained
+from asfusion.explanation.views.told import (
+    against,
+    as_lines,
+    as_list,
+    in_points,
+    outcome,
+    tell,
+    value_in_words,
+)
 from asfusion.show import page as _html
-from asfusion.show.colours import DARK_GREY, LOWERS_LIGHT, RAISES_LIGHT
+from asfusion.show.colours import DARK_GREY, LOWERS, RAISES
 from asfusion.show.figures import (
     as_svg,
     axis_label,
-    check_axes,
+    given_or_new,
     new_figure,
     shorten,
     shown_once,
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _LONGEST_NAME = 36
+_ROWS_TOLD = 3
 _ALL_ROWS = "Shapley value of each modality in each row"
 
 
@@ -42,8 +53,16 @@ class ExplanationView(Explained, _html.Page):
         """What failed when it was last checked."""
 
     @abstractmethod
-    def about(self) -> list[str]:
+    def _failures(self) -> list[tuple[str, str, str]]:
+        """Return of each check that failed what failed, what was found and what was needed."""
+
+    @abstractmethod
+    def _meaning(self) -> list[str]:
         """Return what the numbers mean, in sentences."""
+
+    @abstractmethod
+    def about(self) -> list[str]:
+        """Return what the numbers mean, and what of it failed, in sentences."""
 
     @abstractmethod
     def _alone(self, row: int) -> tuple[ExplanationView, int]:
@@ -52,6 +71,31 @@ class ExplanationView(Explained, _html.Page):
     @abstractmethod
     def _check_row(self, row: int) -> None:
         """Raise if there is no such row."""
+
+    def sentences(self, row: int = 0) -> list[str]:
+        """Return what a row's prediction rests on, in sentences, the largest modality first.
+
+        Of probabilities in percentage points. Within a modality the largest parts are told of: a
+        lab value with its unit, a sentence of a note with the findings that it names.
+
+        Parameters
+        ----------
+        row : int
+            Position of the row.
+
+        Returns
+        -------
+        list of str
+            First what is predicted, and against what; parts are indented.
+
+        Raises
+        ------
+        ConfigurationError
+            If there is no such row.
+        """
+        self._check_row(row)
+        own, number = self._alone(row)
+        return [f"{_capital(outcome(self, row))}.", *as_lines(tell(own, number))]
 
     @property
     def _is_loud(self) -> bool:
@@ -78,7 +122,7 @@ class ExplanationView(Explained, _html.Page):
         ConfigurationError
             If `ax` is no Axes.
         """
-        return self._draw_all(None if ax is None else check_axes(ax, 1)[0])
+        return self._draw_all(given_or_new(ax, self._size_of_all()))
 
     def plot_patient(self, row: int = 0) -> Figure:
         """Draw one row: modalities from base value to prediction, and what lies within each.
@@ -123,10 +167,8 @@ class ExplanationView(Explained, _html.Page):
 
     # -- pictures ----------------------------------------------------------------------
 
-    def _draw_all(self, ax: Axes | None) -> Axes:
+    def _draw_all(self, ax: Axes) -> Axes:
         """Draw a dot per row and modality, modalities by their mean size."""
-        if ax is None:
-            ax = new_figure(self._size_of_all(), shown=True).subplots()
         size = np.abs(self.values).mean(axis=0)
         order = np.argsort(size, kind="stable")
         rng = np.random.default_rng(0)
@@ -135,7 +177,7 @@ class ExplanationView(Explained, _html.Page):
             there = self.present[:, m]
             values = self.values[there, m]
             jitter = rng.uniform(-0.2, 0.2, len(values))
-            colour = np.where(values >= 0, RAISES_LIGHT, LOWERS_LIGHT)
+            colour = np.where(values >= 0, RAISES, LOWERS)
             ax.scatter(values, height + jitter, s=22, c=colour, edgecolor="white", lw=0.4, zorder=3)
             if (~there).any():
                 ax.scatter(
@@ -157,7 +199,7 @@ class ExplanationView(Explained, _html.Page):
         """Draw the way from base value to prediction, then a panel for each modality there is."""
         there = [name for m, name in enumerate(self.names) if self.present[row, m]]
         n_panels = 1 + len(there)
-        columns = 2 if n_panels == 4 else min(3, n_panels)  # no empty place in a square
+        columns = min(2, n_panels)  # or nobody reads their labels in a notebook
         lines = -(-n_panels // columns)
         figure = new_figure((5.0 * columns, 3.4 * lines), shown=shown)
         places = iter(figure.add_gridspec(lines, columns))
@@ -174,9 +216,9 @@ class ExplanationView(Explained, _html.Page):
         left = float(self.base_values[row])
         for height, m in enumerate(order):
             value = float(self.values[row, m])
-            colour = RAISES_LIGHT if value >= 0 else LOWERS_LIGHT
+            colour = RAISES if value >= 0 else LOWERS
             ax.barh(height, value, left=left, color=colour, height=0.6)
-            text = _told(value, bool(self.present[row, m]))
+            text = _told(value, bool(self.present[row, m]), in_points=in_points(self, row))
             end = max(left, left + value)
             ax.annotate(text, (end, height), xytext=(4, 0), textcoords="offset points", va="center")
             left += value
@@ -186,11 +228,19 @@ class ExplanationView(Explained, _html.Page):
         ax.use_sticky_edges = False  # or the margin ends where a bar begins
         ax.margins(x=0.2)
         ax.locator_params(axis="x", nbins=5)
+        if in_points(self, row):
+            ax.xaxis.set_major_formatter(lambda value, _: f"{100 * value:.3g} %")
         ax.set_xlabel(axis_label(self.output_names[row], 40))
-        base, prediction = self.base_values[row], self.predictions[row]
-        start = "background rows" if self.absence == "background" else "nothing known"
-        ax.set_title(f"Row {row}: from {base:.3f} ({start}) to {prediction:.3f}", fontsize=10)
+        ax.set_title(self._way_in_words(row), fontsize=10)
         ax.spines[["top", "right"]].set_visible(False)
+
+    def _way_in_words(self, row: int) -> str:
+        """Return where the bars of a row begin and end."""
+        base, prediction = (
+            value_in_words(self, row, value)
+            for value in (self.base_values[row], self.predictions[row])
+        )
+        return f"Row {row}: from {base} ({against(self)})\nto {prediction}"
 
     # -- text and page -----------------------------------------------------------------
 
@@ -225,7 +275,21 @@ class ExplanationView(Explained, _html.Page):
     def _text(self) -> str:
         names = ", ".join(dict.fromkeys(self.output_names))
         table = _html.text_table(*self._summary())
-        return "\n".join([f"Explanation of {len(self)} rows ({names})", table, *self.about()])
+        head = f"Explanation of {len(self)} rows ({names})"
+        return "\n".join([head, *self._told_rows(), table, *self.about()])
+
+    def _told_rows(self) -> list[str]:
+        """Return the first rows in sentences, by their modalities: nothing is attributed for it."""
+        lines = []
+        for row in range(min(len(self), _ROWS_TOLD)):
+            lines.append(f"Row {row}: {outcome(self, row)}.")
+            lines += as_lines(tell(self, row, names=tuple(self._attributed)), "  ")
+        return lines
+
+    @property
+    def _attributed(self) -> Iterable[str]:
+        """The modalities within which attributions are known already."""
+        return ()
 
     def _whole(self) -> str:
         return _html.fragment(self._parts_of_page(range(len(self))))
@@ -234,23 +298,46 @@ class ExplanationView(Explained, _html.Page):
         return self._parts_of_page(range(min(1, len(self))))
 
     def _parts_of_page(self, rows: Iterable[int]) -> list[str]:
-        """Return a table, the picture of all rows, and some rows in detail."""
+        """Return rows in sentences and pictures, then all of them together, then what it means."""
         parts = [_html.heading("What the predictions rest on", 1)]
-        parts += [_html.paragraph(f"Explained: {self._output}.")]
-        for sentence in self.about():
-            failed = self.failed_checks and sentence == self.about()[-1]
-            parts.append(_html.paragraph(sentence, "verdict" if failed else ""))
-        parts.append(_html.table(*self._summary()))
-        figure = new_figure(self._size_of_all(), shown=False)
-        self._draw_all(figure.subplots())
-        parts.append(_html.picture(as_svg(figure), _ALL_ROWS))
+        parts += self._verdict()
         with progress_shown(self._is_loud):
             for row in progress(rows, "Drawing rows", unit="row"):
-                parts.append(_html.heading(f"Row {row}"))
-                figure = self._draw_row(row, shown=False)
-                parts.append(_html.picture(as_svg(figure), f"Explanation of row {row}"))
-                parts += _below(*self._alone(row))
+                parts += self._row_of_page(row)
+        if len(self) > 1:
+            parts.append(_html.heading("All rows"))
+            figure = new_figure(self._size_of_all(), shown=False)
+            self._draw_all(figure.subplots())
+            parts.append(_html.picture(as_svg(figure), _ALL_ROWS))
+        parts.append(f'<div class="scroll">{_html.table(*self._summary())}</div>')
+        parts += [_html.heading("How to read this"), _html.paragraph(f"Explained: {self._output}.")]
+        parts += map(_html.paragraph, self._meaning())
         return [*parts, _html.paragraph(_html.RESEARCH_TOOL, "note")]
+
+    def _row_of_page(self, row: int) -> list[str]:
+        own, number = self._alone(row)
+        figure = self._draw_row(row, shown=False)
+        return [
+            _html.heading(f"Row {row}"),
+            _html.paragraph(f"{_capital(outcome(self, row))}.", "lead"),
+            as_list(tell(own, number), escape),
+            _html.picture(as_svg(figure), f"Explanation of row {row}"),
+            *_below(own, number),
+        ]
+
+    def _verdict(self) -> list[str]:
+        """Return what is not to be trusted, as a table; nothing where nothing has failed."""
+        failures = self._failures()
+        if not failures:
+            return []
+        head = f"Not to be trusted: {len(failures)} check{'s' * (len(failures) > 1)} failed"
+        table = _html.table(["What failed", "found", "needed"], failures)
+        inner = f'{_html.paragraph(head, "verdict")}<div class="prose">{table}</div>'
+        return [f'<div class="failed">{inner}</div>']
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _below(e: ExplanationView, row: int) -> list[str]:
@@ -266,8 +353,9 @@ def _limit(e: ExplanationView, row: int, names: Iterable[str]) -> float:
     return 1.15 * max(values, default=1.0) or 1.0
 
 
-def _told(value: float, there: bool) -> str:
+def _told(value: float, there: bool, *, in_points: bool = False) -> str:
     """Return a value in words; what a row lacks may count, where others have it."""
+    shown = f"{100 * value:+.1f} points" if in_points else f"{value:+.3f}"
     if there:
-        return f"{value:+.3f}"
-    return f"{value:+.3f} (absent)" if value else "absent"
+        return shown
+    return f"{shown} (absent)" if value else "absent"

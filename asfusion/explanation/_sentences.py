@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _SMALLEST = 0.005  # half a percentage point: less is not worth a sentence
@@ -21,10 +21,21 @@ def points(value: float) -> str:
     return f"{n} point" if n == 1 else f"{n} points"
 
 
+def share(value: float) -> str:
+    """Return a probability as a percentage."""
+    return f"{100 * value:.0f}\N{NO-BREAK SPACE}%"
+
+
 def moved(
-    values: Mapping[str, float], cells: Mapping[str, Any], units: Mapping[str, str], most: int = 6
+    values: Mapping[str, float],
+    cells: Mapping[str, Any],
+    units: Mapping[str, str],
+    most: int = 6,
+    *,
+    amount: Callable[[float], str] = points,
+    smallest: float = _SMALLEST,
 ) -> list[str]:
-    """Return a sentence for each part that raised or lowered a probability, the largest first.
+    """Return a sentence for each part that raised or lowered an output, the largest first.
 
     Parameters
     ----------
@@ -35,21 +46,28 @@ def moved(
     units : mapping of str to str
         The unit of a part.
     most : int
-        Sentences; what is left is added up in one more.
+        Sentences; what is left is added up in one more, the last.
+    amount : callable
+        How much in words; percentage points by default.
+    smallest : float
+        What is less is not worth a sentence.
     """
     order = sorted(values, key=lambda name: -abs(values[name]))
-    told = [name for name in order if abs(values[name]) >= _SMALLEST][:most]
-    sentences = [_sentence(name, values[name], cells.get(name), units.get(name)) for name in told]
+    told = [name for name in order if abs(values[name]) >= smallest][:most]
+
+    def sentence(name: str, value: float, cell: Any = None, unit: str | None = None) -> str:
+        shown = "" if cell is None else f" {_cell(cell)}" + (f" {unit}" if unit else "")
+        if amount(value) == amount(0.0):
+            return f"{name}{shown} hardly moved it."
+        way = "raised" if value > 0 else "lowered"
+        return f"{name}{shown} {way} it by {amount(value)}."
+
+    sentences = [sentence(n, values[n], cells.get(n), units.get(n)) for n in told]
     rest = sum(values[name] for name in order if name not in told)
-    if abs(rest) >= _SMALLEST:
-        sentences.append(_sentence(f"Everything else ({len(order) - len(told)})", rest, None, None))
-    return sentences or ["Nothing moved it by a point or more."]
-
-
-def _sentence(name: str, value: float, cell: Any, unit: str | None) -> str:
-    shown = "" if cell is None else f" {_cell(cell)}" + (f" {unit}" if unit else "")
-    way = "raised" if value > 0 else "lowered"
-    return f"{name}{shown} {way} it by {points(value)}."
+    if len(told) < len(order) and abs(rest) >= smallest:
+        sentences.append(sentence(f"Everything else ({len(order) - len(told)})", rest))
+    least = "a point" if amount is points else amount(smallest)
+    return sentences or [f"Nothing moved it by {least} or more."]
 
 
 def _cell(cell: Any) -> str:

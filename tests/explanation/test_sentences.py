@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asfusion.serving._sentences import concluded, moved, plain
+from asfusion.explanation._sentences import concluded, moved, plain
 
 
 def test_the_largest_comes_first_with_its_value_and_unit() -> None:

@@ -1,0 +1,1 @@
+"""Models as graphs, and how their networks learned: what is drawn of estimators."""
