@@ -133,6 +133,7 @@ def test_a_level_that_nobody_knows_is_told(client: TestClient) -> None:
         (b'[{"crp": 1, "note": "\\ud800"}]', 422, "rows[0].note"),
         (b'[{"crp": 1, "note": ["Zyzzyva-4711"]}]', 422, "rows[0].note"),
         (b'[{"crp": 1}, {"Zyzzyva-4711": 2}]', 422, "rows[1]"),
+        (b'[{"crp": 1}, {"sex": " ", "note": "\\u200b\\f\\t"}]', 422, "rows[1]"),
         (json.dumps([{"crp": 1}] * 21).encode(), 413, "body"),
         (b" " * 300_000, 413, "body"),
     ],
