@@ -186,6 +186,9 @@ def _why(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
         st.markdown(f"**Within {plain(modality)}**")
         named = {_AT_ALL if part == PRESENCE else part: value for part, value in parts.items()}
         _listed(moved(named, cells, served.units))
+    if found is None:
+        st.caption("Of an exported file no more is known: serve the saved model for that.")
+        return
     if served.background is None:
         st.caption("Columns and words are taken apart where the page has --background rows.")
         return

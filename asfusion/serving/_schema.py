@@ -62,6 +62,7 @@ class Schema:
     numbers: tuple[Column, ...]
     texts: tuple[Column, ...]
     contents: tuple[Content, ...]
+    modalities: Mapping[str, tuple[str, ...]]
     digest: str
     told: Mapping[str, Any]
 
@@ -122,11 +123,17 @@ def _checked(told: dict[str, Any]) -> Schema:
     read = tuple(_content(one, columns) for one in contents)
     if len({one.key for one in read}) < len(read) or len(set(columns)) < len(columns):
         raise _bad("each column and modality once, got one more often")
+    parts = told.get("modalities")
+    if not isinstance(parts, dict) or not {
+        c for n in parts for c in _texts(parts, n, _MOST_COLUMNS)
+    } <= set(columns):
+        raise _bad("modalities of known columns, got others")
+    modalities = {str(name): tuple(own) for name, own in parts.items()}
     model, matrix = _text(told, "model"), told.get("is_matrix")
     if not isinstance(matrix, bool):
         raise _bad("'is_matrix' as a boolean, got something else")
     return Schema(
-        model, task, classes, n_outputs, matrix, columns, numbers, texts, read,
+        model, task, classes, n_outputs, matrix, columns, numbers, texts, read, modalities,
         told["digest"], told,
     )  # fmt: skip
 

@@ -174,6 +174,13 @@ class OnnxModel:
             else:
                 yield name, "empty", "", None, ()
 
+    def _subsets(self, most: int) -> dict[str, list[str]]:
+        """Return the columns of each modality; none where two share one, or there are more."""
+        told = self._schema.modalities
+        columns = [name for own in told.values() for name in own]
+        is_apart = len(set(columns)) == len(columns) and len(told) <= most
+        return {name: list(own) for name, own in told.items()} if is_apart else {}
+
     def _asked(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return outputs (N, K), and the place (N,) of the class that each row is called."""
         frame = rows_of(X, self._schema.columns)

@@ -366,9 +366,7 @@ class Service:
         """Say what moved the predictions of a few rows."""
         answering = self.answering
         if not answering.explains:
-            refuse(
-                "model", "one that can be taken apart: not exported, and not within another", 501
-            )
+            refuse("model", "one that can be taken apart: not within another, few modalities", 501)
         rows = await self._rows(request, answering, min(self.limits.rows, _MOST_EXPLAINED))
         return _json(await self._slowly(lambda: answering.explain(rows)))
 
