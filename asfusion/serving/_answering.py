@@ -185,7 +185,7 @@ def _cell_of(cell: Any, field: Field) -> Any:
 
 def _sure(model: Any, table: polars.DataFrame) -> dict[str, list[Any]]:
     """Return the conformal set or interval of each row, and whether the model abstains."""
-    if hasattr(model, "predict_set"):
+    if getattr(model, "coverage", None) is not None and hasattr(model, "predict_set"):
         inside = model.predict_set(table)
         labels = np.asarray(model.classes_)
         sets = [labels[row].tolist() for row in inside]

@@ -21,7 +21,7 @@ _MOST_BYTES = 128 << 20
 _MOST_COLUMNS, _MOST_TERMS, _MOST_SIDE, _MOST_CLASSES = 200_000, 5_000_000, 4096, 100_000
 _MOST_LONG = 100_000
 _NUMBERS, _TEXTS = ("number", "boolean", "date"), ("category", "ordered")
-_TASKS = ("binary", "multiclass", "regression")
+_TASKS = ("binary", "multiclass", "grades", "regression")
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,13 @@ class Schema:
     texts: tuple[Column, ...]
     contents: tuple[Content, ...]
     modalities: Mapping[str, tuple[str, ...]]
+    coverage: float | None
     digest: str
     told: Mapping[str, Any]
+
+    def outputs(self) -> set[str]:
+        """Return the names of what the graph says."""
+        return {"outputs", "called", "known"} | ({"set"} if self.coverage is not None else set())
 
     def inputs(self) -> dict[str, str]:
         """Return the names of what the graph reads, with their types."""
@@ -134,8 +139,16 @@ def _checked(told: dict[str, Any]) -> Schema:
         raise _bad("'is_matrix' as a boolean, got something else")
     return Schema(
         model, task, classes, n_outputs, matrix, columns, numbers, texts, read, modalities,
-        told["digest"], told,
+        _coverage(told), told["digest"], told,
     )  # fmt: skip
+
+
+def _coverage(told: dict[str, Any]) -> float | None:
+    """Return the share of rows whose class is in their set, where the file says sets."""
+    share = told.get("coverage")
+    if share is not None and (type(share) is not float or not 0.0 < share < 1.0):
+        raise _bad("'coverage' as a share or null, got something else")
+    return share
 
 
 def _classes(told: dict[str, Any], n_outputs: int) -> Any:
