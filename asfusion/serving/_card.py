@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from asfusion._version import __version__
+from asfusion.serving._kinds import TEXTS
 from asfusion.serving._schema import FORMAT
 from asfusion.serving._unwrapped import unwrapped
 from asfusion.serving._writer import Writer
@@ -86,7 +87,7 @@ def _cell(plan: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Any]:
     name, kind = plan["name"], plan["kind"]
     cell: dict[str, Any] = {"column": name, "kind": kind, "missing": _MISSING[kind]}
     cell["unit"] = units.get(name)
-    if kind in ("category", "ordered"):
+    if kind in TEXTS:
         cell["levels"] = list(plan["levels"])
     elif kind == "boolean":
         cell["range"] = [0.0, 1.0]

@@ -8,7 +8,6 @@ import datetime
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,6 +15,7 @@ from typing import Any, NoReturn
 import polars
 
 from asfusion._cells import text_or_none
+from asfusion.encoders._files import with_fix
 from asfusion.exceptions import InputError
 from asfusion.notes.cleaning import clean_note
 from asfusion.serving._fields import WORDS, Field
@@ -24,8 +24,6 @@ _MOST_PROBLEMS = 20
 _MOST_CHARACTERS = 200_000  # of a note
 MOST_VISITS = 1_000
 LARGEST = 1e300
-# The fix that an encoder of files names is one for whoever wrote the program.
-_FOR_PROGRAMMERS = re.compile(r" Correct the path or the file, or pass on_error=.*", re.DOTALL)
 _TYPES: dict[str, Any] = {
     "number": polars.Float64,
     "dosage": polars.Float64,
@@ -63,7 +61,7 @@ def refuse(at: str, expected: str, status: int = 422) -> NoReturn:
 
 def as_told(error: Exception) -> str:
     """Return what an error says to whoever sent a row, and cannot change how it is read."""
-    return _FOR_PROGRAMMERS.sub(" Send another file, or none.", str(error))
+    return with_fix(str(error), " Send another file, or none.")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from asfusion.exceptions import BundleError
+from asfusion.serving._kinds import NUMBERS, TEXTS
 
 KEY = "asfusion"
 FORMAT = 1
 _MOST_BYTES = 128 << 20
 _MOST_COLUMNS, _MOST_TERMS, _MOST_SIDE, _MOST_CLASSES = 200_000, 5_000_000, 4096, 100_000
 _MOST_LONG = 100_000
-_NUMBERS, _TEXTS = ("number", "boolean", "date"), ("category", "ordered")
 _TASKS = ("binary", "multiclass", "grades", "regression")
 
 
@@ -122,8 +122,8 @@ def _checked(told: dict[str, Any]) -> Schema:
     n_outputs = _number(told, "n_outputs", _MOST_CLASSES)
     classes = None if told.get("classes") is None else _classes(told, n_outputs)
     columns = _texts(told, "columns", _MOST_COLUMNS)
-    numbers = tuple(_column(one, _NUMBERS, columns) for one in _list(told, "numbers"))
-    texts = tuple(_column(one, _TEXTS, columns) for one in _list(told, "texts"))
+    numbers = tuple(_column(one, NUMBERS, columns) for one in _list(told, "numbers"))
+    texts = tuple(_column(one, TEXTS, columns) for one in _list(told, "texts"))
     contents = _list(told, "contents")
     read = tuple(_content(one, columns) for one in contents)
     if len({one.key for one in read}) < len(read) or len(set(columns)) < len(columns):
@@ -168,7 +168,7 @@ def _column(one: Any, kinds: tuple[str, ...], columns: tuple[str, ...]) -> Colum
     if not isinstance(one, dict):
         raise _bad("columns as objects, got something else")
     name, kind = _text(one, "column", columns), _text(one, "kind", kinds)
-    levels = _texts(one, "levels", _MOST_COLUMNS) if kind in _TEXTS else ()
+    levels = _texts(one, "levels", _MOST_COLUMNS) if kind in TEXTS else ()
     return Column(name, kind, levels)
 
 

@@ -23,6 +23,7 @@ from asfusion.exceptions import (
     MissingDependencyError,
 )
 from asfusion.serving._feeds import feeds_of
+from asfusion.serving._kinds import cell_of
 from asfusion.serving._records import rows_of
 from asfusion.serving._schema import KEY, Schema, read_schema
 from asfusion.serving._wire import MOST_BYTES, walk
@@ -198,14 +199,12 @@ class OnnxModel:
     def _reads(self) -> Iterator[tuple[str, Any, str, None, tuple[str, ...]]]:
         """Return each column: its name, kind, modality, no unit, and levels."""
         told = {one.name: one for one in (*self._schema.numbers, *self._schema.texts)}
-        kinds = {"terms": "text", "pieces": "text", "image": "image"}
         read = {name: content for content in self._schema.contents for name in content.columns}
         for name in self._schema.columns:
             if name in read:
-                yield name, kinds[read[name].kind], read[name].key, None, ()
+                yield name, cell_of(read[name].kind), read[name].key, None, ()
             elif name in told:
-                kind = "category" if told[name].levels else told[name].kind
-                yield name, kind, "table", None, told[name].levels
+                yield name, cell_of(told[name].kind), "table", None, told[name].levels
             else:
                 yield name, "empty", "", None, ()
 

@@ -260,10 +260,19 @@ def test_answers_need_neither_torch_nor_scikit_learn(asked: Any) -> None:
 # -- around a model -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["temperature", "sigmoid", "isotonic", "prevalence"])
-@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("binary", "sigmoid"),
+        ("binary", "isotonic"),
+        ("multiclass", "temperature"),
+        ("multiclass", "sigmoid"),
+        ("multiclass", "isotonic"),
+        ("multiclass", "prevalence"),
+    ],
+)
 def test_recalibrated_probabilities_are_in_the_file(
-    method: Any, kind: str, plain_models: Any, tmp_path: Path
+    kind: str, method: Any, plain_models: Any, tmp_path: Path
 ) -> None:
     wanted = {"yes": 0.2, "no": 0.8} if kind == "binary" else {0: 0.5, 1: 0.3, 2: 0.2}
     model = af.RecalibratedClassifier(
@@ -278,9 +287,10 @@ def test_recalibrated_probabilities_are_in_the_file(
         served.predict_set(X)
 
 
-@pytest.mark.parametrize("per_class", [False, True])
-@pytest.mark.parametrize("method", ["lac", "aps"])
-@pytest.mark.parametrize("kind", ["binary", "multiclass"])
+@pytest.mark.parametrize(
+    ("kind", "method", "per_class"),
+    [("binary", "lac", False), ("multiclass", "lac", True), ("multiclass", "aps", False)],
+)
 def test_sets_are_in_the_file(
     kind: str, method: Any, per_class: bool, plain_models: Any, tmp_path: Path
 ) -> None:
