@@ -50,8 +50,8 @@ _TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}
 _KEEP = ("auto", "joint")  # families whose fits are long enough to be gone on with
 _STOPPED = 130  # what shells give to what Ctrl-C ends
 _OF_FILES = (
-    " Correct the path or the file, say where paths start with --root, or count what cannot be read "
-    "as missing with --on-error."
+    " Correct the path or the file, say where paths start with --root, or count what cannot be "
+    "read as missing with --on-error."
 )
 # Fixes in which an error names what is no option here, and what they are here.
 _FIXES = (
