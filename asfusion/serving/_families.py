@@ -125,7 +125,7 @@ def _joint(writer: Writer, model: Any, who: str) -> Said:
     rows = {name: writer.rows(name, encoder) for name, encoder in model.encoders_.items()}
     keys = [(name, key) for name, own in rows.items() for key in own.tensors]
     target, scaling = model.target_, model.scaling_
-    are_steps = target.loss == "grades"  # whose product torch cannot write
+    are_steps = target.has_steps  # whose product torch cannot write
     module = Whole(
         plain(model.network_, writer.precision),
         keys,

@@ -205,20 +205,20 @@ def _finish(writer: Any, model: Any, said: Any) -> None:
     graph.output(outputs, "outputs", "float64", [n_outputs])
     threshold = getattr(model, "threshold_", DEFAULT)
     graph.output(
-        _called(graph, outputs, threshold, core.target_.task, n_outputs), "called", "int64", []
+        _called(graph, outputs, threshold, core.target_.has_steps, n_outputs), "called", "int64", []
     )
     graph.output(said.present, "known", "bool", [])
     if hasattr(model, "predict_set"):
         graph.output(covering(graph, outputs, model), "set", "bool", [n_outputs])
 
 
-def _called(graph: Any, outputs: str, threshold: float, task: str, n_outputs: int) -> str:
+def _called(graph: Any, outputs: str, threshold: float, has_steps: bool, n_outputs: int) -> str:
     """Return the place (N,) of the class that each row is called."""
     if threshold != DEFAULT:  # only two classes have another
         second = graph.add("Gather", outputs, graph.constant(np.asarray(1)), axis=1)
         cut = graph.constant(np.asarray(threshold, np.float64))
         return str(graph.cast(graph.add("GreaterOrEqual", second, cut), "int64"))
-    if task == "grades":  # the middle one
+    if has_steps:  # the middle one
         below = graph.add("CumSum", outputs, graph.constant(np.asarray(1)))
         below = graph.columns(below, range(n_outputs - 1))
         half = graph.constant(np.asarray(0.5 - 1e-12))
@@ -292,7 +292,7 @@ def _check_model(model: Any) -> None:
         raise ConfigurationError(msg)
     check_is_fitted(model)
     target = core.target_
-    if target.task not in _TASKS or (wrappers and target.task == "grades"):
+    if target.task not in _TASKS or (wrappers and target.has_steps):
         what = "classes" if wrappers else "classes, grades or numbers"
         msg = (
             f"export: expected a target of {what}, got {type(target).__name__}. "

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,11 +23,12 @@ import pytest
 from PIL import Image
 
 import asfusion as af
+from tests.browser import NO_BROWSER, find_chromium
 
 sync = pytest.importorskip("playwright.sync_api", reason="no playwright here: make test-serving")
 pytest.importorskip("streamlit", reason="the extra page is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine")
+BROWSER = find_chromium()
+pytestmark = pytest.mark.skipif(BROWSER is None, reason=NO_BROWSER)
 
 ROOT = Path(__file__).parents[2]
 MARK = "Zyzzyva-4711"
