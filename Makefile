@@ -3,7 +3,7 @@
 
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test check environment test-federated test-cluster audit lint types layers docs floors format bench bench-peers clean
+.PHONY: help demo test check environment test-federated test-cluster test-serving audit lint types layers docs floors format bench bench-peers clean
 
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -27,6 +27,7 @@ help:
 	@echo "make check    the same checks without the documentation, and the tests that find most for the least"
 	@echo "make test-federated   a study over Flower on loopback, in an environment of its own"
 	@echo "make test-cluster     boards on two local workers of Dask and of Ray, in another"
+	@echo "make test-serving     the page in a real browser, and a client that attacks the service, likewise"
 	@echo "make lint | types | layers | docs | audit | floors     one of those checks alone"
 	@echo "make format   rewrite the code in the one style"
 	@echo "make bench    run all benchmarks (an hour and more; python benchmarks/run.py --list)"
@@ -95,6 +96,13 @@ test-federated: $(VENV)/.beside-federated
 
 test-cluster: $(VENV)/.beside-cluster
 	$(VENV)/cluster/bin/python -m pytest -q tests/test_cluster.py
+
+# The browser is the machine's: without a Chromium its tests are skipped. Pictures of the page are
+# left in dist/page. The plugin of schemathesis knows an older pytest; nothing of it is used.
+test-serving: $(VENV)/.beside-serving
+	@mkdir -p dist
+	$(VENV)/serving/bin/python -m pytest -q -p no:schemathesis --basetemp=dist/page \
+		tests/serving/test_browser.py tests/serving/test_openapi_client.py
 
 # Known holes, licences and hashes of what is installed, and a list of it all (an SBOM). The tools
 # stand apart: what they need is no part of what is tested.

@@ -22,7 +22,7 @@ from packaging.version import Version
 ROOT = Path(__file__).resolve().parents[1]
 LOCKS = (
     "lock.txt",
-    *(f".ci/{part}-lock.txt" for part in ("torch", "audit", "federated", "cluster")),
+    *(f".ci/{part}-lock.txt" for part in ("torch", "audit", "federated", "cluster", "serving")),
 )
 NOT_ITS_OWN = {"asfusion", "pip", "setuptools", "wheel"}
 ALLOWED = re.compile(

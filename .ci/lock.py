@@ -1,10 +1,10 @@
 """Write the locks with hashes: `python .ci/lock.py`, with the tool `uv` on the path.
 
 `lock.txt` holds what `make test` installs, in the versions of constraints.txt, and
-`.ci/audit-lock.txt` the tools of `make audit`, and `.ci/federated-lock.txt` and
-`.ci/cluster-lock.txt` what `make test-federated` and `make test-cluster` install beside it. Hashes are those of all files of a version, for
-every platform. torch stands alone in `.ci/torch-lock.txt`, with the hashes of its CPU build as
-well: of two builds with a hash pip would take the larger one.
+`.ci/audit-lock.txt` the tools of `make audit`, and those of `federated`, `cluster` and `serving`
+what `make test-federated`, `make test-cluster` and `make test-serving` install beside it. Hashes
+are those of all files of a version, for every platform. torch stands alone in `.ci/torch-lock.txt`,
+with the hashes of its CPU build as well: of two builds with a hash pip would take the larger one.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def main() -> None:
     write("lock.txt", locked.replace(torch[0], ""))
     write(".ci/torch-lock.txt", " \\\n    ".join([f"torch=={torch[1]}", *hashes]) + "\n")
     write(".ci/audit-lock.txt", compiled("-", stdin="\n".join(TOOLS)))
-    for beside in ("federated", "cluster"):
+    for beside in ("federated", "cluster", "serving"):
         lock = compiled("--no-deps", f"constraints-{beside}.txt")
         write(f".ci/{beside}-lock.txt", lock)
 

@@ -320,7 +320,7 @@ def normal(requirement: str) -> str:
 def test_constraints_pin_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     # Flower pins older helpers than the rest, and so has constraints of its own; NVFlare has too.
-    beside = ("federated", "nvflare", "cluster")
+    beside = ("federated", "nvflare", "cluster", "serving")
     files = ("constraints.txt", *(f"constraints-{name}.txt" for name in beside))
     lines = [line for file in files for line in (ROOT / file).read_text().splitlines()]
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))

@@ -33,6 +33,7 @@ from asfusion.cli._options import (
 )
 from asfusion.cli._own import fusion_head
 from asfusion.cli._serve import add_page, add_serve
+from asfusion.encoders._files import with_fix
 from asfusion.exceptions import AsfusionError, ConfigurationError
 from asfusion.serving._columns import answers
 from asfusion.serving._fields import encoders_within
@@ -48,15 +49,12 @@ _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
 _TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}
 _KEEP = ("auto", "joint")  # families whose fits are long enough to be gone on with
 _STOPPED = 130  # what shells give to what Ctrl-C ends
+_OF_FILES = (
+    " Correct the path or the file, say where paths start with --root, or count what cannot be "
+    "read as missing with --on-error."
+)
 # Fixes in which an error names what is no option here, and what they are here.
 _FIXES = (
-    (
-        re.compile(r"\s[^.]*\b(?:on_error|root)=.*", re.DOTALL),
-        (
-            " Correct the path or the file, say where paths start with --root, or count what "
-            "cannot be read as missing with --on-error."
-        ),
-    ),
     (
         re.compile(r"Pass an ordered Categorical, or name the order.*", re.DOTALL),
         "Name them, the lowest first: --ordered none,mild,severe.",
@@ -94,7 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"asfusion {options.command}: stopped.{_kept(options)}", file=sys.stderr)
         return _STOPPED
     except AsfusionError as error:
-        told = str(error)
+        told = with_fix(str(error), _OF_FILES)
         for pattern, fix in _FIXES:
             told = pattern.sub(fix, told)
         print(f"asfusion {options.command}: {told}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,16 @@ from asfusion.imaging._cells import NO_ADDRESS, is_address
 from asfusion.imaging._films import Film, Root, as_film
 
 FIX = " Correct the path or the file, or pass on_error='missing' to do without it."
+_BY_PARAMETERS = re.compile(r"\s[^.]*\b(?:on_error|root)=.*", re.DOTALL)
 _RELATIVE = {
     False: " The path is relative to the working directory: root= names another folder.",
     True: " The path is relative to root=.",
 }
+
+
+def with_fix(told: str, fix: str) -> str:
+    """Return the words of an error with another fix than the parameters of an encoder."""
+    return _BY_PARAMETERS.sub(fix, told)
 
 
 def paths_of(

@@ -9,10 +9,20 @@ from typing import Any
 _SMALLEST = 0.005  # half a percentage point: less is not worth a sentence
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|$~:])")
 
+# Of this nothing in a line makes Markdown: no list, no address, no emphasis.
+_HARMLESS = re.compile(
+    r"(?!.*www\.)(?!\d+[.)])[^\W_](?:[^\W_]|[ ().,/%]|[-_](?=[^\W_]))*", re.IGNORECASE
+)
+
 
 def plain(text: str) -> str:
     """Return a text that Markdown shows as it is: no tag, no link, no formula."""
     return _MARKDOWN.sub(r"\\\1", text.replace("\n", " "))
+
+
+def heard(text: str) -> str:
+    """Return the name of an entry: as it is where that is harmless, since it is read aloud, too."""
+    return text if _HARMLESS.fullmatch(text) else plain(text)
 
 
 def points(value: float) -> str:

@@ -20,6 +20,7 @@ from asfusion.exceptions import AsfusionWarning, BundleError, ConfigurationError
 from asfusion.serving._columns import answers
 from asfusion.serving._fields import Field, fields_of
 from asfusion.serving._rows import Rows, as_table
+from asfusion.serving._subsets import MOST, taken_apart
 
 _NESTED = {"probability_": "probabilities", "survival_": "survival"}
 
@@ -79,15 +80,19 @@ class Answering:
 
     @property
     def explains(self) -> bool:
-        """Whether the model can be taken apart: an exported one, or one that wraps, cannot."""
-        return hasattr(type(self.model), "_explained_as")
+        """Whether the model can be taken apart: one that wraps another cannot."""
+        return hasattr(type(self.model), "_explained_as") or bool(self._subsets())
 
     def explain(self, rows: Rows) -> dict[str, Any]:
         """Return what each modality, and each column or word, added to each prediction."""
         return self.explained(rows)[1]
 
     def explained(self, rows: Rows) -> tuple[Any, dict[str, Any]]:
-        """Return the explanation, and what it says of each row as plain values."""
+        """Return the explanation (none of an exported file), and what it says as plain values."""
+        if subsets := self._subsets():
+            with _quiet():
+                told = taken_apart(self.model, rows, self.fields, subsets)
+            return None, {"digest": self.digest, "rows": told}
         from asfusion.explanation.explainer import explain
 
         table = as_table([rows], self.fields)
@@ -102,6 +107,10 @@ class Answering:
                 inner = told[one["row"]]["parts"].setdefault(one["modality"], {})
                 inner[one["part"]] = _number(one["value"])
         return found, {"digest": self.digest, "rows": told}
+
+    def _subsets(self) -> Mapping[str, Sequence[str]]:
+        """Return the columns of the modalities of an exported file that can be left out by them."""
+        return self.model._subsets(MOST) if hasattr(self.model, "_subsets") else {}
 
     def _say(self, table: polars.DataFrame) -> list[dict[str, Any]]:
         with _quiet():
@@ -176,7 +185,7 @@ def _cell_of(cell: Any, field: Field) -> Any:
 
 def _sure(model: Any, table: polars.DataFrame) -> dict[str, list[Any]]:
     """Return the conformal set or interval of each row, and whether the model abstains."""
-    if hasattr(model, "predict_set"):
+    if getattr(model, "coverage", None) is not None and hasattr(model, "predict_set"):
         inside = model.predict_set(table)
         labels = np.asarray(model.classes_)
         sets = [labels[row].tolist() for row in inside]

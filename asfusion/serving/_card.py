@@ -6,8 +6,12 @@ import importlib.metadata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from asfusion._version import __version__
+from asfusion.serving._kinds import TEXTS
 from asfusion.serving._schema import FORMAT
+from asfusion.serving._unwrapped import unwrapped
 from asfusion.serving._writer import Writer
 
 _CLIP = 10.0
@@ -30,24 +34,27 @@ def schema_of(
 
     Of a column without a unit in `units` it is not known: it is the one of the training rows.
     """
-    target, threshold = model.target_, getattr(model, "threshold_", None)
+    (core, wrappers), threshold = unwrapped(model), getattr(model, "threshold_", None)
+    target = core.target_
     told: dict[str, Any] = {
         "format": FORMAT,
-        "model": type(model).__name__,
-        "family": model._family,
+        "model": type(core).__name__,
+        "within": [type(one).__name__ for one in wrappers],
+        "family": core._family,
         "task": target.task,
-        "n_outputs": int(model.n_outputs_),
+        "n_outputs": len(model.classes_) if wrappers else int(core.n_outputs_),
         "is_matrix": bool(getattr(target, "is_matrix_", True)),
-        "prior": [float(share) for share in model.prior_],
+        "prior": [float(share) for share in core.prior_],
         "threshold": None if threshold is None else float(threshold),
         "columns": list(columns),
-        "modalities": {n: _columns_of(e) for n, e in model._modality_encoders().items()},
+        "modalities": {n: _columns_of(e) for n, e in core._modality_encoders().items()},
         "numbers": [_cell(p, units) for p in writer.cells.declared("numbers")],
         "texts": [_cell(p, units) for p in writer.cells.declared("texts")],
         "contents": [{**plain, "key": key} for key, plain in writer.readings.items()],
+        "coverage": float(model.coverage) if hasattr(model, "predict_set") else None,
         "versions": {"asfusion": __version__, **_versions()},
     }
-    classes = target.columns()
+    classes = np.asarray(model.classes_) if wrappers else target.columns()
     if classes is not None:
         labels = classes.tolist()
         kinds = {_LABELS.get(type(label), "") for label in labels}
@@ -59,7 +66,8 @@ def schema_of(
 def card_of(told: Mapping[str, Any]) -> str:
     """Return a card in words, for who finds the file alone."""
     checked, quantised = told["checked"], told.get("quantised")
-    who = f"{told['model']} ({told['task']}), exported by asfusion {told['versions']['asfusion']}."
+    name = " around ".join([*reversed(told["within"]), told["model"]])
+    who = f"{name} ({told['task']}), exported by asfusion {told['versions']['asfusion']}."
     reads = (
         f"It reads {len(told['columns'])} column(s) in {len(told['modalities'])} modality(ies); a "
         "row that lacks them all gets the prior."
@@ -79,7 +87,7 @@ def _cell(plan: Mapping[str, Any], units: Mapping[str, str]) -> dict[str, Any]:
     name, kind = plan["name"], plan["kind"]
     cell: dict[str, Any] = {"column": name, "kind": kind, "missing": _MISSING[kind]}
     cell["unit"] = units.get(name)
-    if kind in ("category", "ordered"):
+    if kind in TEXTS:
         cell["levels"] = list(plan["levels"])
     elif kind == "boolean":
         cell["range"] = [0.0, 1.0]

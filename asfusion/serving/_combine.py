@@ -84,6 +84,17 @@ def stacked(
     return graph.side_by_side([flat, graph.cast(present, "float64")])
 
 
+def graded(graph: Graph, steps: str, n_steps: int) -> str:
+    """Return probabilities (N, K) of grades, from the log odds (N, K - 1) to go on from each."""
+    on, off = graph.add("Sigmoid", steps), graph.add("Sigmoid", graph.add("Neg", steps))
+    reached, found = "", []
+    for k in range(n_steps):
+        stays, goes = graph.columns(off, [k]), graph.columns(on, [k])
+        found.append(graph.add("Mul", reached, stays) if reached else stays)
+        reached = graph.add("Mul", reached, goes) if reached else goes
+    return graph.side_by_side([*found, reached])
+
+
 def _log(graph: Graph, outputs: str) -> str:
     clipped = graph.add("Clip", outputs, _number(graph, FLOOR), _number(graph, 1.0))
     return graph.add("Log", clipped)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asfusion.exceptions import ConfigurationError
-from asfusion.serving._combine import combined, product, sharpened, stacked, weighted_mean
+from asfusion.serving._combine import combined, graded, product, sharpened, stacked, weighted_mean
 from asfusion.serving._graph import Graph
 from asfusion.serving._parts import answers, selected
 from asfusion.serving._writer import Rows, Writer
@@ -125,8 +125,11 @@ def _joint(writer: Writer, model: Any, who: str) -> Said:
     rows = {name: writer.rows(name, encoder) for name, encoder in model.encoders_.items()}
     keys = [(name, key) for name, own in rows.items() for key in own.tensors]
     target, scaling = model.target_, model.scaling_
+    are_steps = target.has_steps  # whose product torch cannot write
     module = Whole(
-        plain(model.network_, writer.precision), keys, lambda said: target.activate(said, scaling)
+        plain(model.network_, writer.precision),
+        keys,
+        lambda said: said if are_steps else target.activate(said, scaling),
     ).eval()
     present = [own.present for own in rows.values()]
     made = to_onnx(
@@ -140,7 +143,9 @@ def _joint(writer: Writer, model: Any, who: str) -> Said:
     )
     values = [_as_read(writer, key, rows[name].tensors[key]) for name, key in keys]
     fed = dict(zip(_input_names(made), [*values, *present], strict=True))
-    return Said(graph.merge(made, fed)[0], graph.any_of(present))
+    (said,) = graph.merge(made, fed)
+    outputs = graded(graph, said, target.n_network_outputs) if are_steps else said
+    return Said(outputs, graph.any_of(present))
 
 
 def _as_read(writer: Writer, key: str, value: str) -> str:

@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from asfusion._checks import quoted
 from asfusion.exceptions import ConfigurationError
+from asfusion.serving._kinds import CellKind, cell_of
 from asfusion.tabular.preprocess import TablePreprocessor
 
-CellKind: TypeAlias = Literal[
-    "number", "dosage", "boolean", "date", "category", "text", "image", "visits", "empty"
-]
-
-# What a cell of a column is, by the kind of the encoder that reads it; a table says it itself.
-_KINDS: dict[str, CellKind] = {
-    "note": "text",
-    "concepts": "text",
-    "image": "image",
-    "regions": "image",
-    "genotypes": "dosage",
-    "visits": "visits",
-}
-_OF_PLAN: dict[str, CellKind] = {"ordered": "category"}
-_READ_NOWHERE: CellKind = "empty"
 WORDS: dict[str, str] = {
     "number": "a number or null",
     "dosage": "a number from 0 to 2, true, false or null",
     "boolean": "true, false or null",
     "date": "a date such as 2026-03-31, or null",
-    "category": "a text or null",
-    "text": "a text or null",
+    "category": "a text of at most 200,000 characters or null",
+    "text": "a text of at most 200,000 characters or null",
     "image": 'a film, {"part": name} or {"base64": text}, or null',
     "visits": 'visits such as [{"day": -90, "crp": 4.0}], or null',
     "empty": "null: no training row had a value, or only files on disk are read",
@@ -97,7 +83,7 @@ def fields_of(model: Any, units: Mapping[str, str] | None = None) -> tuple[Field
             f"They are {quoted(numbers, limit=12)}."
         )
         raise ConfigurationError(msg)
-    found = (known.get(name, Field(name, _READ_NOWHERE, "")) for name in names)
+    found = (known.get(name, Field(name, "empty", "")) for name in names)
     return tuple(Field(f.name, f.kind, f.modality, units.get(f.name), f.levels) for f in found)
 
 
@@ -115,14 +101,12 @@ def _told(model: Any) -> Iterable[Field]:
         if encoder.kind == "table":
             yield from _of_table(encoder.plan_, modality)
             continue
-        kind = _KINDS.get(encoder.kind, _READ_NOWHERE)
         for name in encoder.columns_:
-            yield Field(str(name), kind, modality)
+            yield Field(str(name), cell_of(encoder.kind), modality)
     if not encoders:
         yield from _of_table(getattr(model, "plan_", []), "")
 
 
 def _of_table(state: Any, modality: str) -> Iterable[Field]:
     for plan in TablePreprocessor.from_state(state).plans:
-        kind: Any = _OF_PLAN.get(plan.kind, plan.kind)
-        yield Field(plan.name, kind, modality, levels=tuple(plan.levels))
+        yield Field(plan.name, cell_of(plan.kind), modality, levels=tuple(plan.levels))

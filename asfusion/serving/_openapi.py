@@ -7,7 +7,12 @@ from typing import Any
 
 from asfusion._version import __version__
 from asfusion.serving._fields import WORDS, Field
+from asfusion.serving._rows import LARGEST, MOST_VISITS
 
+PARQUET = "application/vnd.apache.parquet"
+OPEN = ("/health", "/ready")  # without a token
+# Of these is a text that is a value: a level needs a sign that is no space, a note a visible one.
+_SIGNS = {"category": r"[^\s\u001c-\u001f\u0085]", "text": r"[^\s\u0000-\u001f\u007f-\u00a0\u00ad]"}
 _FILM = {
     "type": "object",
     "oneOf": [
@@ -25,15 +30,24 @@ _FILM = {
         },
     ],
 }
+_VISIT = {
+    "type": "object",
+    "maxProperties": MOST_VISITS,
+    "additionalProperties": {
+        "type": ["number", "boolean", "null"],
+        "minimum": -LARGEST,
+        "maximum": LARGEST,
+    },
+}
 _TYPES: dict[str, dict[str, Any]] = {
-    "number": {"type": ["number", "null"]},
+    "number": {"type": ["number", "null"], "minimum": -LARGEST, "maximum": LARGEST},
     "dosage": {"type": ["number", "boolean", "null"], "minimum": 0, "maximum": 2},
     "boolean": {"type": ["boolean", "null"]},
     "date": {"type": ["string", "null"], "format": "date"},
     "category": {"type": ["string", "null"]},
-    "text": {"type": ["string", "null"], "maxLength": 200_000},
+    "text": {"type": ["string", "null"]},
     "image": {"anyOf": [_FILM, {"type": "null"}]},
-    "visits": {"type": ["array", "null"], "items": {"type": "object"}},
+    "visits": {"type": ["array", "null"], "items": _VISIT, "maxItems": MOST_VISITS},
     "empty": {"type": "null"},
 }
 _PROBLEM = {
@@ -50,6 +64,41 @@ _PROBLEM = {
         "request": {"type": "string"},
     },
     "required": ["problems", "request"],
+}
+_SHARES = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1}}
+_NUMBER = {"type": ["number", "null"]}
+_NAMES = {"type": "array", "items": {"type": "string"}}
+_ANSWER = {
+    "type": "object",
+    "properties": {
+        "predicted": {"description": "The class, or the number, that is predicted."},
+        "probabilities": _SHARES,
+        "set": {"type": "array", "description": "Classes that cannot be ruled out."},
+        "abstains": {"type": "boolean"},
+        "interval": {"type": "array", "items": _NUMBER},
+        "risk": _NUMBER,
+        "median": _NUMBER,
+        "survival": _SHARES,
+        "missing": {**_NAMES, "description": "Modalities that the row lacks."},
+    },
+    "required": ["missing"],
+}
+_MOVED = {"type": "object", "additionalProperties": _NUMBER}
+_EXPLANATION = {
+    "type": "object",
+    "properties": {
+        "output": {"type": "string"},
+        "base": _NUMBER,
+        "prediction": _NUMBER,
+        "modalities": _MOVED,
+        "parts": {"type": "object", "additionalProperties": _MOVED},
+    },
+    "required": ["output", "base", "prediction", "modalities", "parts"],
+}
+_REMARK = {
+    "type": "object",
+    "properties": {"at": {"type": "string"}, "remark": {"type": "string"}},
+    "required": ["at", "remark"],
 }
 _FAILURES = {
     "400": "Not JSON, or not a Parquet file.",
@@ -79,7 +128,9 @@ def schema_of(fields: Sequence[Field], digest: str) -> dict[str, Any]:
     return {"digest": digest, "columns": columns}
 
 
-def openapi_of(fields: Sequence[Field], digest: str, *, most: int, locked: bool) -> dict[str, Any]:
+def openapi_of(
+    fields: Sequence[Field], digest: str, *, most: int, most_explained: int, locked: bool
+) -> dict[str, Any]:
     """Return the whole description.
 
     Parameters
@@ -90,6 +141,8 @@ def openapi_of(fields: Sequence[Field], digest: str, *, most: int, locked: bool)
         Of the model.
     most : int
         Most rows of a request.
+    most_explained : int
+        Most rows that are explained at once.
     locked : bool
         Whether a token is asked for.
     """
@@ -97,12 +150,9 @@ def openapi_of(fields: Sequence[Field], digest: str, *, most: int, locked: bool)
         "type": "object",
         "properties": {field.name: _property(field) for field in fields},
         "additionalProperties": False,
-        "minProperties": 1,
+        "anyOf": [_known(field) for field in fields if field.kind != "empty"],
         "description": "A patient. What is left out is missing; at least one value is known.",
     }
-    rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1}
-    rows["maxItems"] = most
-    asked: dict[str, Any] = {"anyOf": [rows, _with_rows(rows)]}
     found: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {
@@ -111,9 +161,9 @@ def openapi_of(fields: Sequence[Field], digest: str, *, most: int, locked: bool)
             "description": f"Model {digest}. A research tool, not a medical device.",
         },
         "paths": {
-            "/predict": {"post": _operation("Predict rows.", _contents(asked))},
-            "/explain": {"post": _operation("Say what moved predictions.", _json(asked))},
-            **{f"/{name}": {"get": _got(words)} for name, words in _GETS.items()},
+            "/predict": {"post": _predict(most)},
+            "/explain": {"post": _explain(most_explained)},
+            **{f"/{name}": {"get": _got(name, words)} for name, words in _GETS.items()},
         },
         "components": {"schemas": {"Row": row, "Problems": _PROBLEM}},
     }
@@ -142,13 +192,28 @@ def _property(field: Field) -> dict[str, Any]:
     return found | {"description": ", ".join(told)}
 
 
-def _with_rows(rows: dict[str, Any]) -> dict[str, Any]:
-    return {
+def _known(field: Field) -> dict[str, Any]:
+    """Return what a row is that has a value of this column."""
+    types = _TYPES[field.kind].get("type", ["object"])
+    known: dict[str, Any] = {"type": [one for one in types if one != "null"]}
+    if field.kind in _SIGNS:
+        known["pattern"] = _SIGNS[field.kind]
+    elif field.kind == "visits":
+        known["minItems"] = 1
+    return {"required": [field.name], "properties": {field.name: known}}
+
+
+def _asked(most: int) -> dict[str, Any]:
+    """Return what rows may come as."""
+    rows = {"type": "array", "items": {"$ref": "#/components/schemas/Row"}, "minItems": 1}
+    rows["maxItems"] = most
+    inside = {
         "type": "object",
         "properties": {"rows": rows},
         "required": ["rows"],
         "additionalProperties": False,
     }
+    return {"anyOf": [rows, inside]}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
@@ -156,7 +221,8 @@ def _json(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def _contents(asked: dict[str, Any]) -> dict[str, Any]:
-    rows = {"type": "string", "description": "JSON of the rows, as in application/json."}
+    """Return what may be sent: JSON, or the same in a form with files beside it, or a table."""
+    rows = {"type": "string", "contentMediaType": "application/json", "contentSchema": asked}
     form = {
         "type": "object",
         "properties": {"rows": rows},
@@ -170,25 +236,51 @@ def _contents(asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-PARQUET = "application/vnd.apache.parquet"
+def _predict(most: int) -> dict[str, Any]:
+    answer = _answered({"type": "array", "items": _ANSWER})
+    answer["content"][PARQUET] = {"schema": {"type": "string", "contentMediaType": PARQUET}}
+    return _operation("Predict rows.", _contents(_asked(most)), answer)
 
 
-def _operation(words: str, contents: dict[str, Any]) -> dict[str, Any]:
-    answer = {"description": "An answer to each row, and the model's digest.", "content": _json({})}
-    problems = _json({"$ref": "#/components/schemas/Problems"})
-    failures = {
-        code: {"description": told, "content": problems} for code, told in _FAILURES.items()
+def _explain(most: int) -> dict[str, Any]:
+    sent = _contents(_asked(most))
+    del sent[PARQUET]
+    answer = _answered({"type": "array", "items": _EXPLANATION})
+    return _operation("Say what moved predictions.", sent, answer)
+
+
+def _answered(rows: dict[str, Any]) -> dict[str, Any]:
+    schema = {
+        "type": "object",
+        "properties": {
+            "digest": {"type": "string"},
+            "rows": rows,
+            "remarks": {"type": "array", "items": _REMARK},
+        },
+        "required": ["digest", "rows"],
     }
+    return {
+        "description": "An answer to each row, and the model's digest.",
+        "content": _json(schema),
+    }
+
+
+def _operation(words: str, contents: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     return {
         "summary": words,
         "requestBody": {"required": True, "content": contents},
-        "responses": {"200": answer, **failures},
+        "responses": {"200": answer, **{code: _failure(code) for code in _FAILURES}},
     }
 
 
-def _got(words: str) -> dict[str, Any]:
-    told = {"200": "As the summary says.", "401": _FAILURES["401"], "503": _FAILURES["503"]}
-    return {
-        "summary": words,
-        "responses": {code: {"description": text} for code, text in told.items()},
-    }
+def _failure(code: str) -> dict[str, Any]:
+    problems = _json({"$ref": "#/components/schemas/Problems"})
+    return {"description": _FAILURES[code], "content": problems}
+
+
+def _got(name: str, words: str) -> dict[str, Any]:
+    content = {"text/plain": {"schema": {"type": "string"}}} if name == "metrics" else _json({})
+    good = {"description": "As the summary says.", "content": content}
+    if f"/{name}" in OPEN:
+        return {"summary": words, "security": [], "responses": {"200": good}}
+    return {"summary": words, "responses": {"200": good, "401": _failure("401")}}

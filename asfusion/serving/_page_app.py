@@ -14,7 +14,7 @@ from asfusion._later import streamlit as st
 from asfusion._tables import read_table
 from asfusion.exceptions import AsfusionError
 from asfusion.explanation._attribution import PRESENCE
-from asfusion.explanation._sentences import concluded, moved, plain
+from asfusion.explanation._sentences import concluded, heard, moved, plain
 from asfusion.persistence import load
 from asfusion.serving._answering import Answering
 from asfusion.serving._fields import Field
@@ -35,6 +35,7 @@ def main() -> None:
     """Draw the page."""
     st.set_page_config("asfusion", layout="wide", initial_sidebar_state="auto")
     st.warning(_NOT_A_DEVICE)
+    st.sidebar.caption(_NOT_A_DEVICE)  # on a phone the form covers the page
     settings = json.loads(os.environ[SETTINGS])
     served = _served(settings["path"], json.dumps(settings["units"]), settings["background"])
     st.title("One patient, one prediction")
@@ -100,7 +101,7 @@ def _entered(served: Answering, patient: Mapping[str, Any], finder: str | None) 
 def _ask(field: Field, patient: Mapping[str, Any], finder: str | None) -> Any:
     known = patient.get(field.name)
     key = f"{field.name} {patient.get('', '')}"  # another patient, another form
-    label = plain(f"{field.name} ({field.unit})" if field.unit else field.name)
+    label = heard(_label(field.name, {field.name: field.unit} if field.unit else {}))
     if field.kind in ("number", "dosage"):
         value = None if known is None else float(known)
         return st.number_input(label, value=value, key=key, placeholder=_UNKNOWN, format="%g")
@@ -166,7 +167,7 @@ def _shown(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
     with why:
         _why(served, rows, cells)
     with what_if:
-        _what_if(served, rows, cells)
+        st.fragment(_what_if)(served, rows, cells)  # another range asks nothing else again
 
 
 def _why(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
@@ -178,21 +179,26 @@ def _why(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
     whole = told["rows"][0]
     st.markdown(
         f"**{plain(whole['output'])}**: {100 * whole['base']:.0f} % without anything known of the "
-        f"patient, {100 * whole['prediction']:.0f} % with what stands on the left."
+        f"patient, {100 * whole['prediction']:.0f} % with what was entered."
     )
-    for sentence in moved(whole["modalities"], {}, {}):
-        st.markdown(f"- {plain(sentence)}")
+    _listed(moved(whole["modalities"], {}, {}))
     for modality, parts in whole["parts"].items():
         st.markdown(f"**Within {plain(modality)}**")
         named = {_AT_ALL if part == PRESENCE else part: value for part, value in parts.items()}
-        for sentence in moved(named, cells, served.units):
-            st.markdown(f"- {plain(sentence)}")
+        _listed(moved(named, cells, served.units))
+    if found is None:
+        st.caption("Of an exported file no more is known: serve the saved model for that.")
+        return
     if served.background is None:
         st.caption("Columns and words are taken apart where the page has --background rows.")
         return
     st.pyplot(found.plot_patient(0))
     kept = page(found._title(), found._whole())
     st.download_button("Keep this as a page", kept, "prediction.html", "text/html")
+
+
+def _listed(sentences: Sequence[str]) -> None:
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
 
 
 def _what_if(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
@@ -208,16 +214,27 @@ def _what_if(served: Answering, rows: Rows, cells: Mapping[str, Any]) -> None:
     grid = np.linspace(low, high, _STEPS).tolist()
     several = {other: column * _STEPS for other, column in rows.columns.items()} | {name: grid}
     said = served.ask([Rows(several, [])])[0]
-    st.line_chart({name: grid, "predicted": [_last(one) for one in said]}, x=name, y="predicted")
+    what, values = _last(said)
+    st.line_chart(
+        {"x": grid, "y": values}, x="x", y="y", x_label=_label(name, served.units), y_label=what
+    )
     st.caption(
         f"Now {value:g}. The model's answer, all else equal: not what would become of the patient."
     )
 
 
-def _last(answer: Mapping[str, Any]) -> Any:
-    """Return the probability of the last class, or the number that is predicted."""
-    shares = list(answer.get("probabilities", {}).values())
-    return shares[-1] if shares else answer["predicted"]
+def _last(said: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+    """Return the probabilities of the last class, or the numbers that are predicted, by name."""
+    classes = list(said[0].get("probabilities", ()))
+    if not classes:
+        what = next(iter(said[0]))  # a number, the first of several, or a risk
+        return what, [one[what] for one in said]
+    last = classes[-1]
+    return f"probability of {last}", [one["probabilities"][last] for one in said]
+
+
+def _label(name: str, units: Mapping[str, str]) -> str:
+    return f"{name} ({units[name]})" if name in units else name
 
 
 def _limits(report: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from asfusion.exceptions import ConfigurationError
 from asfusion.serving._graph import ML, ML_OPSET, OPSET, Graph
+from asfusion.serving._hist_trees import is_histogram, of_histogram
 
 _SETS = {"": OPSET, ML: ML_OPSET}
 
@@ -36,15 +39,17 @@ def answers(graph: Graph, model: Any, features: str, width: int, who: str) -> st
     ConfigurationError
         If no converter knows the model.
     """
+    if hasattr(model, "sizes_") and hasattr(model, "steps_"):
+        return _by_steps(graph, model, features, width, who)
     if hasattr(model, "steps"):
         features, width, model = _prepared(graph, model, features, width, who)
-    is_xgboost = type(model).__module__.split(".")[0] == "xgboost"
+    convert, dtypes = _converter(model)
     exact = not _reads_float32(model)
     failed = "ConfigurationError"
     best: tuple[float, _Way] | None = None
-    for dtype in ("float32",) if is_xgboost else ("float64", "float32"):
+    for dtype in dtypes:
         try:
-            made = _of_xgboost(model, width) if is_xgboost else _of_sklearn(model, width, dtype)
+            made = convert(model, width, dtype)
             way = _Way(made, dtype, rounded=not exact or dtype == "float32")
             apart = _difference(model, way, width)
         except Exception as error:  # converters and the runtime raise what they like
@@ -58,10 +63,39 @@ def answers(graph: Graph, model: Any, features: str, width: int, who: str) -> st
         return _fed(graph, best[1], features)
     msg = (
         f"export: {who} expected a model that skl2onnx or onnxmltools converts, got "
-        f"{type(model).__name__} ({failed}). Use a linear model, a forest, AdaBoost or XGBoost in "
-        "its place."
+        f"{type(model).__name__} ({failed}). Use a linear model, a forest, AdaBoost, boosted trees "
+        "of numbers or XGBoost in its place."
     )
     raise ConfigurationError(msg)
+
+
+def _by_steps(graph: Graph, model: Any, features: str, width: int, who: str) -> str:
+    """Return probabilities (N, K) of grades, as `OrderedClassifier` makes them of its steps."""
+    one = graph.constant(np.asarray(1.0))
+    reached, told = [], None
+    for step, size in zip(model.steps_, model.sizes_.tolist(), strict=True):
+        if step is None:  # half, in each row
+            first = graph.columns(features, [0])
+            there = graph.cast(graph.add("Equal", first, first), "float64")
+            going_on = graph.add("Mul", there, graph.constant(np.asarray(0.5)))
+        else:
+            going_on = graph.columns(answers(graph, step, features, width, who), [1])
+        drawn = graph.add("Add", graph.add("Mul", going_on, graph.constant(np.asarray(size))), one)
+        drawn = graph.add("Div", drawn, graph.constant(np.asarray(size + 2.0)))
+        told = drawn if told is None else graph.add("Mul", told, drawn)
+        reached.append(told)
+    stays = [graph.add("Sub", one, reached[0])]
+    stays += [graph.add("Sub", a, b) for a, b in pairwise(reached)]
+    return graph.side_by_side([*stays, reached[-1]])
+
+
+def _converter(model: Any) -> tuple[Callable[[Any, int, str], Any], tuple[str, ...]]:
+    """Return what makes a graph of a model, and of features in which precisions."""
+    if is_histogram(model):
+        return lambda one, width, _: of_histogram(one, width), ("float64",)
+    if type(model).__module__.split(".")[0] == "xgboost":
+        return lambda one, width, _: _of_xgboost(one, width), ("float32",)
+    return _of_sklearn, ("float64", "float32")
 
 
 def _prepared(

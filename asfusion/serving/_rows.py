@@ -8,22 +8,22 @@ import datetime
 import io
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import polars
 
+from asfusion._cells import text_or_none
+from asfusion.encoders._files import with_fix
 from asfusion.exceptions import InputError
+from asfusion.notes.cleaning import clean_note
 from asfusion.serving._fields import WORDS, Field
 
 _MOST_PROBLEMS = 20
 _MOST_CHARACTERS = 200_000  # of a note
-_MOST_VISITS = 1_000
-_LARGEST = 1e300
-# The fix that an encoder of files names is one for whoever wrote the program.
-_FOR_PROGRAMMERS = re.compile(r" Correct the path or the file, or pass on_error=.*", re.DOTALL)
+MOST_VISITS = 1_000
+LARGEST = 1e300
 _TYPES: dict[str, Any] = {
     "number": polars.Float64,
     "dosage": polars.Float64,
@@ -61,7 +61,7 @@ def refuse(at: str, expected: str, status: int = 422) -> NoReturn:
 
 def as_told(error: Exception) -> str:
     """Return what an error says to whoever sent a row, and cannot change how it is read."""
-    return _FOR_PROGRAMMERS.sub(" Send another file, or none.", str(error))
+    return with_fix(str(error), " Send another file, or none.")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class _Reading:
             return {}
         found = {field.name: self._column(field, rows) for field in self.fields}
         if not self.problems:
-            self._check_known(rows)
+            self._check_known(found, len(rows))
         return found
 
     def _is_row(self, number: int, row: Any) -> bool:
@@ -168,9 +168,9 @@ class _Reading:
             self.problems.append({"at": at, "expected": expected})
         return False
 
-    def _check_known(self, rows: list[dict[str, Any]]) -> None:
-        for number, row in enumerate(rows):
-            if all(cell is None for cell in row.values()):
+    def _check_known(self, columns: dict[str, list[Any]], n_rows: int) -> None:
+        for number in range(n_rows):
+            if all(cells[number] is None for cells in columns.values()):
                 self._wrong(f"rows[{number}]", "at least one value that is not missing")
 
     def _column(self, field: Field, rows: list[dict[str, Any]]) -> list[Any]:
@@ -188,7 +188,7 @@ class _Reading:
                 cells.append(None)
                 self._wrong(at, WORDS[field.kind])
                 continue
-            if field.levels and cells[-1] not in field.levels:
+            if field.levels and cells[-1] is not None and cells[-1] not in field.levels:
                 self._remark(at, "no level that the model knows: read as none of them")
         return cells
 
@@ -197,14 +197,14 @@ class _Reading:
             self.remarks.append({"at": at, "remark": remark})
 
 
-# -- cells: each reader returns the cell or raises, and nobody sees with which words ---------
+# -- cells: each reader returns the cell, None where nothing is in it, or raises: nobody sees how --
 
 
 def _number(cell: Any, _: Mapping[str, bytes]) -> float:
     if isinstance(cell, bool) or not isinstance(cell, int | float):
         raise TypeError
     number = float(cell)
-    if not math.isfinite(number) or abs(number) > _LARGEST:
+    if not math.isfinite(number) or abs(number) > LARGEST:
         raise ValueError
     return number
 
@@ -235,6 +235,15 @@ def _text(cell: Any, _: Mapping[str, bytes]) -> str:
     return cell
 
 
+def _category(cell: Any, parts: Mapping[str, bytes]) -> str | None:
+    return text_or_none(_text(cell, parts))
+
+
+def _note(cell: Any, parts: Mapping[str, bytes]) -> str | None:
+    text = _text(cell, parts)
+    return text if clean_note(text) else None
+
+
 def _image(cell: Any, parts: Mapping[str, bytes]) -> bytes:
     # A text alone could be a path on the machine that serves.
     if not isinstance(cell, dict) or len(cell) != 1:
@@ -250,17 +259,17 @@ def _image(cell: Any, parts: Mapping[str, bytes]) -> bytes:
     return content
 
 
-def _visits(cell: Any, parts: Mapping[str, bytes]) -> list[dict[str, float | None]]:
-    if not isinstance(cell, list) or len(cell) > _MOST_VISITS:
+def _visits(cell: Any, parts: Mapping[str, bytes]) -> list[dict[str, float | None]] | None:
+    if not isinstance(cell, list) or len(cell) > MOST_VISITS:
         raise TypeError
     return [
         {str(name): None if one is None else _measured(one, parts) for name, one in visit.items()}
         for visit in map(_visit, cell)
-    ]
+    ] or None
 
 
 def _visit(visit: Any) -> dict[str, Any]:
-    if not isinstance(visit, dict) or len(visit) > _MOST_VISITS:
+    if not isinstance(visit, dict) or len(visit) > MOST_VISITS:
         raise TypeError
     return visit
 
@@ -278,8 +287,8 @@ _READERS: dict[str, Callable[[Any, Mapping[str, bytes]], Any]] = {
     "dosage": _dosage,
     "boolean": _boolean,
     "date": _date,
-    "category": _text,
-    "text": _text,
+    "category": _category,
+    "text": _note,
     "image": _image,
     "visits": _visits,
     "empty": _nothing,

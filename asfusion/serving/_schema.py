@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 
 from asfusion.exceptions import BundleError
+from asfusion.serving._kinds import NUMBERS, TEXTS
 
 KEY = "asfusion"
 FORMAT = 1
 _MOST_BYTES = 128 << 20
 _MOST_COLUMNS, _MOST_TERMS, _MOST_SIDE, _MOST_CLASSES = 200_000, 5_000_000, 4096, 100_000
 _MOST_LONG = 100_000
-_NUMBERS, _TEXTS = ("number", "boolean", "date"), ("category", "ordered")
-_TASKS = ("binary", "multiclass", "regression")
+_TASKS = ("binary", "multiclass", "grades", "regression")
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,14 @@ class Schema:
     numbers: tuple[Column, ...]
     texts: tuple[Column, ...]
     contents: tuple[Content, ...]
+    modalities: Mapping[str, tuple[str, ...]]
+    coverage: float | None
     digest: str
     told: Mapping[str, Any]
+
+    def outputs(self) -> set[str]:
+        """Return the names of what the graph says."""
+        return {"outputs", "called", "known"} | ({"set"} if self.coverage is not None else set())
 
     def inputs(self) -> dict[str, str]:
         """Return the names of what the graph reads, with their types."""
@@ -116,19 +122,33 @@ def _checked(told: dict[str, Any]) -> Schema:
     n_outputs = _number(told, "n_outputs", _MOST_CLASSES)
     classes = None if told.get("classes") is None else _classes(told, n_outputs)
     columns = _texts(told, "columns", _MOST_COLUMNS)
-    numbers = tuple(_column(one, _NUMBERS, columns) for one in _list(told, "numbers"))
-    texts = tuple(_column(one, _TEXTS, columns) for one in _list(told, "texts"))
+    numbers = tuple(_column(one, NUMBERS, columns) for one in _list(told, "numbers"))
+    texts = tuple(_column(one, TEXTS, columns) for one in _list(told, "texts"))
     contents = _list(told, "contents")
     read = tuple(_content(one, columns) for one in contents)
     if len({one.key for one in read}) < len(read) or len(set(columns)) < len(columns):
         raise _bad("each column and modality once, got one more often")
+    parts = told.get("modalities")
+    if not isinstance(parts, dict) or not {
+        c for n in parts for c in _texts(parts, n, _MOST_COLUMNS)
+    } <= set(columns):
+        raise _bad("modalities of known columns, got others")
+    modalities = {str(name): tuple(own) for name, own in parts.items()}
     model, matrix = _text(told, "model"), told.get("is_matrix")
     if not isinstance(matrix, bool):
         raise _bad("'is_matrix' as a boolean, got something else")
     return Schema(
-        model, task, classes, n_outputs, matrix, columns, numbers, texts, read,
-        told["digest"], told,
+        model, task, classes, n_outputs, matrix, columns, numbers, texts, read, modalities,
+        _coverage(told), told["digest"], told,
     )  # fmt: skip
+
+
+def _coverage(told: dict[str, Any]) -> float | None:
+    """Return the share of rows whose class is in their set, where the file says sets."""
+    share = told.get("coverage")
+    if share is not None and (type(share) is not float or not 0.0 < share < 1.0):
+        raise _bad("'coverage' as a share or null, got something else")
+    return share
 
 
 def _classes(told: dict[str, Any], n_outputs: int) -> Any:
@@ -148,7 +168,7 @@ def _column(one: Any, kinds: tuple[str, ...], columns: tuple[str, ...]) -> Colum
     if not isinstance(one, dict):
         raise _bad("columns as objects, got something else")
     name, kind = _text(one, "column", columns), _text(one, "kind", kinds)
-    levels = _texts(one, "levels", _MOST_COLUMNS) if kind in _TEXTS else ()
+    levels = _texts(one, "levels", _MOST_COLUMNS) if kind in TEXTS else ()
     return Column(name, kind, levels)
 
 

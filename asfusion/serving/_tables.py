@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from asfusion.serving._graph import ML, Graph
+from asfusion.serving._kinds import NUMBERS, TEXTS
 
-NUMBERS, TEXTS = "numbers", "texts"
+_NUMBERS, _TEXTS = "numbers", "texts"  # inputs of a graph
 _CLIP = 10.0
 
 
@@ -26,17 +27,14 @@ class Cells:
 
     def place(self, plan: dict[str, Any]) -> tuple[str, int]:
         """Return the input of a column, and its place there."""
-        source = TEXTS if plan["kind"] in ("category", "ordered") else NUMBERS
+        source = _TEXTS if plan["kind"] in TEXTS else _NUMBERS
         self.plans.setdefault((plan["name"], plan["kind"]), plan)
-        own = [
-            key for key in self.plans if (key[1] in ("category", "ordered")) == (source == TEXTS)
-        ]
+        own = [key for key in self.plans if (key[1] in TEXTS) == (source == _TEXTS)]
         return source, own.index((plan["name"], plan["kind"]))
 
     def declared(self, source: str) -> list[dict[str, Any]]:
         """Return the plans of the columns of an input, in their order."""
-        texts = ("category", "ordered")
-        return [p for (_, kind), p in self.plans.items() if (kind in texts) == (source == TEXTS)]
+        return [p for (_, kind), p in self.plans.items() if (kind in TEXTS) == (source == _TEXTS)]
 
 
 class Block(NamedTuple):
@@ -58,7 +56,7 @@ def table_block(cells: Cells, plans: Sequence[dict[str, Any]], dtype: str) -> Bl
     places: list[int] = []  # of the features, in the order in which they are made
     parts: list[str] = []
     starts = np.cumsum([0, *(width_of(plan) for plan in plans)]).tolist()
-    numbers = [n for n, p in enumerate(plans) if p["kind"] in ("number", "boolean", "date")]
+    numbers = [n for n, p in enumerate(plans) if p["kind"] in NUMBERS]
     ordered = [n for n, p in enumerate(plans) if p["kind"] == "ordered"]
     for chosen in [numbers, *([n] for n in ordered)]:
         if not chosen:
@@ -91,13 +89,13 @@ def width_of(plan: dict[str, Any]) -> int:
 
 def _numbers(cells: Cells, plans: Sequence[dict[str, Any]]) -> _Read:
     places = [cells.place(plan)[1] for plan in plans]
-    return _scaled(cells.graph, cells.graph.columns(NUMBERS, places), plans)
+    return _scaled(cells.graph, cells.graph.columns(_NUMBERS, places), plans)
 
 
 def _places(cells: Cells, plans: Sequence[dict[str, Any]]) -> _Read:
     """Return the levels of an ordered category by their place; another level is missing."""
     graph, (plan,) = cells.graph, plans
-    text = graph.columns(TEXTS, [cells.place(plan)[1]])
+    text = graph.columns(_TEXTS, [cells.place(plan)[1]])
     place = graph.add(
         "LabelEncoder", text, domain=ML, keys_strings=list(plan["levels"]),
         values_floats=[float(n) for n in range(len(plan["levels"]))], default_float=float("nan"),
@@ -119,7 +117,7 @@ def _scaled(graph: Graph, raw: str, plans: Sequence[dict[str, Any]]) -> _Read:
 def _levels(cells: Cells, plan: dict[str, Any]) -> tuple[str, str]:
     """Return features (N, F) of a category, and which cells (N,) are known."""
     graph = cells.graph
-    text = graph.columns(TEXTS, [cells.place(plan)[1]])
+    text = graph.columns(_TEXTS, [cells.place(plan)[1]])
     levels = list(plan["levels"])
     number = graph.add(
         "LabelEncoder", text, domain=ML, keys_strings=[*levels, ""],

@@ -24,11 +24,12 @@ from asfusion.serving._card import card_of, schema_of
 from asfusion.serving._probing import Probe, as_table, largest_difference, probe_rows
 from asfusion.serving._quantise import changed_by, check_rows, quantised
 from asfusion.serving._schema import KEY
+from asfusion.serving._unwrapped import unwrapped
 from asfusion.serving.onnx_model import OnnxModel
 
 LIMIT = 1e-6
 _FAMILIES = ("early", "joint", "late", "auto")
-_TASKS = ("binary", "multiclass", "regression")
+_TASKS = ("binary", "multiclass", "grades", "regression")
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "skl2onnx", "onnxmltools")
 
 
@@ -52,7 +53,8 @@ def export(
     Parameters
     ----------
     model : estimator
-        A fitted early, joint, late or automatic fusion of classes or numbers.
+        A fitted early, joint, late or automatic fusion of classes, grades or numbers; or a
+        `RecalibratedClassifier` or `ConformalClassifier` around one.
     path : str or PathLike
         The file to write; one that is there is replaced at once, or not at all.
     X : DataFrame, optional
@@ -88,7 +90,8 @@ def export(
     and what stands between in float64. Exported are
     tables in their own units, notes and whole films; films at regions, volumes, visits, genotypes
     and ranks within rows are not. Trees read float32, as they do in scikit-learn and XGBoost.
-    ``HistGradientBoosting`` has no converter.
+    Sets of a `ConformalClassifier` are those of its own coverage, and more generous by 1e-6 of
+    probability, so that the last digits take no class out.
 
     A file holds what its model learned: medians, levels of categories, words of notes that
     training patients share, weights. Treat it as you treat the model.
@@ -155,7 +158,8 @@ def _tried(
     """Return the bytes of a file, if it answers alike; how far it is apart; and its writer."""
     from asfusion.serving._families import outputs_of
 
-    said = outputs_of(writer, model, type(model).__name__)
+    core = unwrapped(model).core
+    said = outputs_of(writer, core, type(core).__name__)
     _finish(writer, model, said)
     told = schema_of(writer, model, columns, units)
     made = writer.graph.model({})
@@ -189,22 +193,38 @@ def _in_eight_bits(raw: bytes, rows: Frame, y: Any) -> bytes:
 def _finish(writer: Any, model: Any, said: Any) -> None:
     """Declare inputs and outputs: predictions, the class that is called, and who has anything."""
     from asfusion.serving._families import with_prior
+    from asfusion.serving._wrappers import around, covering
 
     graph = writer.graph
     for source, dtype in (("numbers", "float64"), ("texts", "text")):
         if plans := writer.cells.declared(source):
             graph.input(source, dtype, [len(plans)])
-    outputs = with_prior(graph, said, model.prior_)
-    graph.output(outputs, "outputs", "float64", [int(model.n_outputs_)])
+    core, wrappers = unwrapped(model)
+    outputs = around(graph, with_prior(graph, said, core.prior_), wrappers)
+    n_outputs = len(model.classes_) if wrappers else int(core.n_outputs_)
+    graph.output(outputs, "outputs", "float64", [n_outputs])
     threshold = getattr(model, "threshold_", DEFAULT)
+    graph.output(
+        _called(graph, outputs, threshold, core.target_.has_steps, n_outputs), "called", "int64", []
+    )
+    graph.output(said.present, "known", "bool", [])
+    if hasattr(model, "predict_set"):
+        graph.output(covering(graph, outputs, model), "set", "bool", [n_outputs])
+
+
+def _called(graph: Any, outputs: str, threshold: float, has_steps: bool, n_outputs: int) -> str:
+    """Return the place (N,) of the class that each row is called."""
     if threshold != DEFAULT:  # only two classes have another
         second = graph.add("Gather", outputs, graph.constant(np.asarray(1)), axis=1)
         cut = graph.constant(np.asarray(threshold, np.float64))
-        called = graph.cast(graph.add("GreaterOrEqual", second, cut), "int64")
-    else:
-        called = graph.add("ArgMax", outputs, axis=1, keepdims=0)
-    graph.output(called, "called", "int64", [])
-    graph.output(said.present, "known", "bool", [])
+        return str(graph.cast(graph.add("GreaterOrEqual", second, cut), "int64"))
+    if has_steps:  # the middle one
+        below = graph.add("CumSum", outputs, graph.constant(np.asarray(1)))
+        below = graph.columns(below, range(n_outputs - 1))
+        half = graph.constant(np.asarray(0.5 - 1e-12))
+        passed = graph.cast(graph.add("Less", below, half), "int64")
+        return str(graph.add("ReduceSum", passed, graph.constant(np.asarray([1])), keepdims=0))
+    return str(graph.add("ArgMax", outputs, axis=1, keepdims=0))
 
 
 def _with(made: Any, told: Mapping[str, Any]) -> bytes:
@@ -218,11 +238,11 @@ def _with(made: Any, told: Mapping[str, Any]) -> bytes:
 
 def _compared(model: Any, served: OnnxModel, probe: Probe) -> dict[str, Any]:
     """Return how far answers are apart, or raise where it is too far."""
-    is_array = not hasattr(model, "feature_names_in_")
+    is_array = not hasattr(unwrapped(model).core, "feature_names_in_")
     table = as_table(probe.cells, is_array=is_array)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        expected = model._outputs(table)
+        expected = model._outputs(table) if _is_core(model) else model.predict_proba(table)
         got, called = served._asked(table)
         alone, _ = served._asked(table[:1])
     is_share = served.classes_ is not None
@@ -230,9 +250,23 @@ def _compared(model: Any, served: OnnxModel, probe: Probe) -> dict[str, Any]:
     apart = max(apart, largest_difference(got[:1], alone, is_share=is_share))
     if is_share and not np.array_equal(served.classes_[called], call_classes(model, got)):
         apart = float("inf")
+    if hasattr(model, "predict_set") and not _covers_alike(model, served, table):
+        apart = float("inf")
     return {
         "rows": len(got), "subsets": probe.n_subsets, "limit": LIMIT, "largest_difference": apart
     }  # fmt: skip
+
+
+def _covers_alike(model: Any, served: OnnxModel, table: Any) -> bool:
+    """Return whether sets are those of the model, which are within those a little more generous."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        own, found = model.predict_set(table), served.predict_set(table)
+    return bool((found >= own).all())
+
+
+def _is_core(model: Any) -> bool:
+    return getattr(model, "_family", None) in _FAMILIES
 
 
 # -- what is asked for -------------------------------------------------------------------
@@ -249,16 +283,19 @@ def _check_installed() -> None:
 
 
 def _check_model(model: Any) -> None:
-    if getattr(model, "_family", None) not in _FAMILIES:
+    core, wrappers = unwrapped(model)
+    if not _is_core(core):
         msg = (
             "export: expected an early, joint, late or automatic fusion, got "
             f"{type(model).__name__}. Export the fitted model within it."
         )
         raise ConfigurationError(msg)
     check_is_fitted(model)
-    if model.target_.task not in _TASKS:
+    target = core.target_
+    if target.task not in _TASKS or (wrappers and target.has_steps):
+        what = "classes" if wrappers else "classes, grades or numbers"
         msg = (
-            f"export: expected a target of classes or numbers, got {type(model.target_).__name__}. "
+            f"export: expected a target of {what}, got {type(target).__name__}. "
             "Save the model with save() instead."
         )
         raise ConfigurationError(msg)
@@ -275,7 +312,8 @@ def _check_units(units: Mapping[str, str] | None, columns: list[str]) -> dict[st
 
 def _columns_of(model: Any) -> list[str]:
     """Return the columns that a model reads, in order."""
-    names = getattr(model, "feature_names_in_", None)
+    core = unwrapped(model).core
+    names = getattr(core, "feature_names_in_", None)
     if names is None:
-        return [f"x{n}" for n in range(model.n_features_in_)]
-    return [str(name) for name in (getattr(model, "columns_in_", None) or names)]
+        return [f"x{n}" for n in range(core.n_features_in_)]
+    return [str(name) for name in (getattr(core, "columns_in_", None) or names)]

@@ -23,6 +23,7 @@ from asfusion.exceptions import (
     MissingDependencyError,
 )
 from asfusion.serving._feeds import feeds_of
+from asfusion.serving._kinds import cell_of
 from asfusion.serving._records import rows_of
 from asfusion.serving._schema import KEY, Schema, read_schema
 from asfusion.serving._wire import MOST_BYTES, walk
@@ -160,44 +161,89 @@ class OnnxModel:
             return np.asarray(self.classes_[called])
         return outputs if self._schema.is_matrix else outputs[:, 0]
 
+    @public
+    def predict_set(self, X: Any) -> NDArray[np.bool_]:
+        """Return which classes are in the set of each row, of a file of a `ConformalClassifier`.
+
+        Parameters
+        ----------
+        X : DataFrame, list of dict, or 2-D array
+            Rows with the columns of fit; any modality may be missing.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes), bool
+            True for classes in the set, in the order of ``classes_``; they hold the true one as
+            often as ``schema["coverage"]`` says.
+
+        Raises
+        ------
+        ConfigurationError
+            If the model that was exported says no sets.
+        InputError
+            If rows cannot be read: a column is missing or of another kind, a number infinite.
+        """
+        if self.coverage is None:
+            msg = (
+                f"predict_set: expected the file of a ConformalClassifier, got one of "
+                f"{self._schema.model}. Export a ConformalClassifier around it."
+            )
+            raise ConfigurationError(msg)
+        return np.asarray(self._answered(X)[2])
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of rows whose class is in their set; None where the file says no sets."""
+        return self._schema.coverage
+
     def _reads(self) -> Iterator[tuple[str, Any, str, None, tuple[str, ...]]]:
         """Return each column: its name, kind, modality, no unit, and levels."""
         told = {one.name: one for one in (*self._schema.numbers, *self._schema.texts)}
-        kinds = {"terms": "text", "pieces": "text", "image": "image"}
         read = {name: content for content in self._schema.contents for name in content.columns}
         for name in self._schema.columns:
             if name in read:
-                yield name, kinds[read[name].kind], read[name].key, None, ()
+                yield name, cell_of(read[name].kind), read[name].key, None, ()
             elif name in told:
-                kind = "category" if told[name].levels else told[name].kind
-                yield name, kind, "table", None, told[name].levels
+                yield name, cell_of(told[name].kind), "table", None, told[name].levels
             else:
                 yield name, "empty", "", None, ()
 
+    def _subsets(self, most: int) -> dict[str, list[str]]:
+        """Return the columns of each modality; none where two share one, or there are more."""
+        told = self._schema.modalities
+        columns = [name for own in told.values() for name in own]
+        is_apart = len(set(columns)) == len(columns) and len(told) <= most
+        return {name: list(own) for name, own in told.items()} if is_apart else {}
+
     def _asked(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Return outputs (N, K), and the place (N,) of the class that each row is called."""
+        outputs, called, *_ = self._answered(X)
+        return outputs, called
+
+    def _answered(self, X: Any) -> list[NDArray[Any]]:
+        """Return outputs, the class that each row is called and, where there are some, sets."""
         frame = rows_of(X, self._schema.columns)
         self._check_columns(frame)
         parts = [self._run(part) for part in _in_parts(frame, bool(self._schema.contents))]
-        outputs, called, known = (np.concatenate(part) for part in zip(*parts, strict=True))
+        known, *found = (np.concatenate(part) for part in zip(*parts, strict=True))
         if not known.all():
             warn_user(
                 f"{int((~known).sum())} row(s) have none of the fitted modalities: the prediction "
                 "for them is the mean of the training rows."
             )
-        return outputs, called
+        return found
 
-    def _run(self, frame: Frame) -> tuple[NDArray[Any], ...]:
+    def _run(self, frame: Frame) -> list[NDArray[Any]]:
         feeds = feeds_of(self._schema, frame, self._root)
+        names = ["known", "outputs", "called", *(["set"] if self.coverage is not None else [])]
         try:
-            outputs, called, known = self._session.run(["outputs", "called", "known"], feeds)
+            return list(self._session.run(names, feeds))
         except Exception as error:  # it may show a cell
             msg = (
                 f"OnnxModel: expected a graph that runs, got {type(error).__name__} within it. "
                 "Export the model again."
             )
             raise BundleError(msg) from None
-        return outputs, called, known
 
     def _check_columns(self, frame: Frame) -> None:
         if not len(frame) or not frame.columns:
@@ -266,7 +312,7 @@ def _check_face(session: Any, schema: Schema) -> None:
     """Raise unless the graph reads and says what the schema tells."""
     reads = {value.name: value.type for value in session.get_inputs()}
     says = {value.name for value in session.get_outputs()}
-    if reads != schema.inputs() or says != {"outputs", "called", "known"}:
+    if reads != schema.inputs() or says != schema.outputs():
         msg = (
             "OnnxModel: expected a graph with the inputs and outputs of its schema, got others. "
             "Take a file that asfusion.export wrote."

@@ -21,7 +21,7 @@ from asfusion._door import public
 from asfusion._optional import import_optional
 from asfusion.exceptions import AsfusionError, ConfigurationError, InputError
 from asfusion.serving._answering import Answering, digest_at, stamp_of
-from asfusion.serving._openapi import PARQUET, openapi_of, schema_of
+from asfusion.serving._openapi import OPEN, PARQUET, openapi_of, schema_of
 from asfusion.serving._queue import BusyError, Waiting
 from asfusion.serving._rows import (
     RequestError,
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _LOOK_S = 1.0  # between two looks at whether another model was saved
 _SAFE = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_OPEN = ("/health", "/ready")
 _MOST_EXPLAINED = 8
 _MOST_PARTS = 200
 _MOST_SLOW = 8  # tables and explanations that wait
@@ -277,7 +276,7 @@ class Service:
             response.headers["X-Model-Digest"] = self.answering.digest
             self.counts.requests.labels(route, response.status_code).inc()
             self.counts.seconds.labels(route).observe(took)
-            if route not in _OPEN or told:
+            if route not in OPEN or told:
                 log(
                     "request", route=route, status=response.status_code, request=name,
                     ms=round(1e3 * took, 1), digest=self.answering.digest, **told,
@@ -287,7 +286,7 @@ class Service:
         return respond
 
     def _admit(self, request: Request) -> None:
-        if self.token is None or request.url.path in _OPEN:
+        if self.token is None or request.url.path in OPEN:
             return
         given = request.headers.get("authorization", "")
         scheme, _, secret = given.partition(" ")
@@ -367,10 +366,8 @@ class Service:
         """Say what moved the predictions of a few rows."""
         answering = self.answering
         if not answering.explains:
-            refuse(
-                "model", "one that can be taken apart: not exported, and not within another", 501
-            )
-        rows = await self._rows(request, answering, _MOST_EXPLAINED)
+            refuse("model", "one that can be taken apart: not within another, few modalities", 501)
+        rows = await self._rows(request, answering, min(self.limits.rows, _MOST_EXPLAINED))
         return _json(await self._slowly(lambda: answering.explain(rows)))
 
     async def schema(self, _: Request) -> Response:
@@ -380,7 +377,14 @@ class Service:
     async def openapi(self, _: Request) -> Response:
         """Tell everything, for programs."""
         now, locked = self.answering, self.token is not None
-        told = openapi_of(now.fields, now.digest, most=self.limits.rows, locked=locked)
+        most = self.limits.rows
+        told = openapi_of(
+            now.fields,
+            now.digest,
+            most=most,
+            most_explained=min(most, _MOST_EXPLAINED),
+            locked=locked,
+        )
         return _json(told)
 
     async def health(self, _: Request) -> Response:

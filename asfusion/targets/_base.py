@@ -56,6 +56,8 @@ class Target(Bundled, BaseEstimator):  # type: ignore[misc]
     is_probability: ClassVar[bool] = False
     # Whether predictions can be made bolder or more timid as a whole.
     has_sharpness: ClassVar[bool] = False
+    # Whether it is told step by step between ordered classes, of which the middle one is called.
+    has_steps: ClassVar[bool] = False
     # Whether modalities can take a vote.
     has_majority: ClassVar[bool] = False
 

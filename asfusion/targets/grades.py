@@ -59,6 +59,7 @@ class Grades(Classes):
     """
 
     loss = "grades"
+    has_steps = True
 
     _told: tuple[Any, ...] | None = None
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asfusion.explanation._sentences import concluded, moved, plain
+from asfusion.explanation._sentences import concluded, heard, moved, plain
 
 
 def test_the_largest_comes_first_with_its_value_and_unit() -> None:
@@ -53,3 +53,17 @@ def test_no_text_is_markup(text: str) -> None:
     shown = plain(text)
     for sign in "<[`*_$":
         assert shown.count(sign) == shown.count(f"\\{sign}")
+
+
+@pytest.mark.parametrize("name", ["crp (mg/L)", "hla_b27", "ESR, 1 h", "T1-w", "größe in %"])
+def test_names_of_entries_are_heard_as_they_are(name: str) -> None:
+    assert heard(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["1. crp", "a *b*", "a _b_", "_b_", "- a", "# a", "www.x.org", "a_www.x.org", "a (WWW.x.org)",
+     "http://x", "a@b.org", "a :red[b]", "a --", "a\nb", "`a`", "<b>", "$x$", "a | b", "~a~", ""],
+)  # fmt: skip
+def test_names_of_entries_that_would_be_markdown_are_not(name: str) -> None:
+    assert heard(name) == plain(name)

@@ -46,6 +46,8 @@ def targets(X: pd.DataFrame) -> dict[str, Any]:
     return {
         "binary": np.where(hidden > 0, "yes", "no"),
         "multiclass": np.digitize(hidden, [-0.5, 0.5]),
+        "grades": np.asarray(["low", "some", "high"])[np.digitize(hidden, [-0.5, 0.5])],
+        "counts": np.digitize(hidden, [-0.5, 0.5]),
         "numbers": np.column_stack([hidden * 9.0, hidden**2]),
     }
 

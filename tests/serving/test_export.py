@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from sklearn.dummy import DummyClassifier
 
 import asfusion as af
 from asfusion._frames import Frame
@@ -81,6 +82,10 @@ CASES: dict[str, tuple[Make, str]] = {
     "early, forest of terms": (lambda: early(forest(), "terms"), "multiclass"),
     "early, pipeline": (lambda: early(pipeline(), None), "binary"),
     "early, XGBoost": (lambda: early(boosted(), None), "multiclass"),
+    "early, boosted": (lambda: early("boosted", None), "multiclass"),
+    "early, grades": (
+        lambda: early(None, None, target=af.targets.Grades(["low", "some", "high"])), "grades",
+    ),
     "early, numbers": (lambda: af.EarlyFusionRegressor(encoders(), **QUIET), "numbers"),
     "early, AdaBoost of numbers": (
         lambda: af.EarlyFusionRegressor(encoders(None), adaboost(), **QUIET), "numbers",
@@ -252,6 +257,60 @@ def test_answers_need_neither_torch_nor_scikit_learn(asked: Any) -> None:
     assert abs(float(said) - expected) <= LIMIT
 
 
+# -- around a model -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"),
+    [
+        ("binary", "sigmoid"),
+        ("binary", "isotonic"),
+        ("multiclass", "temperature"),
+        ("multiclass", "sigmoid"),
+        ("multiclass", "isotonic"),
+        ("multiclass", "prevalence"),
+    ],
+)
+def test_recalibrated_probabilities_are_in_the_file(
+    kind: str, method: Any, plain_models: Any, tmp_path: Path
+) -> None:
+    wanted = {"yes": 0.2, "no": 0.8} if kind == "binary" else {0: 0.5, 1: 0.3, 2: 0.2}
+    model = af.RecalibratedClassifier(
+        plain_models[kind], method, prevalence=wanted, prefit=True
+    ).fit(X, Y[kind])
+    served = exported(model, tmp_path)
+    rows = lacking(X.head(12))
+    np.testing.assert_allclose(answers(served, rows), answers(model, rows), atol=LIMIT)
+    assert served.predict(X).tolist() == model.predict(X).tolist()
+    assert "RecalibratedClassifier around EarlyFusionClassifier" in served.schema["card"]
+    with pytest.raises(ConfigurationError, match="predict_set: expected the file of a Conformal"):
+        served.predict_set(X)
+
+
+@pytest.mark.parametrize(
+    ("kind", "method", "per_class"),
+    [("binary", "lac", False), ("multiclass", "lac", True), ("multiclass", "aps", False)],
+)
+def test_sets_are_in_the_file(
+    kind: str, method: Any, per_class: bool, plain_models: Any, tmp_path: Path
+) -> None:
+    model = af.ConformalClassifier(
+        plain_models[kind], 0.7, method=method, per_class=per_class, prefit=True
+    ).fit(X, Y[kind])
+    served = exported(model, tmp_path)
+    assert served.predict_set(X).tolist() == model.predict_set(X).tolist()
+    assert served.predict(X).tolist() == model.predict(X).tolist()
+    assert served.coverage == 0.7
+
+
+@pytest.fixture(scope="module")
+def plain_models() -> Any:
+    return {
+        "binary": early(note=None, threshold="youden").fit(X, Y["binary"]),
+        "multiclass": early(note=None).fit(X, Y["multiclass"]),
+    }
+
+
 # -- networks --------------------------------------------------------------------------
 
 
@@ -309,7 +368,11 @@ def test_word_pieces_are_those_of_the_encoder() -> None:
 @pytest.mark.parametrize(
     ("make", "kind", "error"),
     [
-        (lambda: early("boosted", None), "binary", "expected a model that skl2onnx or onnxmltools"),
+        (
+            lambda: early(DummyClassifier(), None),
+            "binary",
+            "expected a model that skl2onnx or onnxmltools",
+        ),
         (
             lambda: af.EarlyFusionClassifier(
                 {"labs": af.TabularEncoder(["crp", "esr"], scale="rank_within_row")}, **QUIET
@@ -318,11 +381,23 @@ def test_word_pieces_are_those_of_the_encoder() -> None:
             "modality 'labs': expected a table in its own units",
         ),
         (
-            lambda: af.EarlyFusionClassifier(encoders(None), target=af.targets.Grades(), **QUIET),
-            "multiclass",
-            "expected a target of classes or numbers, got Grades",
+            lambda: af.EarlyFusionRegressor(encoders(None), target=af.targets.Counts(), **QUIET),
+            "counts",
+            "expected a target of classes, grades or numbers, got Counts",
         ),
-        (lambda: forest_of(), "binary", "expected an early, joint, late or automatic fusion"),
+        (lambda: with_intervals(), "counts", "expected an early, joint, late or automatic fusion"),
+        (
+            lambda: af.ConformalClassifier(early(None, None), 0.5, by="sex", random_state=0),
+            "binary",
+            "ConformalClassifier expected by=None, got a column",
+        ),
+        (
+            lambda: af.RecalibratedClassifier(
+                early(None, None, target=af.targets.Grades()), random_state=0, cv=2
+            ),
+            "multiclass",
+            "expected a target of classes, got Grades",
+        ),
     ],
 )
 def test_what_cannot_be_written_is_named(make: Any, kind: str, error: str, tmp_path: Path) -> None:
@@ -332,8 +407,9 @@ def test_what_cannot_be_written_is_named(make: Any, kind: str, error: str, tmp_p
     assert not list(tmp_path.iterdir())
 
 
-def forest_of() -> Any:
-    return af.RecalibratedClassifier(early(None, None), cv=2)
+def with_intervals() -> Any:
+    inner = af.EarlyFusionRegressor(encoders(None), **QUIET)
+    return af.ConformalRegressor(inner, 0.5, random_state=0)
 
 
 def test_unfitted_model_is_refused(tmp_path: Path) -> None:
