@@ -1,0 +1,51 @@
+"""Write what a cell has printed, returned and drawn as Markdown."""
+
+from __future__ import annotations
+
+import base64
+import html
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from _notebooks import ESCAPES
+
+_ADDRESS = re.compile(r"<[\w.]+ (?:object )?at 0x[0-9a-f]+>")
+
+
+@dataclass
+class Shown:
+    """What the cells of one page show: pictures by name, and HTML that Markdown must not touch."""
+
+    title: str
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    html: dict[str, str] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)
+
+    def of(self, cell: Any, name: str) -> str:
+        """Return the outputs of one cell as Markdown; ``name`` is that of its files."""
+        parts = (self._one(out, f"{name}-{place}") for place, out in enumerate(cell.outputs))
+        return "\n\n".join(part for part in parts if part)
+
+    def _one(self, output: Any, name: str) -> str:
+        if output.output_type == "stream":
+            return self._text(output.text)
+        data = output.get("data", {})
+        if "text/html" in data:
+            self.html[name] = data["text/html"]
+            self._text(data.get("text/plain", ""))  # for where there is no room for HTML
+            return f"<!-- {name} -->"
+        if "image/png" in data:
+            self.pictures[f"{name}.png"] = base64.b64decode(data["image/png"])
+            width = output.get("metadata", {}).get("image/png", {}).get("width")
+            size = f" width={width}" if width else ""
+            words = html.escape(f"Figure of the page: {self.title}")
+            return f'![{words}]({name}.png){{ .output loading="lazy"{size} }}'
+        return self._text(data.get("text/plain", ""))
+
+    def _text(self, text: str) -> str:
+        text = ESCAPES.sub("", text).rstrip()
+        if not text or _ADDRESS.search(text):  # an object that says where it lies, and no more
+            return ""
+        self.texts.append(text)
+        return f"```{{ .text .output }}\n{text}\n```"
