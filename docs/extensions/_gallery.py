@@ -14,6 +14,7 @@ from _outputs import Shown
 from PIL import Image
 
 WIDTH, HEIGHT = 480, 300  # of a thumbnail, which is shown at half of it
+ICON = 4_000  # bytes; what is smaller is no plot
 N_LINES = 11  # of text in place of a picture
 _EMBEDDED = re.compile(r"data:image/(png|svg)[+xml]*;base64,([A-Za-z0-9+/=]+)")
 
@@ -72,10 +73,11 @@ def _small(png: bytes) -> bytes:
 
 
 def _pictures(shown: Shown) -> Iterator[tuple[str, bytes]]:
-    """Find pictures of their own and those within HTML."""
+    """Find pictures of their own and those within HTML, icons excepted."""
     yield from (("png", picture) for picture in shown.pictures.values())
     for page in shown.html.values():
-        yield from ((kind, base64.b64decode(found)) for kind, found in _EMBEDDED.findall(page))
+        found = ((kind, base64.b64decode(text)) for kind, text in _EMBEDDED.findall(page))
+        yield from ((kind, picture) for kind, picture in found if len(picture) > ICON)
 
 
 def groups_of(nav: list[Any]) -> dict[str, list[str]]:

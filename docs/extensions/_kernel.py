@@ -12,9 +12,6 @@ from IPython.core.getipython import get_ipython
 from matplotlib import pyplot
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
-import asfusion.estimators._joint as joint
-
-_EPOCHS = joint._EPOCHS
 _FILTERS = warnings.filters[:]
 _OURS = r"(ipykernel|IPython|jupyter_client|matplotlib_inline|traitlets|zmq)\b"
 _connect = socket.socket.connect
@@ -23,8 +20,7 @@ _connect = socket.socket.connect
 def begin(folder: str, *, tested: bool) -> None:
     """Start in an empty folder with no name, no figure and the settings of a fresh process.
 
-    Where the notebook is ``tested``, a warning and a connection to another machine are errors, and
-    a network whose length of training is not given trains briefly: it is to run, not to learn.
+    Where the notebook is ``tested``, a warning and a connection to another machine are errors.
     """
     os.chdir(folder)
     pyplot.close("all")
@@ -33,7 +29,6 @@ def begin(folder: str, *, tested: bool) -> None:
     if tested:
         warnings.simplefilter("error")
         warnings.filterwarnings("default", module=_OURS)
-    joint._EPOCHS = 5 if tested else _EPOCHS
     socket.socket.connect = _refuse if tested else _connect
     get_ipython().reset(new_session=True)
     set_matplotlib_formats("retina")

@@ -72,8 +72,9 @@ def title_of(text: str) -> str:
 
 def summary_of(text: str) -> str:
     """Return the first paragraph under the title of a page, its first sentence, as words."""
-    for part in _TITLE.split(_FRONT.sub("", text), maxsplit=1)[-1].split("\n\n"):
-        if re.match(r"\s*(?!```)[\w`*\[\"]", part):
+    words = _FENCE.sub("", _FRONT.sub("", text))
+    for part in _TITLE.split(words, maxsplit=1)[-1].split("\n\n"):
+        if re.match(r"\s*[\w`*\[\"]", part):
             words = " ".join(CODE_SPAN.sub(r"\1", part).split())
             return re.split(r"(?<=[.:?!]) (?=[A-Z`])", words)[0].rstrip(":")
     return ""
