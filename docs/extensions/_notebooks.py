@@ -38,6 +38,7 @@ LARGE = 150_000  # bytes; films are noise, and drawn for screens that have two p
 
 _log = logging.getLogger("mkdocs.hooks.run_code")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_ID = re.compile(r"\bsk-(?:container|estimator)-id-\d+\b")
 _FOLDER = re.compile(re.escape(tempfile.gettempdir()) + r"/(?:asfusion-cohort-|tmp)\w+/")
 
 
@@ -122,8 +123,9 @@ def _run_in(client: NotebookClient, job: Job) -> None:
         except (CellExecutionError, CellTimeoutError) as error:
             told = ESCAPES.sub("", str(error))
             raise PluginError(f"{job.name} failed:\n{told[-3000:]}") from None
+    ids: dict[str, str] = {}
     for cell in job.code:
-        cell.outputs = [_light(output) for output in cell.outputs if not _is_noise(output)]
+        cell.outputs = [_light(output, ids) for output in cell.outputs if not _is_noise(output)]
     _log.info("%s ran in %.0f s", job.name, time.perf_counter() - begun)
     _keep(job)
 
@@ -137,13 +139,18 @@ def _is_noise(output: Any) -> bool:
     return not warned
 
 
-def _light(output: Any) -> Any:
-    """Return an output with small pictures, and without the name of a folder that is gone."""
+def _light(output: Any, ids: dict[str, str]) -> Any:
+    """Return an output with small pictures, and the same words whatever ran before.
+
+    That is, without the name of a folder that is gone, and with scikit-learn's ``ids`` of elements
+    counted within the page.
+    """
     if "text" in output:
         output.text = _FOLDER.sub("", output.text)
     data = output.get("data", {})
     for kind in {"text/plain", "text/html"} & set(data):
-        data[kind] = _FOLDER.sub("", data[kind])
+        text = _FOLDER.sub("", data[kind])
+        data[kind] = _ID.sub(lambda found: ids.setdefault(found[0], f"sk-{len(ids)}"), text)
     if "image/png" in data:
         data["image/png"] = base64.b64encode(_small(base64.b64decode(data["image/png"]))).decode()
         data.pop("text/plain", None)

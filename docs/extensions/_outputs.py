@@ -33,7 +33,8 @@ class Shown:
         data = output.get("data", {})
         if "text/html" in data:
             self.html[name] = data["text/html"]
-            self._text(data.get("text/plain", ""))  # for where there is no room for HTML
+            if 'class="dataframe"' in data["text/html"]:
+                self._text(data.get("text/plain", ""))  # for where there is no room for HTML
             return f"<!-- {name} -->"
         if "image/png" in data:
             self.pictures[f"{name}.png"] = base64.b64decode(data["image/png"])
