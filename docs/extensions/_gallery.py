@@ -52,7 +52,7 @@ class Card:
 
 def card_of(uri: str, shown: Shown, summary: str) -> Card:
     """Return the card of a page that ran."""
-    text = max(shown.texts[:3], key=len, default="")
+    text = max(shown.previews[:3], key=len, default="")
     return Card(uri, shown.title, summary, _thumbnail(shown), text)
 
 

@@ -15,12 +15,13 @@ _ADDRESS = re.compile(r"<[\w.]+ (?:object )?at 0x[0-9a-f]+>")
 
 @dataclass
 class Shown:
-    """What the cells of one page show: pictures by name, and HTML that Markdown must not touch."""
+    """What the cells of one page show: text, pictures, and HTML that is not for Markdown."""
 
     title: str
     pictures: dict[str, bytes] = field(default_factory=dict)
     html: dict[str, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
+    previews: list[str] = field(default_factory=list)  # of texts and tables, as text
 
     def of(self, cell: Any, name: str) -> str:
         """Return the outputs of one cell as Markdown; ``name`` is that of its files."""
@@ -34,7 +35,7 @@ class Shown:
         if "text/html" in data:
             self.html[name] = data["text/html"]
             if 'class="dataframe"' in data["text/html"]:
-                self._text(data.get("text/plain", ""))  # for where there is no room for HTML
+                self.previews.append(data.get("text/plain", ""))
             return f"<!-- {name} -->"
         if "image/png" in data:
             self.pictures[f"{name}.png"] = base64.b64decode(data["image/png"])
@@ -46,7 +47,8 @@ class Shown:
 
     def _text(self, text: str) -> str:
         text = ESCAPES.sub("", text).rstrip()
-        if not text or _ADDRESS.search(text):  # an object that says where it lies, and no more
+        if not text or _ADDRESS.fullmatch(text):  # an object that says where it lies
             return ""
         self.texts.append(text)
+        self.previews.append(text)
         return f"```{{ .text .output }}\n{text}\n```"
