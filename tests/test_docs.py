@@ -211,10 +211,18 @@ def test_outputs_stand_below_their_blocks(tmp_path: Path, monkeypatch: pytest.Mo
     assert [cell.source for cell in job.code] == ["a = 1", "b = 2"]
     assert "Text, see other." in job.notebook.cells[0].source  # that page is not in the notebook
     assert "c = 3" in job.notebook.cells[-1].source
+    table = _notebooks.nbformat.v4.new_output("execute_result", data={"text/html": "<b>2</b>"})
     at = "<IPython.core.display at 0x7f03>"  # says nothing, and another thing each time
     for cell, said in zip(job.code, (["two\nlines", at], ["in the tab"]), strict=True):
         cell.outputs = [_stream(one) for one in said]
-    page = _pages.with_outputs(text, job, run_code.Shown("Page"))
+    job.code[1].outputs.append(table)
+    shown = run_code.Shown("Page", "a/page.md")
+    page = _pages.with_outputs(text, job, shown)
+    (place,) = shown.html
+    assert f"\n    <!-- {place} -->\n" in page
+    other = run_code.Shown("Page", "b/page.md")
+    assert _pages.with_outputs(text, job, other).count("<!--") == 1
+    assert not set(shown.html) & set(other.html)
     assert "a = 1\n```\n\n```{ .text .output }\ntwo\nlines\n```\n" in page
     assert "    b = 2\n    ```\n\n    ```{ .text .output }\n    in the tab\n    ```\n" in page
     assert "# Page\n\n[Notebook](page.ipynb)" in page
@@ -229,6 +237,7 @@ def _stream(text: str) -> Any:
     ("text", "title", "summary"),
     [
         ("# The *one*\n\nFirst `a.b` of [x](y.md). Second.\n", "The one", "First a.b of x."),
+        ("```python\n# no title\n```\n\nOnly words.\n", "", "Only words."),
         ("---\na: b\n---\n\n# Two { #two }\n\n!!! note\n    x\n\nBelow:\n", "Two", "Below"),
     ],
 )

@@ -39,7 +39,7 @@ def page_of(job: Job) -> Page:
         msg = f"{job.name}: expected a first cell '# %% [markdown]' with '# # Title'."
         raise PluginError(msg)
     script = Path(job.name)
-    shown = Shown(title.removeprefix("# "))
+    shown = Shown(title.removeprefix("# "), job.name)
     parts = [
         title,
         f"[Script]({script.name}) · [Notebook]({script.stem}.ipynb)\n{{ .downloads }}",

@@ -18,6 +18,7 @@ class Shown:
     """What the cells of one page show: text, pictures, and HTML that is not for Markdown."""
 
     title: str
+    page: str = ""  # where it stands; two pages may have one file name
     pictures: dict[str, bytes] = field(default_factory=dict)
     html: dict[str, str] = field(default_factory=dict)
     texts: list[str] = field(default_factory=list)
@@ -33,10 +34,11 @@ class Shown:
             return self._text(output.text)
         data = output.get("data", {})
         if "text/html" in data:
-            self.html[name] = data["text/html"]
+            place = f"{self.page}:{name}"
+            self.html[place] = data["text/html"]
             if 'class="dataframe"' in data["text/html"]:
                 self.previews.append(data.get("text/plain", ""))
-            return f"<!-- {name} -->"
+            return f"<!-- {place} -->"
         if "image/png" in data:
             self.pictures[f"{name}.png"] = base64.b64decode(data["image/png"])
             width = output.get("metadata", {}).get("image/png", {}).get("width")

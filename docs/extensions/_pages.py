@@ -55,18 +55,19 @@ def with_outputs(text: str, job: Job, shown: Shown) -> str:
     """Return the Markdown of a page with the outputs below its blocks, and a notebook to take."""
     name, parts, end = Path(job.name).stem, [], 0
     for number, (match, cell) in enumerate(zip(blocks(text), job.code, strict=True)):
-        parts.append(text[end : match.end()])
+        parts += [text[end : match.start()], match[0]]
         outputs = shown.of(cell, f"{name}-{number}")
         if outputs:
             parts.append("\n\n" + textwrap.indent(outputs, match["indent"]) + "\n")
         end = match.end()
     download = f"\n[Notebook]({name}.ipynb)\n{{ .downloads }}\n"
-    return _TITLE.sub(lambda title: title[0] + download, "".join(parts) + text[end:], count=1)
+    parts[0] = _TITLE.sub(lambda title: title[0] + download, parts[0], count=1)
+    return "".join(parts) + text[end:]
 
 
 def title_of(text: str) -> str:
     """Return the first heading of a page, as words."""
-    found = _TITLE.search(text)
+    found = _TITLE.search(_FENCE.sub("", text))
     return CODE_SPAN.sub(r"\1", found[1]).strip() if found else ""
 
 

@@ -59,7 +59,7 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     uri = page.file.src_uri
     if uri in _JOBS:
         job = _JOBS[uri]
-        markdown = _pages.with_outputs(markdown, job, Shown(_pages.title_of(markdown)))
+        markdown = _pages.with_outputs(markdown, job, Shown(_pages.title_of(markdown), uri))
     if "<!-- gallery -->" in markdown:
         markdown = markdown.replace("<!-- gallery -->", _gallery.gallery(_GROUPS, _CARDS))
     if "<!-- examples -->" in markdown:
@@ -92,7 +92,7 @@ def _example(job: _notebooks.Job) -> dict[str, str | bytes]:
 def _page(job: _notebooks.Job) -> dict[str, str | bytes]:
     uri = job.name.removeprefix("docs/")
     text = (_notebooks.ROOT / job.name).read_text(encoding="utf-8")
-    shown = Shown(_pages.title_of(text))
+    shown = Shown(_pages.title_of(text), uri)
     _pages.with_outputs(text, job, shown)
     _JOBS[uri] = job
     return _shown(uri, job, shown, _pages.summary_of(text))
