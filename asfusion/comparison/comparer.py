@@ -15,7 +15,6 @@ from asfusion._checks import (
     check_choice,
     check_integer,
     check_jobs,
-    check_modality_name,
     check_row_labels,
     in_words,
     quoted,
@@ -44,6 +43,7 @@ from asfusion.comparison.board import Board
 from asfusion.crossvalidation._folds import split_by_site
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import read_encoders
 from asfusion.encoders.infer import choose_encoders
 from asfusion.encoders.judged import patient_numbers
 from asfusion.estimators._base import columns_of, estimator_class
@@ -266,15 +266,8 @@ def _read_encoders(
         chosen = choice.encoders
         if verbose and not frame.is_array:
             tell(choice.describe(frame))
-    elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
-        chosen = {check_modality_name(name): encoder for name, encoder in encoders.items()}
     else:
-        msg = (
-            "encoders: expected 'auto' or a dict of name to encoder, got "
-            f"{encoders if isinstance(encoders, str) else type(encoders)!r}. "
-            "For example {'labs': asfusion.TabularEncoder(['crp', 'esr'])}."
-        )
-        raise ConfigurationError(msg)
+        chosen = read_encoders(encoders)
     if len(chosen) < 2:
         msg = (
             f"encoders: expected at least 2 modalities to fuse, got {len(chosen)}. Give parts of "

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
 
-from asfusion._checks import quoted
+from asfusion._checks import in_words, quoted
 from asfusion.exceptions import ConfigurationError
 
 _PARTS = {
@@ -83,8 +83,9 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
             raise ConfigurationError(msg)
         if parameter:
             if not hasattr(parts[name], "set_params"):
-                msg = f"{field}[{name!r}]: expected an estimator to set {parameter!r} in, got none."
-                raise ConfigurationError(msg)
+                got = in_words(parts[name])
+                msg = f"{field}[{name!r}]: expected a part to set {parameter!r} in, got {got}."
+                raise ConfigurationError(f"{msg} Set {field}__{name} to one first.")
             parts[name].set_params(**{parameter: value})
         else:
             # A dict of one's own: the caller's may stand in other estimators, too.

@@ -142,7 +142,8 @@ class _LateFusion(FusionEstimator):
         if not isinstance(self.estimators, Mapping):
             check_model(self.target_, self.estimators, "estimators", NETWORK)
             return
-        unknown = [name for name in self.estimators if name not in encoders]
+        dropped = self.encoders if isinstance(self.encoders, Mapping) else {}
+        unknown = [n for n in self.estimators if n not in encoders and n not in dropped]
         if unknown:
             msg = (
                 f"estimators: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."

@@ -193,7 +193,7 @@ def test_encoders_that_are_not_encoders(family):
     X, y = table()
     fails(family, X, y, "expected 'auto' or a non-empty dict", ConfigurationError, encoders={})
     one = TabularEncoder()
-    told = r"got TabularEncoder. For example {'labs': asfusion.Tab"
+    told = r"got a TabularEncoder. For example {'labs': asfusion.Tab"
     fails(family, X, y, told, ConfigurationError, encoders=one)
     fails(family, X, y, "expected 'auto' or a", ConfigurationError, encoders="all")
     fails(
