@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,11 @@ from sklearn.base import clone
 from asfusion._checks import check_choice, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress
+from asfusion._random import RandomState
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._base import (
     MEMORY_GB,
     FusionClassifier,
@@ -34,13 +36,16 @@ from asfusion.estimators._rows import TrainingRows, cells_present
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._streamed_early import check_streamable
 from asfusion.estimators._streams import raw_of
+from asfusion.estimators._types import CV, ClassWeight, Combine, ModalityModels, Threshold, Weights
 from asfusion.estimators.early import check_network, network_for
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 from asfusion.targets._pools import learned_dependence, majority, weighted_mean
 
-Combine = Literal["auto", "mean", "vote", "weighted", "product", "stacking"]
-_COMBINE = ("auto", "mean", "vote", "weighted", "product", "stacking")
+if TYPE_CHECKING:
+    from asfusion.estimators._joint import JointFusion
+
+_COMBINE = get_args(Combine)
 
 
 def check_combine(combine: object, target: Target) -> None:
@@ -66,17 +71,17 @@ class _LateFusion(FusionEstimator):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        estimators: Any = None,
+        encoders: Encoders = "auto",
+        estimators: ModalityModels = None,
         combine: Combine = "auto",
         *,
-        weights: Any = None,
-        cv: Any = 5,
-        network: Any = None,
+        weights: Weights = None,
+        cv: CV = 5,
+        network: JointFusion | None = None,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         self.encoders = encoders
         self.estimators = estimators
@@ -441,19 +446,19 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        estimators: Any = None,
+        encoders: Encoders = "auto",
+        estimators: ModalityModels = None,
         combine: Combine = "auto",
         *,
-        weights: Any = None,
-        cv: Any = 5,
-        network: Any = None,
-        class_weight: Any = None,
-        threshold: Any = 0.5,
+        weights: Weights = None,
+        cv: CV = 5,
+        network: JointFusion | None = None,
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         super().__init__(
             encoders,
