@@ -129,8 +129,6 @@ class JointFusion(FusionEstimator):
             params = {**params, "training": TrainingOptions()}
         return super().set_params(**params)
 
-    # -- rows without y ----------------------------------------------------------------
-
     def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
         self._unlabelled = None
         if self.pretrain is None:

@@ -89,6 +89,8 @@ def right(X: Any, y: Any) -> None:
                        combines=["mean"], estimators={"forest": Forest()}, cv=Folds())  # fmt: skip
     assert_type(board.best_single.name, str)
     af.cross_validate(af.EarlyFusionClassifier(), X, y, cv="leave-one-site-out", sites=y)
+    assert_type(af.load("model.asf", af.EarlyFusionClassifier), af.EarlyFusionClassifier)
+    assert_type(af.load("model.asf", trusted=[Own]), Any)
     check_encoder(Own(), X, unused=["final"])
     check_fusion(Sum(d_out=8), {"labs": 4, "mri": 6})
 
@@ -114,6 +116,7 @@ def wrong(X: Any, y: Any) -> None:
     af.LateFusionClassifier(weights={"labs": "much"})  # type: ignore[dict-item]
     af.AutoFusionClassifier(members=["late men"])  # type: ignore[list-item]
     af.AutoFusionClassifier(members={"mine": Forest()})  # type: ignore[dict-item]
+    af.load("model.asf", "EarlyFusionClassifier")  # type: ignore[call-overload]
     af.VisitEncoder("visits", backbone="gruu")  # type: ignore[arg-type]
     af.TextEncoder("note", tokenizer="bpee")  # type: ignore[arg-type]
     af.compare(X, y, families=["erly"])  # type: ignore[list-item]
