@@ -83,8 +83,9 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
             raise ConfigurationError(msg)
         if parameter:
             if not hasattr(parts[name], "set_params"):
+                wanted = "an encoder" if field == "encoders" else "an estimator"
                 got = in_words(parts[name])
-                msg = f"{field}[{name!r}]: expected a part to set {parameter!r} in, got {got}."
+                msg = f"{field}[{name!r}]: expected {wanted} to set {parameter!r} in, got {got}."
                 raise ConfigurationError(f"{msg} Set {field}__{name} to one first.")
             parts[name].set_params(**{parameter: value})
         else:

@@ -121,6 +121,6 @@ def test_another_word_is_refused(word: Any) -> None:
 
 def test_what_is_dropped_has_no_parameters() -> None:
     model = make("early", encoders(person="drop"))
-    words = r"encoders\['person'\]: expected a part to set 'd_out' in, got 'drop'. Set encoders__p"
+    words = r"encoders\['person'\]: expected an encoder to set 'd_out' in, got 'drop'. Set enc"
     with pytest.raises(ConfigurationError, match=words):
         model.set_params(encoders__person__d_out=4)
