@@ -72,7 +72,7 @@ class _LateFusion(FusionEstimator):
     def __init__(
         self,
         encoders: Encoders = "auto",
-        estimators: ModalityModels = None,
+        estimator: ModalityModels = None,
         combine: Combine = "auto",
         *,
         weights: Weights = None,
@@ -84,7 +84,7 @@ class _LateFusion(FusionEstimator):
         target: Target | None = None,
     ) -> None:
         self.encoders = encoders
-        self.estimators = estimators
+        self.estimator = estimator
         self.combine = combine
         self.weights = weights
         self.cv = cv
@@ -142,21 +142,19 @@ class _LateFusion(FusionEstimator):
     # -- parts -------------------------------------------------------------------------
 
     def _check_estimators(self, encoders: dict[str, Encoder]) -> None:
-        if self.estimators is None:
+        if self.estimator is None:
             return
-        if not isinstance(self.estimators, Mapping):
-            check_model(self.target_, self.estimators, "estimators", NETWORK)
+        if not isinstance(self.estimator, Mapping):
+            check_model(self.target_, self.estimator, "estimator", NETWORK)
             return
         dropped = self.encoders if isinstance(self.encoders, Mapping) else {}
-        unknown = [n for n in self.estimators if n not in encoders and n not in dropped]
+        unknown = [n for n in self.estimator if n not in encoders and n not in dropped]
         if unknown:
-            msg = (
-                f"estimators: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."
-            )
+            msg = f"estimator: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."
             raise ConfigurationError(msg)
-        given = {name: part for name, part in self.estimators.items() if part is not None}
+        given = {name: part for name, part in self.estimator.items() if part is not None}
         for name, estimator in given.items():
-            check_model(self.target_, estimator, f"estimators[{name!r}]", NETWORK)
+            check_model(self.target_, estimator, f"estimator[{name!r}]", NETWORK)
 
     def _check_streamed(self) -> None:
         target = self._target()
@@ -204,7 +202,7 @@ class _LateFusion(FusionEstimator):
 
     def _estimator_of(self, name: str, encoder: Encoder) -> Any:
         """Return what was asked for to model a modality."""
-        given = self.estimators
+        given = self.estimator
         estimator = given.get(name) if isinstance(given, Mapping) else given
         return NETWORK if estimator is None and encoder.needs_training else estimator
 
@@ -388,7 +386,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to classifier, classifier, str or None
+    estimator : dict of str to classifier, classifier, str or None
         Model of a modality by name, or one model for all of them: any scikit-learn
         classifier with `predict_proba` or the name of one, as in `EarlyFusionClassifier` (on the
         encoder's features or embedding), ``"network"`` (that of the encoder), or a
@@ -447,7 +445,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     def __init__(
         self,
         encoders: Encoders = "auto",
-        estimators: ModalityModels = None,
+        estimator: ModalityModels = None,
         combine: Combine = "auto",
         *,
         weights: Weights = None,
@@ -462,7 +460,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     ) -> None:
         super().__init__(
             encoders,
-            estimators,
+            estimator,
             combine,
             weights=weights,
             cv=cv,
@@ -485,7 +483,7 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to regressor, regressor, str or None
+    estimator : dict of str to regressor, regressor, str or None
         Model of a modality by name, or one model for all of them: any scikit-learn
         regressor or the name of one, as in `EarlyFusionRegressor`, ``"network"``, or a
         `JointFusionRegressor` (which trains the encoder's network with its settings). The others

@@ -68,9 +68,9 @@ def check_bagged(model: Any) -> None:
 
 
 def _estimators(model: Any) -> list[Any]:
+    given = model.estimator
     if model._family == "early":
-        return [model.estimator]
-    given = model.estimators
+        return [given]
     return [
         given.get(name) if isinstance(given, Mapping) else given for name in model._check_encoders()
     ]
