@@ -123,7 +123,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 
 types: $(VENV)/.dev
-	$(BIN)/mypy --strict asfusion
+	$(BIN)/mypy --strict asfusion tests/typing
 
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports

@@ -4,6 +4,7 @@ from . import clinical as clinical
 from . import corners as corners
 from . import datasets as datasets
 from . import exceptions as exceptions
+from . import extend as extend
 from . import federated as federated
 from . import foundation as foundation
 from . import fusion as fusion
@@ -15,7 +16,6 @@ from . import serving as serving
 from . import sites as sites
 from . import survival as survival
 from . import targets as targets
-from ._tokens import Tokens as Tokens
 from ._version import __version__ as __version__
 from ._versions import show_versions as show_versions
 from .baselines.regressors import BasdaiRegressor as BasdaiRegressor

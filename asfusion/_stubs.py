@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import importlib
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 _PACKAGE = Path(__file__).parent
 _FAMILY = "FusionClassifier"
@@ -43,12 +46,25 @@ def public_targets() -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def offer(room: str, file: str) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a room that shows names of others."""
+    places = {name: module for module, name in _names_of(Path(file).with_suffix(".pyi"))}
+    offered = sorted(places)
+
+    def find(name: str) -> Any:
+        if name not in places:
+            raise AttributeError(f"No {room} attribute {name}")
+        return getattr(importlib.import_module(places[name]), name)
+
+    return find, lambda: offered, offered
+
+
 def _names_of(stub: Path) -> list[tuple[str, str]]:
     """Return module and name of each line ``from .module import name as name``."""
-    room = ".".join([_PACKAGE.name, *stub.parent.relative_to(_PACKAGE).parts])
+    room = [_PACKAGE.name, *stub.parent.relative_to(_PACKAGE).parts]
     lines = ast.parse(stub.read_text("utf-8")).body
     return [
-        (f"{room}.{line.module}", alias.name)
+        (".".join([*room[: len(room) + 1 - line.level], line.module]), alias.name)
         for line in lines
         if isinstance(line, ast.ImportFrom) and line.module is not None
         for alias in line.names

@@ -137,6 +137,13 @@ class Prepared:
         What the modality's network reads; ``{"values", "mask"}`` are embedded tokens.
     present : Tensor of shape (N,), bool
         Rows that have the modality. Contents of absent rows carry no meaning.
+
+    Examples
+    --------
+    >>> import torch
+    >>> rows = Prepared({"x": torch.zeros(3, 2)}, torch.tensor([True, False, True]))
+    >>> len(rows), rows.is_embedded
+    (3, False)
     """
 
     tensors: Mapping[str, Tensor]

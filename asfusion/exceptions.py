@@ -20,6 +20,7 @@ catches, so that ``except ValueError`` keeps working::
     |-- CheckpointError(ValueError)         a training checkpoint that does not fit the run
     |-- TrainingError(RuntimeError)         training that diverged or cannot go on
     |   `-- OutOfMemoryError                a single row does not fit into memory
+    |-- ContractError(AssertionError)       an encoder or head of one's own breaks a promise
     |-- WorkerError(RuntimeError)           a process or a machine was lost, and again
     |-- UnfittedError(ValueError, AttributeError)   asked before `fit`; scikit-learn's, too
     |-- ForeignError(RuntimeError)          another package failed, its words left out
@@ -97,6 +98,10 @@ class TrainingError(AsfusionError, RuntimeError):
 
 class OutOfMemoryError(TrainingError):
     """Memory ran out although the batch was already as small as it can be."""
+
+
+class ContractError(AsfusionError, AssertionError):
+    """An encoder or a fusion head of one's own breaks a promise that others rely on."""
 
 
 class WorkerError(AsfusionError, RuntimeError):

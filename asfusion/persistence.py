@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, overload
 
-from asfusion._checks import suggestion
+from asfusion._checks import in_words, suggestion
 from asfusion._described import Described
 from asfusion._door import public
 from asfusion._stubs import public_names
@@ -17,8 +17,37 @@ from asfusion.exceptions import BundleError, ConfigurationError
 _MAX_BYTES = 8 << 30
 
 
+Model = TypeVar("Model")
+
+
+@overload
+def load(
+    path: str | Path,
+    kind: type[Model],
+    *,
+    trusted: Iterable[type] = (),
+    max_bytes: int = _MAX_BYTES,
+) -> Model: ...
+
+
+@overload
+def load(
+    path: str | Path,
+    kind: None = None,
+    *,
+    trusted: Iterable[type] = (),
+    max_bytes: int = _MAX_BYTES,
+) -> Any: ...
+
+
 @public
-def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MAX_BYTES) -> Any:
+def load(
+    path: str | Path,
+    kind: type[Any] | None = None,
+    *,
+    trusted: Iterable[type] = (),
+    max_bytes: int = _MAX_BYTES,
+) -> Any:
     """Read a model that `save` wrote.
 
     No code runs from the folder: it holds numbers, text and trees; files are checked by
@@ -29,6 +58,9 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
     ----------
     path : str or Path
         The folder.
+    kind : type, optional
+        The class that the model must be of, such as `EarlyFusionClassifier`; type checkers know
+        the model by it.
     trusted : iterable of type
         Your own encoder or fusion classes that the model uses.
     max_bytes : int
@@ -42,7 +74,8 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
     Raises
     ------
     BundleError
-        If the folder is not a saved model, was changed or cut, or names another class.
+        If the folder is not a saved model, was changed or cut, names another class, or holds a
+        model that is not of `kind`.
 
     Examples
     --------
@@ -50,16 +83,19 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
     >>> X = np.random.default_rng(0).normal(size=(20, 3))
     >>> model = af.EarlyFusionClassifier().fit(X, X[:, 0] > 0)
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     again = af.load(model.save(folder + "/model.asf"))
+    ...     again = af.load(model.save(folder + "/model.asf"), af.EarlyFusionClassifier)
     >>> bool((again.predict(X) == model.predict(X)).all())
     True
     """
+    if kind is not None and not isinstance(kind, type):
+        msg = f"kind: expected None or a class, got {in_words(kind)}."
+        raise ConfigurationError(msg)
     own = {}
-    for kind in trusted:
-        if not isinstance(kind, type):
-            msg = f"trusted: expected classes, got an object of type {type(kind).__name__}."
+    for one in trusted:
+        if not isinstance(one, type):
+            msg = f"trusted: expected classes, got an object of type {type(one).__name__}."
             raise ConfigurationError(msg)
-        own[f"{kind.__module__}:{kind.__qualname__}"] = kind
+        own[f"{one.__module__}:{one.__qualname__}"] = one
 
     def resolve(name: str) -> type:
         if isinstance(name, str) and name in own:
@@ -69,6 +105,12 @@ def load(path: str | Path, *, trusted: Iterable[type] = (), max_bytes: int = _MA
     model = load_bundle(Path(path), resolve, max_bytes=max_bytes)
     if not (isinstance(model, Bundled) and (hasattr(model, "predict") or hasattr(model, "find"))):
         raise BundleError("load: expected a saved estimator or finder, got something else.")
+    if kind is not None and not isinstance(model, kind):
+        msg = (
+            f"load: expected a saved {kind.__name__}, got a {type(model).__name__}. Pass that "
+            "class, or none."
+        )
+        raise BundleError(msg)
     return model
 
 

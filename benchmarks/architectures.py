@@ -74,7 +74,7 @@ def one_epoch(encoder: Any, X: Any, y: Any, device: str) -> tuple[float, float, 
     with torch.no_grad():
         eager = network(inputs).clean_values()
         exported = torch.export.export(network, (inputs,), strict=False).module()(inputs)
-    gap = float((af.Tokens(*exported).clean_values() - eager).abs().max())
+    gap = float((af.extend.Tokens(*exported).clean_values() - eager).abs().max())
     weights = sum(p.numel() for p in network.parameters()) / 1e6
     return weights, seconds, bool((expected == got).all()), gap
 

@@ -95,9 +95,11 @@ for epoch in range(9):
 # is tested to select, never to multiply.
 
 # %%
+single = af.extend.Tokens.single
+nobody = torch.tensor([False, False])
 tokens = {
-    "labs": af.Tokens.single(torch.randn(2, 32)),
-    "genes": af.Tokens.single(torch.full((2, 32), torch.nan), present=torch.tensor([False, False])),
+    "labs": single(torch.randn(2, 32)),
+    "genes": single(torch.full((2, 32), torch.nan), present=nobody),
 }
 head = af.fusion.CrossAttention(d_out=8).build({"labs": 32, "genes": 32}).eval()
 print(head(tokens).isfinite().all().item())

@@ -506,7 +506,7 @@ def test_unusable_sites_are_refused(options, error, message):
         ({"seeds": [0.5]}, "seeds: expected an integer"),
         ({"n_bootstrap": 0}, "n_bootstrap: expected an integer of at least 1"),
         ({"confidence": 2}, "confidence: expected a number"),
-        ({"encoders": {"labs": LogisticRegression()}}, "encoders: expected 'auto' or a dict"),
+        ({"encoders": {"labs": LogisticRegression()}}, r"encoders\['labs'\]: expected an encoder"),
         (
             {"encoders": "best"},
             "encoders: expected 'auto' or a dict of name to encoder, got 'best'",

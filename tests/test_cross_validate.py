@@ -778,7 +778,7 @@ def _fitted_before():
     forest = RandomForestClassifier(5, random_state=0).fit(X, y)
     sigmoid = af.RecalibratedClassifier(forest, "sigmoid", prefit=True)
     frozen = FrozenEstimator(forest)
-    late = {"estimators": {"labs": frozen}}
+    late = {"estimator": {"labs": frozen}}
     return [
         (sigmoid, "prefit=True.*Pass prefit=False"),
         (af.ConformalClassifier(forest, prefit=True), "prefit=True"),

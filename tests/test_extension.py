@@ -109,8 +109,8 @@ class WideLinear(Backbone):
         self.d_out = d_hidden
         self.layer = nn.Linear(n_features, d_hidden, dtype=torch.float64)
 
-    def forward(self, inputs: Any) -> af.Tokens:
-        return af.Tokens.single(self.layer(inputs["x"].to(self.layer.weight.dtype)))
+    def forward(self, inputs: Any) -> af.extend.Tokens:
+        return af.extend.Tokens.single(self.layer(inputs["x"].to(self.layer.weight.dtype)))
 
 
 class Patches(nn.Module):

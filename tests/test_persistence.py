@@ -279,6 +279,15 @@ FOREIGN = [
 ]  # fmt: skip
 
 
+def test_a_model_of_another_class_than_asked_for(saved: Path) -> None:
+    assert type(load(saved, JointFusionClassifier)) is JointFusionClassifier
+    words = "load: expected a saved EarlyFusionClassifier, got a JointFusionClassifier"
+    with pytest.raises(BundleError, match=words):
+        load(saved, asfusion.EarlyFusionClassifier)
+    with pytest.raises(ConfigurationError, match="kind: expected None or a class, got 'Joint"):
+        load(saved, "JointFusionClassifier")  # type: ignore[call-overload]
+
+
 @pytest.mark.parametrize("name", FOREIGN, ids=str)
 def test_class_that_is_not_on_the_list(name: Any, saved: Path, tmp_path: Path) -> None:
     path = forge(saved, tmp_path / "x.asf", lambda state: state | {"class": name})

@@ -28,6 +28,7 @@ ROOMS = (
     "clinical",
     "corners",
     "datasets",
+    "extend",
     "federated",
     "fusion",
     "genomics",
@@ -48,7 +49,8 @@ def stub_names(package: str) -> dict[str, str]:
     names = {}
     for node in tree.body:
         if isinstance(node, ast.ImportFrom):
-            module = f"{package}.{node.module}" if node.module else package
+            above = ".".join(package.split(".")[: package.count(".") + 2 - node.level])
+            module = f"{above}.{node.module}" if node.module else package
             names.update({alias.asname or alias.name: module for alias in node.names})
     return names
 

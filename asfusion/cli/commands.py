@@ -45,8 +45,7 @@ if TYPE_CHECKING:
 _FAMILIES = fusion_families()
 _COMBINES = ("auto", "mean", "weighted", "product", "vote", "stacking")
 _ESTIMATORS = ("logistic", "forest", "adaboost", "xgboost")
-# Families that take an estimator, and by which parameter.
-_TAKES_ESTIMATOR = {"early": "estimator", "late": "estimators"}
+_TAKES_ESTIMATOR = ("early", "late")
 _KEEP = ("auto", "joint")  # families whose fits are long enough to be gone on with
 _STOPPED = 130  # what shells give to what Ctrl-C ends
 _OF_FILES = (
@@ -269,8 +268,7 @@ def _make_model(options: argparse.Namespace, rows: Rows) -> Any:
             known = " or ".join(map(repr, _TAKES_ESTIMATOR))
             msg = f"--estimator: expected the family {known} beside it, got {family!r}."
             raise ConfigurationError(msg)
-        name = _TAKES_ESTIMATOR[family]
-        choices[name] = _make_estimator(options.estimator, rows.target)
+        choices["estimator"] = _make_estimator(options.estimator, rows.target)
     return estimator_class(family, rows.target)(**choices)
 
 

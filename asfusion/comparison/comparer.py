@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,6 @@ from asfusion._checks import (
     check_choice,
     check_integer,
     check_jobs,
-    check_modality_name,
     check_row_labels,
     in_words,
     quoted,
@@ -44,10 +43,12 @@ from asfusion.comparison.board import Board
 from asfusion.crossvalidation._folds import split_by_site
 from asfusion.crossvalidation._runs import check_unfitted
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import Encoders, read_encoders
 from asfusion.encoders.infer import choose_encoders
 from asfusion.encoders.judged import patient_numbers
 from asfusion.estimators._base import columns_of, estimator_class
 from asfusion.estimators._rows import cells_present
+from asfusion.estimators._types import CV, Combine, Family, Head, Model
 from asfusion.estimators.late import check_combine
 from asfusion.evaluation._inputs import check_confidence, read_groups, single_column
 from asfusion.evaluation._judge import unanswered
@@ -57,6 +58,9 @@ from asfusion.targets._base import Target
 from asfusion.targets._guess import read_target
 
 Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from asfusion.estimators._joint import JointFusion
+
 Folds = dict[int, list[Split]]
 
 Task: TypeAlias = Literal[
@@ -71,23 +75,27 @@ Task: TypeAlias = Literal[
 ]
 
 _FAMILIES = fusion_families()
-_USUAL = ("early", "joint", "late")  # automatic fusion costs as much as all of them
+_USUAL: tuple[Family, ...] = (
+    "early",
+    "joint",
+    "late",
+)  # auto costs as much as all of them
 
 
 @public
 def compare(
     X: Any,
     y: Any,
-    encoders: Any = "auto",
+    encoders: Encoders = "auto",
     *,
     groups: Any = None,
-    cv: Any = 5,
+    cv: CV | Literal["leave-one-site-out"] = 5,
     sites: Any = None,
-    families: Sequence[str] = _USUAL,
-    fusions: Sequence[Any] = ("concat",),
-    combines: Sequence[str] = ("mean",),
-    estimators: Mapping[str, Any] | None = None,
-    network: Any = None,
+    families: Sequence[Family] = _USUAL,
+    fusions: Sequence[Head] = ("concat",),
+    combines: Sequence[Combine] = ("mean",),
+    estimators: Mapping[str, Model] | None = None,
+    network: JointFusion | None = None,
     task: Task | Target = "auto",
     seeds: Sequence[int] = (0,),
     n_bootstrap: int = 1000,
@@ -266,15 +274,8 @@ def _read_encoders(
         chosen = choice.encoders
         if verbose and not frame.is_array:
             tell(choice.describe(frame))
-    elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
-        chosen = {check_modality_name(name): encoder for name, encoder in encoders.items()}
     else:
-        msg = (
-            "encoders: expected 'auto' or a dict of name to encoder, got "
-            f"{encoders if isinstance(encoders, str) else type(encoders)!r}. "
-            "For example {'labs': asfusion.TabularEncoder(['crp', 'esr'])}."
-        )
-        raise ConfigurationError(msg)
+        chosen = read_encoders(encoders)
     if len(chosen) < 2:
         msg = (
             f"encoders: expected at least 2 modalities to fuse, got {len(chosen)}. Give parts of "

@@ -22,6 +22,7 @@ from asfusion.crossvalidation._runs import FoldRows, check_unfitted, run_folds, 
 from asfusion.crossvalidation.result import CrossValidation
 from asfusion.duplicates.finder import find_duplicates
 from asfusion.duplicates.found import Duplicates
+from asfusion.estimators._types import CV
 from asfusion.evaluation._inputs import (
     Judged,
     check_confidence,
@@ -49,7 +50,7 @@ def cross_validate(
     y: Any,
     *,
     groups: Any = None,
-    cv: Any = 5,
+    cv: CV | Literal["leave-one-site-out"] = 5,
     repeats: int = 1,
     sites: Any = None,
     duplicates: Literal["raise", "warn", "ignore", "join"] = "warn",

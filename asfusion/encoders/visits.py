@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, get_args
 
@@ -450,7 +450,7 @@ class VisitEncoder(FeatureEncoder):
         return tuple(names)
 
 
-def _backbone_class(name: VisitNetwork) -> type[Backbone]:
+def _backbone_class(name: VisitNetwork) -> Callable[..., Backbone]:
     from asfusion.nn import visits
 
     found: dict[str, type[Backbone]] = {

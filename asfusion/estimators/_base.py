@@ -18,7 +18,7 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._arrays import read_weights
-from asfusion._checks import check_modality_name, check_row_labels
+from asfusion._checks import check_row_labels
 from asfusion._door import learns, public
 from asfusion._frames import Frame, is_lazy
 from asfusion._launch import together
@@ -32,6 +32,7 @@ from asfusion.bundle._probe import Probed
 from asfusion.bundle.objects import Bundled, save_bundle
 from asfusion.clinical.provenance import check_circularity
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import read_encoders
 from asfusion.estimators._params import PartsMixin
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._rows import (
@@ -62,8 +63,6 @@ from asfusion.targets.numbers import Numbers
 
 MEMORY_GB = 2.0  # where rows are read in pieces
 _FOLDS = 5  # of the predictions by which a threshold is chosen
-
-Encoders = Mapping[str, Encoder]
 
 _CLASSES: dict[tuple[str, str], type[FusionEstimator]] = {}
 
@@ -358,23 +357,8 @@ class FusionEstimator(FusionDrawn, InPieces, Probed, Bundled, PartsMixin):
     # -- encoders ----------------------------------------------------------------------
 
     def _check_encoders(self) -> dict[str, Encoder]:
-        if not isinstance(self.encoders, Mapping) or not self.encoders:
-            is_text = isinstance(self.encoders, str)
-            got = repr(self.encoders) if is_text else type(self.encoders).__name__
-            msg = (
-                f"encoders: expected 'auto' or a non-empty dict of name to encoder, got {got}. "
-                "For example {'labs': asfusion.TabularEncoder(['crp', 'esr'])}."
-            )
-            raise ConfigurationError(msg)
-        for name, encoder in self.encoders.items():
-            check_modality_name(name)
-            if not isinstance(encoder, Encoder):
-                msg = (
-                    f"encoders[{name!r}]: expected an encoder such as asfusion.TabularEncoder, "
-                    f"got {type(encoder).__name__}."
-                )
-                raise ConfigurationError(msg)
-        return dict(self.encoders)
+        """Return the encoders that were given, without those that are left out."""
+        return read_encoders(self.encoders)
 
     def _described(self, rows: TrainingRows) -> dict[str, Encoder]:
         """Return unfitted encoders of one's own: copies of those given, or inferred ones."""
@@ -397,10 +381,10 @@ class FusionEstimator(FusionDrawn, InPieces, Probed, Bundled, PartsMixin):
             raise InputError(msg)
         return fitted
 
-    def _chosen_encoders(self) -> Encoders:
+    def _chosen_encoders(self) -> Mapping[str, Encoder]:
         """Return encoders by which a part of the rows is read as all of them were."""
         if isinstance(self.encoders, Mapping):
-            return self.encoders
+            return self._check_encoders()
         return {name: clone(encoder) for name, encoder in self._modality_encoders().items()}
 
     def _infer_encoders(self, rows: TrainingRows) -> dict[str, Encoder]:

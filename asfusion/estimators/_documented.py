@@ -16,7 +16,7 @@ Class = TypeVar("Class", bound=type[Any])
 _SHARED: Final = """
 encoders : "auto" or dict of str to Encoder
     One description per modality; ``"auto"`` infers them from the columns and says
-    what it chose.
+    what it chose. ``"drop"`` in place of one leaves the modality out, in a search, too.
 scale : {"auto", "blocks", "columns", "none"}
     How features are scaled for the estimator: each modality to the same total variance,
     however many features it has (block scaling), so that a wide embedding does not drown a

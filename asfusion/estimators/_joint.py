@@ -16,18 +16,20 @@ from sklearn.utils.validation import check_is_fitted
 from asfusion._checks import check_choice, check_integer, in_words
 from asfusion._door import public
 from asfusion._frames import Frame
-from asfusion._random import torch_seed
+from asfusion._random import RandomState, torch_seed
 from asfusion._splits import Split
 from asfusion._tokens import Prepared, Tokens
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
 from asfusion.encoders._cache import stack_embeddings
 from asfusion.encoders._embedding import embed_prepared
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._base import MEMORY_GB, FusionEstimator
 from asfusion.estimators._parts import Content, Parts
 from asfusion.estimators._private import check_private, is_private, learn_privately
 from asfusion.estimators._rows import TrainingRows, check_some
 from asfusion.estimators._splits import hold_out
+from asfusion.estimators._types import Head
 from asfusion.estimators._unlabelled import Unlabelled, divide
 from asfusion.estimators.views.joint import JointDrawn
 from asfusion.exceptions import ConfigurationError, InputError
@@ -36,6 +38,7 @@ from asfusion.fusion._resolve import resolve_head
 from asfusion.nn._asked import precision_asked
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
+from asfusion.targets._base import Target
 from asfusion.training.apart import LossWeights
 from asfusion.training.blending import gradient_blend
 from asfusion.training.contrastive import pretrain
@@ -73,8 +76,8 @@ class JointFusion(JointDrawn, FusionEstimator):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        fusion: str | Fusion = "concat",
+        encoders: Encoders = "auto",
+        fusion: Head = "concat",
         *,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
@@ -88,8 +91,8 @@ class JointFusion(JointDrawn, FusionEstimator):
         checkpoint: str | Path | None = None,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         self.encoders = encoders
         self.fusion = fusion
@@ -126,8 +129,6 @@ class JointFusion(JointDrawn, FusionEstimator):
         if asked and params.get("training", self.training) is None:
             params = {**params, "training": TrainingOptions()}
         return super().set_params(**params)
-
-    # -- rows without y ----------------------------------------------------------------
 
     def _read_training(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> TrainingRows:
         self._unlabelled = None

@@ -6,12 +6,11 @@ from typing import Any, ClassVar, Self
 
 from sklearn.base import BaseEstimator, clone
 
-from asfusion._checks import quoted
+from asfusion._checks import in_words, quoted
 from asfusion.exceptions import ConfigurationError
 
 _PARTS = {
     "encoders": ("a dict of encoders", ", such as asfusion.infer_encoders(X)"),
-    "estimators": ("a dict of estimators", ", a model for each modality"),
     "members": (
         "a dict of fusion estimators",
         ", such as {'mine': asfusion.EarlyFusionClassifier()}",
@@ -29,7 +28,7 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
     not carry what a part has learned.
     """
 
-    _part_fields: ClassVar[tuple[str, ...]] = ("encoders", "estimators")
+    _part_fields: ClassVar[tuple[str, ...]] = ("encoders", "estimator")
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, with those of parts under ``field__name__parameter``."""
@@ -52,7 +51,7 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
             If a part is named that is not there, or that has no parameters.
         """
         self._check_nested(params)
-        fields = self._part_dicts()
+        fields = [f for f in self._part_fields if isinstance(self._part_of(f, params), dict)]
         plain = {k: v for k, v in params.items() if k.partition("__")[0] not in fields}
         nested = {k: v for k, v in params.items() if k not in plain}
         whole = {k: v for k, v in nested.items() if "__" not in k}
@@ -66,13 +65,17 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
         """Raise where a parameter is set of a name, such as ``"auto"``, or of None."""
         for key in params:
             field, nested, _ = key.partition("__")
-            part = params.get(field, getattr(self, field, self))
+            part = self._part_of(field, params)
             if not nested or isinstance(part, dict) or hasattr(part, "set_params"):
                 continue
             wanted, example = _PARTS.get(field, ("an estimator", ""))
             got = repr(part) if part is None or isinstance(part, str) else type(part).__name__
             msg = f"{field}: expected {wanted} to set {key!r} in, got {got}. "
             raise ConfigurationError(f"{msg}Pass one{example}.")
+
+    def _part_of(self, field: str, params: dict[str, Any]) -> Any:
+        """Return what a field will be; what is none of ours is scikit-learn's to refuse."""
+        return params.get(field, getattr(self, field, self))
 
     def _set_part(self, key: str, value: Any) -> None:
         field, _, rest = key.partition("__")
@@ -83,8 +86,10 @@ class PartsMixin(BaseEstimator):  # type: ignore[misc]
             raise ConfigurationError(msg)
         if parameter:
             if not hasattr(parts[name], "set_params"):
-                msg = f"{field}[{name!r}]: expected an estimator to set {parameter!r} in, got none."
-                raise ConfigurationError(msg)
+                wanted = "an encoder" if field == "encoders" else "an estimator"
+                got = in_words(parts[name])
+                msg = f"{field}[{name!r}]: expected {wanted} to set {parameter!r} in, got {got}."
+                raise ConfigurationError(f"{msg} Set {field}__{name} to one first.")
             parts[name].set_params(**{parameter: value})
         else:
             # A dict of one's own: the caller's may stand in other estimators, too.

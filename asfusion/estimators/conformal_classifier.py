@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from asfusion._checks import check_choice
 from asfusion._door import learns, public
+from asfusion._random import RandomState
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._scored import ScoredClassifier
@@ -96,7 +97,7 @@ class ConformalClassifier(ScoredClassifier, ConformalWrapper):
         per_class: bool = False,
         calibration_fraction: float = 0.25,
         prefit: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.coverage = coverage

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from asfusion._door import learns, public
+from asfusion._random import RandomState
 from asfusion.estimators._conformal import Cells, calibrate, check_coverage, quantiles_of
 from asfusion.estimators._conformal_wrapper import ConformalWrapper
 from asfusion.estimators._scored import ScoredRegressor
@@ -73,7 +74,7 @@ class ConformalRegressor(ScoredRegressor, ConformalWrapper):
         by: str | int | None = None,
         calibration_fraction: float = 0.25,
         prefit: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.coverage = coverage

@@ -15,9 +15,10 @@ from asfusion._checks import check_choice
 from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion._later import torch
-from asfusion._random import torch_seed
+from asfusion._random import RandomState, torch_seed
 from asfusion._tokens import Prepared
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._assembled import Assembled, are_many
 from asfusion.estimators._base import (
     MEMORY_GB,
@@ -40,6 +41,7 @@ from asfusion.estimators._streamed_early import (
     fit_streamed,
     fits_in_passes,
 )
+from asfusion.estimators._types import ClassWeight, LastModel, Threshold
 from asfusion.estimators.views.early import EarlyDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.nn._asked import precision_asked
@@ -62,15 +64,15 @@ class _EarlyFusion(EarlyDrawn, Filling, FusionEstimator):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        estimator: Any = None,
+        encoders: Encoders = "auto",
+        estimator: LastModel = None,
         *,
         scale: Scale = "auto",
-        network: Any = None,
+        network: JointFusion | None = None,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         self.encoders = encoders
         self.estimator = estimator
@@ -383,17 +385,17 @@ class EarlyFusionClassifier(FusionClassifier, _EarlyFusion):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        estimator: Any = None,
+        encoders: Encoders = "auto",
+        estimator: LastModel = None,
         *,
         scale: Scale = "auto",
-        network: Any = None,
-        class_weight: Any = None,
-        threshold: Any = 0.5,
+        network: JointFusion | None = None,
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         super().__init__(
             encoders,

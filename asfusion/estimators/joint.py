@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from asfusion._random import RandomState
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._base import MEMORY_GB, FusionClassifier, FusionRegressor
 from asfusion.estimators._documented import documented
 from asfusion.estimators._joint import JointFusion
-from asfusion.fusion._base import Fusion
+from asfusion.estimators._types import ClassWeight, Head, Threshold
+from asfusion.targets._base import Target
 from asfusion.training.options import TrainingOptions
 from asfusion.training.settings import ClassLoss
 
@@ -79,8 +82,8 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        fusion: str | Fusion = "concat",
+        encoders: Encoders = "auto",
+        fusion: Head = "concat",
         *,
         max_epochs: int | Literal["auto"] = "auto",
         batch_size: int | Literal["auto"] = "auto",
@@ -94,12 +97,12 @@ class JointFusionClassifier(FusionClassifier, JointFusion):
         checkpoint: str | Path | None = None,
         loss: ClassLoss = "cross_entropy",
         label_smoothing: float | Literal["auto"] = "auto",
-        class_weight: Any = None,
-        threshold: Any = 0.5,
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         super().__init__(
             encoders,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,11 @@ from sklearn.base import clone
 from asfusion._checks import check_choice, quoted
 from asfusion._frames import Frame
 from asfusion._progress import progress
+from asfusion._random import RandomState
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._base import (
     MEMORY_GB,
     FusionClassifier,
@@ -34,14 +36,17 @@ from asfusion.estimators._rows import TrainingRows, cells_present
 from asfusion.estimators._splits import inner_splits
 from asfusion.estimators._streamed_early import check_streamable
 from asfusion.estimators._streams import raw_of
+from asfusion.estimators._types import CV, ClassWeight, Combine, ModalityModels, Threshold, Weights
 from asfusion.estimators.early import check_network, network_for
 from asfusion.estimators.views.late import LateDrawn
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.targets._base import Target
 from asfusion.targets._pools import learned_dependence, majority, weighted_mean
 
-Combine = Literal["auto", "mean", "vote", "weighted", "product", "stacking"]
-_COMBINE = ("auto", "mean", "vote", "weighted", "product", "stacking")
+if TYPE_CHECKING:
+    from asfusion.estimators._joint import JointFusion
+
+_COMBINE = get_args(Combine)
 
 
 def check_combine(combine: object, target: Target) -> None:
@@ -67,20 +72,20 @@ class _LateFusion(LateDrawn, FusionEstimator):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        estimators: Any = None,
+        encoders: Encoders = "auto",
+        estimator: ModalityModels = None,
         combine: Combine = "auto",
         *,
-        weights: Any = None,
-        cv: Any = 5,
-        network: Any = None,
+        weights: Weights = None,
+        cv: CV = 5,
+        network: JointFusion | None = None,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         self.encoders = encoders
-        self.estimators = estimators
+        self.estimator = estimator
         self.combine = combine
         self.weights = weights
         self.cv = cv
@@ -138,20 +143,19 @@ class _LateFusion(LateDrawn, FusionEstimator):
     # -- parts -------------------------------------------------------------------------
 
     def _check_estimators(self, encoders: dict[str, Encoder]) -> None:
-        if self.estimators is None:
+        if self.estimator is None:
             return
-        if not isinstance(self.estimators, Mapping):
-            check_model(self.target_, self.estimators, "estimators", NETWORK)
+        if not isinstance(self.estimator, Mapping):
+            check_model(self.target_, self.estimator, "estimator", NETWORK)
             return
-        unknown = [name for name in self.estimators if name not in encoders]
+        dropped = self.encoders if isinstance(self.encoders, Mapping) else {}
+        unknown = [n for n in self.estimator if n not in encoders and n not in dropped]
         if unknown:
-            msg = (
-                f"estimators: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."
-            )
+            msg = f"estimator: expected modalities among {quoted(encoders)}, got {quoted(unknown)}."
             raise ConfigurationError(msg)
-        given = {name: part for name, part in self.estimators.items() if part is not None}
+        given = {name: part for name, part in self.estimator.items() if part is not None}
         for name, estimator in given.items():
-            check_model(self.target_, estimator, f"estimators[{name!r}]", NETWORK)
+            check_model(self.target_, estimator, f"estimator[{name!r}]", NETWORK)
 
     def _check_streamed(self) -> None:
         target = self._target()
@@ -199,7 +203,7 @@ class _LateFusion(LateDrawn, FusionEstimator):
 
     def _estimator_of(self, name: str, encoder: Encoder) -> Any:
         """Return what was asked for to model a modality."""
-        given = self.estimators
+        given = self.estimator
         estimator = given.get(name) if isinstance(given, Mapping) else given
         return NETWORK if estimator is None and encoder.needs_training else estimator
 
@@ -383,7 +387,7 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to classifier, classifier, str or None
+    estimator : dict of str to classifier, classifier, str or None
         Model of a modality by name, or one model for all of them: any scikit-learn
         classifier with `predict_proba` or the name of one, as in `EarlyFusionClassifier` (on the
         encoder's features or embedding), ``"network"`` (that of the encoder), or a
@@ -441,23 +445,23 @@ class LateFusionClassifier(FusionClassifier, _LateFusion):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        estimators: Any = None,
+        encoders: Encoders = "auto",
+        estimator: ModalityModels = None,
         combine: Combine = "auto",
         *,
-        weights: Any = None,
-        cv: Any = 5,
-        network: Any = None,
-        class_weight: Any = None,
-        threshold: Any = 0.5,
+        weights: Weights = None,
+        cv: CV = 5,
+        network: JointFusion | None = None,
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
         memory_gb: float = MEMORY_GB,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         super().__init__(
             encoders,
-            estimators,
+            estimator,
             combine,
             weights=weights,
             cv=cv,
@@ -480,7 +484,7 @@ class LateFusionRegressor(FusionRegressor, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to regressor, regressor, str or None
+    estimator : dict of str to regressor, regressor, str or None
         Model of a modality by name, or one model for all of them: any scikit-learn
         regressor or the name of one, as in `EarlyFusionRegressor`, ``"network"``, or a
         `JointFusionRegressor` (which trains the encoder's network with its settings). The others

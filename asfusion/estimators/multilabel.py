@@ -117,7 +117,7 @@ class LateFusionMultilabel(FusionMultilabel, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to classifier, classifier, str or None
+    estimator : dict of str to classifier, classifier, str or None
         Model of a modality by name, or one model for all of them, as in `EarlyFusionMultilabel`,
         or ``"network"``. The others get the ``"linear"`` one, or the network of their encoder
         where that has to learn.

@@ -13,7 +13,7 @@ from asfusion._arrays import read_weights
 from asfusion._checks import check_choice, check_integer, check_number
 from asfusion._door import learns, public
 from asfusion._progress import told_once
-from asfusion._random import draw_seed
+from asfusion._random import RandomState, draw_seed
 from asfusion._splits import check_learnable, patient_folds, put_together
 from asfusion.estimators import _recalibration as maps
 from asfusion.estimators._rows import read_groups
@@ -95,7 +95,7 @@ class RecalibratedClassifier(ScoredClassifier, Wrapper):
         prevalence: Any = None,
         cv: int = 5,
         prefit: bool = False,
-        random_state: Any = None,
+        random_state: RandomState = None,
     ) -> None:
         self.estimator = estimator
         self.method = method

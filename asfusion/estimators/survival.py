@@ -200,7 +200,7 @@ class LateFusionSurvival(FusionSurvival, _LateFusion):
     Parameters
     ----------
     encoders
-    estimators : dict of str to survival model, survival model, str or None
+    estimator : dict of str to survival model, survival model, str or None
         Model of a modality by name, or one model for all of them, as in
         `EarlyFusionSurvival`, a `JointFusionSurvival`, or ``"network"``. The others get the
         ``"linear"`` one, or the network of their encoder where that has to learn.

@@ -52,7 +52,7 @@ def is_bagged(model: Any) -> bool:
 def check_bagged(model: Any) -> None:
     """Raise unless all that a model learns can be sent without a row."""
     target = model._target()
-    for name, encoder in model.encoders.items():
+    for name, encoder in model._check_encoders().items():
         if encoder.needs_training:
             msg = (
                 f"Modality {name!r}: expected an encoder that does not learn, got one with a "
@@ -68,10 +68,12 @@ def check_bagged(model: Any) -> None:
 
 
 def _estimators(model: Any) -> list[Any]:
+    given = model.estimator
     if model._family == "early":
-        return [model.estimator]
-    given = model.estimators
-    return [given.get(name) if isinstance(given, Mapping) else given for name in model.encoders]
+        return [given]
+    return [
+        given.get(name) if isinstance(given, Mapping) else given for name in model._check_encoders()
+    ]
 
 
 def _check_estimator(target: Target, given: Any) -> None:

@@ -45,7 +45,7 @@ def describe_model(model: Any) -> str:
     """Return a digest of what a model is; what a site decides, such as a folder, is left out."""
     check_model(model)
     bare = clone(model).set_params(verbose=0, random_state=None)
-    return digest_of(bare.set_params(encoders=dict(sorted(bare.encoders.items()))))
+    return digest_of(bare.set_params(encoders=dict(sorted(bare._check_encoders().items()))))
 
 
 def check_model(model: Any) -> None:

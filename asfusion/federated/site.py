@@ -139,7 +139,7 @@ class Site:
             Sums of `min_count` rows or more.
         """
         told = {}
-        for name, encoder in self.model.encoders.items():
+        for name, encoder in self.model._check_encoders().items():
             there = self._frame.present(columns_of(encoder, self._frame)).sum()
             told[name] = (
                 clone(encoder)._tell(self._frame, self.min_count)
@@ -330,7 +330,7 @@ class Site:
     def _complete(self, frame: Frame) -> Frame:
         """Return rows with columns of missing cells for modalities that this site lacks."""
         wanted: dict[str, None] = {}
-        for encoder in self.model.encoders.values():
+        for encoder in self.model._check_encoders().values():
             wanted |= dict.fromkeys(encoder._columns_among(frame.columns))
         absent = [name for name in wanted if name not in frame.columns]
         return frame.with_numbers({name: np.full(len(frame), np.nan) for name in absent})

@@ -60,7 +60,8 @@ class AdaptationGate(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.AdaptationGate(d_out=8, main="note").build({"labs": 4, "note": 16})
     >>> labs, note = torch.zeros(2, 4), torch.zeros(2, 16)
     >>> head({"labs": Tokens.single(labs), "note": Tokens.single(note)}).shape

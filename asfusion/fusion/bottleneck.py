@@ -62,7 +62,8 @@ class Bottleneck(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.Bottleneck(d_out=8, n_heads=2).build({"labs": 4})
     >>> head({"labs": Tokens.single(torch.zeros(2, 4))}).shape
     torch.Size([2, 8])

@@ -33,7 +33,8 @@ class Concat(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.Concat(d_out=8).build({"labs": 4})
     >>> head({"labs": Tokens.single(torch.zeros(2, 4))}).shape
     torch.Size([2, 8])

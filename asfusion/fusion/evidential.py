@@ -89,7 +89,8 @@ class Evidential(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.Evidential(d_out=3).build({"labs": 4}).eval()
     >>> nothing = Tokens.single(torch.zeros(2, 4), present=torch.zeros(2, dtype=torch.bool))
     >>> head.uncertainty({"labs": nothing}).tolist()

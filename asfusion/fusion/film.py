@@ -59,7 +59,8 @@ class FiLM(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.FiLM(d_out=8, by="labs").build({"labs": 4, "mri": 6})
     >>> labs, mri = Tokens.single(torch.zeros(2, 4)), Tokens.single(torch.zeros(2, 6))
     >>> head({"labs": labs, "mri": mri}).shape

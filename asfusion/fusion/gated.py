@@ -46,7 +46,8 @@ class Gated(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.Gated(d_out=8).build({"labs": 4})
     >>> head({"labs": Tokens.single(torch.zeros(2, 4))}).shape
     torch.Size([2, 8])

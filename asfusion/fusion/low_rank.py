@@ -51,7 +51,8 @@ class LowRank(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.LowRank(d_out=8, rank=2).build({"labs": 4})
     >>> head({"labs": Tokens.single(torch.zeros(2, 4))}).shape
     torch.Size([2, 8])

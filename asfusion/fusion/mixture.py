@@ -69,7 +69,8 @@ class MixtureOfExperts(Fusion):
     Examples
     --------
     >>> import torch
-    >>> from asfusion import Tokens, fusion
+    >>> from asfusion import fusion
+    >>> from asfusion.extend import Tokens
     >>> head = fusion.MixtureOfExperts(d_out=8).build({"labs": 4, "mri": 16})
     >>> labs, mri = torch.zeros(2, 4), torch.zeros(2, 16)
     >>> head({"labs": Tokens.single(labs), "mri": Tokens.single(mri)}).shape

@@ -36,9 +36,24 @@ class Backbone(nn.Module):
 
     A subclass sets `d_out` in its constructor and writes `forward`; one that can be
     fine-tuned in part returns its last block from `last_block`.
+
+    Examples
+    --------
+    >>> from asfusion.extend import Backbone, Tokens
+    >>> class Doubling(Backbone):
+    ...     def __init__(self, n_features):
+    ...         super().__init__()
+    ...         self.d_out = n_features
+    ...     def forward(self, inputs):
+    ...         return Tokens.single(2 * inputs["x"])
+    >>> Doubling(3)({"x": torch.ones(2, 3)}).values.shape
+    torch.Size([2, 1, 3])
     """
 
     d_out: int
+
+    def __init__(self) -> None:
+        super().__init__()
 
     @abstractmethod
     def forward(self, inputs: Inputs) -> Tokens:
@@ -127,6 +142,13 @@ class EncoderNetwork(nn.Module):
     -----
     - Input: tensors of B rows, or `Tokens` (B, T, backbone.d_out) embedded before.
     - Output: `Tokens` (B, T, d_out).
+
+    Examples
+    --------
+    >>> from asfusion.extend import EncoderNetwork, MLPBackbone
+    >>> network = EncoderNetwork(MLPBackbone(3, d_hidden=8), d_out=4)
+    >>> network({"x": torch.zeros(2, 3)}).values.shape
+    torch.Size([2, 1, 4])
     """
 
     def __init__(

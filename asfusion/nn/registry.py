@@ -48,7 +48,7 @@ def register_backbone(kind: Kind, name: str, make: Callable[..., Any]) -> None:
     Examples
     --------
     >>> from asfusion.nn.image import CompactCNN
-    >>> from asfusion.nn.registry import register_backbone
+    >>> from asfusion.extend import register_backbone
     >>> register_backbone("image", "tiny", lambda channels: CompactCNN(channels, (8, 16)))
     """
     table = _KNOWN[check_choice(kind, "kind", list(_KNOWN))]

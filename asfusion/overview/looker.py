@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from asfusion._checks import check_row_labels, in_words
+from asfusion._checks import check_row_labels
 from asfusion._door import public
 from asfusion._frames import Frame
 from asfusion.duplicates.finder import find_among
 from asfusion.duplicates.found import Duplicates
-from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import read_encoders
 from asfusion.encoders.infer import Role, column_roles, encoders_of
 from asfusion.encoders.judged import find_suspects, patient_numbers
 from asfusion.evaluation._small_cells import FEWEST
-from asfusion.exceptions import ConfigurationError, InputError
+from asfusion.exceptions import InputError
 from asfusion.overview._classes import Parts, compare_classes
 from asfusion.overview._columns import ColumnFacts, describe_column
 from asfusion.overview._modalities import find_subsets
@@ -191,12 +191,8 @@ def _modalities(
     """Return the columns of each modality; those that are kept by their roles, for ``"auto"``."""
     if isinstance(encoders, str) and encoders == "auto":
         chosen = encoders_of(kept, frame)
-    elif isinstance(encoders, Mapping) and all(isinstance(e, Encoder) for e in encoders.values()):
-        chosen = dict(encoders)
     else:
-        got = in_words(encoders)
-        msg = f"encoders: expected 'auto' or a dict of name to encoder, got {got}."
-        raise ConfigurationError(msg)
+        chosen = read_encoders(encoders)
     columns = {}
     for name, encoder in chosen.items():
         own = encoder._columns_among(frame.columns) or frame.columns

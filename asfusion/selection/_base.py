@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,14 +15,17 @@ from asfusion._checks import check_choice, check_jobs, check_number, quoted
 from asfusion._frames import Frame
 from asfusion._processes import kept_here
 from asfusion._progress import progress
+from asfusion._random import RandomState
 from asfusion._splits import Split
 from asfusion._tokens import Prepared
 from asfusion._warn import warn_user
 from asfusion.encoders._base import Encoder
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._base import FusionEstimator, columns_of, forget_checkpoints
 from asfusion.estimators._parts import Content, Parts, Several
 from asfusion.estimators._rows import TrainingRows
 from asfusion.estimators._splits import inner_splits
+from asfusion.estimators._types import CV
 from asfusion.exceptions import ConfigurationError, InputError
 from asfusion.selection._average import (
     averaged,
@@ -33,15 +36,22 @@ from asfusion.selection._average import (
 )
 from asfusion.selection._drawn import AutoDrawn
 from asfusion.selection._members import Kin, Models, kins_of
+from asfusion.targets._base import Target
 from asfusion.targets._pools import weighted_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from asfusion.comparison._store import AnswerStore
+    from asfusion.estimators._joint import JointFusion
     from asfusion.selection._judging import SeenRows
 
 Floats = NDArray[np.float64]
+
+MemberName: TypeAlias = Literal[
+    "late mean", "late product", "early linear", "early forest", "early boosted", "joint"
+]
+Members: TypeAlias = Literal["auto"] | Sequence[MemberName] | Mapping[str, FusionEstimator | None]
 
 # From how many training rows on a member joins by itself; see `benchmarks/choose_members.py`.
 _ENOUGH = {
@@ -75,17 +85,17 @@ class AutoFusion(AutoDrawn, FusionEstimator):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        members: Any = "auto",
+        encoders: Encoders = "auto",
+        members: Members = "auto",
         *,
-        cv: Any = 5,
+        cv: CV = 5,
         max_minutes: float | None = None,
-        network: Any = None,
+        network: JointFusion | None = None,
         checkpoint: str | Path | None = None,
         n_jobs: int | None = None,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         self.encoders = encoders
         self.members = members

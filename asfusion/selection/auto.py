@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
+from asfusion._random import RandomState
+from asfusion.encoders._given import Encoders
 from asfusion.estimators._base import FusionClassifier, FusionRegressor
 from asfusion.estimators._documented import documented
+from asfusion.estimators._types import CV, ClassWeight, Threshold
 from asfusion.estimators.multilabel import FusionMultilabel
 from asfusion.estimators.survival import FusionSurvival
-from asfusion.selection._base import AutoFusion
+from asfusion.selection._base import AutoFusion, Members
+from asfusion.targets._base import Target
+
+if TYPE_CHECKING:
+    from asfusion.estimators._joint import JointFusion
 
 
 @documented
@@ -78,19 +85,19 @@ class AutoFusionClassifier(FusionClassifier, AutoFusion):
 
     def __init__(
         self,
-        encoders: Any = "auto",
-        members: Any = "auto",
+        encoders: Encoders = "auto",
+        members: Members = "auto",
         *,
-        cv: Any = 5,
+        cv: CV = 5,
         max_minutes: float | None = None,
-        network: Any = None,
+        network: JointFusion | None = None,
         checkpoint: str | Path | None = None,
         n_jobs: int | None = None,
-        class_weight: Any = None,
-        threshold: Any = 0.5,
+        class_weight: ClassWeight = None,
+        threshold: Threshold = 0.5,
         verbose: int = 1,
-        random_state: Any = None,
-        target: Any = None,
+        random_state: RandomState = None,
+        target: Target | None = None,
     ) -> None:
         super().__init__(
             encoders,

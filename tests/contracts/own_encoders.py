@@ -13,10 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 import asfusion as af
-from asfusion._frames import Frame
-from asfusion._tokens import Prepared
-from asfusion.nn.network import Backbone, EncoderNetwork
-from asfusion.nn.tabular import MLPBackbone
+from asfusion.extend import Backbone, EncoderNetwork, MLPBackbone, Prepared, read_strings
 
 
 class LearningAlleles(af.Encoder):
@@ -30,7 +27,6 @@ class LearningAlleles(af.Encoder):
         self.columns_ = (self.column,)
         cells = self._cells(X)
         self.alleles_ = sorted({allele for cell in cells if cell for allele in cell.split(";")})
-        self.__dict__.pop("network_", None)
         return self
 
     def prepare(self, X: Any) -> Prepared:
@@ -48,8 +44,7 @@ class LearningAlleles(af.Encoder):
         return False
 
     def _cells(self, X: Any) -> list[str | None]:
-        frame: Frame = self._read(X)
-        return frame.strings(self.column)
+        return read_strings(X, self.column)
 
 
 class AlleleFeatures(LearningAlleles):
@@ -77,10 +72,10 @@ class Signs(Backbone):
         self.d_out = d_out
         self.signs = nn.Linear(n_alleles, d_out)
 
-    def forward(self, inputs: Any) -> af.Tokens:
+    def forward(self, inputs: Any) -> af.extend.Tokens:
         x = inputs["x"].to(self.signs.weight.dtype)
         present = torch.ones(x.shape[0], dtype=torch.bool, device=x.device)
-        return af.Tokens.single(torch.sign(self.signs(x)), present=present)
+        return af.extend.Tokens.single(torch.sign(self.signs(x)), present=present)
 
 
 class FrozenAlleles(LearningAlleles):

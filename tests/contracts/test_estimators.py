@@ -10,6 +10,7 @@ import pytest
 from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score, cross_validate
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -262,6 +263,16 @@ def test_nested_parameters_are_read_and_set(family):
         family().set_params(encoders__labs__d_out=4)
 
 
+def test_a_part_and_its_parameters_are_set_at_once():
+    model = LateFusionClassifier(make_encoders(), {"labs": LogisticRegression()})
+    model.set_params(estimator=LogisticRegression(), estimator__C=0.1)
+    assert model.estimator.C == 0.1
+    model.set_params(estimator={"genes": LogisticRegression()}, estimator__genes__C=0.2)
+    assert model.estimator["genes"].C == 0.2
+    model = EarlyFusionClassifier().set_params(encoders=make_encoders(), encoders__labs__d_out=4)
+    assert model.encoders["labs"].d_out == 4
+
+
 def test_parts_that_are_names_or_absent_have_no_parameters_to_set():
     model = JointFusionClassifier(fusion="gated")
     with pytest.raises(ConfigurationError, match=r"fusion: .* such as asfusion.fusion.Gated\(\)"):
@@ -270,8 +281,8 @@ def test_parts_that_are_names_or_absent_have_no_parameters_to_set():
     for params in ({"estimator__C": 0.1}, {"network__max_epochs": 3}):
         with pytest.raises(ConfigurationError, match="expected an estimator to set .* got None"):
             EarlyFusionClassifier().set_params(**params)
-    with pytest.raises(ConfigurationError, match="estimators: expected a dict"):
-        LateFusionClassifier().set_params(estimators__labs__C=0.1)
+    with pytest.raises(ConfigurationError, match="estimator: expected an estimator to set"):
+        LateFusionClassifier().set_params(estimator__labs__C=0.1)
 
 
 @every_family
@@ -280,7 +291,7 @@ def test_encoders_auto_says_what_it_chose(family, capsys):
     params = short_training(family(), 2)
     if "Late" in family.__name__:
         forest = RandomForestClassifier if is_classifier(family()) else RandomForestRegressor
-        params["estimators"] = forest(5)
+        params["estimator"] = forest(5)
     model = family(random_state=0, **params).fit(X, target_of(family, y))
     said = capsys.readouterr().out
     assert "table" in said and "note" in said

@@ -12,6 +12,7 @@ import asfusion as af
 from asfusion._frames import Frame
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
+from asfusion.extend.heads import PROMISES, HeadCase
 from asfusion.fusion._base import Fusion, masked_mean, presence
 from asfusion.fusion._resolve import head_class, head_names, resolve_head
 from asfusion.fusion.adaptation_gate import AdaptationGate
@@ -28,8 +29,6 @@ from asfusion.fusion.mixture import MixtureOfExperts
 from asfusion.nn._budget import at_most_values
 from asfusion.nn.network import EncoderNetwork, FusionNetwork
 from asfusion.nn.text import VectorBackbone
-
-from ..exporting import check_export
 
 HEADS = [
     Concat(d_out=8),
@@ -103,121 +102,11 @@ def test_every_shipped_head_is_in_the_contract():
     assert {type(head) for head in HEADS} == {head_class(name) for name in head_names()}
 
 
-@every_head
-def test_output_has_the_width_that_was_asked_for(described):
-    assert built(described)(make_tokens()).shape == (5, described.d_out)
-
-
-@every_head
-def test_absent_values_change_neither_result_nor_gradient(described):
-    head = built(described)
-    present = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 1, 1], [1, 0, 0], [0, 0, 1]]).bool()
-    clean = make_tokens(present=present)
-    dirty = {}
-    for i, (name, tokens) in enumerate(clean.items()):
-        values = tokens.values.clone()
-        values[~present[:, i]] = math.nan
-        dirty[name] = Tokens(values.requires_grad_(), tokens.mask)
-    expected, got = head(clean), head(dirty)
-    torch.testing.assert_close(got, expected)
-    got.square().sum().backward()
-    for i, tokens in enumerate(dirty.values()):
-        assert torch.isfinite(tokens.values.grad).all()
-        assert (tokens.values.grad[~present[:, i]] == 0).all()
-    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
-
-
-@every_head
-def test_padding_changes_nothing(described):
-    head = built(described)
-    tokens = make_tokens()
-    padded = {
-        name: Tokens(
-            torch.cat([t.values, torch.full_like(t.values, 9.0)], dim=1),
-            torch.cat([t.mask, torch.zeros_like(t.mask)], dim=1),
-        )
-        for name, t in tokens.items()
-    }
-    torch.testing.assert_close(head(padded), head(tokens))
-
-
-@every_head
-def test_order_of_modalities_changes_nothing(described):
-    head = built(described)
-    tokens = make_tokens()
-    backwards = {name: tokens[name] for name in reversed(tokens)}
-    torch.testing.assert_close(head(backwards), head(tokens), rtol=0, atol=0)
-
-
-@every_head
-def test_rows_do_not_see_each_other(described):
-    head = built(described)
-    tokens = make_tokens()
-    alone = head({name: Tokens(t.values[2:3], t.mask[2:3]) for name, t in tokens.items()})
-    torch.testing.assert_close(alone, head(tokens)[2:3])
-
-
-@every_head
-@pytest.mark.parametrize("absent", list(DIMS))
-def test_what_nobody_has_counts_as_where_somebody_has_it(described, absent):
-    head = built(described)
-    present = torch.ones(5, 3, dtype=torch.bool)
-    present[:4, list(DIMS).index(absent)] = False
-    tokens = make_tokens(present=present)
-    nobody = {name: Tokens(t.values[:4], t.mask[:4]) for name, t in tokens.items()}
-    torch.testing.assert_close(head(nobody), head(tokens)[:4])
-
-
-@every_head
-def test_a_row_without_any_modality_is_finite(described):
-    head = built(described)
-    nothing = make_tokens(present=torch.zeros(5, 3, dtype=torch.bool))
-    out = head(nothing)
-    assert torch.isfinite(out).all()
-    torch.testing.assert_close(out, out[:1].expand_as(out))
-
-
-@every_head
-def test_every_present_modality_counts(described):
-    head = built(described)
-    tokens = make_tokens()
-    for name in DIMS:
-        changed = dict(tokens)
-        changed[name] = Tokens(tokens[name].values + 1.0, tokens[name].mask)
-        assert not torch.allclose(head(changed), head(tokens))
-
-
-@every_head
-def test_every_weight_learns(described):
-    head = built(described).train()
-    present = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 1], [1, 1, 0], [0, 0, 1]]).bool()
-    head(make_tokens(present=present)).square().sum().backward()
-    still = [name for name, p in head.named_parameters() if p.grad is None or not p.grad.any()]
-    assert still == []
-
-
-@every_head
-def test_export_gives_the_same_numbers_for_batches_of_any_size(described):
-    present = torch.tensor([[1, 1, 0], [1, 0, 1], [0, 1, 1], [0, 0, 0]] * 2).bool()
-    check_export(built(described), lambda n: (make_tokens(n, present=present[:n]),))
-
-
 @pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
 def test_a_head_can_be_copied_once_it_has_learned(described):
     head = built(described).train()
     head(make_tokens()).sum().backward()
     assert copy.deepcopy(head.eval()).auxiliary_loss() is None
-
-
-@every_head
-def test_a_head_learns_in_mixed_precision(described):
-    head = built(described).train()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        out = head(make_tokens())
-        own = head.auxiliary_loss()
-    total = out.float().square().sum()
-    (total if own is None else total + own).backward()
-    assert all(torch.isfinite(p.grad).all() for p in head.parameters() if p.grad is not None)
 
 
 @pytest.mark.parametrize("described", HEADS, ids=lambda head: type(head).__name__)
@@ -244,10 +133,13 @@ def test_less_is_known_with_each_modality_that_is_absent(described):
 
 
 @every_head
-def test_description_carries_no_weights_and_its_parameters(described):
-    assert list(described.parameters()) == []
-    again = type(described)(**described.get_params())
-    assert repr(again) == repr(described)
+@pytest.mark.parametrize("promise", PROMISES)
+def test_it_keeps_its_promises(described, promise):
+    PROMISES[promise](HeadCase(described))
+
+
+@every_head
+def test_hyperparameters_are_set(described):
     assert type(described)().set_params(d_out=16).d_out == 16
 
 

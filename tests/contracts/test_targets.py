@@ -145,7 +145,7 @@ def test_it_is_fitted_judged_explained_and_saved(
 def test_decisions_are_combined_in_every_way(name: str, X: pd.DataFrame) -> None:
     y, part = y_of(name, X), KINDS[name].target.linear()
     for combine in ("weighted", "product", "stacking"):
-        model = model_of(name, "late", combine=combine).set_params(estimators=part).fit(X, y)
+        model = model_of(name, "late", combine=combine).set_params(estimator=part).fit(X, y)
         outputs = getattr(model, KINDS[name].predict)(X)
         assert np.isfinite(outputs).all()
         assert model.fit(X, y) is model  # fitted twice

@@ -126,7 +126,7 @@ def test_what_is_predicted_judged_and_explained_is_the_middle_grade(family: str)
     kind = getattr(af, f"{family.capitalize()}FusionClassifier")
     options = {"max_epochs": 3} if family == "joint" else {}
     if family == "late":
-        options = {"estimators": LogisticRegression()}
+        options = {"estimator": LogisticRegression()}
     model = kind(ENCODERS, target=Grades(), **options, **FAST).fit(X, y)
     told, called = model.predict_proba(X), model.predict(X)
     np.testing.assert_array_equal(called, middle_grade(told))

@@ -193,7 +193,7 @@ def test_encoders_that_are_not_encoders(family):
     X, y = table()
     fails(family, X, y, "expected 'auto' or a non-empty dict", ConfigurationError, encoders={})
     one = TabularEncoder()
-    told = r"got TabularEncoder. For example {'labs': asfusion.Tab"
+    told = r"got a TabularEncoder. For example {'labs': asfusion.Tab"
     fails(family, X, y, told, ConfigurationError, encoders=one)
     fails(family, X, y, "expected 'auto' or a", ConfigurationError, encoders="all")
     fails(
@@ -217,10 +217,9 @@ def test_encoders_that_are_not_encoders(family):
 @pytest.mark.parametrize("family", [EarlyFusionClassifier, LateFusionClassifier])
 def test_estimators_that_cannot_take_part(family):
     X, y = table()
-    field = "estimator" if family is EarlyFusionClassifier else "estimators"
 
     def fit(estimator, **fit_params):
-        return make(family, labs(), **{field: estimator}).fit(X, y, **fit_params)
+        return make(family, labs(), estimator=estimator).fit(X, y, **fit_params)
 
     with pytest.raises(ConfigurationError, match="with predict_proba, got Perceptron. Wrap it in"):
         fit(Perceptron())
@@ -230,9 +229,11 @@ def test_estimators_that_cannot_take_part(family):
         fit(KNeighborsClassifier(), sample_weight=np.arange(1, 21))
     regress = EarlyFusionRegressor if family is EarlyFusionClassifier else LateFusionRegressor
     with pytest.raises(ConfigurationError, match="expected a regressor, got the classifier"):
-        make(regress, labs(), **{field: KNeighborsClassifier()}).fit(X, y)
+        make(regress, labs(), estimator=KNeighborsClassifier()).fit(X, y)
     with pytest.raises(ConfigurationError, match="network: expected None or a JointFusionClass"):
-        make(family, labs(), network=LinearRegression()).fit(X, y) if field == "estimators" else (
+        make(family, labs(), network=LinearRegression()).fit(
+            X, y
+        ) if family is LateFusionClassifier else (
             make(family, {"note": _untrained()}, network=LinearRegression()).fit(
                 X.assign(note="pain"), y
             )
@@ -264,7 +265,7 @@ def test_late_parameters():
     X, y = table()
     for params, match in [
         ({"combine": "votes"}, "combine: expected one of"),
-        ({"estimators": {"mri": LinearRegression()}}, "estimators: expected modalities among"),
+        ({"estimator": {"mri": LinearRegression()}}, "estimator: expected modalities among"),
         ({"weights": {"labs": 1.0}}, "expected combine='weighted' with them, got 'auto'"),
         ({"combine": "weighted", "weights": {"x": 1}}, "weights: expected a dict with a weight"),
         ({"combine": "weighted", "weights": {"labs": -1}}, "weights: expected finite weights"),

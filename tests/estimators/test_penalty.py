@@ -242,8 +242,8 @@ def test_models_go_by_name():
             family(blocks(X), "oracle", **QUIET).fit(X, y)
     with pytest.raises(ConfigurationError, match="estimator: expected one of"):
         af.EarlyFusionClassifier(blocks(X), "network", **QUIET).fit(X, y)
-    with pytest.raises(ConfigurationError, match=r"estimators\['labs'\]: expected an estimator"):
-        late.set_params(estimators__labs__C=1.0)
+    with pytest.raises(ConfigurationError, match=r"estimator\['labs'\]: expected an estimator"):
+        late.set_params(estimator__labs__C=1.0)
 
 
 def test_late_fusion_has_networks_where_something_has_to_learn_or_by_request():

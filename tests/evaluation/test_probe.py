@@ -83,7 +83,7 @@ def test_modalities_of_a_model_and_their_presence(family):
     }
     model = family(encoders, verbose=0, random_state=0)
     if family is af.LateFusionClassifier:
-        model.set_params(estimators=LogisticRegression())
+        model.set_params(estimator=LogisticRegression())
     model.fit(X, y)
     probe = af.site_probe(model, X, site, y=y, **FAST)
     assert set(probe.embeddings) == {"labs", "body", "presence"}

@@ -162,7 +162,7 @@ def test_a_grade_or_above_is_explained(family: str, X: pd.DataFrame) -> None:
     options = {"target": Grades(order), **(NETWORK if family == "joint" else FAST)}
     made = getattr(af, f"{family.capitalize()}FusionClassifier")(ENCODERS, **options)
     if family == "late":
-        made.set_params(estimators=made.target.linear())
+        made.set_params(estimator=made.target.linear())
     model, rows = made.fit(X, grades(X)), X.iloc[[0, 1]]
 
     def above(masked: pd.DataFrame) -> Floats:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from asfusion.exceptions import ConfigurationError
+from asfusion.extend._promises import check_export
 from asfusion.nn._hub import find_pretrained
 from asfusion.nn.network import EncoderNetwork
 from asfusion.nn.pretrained_text import (
@@ -18,8 +19,6 @@ from asfusion.nn.pretrained_text import (
     load_text_model,
     read_text_config,
 )
-
-from ..exporting import check_export
 
 _SMALL = {
     "vocab_size": 60,

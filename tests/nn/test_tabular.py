@@ -9,14 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from asfusion.extend._promises import check_export
 from asfusion.nn.ft_transformer import FTTransformerBackbone
 from asfusion.nn.network import Backbone
 from asfusion.nn.number_embeddings import NumberEmbedding
 from asfusion.nn.tabm import TabMBackbone
 from asfusion.nn.tabular import MLPBackbone, TabNetBackbone
 from asfusion.nn.tabular_resnet import TabularResNetBackbone
-
-from ..exporting import check_export
 
 N, F = 6, 5
 KINDS = {

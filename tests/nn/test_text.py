@@ -7,10 +7,9 @@ import torch
 
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, ShapeError
+from asfusion.extend._promises import check_export
 from asfusion.nn.network import EncoderNetwork
 from asfusion.nn.text import TransformerBackbone, VectorBackbone, read_windows
-
-from ..exporting import check_export
 
 LENGTHS = (9, 3, 1, 6)
 

@@ -4,9 +4,8 @@ import pytest
 import torch
 
 from asfusion.exceptions import ConfigurationError
+from asfusion.extend._promises import check_export
 from asfusion.nn.visits import GRUVisitBackbone, LSTMVisitBackbone, TransformerVisitBackbone
-
-from ..exporting import check_export
 
 BACKBONES = {
     "gru": GRUVisitBackbone,

@@ -13,6 +13,7 @@ from torch import nn
 
 from asfusion._tokens import Tokens
 from asfusion.exceptions import ConfigurationError, MissingDependencyError
+from asfusion.extend._promises import check_export
 from asfusion.nn import _monai
 from asfusion.nn._norms import is_batch_norm, resolve_norm, use_group_norm
 from asfusion.nn._weights import canonical_name, load_weights, read_weights
@@ -26,8 +27,6 @@ from asfusion.nn.volume import (
     build_volume_backbone,
     describe_volume_backbone,
 )
-
-from ..exporting import check_export
 
 TINY_RESNET = {"family": "resnet", "block": "bottleneck", "layers": [1, 1, 1, 1],
                "widths": [4, 8, 8, 8]}  # fmt: skip

@@ -87,8 +87,8 @@ def test_late_fusion_is_that_of_memory(params, y, table, visits):
 def test_networks_and_trees_of_late_fusion_are_those_of_memory(table, visits):
     network = af.JointFusionClassifier(max_epochs=2, verbose=0)
     parts = {"labs": TREES, "body": network}
-    memory = late(estimators=parts).fit(table, table["died"])
-    pieces = late(estimators=parts).fit(pl.scan_parquet(visits), "died")
+    memory = late(estimator=parts).fit(table, table["died"])
+    pieces = late(estimator=parts).fit(pl.scan_parquet(visits), "died")
     np.testing.assert_array_equal(_said(pieces, table), _said(memory, table))
 
 
@@ -309,7 +309,7 @@ def test_films_and_tables_learn_together(family, table, tmp_path, monkeypatch):
             InputError,
         ),
         (
-            late(estimators={"body": "forest"}),
+            late(estimator={"body": "forest"}),
             "estimator: expected 'linear', .* got Random",
             ConfigurationError,
         ),

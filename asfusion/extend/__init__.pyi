@@ -1,0 +1,10 @@
+from .._tokens import Prepared as Prepared
+from .._tokens import Tokens as Tokens
+from ..nn.network import Backbone as Backbone
+from ..nn.network import EncoderNetwork as EncoderNetwork
+from ..nn.registry import register_backbone as register_backbone
+from ..nn.tabular import MLPBackbone as MLPBackbone
+from .encoders import check_encoder as check_encoder
+from .heads import check_fusion as check_fusion
+from .reading import read_numbers as read_numbers
+from .reading import read_strings as read_strings
