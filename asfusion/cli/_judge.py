@@ -75,6 +75,8 @@ def add_export(commands: Any) -> None:
     command.add_argument("--target", help="column of labels in it, to tell what quantising costs")
     words = "compute networks in integers of eight bits: smaller, and other answers"
     command.add_argument("--quantize", choices=["static"], help=words)
+    words = "how far an answer of the file may lie from the model's (1e-6)"
+    command.add_argument("--tolerance", type=float, default=1e-6, help=words)
     add_units(command)
     command.set_defaults(run=_export, root=None, on_error=None)
 
@@ -136,7 +138,8 @@ def _export(options: argparse.Namespace) -> None:
         if options.target is not None:
             y = table[present(table, [options.target], "--target")[0]]
     out = with_folder(options.out)
-    path = export(model, out, X, y=y, units=dict(options.unit), quantize=options.quantize)
+    units, how = dict(options.unit), options.quantize
+    path = export(model, out, X, y=y, units=units, quantize=how, tolerance=options.tolerance)
     print(f"Wrote {path}, {path.stat().st_size / 1e6:.1f} MB, which answers as the model does.")
 
 

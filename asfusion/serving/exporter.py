@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from asfusion._checks import check_choice, quoted
+from asfusion._checks import check_choice, check_number, quoted
 from asfusion._door import public
 from asfusion._files import write_file
 from asfusion._frames import Frame
@@ -28,6 +28,7 @@ from asfusion.serving._unwrapped import unwrapped
 from asfusion.serving.onnx_model import OnnxModel
 
 LIMIT = 1e-6
+_COARSEST = 1e-3
 _FAMILIES = ("early", "joint", "late", "auto")
 _TASKS = ("binary", "multiclass", "grades", "regression")
 _PACKAGES = ("onnx", "onnxruntime", "onnxscript", "skl2onnx", "onnxmltools")
@@ -42,6 +43,7 @@ def export(
     y: Any = None,
     units: Mapping[str, str] | None = None,
     quantize: Literal["static"] | None = None,
+    tolerance: float = LIMIT,
 ) -> Path:
     """Write a fitted fusion model as one ONNX file, and check that it answers alike.
 
@@ -68,6 +70,9 @@ def export(
         Whether networks compute in integers of eight bits, by ranges that `X` shows: training
         rows. The file is smaller, and its answers are others: by how much, on `X`, stands in its
         schema under ``"quantised"``.
+    tolerance : float
+        How far an answer of the file may lie from that of the model, at most 1e-3; how far one
+        does stands in its schema under ``"checked"``.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def export(
     ------
     ConfigurationError
         If a part of the model cannot be written (it is named), or the file does not answer as
-        `predict_proba` does, to 1e-6 for every subset of the modalities.
+        `predict_proba` does, to `tolerance` for every subset of the modalities.
     MissingDependencyError
         If a package of the extra ``onnx`` is not installed.
     InputError
@@ -111,13 +116,14 @@ def export(
     """
     _check_installed()
     _check_model(model)
+    check_number(tolerance, "tolerance", minimum=LIMIT, maximum=_COARSEST)
     columns = _columns_of(model)
     declared = _check_units(units, columns)
     given = None if X is None else Frame.read(X)
     if quantize is not None:
         check_choice(quantize, "quantize", ("static",))
         check_rows(given)
-    raw = _written(model, columns, declared, given)
+    raw = _written(model, columns, declared, given, tolerance)
     if quantize is not None:
         raw = _in_eight_bits(raw, check_rows(given), y)
     write_file(Path(path), raw)
@@ -125,24 +131,28 @@ def export(
 
 
 def _written(
-    model: Any, columns: list[str], units: Mapping[str, str], given: Frame | None
+    model: Any,
+    columns: list[str],
+    units: Mapping[str, str],
+    given: Frame | None,
+    tolerance: float,
 ) -> bytes:
     """Return the bytes of a checked file: networks in float64 where float32 is not enough."""
     from asfusion.serving._writer import Writer
 
-    raw, apart, writer = _tried(Writer(), model, columns, units, given)
+    raw, apart, writer = _tried(Writer(), model, columns, units, given, tolerance)
     if raw is None and writer.has_networks:
         try:
-            raw, again, _ = _tried(Writer("float64"), model, columns, units, given)
+            raw, again, _ = _tried(Writer("float64"), model, columns, units, given, tolerance)
         except AsfusionError:  # not every operator has one for float64
             again = apart
         apart = min(apart, again)
     if raw is None:
         msg = (
-            f"export: expected answers of the file within {LIMIT:g} of predict_proba, got a "
+            f"export: expected answers of the file within {tolerance:g} of predict_proba, got a "
             f"difference of {apart:.1e}. Nothing was written. Where early fusion scales what a "
             "frozen network hardly varies in, the model itself is no surer: use joint fusion "
-            "there. Else please report it with the model's settings."
+            f"there{_accepted(apart)}. Else please report it with the model's settings."
         )
         raise ConfigurationError(msg)
     return raw
@@ -154,6 +164,7 @@ def _tried(
     columns: list[str],
     units: Mapping[str, str],
     given: Frame | None,
+    tolerance: float,
 ) -> tuple[bytes | None, float, Any]:
     """Return the bytes of a file, if it answers alike; how far it is apart; and its writer."""
     from asfusion.serving._families import outputs_of
@@ -168,12 +179,18 @@ def _tried(
     served = OnnxModel._of(_with(made, told))
     plans = [*writer.cells.plans.values()]
     probe = probe_rows(served._schema, plans, told["modalities"], given)
-    told["checked"] = _compared(model, served, probe)
+    told["checked"] = _compared(model, served, probe) | {"limit": tolerance}
     apart = told["checked"]["largest_difference"]
-    if apart > LIMIT:
+    if apart > tolerance:
         return None, apart, writer
     told["card"] = card_of(told)
     return _with(made, told), apart, writer
+
+
+def _accepted(apart: float) -> str:
+    """Return how to have the file all the same, where it is near."""
+    near = 10.0 ** np.ceil(np.log10(apart))
+    return f", or accept it with tolerance={near:g}" if near <= _COARSEST else ""
 
 
 def _in_eight_bits(raw: bytes, rows: Frame, y: Any) -> bytes:

@@ -412,6 +412,26 @@ def with_intervals() -> Any:
     return af.ConformalRegressor(inner, 0.5, random_state=0)
 
 
+def test_how_far_a_file_may_be_apart_is_the_users_to_say(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from asfusion.serving import exporter
+
+    honest = exporter.largest_difference
+
+    def far(*answers: Any, **options: Any) -> float:
+        return float(honest(*answers, **options)) + 3e-6
+
+    monkeypatch.setattr(exporter, "largest_difference", far)
+    model = early(None, None).fit(X, Y["binary"])
+    with pytest.raises(ConfigurationError, match="within 1e-06 .* with tolerance=1e-05"):
+        af.export(model, tmp_path / "model.onnx")
+    told = af.serving.OnnxModel(af.export(model, tmp_path / "m.onnx", tolerance=1e-5)).schema
+    assert told["checked"]["limit"] == 1e-5 and told["checked"]["largest_difference"] > 1e-6
+    with pytest.raises(ConfigurationError, match="tolerance: expected a number in"):
+        af.export(model, tmp_path / "model.onnx", tolerance=0.5)
+
+
 def test_unfitted_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnfittedError, match="expected a fitted one"):
         af.export(early(), tmp_path / "model.onnx")
