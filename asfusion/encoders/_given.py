@@ -26,7 +26,7 @@ def read_encoders(given: object) -> dict[str, Encoder]:
         raise ConfigurationError(msg)
     for name, encoder in given.items():
         check_modality_name(name)
-        if not isinstance(encoder, Encoder) and not _is_dropped(encoder):
+        if not isinstance(encoder, Encoder) and not is_dropped(encoder):
             msg = (
                 f"encoders[{name!r}]: expected an encoder such as asfusion.TabularEncoder, or "
                 f"{_DROP!r} to leave the modality out, got {in_words(encoder)}."
@@ -42,5 +42,6 @@ def read_encoders(given: object) -> dict[str, Encoder]:
     return kept
 
 
-def _is_dropped(encoder: object) -> bool:
+def is_dropped(encoder: object) -> bool:
+    """Return whether a modality is to be left out."""
     return isinstance(encoder, str) and encoder == _DROP

@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
+from asfusion.encoders._given import is_dropped
 from asfusion.estimators.views.parts import lane_of, output_node
 from asfusion.estimators.views.values import asked, parameters_of, value_text
 from asfusion.show.graph import Graph, Node, as_html
@@ -62,7 +63,8 @@ class FusionDrawn(Drawn):
     def _drawn_encoders(self) -> Mapping[str, Any]:
         """Return the fitted encoders, or those that were given."""
         fitted = asked(self._modality_encoders, {})  # type: ignore[attr-defined]
-        return fitted or (self.encoders if isinstance(self.encoders, Mapping) else {})
+        given = self.encoders if isinstance(self.encoders, Mapping) else {}
+        return fitted or {name: one for name, one in given.items() if not is_dropped(one)}
 
     def _lanes(self) -> Lanes:
         lanes = [self._lane(str(name), one) for name, one in self._drawn_encoders().items()]

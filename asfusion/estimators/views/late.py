@@ -17,7 +17,7 @@ _MODELS = "one model for each modality"
 class LateDrawn(TrainingDrawn, FusionDrawn):
     """A model for each modality, then one decision."""
 
-    estimators: Any
+    estimator: Any
     combine: str
 
     def _lane(self, name: str, encoder: Any) -> list[Node]:
@@ -27,9 +27,7 @@ class LateDrawn(TrainingDrawn, FusionDrawn):
         return [*lane_of(name, encoder, is_joint=learned, is_auto=self._is_auto), shown]
 
     def _unfitted_model(self, name: str) -> Node:
-        given = (
-            self.estimators.get(name) if isinstance(self.estimators, Mapping) else self.estimators
-        )
+        given = self.estimator.get(name) if isinstance(self.estimator, Mapping) else self.estimator
         if given is None or isinstance(given, str):
             return Node(value_text(given).strip("'") if given else "by default", "model")
         return model_node("Model", given)
