@@ -22,7 +22,7 @@ UNITS = {"crp": "mg/L", "esr": "mm/h", "schober": "cm", "age": "years"}
 
 
 def main() -> None:
-    """Fit on 260 patients, and draw that one of the others for whom every modality matters."""
+    """Fit on 260 patients, and draw one of the others for whom every modality matters."""
     cohort = af.datasets.make_axspa_cohort(320, random_state=0)
     X, y = cohort.X, cohort.y
     model = af.EarlyFusionClassifier(
@@ -32,10 +32,12 @@ def main() -> None:
     whole = X[260:].dropna(subset=["clinical_note", "pelvis_xray", "crp", "esr", "schober"])
     ill = whole[y[whole.index] == 1]
     values = af.explain(model, ill, verbose=0).modalities[list(ENCODERS)].to_numpy()
-    patient = ill.iloc[[int(np.argmax(np.abs(values).min(axis=1)))]]
+    told = ill.iloc[np.argsort(-np.abs(values).min(axis=1))[:8]]
     # What lies within the modalities is computed when it is drawn, for every row asked for.
-    explanation = af.explain(model, patient, background=X[:260], units=UNITS, verbose=0)
-    explanation.plot_patient(0).savefig(FILE, dpi=110)
+    explanation = af.explain(model, told, background=X[:260], units=UNITS, verbose=0)
+    # All parts share one scale: of these patients the one whose film does not dwarf the others.
+    sizes = [max(abs(film.total), abs(film.elsewhere)) for film in explanation["xray"]]
+    explanation.plot_patient(int(np.argmin(sizes))).savefig(FILE, dpi=110)
     picture = Image.open(FILE).convert("RGB").quantize(128, dither=Image.Dither.NONE)
     picture.save(FILE, optimize=True)
 
